@@ -1,0 +1,15 @@
+//! All tests: those of the crates, then the browser suite.
+
+use anyhow::Result;
+use xshell::{Shell, cmd};
+
+use crate::{browser, tools};
+
+pub(crate) fn run(shell: &Shell) -> Result<()> {
+    tools::prepare_debian(shell)?;
+    let python = tools::prepare_python(shell)?;
+    cmd!(shell, "cargo test --workspace --locked")
+        .env("CHANNELSTREAM_TEST_PYTHON", python)
+        .run()?;
+    browser::run(shell)
+}
