@@ -1,0 +1,258 @@
+// The API explorer: lists the operations of openapi.json, and sends what one writes, signed with a
+// signature made in the page. Everything that comes from the server goes into the page as text.
+
+import { describe, fields, indent, resolve } from './schema.js';
+import { sign } from './signer.js';
+
+const GROUPS = {
+  backend: ['Backend API', 'For the application: each call needs a signature.'],
+  client: ['Client API', 'For browsers: no signature, the id of a connection is the key.'],
+  admin: ['Admin API', 'For operators: a signature, or the cookie of the sign-in page.'],
+};
+
+// Hints for the refusals that puzzle people; the server's own words stand beside them.
+const HINTS = {
+  401: 'The signature is refused: another secret, or the clocks of this machine and the server differ by more than a minute. For /listen: the connection is not known.',
+  403: 'No rights: type the secret above; and the address you call from must be in allow_posting_from.',
+};
+
+const at = (id) => document.getElementById(id);
+
+// The ids of the examples, replaced everywhere by those of the latest answers.
+const known = {
+  conn_id: '6f1c1a52-0d2e-4d0b-9a55-2b6d3c1f0a10',
+  uuid: '0b8e7b6e-4a53-4c55-9d6c-7f1c1d2e3a40',
+};
+
+let api = null;
+let fieldCount = 0;
+
+/** A new element with a text, or with children. */
+function make(tag, className, ...content) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...content);
+  return element;
+}
+
+function labelled(text, control, note) {
+  fieldCount += 1;
+  control.id = `field-${fieldCount}`;
+  const label = make('label', '', text);
+  label.htmlFor = control.id;
+  if (!note) return [label, control];
+  const line = make('p', 'quiet', note);
+  line.id = `${control.id}-note`;
+  control.setAttribute('aria-describedby', line.id);
+  return [label, line, control];
+}
+
+function fieldList(rows) {
+  const list = make('dl', 'fields');
+  for (const { path, schema, required } of rows) {
+    const type = describe(api, schema) + (required ? ', required' : '');
+    list.append(
+      make('dt', '', make('code', '', path), ' ', make('span', 'quiet', type)),
+      make('dd', '', resolve(api, schema).description ?? ''),
+    );
+  }
+  return list;
+}
+
+function fold(title, ...content) {
+  return make('details', '', make('summary', '', title), ...content);
+}
+
+function answerList(responses) {
+  const list = make('dl', 'fields');
+  for (const [status, node] of Object.entries(responses)) {
+    const answer = resolve(api, node);
+    const what = make('dd', '', answer.description);
+    const rows = fields(api, answer.schema);
+    if (rows.length) what.append(fold(`Fields of ${status}`, fieldList(rows)));
+    const example = answer.examples?.['application/json'];
+    if (example) what.append(make('pre', '', JSON.stringify(example, null, 2)));
+    list.append(make('dt', '', make('code', '', status)), what);
+  }
+  return list;
+}
+
+/** A text as one word of a shell. */
+function quote(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** The same call for a terminal; the signature is made there, so that no live one gets copied. */
+function curlLine(method, address, body, signed) {
+  const words = [`curl -i -X ${method} ${quote(address.href)}`];
+  if (body !== null) words.push(`-H 'Content-Type: application/json'`);
+  if (signed) words.push('-H "x-channelstream-secret: $(channelstream sign)"');
+  if (body !== null) words.push(`--data-raw ${quote(body)}`);
+  return words.join(' \\\n  ');
+}
+
+/** Puts ids of an answer in the place of the last known ones, in whatever is still to be sent. */
+function remember(text) {
+  let answer;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    return;
+  }
+  const found = { conn_id: answer?.conn_id, uuid: Array.isArray(answer) ? answer[0]?.uuid : undefined };
+  for (const [name, id] of Object.entries(found)) {
+    if (typeof id !== 'string') continue;
+    for (const control of document.querySelectorAll('#operations textarea, #operations input, #socket-id')) {
+      control.value = control.value.replaceAll(known[name], id);
+    }
+    known[name] = id;
+  }
+}
+
+/** Marks an editor whose text is no JSON; it can be sent all the same, to see the refusal. */
+function checkJson(editor, line) {
+  let problem = '';
+  try {
+    if (editor.value.trim()) JSON.parse(editor.value);
+  } catch (error) {
+    problem = `No JSON: ${error.message}`;
+  }
+  line.textContent = problem;
+  editor.setAttribute('aria-invalid', String(problem !== ''));
+}
+
+async function send(call, output) {
+  const address = new URL(`.${call.path}`, document.baseURI);
+  for (const [name, control] of call.query) {
+    if (control.value) address.searchParams.set(name, control.value);
+  }
+  const body = call.editor && call.editor.value.trim() ? call.editor.value : null;
+  const headers = { Accept: 'application/json' };
+  if (body !== null) headers['Content-Type'] = 'application/json';
+  const secret = at('secret').value;
+  if (call.signed && secret) {
+    headers['x-channelstream-secret'] = sign(secret, call.path, Math.floor(Date.now() / 1000));
+  }
+  output.curl.textContent = curlLine(call.method, address, body, call.signed);
+  output.hint.textContent = '';
+  output.headers.textContent = '';
+  output.body.textContent = '';
+  const start = performance.now();
+  try {
+    const response = await fetch(address, {
+      method: call.method, headers, body, cache: 'no-store', redirect: 'manual',
+    });
+    const text = await response.text();
+    const took = `${(performance.now() - start).toFixed(1)} ms`;
+    if (response.type === 'opaqueredirect') {
+      output.status.textContent = `Redirected, ${took}`;
+      output.hint.textContent = 'Without rights the server sends callers to the sign-in page.';
+      return;
+    }
+    output.status.textContent = `${response.status} ${response.statusText}, ${took}`;
+    output.hint.textContent = HINTS[response.status] ?? '';
+    output.headers.textContent = Array.from(response.headers, (header) => header.join(': ')).join('\n');
+    const json = response.headers.get('content-type')?.startsWith('application/json');
+    output.body.textContent = json ? indent(text) : text;
+    if (json && response.ok) remember(text);
+  } catch (error) {
+    output.status.textContent = `No answer: ${error.message}`;
+  }
+}
+
+function answerArea() {
+  const output = {
+    status: make('p', 'status'), hint: make('p', 'quiet'), curl: make('pre'), headers: make('pre'), body: make('pre'),
+  };
+  output.status.setAttribute('role', 'status');
+  output.whole = make('div', 'answer',
+    output.hint, make('h4', '', 'Body'), output.body, make('h4', '', 'Headers'), output.headers,
+    make('h4', '', 'With curl'), output.curl);
+  output.whole.hidden = true;
+  return output;
+}
+
+function operationView(path, method, operation) {
+  const call = { path, method: method.toUpperCase(), query: [], editor: null, signed: operation.security.length > 0 };
+  const view = make('details', 'operation', make('summary', '',
+    make('span', `method ${method}`, call.method), ' ', make('code', '', path), ' ',
+    make('span', 'what', operation.summary)));
+  view.append(make('p', '', operation.description));
+
+  const form = make('form');
+  for (const parameter of operation.parameters ?? []) {
+    if (parameter.in === 'query') {
+      const input = make('input');
+      input.autocomplete = 'off';
+      input.spellcheck = false;
+      input.value = parameter['x-example'] ?? '';
+      const note = `${describe(api, parameter)}${parameter.required ? ', required' : ''}. ${parameter.description}`;
+      form.append(...labelled(`${parameter.name} (in the query)`, input, note));
+      call.query.push([parameter.name, input]);
+    } else {
+      const rows = fields(api, parameter.schema);
+      const outer = resolve(api, parameter.schema).type === 'array' ? 'A list. ' : '';
+      view.append(fold('Fields of the body', make('p', 'quiet', `${outer}${parameter.description ?? ''}`), fieldList(rows)));
+      const editor = make('textarea');
+      editor.spellcheck = false;
+      editor.value = JSON.stringify(parameter['x-example'], null, 2);
+      editor.rows = Math.min(editor.value.split('\n').length + 1, 20);
+      const problem = make('p', 'error');
+      problem.setAttribute('role', 'status');
+      editor.addEventListener('input', () => checkJson(editor, problem));
+      form.append(...labelled('Body (JSON)', editor), problem);
+      call.editor = editor;
+    }
+  }
+  const button = make('button', '', 'Execute');
+  const output = answerArea();
+  form.append(make('div', 'actions', button, output.status));
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    if (button.getAttribute('aria-busy')) return;
+    button.setAttribute('aria-busy', 'true');
+    output.whole.hidden = false;
+    output.status.textContent = 'Waiting for the answer.';
+    await send(call, output);
+    button.removeAttribute('aria-busy');
+  });
+  view.append(fold('Answers', answerList(operation.responses)), form, output.whole);
+  return view;
+}
+
+function show() {
+  for (const [tag, [title, about]] of Object.entries(GROUPS)) {
+    const group = make('section', 'group', make('h2', '', title), make('p', 'quiet', about));
+    for (const [path, methods] of Object.entries(api.paths)) {
+      for (const [method, operation] of Object.entries(methods)) {
+        if (operation.tags.includes(tag)) group.append(operationView(path, method, operation));
+      }
+    }
+    at('operations').append(group);
+  }
+}
+
+function fail(...content) {
+  at('problem').replaceChildren(...content);
+  at('problem').hidden = false;
+}
+
+async function start() {
+  let response;
+  try {
+    response = await fetch('openapi.json', { cache: 'no-store' });
+    if (response.ok) api = await response.json();
+  } catch {
+    fail('The server does not answer. Load the page again when it is back.');
+    return;
+  }
+  if (api) {
+    show();
+    return;
+  }
+  const link = make('a', '', 'sign in');
+  link.href = 'admin/sign_in';
+  fail(`The description of the API was refused (status ${response.status}). Please `, link, ' again.');
+}
+
+start();

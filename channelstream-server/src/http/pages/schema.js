@@ -1,0 +1,70 @@
+// Reading the API document: references, and the fields of a schema as a flat list of paths.
+
+/** What a schema (or answer) stands for, where it is a reference into the document. */
+export function resolve(api, node) {
+  if (!node || !node.$ref) return node;
+  const steps = node.$ref.slice(2).split('/');
+  const target = steps.reduce(
+    (place, step) => place[step.replaceAll('~1', '/').replaceAll('~0', '~')], api,
+  );
+  return resolve(api, target);
+}
+
+function limits(schema) {
+  const parts = [];
+  if (schema.minLength !== undefined) parts.push(`${schema.minLength} to ${schema.maxLength} characters`);
+  else if (schema.maxLength !== undefined) parts.push(`at most ${schema.maxLength} characters`);
+  if (schema.minItems !== undefined) parts.push(`at least ${schema.minItems}`);
+  if (schema.minimum !== undefined) parts.push(`at least ${schema.minimum}`);
+  if (schema.enum) parts.push(`one of ${schema.enum.join(', ')}`);
+  if (schema.default !== undefined) parts.push(`default ${JSON.stringify(schema.default)}`);
+  return parts;
+}
+
+/** Type, limits and default of a schema in words. */
+export function describe(api, node) {
+  const schema = resolve(api, node);
+  const parts = [];
+  if (schema.type === 'array') {
+    const items = resolve(api, schema.items);
+    parts.push(`list of ${items.format ?? items.type ?? 'object'}`, ...limits(items));
+  } else parts.push(schema.format ?? schema.type ?? 'any value');
+  if (schema['x-nullable']) parts.push('or null');
+  return [...parts, ...limits(schema)].join(', ');
+}
+
+/** The fields below a schema, outermost first: `[{path, schema, required}]`. */
+export function fields(api, node, path = '') {
+  const schema = resolve(api, node);
+  if (!schema) return [];
+  const rows = (schema.allOf ?? []).flatMap((part) => fields(api, part, path));
+  for (const [name, below] of Object.entries(schema.properties ?? {})) {
+    const place = path ? `${path}.${name}` : name;
+    rows.push({ path: place, schema: below, required: (schema.required ?? []).includes(name) });
+    rows.push(...fields(api, below, place));
+  }
+  if (schema.items) rows.push(...fields(api, schema.items, `${path}[]`));
+  if (schema.additionalProperties) {
+    rows.push(...fields(api, schema.additionalProperties, path ? `${path}.*` : '*'));
+  }
+  return rows;
+}
+
+/** Indents JSON without reading its values, so that numbers and texts stay exactly as they came. */
+export function indent(json) {
+  let depth = 0;
+  let out = '';
+  const line = () => `\n${'  '.repeat(depth)}`;
+  for (const [token] of json.matchAll(/"(?:\\.|[^"\\])*"|\{\s*\}|\[\s*\]|[{}[\],:]|[^\s{}[\],:"]+/g)) {
+    if (token === '{' || token === '[') {
+      depth += 1;
+      out += token + line();
+    } else if (token === '}' || token === ']') {
+      depth -= 1;
+      out += line() + token;
+    } else if (token === ',') out += token + line();
+    else if (token === ':') out += ': ';
+    else out += /^[{[]/.test(token) ? token.replace(/\s/g, '') : token;
+  }
+  return out;
+}
