@@ -1,0 +1,61 @@
+//! RFC 6455 on the server's side, as bytes: handshake check, encoding, decoding; no sockets, no tasks.
+//!
+//! A server's websocket frames carry no mask, so [`event_frame`] makes the bytes once and all
+//! listeners share them. What clients send is ignored (contract §6), so [`Decoder`] checks text
+//! and binary messages and drops them, and buffers nothing but an unfinished header or control frame.
+//! Extensions and subprotocols are never chosen.
+
+mod decode;
+mod encode;
+mod handshake;
+#[cfg(test)]
+mod tests;
+mod utf8;
+
+pub(crate) use decode::{Decoder, Incoming, Violation};
+pub(crate) use encode::{
+    HEARTBEAT, PING, close_frame, event_frame, event_in, pong_frame, text_frame,
+};
+pub(crate) use handshake::{HandshakeError, check_handshake};
+
+/// The longest payload a control frame may have, in bytes (RFC 6455 §5.5).
+const MAX_CONTROL: usize = 125;
+
+/// Why a websocket ends; holds only codes that may stand on the wire (RFC 6455 §7.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CloseCode(u16);
+
+impl CloseCode {
+    /// The purpose is fulfilled.
+    pub(crate) const NORMAL: Self = Self(1000);
+    /// The server shuts down.
+    pub(crate) const GOING_AWAY: Self = Self(1001);
+    /// The client broke the protocol.
+    pub(crate) const PROTOCOL: Self = Self(1002);
+    /// The client's text is not UTF-8.
+    pub(crate) const INVALID_DATA: Self = Self(1007);
+    /// The peer broke a rule of the server, such as reading too slowly.
+    pub(crate) const POLICY: Self = Self(1008);
+    /// The client's message is over the bound.
+    pub(crate) const TOO_BIG: Self = Self(1009);
+
+    /// The code if a peer may send it: 1005, 1006 and 1015 are for reports inside one program, and
+    /// the rest of what is missing here is unassigned.
+    fn from_wire(code: u16) -> Option<Self> {
+        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999).then_some(Self(code))
+    }
+
+    /// The number on the wire.
+    pub(crate) fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// What a close frame says, if it isn't empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Close<'a> {
+    /// Why the websocket ends.
+    pub(crate) code: CloseCode,
+    /// The same in words; may be empty. At most 123 bytes travel.
+    pub(crate) reason: &'a str,
+}
