@@ -1,0 +1,175 @@
+//! From bytes to JSON: what is accepted as a body at all, and within which bounds.
+
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+/// How much structure one body may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Deepest nesting of lists and objects.
+    pub depth: usize,
+    /// Number of values of any kind, keys not counted.
+    pub elements: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { depth: 64, elements: 100_000 }
+    }
+}
+
+/// Why some bytes are no JSON body; positions are in bytes, counted from 0.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotJson {
+    /// Nothing, or only white space.
+    #[error("the body is empty, JSON is expected")]
+    Empty,
+    /// Not UTF-8.
+    #[error("the body is not UTF-8 at byte {at}")]
+    Encoding {
+        /// Where the first wrong byte stands.
+        at: usize,
+    },
+    /// UTF-8, but not JSON.
+    #[error("the body is not JSON: {0}")]
+    Syntax(String),
+    /// Half of a surrogate pair, which no text can hold.
+    #[error("the body has an unpaired surrogate escape at byte {at}")]
+    Surrogate {
+        /// Where the escape begins.
+        at: usize,
+    },
+    /// Nested deeper than the bounds allow.
+    #[error("the body is nested deeper than {limit} levels")]
+    TooDeep {
+        /// The bound.
+        limit: usize,
+    },
+    /// More values than the bounds allow.
+    #[error("the body holds more than {limit} values")]
+    TooMany {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+/// Reads `bytes` as one JSON value without looking into it further.
+///
+/// Everything below relies on what is checked here: UTF-8, syntax, whole surrogate pairs, bounds.
+///
+/// # Errors
+/// [`NotJson`] tells what is wrong and where.
+pub fn parse(bytes: &[u8], bounds: Bounds) -> Result<&RawValue, NotJson> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| NotJson::Encoding { at: error.valid_up_to() })?;
+    if text.trim_ascii().is_empty() {
+        return Err(NotJson::Empty);
+    }
+    scan(bytes, bounds)?;
+    serde_json::from_str(text).map_err(|error| NotJson::Syntax(error.to_string()))
+}
+
+/// Depth, count and surrogates in one pass; syntax is left to the parser.
+fn scan(bytes: &[u8], bounds: Bounds) -> Result<(), NotJson> {
+    let (mut depth, mut elements, mut at) = (0usize, 1usize, 0usize);
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = scan_text(bytes, at + 1)?;
+                continue;
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                elements += 1;
+                if depth > bounds.depth {
+                    return Err(NotJson::TooDeep { limit: bounds.depth });
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' => elements += 1,
+            _ => {}
+        }
+        // Opening brackets and commas together count each value at least once.
+        if elements > bounds.elements.saturating_add(1) {
+            return Err(NotJson::TooMany { limit: bounds.elements });
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+/// Passes over a string whose quotation mark stands before `at`; gives the place after its end.
+fn scan_text(bytes: &[u8], mut at: usize) -> Result<usize, NotJson> {
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => return Ok(at + 1),
+            b'\\' => match surrogate(bytes, at) {
+                Some(Surrogate::High)
+                    if matches!(surrogate(bytes, at + 6), Some(Surrogate::Low)) =>
+                {
+                    at += 12;
+                }
+                Some(_) => return Err(NotJson::Surrogate { at }),
+                None => at += 2,
+            },
+            _ => at += 1,
+        }
+    }
+    Ok(at)
+}
+
+enum Surrogate {
+    High,
+    Low,
+}
+
+/// Whether an escape of half a character begins at `at`.
+fn surrogate(bytes: &[u8], at: usize) -> Option<Surrogate> {
+    let escape = bytes.get(at..at + 6)?;
+    if escape[0] != b'\\' || escape[1] != b'u' || !escape[2].eq_ignore_ascii_case(&b'd') {
+        return None;
+    }
+    match escape[3].to_ascii_lowercase() {
+        b'8' | b'9' | b'a' | b'b' => Some(Surrogate::High),
+        b'c'..=b'f' => Some(Surrogate::Low),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails(text: &str) -> NotJson {
+        parse(text.as_bytes(), Bounds { depth: 3, elements: 6 }).expect_err(text)
+    }
+
+    #[test]
+    fn what_is_no_body_is_named() {
+        assert_eq!(fails(" \n"), NotJson::Empty);
+        assert_eq!(parse(b"\"\xff\"", Bounds::default()).err(), Some(NotJson::Encoding { at: 1 }));
+        assert!(matches!(fails("{\"a\": 1,}"), NotJson::Syntax(_)));
+        assert!(matches!(fails("\u{feff}{}"), NotJson::Syntax(_)));
+        assert!(matches!(fails("NaN"), NotJson::Syntax(_)));
+        assert!(matches!(fails("{} {}"), NotJson::Syntax(_)));
+        assert_eq!(fails("[[[[]]]]"), NotJson::TooDeep { limit: 3 });
+        assert_eq!(fails("[1,2,3,4,5,6,7]"), NotJson::TooMany { limit: 6 });
+    }
+
+    #[test]
+    fn surrogates_come_in_pairs() {
+        assert_eq!(fails(r#"["\ud83c"]"#), NotJson::Surrogate { at: 2 });
+        assert_eq!(fails(r#"["\udfb5\ud83c"]"#), NotJson::Surrogate { at: 2 });
+        assert_eq!(fails(r#"["\ud83c\u0041"]"#), NotJson::Surrogate { at: 2 });
+        for good in [r#"["\ud83c\udfb5"]"#, r#"["\\ud83c"]"#, r#"["\uD7FF"]"#, r#"["\"\ue000"]"#] {
+            assert!(parse(good.as_bytes(), Bounds::default()).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn brackets_in_texts_are_text() {
+        let bounds = Bounds { depth: 1, elements: 3 };
+        assert!(parse(br#"["[[[[,,,,", "\\", "\"[["]"#, bounds).is_ok());
+    }
+}

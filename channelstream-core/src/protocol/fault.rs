@@ -1,0 +1,68 @@
+//! Faults: what is wrong with a request's fields, as answered with 422 (contract §4).
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// What is wrong with one field: texts, or the faults of what the field holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Fault {
+    /// Texts about the field itself.
+    Texts(Vec<String>),
+    /// Faults inside it, by key or index.
+    Inner(Faults),
+}
+
+impl Fault {
+    /// One text.
+    pub fn text(text: &str) -> Self {
+        Self::Texts(vec![text.to_owned()])
+    }
+
+    /// A value that is not of the structure which is fixed for its place.
+    pub(crate) fn not_an_object() -> Self {
+        Self::Inner(Faults::from_texts("_schema", ["Invalid input type."]))
+    }
+}
+
+/// All faults of one request: field → texts or inner faults, in the order they were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Faults(IndexMap<String, Fault>);
+
+impl Faults {
+    /// No faults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Texts about one field and nothing else.
+    pub fn from_texts<const N: usize>(field: &str, texts: [&str; N]) -> Self {
+        let mut faults = Self::new();
+        for text in texts {
+            faults.add(field, Fault::text(text));
+        }
+        faults
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds `fault` to `field`; texts are put behind texts that stand there already.
+    pub fn add(&mut self, field: &str, fault: Fault) {
+        match (self.0.get_mut(field), fault) {
+            (Some(Fault::Texts(old)), Fault::Texts(new)) => old.extend(new),
+            (Some(Fault::Inner(old)), Fault::Inner(new)) => old.0.extend(new.0),
+            (Some(_), _) => {} // what a field is comes before what it holds
+            (None, fault) => {
+                self.0.insert(field.to_owned(), fault);
+            }
+        }
+    }
+
+    /// The fields with what is wrong with each.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Fault)> {
+        self.0.iter().map(|(field, fault)| (field.as_str(), fault))
+    }
+}

@@ -1,0 +1,340 @@
+//! Messages, edits and deletes, and the address that says who gets them (contract §5).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::fault::{Fault, Faults};
+use super::read::{Object, boolean, list, text, time, uuid};
+use super::timestamp::DateTime;
+
+/// What a message carries: a JSON object, kept exactly as it was sent and shared, not copied.
+pub type Payload = Arc<RawValue>;
+
+/// Where a message goes: a channel, or some users of it, or some users wherever they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// The channel; without one the message is private to `pm_users`.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// If not empty, only these users.
+    #[serde(default)]
+    pub pm_users: Vec<String>,
+    /// Never these users; without effect on private messages.
+    #[serde(default)]
+    pub exclude_users: Vec<String>,
+}
+
+impl Address {
+    /// Everybody in `channel`.
+    pub fn channel(channel: impl Into<String>) -> Self {
+        Self { channel: Some(channel.into()), ..Self::default() }
+    }
+
+    /// These users, in whatever channels they are.
+    pub fn users<T: Into<String>>(users: impl IntoIterator<Item = T>) -> Self {
+        Self { pm_users: users.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// Whether it leads nowhere: neither a channel nor users.
+    pub fn is_nowhere(&self) -> bool {
+        self.channel.is_none() && self.pm_users.is_empty()
+    }
+
+    /// Whether `user`, being where the message goes, is meant.
+    pub(crate) fn includes(&self, user: &str) -> bool {
+        let named = |users: &[String]| users.iter().any(|name| name == user);
+        (self.pm_users.is_empty() || named(&self.pm_users))
+            && (self.channel.is_none() || !named(&self.exclude_users))
+    }
+
+    fn read(object: &mut Object<'_>) -> Self {
+        Self {
+            channel: object.nullable("channel", text(1, 256)),
+            pm_users: object.optional("pm_users", list(text(1, 512))).unwrap_or_default(),
+            exclude_users: object.optional("exclude_users", list(text(1, 512))).unwrap_or_default(),
+        }
+    }
+}
+
+/// A message on its way in: what is left out is filled in by the server.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewMessage {
+    /// Who says it.
+    pub user: String,
+    /// What is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<Payload>,
+    /// To whom.
+    #[serde(flatten)]
+    pub address: Address,
+    /// Whether the channel's history leaves it out.
+    pub no_history: bool,
+    /// Its id; a new random one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+    /// When it was said; now if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<DateTime>,
+}
+
+impl NewMessage {
+    /// A message from `user` with nothing in it yet.
+    pub fn new(user: impl Into<String>, address: Address) -> Self {
+        Self {
+            user: user.into(),
+            message: None,
+            address,
+            no_history: false,
+            uuid: None,
+            timestamp: None,
+        }
+    }
+
+    pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
+        let mut object = Object::open(raw)?;
+        let message = Self {
+            user: object.required("user", text(1, 512)),
+            message: object.optional("message", payload),
+            address: Address::read(&mut object),
+            no_history: object.optional("no_history", boolean).unwrap_or(false),
+            uuid: object.optional("uuid", uuid),
+            timestamp: object.optional("timestamp", time),
+        };
+        object.finish(message).map_err(Fault::Inner)
+    }
+}
+
+/// A message as it was taken, with everything filled in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Fields")]
+pub struct Message {
+    /// Its id.
+    pub uuid: Uuid,
+    /// Who says it.
+    pub user: String,
+    /// What is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<Payload>,
+    /// To whom.
+    #[serde(flatten)]
+    pub address: Address,
+    /// Whether the channel's history leaves it out.
+    pub no_history: bool,
+    /// When it was said.
+    pub timestamp: DateTime,
+    /// When it was last edited.
+    pub edited: Option<DateTime>,
+}
+
+/// A change of a message that was sent before (contract §8).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Fields")]
+pub struct Edit {
+    /// Which message.
+    pub uuid: Uuid,
+    /// Where it is found, and who hears of the change.
+    #[serde(flatten)]
+    pub address: Address,
+    /// Echoed; without effect.
+    pub no_history: bool,
+    /// The new sender, if that changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The new payload, if that changes: it replaces the old one as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<Payload>,
+    /// The new time, if that changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<DateTime>,
+    /// When it was edited; now if absent, and always there in answers and frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited: Option<DateTime>,
+}
+
+impl Edit {
+    /// An edit of the message `uuid` that changes nothing yet.
+    pub fn new(uuid: Uuid, address: Address) -> Self {
+        Self {
+            uuid,
+            address,
+            no_history: false,
+            user: None,
+            message: None,
+            timestamp: None,
+            edited: None,
+        }
+    }
+
+    pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
+        let mut object = Object::open(raw)?;
+        let edit = Self {
+            uuid: object.required("uuid", uuid),
+            address: Address::read(&mut object),
+            no_history: object.optional("no_history", boolean).unwrap_or(false),
+            user: object.optional("user", text(1, 512)),
+            message: object.optional("message", payload),
+            timestamp: object.optional("timestamp", time),
+            edited: object.optional("edited", time),
+        };
+        object.finish(edit).map_err(Fault::Inner)
+    }
+}
+
+/// The removal of a message that was sent before (contract §8).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Delete {
+    /// Which message.
+    pub uuid: Uuid,
+    /// Where it is found, and who hears of the removal.
+    #[serde(flatten)]
+    pub address: Address,
+    /// Echoed; without effect.
+    #[serde(default)]
+    pub no_history: bool,
+}
+
+impl Delete {
+    /// A removal of the message `uuid`.
+    pub fn new(uuid: Uuid, address: Address) -> Self {
+        Self { uuid, address, no_history: false }
+    }
+
+    pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
+        let mut object = Object::open(raw)?;
+        let delete = Self {
+            uuid: object.required("uuid", uuid),
+            address: Address::read(&mut object),
+            no_history: object.optional("no_history", boolean).unwrap_or(false),
+        };
+        object.finish(delete).map_err(Fault::Inner)
+    }
+}
+
+/// The fields of a message or an edit in one level: a flattened part and a raw value cannot be
+/// read together.
+#[derive(Deserialize)]
+struct Fields {
+    uuid: Uuid,
+    user: Option<String>,
+    message: Option<Payload>,
+    channel: Option<String>,
+    #[serde(default)]
+    pm_users: Vec<String>,
+    #[serde(default)]
+    exclude_users: Vec<String>,
+    #[serde(default)]
+    no_history: bool,
+    timestamp: Option<DateTime>,
+    edited: Option<DateTime>,
+}
+
+impl From<Fields> for Edit {
+    fn from(fields: Fields) -> Self {
+        let Fields { uuid, user, message, no_history, timestamp, edited, .. } = fields;
+        let Fields { channel, pm_users, exclude_users, .. } = fields;
+        let address = Address { channel, pm_users, exclude_users };
+        Self { uuid, address, no_history, user, message, timestamp, edited }
+    }
+}
+
+impl TryFrom<Fields> for Message {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        let Edit { uuid, address, no_history, user, message, timestamp, edited } = fields.into();
+        let user = user.ok_or("a message without `user`")?;
+        let timestamp = timestamp.ok_or("a message without `timestamp`")?;
+        Ok(Self { uuid, user, message, address, no_history, timestamp, edited })
+    }
+}
+
+fn payload(raw: &RawValue) -> Result<Payload, Fault> {
+    if raw.get().starts_with('{') {
+        Ok(Arc::from(raw.to_owned()))
+    } else {
+        Err(Fault::text("Not a valid mapping type."))
+    }
+}
+
+/// A list of messages, edits or deletes. What is wrong with an item stands under its index; an
+/// item that is no object is also named once at the top. A null item is told of only if nothing
+/// else is wrong, as the contract has it.
+pub(super) fn read_items<T>(
+    raw: &RawValue,
+    read: impl Fn(&RawValue) -> Result<T, Fault>,
+) -> Result<Vec<T>, Faults> {
+    const NOT_AN_ITEM: &str = "Invalid input type.";
+    let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
+        return Err(Faults::from_texts("_schema", [NOT_AN_ITEM]));
+    };
+    let mut faults = Faults::new();
+    let mut nulls = Faults::new();
+    let mut values = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let index = index.to_string();
+        if item.get().starts_with('{') {
+            match read(item) {
+                Ok(value) => values.push(value),
+                Err(fault) => faults.add(&index, fault),
+            }
+        } else {
+            let faults = if item.get() == "null" { &mut nulls } else { &mut faults };
+            faults.add(&index, Fault::Inner(Faults::new()));
+            faults.add("_schema", Fault::text(NOT_AN_ITEM));
+        }
+    }
+    match (faults.is_empty(), nulls.is_empty()) {
+        (true, true) => Ok(values),
+        (true, false) => Err(nulls),
+        (false, _) => Err(faults),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(json: &str) -> String {
+        let raw = serde_json::from_str(json).unwrap();
+        serde_json::to_string(&read_items(raw, NewMessage::read).unwrap_err()).unwrap()
+    }
+
+    #[test]
+    fn faulty_items_stand_under_their_index() {
+        let missing = r#"{"user":["Missing data for required field."]}"#;
+        assert_eq!(
+            faults(r#"["a", null, {}]"#),
+            format!(r#"{{"0":{{}},"_schema":["Invalid input type."],"2":{missing}}}"#)
+        );
+        assert_eq!(faults("[null]"), r#"{"0":{},"_schema":["Invalid input type."]}"#);
+        assert_eq!(faults("{}"), r#"{"_schema":["Invalid input type."]}"#);
+        assert_eq!(
+            faults(r#"[{"user": "a"}, {"user": "", "message": [], "uuid": 1, "channel": 7}]"#),
+            r#"{"1":{"user":["Length must be between 1 and 512."],"message":["Not a valid mapping type."],"channel":["Not a valid string."],"uuid":["Not a valid UUID."]}}"#
+        );
+    }
+
+    #[test]
+    fn payloads_stay_as_they_were_sent() {
+        let sent = r#"{"n": 1.10, "big": 123456789012345678901234567890, "n": 2}"#;
+        let body = format!(r#"[{{"user": "a", "message": {sent}}}]"#);
+        let raw = serde_json::from_str(&body).unwrap();
+        let messages = read_items(raw, NewMessage::read).unwrap();
+        assert_eq!(messages[0].message.as_ref().unwrap().get(), sent);
+    }
+
+    #[test]
+    fn who_is_meant() {
+        let mut address = Address::channel("c");
+        assert!(address.includes("a"));
+        address.exclude_users = vec!["a".to_owned()];
+        assert!(!address.includes("a") && address.includes("b"));
+        address.pm_users = vec!["a".to_owned()];
+        assert!(!address.includes("a"), "exclusion wins");
+        address.channel = None;
+        assert!(address.includes("a"), "exclusion is without effect on private messages");
+    }
+}

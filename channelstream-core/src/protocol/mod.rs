@@ -1,0 +1,33 @@
+//! What travels on the wire: bodies of requests and answers, and the event frames.
+//!
+//! Reading is lenient in form and complete in complaint: `read` functions accept every form of a
+//! value that contract §4 names and collect all faults of a body as [`Faults`].
+
+mod body;
+mod fault;
+mod frame;
+mod message;
+mod read;
+mod reply;
+mod request;
+mod scalar;
+mod settings;
+mod timestamp;
+
+pub use body::{Bounds, NotJson, parse};
+pub use fault::{Fault, Faults};
+pub use frame::{Action, Frame, Presence, UserStateChange};
+pub use message::{Address, Delete, Edit, Message, NewMessage, Payload};
+pub use read::parse_uuid;
+pub use reply::{
+    ChannelView, ChannelsInfo, Changed, Connected, Figures, FiguresUser, Subscribed, Unsubscribed,
+    UserStateSet, UserView,
+};
+pub use request::{
+    Configure, Connect, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
+    read_deletes, read_edits, read_messages,
+};
+pub use scalar::{Scalar, UserState};
+pub use settings::ChannelSettings;
+pub use timestamp::{DateTime, Timestamp};
+pub use uuid::Uuid;

@@ -1,0 +1,179 @@
+//! Bodies of answers: written by the server, read by the client (contract §4, §5, §10).
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::message::Message;
+use super::scalar::{Scalar, UserState};
+use super::settings::ChannelSettings;
+use super::timestamp::DateTime;
+
+/// Answer of `/connect`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Connected {
+    /// The connection: what a browser needs to listen.
+    pub conn_id: Uuid,
+    /// Whose it is.
+    pub username: Arc<str>,
+    /// The user's full state.
+    pub state: Arc<UserState>,
+    /// The part that others may see.
+    pub public_state: Arc<UserState>,
+    /// The channels asked for, sorted.
+    pub channels: Vec<String>,
+    /// About these channels.
+    pub channels_info: ChannelsInfo,
+}
+
+/// Answer of `/subscribe`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// All channels of the connection, sorted.
+    pub channels: Vec<Arc<str>>,
+    /// About these channels.
+    pub channels_info: ChannelsInfo,
+    /// Those that are new to it, sorted.
+    pub subscribed_to: Vec<Arc<str>>,
+}
+
+/// Answer of `/unsubscribe`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unsubscribed {
+    /// All channels of the connection, sorted.
+    pub channels: Vec<Arc<str>>,
+    /// About these channels.
+    pub channels_info: ChannelsInfo,
+    /// Those that it was in and left, sorted.
+    pub unsubscribed_from: Vec<Arc<str>>,
+}
+
+/// Answer of `/user_state`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserStateSet {
+    /// The user's full state now.
+    pub user_state: Arc<UserState>,
+    /// What changed, in the order of the request.
+    pub changed_state: Vec<Changed>,
+    /// The keys that others may see.
+    pub public_keys: Vec<Arc<str>>,
+}
+
+/// A key of a user's state with its new value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Changed {
+    /// The key.
+    pub key: String,
+    /// The new value.
+    pub value: Scalar,
+}
+
+/// Channel information: the answer of `/info` and `/channel_config`, and part of others.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ChannelsInfo {
+    /// The channels by name.
+    pub channels: IndexMap<Arc<str>, ChannelView>,
+    /// The users present in any of them, each once.
+    pub users: Vec<UserView>,
+}
+
+/// What is told of a channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChannelView {
+    /// Id of the channel; a channel that is created anew has another.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Always null, as in the reference.
+    pub long_name: Option<String>,
+    /// Its settings.
+    pub settings: ChannelSettings,
+    /// Its stored messages, oldest first.
+    #[serde(with = "history")]
+    pub history: Vec<Arc<Message>>,
+    /// The last message, event or creation.
+    pub last_active: DateTime,
+    /// Connections in it.
+    pub total_connections: usize,
+    /// Users listed.
+    pub total_users: usize,
+    /// Their names, sorted.
+    pub users: Vec<Arc<str>>,
+}
+
+/// A user with state: full or public, as was asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserView {
+    /// The name.
+    pub user: Arc<str>,
+    /// The state.
+    pub state: Arc<UserState>,
+}
+
+/// The figures of `/admin/admin.json` that the state knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figures {
+    /// All users.
+    pub remembered_user_count: usize,
+    /// Users with connections.
+    pub unique_user_count: usize,
+    /// Their connections.
+    pub total_connections: usize,
+    /// Channels.
+    pub total_channels: usize,
+    /// Deliveries of posted messages, one per addressed connection, listening or not.
+    pub total_messages: u64,
+    /// Posted messages that had an address.
+    pub total_unique_messages: u64,
+    /// All channels, with history and users.
+    pub channels: IndexMap<Arc<str>, ChannelView>,
+    /// Users with connections.
+    pub users: Vec<FiguresUser>,
+}
+
+/// A user as the admin figures show it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FiguresUser {
+    /// The name.
+    pub user: Arc<str>,
+    /// Id of the user; one who was forgotten and comes again has another.
+    pub uuid: Uuid,
+    /// The public state.
+    pub state: Arc<UserState>,
+    /// The ids of the connections.
+    pub connections: Vec<Uuid>,
+}
+
+/// Messages in a history have two more fields than in other answers.
+mod history {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::protocol::Message;
+
+    #[derive(Serialize)]
+    struct Stored<'a> {
+        r#type: &'static str,
+        catchup: bool,
+        #[serde(flatten)]
+        message: &'a Message,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        history: &[Arc<Message>],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(
+            history.iter().map(|message| Stored { r#type: "message", catchup: false, message }),
+        )
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Arc<Message>>, D::Error> {
+        Vec::deserialize(deserializer)
+    }
+}

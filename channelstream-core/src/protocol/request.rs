@@ -1,0 +1,469 @@
+//! Bodies of requests: read from JSON by the server, written as JSON by the client (contract §5).
+
+use indexmap::IndexMap;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::fault::{Fault, Faults};
+use super::message::{Delete, Edit, NewMessage, read_items};
+use super::read::{Object, any_text, boolean, is_null, list, mapping, parse_uuid, text, uuid};
+use super::scalar::{Scalar, UserState};
+use super::settings::ChannelSettings;
+
+/// `POST /connect`: a new connection for a user.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Connect {
+    /// Whose connection; 1 to 512 characters.
+    pub username: String,
+    /// Its id; a new random one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn_id: Option<Uuid>,
+    /// The channels to join; names have 1 to 256 characters.
+    pub channels: Vec<String>,
+    /// State for a user who is new.
+    pub fresh_user_state: UserState,
+    /// State to set in any case.
+    pub user_state: UserState,
+    /// Which keys of the state others may see: replaces what was set before.
+    pub state_public_keys: Vec<String>,
+    /// Settings for channels that are new.
+    pub channel_configs: IndexMap<String, ChannelSettings>,
+    /// What the answer tells of the channels.
+    pub info: InfoOptions,
+}
+
+impl Connect {
+    /// A connection for `username` in no channel.
+    pub fn new(username: impl Into<String>) -> Self {
+        Self { username: username.into(), ..Self::default() }
+    }
+
+    /// Joins these channels.
+    #[must_use]
+    pub fn channels<T: Into<String>>(mut self, channels: impl IntoIterator<Item = T>) -> Self {
+        self.channels = channels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn read(raw: &RawValue) -> Result<Self, Faults> {
+        let mut object = open(raw)?;
+        let request = Self {
+            username: object.required("username", text(1, 512)),
+            conn_id: object.optional("conn_id", uuid),
+            channels: object.optional("channels", list(text(1, 256))).unwrap_or_default(),
+            fresh_user_state: object.optional("fresh_user_state", state).unwrap_or_default(),
+            user_state: object.optional("user_state", state).unwrap_or_default(),
+            state_public_keys: object
+                .optional("state_public_keys", list(text(1, 256)))
+                .unwrap_or_default(),
+            channel_configs: object.optional("channel_configs", configs).unwrap_or_default(),
+            info: object.optional("info", InfoOptions::read).unwrap_or_default(),
+        };
+        object.finish(request)
+    }
+}
+
+/// `POST /subscribe`: a connection joins channels.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Subscribe {
+    /// Which connection.
+    pub conn_id: Uuid,
+    /// The channels, at least one.
+    pub channels: Vec<String>,
+    /// Settings for channels that are new.
+    pub channel_configs: IndexMap<String, ChannelSettings>,
+    /// What the answer tells of the channels.
+    pub info: InfoOptions,
+}
+
+impl Subscribe {
+    /// The connection `conn_id` joins `channels`.
+    pub fn new<T: Into<String>>(conn_id: Uuid, channels: impl IntoIterator<Item = T>) -> Self {
+        let channels = channels.into_iter().map(Into::into).collect();
+        Self { conn_id, channels, ..Self::default() }
+    }
+
+    /// Reads a body; without a `conn_id` in it, `in_query` is taken. `known` tells whether there
+    /// is a connection of that id.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn read(
+        raw: &RawValue,
+        in_query: Option<&str>,
+        known: impl FnOnce(Uuid) -> bool,
+    ) -> Result<Self, Faults> {
+        let mut object = open(raw)?;
+        let request = Self {
+            conn_id: known_connection(&mut object, in_query, known),
+            channels: object.required("channels", some_channels),
+            channel_configs: object.optional("channel_configs", configs).unwrap_or_default(),
+            info: object.optional("info", InfoOptions::read).unwrap_or_default(),
+        };
+        object.finish(request)
+    }
+}
+
+/// `POST /unsubscribe`: a connection leaves channels.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Unsubscribe {
+    /// Which connection.
+    pub conn_id: Uuid,
+    /// The channels, at least one.
+    pub channels: Vec<String>,
+    /// What the answer tells of the channels.
+    pub info: InfoOptions,
+}
+
+impl Unsubscribe {
+    /// The connection `conn_id` leaves `channels`.
+    pub fn new<T: Into<String>>(conn_id: Uuid, channels: impl IntoIterator<Item = T>) -> Self {
+        let channels = channels.into_iter().map(Into::into).collect();
+        Self { conn_id, channels, info: InfoOptions::default() }
+    }
+
+    /// Reads a body, which has the fields of `/subscribe`.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn read(
+        raw: &RawValue,
+        in_query: Option<&str>,
+        known: impl FnOnce(Uuid) -> bool,
+    ) -> Result<Self, Faults> {
+        let Subscribe { conn_id, channels, info, .. } = Subscribe::read(raw, in_query, known)?;
+        Ok(Self { conn_id, channels, info })
+    }
+}
+
+/// `POST /user_state`: changes the state of a user.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SetUserState {
+    /// Whose state.
+    pub user: String,
+    /// The keys to set; others are kept.
+    pub user_state: UserState,
+    /// The keys that others may see; absent: unchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_public_keys: Option<Vec<String>>,
+}
+
+impl SetUserState {
+    /// A change for `user`.
+    pub fn new(user: impl Into<String>, user_state: UserState) -> Self {
+        Self { user: user.into(), user_state, state_public_keys: None }
+    }
+
+    /// Reads a body; `known` tells whether there is a user of that name.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn read(raw: &RawValue, known: impl FnOnce(&str) -> bool) -> Result<Self, Faults> {
+        let mut object = open(raw)?;
+        let request = Self {
+            user: object.required("user", |raw| known_user(raw, known)),
+            user_state: object.optional("user_state", state).unwrap_or_default(),
+            state_public_keys: object.nullable("state_public_keys", list(text(1, 256))),
+        };
+        object.finish(request)
+    }
+}
+
+/// `POST /channel_config`: creates channels and sets their settings.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Configure {
+    /// The settings of each channel; what is left out goes back to its default.
+    pub channels: IndexMap<String, ChannelSettings>,
+}
+
+impl Configure {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// The faults of the first faulty channel, without its name.
+    pub fn read(raw: &RawValue) -> Result<Self, Faults> {
+        let schema = || Faults::from_texts("_schema", ["Invalid input type."]);
+        let entries: IndexMap<String, &RawValue> =
+            serde_json::from_str(raw.get()).map_err(|_| schema())?;
+        let mut channels = IndexMap::with_capacity(entries.len());
+        for (name, entry) in entries {
+            let settings = if is_null(entry) {
+                ChannelSettings::default()
+            } else {
+                ChannelSettings::read(entry).map_err(|fault| match fault {
+                    Fault::Inner(faults) => faults,
+                    Fault::Texts(_) => schema(),
+                })?
+            };
+            channels.insert(name, settings);
+        }
+        Ok(Self { channels })
+    }
+}
+
+/// `/info` with a body: what is asked of which channels.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Info {
+    /// The question.
+    pub info: InfoOptions,
+}
+
+impl Info {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn read(raw: &RawValue) -> Result<Self, Faults> {
+        let mut object =
+            Object::open(raw).map_err(|_| Faults::from_texts("_schema", ["Invalid type."]))?;
+        let info = object.required("info", InfoOptions::read);
+        object.finish(Self { info })
+    }
+}
+
+/// What channel information tells (contract §4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InfoOptions {
+    /// Whether histories are in it.
+    pub include_history: bool,
+    /// Whether users are in it.
+    pub include_users: bool,
+    /// Channels to leave out.
+    pub exclude_channels: Vec<String>,
+    /// Whether only the public state of users is in it.
+    pub return_public_state: bool,
+    /// Which channels, for `/info`; all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<String>>,
+}
+
+impl Default for InfoOptions {
+    fn default() -> Self {
+        Self {
+            include_history: true,
+            include_users: true,
+            exclude_channels: Vec::new(),
+            return_public_state: false,
+            channels: None,
+        }
+    }
+}
+
+impl InfoOptions {
+    fn read(raw: &RawValue) -> Result<Self, Fault> {
+        let mut object = Object::open(raw)?;
+        // accepted and checked, without effect (oddity 39)
+        object.optional("include_connections", boolean);
+        let options = Self {
+            include_history: object.optional("include_history", boolean).unwrap_or(true),
+            include_users: object.optional("include_users", boolean).unwrap_or(true),
+            exclude_channels: object
+                .optional("exclude_channels", list(any_text))
+                .unwrap_or_default(),
+            return_public_state: object.optional("return_public_state", boolean).unwrap_or(false),
+            channels: object.optional("channels", list(any_text)),
+        };
+        object.finish(options).map_err(Fault::Inner)
+    }
+}
+
+/// `/disconnect`: ends a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Disconnect {
+    /// Which connection.
+    pub conn_id: Uuid,
+}
+
+impl Serialize for Disconnect {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([("conn_id", self.conn_id)])
+    }
+}
+
+impl Disconnect {
+    /// Reads the body of a POST.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn read(raw: &RawValue) -> Result<Self, Faults> {
+        let mut object = open(raw)?;
+        let conn_id = known_connection(&mut object, None, |_| true);
+        object.finish(Self { conn_id })
+    }
+
+    /// Reads the query of any other method.
+    ///
+    /// # Errors
+    /// The fault of `conn_id`.
+    pub fn read_query(in_query: Option<&str>) -> Result<Self, Faults> {
+        let Some(text) = in_query else {
+            return Err(Faults::from_texts("conn_id", ["Field may not be null."]));
+        };
+        let conn_id = parse_uuid(text)
+            .ok_or_else(|| Faults::from_texts("conn_id", ["Not a valid UUID."]))?;
+        Ok(Self { conn_id })
+    }
+}
+
+/// Reads the body of `POST /message`.
+///
+/// # Errors
+/// All faults of the body.
+pub fn read_messages(raw: &RawValue) -> Result<Vec<NewMessage>, Faults> {
+    read_items(raw, NewMessage::read)
+}
+
+/// Reads the body of `PATCH /message`.
+///
+/// # Errors
+/// All faults of the body.
+pub fn read_edits(raw: &RawValue) -> Result<Vec<Edit>, Faults> {
+    read_items(raw, Edit::read)
+}
+
+/// Reads the body of `DELETE /message`.
+///
+/// # Errors
+/// All faults of the body.
+pub fn read_deletes(raw: &RawValue) -> Result<Vec<Delete>, Faults> {
+    read_items(raw, Delete::read)
+}
+
+fn open(raw: &RawValue) -> Result<Object<'_>, Faults> {
+    Object::open(raw).map_err(|_| Faults::from_texts("_schema", ["Invalid input type."]))
+}
+
+/// `conn_id` of the body, else of the query; absent from both it counts as null.
+fn known_connection(
+    object: &mut Object<'_>,
+    in_query: Option<&str>,
+    known: impl FnOnce(Uuid) -> bool,
+) -> Uuid {
+    let found = if object.has("conn_id") {
+        object.optional("conn_id", uuid)
+    } else {
+        match Disconnect::read_query(in_query) {
+            Ok(Disconnect { conn_id }) => Some(conn_id),
+            Err(faults) => {
+                for (field, fault) in faults.iter() {
+                    object.fault(field, fault.clone());
+                }
+                None
+            }
+        }
+    };
+    if found.is_some_and(|id| !known(id)) {
+        object.fault("conn_id", Fault::text("Unknown connection"));
+    }
+    found.unwrap_or_default()
+}
+
+/// Length and existence are told of together.
+fn known_user(raw: &RawValue, known: impl FnOnce(&str) -> bool) -> Result<String, Fault> {
+    let user = any_text(raw)?;
+    let mut texts = match text(1, 512)(raw) {
+        Err(Fault::Texts(texts)) => texts,
+        _ => Vec::new(),
+    };
+    if !known(&user) {
+        texts.push("Unknown user".to_owned());
+    }
+    if texts.is_empty() { Ok(user) } else { Err(Fault::Texts(texts)) }
+}
+
+fn some_channels(raw: &RawValue) -> Result<Vec<String>, Fault> {
+    let channels = list(text(1, 256))(raw)?;
+    if channels.is_empty() {
+        return Err(Fault::text("Shorter than minimum length 1."));
+    }
+    Ok(channels)
+}
+
+fn state(raw: &RawValue) -> Result<UserState, Fault> {
+    mapping(Scalar::read)(raw)
+}
+
+fn configs(raw: &RawValue) -> Result<IndexMap<String, ChannelSettings>, Fault> {
+    mapping(|entry| {
+        if is_null(entry) {
+            return Err(Fault::text("Field may not be null."));
+        }
+        ChannelSettings::read(entry)
+    })(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> &RawValue {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn told(faults: &Faults) -> String {
+        serde_json::to_string(faults).unwrap()
+    }
+
+    #[test]
+    fn all_faults_of_a_connect_are_told_at_once() {
+        let body = r#"{"conn_id": "x", "channels": ["a", 1, null], "user_state": {"k": []},
+            "channel_configs": {"room": {"history_size": -1}}, "info": {"channels": 1}}"#;
+        assert_eq!(
+            told(&Connect::read(raw(body)).unwrap_err()),
+            concat!(
+                r#"{"username":["Missing data for required field."],"#,
+                r#""conn_id":["Not a valid UUID."],"#,
+                r#""channels":{"1":["Not a valid string."],"2":["Field may not be null."]},"#,
+                r#""user_state":{"k":{"value":["Value is not type of string, integer, boolean or float."]}},"#,
+                r#""channel_configs":{"room":{"value":{"history_size":["Must be at least 0."]}}},"#,
+                r#""info":{"channels":["Not a valid list."]}}"#
+            )
+        );
+        let faults = Connect::read(raw(r#"{"username": "a", "info": 1}"#)).unwrap_err();
+        assert_eq!(told(&faults), r#"{"info":{"_schema":["Invalid input type."]}}"#);
+    }
+
+    #[test]
+    fn a_connection_is_named_in_the_body_or_else_in_the_query() {
+        let id = "01234567-89ab-cdef-0123-456789abcdef";
+        let body = raw(r#"{"channels": ["a"]}"#);
+        assert!(Subscribe::read(body, Some(id), |_| true).is_ok());
+        let faults = Subscribe::read(body, Some(id), |_| false).unwrap_err();
+        assert_eq!(told(&faults), r#"{"conn_id":["Unknown connection"]}"#);
+        let faults = Subscribe::read(raw("{}"), None, |_| true).unwrap_err();
+        assert_eq!(
+            told(&faults),
+            r#"{"conn_id":["Field may not be null."],"channels":["Missing data for required field."]}"#
+        );
+        let null = raw(r#"{"conn_id": null, "channels": []}"#);
+        let faults = Subscribe::read(null, Some(id), |_| true).unwrap_err();
+        assert_eq!(
+            told(&faults),
+            r#"{"conn_id":["Field may not be null."],"channels":["Shorter than minimum length 1."]}"#
+        );
+    }
+
+    #[test]
+    fn an_unknown_user_with_too_long_a_name_has_two_faults() {
+        let body = format!(r#"{{"user": "{}"}}"#, "x".repeat(513));
+        assert_eq!(
+            told(&SetUserState::read(raw(&body), |_| false).unwrap_err()),
+            r#"{"user":["Length must be between 1 and 512.","Unknown user"]}"#
+        );
+        let faults = SetUserState::read(raw(r#"{"user": null}"#), |_| false).unwrap_err();
+        assert_eq!(told(&faults), r#"{"user":["Field may not be null."]}"#);
+    }
+
+    #[test]
+    fn channel_config_tells_the_first_faulty_channel() {
+        let body = r#"{"a": null, "b": {"history_size": "x"}, "c": {"store_frames": 7}}"#;
+        let faults = Configure::read(raw(body)).unwrap_err();
+        assert_eq!(told(&faults), r#"{"history_size":["Not a valid integer."]}"#);
+    }
+}

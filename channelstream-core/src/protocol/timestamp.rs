@@ -1,0 +1,311 @@
+//! Times: the instant a stamp carries, and the date and time the wire shows (contract §4).
+
+use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
+
+/// An instant in microseconds since 1970, UTC.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The instant so many microseconds after the beginning of 1970.
+    pub fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the beginning of 1970.
+    pub fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// The instant `duration` later; the last one that can be told if there is none so late.
+    pub fn after(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// How much later this is than `earlier`; zero if it isn't.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// A date and time as requests give it and answers show it: with a zone, or without one.
+///
+/// What the server makes itself is UTC without a zone. Written by `Display` and as JSON it has
+/// the form of HTTP answers; event frames write UTC as `Z` (see [`DateTime::in_frame`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DateTime {
+    /// Microseconds since 1970 on the clock that the text shows.
+    local: i64,
+    /// Minutes that this clock is ahead of UTC.
+    offset: Option<i16>,
+}
+
+impl From<Timestamp> for DateTime {
+    fn from(instant: Timestamp) -> Self {
+        Self { local: instant.0, offset: None }
+    }
+}
+
+impl DateTime {
+    /// Reads `YYYY-M-D`, `T` or a blank, `H:M`, then optionally seconds, a fraction and a zone.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut rest = Cursor(text.as_bytes());
+        let year = rest.digits(4, 4)?;
+        rest.expect(b"-")?;
+        let month = rest.digits(1, 2)?;
+        rest.expect(b"-")?;
+        let day = rest.digits(1, 2)?;
+        rest.expect(b"T ")?;
+        let hour = rest.digits(1, 2)?;
+        rest.expect(b":")?;
+        let minute = rest.digits(1, 2)?;
+        let (mut second, mut micros) = (0, 0);
+        if rest.expect(b":").is_some() {
+            second = rest.digits(1, 2)?;
+            if rest.expect(b".").is_some() {
+                micros = rest.fraction()?;
+            }
+        }
+        let offset = rest.zone()?;
+        if year == 0 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        if !(1..=days_in(year, month)).contains(&day) {
+            return None;
+        }
+        let seconds = (days(year, month, day) * 24 + hour) * 3600 + minute * 60 + second;
+        Some(Self { local: seconds * SECOND + micros, offset })
+    }
+
+    /// The form that event frames and poll answers use: UTC is `Z`.
+    pub fn in_frame(self) -> InFrame {
+        InFrame(self)
+    }
+
+    fn write(self, f: &mut Formatter<'_>, utc: &str) -> fmt::Result {
+        let (year, month, day) = date(self.local.div_euclid(DAY));
+        let in_day = self.local.rem_euclid(DAY);
+        let (seconds, micros) = (in_day / SECOND, in_day % SECOND);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        if micros != 0 {
+            write!(f, ".{micros:06}")?;
+        }
+        match self.offset {
+            None => Ok(()),
+            Some(0) => f.write_str(utc),
+            Some(offset) => {
+                let sign = if offset < 0 { '-' } else { '+' };
+                let minutes = offset.unsigned_abs();
+                write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+            }
+        }
+    }
+}
+
+impl Display for DateTime {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.write(f, "+00:00")
+    }
+}
+
+impl Serialize for DateTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DateTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a date and time"))
+    }
+}
+
+/// A [`DateTime`] that writes UTC as `Z`.
+#[derive(Clone, Copy, Debug)]
+pub struct InFrame(DateTime);
+
+impl Display for InFrame {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.write(f, "Z")
+    }
+}
+
+impl Serialize for InFrame {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn expect(&mut self, any_of: &[u8]) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        any_of.contains(first).then(|| {
+            self.0 = rest;
+            *first
+        })
+    }
+
+    /// Between `min` and `max` digits as a number.
+    fn digits(&mut self, min: usize, max: usize) -> Option<i64> {
+        let count = self.0.iter().take(max).take_while(|byte| byte.is_ascii_digit()).count();
+        if count < min {
+            return None;
+        }
+        let (digits, rest) = self.0.split_at(count);
+        self.0 = rest;
+        Some(digits.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
+    }
+
+    /// One to twelve digits after the point, cut to microseconds.
+    fn fraction(&mut self) -> Option<i64> {
+        let before = self.0.len();
+        let micros = self.digits(1, 6)?;
+        let count = before - self.0.len();
+        self.digits(0, 6)?;
+        Some((count..6).fold(micros, |value, _| value * 10))
+    }
+
+    /// The rest of the text: nothing, `Z`, or an offset of less than a day, in minutes.
+    fn zone(&mut self) -> Option<Option<i16>> {
+        if self.0.is_empty() {
+            return Some(None);
+        }
+        let sign = self.expect(b"Z+-")?;
+        let mut minutes = 0;
+        if sign != b'Z' {
+            minutes = self.digits(2, 2)? * 60;
+            if !self.0.is_empty() {
+                self.expect(b":");
+                minutes += self.digits(2, 2)?;
+            }
+        }
+        if !self.0.is_empty() || minutes >= 24 * 60 {
+            return None;
+        }
+        let minutes = i16::try_from(minutes).ok()?;
+        Some(Some(if sign == b'-' { -minutes } else { minutes }))
+    }
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 to this date. Years begin in March here, so that the leap day is their
+/// last and the lengths of the months before it follow one rule.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    year * 365 + leap_days + day_of_year - 719_468
+}
+
+/// The date so many days after 1970-01-01: the inverse of [`days`].
+fn date(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_that_are_read() {
+        for (text, want) in [
+            ("2024-05-06T07:08:09.123456", "2024-05-06T07:08:09.123456"),
+            ("2024-5-6 7:8", "2024-05-06T07:08:00"),
+            ("2024-05-06T07:08:09.5", "2024-05-06T07:08:09.500000"),
+            ("2024-05-06T07:08:09.123456789012", "2024-05-06T07:08:09.123456"),
+            ("2024-05-06T07:08:09.000000", "2024-05-06T07:08:09"),
+            ("2024-02-29T00:00Z", "2024-02-29T00:00:00+00:00"),
+            ("2024-05-06T07:08:09-00", "2024-05-06T07:08:09+00:00"),
+            ("2024-05-06T07:08:09+0230", "2024-05-06T07:08:09+02:30"),
+            ("2024-05-06T07:08:09-23:59", "2024-05-06T07:08:09-23:59"),
+            ("0001-01-01T00:00:00", "0001-01-01T00:00:00"),
+            ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999"),
+        ] {
+            let time = DateTime::parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(time.to_string(), want, "{text}");
+        }
+        let utc = DateTime::parse("2024-05-06T07:08Z").unwrap();
+        assert_eq!(utc.in_frame().to_string(), "2024-05-06T07:08:00Z");
+    }
+
+    #[test]
+    fn forms_that_are_refused() {
+        for text in [
+            "",
+            "2024-05-06",
+            "24-05-06T07:08",
+            "2024-05-06  07:08",
+            "2024-05-06t07:08",
+            "2024-05-06T07",
+            "2024-05-06T24:00",
+            "2024-05-06T07:60",
+            "2024-05-06T07:08:60",
+            "2024-05-06T07:08:09.",
+            "2024-05-06T07:08:09,5",
+            "2024-05-06T07:08:09.1234567890123",
+            "2024-02-30T07:08",
+            "2023-02-29T07:08",
+            "2024-13-01T07:08",
+            "2024-00-01T07:08",
+            "0000-01-01T07:08",
+            "2024-05-06T07:08+24",
+            "2024-05-06T07:08+2",
+            "2024-05-06T07:08 Z",
+            "2024-05-06T07:08:09Z ",
+            "١٢٣٤-05-06T07:08",
+        ] {
+            assert_eq!(DateTime::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_day_of_eight_centuries_is_told_right() {
+        let mut day = days(1600, 1, 1);
+        for year in 1600..2400 {
+            for month in 1..=12 {
+                for of_month in 1..=days_in(year, month) {
+                    assert_eq!(days(year, month, of_month), day);
+                    assert_eq!(date(day), (year, month, of_month));
+                    day += 1;
+                }
+            }
+        }
+        assert_eq!(date(0), (1970, 1, 1));
+    }
+}
