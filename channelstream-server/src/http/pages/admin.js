@@ -2,7 +2,7 @@
 // shows them. Everything that comes from the server goes into the page as text.
 
 const PERIOD = 10_000;
-const PATIENCE = 8_000;
+const PATIENCE = 20_000;
 const MOST_ROWS = 200;
 const MOST_MESSAGES = 50;
 
@@ -87,7 +87,7 @@ function reconcile(list, items, keyOf, create, update) {
 
 /** Says in words how many of a list are in view. */
 function countLine(inView, matching, all, noun) {
-  if (all === 0) return `No ${noun} yet.`;
+  if (all === 0) return `No ${noun}.`;
   if (matching === 0) return `None of ${number.format(all)} ${noun} matches.`;
   const of = matching === all ? number.format(all) : `${number.format(matching)} matching`;
   if (inView < matching) return `The first ${number.format(inView)} of ${of} ${noun}.`;
@@ -138,7 +138,7 @@ function renderChannels(channels) {
 }
 
 function createMessage() {
-  const head = make('p', 'message-head', make('strong'), ' ', make('time', 'quiet'), ' ', make('span', 'quiet'));
+  const head = make('p', 'message-head', make('strong'), ' ', make('time', 'quiet'), make('span', 'quiet'));
   return make('li', '', head, make('pre'));
 }
 
@@ -150,7 +150,7 @@ function updateMessage(item, message) {
   if (message.edited) notes.push('edited');
   if (message.pm_users.length) notes.push(`only for ${message.pm_users.join(', ')}`);
   if (message.exclude_users.length) notes.push(`not for ${message.exclude_users.join(', ')}`);
-  marks.textContent = notes.join(' · ');
+  marks.textContent = notes.map((note) => ` · ${note}`).join('');
   const text = 'message' in message ? JSON.stringify(message.message, null, 2) : 'no content';
   item.lastElementChild.textContent = text;
 }
@@ -227,6 +227,7 @@ function render() {
 function notice(which, text) {
   for (const name of ['signed-out', 'gone', 'failed']) at(name).hidden = name !== which;
   at('content').classList.toggle('stale', Boolean(which));
+  if (which && !shown) at('server-line').textContent = '';
   if (which === 'failed') at('failed-text').textContent = text;
 }
 
@@ -262,10 +263,13 @@ async function refresh() {
   asking = true;
   clearTimeout(timer);
   at('refresh').setAttribute('aria-busy', 'true');
-  await ask();
-  at('refresh').removeAttribute('aria-busy');
-  asking = false;
-  if (!document.hidden) timer = setTimeout(refresh, PERIOD);
+  try {
+    await ask();
+  } finally {
+    at('refresh').removeAttribute('aria-busy');
+    asking = false;
+    if (!document.hidden) timer = setTimeout(refresh, PERIOD);
+  }
 }
 
 at('refresh').addEventListener('click', refresh);
