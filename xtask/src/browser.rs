@@ -21,7 +21,7 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     ensure!(server.is_file(), "{} was not built", server.display());
 
     let _folder = shell.push_dir(FOLDER);
-    cmd!(shell, "node --test")
+    cmd!(shell, "node --test --test-reporter=spec")
         .env("CHANNELSTREAM_CHROMIUM", chromium)
         .env("CHANNELSTREAM_CLIENT", client)
         .env("CHANNELSTREAM_SERVER", server)
