@@ -25,7 +25,7 @@ pub(crate) fn text_frame(text: &str) -> Bytes {
 
 /// A text frame with a JSON list of one event (contract §6); `event` is the event's JSON.
 ///
-/// One allocation; clones share it.
+/// The bytes are allocated once and shared by all clones.
 pub(crate) fn event_frame(event: &str) -> Bytes {
     frame(TEXT, &[b"[", event.as_bytes(), b"]"])
 }
