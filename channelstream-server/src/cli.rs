@@ -1,0 +1,156 @@
+//! The command line of the program, made from the table of settings.
+
+use std::path::PathBuf;
+
+use channelstream_server::config::table::{self, GROUPS, Kind, Setting};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+/// What the user asks for.
+pub(crate) enum Action {
+    /// Run the server.
+    Run(Given),
+    /// Write an ini file of all settings.
+    ConfigDefault {
+        /// A JSON object to take settings from, instead of the environment.
+        json: Option<String>,
+        /// Where to write, instead of standard output.
+        output: Option<PathBuf>,
+    },
+    /// Say what is wrong with the settings.
+    ConfigCheck(Given),
+    /// Print every setting as it is in force.
+    ConfigShow(Given),
+}
+
+/// The settings on the command line.
+pub(crate) struct Given {
+    /// Key and text of each setting that is given.
+    pub(crate) flags: Vec<(String, String)>,
+    /// The ini file.
+    pub(crate) ini: Option<PathBuf>,
+}
+
+/// Reads the command line. Prints help, version or what is wrong with the usage, and then ends the
+/// process with 0 or 2.
+pub(crate) fn parse() -> Action {
+    let matches = command().get_matches();
+    let Some(("config", matches)) = matches.subcommand() else {
+        return Action::Run(given(&matches));
+    };
+    match matches.subcommand() {
+        Some(("default", matches)) => Action::ConfigDefault {
+            json: matches.get_one("json").cloned(),
+            output: matches.get_one("output").cloned(),
+        },
+        Some(("check", matches)) => Action::ConfigCheck(given(matches)),
+        Some((_, matches)) => Action::ConfigShow(given(matches)),
+        None => unreachable!("clap demands one of the commands"),
+    }
+}
+
+fn given(matches: &ArgMatches) -> Given {
+    let texts = table::settings().filter_map(|setting| {
+        let text = matches.get_one::<String>(setting.key)?;
+        Some((setting.key.into(), text.clone()))
+    });
+    let file = matches.try_get_one::<PathBuf>("file").ok().flatten();
+    let ini = file.or_else(|| matches.get_one("ini")).cloned();
+    Given { flags: texts.collect(), ini }
+}
+
+const ABOUT: &str = "Real-time push server: channels, presence, state and history over websockets \
+                     and long polls";
+
+const SOURCES: &str = "\
+Each setting can stand
+  on the command line       --gc-conns-after 20
+  in an ini file            gc_conns_after = 20        in the section [channelstream]
+  in the environment        CHANNELSTREAM_GC_CONNS_AFTER=20
+Flags come first. With a file (--ini, or CHANNELSTREAM_INI) the environment does not count.
+An empty value is the default; an empty secret is refused.
+
+Exit status: 0 after SIGTERM or SIGINT, 1 if the server could not start or failed, 2 for wrong usage.";
+
+fn command() -> Command {
+    let version = Arg::new("version")
+        .short('v')
+        .short_alias('V')
+        .long("version")
+        .action(ArgAction::Version)
+        .help("Print the version");
+    let default = Command::new("default")
+        .about("Print an ini file of all settings, from the environment or JSON over the defaults")
+        .arg(
+            Arg::new("json")
+                .short('j')
+                .long("json")
+                .value_name("JSON")
+                .help("A JSON object of settings to take instead of the environment"),
+        )
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help(
+                    "Write to this file instead: created for the owner's eyes alone, or overwritten \
+                     as it is",
+                ),
+        );
+    let file = Arg::new("file")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .conflicts_with("ini")
+        .help("The ini file, as with --ini");
+    let check = Command::new("check")
+        .about("Report everything that is wrong with the settings; exit status 1 if anything is")
+        .arg(file);
+    let show =
+        Command::new("show").about("Print every setting as it is in force and where it comes from");
+    let config = Command::new("config")
+        .about("Write, check or show settings")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([default, with_settings(check), with_settings(show)]);
+    with_settings(Command::new("channelstream-server"))
+        .about(ABOUT)
+        .after_help(SOURCES)
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_version_flag(true)
+        .arg(version)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(config)
+}
+
+/// Adds `--ini` and a flag for each setting.
+fn with_settings(command: Command) -> Command {
+    let ini = Arg::new("ini")
+        .short('i')
+        .long("ini")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Take the settings from the [channelstream] section of this file");
+    let flags = GROUPS.iter().flat_map(|group| {
+        group.settings.iter().map(|setting| flag(setting).help_heading(group.title))
+    });
+    command.next_line_help(true).arg(ini).args(flags)
+}
+
+fn flag(setting: &Setting) -> Arg {
+    let mut doc = table::wrap(setting.doc, 86).join("\n");
+    if !setting.default.is_empty() {
+        doc.push_str(&format!("\n[default: {}]", setting.default));
+    }
+    let name = setting.flag();
+    let arg = Arg::new(setting.key)
+        .long(name.trim_start_matches('-').to_owned())
+        .value_name(setting.kind.value_name())
+        .help(doc);
+    match setting.kind {
+        Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::SecretFile => arg.value_parser(NonEmptyStringValueParser::new()),
+        _ => arg,
+    }
+}

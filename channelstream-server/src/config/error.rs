@@ -1,0 +1,132 @@
+//! What is wrong with the settings, all of it at once, and from where each setting came.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::table::Setting;
+
+/// From where a value came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody gave one.
+    Default,
+    /// A line of an ini file, counted from 1; 0 means the file as a whole.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+    },
+    /// An environment variable, by its name.
+    Environment(String),
+    /// A flag on the command line, by its name with dashes.
+    Flag(String),
+    /// A JSON document given on the command line.
+    Json,
+    /// The file named by a `*_file` setting.
+    SecretFile {
+        /// The file.
+        path: PathBuf,
+        /// From where the setting came that names it.
+        named_by: Box<Self>,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line: 0 } => write!(f, "{}", path.display()),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) | Self::Flag(name) => f.write_str(name),
+            Self::Json => f.write_str("JSON"),
+            Self::SecretFile { path, named_by } => write!(f, "{} ({named_by})", path.display()),
+        }
+    }
+}
+
+/// One setting as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// The key, as in the ini file; possibly an unknown one.
+    pub key: String,
+    /// The text as given, or why it could not be had (which must not hold a secret).
+    pub text: Result<String, String>,
+    /// From where it came.
+    pub origin: Origin,
+}
+
+impl Value {
+    /// A value that could be had.
+    #[must_use]
+    pub fn new(key: impl Into<String>, text: impl Into<String>, origin: Origin) -> Self {
+        Self { key: key.into(), text: Ok(text.into()), origin }
+    }
+
+    /// Whether there is anything but white space in the text.
+    pub(super) fn is_blank(&self) -> bool {
+        self.text.as_ref().is_ok_and(|text| text.trim().is_empty())
+    }
+}
+
+/// One thing that is wrong. Prints as `origin: key = "value": problem`, secrets as `***`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    origin: Origin,
+    /// Key and value as shown.
+    subject: Option<String>,
+    problem: String,
+}
+
+impl Mistake {
+    /// Something is wrong with a place as a whole. The text must not hold a secret.
+    pub(super) fn at(origin: Origin, problem: impl Into<String>) -> Self {
+        Self { origin, subject: None, problem: problem.into() }
+    }
+
+    /// A setting is wrong. The problem must not hold the value of a secret.
+    pub(super) fn in_setting(
+        setting: &Setting,
+        text: Option<&str>,
+        origin: &Origin,
+        problem: impl Into<String>,
+    ) -> Self {
+        let subject = match text {
+            Some(_) if setting.kind.is_secret() => format!("{} = ***", setting.key),
+            Some(text) => format!("{} = {text:?}", setting.key),
+            None => setting.key.into(),
+        };
+        Self { origin: origin.clone(), subject: Some(subject), problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.subject {
+            Some(subject) => write!(f, "{}: {subject}: {}", self.origin, self.problem),
+            None => write!(f, "{}: {}", self.origin, self.problem),
+        }
+    }
+}
+
+/// Everything that is wrong with the settings; never empty. Prints one mistake a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(.0))]
+pub struct ConfigErrors(Vec<Mistake>);
+
+impl ConfigErrors {
+    /// The mistakes as an error, if there are any.
+    pub(super) fn from_mistakes(mistakes: Vec<Mistake>) -> Option<Self> {
+        (!mistakes.is_empty()).then_some(Self(mistakes))
+    }
+
+    /// The mistakes, in the order in which they were found.
+    #[must_use]
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.0
+    }
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,292 @@
+//! Reads the texts of settings into their types and collects what is wrong with them.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::error::{Mistake, Origin, Value};
+use super::level::LogFormat;
+use super::table::{Kind, Setting, nearest_key, setting};
+use super::{Networks, Scheme, Secret};
+
+/// A hundred years: far from where adding to a clock overflows.
+const MAX_SECONDS: f64 = 100.0 * 365.25 * 86_400.0;
+
+/// The values of all sources, the most important first, and what was found wrong so far.
+pub(super) struct Reader<'a> {
+    values: &'a [Value],
+    /// The keys of settings that are wrong, for which the default stands in.
+    wrong: Vec<&'static str>,
+    pub(super) mistakes: Vec<Mistake>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The text that counts for a setting.
+pub(super) struct Found<'a> {
+    pub(super) setting: &'static Setting,
+    /// The text, or why it could not be had.
+    pub(super) text: Result<&'a str, &'a str>,
+    pub(super) origin: &'a Origin,
+}
+
+impl<'a> Found<'a> {
+    /// The first value with the key. An empty text means the default, except for secrets.
+    pub(super) fn new(values: &'a [Value], setting: &'static Setting) -> Self {
+        let given = values.iter().find(|value| value.key == setting.key);
+        match given {
+            Some(value) if setting.kind.is_secret() || !value.is_blank() => {
+                let text = value.text.as_ref().map(String::as_str).map_err(String::as_str);
+                Self { setting, text, origin: &value.origin }
+            }
+            _ => Self { setting, text: Ok(setting.default), origin: &Origin::Default },
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Begins with what the sources themselves were found to have wrong.
+    pub(super) fn new(values: &'a [Value], mistakes: Vec<Mistake>, warnings: Vec<String>) -> Self {
+        let mut reader = Self { values, wrong: Vec::new(), mistakes, warnings };
+        reader.find_unknown();
+        reader
+    }
+
+    /// Unknown names are mistakes where the user typed them just now, else warnings: old files and
+    /// the environment may hold what other programs know.
+    fn find_unknown(&mut self) {
+        let mut strangers = Vec::new();
+        for value in self.values.iter().filter(|value| setting(&value.key).is_none()) {
+            let near = nearest_key(&value.key).and_then(setting);
+            match &value.origin {
+                Origin::Environment(name) => match near {
+                    Some(near) => self.warnings.push(format!(
+                        "{name}: unknown, ignored; did you mean {}?",
+                        near.variable()
+                    )),
+                    None => strangers.push(name.as_str()),
+                },
+                origin => {
+                    let hint = near
+                        .map(|near| format!("; did you mean {}?", near.key))
+                        .unwrap_or_default();
+                    let key = &value.key;
+                    if matches!(origin, Origin::File { .. } | Origin::Json) {
+                        self.warnings
+                            .push(format!("{origin}: unknown setting {key}, ignored{hint}"));
+                    } else {
+                        let problem = format!("unknown setting {key}{hint}");
+                        self.mistakes.push(Mistake::at(origin.clone(), problem));
+                    }
+                }
+            }
+        }
+        if !strangers.is_empty() {
+            self.warnings.push(format!("unknown, ignored: {}", strangers.join(", ")));
+        }
+    }
+
+    pub(super) fn find(&self, key: &str) -> Found<'a> {
+        Found::new(self.values, setting(key).expect("every key read here is in the table"))
+    }
+
+    /// Whether the setting was right, or nobody set it.
+    pub(super) fn is_right(&self, key: &str) -> bool {
+        !self.wrong.contains(&key)
+    }
+
+    /// Notes that what was found is wrong.
+    pub(super) fn refuse(&mut self, found: &Found<'_>, problem: impl Into<String>) {
+        self.wrong.push(found.setting.key);
+        let mistake = Mistake::in_setting(found.setting, found.text.ok(), found.origin, problem);
+        self.mistakes.push(mistake);
+    }
+
+    /// Reads one setting; if it is wrong, notes so and goes on with the default.
+    fn read<T>(&mut self, key: &str, parse: impl Fn(&str, Kind) -> Result<T, String>) -> T {
+        let found = self.find(key);
+        let kind = found.setting.kind;
+        found.text.map_err(String::from).and_then(|text| parse(text, kind)).unwrap_or_else(
+            |problem| {
+                self.refuse(&found, problem);
+                parse(found.setting.default, kind).expect("the defaults in the table are right")
+            },
+        )
+    }
+
+    pub(super) fn parsed<T: FromStr<Err: ToString>>(&mut self, key: &str) -> T {
+        self.read(key, |text, _| text.parse().map_err(|error: T::Err| error.to_string()))
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> String {
+        self.read(key, |text, _| match text.trim() {
+            text if text.contains('\n') => Err("more than one line".into()),
+            text => Ok(text.into()),
+        })
+    }
+
+    pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
+        self.read(key, |text, _| Ok(list(text).map(String::from).collect()))
+    }
+
+    pub(super) fn host(&mut self, key: &str) -> String {
+        self.read(key, |text, _| host(text.trim()))
+    }
+
+    pub(super) fn port(&mut self, key: &str) -> u16 {
+        self.read(key, |text, _| {
+            let text = text.trim();
+            let foreign = if text.starts_with("tcp://") {
+                "; Kubernetes sets this variable for a service named channelstream: turn \
+                 enableServiceLinks off, rename the service, or give the port by flag or file"
+            } else {
+                ""
+            };
+            text.parse().map_err(|_| format!("not a port, 0 to 65535{foreign}"))
+        })
+    }
+
+    pub(super) fn networks(&mut self, key: &str) -> Networks {
+        self.parsed(key)
+    }
+
+    /// Contract §11: some words in any case are true, all else is false.
+    pub(super) fn switch(&mut self, key: &str) -> bool {
+        let word = |text: &str| text.trim().to_lowercase();
+        let on = |word: &str| ["t", "true", "y", "yes", "on", "1"].contains(&word);
+        let off = |word: &str| ["f", "false", "n", "no", "off", "0"].contains(&word);
+        let Found { text, origin, .. } = self.find(key);
+        if let Ok(text) = text
+            && !on(&word(text))
+            && !off(&word(text))
+        {
+            self.warnings
+                .push(format!("{origin}: {key} = {text:?} counts as false; say true or false"));
+        }
+        self.read(key, |text, _| Ok(on(&word(text))))
+    }
+
+    pub(super) fn scheme(&mut self, key: &str) -> Option<Scheme> {
+        self.read(key, |text, _| match text.trim().to_lowercase().as_str() {
+            "" => Ok(None),
+            "http" => Ok(Some(Scheme::Http)),
+            "https" => Ok(Some(Scheme::Https)),
+            _ => Err("neither http nor https".into()),
+        })
+    }
+
+    pub(super) fn log_format(&mut self, key: &str) -> LogFormat {
+        self.read(key, |text, _| match text.trim().to_lowercase().as_str() {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("neither text nor json".into()),
+        })
+    }
+
+    pub(super) fn seconds(&mut self, key: &str) -> Duration {
+        self.read(key, |text, _| {
+            let seconds: f64 = text.trim().parse().map_err(|_| "not a number of seconds")?;
+            if (0.001..=MAX_SECONDS).contains(&seconds) {
+                Ok(Duration::from_secs_f64(seconds))
+            } else {
+                Err(format!("seconds from 0.001 to {MAX_SECONDS} are possible"))
+            }
+        })
+    }
+
+    pub(super) fn number(&mut self, key: &str) -> usize {
+        self.read(key, |text, kind| {
+            let (Kind::Number(least, most) | Kind::Bytes(least, most)) = kind else {
+                return Err("not a number in the table".into());
+            };
+            match text.trim().parse() {
+                Ok(number) if (least..=most).contains(&number) => Ok(number),
+                _ => Err(format!("not a whole number from {least} to {most}")),
+            }
+        })
+    }
+
+    /// One secret; `None` if it is empty.
+    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
+        self.warn_of_secret(key);
+        self.read(key, |text, _| match text.trim() {
+            "" => Ok(None),
+            text if text.contains('\n') => Err("more than one line".into()),
+            text => Ok(Some(Secret::new(text))),
+        })
+    }
+
+    /// One secret that may not be empty.
+    pub(super) fn needed_secret(&mut self, key: &str) -> Secret {
+        let given = self.secret(key);
+        let found = self.find(key);
+        given.unwrap_or_else(|| {
+            self.refuse(&found, "empty");
+            Secret::new(found.setting.default)
+        })
+    }
+
+    /// Secrets, one a line, the newest first. The reference takes the whole text of a variable,
+    /// line break at the end included; whoever signs may do so or not, so both count.
+    pub(super) fn secrets(&mut self, key: &str) -> Vec<Secret> {
+        self.warn_of_secret(key);
+        self.read(key, |text, _| {
+            let mut secrets: Vec<_> = text
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .map(Secret::new)
+                .collect();
+            match secrets.len() {
+                0 => return Err("empty".into()),
+                1 if text.trim() != text => secrets.push(Secret::new(text)),
+                _ => {}
+            }
+            Ok(secrets)
+        })
+    }
+
+    fn warn_of_secret(&mut self, key: &str) {
+        let Found { setting, text: Ok(text), origin } = self.find(key) else { return };
+        if let Origin::Flag(name) = origin {
+            self.warnings.push(format!(
+                "{name}: everybody on this machine can see it in the list of processes; use \
+                 {name}-file"
+            ));
+        }
+        if text.trim() != text && !text.trim().is_empty() {
+            let outcome = match setting.kind {
+                Kind::Secrets => "; signatures count with and without it",
+                _ => ", which does not count",
+            };
+            self.warnings.push(format!("{origin}: {key} has white space around it{outcome}"));
+        }
+        for line in text.lines().skip(1) {
+            let word = line.split(['=', ':']).next().unwrap_or_default().trim();
+            if word.len() < line.trim().len()
+                && let Some(other) = super::table::setting(&word.to_lowercase())
+            {
+                self.warnings.push(format!(
+                    "{origin}: a further line of {key} looks like the setting {}; is it indented by \
+                     mistake?",
+                    other.key
+                ));
+            }
+        }
+    }
+}
+
+/// The entries of a list: separated by commas or line breaks, blanks around them and empty ones
+/// don't count.
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+/// A name or an address, without the brackets that an IPv6 address may have.
+fn host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if bare.parse::<IpAddr>().is_ok() {
+        return Ok(bare.into());
+    }
+    let named = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c));
+    if named { Ok(text.into()) } else { Err("neither a host name nor an address".into()) }
+}

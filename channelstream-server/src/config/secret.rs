@@ -1,0 +1,71 @@
+//! Secrets: compared in constant time, printed as `***`.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+/// A text that must not be seen: neither `Debug` nor `Display` shows it.
+#[derive(Clone)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Takes the text as it is, blanks included.
+    #[must_use]
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for whoever signs or verifies with it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `guess` is the secret. The time it takes tells the length at most.
+    #[must_use]
+    pub fn matches(&self, guess: &str) -> bool {
+        self.0.as_bytes().ct_eq(guess.as_bytes()).into()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(&other.0)
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_matches_itself_alone() {
+        let secret = Secret::new("50%off");
+        assert!(secret.matches("50%off"));
+        for other in ["", "50%of", "50%off ", "50%ofF", "60%off"] {
+            assert!(!secret.matches(other), "{other}");
+            assert_ne!(secret, Secret::new(other));
+        }
+        assert_eq!(secret, secret.clone());
+    }
+
+    #[test]
+    fn it_never_prints() {
+        let secret = Some(Secret::new("hidden"));
+        assert_eq!(format!("{secret:?} {}", Secret::new("hidden")), "Some(***) ***");
+    }
+}

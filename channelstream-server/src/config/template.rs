@@ -1,0 +1,98 @@
+//! Writes an ini file of all settings, each with its meaning, that reads back as it was.
+
+use super::error::{ConfigErrors, Mistake, Origin};
+use super::ini;
+use super::source::{Effective, SECTION, Sources};
+use super::table::{GROUPS, Kind, Setting, wrap};
+
+/// The settings as a commented ini file.
+///
+/// # Errors
+///
+/// A value that an ini file cannot hold: blanks at the ends of a line, or a further line that would
+/// be a comment.
+pub fn ini_file(sources: &Sources) -> Result<String, ConfigErrors> {
+    let effective = sources.effective();
+    let find = |key: &str| effective.iter().find(|one| one.setting.key == key);
+    let mut file = format!(
+        "# Settings of channelstream-server. An empty value is the default, and a percent sign is\n\
+         # written twice. Flags override this file; the environment does not count beside it.\n\n\
+         [{SECTION}]\n"
+    );
+    for group in GROUPS {
+        file.push_str(&format!("\n# {}\n# {}\n", group.title, "-".repeat(group.title.len())));
+        for setting in group.settings {
+            file.push('\n');
+            for line in wrap(setting.doc, 96) {
+                file.push_str(&format!("# {line}\n"));
+            }
+            let text = |key: &str| find(key).and_then(|one| one.text.as_deref().ok()).unwrap_or("");
+            if text(&format!("{}_file", setting.key)).is_empty() {
+                file.push_str(&entry(setting, text(setting.key)));
+            } else {
+                file.push_str(&format!("# {} is in the file named below\n", setting.key));
+            }
+        }
+    }
+    check(&file, &effective)?;
+    Ok(file)
+}
+
+/// `key = value`, further lines indented.
+fn entry(setting: &Setting, text: &str) -> String {
+    let lines: Vec<_> = match setting.kind {
+        Kind::Networks | Kind::Texts => super::read::list(text)
+            .collect::<Vec<_>>()
+            .join(", ")
+            .lines()
+            .map(String::from)
+            .collect(),
+        _ => text.lines().map(String::from).collect(),
+    };
+    let value = lines.join("\n    ").replace('%', "%%");
+    format!("{} = {value}\n", setting.key).replace(" = \n", " =\n")
+}
+
+/// Reads the file back and compares.
+fn check(file: &str, effective: &[Effective]) -> Result<(), ConfigErrors> {
+    let (ini, _) = ini::parse(file);
+    let mut mistakes = Vec::new();
+    for one in effective {
+        let text = one.text.as_deref().unwrap_or_default();
+        let same = match (ini.get(SECTION, one.setting.key), one.setting.kind) {
+            (None, _) => true,
+            (Some(Err(_)), _) => false,
+            (Some(Ok(read)), Kind::Networks | Kind::Texts) => {
+                super::read::list(&read).eq(super::read::list(text))
+            }
+            (Some(Ok(read)), _) => read == text,
+        };
+        if !same {
+            let problem = "cannot stand in an ini file: it has blanks at the ends of a line, or a \
+                           further line that would be a comment";
+            mistakes.push(Mistake::in_setting(one.setting, Some(text), &one.origin, problem));
+        }
+    }
+    ConfigErrors::from_mistakes(mistakes).map_or(Ok(()), Err)
+}
+
+/// How a setting is shown to the operator: one line, secrets as `***`.
+#[must_use]
+pub fn shown(effective: &Effective) -> String {
+    let Effective { setting, text, origin } = effective;
+    let text = match text {
+        Ok(text) => text,
+        Err(problem) => return format!("{} = ??? ({origin}: {problem})", setting.key),
+    };
+    let value = match setting.kind {
+        _ if text.is_empty() => String::new(),
+        kind if kind.is_secret() => "***".into(),
+        Kind::Networks | Kind::Texts => super::read::list(text).collect::<Vec<_>>().join(", "),
+        _ => text.trim().replace('\n', " "),
+    };
+    let line = match origin {
+        Origin::Default => format!("{} = {value}", setting.key),
+        origin => format!("{} = {value}  ({origin})", setting.key),
+    };
+    line.trim_end().replace(" =  (", " = (")
+}

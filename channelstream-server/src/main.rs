@@ -1,0 +1,158 @@
+//! The program: flags → `Config` → `Server` → exit code.
+
+mod cli;
+
+use std::env;
+use std::fs::OpenOptions;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use channelstream_server::config::source::{self, Sources};
+use channelstream_server::config::{Checked, Config, template};
+use channelstream_server::{Server, telemetry};
+use cli::{Action, Given};
+
+fn main() -> ExitCode {
+    let outcome = match cli::parse() {
+        Action::Run(given) => run(&given),
+        Action::ConfigDefault { json, output } => {
+            config_default(json.as_deref(), output.as_deref())
+        }
+        Action::ConfigCheck(given) => config_check(&given),
+        Action::ConfigShow(given) => config_show(&given),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the server until a signal ends it.
+fn run(given: &Given) -> anyhow::Result<()> {
+    let Checked { config, warnings } = gather(given).check();
+    let config = config?;
+    telemetry::init(&config.log_level, config.log_format);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    // Requests and the writer of frames take turns on one thread.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?
+        .block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let shutdown = shutdown_signal().context("signals cannot be received")?;
+    let server = Server::bind(config.clone()).await?;
+    tracing::info!("{}", config.start_line(server.local_addr()));
+    server.run(shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ends with the first SIGTERM or SIGINT. They are received from the call on.
+#[cfg(unix)]
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("{name}: shutting down");
+    })
+}
+
+/// Ends with the first Ctrl-C. It is received from the call on.
+#[cfg(windows)]
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+        tracing::info!("Ctrl-C: shutting down");
+    })
+}
+
+fn config_default(json: Option<&str>, output: Option<&Path>) -> anyhow::Result<()> {
+    let sources = match json {
+        Some(json) => source::from_json(json)?,
+        None => source::from_environment(env::vars_os()),
+    };
+    let file = template::ini_file(&sources)?;
+    let Checked { config, warnings } = sources.with_secret_files().check();
+    // A file that the server would refuse is of no use.
+    config?;
+    warn(&warnings);
+    match output {
+        Some(path) => write_private(path, &file)
+            .with_context(|| format!("{} cannot be written", path.display())),
+        None => print(&file),
+    }
+}
+
+fn config_check(given: &Given) -> anyhow::Result<()> {
+    let Checked { config, warnings } = gather(given).check();
+    warn(&warnings);
+    config?;
+    print("ok\n")
+}
+
+fn config_show(given: &Given) -> anyhow::Result<()> {
+    let sources = gather(given);
+    let lines =
+        sources.effective().iter().map(|one| template::shown(one) + "\n").collect::<String>();
+    print(&lines)?;
+    let Checked { config, warnings } = sources.check();
+    warn(&warnings);
+    config?;
+    Ok(())
+}
+
+fn gather(given: &Given) -> Sources {
+    source::gather(given.flags.iter().cloned(), given.ini.as_deref(), env::vars_os())
+}
+
+/// Writes a file that holds secrets: a new one is for its owner alone.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+/// Prints to standard output; that nobody reads to the end is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        complain(&format!("warning: {warning}"));
+    }
+}
+
+/// Prints to standard error; if that is gone, there is nobody to tell.
+fn complain(text: &str) {
+    let mut err = io::stderr().lock();
+    for line in text.lines() {
+        let _ = writeln!(err, "channelstream-server: {line}");
+    }
+}
