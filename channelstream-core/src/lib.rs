@@ -20,7 +20,7 @@
 //!     stamp: Stamp { now: Timestamp::from_micros(0), seed: 7 },
 //!     command: Command::Connect {
 //!         connection: ConnectionId::from_u128(1),
-//!         request: Connect::new("ann").channels(["news"]),
+//!         request: Box::new(Connect::new("ann").channels(["news"])),
 //!     },
 //! });
 //! let Ok(Reply::Connected(answer)) = outcome.reply else { panic!("a plain connect is accepted") };

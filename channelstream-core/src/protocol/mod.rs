@@ -20,7 +20,7 @@ pub use frame::{Action, Frame, Presence, UserStateChange};
 pub use message::{Address, Delete, Edit, Message, NewMessage, Payload};
 pub use read::parse_uuid;
 pub use reply::{
-    ChannelView, ChannelsInfo, Changed, Connected, Figures, FiguresUser, Subscribed, Unsubscribed,
+    Changed, ChannelView, ChannelsInfo, Connected, Figures, FiguresUser, Subscribed, Unsubscribed,
     UserStateSet, UserView,
 };
 pub use request::{
@@ -29,5 +29,5 @@ pub use request::{
 };
 pub use scalar::{Scalar, UserState};
 pub use settings::ChannelSettings;
-pub use timestamp::{DateTime, Timestamp};
+pub use timestamp::{DateTime, InFrame, Timestamp};
 pub use uuid::Uuid;

@@ -94,10 +94,7 @@ pub(super) fn is_null(raw: &RawValue) -> bool {
 }
 
 /// A text of `min` to `max` characters (code points).
-pub(super) fn text(
-    min: usize,
-    max: usize,
-) -> impl Fn(&RawValue) -> Result<String, Fault> + Copy {
+pub(super) fn text(min: usize, max: usize) -> impl Fn(&RawValue) -> Result<String, Fault> + Copy {
     move |raw| {
         let text = any_text(raw)?;
         let length = text.chars().count();
@@ -299,7 +296,8 @@ mod tests {
         ] {
             assert_eq!(parse_uuid(text), Some(want), "{text}");
         }
-        for text in ["", "0123", "g123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0"]
+        for text in
+            ["", "0123", "g123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0"]
         {
             assert_eq!(parse_uuid(text), None, "{text}");
         }

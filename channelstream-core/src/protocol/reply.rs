@@ -112,7 +112,7 @@ pub struct UserView {
     pub state: Arc<UserState>,
 }
 
-/// The figures of `/admin/admin.json` that the state knows.
+/// Answer of `/admin/admin.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figures {
     /// All users.
@@ -131,6 +131,10 @@ pub struct Figures {
     pub channels: IndexMap<Arc<str>, ChannelView>,
     /// Users with connections.
     pub users: Vec<FiguresUser>,
+    /// How long the server has been running: `H:MM:SS`, or `1 day, H:MM:SS`.
+    pub uptime: String,
+    /// The server's version.
+    pub version: String,
 }
 
 /// A user as the admin figures show it.
@@ -166,9 +170,11 @@ mod history {
         history: &[Arc<Message>],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(
-            history.iter().map(|message| Stored { r#type: "message", catchup: false, message }),
-        )
+        serializer.collect_seq(history.iter().map(|message| Stored {
+            r#type: "message",
+            catchup: false,
+            message,
+        }))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(

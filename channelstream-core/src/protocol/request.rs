@@ -305,8 +305,8 @@ impl Disconnect {
         let Some(text) = in_query else {
             return Err(Faults::from_texts("conn_id", ["Field may not be null."]));
         };
-        let conn_id = parse_uuid(text)
-            .ok_or_else(|| Faults::from_texts("conn_id", ["Not a valid UUID."]))?;
+        let conn_id =
+            parse_uuid(text).ok_or_else(|| Faults::from_texts("conn_id", ["Not a valid UUID."]))?;
         Ok(Self { conn_id })
     }
 }

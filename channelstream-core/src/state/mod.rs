@@ -1,1 +1,251 @@
-//! State.
+//! The state: who is where, what is stored, who gets what, what expires. One function changes it.
+
+mod arena;
+mod catchup;
+mod channel;
+mod command;
+mod connection;
+mod expiry;
+mod info;
+mod listening;
+mod membership;
+mod posting;
+mod snapshot;
+mod user;
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use uuid::Uuid;
+
+pub use command::{
+    Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
+    Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
+};
+pub use snapshot::SnapshotError;
+
+use crate::protocol::{
+    Changed, ChannelSettings, DateTime, Frame, SetUserState, Timestamp, UserState, UserStateChange,
+    UserStateSet,
+};
+use arena::{Arena, Key};
+use channel::Channel;
+use connection::Connection;
+use expiry::Deadlines;
+use user::User;
+
+/// Everything a server knows. Pure: it has no clock and no randomness of its own, and the same
+/// envelopes in the same order make the same state wherever they are applied.
+#[derive(Debug)]
+pub struct State {
+    rules: Rules,
+    /// The latest time any envelope brought.
+    now: Timestamp,
+    /// Number of the newest frame.
+    sequence: Sequence,
+    /// Number of channels ever created.
+    channels_created: u64,
+    users: Arena<User>,
+    connections: Arena<Connection>,
+    channels: Arena<Channel>,
+    user_names: IndexMap<Arc<str>, Key<User>>,
+    connection_ids: IndexMap<ConnectionId, Key<Connection>>,
+    channel_names: IndexMap<Arc<str>, Key<Channel>>,
+    deadlines: Deadlines,
+    /// What users without state share.
+    no_state: Arc<UserState>,
+    messages_delivered: u64,
+    messages_posted: u64,
+}
+
+/// What one `apply` has in hand: luck to make ids from, and the deliveries so far.
+struct Step {
+    seed: u128,
+    ids: u128,
+    deliveries: Vec<Delivery>,
+}
+
+impl Step {
+    /// The next id of this step. Distinct and even, but not secret: who knows one of a step can
+    /// guess the others.
+    fn id(&mut self) -> Uuid {
+        /// Odd, so that its multiples do not repeat; spreads a counter over all bits.
+        const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        self.ids += 1;
+        let bits = self.seed.wrapping_add(self.ids.wrapping_mul(SPREAD));
+        uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+    }
+}
+
+impl State {
+    /// A state in which nothing has happened.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            now: Timestamp::default(),
+            sequence: 0,
+            channels_created: 0,
+            users: Arena::default(),
+            connections: Arena::default(),
+            channels: Arena::default(),
+            user_names: IndexMap::new(),
+            connection_ids: IndexMap::new(),
+            channel_names: IndexMap::new(),
+            deadlines: Deadlines::default(),
+            no_state: Arc::default(),
+            messages_delivered: 0,
+            messages_posted: 0,
+        }
+    }
+
+    /// Does first what was due by the envelope's time, then its command. Never fails: what cannot
+    /// be done is refused in the reply and changes nothing.
+    pub fn apply(&mut self, envelope: &Envelope) -> Outcome {
+        self.now = self.now.max(envelope.stamp.now);
+        let mut step = Step { seed: envelope.stamp.seed, ids: 0, deliveries: Vec::new() };
+        self.expire(&mut step);
+        let reply = self.carry_out(&mut step, &envelope.command);
+        Outcome { reply, deliveries: step.deliveries }
+    }
+
+    fn carry_out(&mut self, step: &mut Step, command: &Command) -> Result<Reply, Refusal> {
+        match command {
+            Command::Connect { connection, request } => {
+                let connected = self.connect(step, *connection, request)?;
+                Ok(Reply::Connected(Box::new(connected)))
+            }
+            Command::Subscribe(request) => {
+                Ok(Reply::Subscribed(Box::new(self.subscribe(step, request)?)))
+            }
+            Command::Unsubscribe(request) => {
+                Ok(Reply::Unsubscribed(Box::new(self.unsubscribe(step, request)?)))
+            }
+            Command::SetUserState(request) => {
+                Ok(Reply::UserStateSet(Box::new(self.set_user_state(step, request)?)))
+            }
+            Command::Configure(request) => {
+                Ok(Reply::Configured(Box::new(self.configure(step, request))))
+            }
+            Command::Publish(messages) => Ok(Reply::Published(self.publish(step, messages))),
+            Command::Edit(edits) => Ok(Reply::Edited(self.edit(step, edits))),
+            Command::Delete(deletes) => Ok(Reply::Deleted(self.delete(step, deletes))),
+            Command::Disconnect(connection) => {
+                Ok(Reply::Disconnected(self.disconnect(*connection)))
+            }
+            Command::Open { connection, listener, kind } => {
+                self.open(step, *connection, *listener, *kind)
+            }
+            Command::Close { connection, listener, how, sent } => {
+                self.close(*connection, *listener, *how, sent);
+                Ok(Reply::Done)
+            }
+            Command::Tick => Ok(Reply::Done),
+        }
+    }
+
+    /// When the next thing happens by itself; a [`Command::Tick`] is due then, if nothing else
+    /// comes before.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first()
+    }
+
+    /// Number of the newest frame.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// Whether there is a connection of this id that has not been ended.
+    pub fn knows_connection(&self, id: ConnectionId) -> bool {
+        self.connection_ids.contains_key(&id)
+    }
+
+    /// Whether there is a user of this name.
+    pub fn knows_user(&self, name: &str) -> bool {
+        self.user_names.contains_key(name)
+    }
+
+    fn set_user_state(
+        &mut self,
+        step: &mut Step,
+        request: &SetUserState,
+    ) -> Result<UserStateSet, Refusal> {
+        let key = *self.user_names.get(&*request.user).ok_or(Refusal::UnknownUser)?;
+        self.user_is_active(key);
+        let user = &mut self.users[key];
+        if let Some(keys) = &request.state_public_keys {
+            user.set_public_keys(keys);
+        }
+        let changed = user.set_state(&request.user_state);
+        let answer = UserStateSet {
+            user_state: Arc::clone(&user.state),
+            changed_state: changed.clone(),
+            public_keys: user.public_keys().to_vec(),
+        };
+        if !changed.is_empty() {
+            let public = changed.into_iter().filter(|change| user.is_public(&change.key)).collect();
+            self.tell_state_change(step, key, public);
+        }
+        Ok(answer)
+    }
+
+    /// In each channel of the user that wants to know, in order of creation.
+    fn tell_state_change(&mut self, step: &mut Step, key: Key<User>, changed: Vec<Changed>) {
+        let user = &self.users[key];
+        let mut channels: Vec<Key<Channel>> = user
+            .connections
+            .iter()
+            .flat_map(|connection| &self.connections[*connection].channels)
+            .copied()
+            .filter(|channel| self.channels[*channel].settings.notify_state)
+            .collect();
+        channels.sort_unstable_by_key(|channel| self.channels[*channel].number);
+        channels.dedup();
+        let (name, state, changed) =
+            (Arc::clone(&user.name), Arc::clone(&user.public_state), Arc::new(changed));
+        for channel in channels {
+            let change = UserStateChange {
+                uuid: step.id(),
+                user: Arc::clone(&name),
+                channel: Arc::clone(&self.channels[channel].name),
+                timestamp: DateTime::from(self.now),
+                state: Arc::clone(&state),
+                changed: Arc::clone(&changed),
+            };
+            self.send(step, channel, &Frame::UserStateChange(Arc::new(change)));
+        }
+    }
+
+    /// The user of this name; a new one gets `fresh` as its state.
+    fn user_named(&mut self, step: &mut Step, name: &str, fresh: &UserState) -> Key<User> {
+        if let Some(key) = self.user_names.get(name) {
+            return *key;
+        }
+        let name = Arc::<str>::from(name);
+        let mut user = User::new(step.id(), Arc::clone(&name), &self.no_state);
+        user.set_state(fresh);
+        let key = self.users.insert(user);
+        self.user_names.insert(name, key);
+        key
+    }
+
+    /// The channel of this name; a new one gets `settings`.
+    fn channel_named(
+        &mut self,
+        step: &mut Step,
+        name: &str,
+        settings: Option<&ChannelSettings>,
+    ) -> Key<Channel> {
+        if let Some(key) = self.channel_names.get(name) {
+            return *key;
+        }
+        let name = Arc::<str>::from(name);
+        let settings = settings.copied().unwrap_or_default();
+        self.channels_created += 1;
+        let number = self.channels_created;
+        let channel = Channel::new(step.id(), Arc::clone(&name), number, settings, self.now);
+        let key = self.channels.insert(channel);
+        self.channel_names.insert(name, key);
+        self.watch_channel(key);
+        key
+    }
+}

@@ -1,0 +1,115 @@
+//! Arena: values under small keys that stay valid, with the same keys on every replica.
+
+use std::fmt::{self, Debug, Formatter};
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+use serde::{Deserialize, Serialize};
+
+/// Where a value of type `T` stands.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub(super) struct Key<T>(u32, PhantomData<fn() -> T>);
+
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Key<T> {}
+
+impl<T> PartialEq for Key<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Eq for Key<T> {}
+
+impl<T> PartialOrd for Key<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Key<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl<T> Hash for Key<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl<T> Debug for Key<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// Values by key. Places that became free are taken again, the latest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Arena<T> {
+    places: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Arena<T> {
+    pub(super) fn insert(&mut self, value: T) -> Key<T> {
+        if let Some(place) = self.free.pop() {
+            self.places[place as usize] = Some(value);
+            return Key(place, PhantomData);
+        }
+        let place = u32::try_from(self.places.len())
+            .expect("four thousand million values do not fit into memory");
+        self.places.push(Some(value));
+        Key(place, PhantomData)
+    }
+
+    /// Takes a value out; a big arena that has become empty gives its memory back.
+    pub(super) fn remove(&mut self, key: Key<T>) -> Option<T> {
+        let value = self.places.get_mut(key.0 as usize)?.take()?;
+        self.free.push(key.0);
+        if self.free.len() == self.places.len() {
+            *self = Self::default();
+        }
+        Some(value)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
+        self.places.iter().zip(0..).filter_map(|(value, place)| {
+            value.as_ref().map(|value| (Key(place, PhantomData), value))
+        })
+    }
+}
+
+const STALE: &str = "keys are dropped together with the value they lead to";
+
+impl<T> Index<Key<T>> for Arena<T> {
+    type Output = T;
+
+    fn index(&self, key: Key<T>) -> &T {
+        self.places[key.0 as usize].as_ref().expect(STALE)
+    }
+}
+
+impl<T> IndexMut<Key<T>> for Arena<T> {
+    fn index_mut(&mut self, key: Key<T>) -> &mut T {
+        self.places[key.0 as usize].as_mut().expect(STALE)
+    }
+}

@@ -1,0 +1,104 @@
+//! Stored frames: what is kept for who is away, and what a cursor has not seen (contract §8).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::command::{Sent, Sequence};
+use crate::protocol::{Edit, Frame, Message};
+
+/// The newest frames of a channel or user, oldest first.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct StoredFrames(VecDeque<(Sequence, Frame)>);
+
+impl StoredFrames {
+    /// Adds a frame and drops what is over `keep`.
+    pub(super) fn push(&mut self, sequence: Sequence, frame: Frame, keep: usize) {
+        self.0.push_back((sequence, frame));
+        while self.0.len() > keep {
+            self.0.pop_front();
+        }
+    }
+
+    /// What was not sent, for `user`.
+    pub(super) fn unsent<'a>(
+        &'a self,
+        cursor: &'a Cursor,
+        user: &'a str,
+    ) -> impl Iterator<Item = (Sequence, Frame)> + 'a {
+        self.0
+            .iter()
+            .filter(|(sequence, frame)| cursor.has_not_sent(*sequence) && frame.is_for(user))
+            .map(|(sequence, frame)| (*sequence, frame.clone()))
+    }
+
+    /// Edits the first message of the edit's id.
+    pub(super) fn edit(&mut self, edit: &Edit) {
+        let found = self.0.iter_mut().find_map(|(_, frame)| match frame {
+            Frame::Message(message) if message.uuid == edit.uuid => Some(message),
+            _ => None,
+        });
+        if let Some(message) = found {
+            *message = Arc::new(edited(message, edit));
+        }
+    }
+
+    /// Puts `message` in the place of the one with this number.
+    pub(super) fn replace(&mut self, sequence: Sequence, message: &Arc<Message>) {
+        if let Ok(place) = self.0.binary_search_by_key(&sequence, |(sequence, _)| *sequence) {
+            self.0[place].1 = Frame::Message(Arc::clone(message));
+        }
+    }
+
+    /// Drops the message of this id.
+    pub(super) fn delete(&mut self, uuid: Uuid) {
+        self.0.retain(|(_, frame)| !matches!(frame, Frame::Message(kept) if kept.uuid == uuid));
+    }
+}
+
+/// `message` with what `edit` gives.
+pub(super) fn edited(message: &Message, edit: &Edit) -> Message {
+    let mut message = message.clone();
+    if let Some(user) = &edit.user {
+        message.user.clone_from(user);
+    }
+    if let Some(payload) = &edit.message {
+        message.message = Some(Arc::clone(payload));
+    }
+    if let Some(timestamp) = edit.timestamp {
+        message.timestamp = timestamp;
+    }
+    message.edited = edit.edited;
+    message
+}
+
+/// What a connection has been sent. While a listener is open it stands still: what is sent then
+/// is told when the listener closes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    up_to: Sequence,
+    /// Sorted; nearly always empty.
+    but: Box<[Sequence]>,
+}
+
+impl Cursor {
+    /// Everything so far counts as sent.
+    pub(super) fn at(up_to: Sequence) -> Self {
+        Self { up_to, but: Box::default() }
+    }
+
+    /// Takes over what a listener tells at its end. It was opened with all that this cursor had
+    /// not sent, so what it tells is complete.
+    pub(super) fn advance(&mut self, sent: &Sent) {
+        let mut but = sent.but.clone();
+        but.sort_unstable();
+        *self = Self { up_to: sent.up_to.max(self.up_to), but: but.into_boxed_slice() };
+    }
+
+    fn has_not_sent(&self, sequence: Sequence) -> bool {
+        sequence > self.up_to || self.but.binary_search(&sequence).is_ok()
+    }
+}

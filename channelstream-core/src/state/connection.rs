@@ -1,0 +1,62 @@
+//! A connection: the identity that a backend creates for one user, and who listens on it.
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::arena::Key;
+use super::catchup::Cursor;
+use super::channel::Channel;
+use super::command::{ConnectionId, ListenerId, ListenerKind, Rules};
+use super::user::User;
+use crate::protocol::Timestamp;
+
+/// Belongs to one user, joins channels, outlives its sockets and polls.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) user: Key<User>,
+    /// In order of joining.
+    pub(super) channels: SmallVec<[Key<Channel>; 4]>,
+    pub(super) listener: Option<Listener>,
+    pub(super) cursor: Cursor,
+    pub(super) phase: Phase,
+    /// When the phase began, or a listener was last seen.
+    pub(super) since: Timestamp,
+    pub(super) deadline: Option<Timestamp>,
+}
+
+/// The one who listens.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Listener {
+    pub(super) id: ListenerId,
+    pub(super) kind: ListenerKind,
+}
+
+/// How far the life of a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Phase {
+    /// Listened to, or waiting for a listener.
+    Alive,
+    /// Its socket was closed by the peer; a new one within the grace revives it.
+    Closed,
+    /// Disconnected; nothing revives it.
+    Ended,
+}
+
+impl Connection {
+    /// When it is to be collected, as things stand. One that was idle for long and only now
+    /// joined a channel is given the grace of a closed one.
+    pub(super) fn due(&self, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Ended | Phase::Closed => Some(self.since.after(rules.closing_grace)),
+            Phase::Alive if self.listener.is_some() => None,
+            Phase::Alive if self.channels.is_empty() => {
+                Some(self.since.after(rules.waiting_timeout))
+            }
+            Phase::Alive => {
+                let soonest = now.after(rules.closing_grace);
+                Some(self.since.after(rules.connection_timeout).max(soonest))
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What ends when: connections, users and channels, each with the deadline it has now.
+
+use std::collections::BTreeSet;
+
+use super::arena::Key;
+use super::channel::Channel;
+use super::connection::{Connection, Phase};
+use super::user::User;
+use super::{State, Step};
+use crate::protocol::Timestamp;
+
+/// Everything that has a deadline, the next one first. Only what waits is in here: a connection
+/// with a listener, a user with connections and a channel with members are not.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines(BTreeSet<(Timestamp, Due)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Connection(Key<Connection>),
+    User(Key<User>),
+    Channel(Key<Channel>),
+}
+
+impl Deadlines {
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        self.0.first().map(|(when, _)| *when)
+    }
+
+    /// Moves `due` from the deadline in `place` to `when`, and notes that there.
+    fn set(&mut self, place: &mut Option<Timestamp>, when: Option<Timestamp>, due: Due) {
+        if *place == when {
+            return;
+        }
+        if let Some(before) = *place {
+            self.0.remove(&(before, due));
+        }
+        if let Some(when) = when {
+            self.0.insert((when, due));
+        }
+        *place = when;
+    }
+}
+
+impl State {
+    /// Ends what is due by now, in the order in which it became due.
+    pub(super) fn expire(&mut self, step: &mut Step) {
+        while let Some(&(when, due)) = self.deadlines.0.first() {
+            if when > self.now {
+                return;
+            }
+            self.deadlines.0.pop_first();
+            match due {
+                Due::Connection(key) => {
+                    self.connections[key].deadline = None;
+                    self.end_connection(step, key);
+                }
+                Due::User(key) => {
+                    if let Some(user) = self.users.remove(key) {
+                        self.user_names.swap_remove(&user.name);
+                    }
+                }
+                Due::Channel(key) => {
+                    self.channels[key].deadline = None;
+                    self.channel_is_due(key);
+                }
+            }
+        }
+    }
+
+    /// Removes a channel without members, unless something happened in it meanwhile.
+    fn channel_is_due(&mut self, key: Key<Channel>) {
+        let idle_until = self.channels[key].last_active.after(self.rules.channel_timeout);
+        if idle_until > self.now {
+            self.watch_channel(key);
+        } else if let Some(channel) = self.channels.remove(key) {
+            self.channel_names.swap_remove(&channel.name);
+        }
+    }
+
+    /// Something happened that shows a connection in use: its time begins anew.
+    pub(super) fn connection_is_active(&mut self, key: Key<Connection>) {
+        let connection = &mut self.connections[key];
+        connection.phase = Phase::Alive;
+        connection.since = self.now;
+        self.watch_connection(key);
+    }
+
+    /// Sets the deadline that a connection has as things stand.
+    pub(super) fn watch_connection(&mut self, key: Key<Connection>) {
+        let connection = &mut self.connections[key];
+        let when = connection.due(&self.rules, self.now);
+        self.deadlines.set(&mut connection.deadline, when, Due::Connection(key));
+    }
+
+    pub(super) fn unwatch_connection(&mut self, key: Key<Connection>) {
+        let deadline = &mut self.connections[key].deadline;
+        self.deadlines.set(deadline, None, Due::Connection(key));
+    }
+
+    /// Something happened that shows a user in use; without connections its time begins anew.
+    pub(super) fn user_is_active(&mut self, key: Key<User>) {
+        let user = &mut self.users[key];
+        let when = user.connections.is_empty().then(|| self.now.after(self.rules.user_timeout));
+        self.deadlines.set(&mut user.deadline, when, Due::User(key));
+    }
+
+    /// Sets the deadline that a channel has as things stand: while it has no members, so long
+    /// after anything last happened. A message does not move it; it is looked at when it comes.
+    pub(super) fn watch_channel(&mut self, key: Key<Channel>) {
+        let channel = &mut self.channels[key];
+        let when = channel
+            .members
+            .is_empty()
+            .then(|| channel.last_active.after(self.rules.channel_timeout).max(self.now));
+        self.deadlines.set(&mut channel.deadline, when, Due::Channel(key));
+    }
+
+    /// Puts the deadlines that things carry into the order; for a state that was just restored.
+    pub(super) fn collect_deadlines(&mut self) {
+        let connections =
+            self.connections.iter().map(|(key, value)| (value.deadline, Due::Connection(key)));
+        let users = self.users.iter().map(|(key, value)| (value.deadline, Due::User(key)));
+        let channels = self.channels.iter().map(|(key, value)| (value.deadline, Due::Channel(key)));
+        let all = connections.chain(users).chain(channels);
+        self.deadlines =
+            Deadlines(all.filter_map(|(when, due)| when.map(|when| (when, due))).collect());
+    }
+}

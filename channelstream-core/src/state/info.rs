@@ -1,0 +1,110 @@
+//! Read-only views: channel information and the admin figures (contract §4, §10).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::State;
+use super::arena::Key;
+use super::channel::Channel;
+use super::user::User;
+use crate::protocol::{
+    ChannelView, ChannelsInfo, DateTime, Figures, FiguresUser, InfoOptions, UserView,
+};
+
+impl State {
+    /// Channel information as `/info` answers it: of all channels, or of those that are named
+    /// and exist.
+    pub fn info(&self, options: &InfoOptions) -> ChannelsInfo {
+        let shown: Vec<_> = match &options.channels {
+            None => self.channels.iter().map(|(key, _)| key).collect(),
+            Some(names) => {
+                names.iter().filter_map(|name| self.channel_names.get(&**name)).copied().collect()
+            }
+        };
+        self.view(&shown, options)
+    }
+
+    /// Information about these channels, less those the options exclude.
+    pub(super) fn view(&self, shown: &[Key<Channel>], options: &InfoOptions) -> ChannelsInfo {
+        let mut info = ChannelsInfo::default();
+        let mut users: Vec<Key<User>> = Vec::new();
+        for key in shown {
+            let channel = &self.channels[*key];
+            if options.exclude_channels.iter().any(|excluded| **excluded == *channel.name) {
+                continue;
+            }
+            if options.include_users {
+                users.extend(channel.members.keys());
+            }
+            info.channels.insert(Arc::clone(&channel.name), self.channel_view(channel, options));
+        }
+        users.sort_unstable();
+        users.dedup();
+        info.users = users
+            .into_iter()
+            .map(|key| {
+                let user = &self.users[key];
+                let state =
+                    if options.return_public_state { &user.public_state } else { &user.state };
+                UserView { user: Arc::clone(&user.name), state: Arc::clone(state) }
+            })
+            .collect();
+        info
+    }
+
+    fn channel_view(&self, channel: &Channel, options: &InfoOptions) -> ChannelView {
+        let mut users = Vec::new();
+        if options.include_users {
+            users.extend(channel.members.keys().map(|user| Arc::clone(&self.users[*user].name)));
+            users.sort_unstable();
+        }
+        ChannelView {
+            uuid: channel.uuid,
+            name: Arc::clone(&channel.name),
+            long_name: None,
+            settings: channel.settings,
+            history: if options.include_history { channel.history() } else { Vec::new() },
+            last_active: DateTime::from(channel.last_active),
+            total_connections: channel.connections,
+            total_users: users.len(),
+            users,
+        }
+    }
+
+    /// The admin figures; `uptime` and `version` are those of the server.
+    pub fn figures(&self, uptime: Duration, version: &str) -> Figures {
+        let connected = self.users.iter().filter(|(_, user)| !user.connections.is_empty());
+        let users: Vec<_> = connected
+            .map(|(_, user)| FiguresUser {
+                user: Arc::clone(&user.name),
+                uuid: user.uuid,
+                state: Arc::clone(&user.public_state),
+                connections: user.connections.iter().map(|key| self.connections[*key].id).collect(),
+            })
+            .collect();
+        Figures {
+            remembered_user_count: self.users.len(),
+            unique_user_count: users.len(),
+            total_connections: self.connections.len(),
+            total_channels: self.channels.len(),
+            total_messages: self.messages_delivered,
+            total_unique_messages: self.messages_posted,
+            channels: self.info(&InfoOptions::default()).channels,
+            users,
+            uptime: hours_and_days(uptime),
+            version: version.to_owned(),
+        }
+    }
+}
+
+/// `H:MM:SS`, with days before it where there are any.
+fn hours_and_days(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let rest = format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60);
+    match days {
+        0 => rest,
+        1 => format!("1 day, {rest}"),
+        days => format!("{days} days, {rest}"),
+    }
+}

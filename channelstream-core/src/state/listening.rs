@@ -1,0 +1,80 @@
+//! Sockets and polls open and close on connections; who was away is caught up (contract §8).
+
+use super::arena::Key;
+use super::connection::{Connection, Listener, Phase};
+use super::{
+    Closing, ConnectionId, Delivery, EndReason, ListenerId, ListenerKind, Refusal, Reply, Sent,
+    State, Step,
+};
+
+impl State {
+    pub(super) fn open(
+        &mut self,
+        step: &mut Step,
+        id: ConnectionId,
+        listener: ListenerId,
+        kind: ListenerKind,
+    ) -> Result<Reply, Refusal> {
+        let key = *self.connection_ids.get(&id).ok_or(Refusal::UnknownConnection)?;
+        let connection = &mut self.connections[key];
+        if connection.phase == Phase::Ended {
+            return Err(Refusal::UnknownConnection);
+        }
+        let present = connection.listener;
+        if kind == ListenerKind::Poll && present.is_some_and(|l| l.kind == ListenerKind::Socket) {
+            return Ok(Reply::Occupied);
+        }
+        connection.listener = Some(Listener { id: listener, kind });
+        connection.phase = Phase::Alive;
+        self.watch_connection(key);
+        match present {
+            // What the older one was not sent yet is with it, and is handed over outside.
+            Some(older) => step.deliveries.push(Delivery::End {
+                listener: older.id,
+                reason: EndReason::Superseded { by: listener },
+            }),
+            None => self.catch_up(step, key, listener),
+        }
+        Ok(Reply::Opened)
+    }
+
+    /// What was stored and not sent: channel by channel in order of name, then private frames.
+    fn catch_up(&self, step: &mut Step, key: Key<Connection>, listener: ListenerId) {
+        let connection = &self.connections[key];
+        let user = &self.users[connection.user];
+        let mut channels: Vec<_> =
+            connection.channels.iter().map(|channel| &self.channels[*channel]).collect();
+        channels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let stored = channels.iter().map(|channel| &channel.stored).chain([&user.stored]);
+        for (sequence, frame) in
+            stored.flat_map(|stored| stored.unsent(&connection.cursor, &user.name))
+        {
+            let to = vec![listener];
+            step.deliveries.push(Delivery::Frame { to, frame, sequence, catchup: true });
+        }
+    }
+
+    pub(super) fn close(
+        &mut self,
+        id: ConnectionId,
+        listener: ListenerId,
+        how: Closing,
+        sent: &Sent,
+    ) {
+        let Some(&key) = self.connection_ids.get(&id) else { return };
+        let now = self.now;
+        let connection = &mut self.connections[key];
+        if connection.listener.is_none_or(|present| present.id != listener) {
+            return; // superseded: a newer one has the say
+        }
+        connection.listener = None;
+        connection.cursor.advance(sent);
+        if connection.phase != Phase::Ended {
+            connection.since = now;
+            if how == Closing::ByPeer {
+                connection.phase = Phase::Closed;
+            }
+        }
+        self.watch_connection(key);
+    }
+}

@@ -1,0 +1,249 @@
+//! Who is where: connections begin, join channels, leave them and end; presence tells of it.
+
+use std::sync::Arc;
+
+use super::arena::Key;
+use super::catchup::Cursor;
+use super::channel::Channel;
+use super::connection::{Connection, Phase};
+use super::user::User;
+use super::{ConnectionId, Delivery, EndReason, Refusal, State, Step};
+use crate::protocol::{
+    Action, ChannelsInfo, Configure, Connect, Connected, DateTime, Frame, InfoOptions, Presence,
+    Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
+};
+
+impl State {
+    pub(super) fn connect(
+        &mut self,
+        step: &mut Step,
+        id: ConnectionId,
+        request: &Connect,
+    ) -> Result<Connected, Refusal> {
+        let present = self.connection_present(step, id);
+        if let Some(connection) = present {
+            let owner = self.connections[connection].user;
+            if *self.users[owner].name != *request.username {
+                return Err(Refusal::ForeignConnection);
+            }
+        }
+        let user = self.user_named(step, &request.username, &request.fresh_user_state);
+        self.users[user].set_public_keys(&request.state_public_keys);
+        self.users[user].set_state(&request.user_state);
+        let connection = present.unwrap_or_else(|| self.add_connection(id, user));
+        let mut channels = request.channels.clone();
+        channels.sort_unstable();
+        let mut shown: Vec<Key<Channel>> = Vec::with_capacity(channels.len());
+        for name in &channels {
+            let channel = self.channel_named(step, name, request.channel_configs.get(name));
+            self.join(step, connection, channel);
+            if shown.last() != Some(&channel) {
+                shown.push(channel);
+            }
+        }
+        self.connection_is_active(connection);
+        let user = &self.users[user];
+        Ok(Connected {
+            conn_id: id,
+            username: Arc::clone(&user.name),
+            state: Arc::clone(&user.state),
+            public_state: Arc::clone(&user.public_state),
+            channels,
+            channels_info: self.view(&shown, &request.info),
+        })
+    }
+
+    /// The connection of this id, if it is not at its end: what was ended stays ended, so the
+    /// last of it goes before the id is given anew.
+    fn connection_present(&mut self, step: &mut Step, id: ConnectionId) -> Option<Key<Connection>> {
+        let key = *self.connection_ids.get(&id)?;
+        if self.connections[key].phase == Phase::Ended {
+            self.end_connection(step, key);
+            return None;
+        }
+        Some(key)
+    }
+
+    fn add_connection(&mut self, id: ConnectionId, user: Key<User>) -> Key<Connection> {
+        let key = self.connections.insert(Connection {
+            id,
+            user,
+            channels: Default::default(),
+            listener: None,
+            cursor: Cursor::at(self.sequence),
+            phase: Phase::Alive,
+            since: self.now,
+            deadline: None,
+        });
+        self.connection_ids.insert(id, key);
+        self.users[user].connections.push(key);
+        self.user_is_active(user);
+        key
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        step: &mut Step,
+        request: &Subscribe,
+    ) -> Result<Subscribed, Refusal> {
+        let connection =
+            *self.connection_ids.get(&request.conn_id).ok_or(Refusal::UnknownConnection)?;
+        let mut subscribed_to = Vec::new();
+        for name in &request.channels {
+            let channel = self.channel_named(step, name, request.channel_configs.get(name));
+            if self.join(step, connection, channel) {
+                subscribed_to.push(Arc::clone(&self.channels[channel].name));
+            }
+        }
+        self.watch_connection(connection);
+        subscribed_to.sort_unstable();
+        let (channels, channels_info) = self.channels_of(connection, &request.info);
+        Ok(Subscribed { channels, channels_info, subscribed_to })
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        step: &mut Step,
+        request: &Unsubscribe,
+    ) -> Result<Unsubscribed, Refusal> {
+        let connection =
+            *self.connection_ids.get(&request.conn_id).ok_or(Refusal::UnknownConnection)?;
+        let mut unsubscribed_from = Vec::new();
+        for name in &request.channels {
+            let Some(&channel) = self.channel_names.get(&**name) else { continue };
+            let channels = &mut self.connections[connection].channels;
+            let Some(place) = channels.iter().position(|joined| *joined == channel) else {
+                continue;
+            };
+            channels.remove(place);
+            unsubscribed_from.push(Arc::clone(&self.channels[channel].name));
+            self.leave(step, connection, channel);
+        }
+        self.watch_connection(connection);
+        unsubscribed_from.sort_unstable();
+        let (channels, channels_info) = self.channels_of(connection, &request.info);
+        Ok(Unsubscribed { channels, channels_info, unsubscribed_from })
+    }
+
+    pub(super) fn configure(&mut self, step: &mut Step, request: &Configure) -> ChannelsInfo {
+        let mut shown = Vec::with_capacity(request.channels.len());
+        for (name, settings) in &request.channels {
+            let channel = self.channel_named(step, name, Some(settings));
+            self.channels[channel].settings = *settings;
+            shown.push(channel);
+        }
+        let options =
+            InfoOptions { include_history: false, include_users: false, ..InfoOptions::default() };
+        self.view(&shown, &options)
+    }
+
+    pub(super) fn disconnect(&mut self, id: ConnectionId) -> bool {
+        let Some(&key) = self.connection_ids.get(&id) else { return false };
+        let now = self.now;
+        let connection = &mut self.connections[key];
+        if connection.phase != Phase::Ended {
+            connection.phase = Phase::Ended;
+            connection.since = now;
+            self.watch_connection(key);
+        }
+        true
+    }
+
+    /// The channels of a connection by name, with what `options` ask of them.
+    fn channels_of(
+        &self,
+        connection: Key<Connection>,
+        options: &InfoOptions,
+    ) -> (Vec<Arc<str>>, ChannelsInfo) {
+        let mut channels = self.connections[connection].channels.to_vec();
+        channels.sort_unstable_by(|a, b| self.channels[*a].name.cmp(&self.channels[*b].name));
+        let names = channels.iter().map(|channel| Arc::clone(&self.channels[*channel].name));
+        (names.collect(), self.view(&channels, options))
+    }
+
+    /// Joins a channel; whether the connection was not in it.
+    fn join(
+        &mut self,
+        step: &mut Step,
+        connection: Key<Connection>,
+        channel: Key<Channel>,
+    ) -> bool {
+        let joining = &mut self.connections[connection];
+        if joining.channels.contains(&channel) {
+            return false;
+        }
+        joining.channels.push(channel);
+        let user = joining.user;
+        let first_of_user = self.channels[channel].add(user, connection);
+        self.watch_channel(channel);
+        if first_of_user {
+            self.tell_presence(step, user, channel, Action::Joined);
+        }
+        true
+    }
+
+    /// Takes a connection out of a channel that is no longer in its own list.
+    fn leave(&mut self, step: &mut Step, connection: Key<Connection>, channel: Key<Channel>) {
+        let user = self.connections[connection].user;
+        if self.channels[channel].remove(user, connection) {
+            self.tell_presence(step, user, channel, Action::Parted);
+        }
+        self.watch_channel(channel);
+    }
+
+    fn tell_presence(
+        &mut self,
+        step: &mut Step,
+        user: Key<User>,
+        channel: Key<Channel>,
+        action: Action,
+    ) {
+        let place = &self.channels[channel];
+        if !place.settings.notify_presence {
+            return;
+        }
+        let view = |user: &User| UserView {
+            user: Arc::clone(&user.name),
+            state: Arc::clone(&user.public_state),
+        };
+        let users = if place.settings.broadcast_presence_with_user_lists {
+            place.members.keys().map(|member| view(&self.users[*member])).collect()
+        } else {
+            Vec::new()
+        };
+        let who = &self.users[user];
+        let presence = Presence {
+            uuid: step.id(),
+            user: Arc::clone(&who.name),
+            channel: Arc::clone(&place.name),
+            timestamp: DateTime::from(self.now),
+            action,
+            users,
+            state: (action == Action::Joined).then(|| Arc::clone(&who.public_state)),
+        };
+        self.send(step, channel, &Frame::Presence(Arc::new(presence)));
+    }
+
+    /// Ends a connection for good: it leaves its channels in order of their creation.
+    pub(super) fn end_connection(&mut self, step: &mut Step, key: Key<Connection>) {
+        self.unwatch_connection(key);
+        let connection = &mut self.connections[key];
+        let mut channels = std::mem::take(&mut connection.channels);
+        let (id, user, listener) = (connection.id, connection.user, connection.listener.take());
+        channels.sort_unstable_by_key(|channel| self.channels[*channel].number);
+        for channel in channels {
+            self.leave(step, key, channel);
+        }
+        self.connections.remove(key);
+        self.connection_ids.swap_remove(&id);
+        let of_user = &mut self.users[user].connections;
+        if let Some(place) = of_user.iter().position(|connection| *connection == key) {
+            of_user.swap_remove(place);
+        }
+        if let Some(listener) = listener {
+            let listener = listener.id;
+            step.deliveries.push(Delivery::End { listener, reason: EndReason::Ended });
+        }
+        self.user_is_active(user);
+    }
+}

@@ -1,0 +1,188 @@
+//! Messages, edits and deletes: what is stored, and who gets them (contract §8).
+
+use std::sync::Arc;
+
+use super::arena::Key;
+use super::channel::Channel;
+use super::user::User;
+use super::{Delivery, ListenerId, Sequence, State, Step};
+use crate::protocol::{Address, DateTime, Delete, Edit, Frame, Message, NewMessage};
+
+impl State {
+    pub(super) fn publish(&mut self, step: &mut Step, messages: &[NewMessage]) -> Vec<Message> {
+        let addressed = messages.iter().filter(|message| !message.address.is_nowhere());
+        let posted: Vec<Arc<Message>> = addressed
+            .map(|message| {
+                Arc::new(Message {
+                    uuid: message.uuid.unwrap_or_else(|| step.id()),
+                    user: message.user.clone(),
+                    message: message.message.clone(),
+                    address: message.address.clone(),
+                    no_history: message.no_history,
+                    timestamp: message.timestamp.unwrap_or_else(|| DateTime::from(self.now)),
+                    edited: None,
+                })
+            })
+            .collect();
+        for message in &posted {
+            self.messages_posted += 1;
+            let frame = Frame::Message(Arc::clone(message));
+            let addressed = match self.destination(&message.address) {
+                Destination::Channel(channel) => {
+                    // Its frame gets the next number, and both have the same.
+                    let sequence = self.sequence + 1;
+                    self.channels[channel].remember(sequence, message);
+                    self.send(step, channel, &frame)
+                }
+                Destination::Users => self.send_private(step, &message.address, &frame),
+                Destination::Nowhere => 0,
+            };
+            self.messages_delivered += addressed;
+        }
+        posted.iter().map(|message| Message::clone(message)).collect()
+    }
+
+    pub(super) fn edit(&mut self, step: &mut Step, edits: &[Edit]) -> Vec<Edit> {
+        let mut answer = edits.to_vec();
+        for edit in &mut answer {
+            edit.edited.get_or_insert(DateTime::from(self.now));
+            let frame = Frame::Edit(Arc::new(edit.clone()));
+            match self.destination(&edit.address) {
+                Destination::Channel(channel) => {
+                    self.channels[channel].edit(edit);
+                    self.send(step, channel, &frame);
+                }
+                Destination::Users => {
+                    for user in self.named(&edit.address.pm_users) {
+                        self.users[user].stored.edit(edit);
+                    }
+                    self.send_private(step, &edit.address, &frame);
+                }
+                Destination::Nowhere => {}
+            }
+        }
+        answer
+    }
+
+    pub(super) fn delete(&mut self, step: &mut Step, deletes: &[Delete]) -> Vec<Delete> {
+        for delete in deletes {
+            let frame = Frame::Delete(Arc::new(delete.clone()));
+            match self.destination(&delete.address) {
+                Destination::Channel(channel) => {
+                    self.channels[channel].delete(delete.uuid);
+                    self.send(step, channel, &frame);
+                }
+                Destination::Users => {
+                    for user in self.named(&delete.address.pm_users) {
+                        self.users[user].stored.delete(delete.uuid);
+                    }
+                    self.send_private(step, &delete.address, &frame);
+                }
+                Destination::Nowhere => {}
+            }
+        }
+        deletes.to_vec()
+    }
+
+    fn destination(&self, address: &Address) -> Destination {
+        match &address.channel {
+            Some(name) => match self.channel_names.get(&**name) {
+                Some(channel) => Destination::Channel(*channel),
+                None => Destination::Nowhere,
+            },
+            None if address.pm_users.is_empty() => Destination::Nowhere,
+            None => Destination::Users,
+        }
+    }
+
+    /// The users of these names that exist, in this order, as often as they are named.
+    fn named(&self, names: &[String]) -> Vec<Key<User>> {
+        names.iter().filter_map(|name| self.user_names.get(&**name)).copied().collect()
+    }
+
+    /// Sends a frame to a channel and stores it there; how many connections it was for.
+    pub(super) fn send(&mut self, step: &mut Step, key: Key<Channel>, frame: &Frame) -> u64 {
+        self.sequence += 1;
+        let (only, never) = match frame {
+            Frame::Message(message) => self.audience(&message.address),
+            Frame::Edit(edit) => self.audience(&edit.address),
+            Frame::Delete(delete) => self.audience(&delete.address),
+            Frame::Presence(presence) => {
+                (None, self.user_names.get(&*presence.user).copied().into_iter().collect())
+            }
+            Frame::UserStateChange(_) => (None, Vec::new()),
+        };
+        let channel = &mut self.channels[key];
+        channel.last_active = self.now;
+        if channel.settings.store_frames {
+            channel.stored.push(self.sequence, frame.clone(), self.rules.channel_frames);
+        }
+        let mut addressed = 0;
+        let mut to = Vec::new();
+        let mut address = |user: &Key<User>, connections: &[Key<_>]| {
+            if never.binary_search(user).is_err() {
+                addressed += connections.len() as u64;
+                to.extend(connections.iter().filter_map(|connection| {
+                    self.connections[*connection].listener.map(|listener| listener.id)
+                }));
+            }
+        };
+        let members = &self.channels[key].members;
+        match only {
+            None => members.iter().for_each(|(user, connections)| address(user, connections)),
+            Some(only) => {
+                for user in only {
+                    if let Some(connections) = members.get(&user) {
+                        address(&user, connections);
+                    }
+                }
+            }
+        }
+        deliver(step, to, frame, self.sequence);
+        addressed
+    }
+
+    /// The only users a frame in a channel is for, if it is not for all, and those it is never
+    /// for; both sorted, each user once.
+    fn audience(&self, address: &Address) -> (Option<Vec<Key<User>>>, Vec<Key<User>>) {
+        let sorted = |names| {
+            let mut users = self.named(names);
+            users.sort_unstable();
+            users.dedup();
+            users
+        };
+        let only = (!address.pm_users.is_empty()).then(|| sorted(&address.pm_users));
+        (only, sorted(&address.exclude_users))
+    }
+
+    /// Sends a frame to users wherever they are and stores it with each, once per mention; how
+    /// many connections it was for.
+    fn send_private(&mut self, step: &mut Step, address: &Address, frame: &Frame) -> u64 {
+        let mut addressed = 0;
+        for key in self.named(&address.pm_users) {
+            self.sequence += 1;
+            let user = &mut self.users[key];
+            user.stored.push(self.sequence, frame.clone(), self.rules.user_frames);
+            addressed += user.connections.len() as u64;
+            let listeners = user.connections.iter().filter_map(|connection| {
+                self.connections[*connection].listener.map(|listener| listener.id)
+            });
+            let to = listeners.collect();
+            deliver(step, to, frame, self.sequence);
+        }
+        addressed
+    }
+}
+
+enum Destination {
+    Channel(Key<Channel>),
+    Users,
+    Nowhere,
+}
+
+fn deliver(step: &mut Step, to: Vec<ListenerId>, frame: &Frame, sequence: Sequence) {
+    if !to.is_empty() {
+        let frame = frame.clone();
+        step.deliveries.push(Delivery::Frame { to, frame, sequence, catchup: false });
+    }
+}

@@ -1,0 +1,86 @@
+//! A user: a named participant with state, private frames and connections (contract §1).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+use super::arena::Key;
+use super::catchup::StoredFrames;
+use super::connection::Connection;
+use crate::protocol::{Changed, Scalar, Timestamp, UserState};
+
+/// A named participant; outlives its connections.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct User {
+    pub(super) uuid: Uuid,
+    pub(super) name: Arc<str>,
+    pub(super) state: Arc<UserState>,
+    public_keys: Vec<Arc<str>>,
+    /// The part of `state` under `public_keys`.
+    pub(super) public_state: Arc<UserState>,
+    pub(super) stored: StoredFrames,
+    pub(super) connections: SmallVec<[Key<Connection>; 4]>,
+    /// When it is forgotten, unless it connects before.
+    pub(super) deadline: Option<Timestamp>,
+}
+
+impl User {
+    /// A user without state; `no_state` is shared by all such.
+    pub(super) fn new(uuid: Uuid, name: Arc<str>, no_state: &Arc<UserState>) -> Self {
+        let state = Arc::clone(no_state);
+        Self {
+            uuid,
+            name,
+            public_state: Arc::clone(&state),
+            state,
+            public_keys: Vec::new(),
+            stored: StoredFrames::default(),
+            connections: SmallVec::new(),
+            deadline: None,
+        }
+    }
+
+    pub(super) fn public_keys(&self) -> &[Arc<str>] {
+        &self.public_keys
+    }
+
+    pub(super) fn set_public_keys(&mut self, keys: &[String]) {
+        if keys.is_empty() && self.public_keys.is_empty() {
+            return;
+        }
+        self.public_keys = keys.iter().map(|key| Arc::from(key.as_str())).collect();
+        self.publish_state();
+    }
+
+    /// Sets keys; tells those whose values really changed, in the order given. An absent key
+    /// counts as null (contract §5).
+    pub(super) fn set_state(&mut self, wanted: &UserState) -> Vec<Changed> {
+        let mut changed = Vec::new();
+        for (key, value) in wanted {
+            let same = match self.state.get(key) {
+                Some(present) => present.same_as(value),
+                None => value.same_as(&Scalar::null()),
+            };
+            if !same {
+                Arc::make_mut(&mut self.state).insert(key.clone(), value.clone());
+                changed.push(Changed { key: key.clone(), value: value.clone() });
+            }
+        }
+        if !changed.is_empty() {
+            self.publish_state();
+        }
+        changed
+    }
+
+    pub(super) fn is_public(&self, key: &str) -> bool {
+        self.public_keys.iter().any(|public| **public == *key)
+    }
+
+    fn publish_state(&mut self) {
+        let public = self.state.iter().filter(|(key, _)| self.is_public(key));
+        self.public_state =
+            Arc::new(public.map(|(key, value)| (key.clone(), value.clone())).collect());
+    }
+}
