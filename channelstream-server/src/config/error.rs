@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::table::Setting;
+use super::table::{Setting, setting};
 
 /// From where a value came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One setting as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One setting as it was given. `Debug` shows `***` for secrets and for keys that are not known.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Value {
     /// The key, as in the ini file; possibly an unknown one.
     pub key: String,
@@ -66,6 +66,15 @@ impl Value {
     /// Whether there is anything but white space in the text.
     pub(super) fn is_blank(&self) -> bool {
         self.text.as_ref().is_ok_and(|text| text.trim().is_empty())
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let public = setting(&self.key).is_some_and(|setting| !setting.kind.is_secret());
+        let hidden = Ok(String::from("***"));
+        let text = if public { &self.text } else { &hidden };
+        f.debug_tuple("Value").field(&self.key).field(text).field(&self.origin).finish()
     }
 }
 

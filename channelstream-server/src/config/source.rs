@@ -47,7 +47,11 @@ pub fn gather(
     let file = match (ini, named) {
         (Some(path), _) => Some((path.to_path_buf(), Origin::Flag("--ini".into()))),
         (None, Some(Value { text: Ok(path), origin, .. })) => Some((PathBuf::from(path), origin)),
-        (None, _) => None,
+        (None, Some(Value { text: Err(problem), origin, .. })) => {
+            sources.mistakes.push(Mistake::at(origin, problem));
+            None
+        }
+        (None, None) => None,
     };
     let Some((path, named_by)) = file else {
         sources.add_layer(variables);
@@ -119,8 +123,8 @@ fn json_text(value: &serde_json::Value, separator: &str) -> Option<String> {
     }
 }
 
-/// A setting as it is in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A setting as it is in force. The text may be a secret.
+#[derive(Clone)]
 pub struct Effective {
     /// The setting.
     pub setting: &'static Setting,

@@ -433,4 +433,5 @@ fn shown_settings_hide_secrets_and_name_their_origin() {
         assert!(lines.iter().any(|shown| shown == line), "{line}: {lines:?}");
     }
     assert!(!lines.concat().contains("hidden"));
+    assert!(!format!("{sources:?}").contains("hidden"));
 }

@@ -1,0 +1,6 @@
+//! The server from outside: settings and the program.
+
+#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+mod config;
+mod ini;
