@@ -40,7 +40,8 @@ pub(crate) fn prepare_debian(shell: &Shell) -> Result<()> {
         bail!("the tests need more packages: run `apt-get install {}` as root", packages.join(" "));
     }
     let install = || {
-        let apt = "env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0".split(' ');
+        let apt =
+            "env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300".split(' ');
         let mut words = sudo.into_iter().chain(apt);
         let program = words.next().context("no program")?;
         Ok::<_, anyhow::Error>(shell.cmd(program).args(words))
