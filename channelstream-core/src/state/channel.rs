@@ -108,7 +108,7 @@ impl Channel {
         if !connections.is_empty() {
             return false;
         }
-        // The order of members is seen by nobody: lists of users are sorted.
+        // The order of members counts for nothing: lists of users are sorted, or have no order.
         self.members.swap_remove(&user);
         if self.members.is_empty() {
             self.members = IndexMap::new();

@@ -69,9 +69,10 @@ impl State {
 
     /// Removes a channel without members, unless something happened in it meanwhile.
     fn channel_is_due(&mut self, key: Key<Channel>) {
-        let idle_until = self.channels[key].last_active.after(self.rules.channel_timeout);
+        let channel = &mut self.channels[key];
+        let idle_until = channel.last_active.after(self.rules.channel_timeout);
         if idle_until > self.now {
-            self.watch_channel(key);
+            self.deadlines.set(&mut channel.deadline, Some(idle_until), Due::Channel(key));
         } else if let Some(channel) = self.channels.remove(key) {
             self.channel_names.swap_remove(&channel.name);
         }
@@ -104,14 +105,11 @@ impl State {
         self.deadlines.set(&mut user.deadline, when, Due::User(key));
     }
 
-    /// Sets the deadline that a channel has as things stand: while it has no members, so long
-    /// after anything last happened. A message does not move it; it is looked at when it comes.
+    /// Sets the deadline of a channel that was created or whose members changed: so long after
+    /// the last one left. A message does not move it; it is looked at when it comes.
     pub(super) fn watch_channel(&mut self, key: Key<Channel>) {
         let channel = &mut self.channels[key];
-        let when = channel
-            .members
-            .is_empty()
-            .then(|| channel.last_active.after(self.rules.channel_timeout).max(self.now));
+        let when = channel.members.is_empty().then(|| self.now.after(self.rules.channel_timeout));
         self.deadlines.set(&mut channel.deadline, when, Due::Channel(key));
     }
 

@@ -1,0 +1,164 @@
+//! Who gets a message: channels, private messages, exclusion, and how deliveries are counted
+//! (contract §5, §8).
+
+use channelstream_core::protocol::{Address, NewMessage};
+use channelstream_core::state::{Command, Reply};
+
+use crate::world::{World, json, message, payload, secs, to, to_users};
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn posted(w: &World) -> (u64, u64) {
+    let figures = w.state.figures(secs(0), "");
+    (figures.total_messages, figures.total_unique_messages)
+}
+
+/// ann with two connections and ben in the room, cat elsewhere; all listen.
+fn three() -> World {
+    let mut w = World::new();
+    for (label, channel) in
+        [("ann/1", "room"), ("ann/2", "room"), ("ben", "room"), ("cat", "elsewhere")]
+    {
+        w.join(label, &[channel]);
+    }
+    w
+}
+
+#[test]
+fn a_channel_message_goes_to_every_connection_in_it() {
+    let mut w = three();
+    w.say("room", "hello");
+    for label in ["ann/1", "ann/2", "ben"] {
+        w.expect(label, &["room bot: hello"]);
+    }
+    w.expect("cat", &[]);
+    assert_eq!(posted(&w), (3, 1));
+}
+
+#[test]
+fn the_sender_gets_it_too() {
+    let mut w = three();
+    w.post(NewMessage { user: "ben".to_owned(), ..to("room", "mine") });
+    w.expect("ben", &["room ben: mine"]);
+}
+
+#[test]
+fn users_are_excluded_and_singled_out_and_exclusion_wins() {
+    let mut w = three();
+    let address = |pm: &[&str], exclude: &[&str]| Address {
+        pm_users: names(pm),
+        exclude_users: names(exclude),
+        ..Address::channel("room")
+    };
+    w.post(message(address(&[], &["ann", "nobody"]), "without ann"));
+    w.post(message(address(&["ann", "ann", "cat", "nobody"], &[]), "for ann"));
+    w.post(message(address(&["ann", "ben"], &["ben"]), "for ann again"));
+    w.post(message(address(&["nobody"], &[]), "for nobody"));
+    for label in ["ann/1", "ann/2"] {
+        w.expect(label, &["room bot: for ann", "room bot: for ann again"]);
+    }
+    w.expect("ben", &["room bot: without ann"]);
+    w.expect("cat", &[]);
+    assert_eq!(posted(&w), (5, 4));
+}
+
+/// Oddity 36, kept.
+#[test]
+fn private_messages_come_once_per_mention_and_know_no_exclusion() {
+    let mut w = three();
+    let address = Address {
+        exclude_users: names(&["ann"]),
+        ..Address::users(["ann", "cat", "nobody", "ann"])
+    };
+    w.post(message(address, "psst"));
+    for label in ["ann/1", "ann/2"] {
+        w.expect(label, &["private bot: psst", "private bot: psst"]);
+    }
+    w.expect("cat", &["private bot: psst"]);
+    w.expect("ben", &[]);
+    assert_eq!(posted(&w), (5, 1));
+}
+
+#[test]
+fn mentions_are_stored_once_each() {
+    let mut w = World::new();
+    w.connect("ann", &[]);
+    w.post(to_users(&["ann", "ann"], "psst"));
+    w.socket("ann");
+    w.expect("ann", &["~private bot: psst", "~private bot: psst"]);
+}
+
+#[test]
+fn deliveries_count_also_without_a_listener() {
+    let mut w = World::new();
+    w.connect("ann/1", &["room"]);
+    w.connect("ann/2", &["room"]);
+    w.say("room", "hello");
+    w.post(to_users(&["ann"], "psst"));
+    assert_eq!(posted(&w), (4, 2));
+}
+
+#[test]
+fn what_leads_nowhere_is_dropped_and_what_is_unknown_is_not() {
+    let mut w = World::new();
+    assert!(w.post(message(Address::default(), "x")).is_none());
+    assert!(
+        w.post(message(Address { exclude_users: names(&["a"]), ..Address::default() }, "x"))
+            .is_none()
+    );
+    assert_eq!(posted(&w), (0, 0));
+    assert!(w.post(to("nowhere", "x")).is_some());
+    assert!(w.post(to_users(&["nobody"], "x")).is_some());
+    assert_eq!(posted(&w), (0, 2));
+    assert!(w.info().channels.is_empty());
+}
+
+#[test]
+fn several_messages_are_sent_in_order_and_answered_whole() {
+    let mut w = World::new();
+    w.join("ann", &["room"]);
+    let messages = vec![
+        to("room", "1"),
+        message(Address::default(), "dropped"),
+        to_users(&["ann"], "2"),
+        to("room", "3"),
+    ];
+    let Ok(Reply::Published(answer)) = w.apply(Command::Publish(messages)) else { panic!() };
+    assert_eq!(answer.len(), 3);
+    w.expect("ann", &["room bot: 1", "private bot: 2", "room bot: 3"]);
+    assert_ne!(answer[0].uuid, answer[1].uuid, "ids that were left out are made up");
+    assert_ne!(answer[0].uuid, answer[2].uuid);
+}
+
+#[test]
+fn an_answer_has_every_field_and_a_message_only_if_given() {
+    let mut w = World::new();
+    let answer = w.post(NewMessage::new("bot", Address::channel("room"))).unwrap();
+    let id = answer.uuid;
+    assert_eq!(
+        json(&answer),
+        format!(
+            concat!(
+                r#"{{"uuid":"{}","user":"bot","channel":"room","pm_users":[],"exclude_users":[],"#,
+                r#""no_history":false,"timestamp":"2024-01-01T00:00:00","edited":null}}"#
+            ),
+            id
+        )
+    );
+    let given = NewMessage {
+        message: Some(payload("x")),
+        ..NewMessage::new("bot", Address::channel("room"))
+    };
+    assert!(json(&w.post(given).unwrap()).contains(r#""message":{"text":"x"}"#));
+}
+
+#[test]
+fn who_leaves_a_channel_gets_no_more_of_it() {
+    let mut w = three();
+    w.unsubscribe("ann/1", &["room"]);
+    w.say("room", "hello");
+    w.expect("ann/1", &[]);
+    w.expect("ann/2", &["room bot: hello"]);
+}

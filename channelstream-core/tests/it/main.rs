@@ -1,0 +1,17 @@
+//! The core as its callers see it: scenarios in virtual time, properties, snapshots, reading.
+#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+mod world;
+
+mod addressing;
+mod catchup;
+mod connecting;
+mod edits;
+mod expiry;
+mod frames;
+mod history;
+mod info;
+mod listening;
+mod presence;
+mod subscribing;
+mod user_state;

@@ -1,0 +1,528 @@
+//! The world around a state: a clock, named connections and listeners that note what they got.
+//!
+//! It plays the part of a server: opens listeners, carries out deliveries, hands what an older
+//! listener was not sent to the newer one, and tells at each end what was really sent.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use channelstream_core::protocol::{
+    Action, Address, ChannelSettings, ChannelView, ChannelsInfo, Configure, Connect, Connected,
+    Delete, Edit, Frame, InfoOptions, Message, NewMessage, Payload, SetUserState, Subscribe,
+    Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, Uuid,
+};
+use channelstream_core::state::{
+    Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
+    Refusal, Reply, Rules, Sent, Sequence, Stamp, State,
+};
+use indexmap::IndexMap;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A state with everything around it that a server has. Connections go by labels: `ann` is one
+/// of the user ann, and so is `ann/phone`; a label has one id for good.
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) now: Timestamp,
+    seed: u128,
+    ids: IndexMap<String, ConnectionId>,
+    pub(crate) lines: Vec<Line>,
+    /// Everything that was applied, to be applied again elsewhere.
+    pub(crate) log: Vec<Envelope>,
+}
+
+/// A listener, and what came over it.
+pub(crate) struct Line {
+    pub(crate) label: String,
+    connection: ConnectionId,
+    /// Delivered, but not sent: a poll answers at its end, and a peer may be slow.
+    outbox: VecDeque<Got>,
+    stalled: bool,
+    /// What was sent, in this order.
+    pub(crate) got: Vec<Got>,
+    /// How much of it the test has looked at.
+    seen: usize,
+    pub(crate) end: Option<End>,
+}
+
+/// One frame as it reached a listener.
+#[derive(Clone)]
+pub(crate) struct Got {
+    pub(crate) sequence: Sequence,
+    pub(crate) catchup: bool,
+    pub(crate) frame: Frame,
+}
+
+/// Who or what ended a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Superseded,
+    /// With its connection.
+    Ended,
+    Closed,
+    /// Never was: the connection is unknown, or occupied by a socket.
+    Refused,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(Rules::default())
+    }
+
+    pub(crate) fn with(rules: Rules) -> Self {
+        Self {
+            state: State::new(rules),
+            now: Timestamp::from_micros(1_704_067_200_000_000), // 2024-01-01T00:00:00
+            seed: 0,
+            ids: IndexMap::new(),
+            lines: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    /// The one place where the state is touched.
+    pub(crate) fn apply(&mut self, command: Command) -> Result<Reply, Refusal> {
+        self.seed += 1;
+        let envelope = Envelope { stamp: Stamp { now: self.now, seed: self.seed }, command };
+        let outcome = self.state.apply(&envelope);
+        self.log.push(envelope);
+        let deadline = self.state.next_deadline();
+        assert!(deadline.is_none_or(|when| when > self.now), "what is due is done");
+        let mut over = Vec::new();
+        for delivery in outcome.deliveries {
+            match delivery {
+                Delivery::Frame { to, frame, sequence, catchup } => {
+                    for listener in to {
+                        let line = self.line(listener);
+                        assert_eq!(line.end, None, "a frame for a listener that is over");
+                        line.outbox.push_back(Got { sequence, catchup, frame: frame.clone() });
+                        line.flow();
+                    }
+                }
+                Delivery::End { listener, reason } => {
+                    let line = self.line(listener);
+                    assert_eq!(line.end, None, "an end for a listener that is over");
+                    let left = std::mem::take(&mut line.outbox);
+                    match reason {
+                        EndReason::Ended => line.end = Some(End::Ended),
+                        EndReason::Superseded { by } => {
+                            line.end = Some(End::Superseded);
+                            let newer = self.line(by);
+                            newer.outbox.extend(left);
+                            newer.flow();
+                        }
+                    }
+                    over.push(listener);
+                }
+            }
+        }
+        for listener in over {
+            // As a server does whose listener went down on such a word.
+            let connection = self.line(listener).connection;
+            let sent = Sent { up_to: self.state.sequence(), but: Vec::new() };
+            self.apply(Command::Close { connection, listener, how: Closing::ByServer, sent })
+                .unwrap();
+        }
+        outcome.reply
+    }
+
+    fn line(&mut self, listener: ListenerId) -> &mut Line {
+        &mut self.lines[usize::try_from(listener.0).unwrap()]
+    }
+
+    // Time.
+
+    /// Lets time pass, waking the state whenever it wants to be woken.
+    pub(crate) fn advance(&mut self, duration: Duration) {
+        let end = self.now.after(duration);
+        while let Some(when) = self.state.next_deadline().filter(|when| *when <= end) {
+            self.now = when;
+            self.tick();
+        }
+        self.now = end;
+        self.tick();
+    }
+
+    /// Lets time pass without waking the state.
+    pub(crate) fn jump(&mut self, duration: Duration) {
+        self.now = self.now.after(duration);
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.apply(Command::Tick).unwrap();
+    }
+
+    // Requests.
+
+    pub(crate) fn id(&mut self, label: &str) -> ConnectionId {
+        let next = Uuid::from_u128(0xc0 << 120 | self.ids.len() as u128);
+        *self.ids.entry(label.to_owned()).or_insert(next)
+    }
+
+    /// Whether the connection of this label exists.
+    pub(crate) fn knows(&mut self, label: &str) -> bool {
+        let id = self.id(label);
+        self.state.knows_connection(id)
+    }
+
+    #[track_caller]
+    pub(crate) fn connect(&mut self, label: &str, channels: &[&str]) -> Connected {
+        self.connect_with(label, Connect::new(user_of(label)).channels(channels.iter().copied()))
+    }
+
+    #[track_caller]
+    pub(crate) fn connect_with(&mut self, label: &str, request: Connect) -> Connected {
+        self.try_connect(label, request).unwrap()
+    }
+
+    pub(crate) fn try_connect(
+        &mut self,
+        label: &str,
+        request: Connect,
+    ) -> Result<Connected, Refusal> {
+        let connection = self.id(label);
+        match self.apply(Command::Connect { connection, request: Box::new(request) })? {
+            Reply::Connected(connected) => Ok(*connected),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Connects and opens a socket.
+    #[track_caller]
+    pub(crate) fn join(&mut self, label: &str, channels: &[&str]) {
+        self.connect(label, channels);
+        self.socket(label);
+    }
+
+    #[track_caller]
+    pub(crate) fn subscribe(&mut self, label: &str, channels: &[&str]) -> Subscribed {
+        let id = self.id(label);
+        self.try_subscribe(Subscribe::new(id, channels.iter().copied())).unwrap()
+    }
+
+    pub(crate) fn try_subscribe(&mut self, request: Subscribe) -> Result<Subscribed, Refusal> {
+        match self.apply(Command::Subscribe(request))? {
+            Reply::Subscribed(subscribed) => Ok(*subscribed),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn unsubscribe(&mut self, label: &str, channels: &[&str]) -> Unsubscribed {
+        let id = self.id(label);
+        self.try_unsubscribe(Unsubscribe::new(id, channels.iter().copied())).unwrap()
+    }
+
+    pub(crate) fn try_unsubscribe(
+        &mut self,
+        request: Unsubscribe,
+    ) -> Result<Unsubscribed, Refusal> {
+        match self.apply(Command::Unsubscribe(request))? {
+            Reply::Unsubscribed(unsubscribed) => Ok(*unsubscribed),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sets keys of a user's state, given as the JSON of an object of texts or numbers.
+    #[track_caller]
+    pub(crate) fn set_state(&mut self, user: &str, state: &str) -> UserStateSet {
+        self.try_set_state(SetUserState::new(user, user_state(state))).unwrap()
+    }
+
+    pub(crate) fn try_set_state(&mut self, request: SetUserState) -> Result<UserStateSet, Refusal> {
+        match self.apply(Command::SetUserState(request))? {
+            Reply::UserStateSet(set) => Ok(*set),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn configure(&mut self, channel: &str, settings: ChannelSettings) -> ChannelsInfo {
+        let channels = [(channel.to_owned(), settings)].into_iter().collect();
+        match self.apply(Command::Configure(Configure { channels })).unwrap() {
+            Reply::Configured(info) => *info,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The user bot says something in a channel.
+    #[track_caller]
+    pub(crate) fn say(&mut self, channel: &str, text: &str) {
+        self.post(to(channel, text));
+    }
+
+    /// Like [`World::say`], with an id of its own.
+    #[track_caller]
+    pub(crate) fn say_as(&mut self, id: u128, channel: &str, text: &str) {
+        self.post(NewMessage { uuid: Some(Uuid::from_u128(id)), ..to(channel, text) });
+    }
+
+    /// Posts one message and gives back what was answered for it.
+    #[track_caller]
+    pub(crate) fn post(&mut self, message: NewMessage) -> Option<Message> {
+        match self.apply(Command::Publish(vec![message])).unwrap() {
+            Reply::Published(mut messages) => messages.pop(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn edit(&mut self, edit: Edit) -> Edit {
+        match self.apply(Command::Edit(vec![edit])).unwrap() {
+            Reply::Edited(mut edits) => edits.pop().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn delete(&mut self, id: u128, address: Address) -> Delete {
+        match self.apply(Command::Delete(vec![Delete::new(Uuid::from_u128(id), address)])).unwrap()
+        {
+            Reply::Deleted(mut deletes) => deletes.pop().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn disconnect(&mut self, label: &str) -> bool {
+        let connection = self.id(label);
+        match self.apply(Command::Disconnect(connection)).unwrap() {
+            Reply::Disconnected(known) => known,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    // Listeners.
+
+    #[track_caller]
+    pub(crate) fn socket(&mut self, label: &str) {
+        let reply = self.open(label, ListenerKind::Socket);
+        assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
+    }
+
+    #[track_caller]
+    pub(crate) fn poll(&mut self, label: &str) {
+        let reply = self.open(label, ListenerKind::Poll);
+        assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
+    }
+
+    pub(crate) fn open(&mut self, label: &str, kind: ListenerKind) -> Result<Reply, Refusal> {
+        let connection = self.id(label);
+        let listener = ListenerId(self.lines.len() as u64);
+        self.lines.push(Line {
+            label: label.to_owned(),
+            connection,
+            outbox: VecDeque::new(),
+            stalled: kind == ListenerKind::Poll,
+            got: Vec::new(),
+            seen: 0,
+            end: None,
+        });
+        let reply = self.apply(Command::Open { connection, listener, kind });
+        if !matches!(reply, Ok(Reply::Opened)) {
+            let line = self.line(listener);
+            assert!(line.outbox.is_empty() && line.got.is_empty(), "refused and yet served");
+            line.end = Some(End::Refused);
+        }
+        reply
+    }
+
+    /// The open listener of a connection.
+    fn current(&mut self, label: &str) -> Option<(ListenerId, &mut Line)> {
+        let found = |line: &Line| line.label == label && line.end.is_none();
+        let place = self.lines.iter().rposition(found)?;
+        Some((ListenerId(place as u64), &mut self.lines[place]))
+    }
+
+    pub(crate) fn listens(&mut self, label: &str) -> bool {
+        self.current(label).is_some()
+    }
+
+    /// The peer of a socket does not read any more, until [`World::flow`].
+    pub(crate) fn stall(&mut self, label: &str) {
+        if let Some((_, line)) = self.current(label) {
+            line.stalled = true;
+        }
+    }
+
+    /// The peer of a stalled socket reads so many frames.
+    pub(crate) fn flow(&mut self, label: &str, frames: usize) {
+        if let Some((_, line)) = self.current(label) {
+            line.send(frames);
+        }
+    }
+
+    /// The peer closes its socket, or its line breaks.
+    pub(crate) fn close(&mut self, label: &str) {
+        self.end(label, Closing::ByPeer);
+    }
+
+    /// A poll answers with what it has.
+    pub(crate) fn answer(&mut self, label: &str) {
+        self.flow(label, usize::MAX);
+        self.end(label, Closing::ByServer);
+    }
+
+    /// The listener of a connection goes down; what stands in its outbox was not sent.
+    pub(crate) fn end(&mut self, label: &str, how: Closing) {
+        let up_to = self.state.sequence();
+        let Some((listener, line)) = self.current(label) else { return };
+        line.end = Some(End::Closed);
+        let but = line.outbox.drain(..).map(|got| got.sequence).collect();
+        let (connection, sent) = (line.connection, Sent { up_to, but });
+        self.apply(Command::Close { connection, listener, how, sent }).unwrap();
+    }
+
+    // What came of it.
+
+    /// What the listeners of a connection got since the test last looked.
+    pub(crate) fn take(&mut self, label: &str) -> Vec<Got> {
+        let mut taken = Vec::new();
+        for line in self.lines.iter_mut().filter(|line| line.label == label) {
+            taken.extend_from_slice(&line.got[line.seen..]);
+            line.seen = line.got.len();
+        }
+        taken
+    }
+
+    /// That is all that the listeners of a connection got since the test last looked, each frame
+    /// in the form of [`told`].
+    #[track_caller]
+    pub(crate) fn expect(&mut self, label: &str, want: &[&str]) {
+        let got: Vec<String> = self.take(label).iter().map(told).collect();
+        assert_eq!(got, want, "for {label}");
+    }
+
+    /// How the newest listener of a connection ended, if it did.
+    pub(crate) fn end_of(&self, label: &str) -> Option<End> {
+        self.lines.iter().rfind(|line| line.label == label).unwrap().end
+    }
+
+    pub(crate) fn info(&self) -> ChannelsInfo {
+        self.state.info(&InfoOptions::default())
+    }
+
+    #[track_caller]
+    pub(crate) fn channel(&self, name: &str) -> ChannelView {
+        self.info().channels.get(name).unwrap_or_else(|| panic!("no channel {name}")).clone()
+    }
+
+    /// The texts in a channel's history.
+    #[track_caller]
+    pub(crate) fn history(&self, channel: &str) -> Vec<String> {
+        self.channel(channel).history.iter().map(|message| said(&message.message)).collect()
+    }
+}
+
+impl Line {
+    fn send(&mut self, frames: usize) {
+        let frames = frames.min(self.outbox.len());
+        self.got.extend(self.outbox.drain(..frames));
+    }
+
+    fn flow(&mut self) {
+        if !self.stalled {
+            self.send(usize::MAX);
+        }
+    }
+}
+
+/// A frame in short: `room bot: hello`, `room +ann`, `room -ann [bob]`, `room ann {"a":1} [a=1]`,
+/// `room edit 7: hello`, `room delete 7`; `private` without a channel, `~` before what was
+/// caught up, `*` after what had been edited.
+pub(crate) fn told(got: &Got) -> String {
+    let place = |address: &Address| address.channel.clone().unwrap_or("private".to_owned());
+    let text = match &got.frame {
+        Frame::Message(message) => {
+            let (place, user) = (place(&message.address), &message.user);
+            let edited = if message.edited.is_some() { "*" } else { "" };
+            format!("{place} {user}: {}{edited}", said(&message.message))
+        }
+        Frame::Edit(edit) => {
+            let (place, id) = (place(&edit.address), edit.uuid.as_u128());
+            format!("{place} edit {id}: {}", said(&edit.message))
+        }
+        Frame::Delete(delete) => {
+            format!("{} delete {}", place(&delete.address), delete.uuid.as_u128())
+        }
+        Frame::Presence(presence) => {
+            let sign = if presence.action == Action::Joined { '+' } else { '-' };
+            let mut users: Vec<_> = presence.users.iter().map(|view| &*view.user).collect();
+            users.sort_unstable();
+            let users =
+                if users.is_empty() { String::new() } else { format!(" [{}]", users.join(" ")) };
+            format!("{} {sign}{}{users}", presence.channel, presence.user)
+        }
+        Frame::UserStateChange(change) => {
+            let state = json(&change.state);
+            let changed: Vec<_> =
+                change.changed.iter().map(|c| format!("{}={}", c.key, c.value.json())).collect();
+            format!("{} {} {state} [{}]", change.channel, change.user, changed.join(" "))
+        }
+    };
+    if got.catchup { format!("~{text}") } else { text }
+}
+
+fn said(payload: &Option<Payload>) -> String {
+    let Some(payload) = payload else { return "nothing".to_owned() };
+    let value: Value = serde_json::from_str(payload.get()).unwrap();
+    value["text"].as_str().unwrap_or("?").to_owned()
+}
+
+pub(crate) fn user_of(label: &str) -> &str {
+    label.split('/').next().unwrap()
+}
+
+/// A message from the user bot in a channel.
+pub(crate) fn to(channel: &str, text: &str) -> NewMessage {
+    message(Address::channel(channel), text)
+}
+
+/// A private message from the user bot.
+pub(crate) fn to_users(users: &[&str], text: &str) -> NewMessage {
+    message(Address::users(users.iter().copied()), text)
+}
+
+pub(crate) fn message(address: Address, text: &str) -> NewMessage {
+    NewMessage { message: Some(payload(text)), ..NewMessage::new("bot", address) }
+}
+
+/// An edit that replaces the text of a message.
+pub(crate) fn new_text(id: u128, address: Address, text: &str) -> Edit {
+    Edit { message: Some(payload(text)), ..Edit::new(Uuid::from_u128(id), address) }
+}
+
+pub(crate) fn payload(text: &str) -> Payload {
+    let object = RawValue::from_string(json(&serde_json::json!({ "text": text }))).unwrap();
+    Arc::from(object)
+}
+
+pub(crate) fn user_state(json: &str) -> UserState {
+    serde_json::from_str(json).unwrap()
+}
+
+pub(crate) fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+/// Settings with presence events.
+pub(crate) fn announcing() -> ChannelSettings {
+    ChannelSettings { notify_presence: true, ..ChannelSettings::default() }
+}
+
+/// Settings with a history.
+pub(crate) fn remembering(history_size: u64) -> ChannelSettings {
+    ChannelSettings { store_history: true, history_size, ..ChannelSettings::default() }
+}
+
+pub(crate) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+pub(crate) fn hours(hours: u64) -> Duration {
+    secs(hours * 3600)
+}
