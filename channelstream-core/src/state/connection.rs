@@ -45,17 +45,16 @@ pub(super) enum Phase {
 
 impl Connection {
     /// When it is to be collected, as things stand. One that was idle for long and only now
-    /// joined a channel is given the grace of a closed one.
+    /// joined or left a channel is given the grace of a closed one.
     pub(super) fn due(&self, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
         match self.phase {
             Phase::Ended | Phase::Closed => Some(self.since.after(rules.closing_grace)),
             Phase::Alive if self.listener.is_some() => None,
-            Phase::Alive if self.channels.is_empty() => {
-                Some(self.since.after(rules.waiting_timeout))
-            }
             Phase::Alive => {
-                let soonest = now.after(rules.closing_grace);
-                Some(self.since.after(rules.connection_timeout).max(soonest))
+                let waiting = self.channels.is_empty();
+                let timeout =
+                    if waiting { rules.waiting_timeout } else { rules.connection_timeout };
+                Some(self.since.after(timeout).max(now.after(rules.closing_grace)))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What ends by itself: idle connections, users nobody saw, empty channels (contract §9, §13).
 
+use channelstream_core::state::Rules;
+
 use crate::world::{End, World, announcing, hours, millis, remembering, secs};
 
 #[test]
@@ -183,4 +185,18 @@ fn nothing_is_due_where_everybody_listens() {
     assert_eq!(w.state.next_deadline(), None);
     w.close("ann");
     assert_eq!(w.state.next_deadline(), Some(w.now.after(millis(500))));
+}
+
+#[test]
+fn one_that_left_its_last_channel_late_has_the_grace_to_join_another() {
+    let mut w = World::with(Rules { connection_timeout: secs(600), ..Rules::default() });
+    w.connect("ann", &["a"]);
+    w.connect("ben", &["a"]);
+    w.advance(secs(400));
+    w.unsubscribe("ann", &["a"]);
+    w.unsubscribe("ben", &["a"]);
+    w.advance(millis(400));
+    w.subscribe("ann", &["b"]);
+    w.advance(millis(200));
+    assert!(w.knows("ann") && !w.knows("ben"));
 }

@@ -13,5 +13,7 @@ mod history;
 mod info;
 mod listening;
 mod presence;
+mod properties;
+mod random;
 mod subscribing;
 mod user_state;

@@ -1,0 +1,349 @@
+//! What holds whatever happens: each frame once and in order, replicas alike, books that agree,
+//! and nothing left when everybody is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use channelstream_core::protocol::{Action, Frame, Uuid};
+use channelstream_core::state::{Closing, Command, Envelope, Reply, Rules, State};
+use proptest::prelude::ProptestConfig;
+use proptest::{prop_assert, prop_assert_eq, proptest};
+use serde_json::Value;
+
+use crate::random::{CHANNELS, LABELS, Op, ops};
+use crate::world::{Got, World, announcing, hours, told, user_of};
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn nothing_breaks_and_the_books_agree(ops in ops(80)) {
+        let mut w = World::new();
+        for op in ops {
+            op.happen(&mut w);
+            check_books(&mut w);
+        }
+        for label in LABELS {
+            check_order(&w.take(label));
+        }
+        empty(&mut w);
+        assert_eq!(without_counters(&w.state), without_counters(&State::new(Rules::default())));
+    }
+
+    #[test]
+    fn replicas_and_restored_states_have_the_same_future(ops in ops(60), every in 1..10usize) {
+        let mut w = World::new();
+        for op in &ops {
+            op.happen(&mut w);
+        }
+        let mut here = State::new(Rules::default());
+        let mut there = State::new(Rules::default());
+        for (number, envelope) in w.log.iter().enumerate() {
+            if number % every == 0 {
+                let bytes = there.snapshot();
+                there = State::restore(&bytes, Rules::default()).unwrap();
+                prop_assert_eq!(&there.snapshot(), &bytes);
+            }
+            prop_assert_eq!(outcome(&mut here, envelope), outcome(&mut there, envelope));
+            prop_assert_eq!(here.next_deadline(), there.next_deadline());
+        }
+        prop_assert!(here.snapshot() == w.state.snapshot() && there.snapshot() == here.snapshot());
+    }
+
+    /// ann has one connection that comes and goes and one that always listens.
+    #[test]
+    fn catch_up_and_live_are_what_a_witness_saw(ops in ops(80)) {
+        let day = hours(24_000);
+        let mut w = World::with(Rules {
+            connection_timeout: day,
+            closing_grace: day,
+            channel_timeout: day,
+            channel_frames: 10_000,
+            user_frames: 10_000,
+            ..Rules::default()
+        });
+        w.connect("ann/1", &CHANNELS);
+        w.connect("ann/2", &CHANNELS);
+        w.socket("ann/2");
+        for mut op in ops {
+            for settings in op.settings_mut() {
+                settings.store_frames = true;
+            }
+            match op.label() {
+                Some("ann/1") if !op.is_listening() => continue,
+                Some("ann/2") => continue,
+                _ => op.happen(&mut w),
+            }
+        }
+        w.end("ann/1", Closing::ByServer);
+        w.socket("ann/1");
+
+        let (edited, deleted) = edited_and_deleted(&w.log);
+        let by_number = |got: Vec<Got>| -> BTreeMap<_, _> {
+            got.into_iter().map(|got| (got.sequence, got.frame)).collect()
+        };
+        let came = w.take("ann/1");
+        check_order(&came);
+        let came = by_number(came);
+        let seen = by_number(w.take("ann/2"));
+        for (number, frame) in &came {
+            let Some(witnessed) = seen.get(number) else { panic!("nobody else got {frame:?}") };
+            if message_key(frame).is_none_or(|key| !edited.contains(&key)) {
+                prop_assert_eq!(frame.encode(true), witnessed.encode(true));
+            }
+        }
+        for (number, frame) in &seen {
+            let gone = message_key(frame).is_some_and(|key| deleted.contains(&key));
+            prop_assert!(came.contains_key(number) || gone, "lost: {:?}", frame);
+        }
+    }
+
+    /// zoe listens everywhere.
+    #[test]
+    fn joined_and_parted_alternate_and_tell_who_is_there(ops in ops(120)) {
+        let mut w = World::new();
+        for channel in CHANNELS {
+            w.configure(channel, announcing());
+        }
+        w.join("zoe", &CHANNELS);
+        for mut op in ops {
+            for settings in op.settings_mut() {
+                settings.notify_presence = true;
+            }
+            op.happen(&mut w);
+        }
+        w.tick();
+        let mut present = BTreeMap::new();
+        for got in w.take("zoe") {
+            if let Frame::Presence(presence) = got.frame {
+                let place = (presence.channel.to_string(), presence.user.to_string());
+                let joined = presence.action == Action::Joined;
+                let before = present.insert(place, joined).unwrap_or(false);
+                prop_assert!(before != joined, "twice {:?}", presence);
+            }
+        }
+        let told: BTreeSet<_> =
+            present.into_iter().filter(|(_, here)| *here).map(|(place, _)| place).collect();
+        let mut listed = BTreeSet::new();
+        for (channel, view) in &w.info().channels {
+            for user in view.users.iter().filter(|user| &***user != "zoe") {
+                listed.insert((channel.to_string(), user.to_string()));
+            }
+        }
+        prop_assert_eq!(told, listed);
+    }
+
+    #[test]
+    fn messages_reach_exactly_those_they_are_for(ops in ops(60)) {
+        let mut w = World::new();
+        for op in ops {
+            let Op::Publish(messages) = &op else {
+                op.happen(&mut w);
+                continue;
+            };
+            for label in LABELS {
+                if w.listens(label) {
+                    w.flow(label, usize::MAX);
+                }
+                w.take(label);
+            }
+            w.tick();
+            let places = memberships(&mut w);
+            let before = w.state.figures(hours(0), "").total_messages;
+            op.happen(&mut w);
+            let mut want: BTreeMap<&str, Vec<Uuid>> = BTreeMap::new();
+            let mut addressed = 0;
+            for message in messages {
+                for (label, channels) in &places {
+                    let user = user_of(label);
+                    let address = &message.address;
+                    let named = address.pm_users.iter().filter(|name| *name == user).count();
+                    let times = match &address.channel {
+                        None => named,
+                        Some(channel) => usize::from(
+                            channels.contains(channel)
+                                && (named > 0 || address.pm_users.is_empty())
+                                && !address.exclude_users.iter().any(|name| name == user),
+                        ),
+                    };
+                    addressed += times as u64;
+                    if w.listens(label) {
+                        let id = message.uuid.unwrap_or_default();
+                        want.entry(label).or_default().extend(vec![id; times]);
+                    }
+                }
+            }
+            let after = w.state.figures(hours(0), "").total_messages;
+            prop_assert_eq!(after - before, addressed);
+            for (label, want) in want {
+                w.flow(label, usize::MAX);
+                let got = w.take(label);
+                let messages = got.iter().filter_map(|got| match &got.frame {
+                    Frame::Message(message) => Some(message.uuid),
+                    _ => None,
+                });
+                // Ids that were made up are known to nobody.
+                let got: Vec<_> =
+                    messages.map(|id| if id.as_u128() < 8 { id } else { Uuid::nil() }).collect();
+                prop_assert_eq!(got, want, "for {}", label);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_stored_stays_within_bounds(ops in ops(120)) {
+        let rules = Rules { channel_frames: 5, user_frames: 3, ..Rules::default() };
+        let mut w = World::with(rules);
+        for op in ops {
+            op.happen(&mut w);
+            if let Op::Publish(messages) = &op {
+                let info = w.info();
+                for message in messages.iter().filter(|message| !message.no_history) {
+                    let channel = message.address.channel.as_deref().unwrap_or_default();
+                    let Some(view) = info.channels.get(channel) else { continue };
+                    prop_assert!(
+                        !view.settings.store_history
+                            || view.history.len() as u64 <= view.settings.history_size
+                    );
+                }
+            }
+        }
+        for line in &w.lines {
+            let mut counts = BTreeMap::new();
+            for got in line.got.iter().filter(|got| got.catchup) {
+                *counts.entry(place(&got.frame)).or_insert(0) += 1;
+            }
+            for (place, count) in counts {
+                let most = if place.is_some() { 5 } else { 3 };
+                prop_assert!(count <= most, "{} of {:?} for {}", count, place, line.label);
+            }
+        }
+    }
+}
+
+fn outcome(state: &mut State, envelope: &Envelope) -> String {
+    format!("{:?}", state.apply(envelope))
+}
+
+/// The channel of a frame; none for private ones.
+fn place(frame: &Frame) -> Option<String> {
+    match frame {
+        Frame::Message(message) => message.address.channel.clone(),
+        Frame::Edit(edit) => edit.address.channel.clone(),
+        Frame::Delete(delete) => delete.address.channel.clone(),
+        Frame::Presence(presence) => Some(presence.channel.to_string()),
+        Frame::UserStateChange(change) => Some(change.channel.to_string()),
+    }
+}
+
+type MessageKey = (Option<String>, Uuid);
+
+fn message_key(frame: &Frame) -> Option<MessageKey> {
+    match frame {
+        Frame::Message(message) => Some((message.address.channel.clone(), message.uuid)),
+        _ => None,
+    }
+}
+
+fn edited_and_deleted(log: &[Envelope]) -> (BTreeSet<MessageKey>, BTreeSet<MessageKey>) {
+    let (mut edited, mut deleted) = (BTreeSet::new(), BTreeSet::new());
+    for envelope in log {
+        match &envelope.command {
+            Command::Edit(edits) => {
+                edited.extend(edits.iter().map(|edit| (edit.address.channel.clone(), edit.uuid)));
+            }
+            Command::Delete(deletes) => {
+                let keys = deletes.iter().map(|del| (del.address.channel.clone(), del.uuid));
+                deleted.extend(keys);
+            }
+            _ => {}
+        }
+    }
+    (edited, deleted)
+}
+
+/// That within each channel, and among private frames, numbers only rise.
+#[track_caller]
+fn check_order(got: &[Got]) {
+    let mut last = BTreeMap::new();
+    for got in got {
+        let before = last.insert(place(&got.frame), got.sequence);
+        assert!(before.is_none_or(|before| before < got.sequence), "not in order: {}", told(got));
+    }
+}
+
+/// The channels of each connection that there is, asked of a copy of the state.
+fn memberships(w: &mut World) -> BTreeMap<&'static str, BTreeSet<String>> {
+    let mut copy = State::restore(&w.state.snapshot(), Rules::default()).unwrap();
+    let mut all = BTreeMap::new();
+    for label in LABELS.into_iter().filter(|label| w.knows(label)).collect::<Vec<_>>() {
+        let ask = channelstream_core::protocol::Unsubscribe::new(w.id(label), ["nowhere"]);
+        let stamp = w.log.last().unwrap().stamp;
+        let outcome = copy.apply(&Envelope { stamp, command: Command::Unsubscribe(ask) });
+        let Ok(Reply::Unsubscribed(answer)) = outcome.reply else { panic!("{outcome:?}") };
+        all.insert(label, answer.channels.iter().map(ToString::to_string).collect());
+    }
+    all
+}
+
+/// That all that is counted or listed twice comes to the same.
+fn check_books(w: &mut World) {
+    let figures = w.state.figures(hours(0), "");
+    let connections: Vec<_> = figures.users.iter().flat_map(|user| &user.connections).collect();
+    assert_eq!(figures.total_connections, connections.len());
+    assert!(connections.iter().all(|id| w.state.knows_connection(**id)));
+    assert_eq!(figures.unique_user_count, figures.users.len());
+    assert!(figures.users.iter().all(|user| w.state.knows_user(&user.user)));
+    assert!(figures.unique_user_count <= figures.remembered_user_count);
+    assert_eq!(figures.total_channels, figures.channels.len());
+    let info = w.info();
+    let mut in_channels = BTreeSet::new();
+    let places = memberships(w);
+    for (name, view) in &info.channels {
+        assert_eq!(name, &view.name);
+        assert_eq!(view.total_users, view.users.len());
+        assert!(view.users.is_sorted(), "{:?}", view.users);
+        let there = places.iter().filter(|(_, channels)| channels.contains(&**name));
+        let users: BTreeSet<_> = there.clone().map(|(label, _)| user_of(label)).collect();
+        assert_eq!(view.total_connections, there.count());
+        assert!(view.users.iter().map(|user| &**user).eq(users), "{:?}", view.users);
+        in_channels.extend(view.users.iter().cloned());
+    }
+    let told: BTreeSet<_> = info.users.iter().map(|view| view.user.clone()).collect();
+    assert_eq!(told, in_channels);
+    assert_eq!(told.len(), info.users.len(), "each once");
+    for line in &w.lines {
+        assert!(line.end.is_some() || w.state.knows_connection(line.connection));
+    }
+}
+
+/// Everybody goes, and all deadlines pass.
+fn empty(w: &mut World) {
+    for label in LABELS {
+        w.end(label, Closing::ByPeer);
+    }
+    let mut wakes = 0;
+    while let Some(when) = w.state.next_deadline() {
+        w.now = when;
+        w.tick();
+        wakes += 1;
+        assert!(wakes < 1000, "time goes on and nothing ends");
+    }
+    assert!(w.lines.iter().all(|line| line.end.is_some()));
+    let figures = w.state.figures(hours(0), "");
+    assert_eq!((figures.remembered_user_count, figures.total_connections), (0, 0));
+    assert_eq!(figures.total_channels, 0);
+}
+
+/// A snapshot without what only counts.
+pub(crate) fn without_counters(state: &State) -> Value {
+    let mut snapshot: Value = serde_json::from_slice(&state.snapshot()).unwrap();
+    for counter in ["now", "sequence", "channels_created", "messages_delivered", "messages_posted"]
+    {
+        assert!(snapshot.as_object_mut().unwrap().remove(counter).is_some(), "{counter}");
+    }
+    snapshot
+}

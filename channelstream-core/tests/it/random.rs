@@ -1,0 +1,288 @@
+//! Random sequences of everything that can happen, and how to carry them out in a world.
+
+use std::time::Duration;
+
+use channelstream_core::protocol::{
+    Address, ChannelSettings, Connect, Edit, NewMessage, SetUserState, Subscribe, Unsubscribe, Uuid,
+};
+use channelstream_core::state::{Closing, Command, ListenerKind, Refusal};
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::sample::{select, subsequence};
+
+use crate::world::{World, millis, new_text, payload, secs, user_of, user_state};
+
+/// Two connections of each of three users.
+pub(crate) const LABELS: [&str; 6] = ["ann/1", "ann/2", "ben/1", "ben/2", "cat/1", "cat/2"];
+pub(crate) const CHANNELS: [&str; 3] = ["a", "b", "c"];
+const USERS: [&str; 4] = ["ann", "ben", "cat", "nobody"];
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Connect {
+        label: &'static str,
+        request: Box<Connect>,
+    },
+    /// A user connects with the id of somebody else's connection.
+    Intrude {
+        label: &'static str,
+    },
+    Subscribe {
+        label: &'static str,
+        channels: Vec<&'static str>,
+    },
+    Unsubscribe {
+        label: &'static str,
+        channels: Vec<&'static str>,
+    },
+    Configure {
+        channel: &'static str,
+        settings: ChannelSettings,
+    },
+    SetState(SetUserState),
+    Publish(Vec<NewMessage>),
+    Edit(Edit),
+    Delete(u128, Address),
+    Disconnect {
+        label: &'static str,
+    },
+    Listen {
+        label: &'static str,
+        kind: ListenerKind,
+    },
+    /// The peer goes away; what stands in the outbox was not sent.
+    Close {
+        label: &'static str,
+    },
+    /// The server ends the listener before all was sent.
+    Cut {
+        label: &'static str,
+    },
+    /// The listener gets all there is and ends in peace, as a poll does.
+    Answer {
+        label: &'static str,
+    },
+    Stall {
+        label: &'static str,
+    },
+    Flow {
+        label: &'static str,
+        frames: usize,
+    },
+    /// Time passes; the state is woken when it wants to be.
+    Advance(Duration),
+    /// Time passes; the next command comes late.
+    Jump(Duration),
+}
+
+impl Op {
+    /// The connection it is about, if any.
+    pub(crate) fn label(&self) -> Option<&'static str> {
+        match self {
+            Self::Connect { label, .. }
+            | Self::Intrude { label }
+            | Self::Subscribe { label, .. }
+            | Self::Unsubscribe { label, .. }
+            | Self::Disconnect { label }
+            | Self::Listen { label, .. }
+            | Self::Close { label }
+            | Self::Cut { label }
+            | Self::Answer { label }
+            | Self::Stall { label }
+            | Self::Flow { label, .. } => Some(label),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about listening and nothing else.
+    pub(crate) fn is_listening(&self) -> bool {
+        use Op::{Answer, Close, Cut, Flow, Listen, Stall};
+        matches!(
+            self,
+            Listen { .. } | Close { .. } | Cut { .. } | Answer { .. } | Stall { .. } | Flow { .. }
+        )
+    }
+
+    /// The settings it gives to channels.
+    pub(crate) fn settings_mut(&mut self) -> Vec<&mut ChannelSettings> {
+        match self {
+            Self::Connect { request, .. } => request.channel_configs.values_mut().collect(),
+            Self::Configure { settings, .. } => vec![settings],
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn happen(&self, w: &mut World) {
+        match self.clone() {
+            Self::Connect { label, request } => {
+                w.connect_with(label, *request);
+            }
+            Self::Intrude { label } => {
+                let known = w.knows(label);
+                let outcome = w.try_connect(label, Connect::new("mallory"));
+                if let Ok(connected) = outcome {
+                    // The id was free, or at its end; nobody wants it for mallory any longer.
+                    assert_eq!(&*connected.username, "mallory");
+                    w.disconnect(label);
+                    w.advance(secs(1));
+                } else {
+                    assert!(known);
+                }
+            }
+            Self::Subscribe { label, channels } => {
+                let request = Subscribe::new(w.id(label), channels);
+                refused_at_most(w.try_subscribe(request), &Refusal::UnknownConnection);
+            }
+            Self::Unsubscribe { label, channels } => {
+                let request = Unsubscribe::new(w.id(label), channels);
+                refused_at_most(w.try_unsubscribe(request), &Refusal::UnknownConnection);
+            }
+            Self::Configure { channel, settings } => {
+                w.configure(channel, settings);
+            }
+            Self::SetState(request) => {
+                refused_at_most(w.try_set_state(request), &Refusal::UnknownUser);
+            }
+            Self::Publish(messages) => {
+                w.apply(Command::Publish(messages)).unwrap();
+            }
+            Self::Edit(edit) => {
+                w.edit(edit);
+            }
+            Self::Delete(id, address) => {
+                w.delete(id, address);
+            }
+            Self::Disconnect { label } => {
+                w.disconnect(label);
+            }
+            Self::Listen { label, kind } => {
+                refused_at_most(w.open(label, kind), &Refusal::UnknownConnection);
+            }
+            Self::Close { label } => w.close(label),
+            Self::Cut { label } => w.end(label, Closing::ByServer),
+            Self::Answer { label } => w.answer(label),
+            Self::Stall { label } => w.stall(label),
+            Self::Flow { label, frames } => w.flow(label, frames),
+            Self::Advance(duration) => w.advance(duration),
+            Self::Jump(duration) => w.jump(duration),
+        }
+    }
+}
+
+fn refused_at_most<T>(outcome: Result<T, Refusal>, so: &Refusal) {
+    if let Err(refusal) = outcome {
+        assert_eq!(&refusal, so);
+    }
+}
+
+pub(crate) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    vec(op(), 1..most)
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let label = || select(&LABELS[..]);
+    prop_oneof![
+        6 => (label(), channels(0), vec((select(&CHANNELS[..]), settings()), 0..2), states(),
+              subsequence(&["x", "y"][..], 0..=2))
+            .prop_map(|(label, channels, configs, state, keys)| Op::Connect {
+                label,
+                request: Box::new(Connect {
+                    fresh_user_state: user_state(r#"{"x": "fresh"}"#),
+                    user_state: user_state(state),
+                    state_public_keys: keys.into_iter().map(str::to_owned).collect(),
+                    channel_configs: configs
+                        .into_iter()
+                        .map(|(channel, settings)| (channel.to_owned(), settings))
+                        .collect(),
+                    ..Connect::new(user_of(label)).channels(channels)
+                }),
+            }),
+        1 => label().prop_map(|label| Op::Intrude { label }),
+        3 => (label(), channels(1))
+            .prop_map(|(label, channels)| Op::Subscribe { label, channels }),
+        3 => (label(), channels(1))
+            .prop_map(|(label, channels)| Op::Unsubscribe { label, channels }),
+        2 => (select(&CHANNELS[..]), settings())
+            .prop_map(|(channel, settings)| Op::Configure { channel, settings }),
+        2 => (select(&USERS[..]), states()).prop_map(|(user, state)| {
+            Op::SetState(SetUserState::new(user, user_state(state)))
+        }),
+        8 => vec(message(), 1..4).prop_map(Op::Publish),
+        2 => (ids(), address()).prop_map(|(id, address)| {
+            Op::Edit(new_text(id, address, "edited"))
+        }),
+        2 => (ids(), address()).prop_map(|(id, address)| Op::Delete(id, address)),
+        1 => label().prop_map(|label| Op::Disconnect { label }),
+        6 => (label(), select(&[ListenerKind::Socket, ListenerKind::Poll][..]))
+            .prop_map(|(label, kind)| Op::Listen { label, kind }),
+        2 => label().prop_map(|label| Op::Close { label }),
+        2 => label().prop_map(|label| Op::Cut { label }),
+        4 => label().prop_map(|label| Op::Answer { label }),
+        3 => label().prop_map(|label| Op::Stall { label }),
+        3 => (label(), 0..4usize).prop_map(|(label, frames)| Op::Flow { label, frames }),
+        5 => duration().prop_map(Op::Advance),
+        1 => duration().prop_map(Op::Jump),
+    ]
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        2 => Just(Duration::ZERO),
+        4 => (1..1000u64).prop_map(millis),
+        3 => (1..20u64).prop_map(secs),
+        1 => (20..400u64).prop_map(secs),
+        1 => (20..100u64).prop_map(crate::world::hours),
+    ]
+}
+
+fn channels(least: usize) -> impl Strategy<Value = Vec<&'static str>> {
+    vec(select(&CHANNELS[..]), least..4)
+}
+
+fn ids() -> impl Strategy<Value = u128> {
+    1..8u128
+}
+
+fn states() -> impl Strategy<Value = &'static str> {
+    select(&["{}", r#"{"x": 1}"#, r#"{"x": 2, "y": 1}"#, r#"{"y": null, "z": true}"#][..])
+}
+
+fn settings() -> impl Strategy<Value = ChannelSettings> {
+    (any::<[bool; 5]>(), 0..5u64).prop_map(|(flags, history_size)| ChannelSettings {
+        notify_presence: flags[0],
+        broadcast_presence_with_user_lists: flags[1],
+        notify_state: flags[2],
+        store_history: flags[3],
+        store_frames: flags[4],
+        history_size,
+    })
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    let users = || prop_oneof![2 => Just(Vec::new()), 1 => vec(select(&USERS[..]), 1..4)];
+    let channel = prop_oneof![
+        4 => select(&CHANNELS[..]).prop_map(Some),
+        2 => Just(None),
+        1 => Just(Some("nowhere")),
+    ];
+    (channel, users(), users()).prop_map(|(channel, pm_users, exclude_users)| {
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        Address {
+            channel: channel.map(str::to_owned),
+            pm_users: owned(pm_users),
+            exclude_users: owned(exclude_users),
+        }
+    })
+}
+
+fn message() -> impl Strategy<Value = NewMessage> {
+    (proptest::option::weighted(0.6, ids()), address(), any::<bool>()).prop_map(
+        |(id, address, no_history)| NewMessage {
+            uuid: id.map(Uuid::from_u128),
+            message: Some(payload("said")),
+            no_history,
+            ..NewMessage::new("bot", address)
+        },
+    )
+}
