@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -91,6 +92,27 @@ impl NewMessage {
             uuid: None,
             timestamp: None,
         }
+    }
+
+    /// Puts these fields into it, as a JSON object; of repeated ones the last counts. A payload
+    /// that is JSON already goes into the field `message` as it is.
+    ///
+    /// ```
+    /// use channelstream_core::protocol::{Address, NewMessage};
+    ///
+    /// let message = NewMessage::new("ann", Address::channel("news")).message([("text", "hello")]);
+    /// assert_eq!(message.message.unwrap().get(), r#"{"text":"hello"}"#);
+    /// ```
+    #[must_use]
+    pub fn message<K: Into<String>, V: Into<serde_json::Value>>(
+        mut self,
+        fields: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let fields: IndexMap<String, serde_json::Value> =
+            fields.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let raw = serde_json::value::to_raw_value(&fields).expect("JSON values are always JSON");
+        self.message = Some(raw.into());
+        self
     }
 
     pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {

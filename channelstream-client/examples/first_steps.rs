@@ -1,0 +1,50 @@
+//! First steps: a user, a channel, a message, a look at both, and good-bye.
+//!
+//! Start a server (`cargo run --release -p channelstream-server`), then
+//! `cargo run -p channelstream-client --example first_steps`. Another server's address and secret
+//! may stand in `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::env;
+
+use channelstream_client::{
+    Address, ChannelSettings, Client, Connect, Error, InfoOptions, NewMessage,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let setting = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
+    let client = Client::new(
+        setting("CHANNELSTREAM_URL", "http://127.0.0.1:8000"),
+        setting("CHANNELSTREAM_SECRET", "secret"),
+    )?;
+
+    // The channel is new, so it gets these settings: it keeps its last messages for newcomers.
+    let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
+    let request = Connect {
+        channel_configs: [("first-steps".to_owned(), settings)].into(),
+        ..Connect::new("ann").channels(["first-steps"])
+    };
+    let connected = client.connect(&request).await?;
+    println!("{} is connected; a browser may listen at", connected.username);
+    println!("  /ws?conn_id={}", connected.conn_id);
+
+    let address = Address::channel("first-steps");
+    let hello = NewMessage::new("ann", address).message([("text", "Hello!")]);
+    let sent = client.publish(&[hello]).await?;
+    println!("sent {} message", sent.len());
+
+    let options =
+        InfoOptions { channels: Some(vec!["first-steps".to_owned()]), ..InfoOptions::default() };
+    for channel in client.info(&options).await?.channels.values() {
+        println!("{} has {} users and the messages", channel.name, channel.total_users);
+        for message in &channel.history {
+            let payload = message.message.as_ref().map_or("nothing", |payload| payload.get());
+            println!("  {} by {}: {payload}", message.timestamp, message.user);
+        }
+    }
+
+    let known = client.disconnect(connected.conn_id).await?;
+    println!("good-bye{}", if known { "" } else { ", but the connection was gone already" });
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! `ClientBuilder`: from an address and a secret to a [`Client`].
+
+use std::fmt::{self, Debug, Formatter};
+use std::time::Duration;
+
+use channelstream_signer::TimestampSigner;
+use http::HeaderValue;
+use reqwest::Url;
+use reqwest::redirect::Policy;
+
+use crate::client::{Client, Parts};
+use crate::error::Error;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_USER_AGENT: &str = concat!("channelstream-client/", env!("CARGO_PKG_VERSION"));
+
+/// The settings of a [`Client`] in the making; [`Client::builder`] starts one.
+///
+/// Only the secret has no default: give [`secret`](Self::secret) or [`signer`](Self::signer).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use channelstream_client::Client;
+///
+/// let client = Client::builder("https://push.example.com/channelstream/")
+///     .secret("a long random text")
+///     .timeout(Duration::from_secs(3))
+///     .user_agent("my-shop/1.4")
+///     .build()?;
+/// # Ok::<(), channelstream_client::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct ClientBuilder {
+    address: String,
+    signer: Option<TimestampSigner>,
+    timeout: Duration,
+    http: Option<reqwest::Client>,
+    user_agent: Option<String>,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(address: String) -> Self {
+        Self { address, signer: None, timeout: DEFAULT_TIMEOUT, http: None, user_agent: None }
+    }
+
+    /// Signs requests with this secret: the server's setting `secret` (contract §3).
+    pub fn secret(self, secret: impl AsRef<[u8]>) -> Self {
+        self.signer(TimestampSigner::new(secret))
+    }
+
+    /// Signs requests with a signer of one's own, in place of a secret.
+    pub fn signer(mut self, signer: TimestampSigner) -> Self {
+        self.signer = Some(signer);
+        self
+    }
+
+    /// How long a call may take, from finding the server to the last byte of the answer.
+    /// Default 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sends requests by this client, so that its lines, proxies and certificates are shared.
+    ///
+    /// Have it follow no redirects: it would carry signatures to wherever they lead. The default
+    /// follows none and takes proxies from the environment (`HTTP_PROXY`, `NO_PROXY` and the
+    /// like).
+    pub fn http_client(mut self, client: reqwest::Client) -> Self {
+        self.http = Some(client);
+        self
+    }
+
+    /// The `User-Agent` of requests. Default `channelstream-client/` and the version, or what
+    /// one's own [`http_client`](Self::http_client) sends.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = Some(user_agent.into());
+        self
+    }
+
+    /// Makes the client. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Of the kind [`Builder`](crate::ErrorKind::Builder): the address is none, there is no
+    /// secret, the user agent cannot stand in a header, or TLS cannot be set up.
+    pub fn build(self) -> Result<Client, Error> {
+        let address = parse_address(&self.address)?;
+        let signer = self
+            .signer
+            .ok_or_else(|| Error::settings("the client has no secret to sign requests with"))?;
+        let user_agent = match self.user_agent.as_deref() {
+            Some(text) => Some(HeaderValue::from_str(text).map_err(|error| {
+                Error::settings_because("the user agent cannot stand in a header", error)
+            })?),
+            None if self.http.is_none() => Some(HeaderValue::from_static(DEFAULT_USER_AGENT)),
+            None => None,
+        };
+        let http = match self.http {
+            Some(http) => http,
+            None => default_http_client(&address)?,
+        };
+        Ok(Client::from_parts(Parts { http, address, signer, timeout: self.timeout, user_agent }))
+    }
+}
+
+/// Shows neither the address, which may hold a password, nor the other clients and signers.
+impl Debug for ClientBuilder {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("timeout", &self.timeout)
+            .field("user_agent", &self.user_agent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Errors don't repeat the text: it may hold a password.
+fn parse_address(text: &str) -> Result<Url, Error> {
+    const NO_SCHEME: &str = "the server's address does not begin with http:// or https://";
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim_start());
+    let with_scheme = |name: &str| scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(name));
+    if !with_scheme("http") && !with_scheme("https") {
+        return Err(Error::settings(NO_SCHEME));
+    }
+    let mut address = Url::parse(text)
+        .map_err(|error| Error::settings_because("the server's address is no URL", error))?;
+    if address.query().is_some() || address.fragment().is_some() {
+        return Err(Error::settings("the server's address has a query or a fragment"));
+    }
+    let prefix = address.path().trim_end_matches('/').to_owned();
+    address.set_path(&prefix);
+    Ok(address)
+}
+
+fn default_http_client(address: &Url) -> Result<reqwest::Client, Error> {
+    let mut builder = reqwest::Client::builder().redirect(Policy::none());
+    if address.scheme() == "http" {
+        // A machine without any certificates, as containers often are, must not fail where
+        // none is needed.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|error| Error::settings_because("TLS cannot be set up", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::MESSAGE;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn addresses_are_joined_whatever_they_end_in() {
+        for (address, joined) in [
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000/message"),
+            ("http://127.0.0.1:8000/", "http://127.0.0.1:8000/message"),
+            ("http://127.0.0.1:8000//", "http://127.0.0.1:8000/message"),
+            ("https://a.example/push", "https://a.example/push/message"),
+            ("https://a.example/push/", "https://a.example/push/message"),
+            ("HTTPS://a.example/a%20b/c/", "https://a.example/a%20b/c/message"),
+            ("http://[::1]:8000/", "http://[::1]:8000/message"),
+        ] {
+            assert_eq!(MESSAGE.url(&parse_address(address).unwrap()).as_str(), joined);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_without_being_repeated() {
+        for address in [
+            "",
+            "127.0.0.1:8000",
+            "localhost:8000",
+            "ftp://marked:marked@host/",
+            "http:/host",
+            "http://",
+            "http://marked:marked@host:99999",
+            "http://host/?secret=marked",
+            "http://host/#marked",
+        ] {
+            let error = Client::builder(address).secret("s").build().expect_err(address);
+            assert_eq!(error.kind(), ErrorKind::Builder, "{address}");
+            assert!(!format!("{error} {error:?}").contains("marked"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_needed_and_a_user_agent_must_fit_a_header() {
+        let error = Client::builder("http://host").build().unwrap_err();
+        assert_eq!(error.to_string(), "the client has no secret to sign requests with");
+        let builder = Client::builder("http://host").secret("s").user_agent("two\nlines");
+        assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Builder);
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let builder = Client::builder("http://marked:marked@host/x").secret("marked");
+        let client = builder.clone().build().unwrap();
+        assert!(!format!("{builder:?} {client:?}").contains("marked"));
+        assert!(format!("{client:?}").contains("http://host/x"), "{client:?}");
+    }
+}
