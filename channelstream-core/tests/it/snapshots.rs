@@ -1,0 +1,104 @@
+//! Snapshots: all of the state, in bytes that are the same for the same state.
+
+use channelstream_core::protocol::{Address, ChannelSettings, Connect};
+use channelstream_core::state::{Rules, SnapshotError, State};
+
+use crate::world::{World, announcing, hours, new_text, secs, to_users, user_state};
+
+/// Something of everything: states, histories, stored frames, listeners, deadlines.
+fn lively() -> World {
+    let mut w = World::new();
+    w.configure(
+        "room",
+        ChannelSettings { store_history: true, notify_state: true, ..announcing() },
+    );
+    w.configure("empty", ChannelSettings::default());
+    w.connect_with(
+        "ann",
+        Connect {
+            user_state: user_state(r#"{"a": 1.50, "b": "\u00e9", "c": null}"#),
+            state_public_keys: vec!["a".to_owned()],
+            ..Connect::new("ann").channels(["room", "é"])
+        },
+    );
+    w.socket("ann");
+    w.connect("ben", &["room"]);
+    w.poll("ben");
+    w.connect("cat", &[]);
+    w.say_as(1, "room", "one");
+    w.say_as(2, "room", "two");
+    w.edit(new_text(1, Address::channel("room"), "changed"));
+    w.delete(2, Address::channel("room"));
+    w.post(to_users(&["ben", "cat"], "psst"));
+    w.set_state("ann", r#"{"a": 2}"#);
+    w.answer("ben");
+    w.join("dan", &["room"]);
+    w.stall("dan");
+    w.say("room", "unsent");
+    w.close("dan");
+    w
+}
+
+fn restored(w: &World) -> State {
+    State::restore(&w.state.snapshot(), Rules::default()).unwrap()
+}
+
+#[test]
+fn nothing_is_lost() {
+    let w = lively();
+    let copy = restored(&w);
+    assert_eq!(copy.snapshot(), w.state.snapshot());
+    assert_eq!(copy.next_deadline(), w.state.next_deadline());
+    assert_eq!(copy.sequence(), w.state.sequence());
+    let figures = |state: &State| format!("{:?}", state.figures(secs(0), ""));
+    assert_eq!(figures(&copy), figures(&w.state));
+}
+
+#[test]
+fn life_goes_on_after_a_restart() {
+    let mut w = lively();
+    w.state = restored(&w);
+    w.take("ann");
+    w.say("room", "after");
+    w.expect("ann", &["room bot: after"]);
+    w.socket("dan");
+    w.expect("dan", &["~room bot: unsent", "~room bot: after"]);
+    w.advance(secs(16));
+    w.expect("ann", &["room -ben"]);
+    w.close("ann");
+    w.close("dan");
+    w.advance(hours(100));
+    assert_eq!(w.state.figures(secs(0), "").remembered_user_count, 0);
+    assert!(w.info().channels.is_empty());
+}
+
+#[test]
+fn bytes_that_are_no_snapshot_are_refused() {
+    let bytes = lively().state.snapshot();
+    for end in 0..bytes.len() {
+        let cut = State::restore(&bytes[..end], Rules::default());
+        assert!(matches!(cut, Err(SnapshotError::Damaged(_))), "{end}");
+    }
+    for garbage in [&b"{}"[..], b"[]", b"null", b"\xff", br#"{"version": 1}"#] {
+        assert!(State::restore(garbage, Rules::default()).is_err());
+    }
+}
+
+#[test]
+fn another_version_is_named() {
+    let bytes = lively().state.snapshot();
+    let text = String::from_utf8(bytes).unwrap();
+    let (found, rest) = text.split_once(',').unwrap();
+    let other = format!("{}99,{rest}", found.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let error = State::restore(other.as_bytes(), Rules::default()).unwrap_err();
+    assert!(matches!(error, SnapshotError::Version { found: 99 }), "{error}");
+    assert!(error.to_string().contains("99"));
+}
+
+#[test]
+fn a_state_of_nothing_is_restored_as_such() {
+    let new = State::new(Rules::default());
+    let copy = State::restore(&new.snapshot(), Rules::default()).unwrap();
+    assert_eq!(copy.snapshot(), new.snapshot());
+    assert_eq!(copy.next_deadline(), None);
+}
