@@ -51,9 +51,10 @@ fn run(given: &Given) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown_signal().context("signals cannot be received")?;
-    let server = Server::bind(config.clone()).await?;
+    // Its texts name the cause already; a chain would name it twice.
+    let server = Server::bind(config.clone()).await.map_err(anyhow::Error::msg)?;
     tracing::info!("{}", config.start_line(server.local_addr()));
-    server.run(shutdown).await?;
+    server.run(shutdown).await.map_err(anyhow::Error::msg)?;
     tracing::info!("stopped");
     Ok(())
 }

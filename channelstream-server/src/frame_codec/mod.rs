@@ -12,7 +12,7 @@ mod handshake;
 mod tests;
 mod utf8;
 
-pub(crate) use decode::{Decoder, Incoming, Violation};
+pub(crate) use decode::{Decoder, Incoming};
 pub(crate) use encode::{
     HEARTBEAT, PING, close_frame, event_frame, event_in, pong_frame, text_frame,
 };

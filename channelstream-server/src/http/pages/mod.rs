@@ -46,7 +46,7 @@ pub(crate) fn static_file(path: &str) -> Option<(&'static str, &'static [u8])> {
 }
 
 /// A text for use between tags and in quoted attributes.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,0 +1,188 @@
+//! The accept loop: TCP lines, how many there may be, and HTTP on each of them until the drain.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use http::{Uri, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::App;
+
+/// One TCP line, counted as long as anything holds it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    lines: Arc<Lines>,
+    counted: bool,
+}
+
+/// How many lines are open, in all and by address.
+#[derive(Debug)]
+pub(super) struct Lines {
+    open: AtomicUsize,
+    by_address: DashMap<IpAddr, usize>,
+    most: usize,
+    most_by_address: usize,
+}
+
+impl Lines {
+    pub(super) fn new(most: usize, most_by_address: usize) -> Self {
+        Self { open: AtomicUsize::new(0), by_address: DashMap::new(), most, most_by_address }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Counts a line in, unless there are too many. Addresses that speak for many, as proxies do,
+    /// are not `bounded`.
+    fn enter(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        local: SocketAddr,
+        bounded: bool,
+    ) -> Result<Line, &'static str> {
+        if self.count() >= self.most {
+            return Err("as many lines as allowed are open");
+        }
+        if bounded {
+            let mut count = self.by_address.entry(peer.ip()).or_insert(0);
+            if *count >= self.most_by_address {
+                return Err("as many lines as allowed from one address are open");
+            }
+            *count += 1;
+        }
+        self.open.fetch_add(1, Ordering::AcqRel);
+        Ok(Line { peer, local, lines: Arc::clone(self), counted: bounded })
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.lines.open.fetch_sub(1, Ordering::AcqRel);
+        if self.counted {
+            let address = self.peer.ip();
+            if let Some(mut count) = self.lines.by_address.get_mut(&address) {
+                *count -= 1;
+            }
+            self.lines.by_address.remove_if(&address, |_, count| *count == 0);
+        }
+    }
+}
+
+/// Accepts lines and serves each in a task of its own, until `drain` is told.
+pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, mut drain: watch::Receiver<bool>) {
+    /// After an error that is the machine's, such as no more files, waiting is all that helps.
+    const PAUSE: Duration = Duration::from_millis(50);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = begun(&mut drain) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => begin(&app, stream, peer, &drain),
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "lines cannot be accepted for now");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Waits for the drain; that the server is gone altogether counts as well.
+async fn begun(drain: &mut watch::Receiver<bool>) {
+    let _ = drain.wait_for(|drain| *drain).await;
+}
+
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted)
+}
+
+fn begin(app: &Arc<App>, stream: TcpStream, peer: SocketAddr, drain: &watch::Receiver<bool>) {
+    let Ok(local) = stream.local_addr() else { return };
+    // Small frames must not wait for the acknowledgement of earlier ones.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let address = peer.ip().to_canonical();
+    let bounded = !address.is_loopback() && !app.config.trusted_proxies.contains(address);
+    let line = match app.lines.enter(SocketAddr::new(address, peer.port()), local, bounded) {
+        Ok(line) => Arc::new(line),
+        Err(why) => {
+            tracing::debug!(%peer, why, "a line is refused");
+            refuse(&stream, why);
+            return;
+        }
+    };
+    tokio::spawn(speak(Arc::clone(app), stream, line, drain.clone()));
+}
+
+/// Says no in one write, without reading.
+fn refuse(stream: &TcpStream, why: &str) {
+    let body = format!(
+        r#"{{"message":"{why}","code":"503 Service Unavailable","title":"Service Unavailable"}}"#
+    );
+    let response = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nretry-after: 5\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // A new line has room for it; if not, there is nothing better to do than to close.
+    let _ = stream.try_write(response.as_bytes());
+}
+
+/// Speaks HTTP on a line until it ends, is taken over by a websocket, or is drained.
+async fn speak(
+    app: Arc<App>,
+    stream: TcpStream,
+    line: Arc<Line>,
+    mut drain: watch::Receiver<bool>,
+) {
+    let config = &app.config;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout)
+        .max_header_size(config.max_head_size)
+        .max_buf_size(config.max_head_size.max(MIN_BUFFER));
+    let routes = TowerToHyperService::new(warp::service(super::routes(Arc::clone(&app))));
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        let (line, version, uri) = (Arc::clone(&line), request.version(), request.uri().clone());
+        request.extensions_mut().insert(Head { line, version, uri });
+        routes.call(request)
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    tokio::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = begun(&mut drain) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a line ended early");
+    }
+}
+
+/// The smallest buffer that hyper takes.
+const MIN_BUFFER: usize = 8192;
+
+/// What warp's filters do not tell of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) line: Arc<Line>,
+    pub(super) version: Version,
+    pub(super) uri: Uri,
+}

@@ -1,0 +1,373 @@
+//! What a handler returns: an [`Answer`] or a [`Problem`], and how each becomes a response.
+
+use bytes::Bytes;
+use channelstream_core::protocol::{Faults, NotJson};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use serde::Serialize;
+
+use crate::frame_codec::HandshakeError;
+use crate::node;
+
+pub(super) const JSON: &str = "application/json";
+pub(super) const HTML: &str = "text/html; charset=UTF-8";
+pub(super) const TEXT: &str = "text/plain; charset=UTF-8";
+pub(super) const SCRIPT: &str = "text/javascript; charset=UTF-8";
+
+/// Pages load nothing from elsewhere and stand in no frame.
+const PAGE_POLICY: &str =
+    "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+/// The cross-origin headers beside `Access-Control-Allow-Origin` (contract §2).
+const CROSS_ORIGIN: [(&str, &str); 4] = [
+    ("access-control-allow-methods", "GET, POST, OPTIONS, PUT, DELETE, PATCH"),
+    (
+        "access-control-allow-headers",
+        "Content-Type, Depth, User-Agent, X-File-Size, X-Requested-With, If-Modified-Since, \
+         X-File-Name, Cache-Control, Pragma, Origin, Connection, Referer, Cookie",
+    ),
+    ("access-control-max-age", "86400"),
+    ("xdomainrequestallowed", "1"),
+];
+
+/// A good answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether pages of other origins may read it.
+    cross_origin: bool,
+}
+
+impl Answer {
+    pub(super) fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            body: body.into(),
+            headers: Vec::new(),
+            cross_origin: true,
+        }
+    }
+
+    pub(super) fn json(body: &impl Serialize) -> Self {
+        let json = serde_json::to_vec(body)
+            .expect("answers hold texts, numbers and JSON under keys that are texts");
+        Self::new(JSON, json)
+    }
+
+    /// A page for people.
+    pub(super) fn page(body: impl Into<Bytes>) -> Self {
+        Self::new(HTML, body)
+            .with(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY))
+            .with(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"))
+    }
+
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Without the cross-origin headers.
+    pub(super) fn same_origin(mut self) -> Self {
+        self.cross_origin = false;
+        self
+    }
+
+    /// The handshake of a websocket that opens.
+    pub(super) fn switching_protocols(accept: &str) -> Self {
+        let mut answer = Self::new(JSON, Bytes::new())
+            .with_status(StatusCode::SWITCHING_PROTOCOLS)
+            .with(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+            .with(header::UPGRADE, HeaderValue::from_static("websocket"))
+            .same_origin();
+        if let Ok(accept) = HeaderValue::from_str(accept) {
+            answer = answer.with(header::SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        answer
+    }
+}
+
+/// A request that is not served. The only type with error statuses.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// The signature is there but not good (contract §3).
+    BadSignature,
+    /// No rights for this path.
+    Forbidden,
+    /// No such path, or not by this method.
+    NotFound {
+        /// A path that may have been meant.
+        nearest: Option<&'static str>,
+    },
+    /// Listening on a connection that is not known.
+    UnknownConnection,
+    /// Only https is served.
+    HttpsOnly,
+    /// Somewhere else, as a full address.
+    Elsewhere(String),
+    /// What is wrong with the fields.
+    Faults(Faults),
+    /// 422 with texts alone, as `/listen` has it.
+    Texts(&'static [&'static str]),
+    /// The body is no JSON.
+    NotJson(NotJson),
+    /// The body could not be read.
+    BrokenBody,
+    /// The body is over the bound, in bytes.
+    BodyTooLarge(usize),
+    /// The body did not come in time.
+    BodyTooSlow,
+    /// The body is compressed.
+    Encoded(String),
+    /// The websocket handshake is not right.
+    Handshake(HandshakeError),
+    /// Too many failed sign-ins; in so many seconds again.
+    TooManySignIns(u64),
+    /// A bound is reached, or the server is at its end.
+    Unavailable(String),
+}
+
+impl From<node::Error> for Problem {
+    fn from(error: node::Error) -> Self {
+        match error {
+            node::Error::Refused(refusal) => Self::Faults(refusal.faults()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<Faults> for Problem {
+    fn from(faults: Faults) -> Self {
+        Self::Faults(faults)
+    }
+}
+
+impl Problem {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::BadSignature | Self::UnknownConnection => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::HttpsOnly => StatusCode::NOT_ACCEPTABLE,
+            Self::Elsewhere(_) => StatusCode::FOUND,
+            Self::Faults(_) | Self::Texts(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotJson(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Handshake(error) => error.status(),
+            Self::TooManySignIns(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::BadSignature => "the signature is not good".to_owned(),
+            Self::Forbidden => {
+                "a signature or a listed address is missing; both are needed".to_owned()
+            }
+            Self::NotFound { nearest: None } => "there is nothing here for this method".to_owned(),
+            Self::NotFound { nearest: Some(nearest) } => {
+                format!("there is nothing here for this method; did you mean {nearest}?")
+            }
+            Self::UnknownConnection => "the connection is not known, or has ended".to_owned(),
+            Self::HttpsOnly => "only https is served here".to_owned(),
+            Self::Elsewhere(address) => format!("see {address}"),
+            Self::Faults(_) | Self::Texts(_) => "fields are faulty".to_owned(),
+            Self::NotJson(error) => error.to_string(),
+            Self::BrokenBody => "the body could not be read to its end".to_owned(),
+            Self::BodyTooLarge(most) => format!("the body is larger than {most} bytes"),
+            Self::BodyTooSlow => "the body did not come in time".to_owned(),
+            Self::Encoded(coding) => {
+                format!("the header content-encoding: {coding} is not supported, send plain JSON")
+            }
+            Self::Handshake(error) => error.to_string(),
+            Self::TooManySignIns(_) => "too many failed sign-ins, try again later".to_owned(),
+            Self::Unavailable(why) => why.clone(),
+        }
+    }
+
+    /// The answer; `accept` chooses the format where the contract lets it.
+    fn into_answer(self, accept: Option<&HeaderValue>) -> Answer {
+        let status = self.status();
+        let answer = match &self {
+            Self::BadSignature => Answer::json(&Faults::from_texts("request", []))
+                .with_body(r#"{"request": "Bad Signature"}"#),
+            Self::Faults(faults) => Answer::json(faults),
+            Self::Texts(texts) => Answer::json(texts),
+            Self::Forbidden
+            | Self::NotFound { .. }
+            | Self::UnknownConnection
+            | Self::HttpsOnly
+            | Self::Elsewhere(_) => error_page(status, &self.message(), Format::wanted(accept)),
+            _ => error_page(status, &self.message(), Format::Json),
+        };
+        let answer = answer.with_status(status);
+        match self {
+            Self::Elsewhere(address) => match HeaderValue::from_str(&address) {
+                Ok(address) => answer.with(header::LOCATION, address).same_origin(),
+                Err(_) => answer,
+            },
+            Self::Handshake(error) => error
+                .headers()
+                .iter()
+                .fold(answer, |answer, (name, value)| answer.with(name.clone(), value.clone())),
+            Self::TooManySignIns(seconds) => {
+                answer.with(header::RETRY_AFTER, HeaderValue::from(seconds))
+            }
+            Self::Unavailable(_) => answer.with(header::RETRY_AFTER, HeaderValue::from(1)),
+            _ => answer,
+        }
+    }
+}
+
+impl Answer {
+    fn with_body(mut self, body: &'static str) -> Self {
+        self.body = Bytes::from_static(body.as_bytes());
+        self
+    }
+}
+
+/// The formats of error pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Html,
+    Json,
+    Text,
+}
+
+impl Format {
+    /// What `Accept` likes best; of what it likes equally HTML, then JSON. Without it, text.
+    fn wanted(accept: Option<&HeaderValue>) -> Self {
+        let Some(accept) = accept.and_then(|value| value.to_str().ok()) else { return Self::Text };
+        let mut best = (Self::Text, 0.0);
+        for (format, media_type) in [
+            (Self::Html, "text/html"),
+            (Self::Json, "application/json"),
+            (Self::Text, "text/plain"),
+        ] {
+            let liking = liking(accept, media_type);
+            if liking > best.1 {
+                best = (format, liking);
+            }
+        }
+        best.0
+    }
+}
+
+/// How much `accept` likes a media type, from 0 to 1: the most specific range that fits decides.
+fn liking(accept: &str, media_type: &str) -> f32 {
+    let whole_type = media_type.split('/').next().unwrap_or_default();
+    let mut found = (0, 0.0);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let specific = if name.eq_ignore_ascii_case(media_type) {
+            3
+        } else if name.strip_suffix("/*").is_some_and(|t| t.eq_ignore_ascii_case(whole_type)) {
+            2
+        } else if name == "*/*" {
+            1
+        } else {
+            continue;
+        };
+        let liking = parts
+            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
+            .map_or(1.0, |q| q.trim().parse().unwrap_or(0.0));
+        if specific > found.0 {
+            found = (specific, liking);
+        }
+    }
+    found.1
+}
+
+fn error_page(status: StatusCode, message: &str, format: Format) -> Answer {
+    let title = status.canonical_reason().unwrap_or("Error");
+    match format {
+        Format::Json => {
+            let code = format!("{} {title}", status.as_u16());
+            Answer::json(&ErrorBody { message, code: &code, title })
+        }
+        Format::Html => {
+            let message = super::pages::escaped(message);
+            Answer::page(format!(
+                "<!doctype html>\n<html lang=\"en\">\n<head><title>{title}</title></head>\n\
+                 <body><h1>{title}</h1><p>{message}</p></body>\n</html>\n"
+            ))
+        }
+        Format::Text => Answer::new(TEXT, format!("{} {title}\n\n{message}\n", status.as_u16())),
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    message: &'a str,
+    code: &'a str,
+    title: &'a str,
+}
+
+/// Makes the response. `allowed_origins` are the texts of which one has to occur in `Origin` for a
+/// page elsewhere to read it; none are needed if there are none.
+pub(super) fn respond(
+    outcome: Result<Answer, Problem>,
+    request_headers: &HeaderMap,
+    allowed_origins: &[String],
+) -> Response<Bytes> {
+    let answer =
+        outcome.unwrap_or_else(|problem| problem.into_answer(request_headers.get(header::ACCEPT)));
+    let mut response = Response::new(answer.body);
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if answer.cross_origin {
+        let origin = request_headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+        let origin = String::from_utf8_lossy(origin.unwrap_or_default());
+        if allowed_origins.is_empty() || allowed_origins.iter().any(|text| origin.contains(text)) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        if !allowed_origins.is_empty() {
+            headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        for (name, value) in CROSS_ORIGIN {
+            let name = HeaderName::from_static(name);
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    for (name, value) in answer.headers {
+        headers.append(name, value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_of_error_pages() {
+        let wanted = |accept: &'static str| Format::wanted(Some(&HeaderValue::from_static(accept)));
+        assert_eq!(Format::wanted(None), Format::Text);
+        assert_eq!(wanted("*/*"), Format::Html);
+        assert_eq!(wanted("text/html"), Format::Html);
+        assert_eq!(wanted("application/json"), Format::Json);
+        assert_eq!(wanted("Application/JSON; q=0.9, */*;q=0.1"), Format::Json);
+        assert_eq!(wanted("text/plain"), Format::Text);
+        assert_eq!(wanted("text/*;q=0.5, application/json;q=0.4"), Format::Html);
+        assert_eq!(wanted("image/png"), Format::Text);
+        assert_eq!(wanted("text/html;q=0, */*"), Format::Json);
+        assert_eq!(wanted(""), Format::Text);
+    }
+}

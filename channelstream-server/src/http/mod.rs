@@ -1,0 +1,216 @@
+//! HTTP: what every request goes through, and the one routing table.
+
+pub(crate) mod accept;
+mod admin;
+mod answer;
+mod backend;
+mod openapi;
+mod pages;
+mod poll;
+mod request;
+mod rights;
+mod socket;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use channelstream_core::protocol::{self, Bounds};
+use channelstream_signer::InvalidSeparator;
+use http::{HeaderMap, Response};
+use hyper::upgrade::OnUpgrade;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use warp::Filter;
+
+use crate::config::Config;
+use crate::node::Node;
+use accept::{Head, Lines};
+use answer::{Answer, Problem, TEXT, respond};
+use request::Request;
+use rights::{Gate, SignIns};
+
+/// What handlers share.
+pub(crate) struct App {
+    config: Config,
+    node: Node,
+    gate: Gate,
+    sign_ins: SignIns,
+    lines: Arc<Lines>,
+    read_buffer: socket::ReadBuffer,
+    started: Instant,
+}
+
+impl App {
+    /// # Errors
+    /// Never: the signers have the usual separator.
+    pub(crate) fn new(config: Config, node: Node) -> Result<Self, InvalidSeparator> {
+        Ok(Self {
+            gate: Gate::new(&config)?,
+            sign_ins: SignIns::new(&config),
+            lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
+            read_buffer: socket::ReadBuffer::new(),
+            started: Instant::now(),
+            config,
+            node,
+        })
+    }
+
+    /// Whether all lines have ended.
+    pub(crate) fn has_no_lines(&self) -> bool {
+        self.lines.count() == 0
+    }
+
+    /// The whole body of a request to the API.
+    async fn body(&self, request: &mut Request) -> Result<Bytes, Problem> {
+        request.body(self.config.max_body_size, self.config.body_timeout).await
+    }
+
+    fn json<'a>(&self, body: &'a [u8]) -> Result<&'a RawValue, Problem> {
+        let Config { max_json_depth: depth, max_json_elements: elements, .. } = self.config;
+        protocol::parse(body, Bounds { depth, elements }).map_err(Problem::NotJson)
+    }
+}
+
+/// Every request as one warp filter. The filter only extracts; what is answered is decided below,
+/// in the order that the contract fixes, which rejections could not keep.
+pub(crate) fn routes(
+    app: Arc<App>,
+) -> impl Filter<Extract = (Response<Bytes>,), Error = warp::Rejection> + Clone {
+    warp::ext::get::<Head>()
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .and(warp::body::stream())
+        .then(move |head: Head, method, headers: HeaderMap, upgrade, body| {
+            let app = Arc::clone(&app);
+            async move {
+                let pieces = Box::pin(futures_util::StreamExt::map(body, |piece| {
+                    Result::map(piece, request::piece)
+                }));
+                let trusted = &app.config.trusted_proxies;
+                let asked = headers.clone();
+                let request = Request::new(head, method, headers, upgrade, pieces, trusted);
+                let told = (request.method.clone(), request.path.clone(), Instant::now());
+                let outcome = answer_one(&app, request).await;
+                let response = respond(outcome, &asked, &app.config.allow_cors);
+                let (method, path, began) = told;
+                tracing::debug!(
+                    %method,
+                    path = path.as_deref().unwrap_or("(undecodable)"),
+                    status = response.status().as_u16(),
+                    micros = began.elapsed().as_micros(),
+                    "answered"
+                );
+                response
+            }
+        })
+}
+
+/// Paths that may have been meant by one that leads nowhere.
+const PATHS: [&str; 12] = [
+    "/connect",
+    "/subscribe",
+    "/unsubscribe",
+    "/user_state",
+    "/message",
+    "/channel_config",
+    "/info",
+    "/listen",
+    "/disconnect",
+    "/ws",
+    "/admin",
+    "/api-explorer",
+];
+
+/// Checks in the order of contract §3 (scheme, address, signature, path, rights), then serves.
+async fn answer_one(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> {
+    let path = request.path.take();
+    let path = path.as_deref().ok_or(Problem::NotFound { nearest: None })?;
+    if path == "/ws" {
+        return socket::open(app, &mut request);
+    }
+    if app.config.enforce_https && !request.is_https(&app.config) {
+        return Err(Problem::HttpsOnly);
+    }
+    let is_admin_area = path == "/admin" || path.starts_with("/admin/");
+    let may_sign_in = is_admin_area || path == "/openapi.json" || path == "/api-explorer";
+    let is_signed_in = may_sign_in && app.gate.is_signed_in(&request, &app.config);
+    let has_rights = is_signed_in || app.gate.may_post(&request, &app.config)?;
+    let backend = if has_rights { Ok(()) } else { Err(Problem::Forbidden) };
+    let admin = |request: &Request| {
+        if has_rights { Ok(()) } else { Err(admin::sign_in_first(app, request)) }
+    };
+    // A HEAD is a GET whose body is left out at the end.
+    let method = match request.method.as_str() {
+        "HEAD" => "GET",
+        other => other,
+    };
+    match (method, path) {
+        ("OPTIONS", _) => Ok(Answer::new(TEXT, "")),
+        ("POST", "/connect") => {
+            backend?;
+            backend::connect(app, request).await
+        }
+        ("POST", "/subscribe") => {
+            backend?;
+            backend::subscribe(app, request).await
+        }
+        ("POST", "/unsubscribe") => {
+            backend?;
+            backend::unsubscribe(app, request).await
+        }
+        ("POST", "/user_state") => {
+            backend?;
+            backend::user_state(app, request).await
+        }
+        ("POST", "/message") => {
+            backend?;
+            backend::publish(app, request).await
+        }
+        ("PATCH", "/message") => {
+            backend?;
+            backend::edit(app, request).await
+        }
+        ("DELETE", "/message") => {
+            backend?;
+            backend::delete(app, request).await
+        }
+        ("POST", "/channel_config") => {
+            backend?;
+            backend::configure(app, request).await
+        }
+        (_, "/info") => {
+            backend?;
+            backend::info(app, request).await
+        }
+        (_, "/disconnect") => backend::disconnect(app, request).await,
+        ("GET", "/listen") => poll::listen(app, request).await,
+        ("GET", "/admin") => admin(&request).map(|()| admin::page()),
+        ("GET", "/api-explorer") => admin(&request).map(|()| admin::explorer()),
+        ("GET", "/openapi.json") => backend.map(|()| admin::api_document()),
+        ("GET" | "POST", "/admin/admin.json") => {
+            admin(&request)?;
+            admin::figures(app).await
+        }
+        ("GET", "/admin/debug") => {
+            admin(&request)?;
+            admin::debug(app).await
+        }
+        ("GET" | "POST", "/admin/sign_in") => admin::sign_in(app, request).await,
+        (_, "/admin/sign_out") => admin::sign_out(app, &request),
+        ("GET", path) if path.starts_with("/static/") => admin::static_file(path),
+        (_, path) => Err(Problem::NotFound { nearest: nearest(path) }),
+    }
+}
+
+/// The path that is meant most likely, if one is near.
+fn nearest(path: &str) -> Option<&'static str> {
+    /// Longer ones are not worth the look.
+    const LONGEST: usize = 40;
+    if path.len() > LONGEST {
+        return None;
+    }
+    let likeness = |known: &str| strsim::jaro_winkler(known, path);
+    let best = PATHS.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) > 0.8 && best != path).then_some(best)
+}

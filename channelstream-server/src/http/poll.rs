@@ -1,0 +1,148 @@
+//! `/listen`: one listener over a long poll, which gathers events for a moment (contract §6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use channelstream_core::protocol::{Faults, parse_uuid};
+use channelstream_core::state::{Closing, ConnectionId, ListenerKind, Refusal, Reply, Sequence};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::App;
+use super::answer::{Answer, JSON, Problem, SCRIPT};
+use super::request::Request;
+use crate::frame_codec::event_in;
+use crate::node::{self, Node};
+use crate::outbox::{Outbox, Way};
+
+/// A poll waits so long for more behind an event,
+const QUIET: Duration = Duration::from_millis(250);
+
+/// but not longer than this behind the first.
+const GATHERING: Duration = Duration::from_secs(1);
+
+pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Problem> {
+    const WRONG: Problem = Problem::Texts(&["Wrong UUID format"]);
+    let connection = request.parameter("conn_id").flatten().ok_or(WRONG)?;
+    let connection = parse_uuid(&connection).ok_or(WRONG)?;
+    let callback = callback(&request)?;
+    let Some(outbox) = app.node.hub().open(Way::Poll(Notify::new())) else {
+        return Err(Problem::Unavailable("as many listeners as allowed are open".to_owned()));
+    };
+    // Whatever happens from here on, also if the peer goes away, dropping this closes the listener.
+    let poll = Poll { node: app.node.clone(), connection, outbox };
+    let deadline = Instant::now() + app.config.wake_connections_after;
+    match poll.node.open(connection, &poll.outbox, ListenerKind::Poll).await {
+        Ok(Reply::Occupied) => poll.sit_out(deadline).await,
+        Ok(_) => poll.gather(deadline).await,
+        Err(node::Error::Refused(Refusal::UnknownConnection)) => {
+            return Err(Problem::UnknownConnection);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(answer(&poll.outbox.take(), callback.as_deref()))
+}
+
+/// A listener that waits for its one answer. What it took out of its outbox counts as sent, what
+/// is left there does not.
+struct Poll {
+    node: Node,
+    connection: ConnectionId,
+    outbox: Arc<Outbox>,
+}
+
+impl Poll {
+    /// Waits for a first event, and then as long as more come, within bounds.
+    async fn gather(&self, deadline: Instant) {
+        while self.outbox.is_empty() {
+            if self.ends_by(deadline).await {
+                return;
+            }
+        }
+        let latest = Instant::now() + GATHERING;
+        while !self.ends_by((Instant::now() + QUIET).min(latest)).await {}
+    }
+
+    /// A socket has the events: nothing will come here.
+    async fn sit_out(&self, deadline: Instant) {
+        while !self.ends_by(deadline).await {}
+    }
+
+    /// Waits for a change; whether there is none before `deadline`, or the listener is to end.
+    async fn ends_by(&self, deadline: Instant) -> bool {
+        self.outbox.ending().is_some() || timeout_at(deadline, self.outbox.changed()).await.is_err()
+    }
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        let (node, connection, outbox) =
+            (self.node.clone(), self.connection, Arc::clone(&self.outbox));
+        let sent = outbox.sent(node.hub().latest());
+        tokio::spawn(async move {
+            node.close(connection, &outbox, Closing::ByServer, sent).await;
+        });
+    }
+}
+
+/// The events as a list; with a callback, as a script that calls it.
+fn answer(events: &[(Sequence, Bytes)], callback: Option<&str>) -> Answer {
+    let mut list = Vec::with_capacity(events.iter().map(|(_, frame)| frame.len()).sum());
+    list.push(b'[');
+    for (number, (_, frame)) in events.iter().enumerate() {
+        if number > 0 {
+            list.push(b',');
+        }
+        list.extend_from_slice(event_in(frame));
+    }
+    list.push(b']');
+    match callback {
+        None => Answer::new(JSON, list),
+        Some(callback) => {
+            // In texts only: nothing else of JSON has these characters.
+            let list = String::from_utf8_lossy(&list)
+                .replace('<', "\\u003c")
+                .replace('\u{2028}', "\\u2028")
+                .replace('\u{2029}', "\\u2029");
+            Answer::new(SCRIPT, format!("{callback}({list})"))
+        }
+    }
+}
+
+/// The JSONP callback, if one is named: a dotted identifier, so that nothing can be slipped in.
+fn callback(request: &Request) -> Result<Option<String>, Problem> {
+    let Some(given) = request.parameter("callback") else { return Ok(None) };
+    match given {
+        Some(name) if name.is_empty() => Ok(None),
+        Some(name) if is_dotted_identifier(&name) => Ok(Some(name)),
+        _ => {
+            let text = "Not a dotted JavaScript identifier of at most 128 characters.";
+            Err(Faults::from_texts("callback", [text]).into())
+        }
+    }
+}
+
+fn is_dotted_identifier(name: &str) -> bool {
+    let is_identifier = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '$')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_$".contains(&byte))
+    };
+    name.len() <= 128 && name.split('.').all(is_identifier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callbacks() {
+        for good in ["cb", "a.b.c", "_x", "$", "jQuery_1.cb2"] {
+            assert!(is_dotted_identifier(good), "{good}");
+        }
+        let long = "x".repeat(129);
+        for bad in ["1a", "a..b", ".a", "a.", "a;alert(1)//", "<script>", "é", "a b", &long] {
+            assert!(!is_dotted_identifier(bad), "{bad}");
+        }
+    }
+}

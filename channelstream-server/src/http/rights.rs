@@ -1,0 +1,157 @@
+//! Rights: what a request may do, by address, signature and sign-in cookie (contract §3).
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use channelstream_signer::{InvalidSeparator, TimestampSigner};
+use dashmap::DashMap;
+use http::header::{COOKIE, HeaderValue};
+use tokio::time::Instant;
+
+use super::answer::Problem;
+use super::request::Request;
+use crate::clock;
+use crate::config::Config;
+
+/// How old a signature may be, in seconds.
+const SIGNATURE_AGE: u64 = 60;
+
+/// How long a sign-in lasts, in seconds: 30 days.
+const SIGN_IN_AGE: u64 = 30 * 86_400;
+
+const COOKIE_NAME: &str = "auth_tkt";
+
+/// Checks signatures and cookies.
+#[derive(Debug)]
+pub(super) struct Gate {
+    requests: TimestampSigner,
+    cookies: TimestampSigner,
+}
+
+impl Gate {
+    pub(super) fn new(config: &Config) -> Result<Self, InvalidSeparator> {
+        let mut secrets = config.secrets.iter().map(|secret| secret.expose().as_bytes());
+        let mut requests = TimestampSigner::builder(secrets.next().unwrap_or_default());
+        for older in secrets {
+            requests = requests.older_secret(older);
+        }
+        let random = clock::secret_id().to_string() + &clock::secret_id().to_string();
+        let secret =
+            config.cookie_secret.as_ref().map_or(random.as_str(), |secret| secret.expose());
+        let cookies = TimestampSigner::builder(secret).salt("channelstream.sign-in");
+        Ok(Self { requests: requests.build()?, cookies: cookies.build()? })
+    }
+
+    /// Whether the request may use the backend API.
+    ///
+    /// # Errors
+    /// If a signature is there and looked at, but not good.
+    pub(super) fn may_post(&self, request: &Request, config: &Config) -> Result<bool, Problem> {
+        if !config.allow_posting_from.contains(request.peer) {
+            return Ok(false);
+        }
+        let in_query;
+        let signature = match request.headers.get("x-channelstream-secret") {
+            Some(header) => header.to_str().map_err(|_| Problem::BadSignature)?,
+            None => match request.parameter("secret") {
+                None => "",
+                Some(given) => {
+                    in_query = given.ok_or(Problem::BadSignature)?;
+                    &in_query
+                }
+            },
+        };
+        if signature.is_empty() {
+            return Ok(false);
+        }
+        let checked = if config.validate_requests {
+            self.requests.unsign_within(signature, SIGNATURE_AGE, clock::unix_seconds())
+        } else {
+            self.requests.unsign(signature)
+        };
+        match checked {
+            Ok(_) => Ok(true),
+            Err(_) => Err(Problem::BadSignature),
+        }
+    }
+
+    /// Whether the request carries the cookie of a sign-in that still counts.
+    pub(super) fn is_signed_in(&self, request: &Request, config: &Config) -> bool {
+        let cookies = request.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+        cookies.flat_map(|line| line.split(';')).any(|cookie| {
+            let Some((name, value)) = cookie.trim().split_once('=') else { return false };
+            name == COOKIE_NAME
+                && self
+                    .cookies
+                    .unsign_within(value.trim_matches('"'), SIGN_IN_AGE, clock::unix_seconds())
+                    .is_ok_and(|signed| signed.value == user_in_cookie(&config.admin_user))
+        })
+    }
+
+    /// The header that signs in.
+    pub(super) fn sign_in_cookie(&self, config: &Config, secure: bool) -> Option<HeaderValue> {
+        let user = user_in_cookie(&config.admin_user);
+        cookie(&self.cookies.sign_at(&user, clock::unix_seconds()), SIGN_IN_AGE, secure)
+    }
+}
+
+/// The header that signs out.
+pub(super) fn sign_out_cookie(secure: bool) -> Option<HeaderValue> {
+    cookie("", 0, secure)
+}
+
+fn cookie(value: &str, age: u64, secure: bool) -> Option<HeaderValue> {
+    let secure = if secure { "; Secure" } else { "" };
+    let text =
+        format!("{COOKIE_NAME}={value}; Max-Age={age}; Path=/; SameSite=Lax; HttpOnly{secure}");
+    HeaderValue::from_str(&text).ok()
+}
+
+/// The user's name in letters that a cookie may hold.
+fn user_in_cookie(user: &str) -> String {
+    percent_encoding::utf8_percent_encode(user, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// Counts failed sign-ins by address.
+#[derive(Debug)]
+pub(super) struct SignIns {
+    failed: DashMap<IpAddr, (usize, Instant)>,
+    most: usize,
+    window: Duration,
+}
+
+impl SignIns {
+    pub(super) fn new(config: &Config) -> Self {
+        let (most, window) = (config.max_failed_sign_ins, config.failed_sign_ins_window);
+        Self { failed: DashMap::new(), most, window }
+    }
+
+    /// How long this address has to wait, if it failed too often.
+    pub(super) fn wait(&self, peer: IpAddr) -> Option<Duration> {
+        let (count, since) = *self.failed.get(&peer)?;
+        let left = self.window.checked_sub(since.elapsed())?;
+        (count >= self.most).then_some(left)
+    }
+
+    /// Counts a failure.
+    pub(super) fn failed(&self, peer: IpAddr) {
+        /// Addresses that are remembered; beyond, the old ones are forgotten.
+        const ADDRESSES: usize = 10_000;
+        if self.failed.len() >= ADDRESSES {
+            self.failed.retain(|_, (_, since)| since.elapsed() < self.window);
+        }
+        if self.failed.len() >= ADDRESSES {
+            self.failed.clear();
+        }
+        let mut entry = self.failed.entry(peer).or_insert((0, Instant::now()));
+        if entry.1.elapsed() >= self.window {
+            *entry = (0, Instant::now());
+        }
+        entry.0 += 1;
+    }
+
+    /// Forgets the failures of an address that got in.
+    pub(super) fn succeeded(&self, peer: IpAddr) {
+        self.failed.remove(&peer);
+    }
+}

@@ -1,0 +1,202 @@
+//! The hub: this node's listeners, and the carrying out of deliveries to them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use channelstream_core::state::{Delivery, EndReason, ListenerId, Sequence};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::frame_codec::event_frame;
+use crate::outbox::{Bounds, Ending, Outbox, Way};
+use crate::writer::Writer;
+
+/// Slots of the wheel of heartbeats: an interval is divided by so many.
+const BEATS: usize = 50;
+
+/// All listeners of this node.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    listeners: Mutex<Listeners>,
+    writer: Arc<Writer>,
+    bounds: Bounds,
+    most: usize,
+    /// Number of the newest frame that was delivered here.
+    latest: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Listeners {
+    slots: Vec<Option<Arc<Outbox>>>,
+    free: Vec<u32>,
+    opened: u32,
+    /// Sockets by the part of the heartbeat interval in which they were opened.
+    beats: Vec<Vec<ListenerId>>,
+    beat: usize,
+}
+
+impl Hub {
+    pub(crate) fn new(writer: Arc<Writer>, bounds: Bounds, most: usize) -> Self {
+        let listeners = Listeners { beats: vec![Vec::new(); BEATS], ..Listeners::default() };
+        let listeners = Mutex::new(listeners);
+        Self { listeners, writer, bounds, most, latest: AtomicU64::new(0) }
+    }
+
+    fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {
+        self.listeners.lock().expect("nothing that holds the listeners can panic")
+    }
+
+    /// Takes in a listener; none if there are as many as there may be.
+    pub(crate) fn open(&self, way: Way) -> Option<Arc<Outbox>> {
+        let mut listeners = self.listeners();
+        if listeners.count() >= self.most {
+            return None;
+        }
+        Some(listeners.open(way))
+    }
+
+    /// Whether there is place for one more listener.
+    pub(crate) fn has_place(&self) -> bool {
+        self.listeners().count() < self.most
+    }
+
+    /// Forgets a listener; called by who opened it, once the state knows that it is over.
+    pub(crate) fn remove(&self, id: ListenerId) {
+        self.listeners().remove(id);
+    }
+
+    /// How many listeners there are.
+    pub(crate) fn count(&self) -> usize {
+        self.listeners().count()
+    }
+
+    /// Number of the newest frame that was delivered here.
+    pub(crate) fn latest(&self) -> Sequence {
+        self.latest.load(Ordering::Acquire)
+    }
+
+    /// Carries out deliveries in their order; afterwards all frames up to `latest` were.
+    pub(crate) fn deliver(&self, deliveries: &[Delivery], latest: Sequence) {
+        if !deliveries.is_empty() {
+            let listeners = self.listeners();
+            for delivery in deliveries {
+                self.carry_out(&listeners, delivery);
+            }
+        }
+        self.latest.store(latest, Ordering::Release);
+    }
+
+    fn carry_out(&self, listeners: &Listeners, delivery: &Delivery) {
+        match delivery {
+            Delivery::Frame { to, frame, sequence, catchup } => {
+                let bytes = event_frame(&frame.encode(*catchup));
+                for outbox in to.iter().filter_map(|id| listeners.get(*id)) {
+                    if outbox.push(*sequence, &bytes, self.bounds) {
+                        self.writer.add(Arc::clone(outbox));
+                    }
+                }
+            }
+            Delivery::End { listener, reason } => {
+                let Some(outbox) = listeners.get(*listener) else { return };
+                match reason {
+                    EndReason::Superseded { by } => match listeners.get(*by) {
+                        Some(newer) => {
+                            let called = outbox.hand_over(newer);
+                            self.call(outbox, called.older);
+                            self.call(newer, called.newer);
+                        }
+                        None => self.call(outbox, outbox.end(Ending::Superseded)),
+                    },
+                    EndReason::Ended => self.call(outbox, outbox.end(Ending::Ended)),
+                }
+            }
+        }
+    }
+
+    /// Puts an outbox on the writer's list, if it asks for that.
+    pub(crate) fn call(&self, outbox: &Arc<Outbox>, asked: bool) {
+        if asked {
+            self.writer.add(Arc::clone(outbox));
+        }
+    }
+
+    /// Ends all listeners.
+    pub(crate) fn end_all(&self, ending: Ending) {
+        let listeners = self.listeners();
+        for outbox in listeners.slots.iter().flatten() {
+            self.call(outbox, outbox.end(ending));
+        }
+    }
+
+    /// Sends heartbeats for ever: to each socket one per `every`, counted from its opening. One
+    /// sweep for all of them, since a timer each would be memory that nothing else needs.
+    pub(crate) async fn beat(self: Arc<Self>, every: Duration) {
+        let step = (every / BEATS as u32).max(Duration::from_millis(1));
+        let mut steps = interval(step);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            steps.tick().await;
+            for outbox in self.listeners().next_beat() {
+                let asked = outbox.beat();
+                self.call(&outbox, asked);
+            }
+        }
+    }
+}
+
+impl Listeners {
+    fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// An id is the slot and, above it, a count that tells the listeners of one slot apart.
+    fn open(&mut self, way: Way) -> Arc<Outbox> {
+        self.opened = self.opened.wrapping_add(1);
+        let is_socket = matches!(way, Way::Socket(_));
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("a process has fewer files than that")
+        });
+        let id = ListenerId(u64::from(self.opened) << 32 | u64::from(slot));
+        let outbox = Arc::new(Outbox::new(id, way));
+        self.slots[slot as usize] = Some(Arc::clone(&outbox));
+        if is_socket {
+            let beat = self.beat;
+            self.beats[beat].push(id);
+        }
+        outbox
+    }
+
+    fn get(&self, id: ListenerId) -> Option<&Arc<Outbox>> {
+        let slot = usize::try_from(id.0 & u64::from(u32::MAX)).ok()?;
+        self.slots.get(slot)?.as_ref().filter(|outbox| outbox.id == id)
+    }
+
+    fn remove(&mut self, id: ListenerId) {
+        let slot = (id.0 & u64::from(u32::MAX)) as u32;
+        if self.get(id).is_some() {
+            self.slots[slot as usize] = None;
+            self.free.push(slot);
+        }
+        if self.count() == 0 {
+            self.slots = Vec::new();
+            self.free = Vec::new();
+        }
+    }
+
+    /// The sockets whose turn it is; those that are gone are forgotten.
+    fn next_beat(&mut self) -> Vec<Arc<Outbox>> {
+        self.beat = (self.beat + 1) % BEATS;
+        let mut turn = std::mem::take(&mut self.beats[self.beat]);
+        let mut outboxes = Vec::with_capacity(turn.len());
+        turn.retain(|id| match self.get(*id) {
+            Some(outbox) => {
+                outboxes.push(Arc::clone(outbox));
+                true
+            }
+            None => false,
+        });
+        self.beats[self.beat] = turn;
+        outboxes
+    }
+}

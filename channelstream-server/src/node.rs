@@ -1,0 +1,194 @@
+//! The node: a handle that submits commands and asks questions, and the loop that owns the state.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use channelstream_core::state::{
+    Closing, Command, ConnectionId, Envelope, ListenerKind, Refusal, Reply, Sent, State,
+};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock;
+use crate::hub::Hub;
+use crate::journal::{self, Appender, Entry, Reader};
+use crate::outbox::Outbox;
+
+/// Entries applied before others get a turn.
+const BATCH: usize = 256;
+
+/// Questions that may wait.
+const QUESTIONS: usize = 1024;
+
+/// Why there is no reply.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The state turned the command down.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The server is too far behind, or at its end. Nothing was done.
+    #[error("the server is overloaded or shutting down: {0}")]
+    Unavailable(#[from] journal::Error),
+    /// The server came to its end before the reply; what was wanted may have been done.
+    #[error("the server is shutting down")]
+    Stopped,
+}
+
+type Waiting = HashMap<u64, oneshot::Sender<Result<Reply, Refusal>>>;
+type Question = Box<dyn FnOnce(&State) + Send>;
+
+/// Submits commands and asks questions; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Node(Arc<Inner>);
+
+struct Inner {
+    journal: Appender,
+    questions: mpsc::Sender<Question>,
+    /// Who waits for a reply, by the number of the entry.
+    waiting: Mutex<Waiting>,
+    submitted: AtomicU64,
+    hub: Arc<Hub>,
+}
+
+/// The loop: the only place that changes the state.
+pub(crate) struct Loop {
+    state: State,
+    journal: Reader,
+    questions: mpsc::Receiver<Question>,
+    node: Node,
+}
+
+/// A node and its loop, which has to be run.
+pub(crate) fn new(state: State, hub: Arc<Hub>) -> (Node, Loop) {
+    let (journal, reader) = journal::open();
+    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let waiting = Mutex::default();
+    let node =
+        Node(Arc::new(Inner { journal, questions, waiting, submitted: AtomicU64::new(0), hub }));
+    (node.clone(), Loop { state, journal: reader, questions: asked, node })
+}
+
+impl Node {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().expect("nothing that holds the map can panic")
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
+    }
+
+    /// Puts a command into the one order and waits for what came of it.
+    pub(crate) async fn submit(&self, command: Command) -> Result<Reply, Error> {
+        let reply = self.append(command)?;
+        Ok(reply.await.map_err(|_| Error::Stopped)??)
+    }
+
+    /// The same without waiting: when it returns, the order stands.
+    fn append(
+        &self,
+        command: Command,
+    ) -> Result<oneshot::Receiver<Result<Reply, Refusal>>, journal::Error> {
+        let id = self.0.submitted.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting().insert(id, sender);
+        let envelope = Envelope { stamp: clock::stamp(), command };
+        if let Err(error) = self.0.journal.append(Entry { id, envelope }) {
+            self.waiting().remove(&id);
+            return Err(error);
+        }
+        Ok(receiver)
+    }
+
+    /// Asks the state as it is after everything that was replied to.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (sender, answer) = oneshot::channel();
+        let question: Question = Box::new(move |state| {
+            // Who asked may have gone meanwhile.
+            let _ = sender.send(question(state));
+        });
+        self.0.questions.try_send(question).map_err(|_| journal::Error::Full)?;
+        answer.await.map_err(|_| Error::Stopped)
+    }
+
+    /// Opens a listener on a connection: [`Reply::Opened`], or [`Reply::Occupied`] for a poll.
+    pub(crate) async fn open(
+        &self,
+        connection: ConnectionId,
+        outbox: &Outbox,
+        kind: ListenerKind,
+    ) -> Result<Reply, Error> {
+        self.submit(Command::Open { connection, listener: outbox.id, kind }).await
+    }
+
+    /// Tells that a listener is over and, once that is known everywhere, forgets it. A journal
+    /// that is full is tried again: a connection must not stay taken for ever.
+    pub(crate) async fn close(
+        &self,
+        connection: ConnectionId,
+        outbox: &Outbox,
+        how: Closing,
+        sent: Sent,
+    ) {
+        let listener = outbox.id;
+        loop {
+            let sent = sent.clone();
+            match self.append(Command::Close { connection, listener, how, sent }) {
+                Ok(reply) => {
+                    let _ = reply.await;
+                    break;
+                }
+                Err(journal::Error::Full) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(journal::Error::Closed) => break,
+            }
+        }
+        self.hub().remove(listener);
+    }
+}
+
+impl Loop {
+    /// Applies what the journal gives, until it is closed.
+    pub(crate) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                count = self.journal.next(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    for entry in batch.drain(..) {
+                        self.apply(entry);
+                    }
+                }
+                Some(question) = self.questions.recv() => question(&self.state),
+                () = until(self.state.next_deadline()) => {
+                    // If the journal is full, what comes out of it brings the time as well.
+                    let _ = self.node.append(Command::Tick);
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, entry: Entry) {
+        let outcome = self.state.apply(&entry.envelope);
+        self.node.hub().deliver(&outcome.deliveries, self.state.sequence());
+        if let Some(waiting) = self.node.waiting().remove(&entry.id) {
+            // Who submitted may have gone meanwhile.
+            let _ = waiting.send(outcome.reply);
+        }
+    }
+}
+
+/// Waits for a time on the wall; for ever, if there is none.
+async fn until(deadline: Option<channelstream_core::protocol::Timestamp>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline.since(clock::now())).await,
+        None => std::future::pending().await,
+    }
+}

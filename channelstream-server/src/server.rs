@@ -1,0 +1,161 @@
+//! The server as a whole: binds an address, runs its parts, drains them at the end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use channelstream_core::state::{Rules, State};
+use thiserror::Error;
+use tokio::net::{TcpListener, lookup_host};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::http::{App, accept};
+use crate::hub::Hub;
+use crate::node;
+use crate::outbox::{Bounds, Ending};
+use crate::writer::Writer;
+
+/// Lines that the system keeps for us until we accept them.
+const BACKLOG: u32 = 4096;
+
+/// Why a server does not start, or stops.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {}", told(.cause))]
+    Bind {
+        /// The address, as it was set.
+        address: String,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// A part of the server failed, so that it cannot go on.
+    #[error("the server failed inside and stops: {0}")]
+    Failed(String),
+}
+
+fn told(cause: &io::Error) -> String {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there already".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not use that port".to_owned(),
+        _ => cause.to_string(),
+    }
+}
+
+/// A server that is bound to its address.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+}
+
+impl Server {
+    /// Binds the address of `config`. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`ServerError::Bind`] if the address is not there or taken.
+    pub async fn bind(config: Config) -> Result<Self, ServerError> {
+        let failed = |cause| ServerError::Bind {
+            address: match config.host.contains(':') {
+                true => format!("[{}]:{}", config.host, config.port),
+                false => format!("{}:{}", config.host, config.port),
+            },
+            cause,
+        };
+        let listener = listen(&config.host, config.port).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        Ok(Self { config, listener, local_addr })
+    }
+
+    /// The address that is really listened on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` is ready. Then accepts no more, lets requests finish, answers
+    /// polls, closes sockets with 1001, and returns after `shutdown_timeout` at the latest.
+    ///
+    /// # Errors
+    /// [`ServerError::Failed`] if a part of the server broke: it does not go on with half of it.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let Self { config, listener, .. } = self;
+        let writer = Arc::new(Writer::default());
+        let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
+        let hub = Arc::new(Hub::new(Arc::clone(&writer), bounds, config.max_listeners));
+        let (node, state_loop) = node::new(State::new(rules(&config)), Arc::clone(&hub));
+        let timeout = config.shutdown_timeout;
+        let mut parts = JoinSet::new();
+        parts.spawn(writer.run());
+        parts.spawn(Arc::clone(&hub).beat(config.heartbeat_interval));
+        parts.spawn(state_loop.run());
+        let app = App::new(config, node).map_err(|error| ServerError::Failed(error.to_string()))?;
+        let app = Arc::new(app);
+        let (drain, draining) = watch::channel(false);
+        parts.spawn(accept::serve(Arc::clone(&app), listener, draining));
+
+        tokio::select! {
+            () = shutdown => {}
+            Some(ended) = parts.join_next() => {
+                let why = match ended {
+                    Ok(()) => "a part of it came to its end".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                return Err(ServerError::Failed(why));
+            }
+        }
+        drain.send_replace(true);
+        hub.end_all(Ending::Shutdown);
+        let all_gone = async {
+            while !app.has_no_lines() {
+                // Sockets that were about to open meanwhile.
+                hub.end_all(Ending::Shutdown);
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(timeout, all_gone).await.is_err() {
+            tracing::warn!("some lines did not end in time and are cut");
+        }
+        Ok(())
+    }
+}
+
+/// Binds the first address of a name that can be bound.
+async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in lookup_host((host, port)).await? {
+        match bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    // A restart must not wait for the last lines of the server before. (On Windows this would let
+    // two servers share a port.)
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        connection_timeout: config.gc_conns_after,
+        waiting_timeout: config.gc_waiting_conns_after,
+        user_timeout: config.gc_users_after,
+        channel_timeout: config.gc_channels_after,
+        ..Rules::default()
+    }
+}
