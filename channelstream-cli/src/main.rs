@@ -1,1 +1,62 @@
-fn main() {}
+//! The command `channelstream`: parse, run, exit code.
+
+mod access;
+mod args;
+mod failure;
+mod output;
+mod run;
+
+use std::env;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::args::Args;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()).collect();
+    if let Some(file) = args::meant_for_server(&arguments) {
+        let file = file.unwrap_or("FILE");
+        return end(&Failure::usage("this command talks to servers, and has no --ini")
+            .with_hint(format!("the server is `channelstream-server --ini {file}`")));
+    }
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Nobody reads it: nothing to be done about that.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    if args.access.secret.is_some() {
+        say("warning: others on this machine can see a secret on the command line");
+    }
+    match run(&args) {
+        Err(failure) if !failure.is_closed_output() => end(&failure),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(run::run(args))
+}
+
+fn end(failure: &Failure) -> ExitCode {
+    for line in failure.lines() {
+        say(&line);
+    }
+    ExitCode::from(failure.exit_code())
+}
+
+/// Prints to standard error, if somebody is there.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,91 @@
+//! Why a command failed, what to do about it, and the exit code that says so.
+
+use std::io;
+
+use channelstream_client::{Error, ErrorKind, StatusCode};
+
+use crate::access::Origin;
+use crate::output;
+
+/// What a command that failed leaves behind.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: anyhow::Error,
+    hint: Option<String>,
+    usage: bool,
+}
+
+impl Failure {
+    /// The command was called wrongly: exit code 2.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self { error: anyhow::Error::msg(text.into()), hint: None, usage: true }
+    }
+
+    /// A call to the server failed; the secret for it came from `origin`.
+    pub(crate) fn of_client(error: Error, origin: &Origin) -> Self {
+        let hint = hint(&error, origin);
+        let usage = error.kind() == ErrorKind::Builder;
+        Self { error: error.into(), hint, usage }
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Whether whoever read our output has gone, which is their good right.
+    pub(crate) fn is_closed_output(&self) -> bool {
+        self.error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        if self.usage { 2 } else { 1 }
+    }
+
+    /// One line with what happened and its root, and perhaps one with what to do about it.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let (what, root) = (self.error.to_string(), self.error.root_cause().to_string());
+        let text = if what == root { what } else { format!("{what}: {root}") };
+        let mut lines = vec![format!("channelstream: {}", output::plain(&text))];
+        lines.extend(self.hint.as_deref().map(|hint| format!("hint: {}", output::plain(hint))));
+        lines
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, hint: None, usage: false }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+fn hint(error: &Error, origin: &Origin) -> Option<String> {
+    let text = match (error.kind(), error.status()) {
+        (ErrorKind::Builder, _) => "an address is such as http://127.0.0.1:8000".to_owned(),
+        (ErrorKind::Connect, _) => {
+            "is the server running? --url or CHANNELSTREAM_URL say where it is".to_owned()
+        }
+        (_, Some(StatusCode::UNAUTHORIZED)) => {
+            format!("the secret is not the server's, or the clocks differ ({origin})")
+        }
+        (_, Some(StatusCode::FORBIDDEN)) => {
+            "the server's setting allow_posting_from does not have this machine's address"
+                .to_owned()
+        }
+        (_, Some(StatusCode::UNPROCESSABLE_ENTITY)) => return None,
+        (ErrorKind::Unavailable, _) => "the server's log says why".to_owned(),
+        (ErrorKind::Timeout | ErrorKind::BadAnswer | ErrorKind::Refused, _) => {
+            "is that a channelstream server? look at scheme, port and path of its address"
+                .to_owned()
+        }
+        _ => return None,
+    };
+    Some(text)
+}
