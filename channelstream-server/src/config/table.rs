@@ -191,9 +191,9 @@ pub const GROUPS: &[Group] = &[
                 key: "trusted_proxies",
                 kind: Kind::Networks,
                 default: "",
-                doc: "Addresses and networks of reverse proxies. From these the scheme and the \
-                      client's address are taken from X-Forwarded-For, X-Forwarded-Proto, X-Scheme \
-                      and X-Url-Scheme; from others such headers are ignored.",
+                doc: "Addresses and networks of reverse proxies. Their X-Forwarded-For names the \
+                      client's address, and their X-Forwarded-Proto, X-Scheme or X-Url-Scheme its \
+                      scheme; such headers of others give no rights and count as no https.",
             },
             Setting {
                 key: "allow_cors",
