@@ -178,8 +178,9 @@ impl SetUserState {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Configure {
-    /// The settings of each channel; what is left out goes back to its default.
-    pub channels: IndexMap<String, ChannelSettings>,
+    /// The settings of each channel; what is left out of them goes back to its default. `None`
+    /// creates a channel that is new and leaves one that is there as it is.
+    pub channels: IndexMap<String, Option<ChannelSettings>>,
 }
 
 impl Configure {
@@ -193,15 +194,15 @@ impl Configure {
             serde_json::from_str(raw.get()).map_err(|_| schema())?;
         let mut channels = IndexMap::with_capacity(entries.len());
         for (name, entry) in entries {
-            let settings = if is_null(entry) {
-                ChannelSettings::default()
-            } else {
-                ChannelSettings::read(entry).map_err(|fault| match fault {
-                    Fault::Inner(faults) => faults,
-                    Fault::Texts(_) => schema(),
-                })?
-            };
-            channels.insert(name, settings);
+            if is_null(entry) {
+                channels.insert(name, None);
+                continue;
+            }
+            let settings = ChannelSettings::read(entry).map_err(|fault| match fault {
+                Fault::Inner(faults) => faults,
+                Fault::Texts(_) => schema(),
+            })?;
+            channels.insert(name, Some(settings));
         }
         Ok(Self { channels })
     }
@@ -264,10 +265,10 @@ impl InfoOptions {
             include_history: object.optional("include_history", boolean).unwrap_or(true),
             include_users: object.optional("include_users", boolean).unwrap_or(true),
             exclude_channels: object
-                .optional("exclude_channels", list(any_text))
+                .optional("exclude_channels", list(text(1, 256)))
                 .unwrap_or_default(),
             return_public_state: object.optional("return_public_state", boolean).unwrap_or(false),
-            channels: object.optional("channels", list(any_text)),
+            channels: object.optional("channels", list(text(1, 256))),
         };
         object.finish(options).map_err(Fault::Inner)
     }
@@ -462,6 +463,8 @@ mod tests {
 
     #[test]
     fn channel_config_tells_the_first_faulty_channel() {
+        let settings = Configure::read(raw(r#"{"a": null, "b": {}}"#)).unwrap().channels;
+        assert_eq!((settings["a"], settings["b"]), (None, Some(ChannelSettings::default())));
         let body = r#"{"a": null, "b": {"history_size": "x"}, "c": {"store_frames": 7}}"#;
         let faults = Configure::read(raw(body)).unwrap_err();
         assert_eq!(told(&faults), r#"{"history_size":["Not a valid integer."]}"#);

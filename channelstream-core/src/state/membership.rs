@@ -128,8 +128,10 @@ impl State {
     pub(super) fn configure(&mut self, step: &mut Step, request: &Configure) -> ChannelsInfo {
         let mut shown = Vec::with_capacity(request.channels.len());
         for (name, settings) in &request.channels {
-            let channel = self.channel_named(step, name, Some(settings));
-            self.channels[channel].settings = *settings;
+            let channel = self.channel_named(step, name, settings.as_ref());
+            if let Some(settings) = settings {
+                self.channels[channel].settings = *settings;
+            }
             shown.push(channel);
         }
         let options =

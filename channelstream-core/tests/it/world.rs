@@ -245,7 +245,7 @@ impl World {
 
     #[track_caller]
     pub(crate) fn configure(&mut self, channel: &str, settings: ChannelSettings) -> ChannelsInfo {
-        let channels = [(channel.to_owned(), settings)].into_iter().collect();
+        let channels = [(channel.to_owned(), Some(settings))].into_iter().collect();
         match self.apply(Command::Configure(Configure { channels })).unwrap() {
             Reply::Configured(info) => *info,
             other => panic!("{other:?}"),

@@ -20,7 +20,7 @@ pub(super) fn sign_in_first(app: &App, request: &Request) -> Problem {
 }
 
 pub(super) fn page() -> Answer {
-    Answer::page(pages::ADMIN).same_origin()
+    Answer::page(pages::ADMIN)
 }
 
 pub(super) fn explorer() -> Answer {
