@@ -1,7 +1,7 @@
 //! `/subscribe`, `/unsubscribe` and `/channel_config`: what they do and answer (contract §5).
 
-use channelstream_core::protocol::{ChannelSettings, InfoOptions, Subscribe};
-use channelstream_core::state::Refusal;
+use channelstream_core::protocol::{ChannelSettings, Configure, InfoOptions, Subscribe};
+use channelstream_core::state::{Command, Refusal};
 
 use crate::world::{World, announcing, json, millis, remembering, secs};
 
@@ -91,4 +91,14 @@ fn configuring_answers_without_history_and_users() {
     assert!(view.history.is_empty() && view.users.is_empty() && info.users.is_empty());
     assert_eq!((view.total_users, view.total_connections), (0, 1));
     assert_eq!(w.history("room"), ["hello"]);
+}
+
+#[test]
+fn null_settings_create_a_channel_and_leave_one_that_is_there() {
+    let mut w = World::new();
+    w.configure("old", remembering(3));
+    let channels = ["old", "new"].map(|name| (name.to_owned(), None)).into_iter().collect();
+    w.apply(Command::Configure(Configure { channels })).unwrap();
+    assert_eq!(w.channel("old").settings, remembering(3));
+    assert_eq!(w.channel("new").settings, ChannelSettings::default());
 }
