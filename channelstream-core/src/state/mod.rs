@@ -154,7 +154,7 @@ impl State {
         self.sequence
     }
 
-    /// Whether there is a connection of this id that has not been ended.
+    /// Whether there is a connection of this id; one that was ended is there until its collection.
     pub fn knows_connection(&self, id: ConnectionId) -> bool {
         self.connection_ids.contains_key(&id)
     }

@@ -1,4 +1,4 @@
-//! State to bytes and back, with a version.
+//! State to bytes and back, with a version and a checksum before them.
 
 use std::sync::Arc;
 
@@ -15,6 +15,14 @@ use crate::protocol::Timestamp;
 /// Goes up with each change of what is written.
 const VERSION: u32 = 1;
 
+const NAME: &[u8] = b"channelstream-state ";
+
+/// The first line of a snapshot: its version, and a checksum of the JSON that follows.
+fn header(version: u32, json: &[u8]) -> String {
+    let name = String::from_utf8_lossy(NAME);
+    format!("{name}{version} {:08x}\n", crc32fast::hash(json))
+}
+
 /// Why bytes are no snapshot that can be restored.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -25,20 +33,17 @@ pub enum SnapshotError {
         /// The version found.
         found: u32,
     },
-    /// No snapshot, or not all of it.
-    #[error("the snapshot is damaged: {0}")]
-    Damaged(#[from] serde_json::Error),
-}
-
-#[derive(Deserialize)]
-struct Header {
-    version: u32,
+    /// Not what was written.
+    #[error("the snapshot is damaged: its checksum is not right")]
+    Damaged,
+    /// What was written is no state after all; a fault of the program that wrote it.
+    #[error("the snapshot cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
 }
 
 /// What is written; all the rest of a [`State`] follows from it.
 #[derive(Serialize, Deserialize)]
 struct Snapshot<T, C, H> {
-    version: u32,
     now: Timestamp,
     sequence: Sequence,
     channels_created: u64,
@@ -53,7 +58,6 @@ impl State {
     /// The state as bytes, the same for equal states.
     pub fn snapshot(&self) -> Vec<u8> {
         let snapshot = Snapshot {
-            version: VERSION,
             now: self.now,
             sequence: self.sequence,
             channels_created: self.channels_created,
@@ -63,7 +67,10 @@ impl State {
             connections: &self.connections,
             channels: &self.channels,
         };
-        serde_json::to_vec(&snapshot).expect("all of the state has a form in JSON")
+        let json = serde_json::to_vec(&snapshot).expect("all of the state has a form in JSON");
+        let mut bytes = header(VERSION, &json).into_bytes();
+        bytes.extend_from_slice(&json);
+        bytes
     }
 
     /// The state that [`State::snapshot`] wrote; it goes on under `rules`.
@@ -71,12 +78,21 @@ impl State {
     /// # Errors
     /// If the bytes are damaged or of another version.
     pub fn restore(bytes: &[u8], rules: Rules) -> Result<Self, SnapshotError> {
-        let Header { version } = serde_json::from_slice(bytes)?;
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(SnapshotError::Damaged)?;
+        let (first_line, json) = bytes.split_at(end + 1);
+        let version = first_line
+            .strip_prefix(NAME)
+            .and_then(|rest| std::str::from_utf8(rest.split(|byte| *byte == b' ').next()?).ok())
+            .and_then(|version| version.parse().ok())
+            .ok_or(SnapshotError::Damaged)?;
+        if header(version, json).as_bytes() != first_line {
+            return Err(SnapshotError::Damaged);
+        }
         if version != VERSION {
             return Err(SnapshotError::Version { found: version });
         }
         let snapshot: Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>> =
-            serde_json::from_slice(bytes)?;
+            serde_json::from_slice(json)?;
         let mut state = Self {
             now: snapshot.now,
             sequence: snapshot.sequence,

@@ -14,7 +14,7 @@ mod utf8;
 
 pub(crate) use decode::{Decoder, Incoming};
 pub(crate) use encode::{
-    HEARTBEAT, PING, close_frame, event_frame, event_in, pong_frame, text_frame,
+    HEARTBEAT, close_frame, event_frame, event_in, pong_frame,
 };
 pub(crate) use handshake::{HandshakeError, check_handshake};
 
