@@ -1,6 +1,7 @@
 //! A websocket client that collects what comes, while the scenario goes on.
 
 use std::mem;
+use std::net;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -83,11 +84,14 @@ impl Socket {
         let opened = async {
             let request = format!("ws://{host}{path}");
             let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-            let line = TcpStream::connect(host).await?;
+            let line = TcpStream::connect(host).await?.into_std()?;
+            let end = line.try_clone()?;
+            let line = TcpStream::from_std(line)?;
             let opening = client_async_with_config(request, line, Some(config));
-            Ok(timeout(Duration::from_secs(10), opening).await.context("no answer")??)
+            let opened = timeout(Duration::from_secs(10), opening).await.context("no answer")??;
+            Ok((opened, end))
         };
-        let (stream, answer) =
+        let ((stream, answer), end) =
             RUNTIME.block_on(opened).map_err(|error: anyhow::Error| {
                 match error.downcast_ref::<Error>() {
                     Some(Error::Http(answer)) => Refused::Status(answer.status().as_u16()),
@@ -99,7 +103,7 @@ impl Socket {
             subprotocol.map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
         let (sink, stream) = stream.split();
         let shared = Arc::new(Shared::default());
-        RUNTIME.spawn(Arc::clone(&shared).read(stream));
+        RUNTIME.spawn(Arc::clone(&shared).read(stream, end));
         Ok(Self { sink, shared, subprotocol })
     }
 
@@ -145,7 +149,12 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(self: Arc<Self>, mut stream: SplitStream<WebSocketStream<TcpStream>>) {
+    /// Reads to the end, and then ends the line from this side too.
+    async fn read(
+        self: Arc<Self>,
+        mut stream: SplitStream<WebSocketStream<TcpStream>>,
+        line: net::TcpStream,
+    ) {
         let mut closed = (1006, String::new());
         let closing = loop {
             let Some(Ok(message)) = stream.next().await else { break None };
@@ -174,6 +183,8 @@ impl Shared {
                 None => (1005, String::new()),
             };
         }
+        // fails only if the line is gone already
+        let _ = line.shutdown(net::Shutdown::Both);
         let (code, reason) = closed;
         self.lock().closed = Some(object! { "code" => usize::from(code), "reason" => reason });
         self.changed.notify_all();
