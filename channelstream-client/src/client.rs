@@ -182,7 +182,8 @@ impl Client {
         self.call(MESSAGE_DELETE, deletes).await
     }
 
-    /// Sets all six settings of channels, which are created if new (contract §5).
+    /// Sets all six settings of channels, which are created if new (contract §5). Without
+    /// settings, a new channel is created and an existing one left as it is.
     ///
     /// # Errors
     ///

@@ -1,0 +1,138 @@
+//! Every call against the real server.
+
+use channelstream_client::{
+    Address, ChannelSettings, Client, Configure, Connect, Delete, Edit, ErrorKind, InfoOptions,
+    Message, NewMessage, Scalar, SetUserState, StatusCode, Subscribe, Unsubscribe, UserState, Uuid,
+};
+
+use crate::server::{SECRET, Server};
+
+fn of(channel: &str) -> InfoOptions {
+    InfoOptions { channels: Some(vec![channel.to_owned()]), ..InfoOptions::default() }
+}
+
+fn text_of(message: &Message) -> String {
+    let payload: serde_json::Value =
+        serde_json::from_str(message.message.as_ref().unwrap().get()).unwrap();
+    payload["text"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_whole_life() {
+    let server = Server::start();
+    let client = server.client();
+    let settings =
+        ChannelSettings { store_history: true, history_size: 5, ..ChannelSettings::default() };
+    let configs = Configure { channels: [("life".to_owned(), Some(settings))].into() };
+
+    let info = client.configure(&configs).await.unwrap();
+    assert_eq!(info.channels["life"].settings, settings);
+
+    let request = Connect {
+        fresh_user_state: [("mood".to_owned(), Scalar::from("new"))].into(),
+        user_state: [("age".to_owned(), Scalar::from(30))].into(),
+        state_public_keys: vec!["mood".to_owned()],
+        ..Connect::new("ann").channels(["life"])
+    };
+    let ann = client.connect(&request).await.unwrap();
+    assert_eq!((&*ann.username, ann.channels), ("ann", vec!["life".to_owned()]));
+    assert_eq!((ann.state.len(), ann.public_state.len()), (2, 1));
+    assert_eq!(&*ann.channels_info.channels["life"].users, ["ann".into()]);
+
+    let id = Uuid::from_u128(7);
+    let bob = Connect { conn_id: Some(id), ..Connect::new("bob") };
+    assert_eq!(client.connect(&bob).await.unwrap().conn_id, id);
+    let subscribed = client.subscribe(&Subscribe::new(id, ["life", "other"])).await.unwrap();
+    assert_eq!(subscribed.subscribed_to, ["life".into(), "other".into()]);
+    let left = client.unsubscribe(&Unsubscribe::new(id, ["other"])).await.unwrap();
+    assert_eq!(left.unsubscribed_from, ["other".into()]);
+    assert_eq!(left.channels, ["life".into()]);
+
+    let state = UserState::from([("mood".to_owned(), Scalar::from("good"))]);
+    let set = client.set_user_state(&SetUserState::new("ann", state)).await.unwrap();
+    assert_eq!(set.changed_state[0].key, "mood");
+    assert_eq!(set.user_state["mood"], Scalar::from("good"));
+    assert_eq!(set.public_keys, ["mood".into()]);
+
+    let life = || Address::channel("life");
+    let message = |text: &str| NewMessage::new("ann", life()).message([("text", text)]);
+    let nowhere = NewMessage::new("ann", Address::default());
+    let sent = client.publish(&[message("one"), nowhere, message("two")]).await.unwrap();
+    assert_eq!(sent.len(), 2, "what has no address is dropped");
+    assert_eq!(text_of(&sent[0]), "one");
+
+    let edit = Edit { message: message("three").message, ..Edit::new(sent[0].uuid, life()) };
+    let edits = client.edit(&[edit]).await.unwrap();
+    assert!(edits[0].edited.is_some());
+    let deletes = client.delete(&[Delete::new(sent[1].uuid, life())]).await.unwrap();
+    assert_eq!(deletes[0].uuid, sent[1].uuid);
+
+    let info = client.info(&of("life")).await.unwrap();
+    let channel = &info.channels["life"];
+    assert_eq!((info.channels.len(), info.users.len()), (1, 2));
+    assert_eq!((channel.total_users, channel.total_connections), (2, 2));
+    let [message] = &channel.history[..] else { panic!("not one: {:?}", channel.history) };
+    assert_eq!(text_of(message), "three");
+    assert_eq!((message.uuid, message.edited), (sent[0].uuid, edits[0].edited));
+
+    let figures = client.figures().await.unwrap();
+    assert_eq!((figures.unique_user_count, figures.total_unique_messages), (2, 2));
+    assert_eq!((figures.channels.len(), figures.users.len()), (2, 2));
+    assert!(!figures.version.is_empty() && figures.uptime.contains(':'));
+
+    assert!(client.disconnect(id).await.unwrap());
+    assert!(!client.disconnect(Uuid::from_u128(8)).await.unwrap());
+}
+
+#[tokio::test]
+async fn payloads_pass_exactly() {
+    let server = Server::start();
+    let client = server.client();
+    let payload = r#"{"n": 1.10, "big": 123456789012345678901234567890, "text": "ß\u00df🎵"}"#;
+    let raw = serde_json::value::RawValue::from_string(payload.to_owned()).unwrap();
+    let message = NewMessage {
+        message: Some(raw.into()),
+        ..NewMessage::new("ann", Address::channel("exact"))
+    };
+    let sent = client.publish(&[message]).await.unwrap();
+    assert_eq!(sent[0].message.as_ref().unwrap().get(), payload);
+}
+
+#[tokio::test]
+async fn faults_are_told_by_field() {
+    let server = Server::start();
+    let client = server.client();
+    let error = client.connect(&Connect::new("").channels(["ok", ""])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
+    let fields: Vec<_> = error.faults().unwrap().iter().map(|(field, _)| field).collect();
+    assert_eq!(fields, ["username", "channels"]);
+    assert_eq!(
+        error.to_string(),
+        "POST /connect was refused with 422 Unprocessable Entity: \
+         username: Length must be between 1 and 512.; \
+         channels.1: Length must be between 1 and 256."
+    );
+}
+
+#[tokio::test]
+async fn another_secret_is_refused() {
+    let server = Server::start();
+    let client = Client::new(&server.url, "marked-secret").unwrap();
+    for error in [
+        client.info(&InfoOptions::default()).await.unwrap_err(),
+        client.figures().await.unwrap_err(),
+        client.disconnect(Uuid::from_u128(1)).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert_eq!(error.status(), Some(StatusCode::UNAUTHORIZED));
+        assert!(!format!("{error} {error:?}").contains("marked"));
+    }
+}
+
+#[tokio::test]
+async fn the_address_may_end_in_a_slash() {
+    let server = Server::start();
+    let client = Client::new(format!("{}/", server.url), SECRET).unwrap();
+    assert!(client.info(&InfoOptions::default()).await.unwrap().channels.is_empty());
+}

@@ -1,0 +1,8 @@
+//! The client against a real server in this process, and against one that misbehaves.
+#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+mod calls;
+mod failures;
+mod requests;
+mod server;
+mod stub;
