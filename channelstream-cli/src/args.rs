@@ -15,6 +15,11 @@ Without any, the server is http://127.0.0.1:8000 and its secret `secret`, as the
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
 
+const SIGN_NOTES: &str = "\
+It is good for every endpoint, and for 60 seconds:
+
+  curl -H \"x-channelstream-secret: $(channelstream sign)\" http://127.0.0.1:8000/info";
+
 /// Publish to a channelstream server, look into it, and sign requests for it
 #[derive(Debug, Parser)]
 #[command(
@@ -33,6 +38,7 @@ pub(crate) struct Args {
 
 /// Which server, and how it knows that we may.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Server")]
 pub(crate) struct AccessArgs {
     /// Where the server is, with its path prefix if it has one
     #[arg(long, value_name = "URL", global = true)]
@@ -52,11 +58,7 @@ pub(crate) enum Command {
     /// Send a message and print its id
     Publish(PublishArgs),
     /// Print a signature for the header x-channelstream-secret
-    ///
-    /// It is good for every endpoint and for 60 seconds:
-    ///
-    ///   curl -H "x-channelstream-secret: $(channelstream sign)" http://127.0.0.1:8000/info
-    #[command(verbatim_doc_comment)]
+    #[command(after_help = SIGN_NOTES)]
     Sign(SignArgs),
     /// Check a signature, and show what was signed and when
     Unsign(UnsignArgs),

@@ -78,8 +78,8 @@ mod tests {
         table(&mut out, [("NAME", Align::Left), ("N", Align::Right)], cells.into_iter()).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "NAME              N\n\
-             größe             7\n\
+            "NAME             N\n\
+             größe            7\n\
              a\\u{1b}[2J\\n  1000\n"
         );
     }

@@ -1,0 +1,109 @@
+//! Where the secret comes from.
+
+use std::fs;
+use std::io::pipe;
+use std::process::Command;
+
+use channelstream_signer::{TimestampSigner, unix_now};
+use tempfile::NamedTempFile;
+
+use crate::program::{end, failed, printed, program};
+
+fn file(content: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    fs::write(&file, content).unwrap();
+    file
+}
+
+fn sign(set_up: impl FnOnce(&mut Command)) -> Command {
+    let mut command = program(&["sign"]);
+    set_up(&mut command);
+    command
+}
+
+#[track_caller]
+fn signs_with(secret: &str, text: &str) {
+    let text = text.strip_suffix('\n').unwrap();
+    let unsigned = TimestampSigner::new(secret).unsign_within(text, 60, unix_now()).unwrap();
+    assert_eq!(unsigned.value, "/");
+}
+
+#[test]
+fn flags_come_before_variables_and_variables_before_the_default() {
+    let from_file = file("from file\n");
+    let with_return = file("from file\r\n");
+    let path = from_file.path();
+    let of = |mut command: Command| printed(end(&mut command));
+
+    signs_with("secret", &of(sign(|_| ())));
+    signs_with(
+        "secret",
+        &of(sign(|c| {
+            c.env("CHANNELSTREAM_SECRET", "");
+        })),
+    );
+    signs_with(
+        "variable",
+        &of(sign(|c| {
+            c.env("CHANNELSTREAM_SECRET", "variable");
+        })),
+    );
+    signs_with(
+        "from file",
+        &of(sign(|c| {
+            c.env("CHANNELSTREAM_SECRET_FILE", path);
+        })),
+    );
+    signs_with(
+        "from file",
+        &of(sign(|c| {
+            c.arg("--secret-file").arg(path).env("CHANNELSTREAM_SECRET", "variable");
+        })),
+    );
+    signs_with(
+        "from file",
+        &of(sign(|c| {
+            c.arg("--secret-file").arg(with_return.path());
+        })),
+    );
+}
+
+#[test]
+fn a_secret_on_the_command_line_is_warned_of() {
+    let ended = end(&mut sign(|c| {
+        c.args(["--secret", "typed"]).env("CHANNELSTREAM_SECRET_FILE", "/none");
+    }));
+    signs_with("typed", &ended.out);
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (0, "warning: others on this machine can see a secret on the command line\n")
+    );
+}
+
+#[test]
+fn secrets_that_are_none_are_refused() {
+    let empty = file("\n");
+    let ended = end(&mut sign(|c| {
+        c.env("CHANNELSTREAM_SECRET_FILE", empty.path());
+    }));
+    assert!(failed(&ended, 2).0.starts_with("the secret is empty: it was taken from /"));
+
+    let ended = end(&mut sign(|c| {
+        c.arg("--secret-file").arg("/no/such/file");
+    }));
+    let (what, _) = failed(&ended, 1);
+    assert!(what.starts_with("cannot read the secret from /no/such/file: No such"), "{what}");
+
+    let ended = end(&mut sign(|c| {
+        c.env("CHANNELSTREAM_SECRET", "a").env("CHANNELSTREAM_SECRET_FILE", "b");
+    }));
+    let text = "CHANNELSTREAM_SECRET and CHANNELSTREAM_SECRET_FILE are both set: which one?";
+    assert_eq!(failed(&ended, 2), (text, None));
+}
+
+#[test]
+fn nobody_reading_the_output_is_no_failure() {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    printed(end(sign(|_| ()).stdout(writer)));
+}

@@ -1,0 +1,122 @@
+//! `publish` and `info` against a server.
+
+use std::process::Command;
+
+use channelstream_client::{ChannelSettings, Client, Configure, Uuid};
+use serde_json::Value;
+
+use crate::program::{Ended, end, failed, printed, program, run};
+use crate::server::{SECRET, Server};
+
+fn command(server: &Server, arguments: &[&str]) -> Command {
+    let mut command = program(arguments);
+    command.env("CHANNELSTREAM_URL", &server.url).env("CHANNELSTREAM_SECRET", SECRET);
+    command
+}
+
+fn ask(server: &Server, arguments: &[&str]) -> Ended {
+    end(&mut command(server, arguments))
+}
+
+/// Makes channels that keep their messages.
+fn configure(server: &Server, names: &[&str]) {
+    let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
+    let channels = names.iter().map(|name| ((*name).to_owned(), Some(settings))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = Client::new(&server.url, SECRET).unwrap();
+    runtime.block_on(client.configure(&Configure { channels })).unwrap();
+}
+
+fn history(server: &Server, channel: &str) -> Value {
+    let json = printed(ask(server, &["info", channel, "--json"]));
+    let mut info: Value = serde_json::from_str(&json).unwrap();
+    info["channels"][channel]["history"].take()
+}
+
+#[test]
+fn messages_arrive() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    let id = printed(ask(&server, &["publish", "news", "Hello, \"world\"!"]));
+    let id: Uuid = id.strip_suffix('\n').unwrap().parse().unwrap();
+    let object = r#" {"n": 1.10, "text": "x"}"#;
+    printed(ask(&server, &["publish", "news", object, "--user", "ann", "--to-user", "bob"]));
+
+    let history = history(&server, "news");
+    let [text, object] = &history.as_array().unwrap()[..] else { panic!("not two: {history}") };
+    assert_eq!(text["uuid"], id.to_string());
+    assert_eq!(
+        (&text["user"], &text["message"]["text"]),
+        (&"system".into(), &"Hello, \"world\"!".into())
+    );
+    assert_eq!((&object["user"], &object["pm_users"][0]), (&"ann".into(), &"bob".into()));
+    assert_eq!(object["message"]["n"], 1.1);
+
+    printed(ask(&server, &["publish", "--to-user", "bob", "only you"]));
+}
+
+#[test]
+fn channels_are_shown_as_a_table() {
+    let server = Server::start();
+    assert_eq!(printed(ask(&server, &["info"])), "CHANNEL  USERS  CONNECTIONS  LAST ACTIVE\n");
+    configure(&server, &["a", "long name", "b"]);
+    let table = printed(ask(&server, &["info"]));
+    assert_eq!(table.lines().count(), 4, "{table}");
+    let row = "long name      0            0  20";
+    assert!(table.lines().nth(2).unwrap().starts_with(row), "{table}");
+
+    let ended = ask(&server, &["info", "b", "nosuch", "neither"]);
+    assert_eq!((ended.code, ended.out.lines().count()), (1, 2), "{}", ended.out);
+    assert_eq!(ended.err, "channelstream: the server has no channel `nosuch`, `neither`\n");
+}
+
+#[test]
+fn refusals_are_one_line_and_a_hint() {
+    let server = Server::start();
+    let marked = end(command(&server, &["info"]).env("CHANNELSTREAM_SECRET", "marked-secret"));
+    let (what, hint) = failed(&marked, 1);
+    assert_eq!(what, "POST /info was refused with 401 Unauthorized");
+    assert!(hint.unwrap().ends_with("(it was taken from CHANNELSTREAM_SECRET)"), "{}", marked.err);
+    assert!(!marked.err.contains("marked"));
+
+    let default = end(command(&server, &["info"]).env_remove("CHANNELSTREAM_SECRET"));
+    let hint = failed(&default, 1).1.unwrap();
+    assert!(hint.contains("none was given, so the default was tried"), "{hint}");
+
+    let ended = ask(&server, &["publish", "", "text"]);
+    let (what, hint) = failed(&ended, 1);
+    assert!(what.ends_with("0.channel: Length must be between 1 and 256."), "{what}");
+    assert_eq!(hint, None);
+
+    let elsewhere = format!("{}/nowhere", server.url);
+    let ended = ask(&server, &["info", "--url", &elsewhere]);
+    let (what, hint) = failed(&ended, 1);
+    assert_eq!(what, "POST /info was refused with 404 Not Found");
+    assert!(hint.unwrap().contains("path of its address"), "{}", ended.err);
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    // Bound but not listening: refused for sure.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let ended = run(&["info", "--url", &url]);
+    let (what, hint) = failed(&ended, 1);
+    assert!(
+        what.starts_with(&format!("cannot reach {url} for POST /info: Connection refused")),
+        "{what}"
+    );
+    assert!(hint.unwrap().starts_with("is the server running?"), "{}", ended.err);
+}
+
+#[test]
+fn what_cannot_be_sent_is_wrong_usage() {
+    let ended = run(&["info", "--url", "127.0.0.1:8000"]);
+    let (what, hint) = failed(&ended, 2);
+    assert_eq!(what, "the server's address does not begin with http:// or https://");
+    assert_eq!(hint, Some("an address is such as http://127.0.0.1:8000"));
+    let ended = run(&["publish", "news", "{\"text\": "]);
+    let (what, _) = failed(&ended, 2);
+    assert!(what.starts_with("the message begins like a JSON object but is none: "), "{what}");
+}
