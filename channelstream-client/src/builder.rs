@@ -145,6 +145,7 @@ fn default_http_client(address: &Url) -> Result<reqwest::Client, Error> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use super::*;
     use crate::client::MESSAGE;

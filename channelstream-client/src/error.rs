@@ -169,6 +169,7 @@ fn collect(path: &str, faults: &Faults, lines: &mut Vec<String>) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use super::*;
     use crate::client::MESSAGE;
