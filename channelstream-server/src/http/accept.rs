@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::App;
+use super::refusal::{Refusing, refusal};
 
 /// One TCP line, counted as long as anything holds it.
 #[derive(Debug)]
@@ -129,18 +130,13 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: SocketAddr, drain: &watch::Rec
     tokio::spawn(speak(Arc::clone(app), stream, line, drain.clone()));
 }
 
-/// Says no in one write, without reading.
+/// Says no in one write, whatever was asked.
 fn refuse(stream: &TcpStream, why: &str) {
-    let body = format!(
-        r#"{{"message":"{why}","code":"503 Service Unavailable","title":"Service Unavailable"}}"#
-    );
-    let response = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nretry-after: 5\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
+    let response = refusal("503 Service Unavailable", why, "retry-after: 5\r\n");
     // A new line has room for it; if not, there is nothing better to do than to close.
     let _ = stream.try_write(response.as_bytes());
+    // What has come already would make the system reset the line, and the answer with it.
+    let _ = stream.try_read(&mut [0; 4096]);
 }
 
 /// Speaks HTTP on a line until it ends, is taken over by a websocket, or is drained.
@@ -162,7 +158,8 @@ async fn speak(
         request.extensions_mut().insert(Head { line, version, uri });
         routes.call(request)
     });
-    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let connection =
+        http.serve_connection(Refusing::new(TokioIo::new(stream)), service).with_upgrades();
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

@@ -7,6 +7,7 @@ mod backend;
 mod openapi;
 mod pages;
 mod poll;
+mod refusal;
 mod request;
 mod rights;
 mod socket;

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::App;
 use super::accept::Line;
 use super::answer::{Answer, Problem};
+use super::refusal::Refusing;
 use super::request::Request;
 use crate::frame_codec::{Decoder, Incoming, check_handshake, close_frame, pong_frame};
 use crate::outbox::{Ending, Outbox, Way};
@@ -71,9 +72,9 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
 /// registration holds the waker of hyper's finished task, and with it that task's memory.
 fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Bytes)> {
     let parts = upgraded
-        .downcast::<TokioIo<TcpStream>>()
+        .downcast::<Refusing<TokioIo<TcpStream>>>()
         .map_err(|_| io::Error::other("the line is not a TCP stream"))?;
-    let stream = parts.io.into_inner().into_std()?;
+    let stream = parts.io.into_inner().into_inner().into_std()?;
     Ok((TcpStream::from_std(stream)?, parts.read_buf))
 }
 
