@@ -12,7 +12,7 @@ use crate::outbox::{Bounds, Ending, Outbox, Way};
 use crate::writer::Writer;
 
 /// Slots of the wheel of heartbeats: an interval is divided by so many.
-const BEATS: usize = 50;
+const BEATS: u32 = 50;
 
 /// All listeners of this node.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ struct Listeners {
 
 impl Hub {
     pub(crate) fn new(writer: Arc<Writer>, bounds: Bounds, most: usize) -> Self {
-        let listeners = Listeners { beats: vec![Vec::new(); BEATS], ..Listeners::default() };
+        let listeners =
+            Listeners { beats: vec![Vec::new(); BEATS as usize], ..Listeners::default() };
         let listeners = Mutex::new(listeners);
         Self { listeners, writer, bounds, most, latest: AtomicU64::new(0) }
     }
@@ -131,7 +132,7 @@ impl Hub {
     /// Sends heartbeats for ever: to each socket one per `every`, counted from its opening. One
     /// sweep for all of them, since a timer each would be memory that nothing else needs.
     pub(crate) async fn beat(self: Arc<Self>, every: Duration) {
-        let step = (every / BEATS as u32).max(Duration::from_millis(1));
+        let step = (every / BEATS).max(Duration::from_millis(1));
         let mut steps = interval(step);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -142,6 +143,13 @@ impl Hub {
             }
         }
     }
+}
+
+/// The slot in an id: its lower half.
+fn slot(ListenerId(id): ListenerId) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half is the count")]
+    let slot = id as u32;
+    slot
 }
 
 impl Listeners {
@@ -168,15 +176,13 @@ impl Listeners {
     }
 
     fn get(&self, id: ListenerId) -> Option<&Arc<Outbox>> {
-        let slot = usize::try_from(id.0 & u64::from(u32::MAX)).ok()?;
-        self.slots.get(slot)?.as_ref().filter(|outbox| outbox.id == id)
+        self.slots.get(slot(id) as usize)?.as_ref().filter(|outbox| outbox.id == id)
     }
 
     fn remove(&mut self, id: ListenerId) {
-        let slot = (id.0 & u64::from(u32::MAX)) as u32;
         if self.get(id).is_some() {
-            self.slots[slot as usize] = None;
-            self.free.push(slot);
+            self.slots[slot(id) as usize] = None;
+            self.free.push(slot(id));
         }
         if self.count() == 0 {
             self.slots = Vec::new();
@@ -186,7 +192,7 @@ impl Listeners {
 
     /// The sockets whose turn it is; those that are gone are forgotten.
     fn next_beat(&mut self) -> Vec<Arc<Outbox>> {
-        self.beat = (self.beat + 1) % BEATS;
+        self.beat = (self.beat + 1) % self.beats.len();
         let mut turn = std::mem::take(&mut self.beats[self.beat]);
         let mut outboxes = Vec::with_capacity(turn.len());
         turn.retain(|id| match self.get(*id) {

@@ -161,9 +161,8 @@ impl Loop {
                     if count == 0 {
                         return;
                     }
-                    for entry in batch.drain(..) {
-                        self.apply(entry);
-                    }
+                    batch.iter().for_each(|entry| self.apply(entry));
+                    batch.clear();
                 }
                 Some(question) = self.questions.recv() => question(&self.state),
                 () = until(self.state.next_deadline()) => {
@@ -175,7 +174,7 @@ impl Loop {
         }
     }
 
-    fn apply(&mut self, entry: Entry) {
+    fn apply(&mut self, entry: &Entry) {
         let outcome = self.state.apply(&entry.envelope);
         self.node.hub().deliver(&outcome.deliveries, self.state.sequence());
         if let Some(waiting) = self.node.waiting().remove(&entry.id) {

@@ -198,8 +198,8 @@ impl Outbox {
 
     /// Nothing more comes; what is queued is still sent, and then a close frame.
     pub(crate) fn end(&self, ending: Ending) -> bool {
-        self.queue().end(ending);
-        self.call()
+        let ends_now = self.queue().end(ending);
+        ends_now && self.call()
     }
 
     /// The peer has closed or broken the protocol: what waits is given up, `frame` is the last.
@@ -374,14 +374,16 @@ impl Queue {
         self.bytes = self.items.iter().map(|item| item.bytes.len()).sum();
     }
 
-    /// Puts a close frame behind what waits, unless there is one.
-    fn end(&mut self, ending: Ending) {
-        if self.end.is_none() {
-            self.end = Some(ending);
-            if !self.finished {
-                self.put(Item { sequence: None, bytes: ending.close_frame() });
-            }
+    /// Puts a close frame behind what waits, unless there is one; whether there was none.
+    fn end(&mut self, ending: Ending) -> bool {
+        if self.end.is_some() {
+            return false;
         }
+        self.end = Some(ending);
+        if !self.finished {
+            self.put(Item { sequence: None, bytes: ending.close_frame() });
+        }
+        true
     }
 
     /// Takes off what the socket has taken.

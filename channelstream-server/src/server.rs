@@ -84,7 +84,7 @@ impl Server {
     /// # Errors
     /// [`ServerError::Failed`] if a part of the server broke: it does not go on with half of it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { config, listener, .. } = self;
+        let Self { config, listener, local_addr } = self;
         let writer = Arc::new(Writer::default());
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let hub = Arc::new(Hub::new(Arc::clone(&writer), bounds, config.max_listeners));
@@ -94,7 +94,8 @@ impl Server {
         parts.spawn(writer.run());
         parts.spawn(Arc::clone(&hub).beat(config.heartbeat_interval));
         parts.spawn(state_loop.run());
-        let app = App::new(config, node).map_err(|error| ServerError::Failed(error.to_string()))?;
+        let app = App::new(config, node, local_addr)
+            .map_err(|error| ServerError::Failed(error.to_string()))?;
         let app = Arc::new(app);
         let (drain, draining) = watch::channel(false);
         parts.spawn(accept::serve(Arc::clone(&app), listener, draining));

@@ -22,8 +22,7 @@ use super::refusal::{Refusing, refusal};
 /// One TCP line, counted as long as anything holds it.
 #[derive(Debug)]
 pub(crate) struct Line {
-    pub(super) peer: SocketAddr,
-    pub(super) local: SocketAddr,
+    pub(super) peer: IpAddr,
     lines: Arc<Lines>,
     counted: bool,
 }
@@ -48,24 +47,19 @@ impl Lines {
 
     /// Counts a line in, unless there are too many. Addresses that speak for many, as proxies do,
     /// are not `bounded`.
-    fn enter(
-        self: &Arc<Self>,
-        peer: SocketAddr,
-        local: SocketAddr,
-        bounded: bool,
-    ) -> Result<Line, &'static str> {
+    fn enter(self: &Arc<Self>, peer: IpAddr, bounded: bool) -> Result<Line, &'static str> {
         if self.count() >= self.most {
             return Err("as many lines as allowed are open");
         }
         if bounded {
-            let mut count = self.by_address.entry(peer.ip()).or_insert(0);
+            let mut count = self.by_address.entry(peer).or_insert(0);
             if *count >= self.most_by_address {
                 return Err("as many lines as allowed from one address are open");
             }
             *count += 1;
         }
         self.open.fetch_add(1, Ordering::AcqRel);
-        Ok(Line { peer, local, lines: Arc::clone(self), counted: bounded })
+        Ok(Line { peer, lines: Arc::clone(self), counted: bounded })
     }
 }
 
@@ -73,11 +67,10 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.lines.open.fetch_sub(1, Ordering::AcqRel);
         if self.counted {
-            let address = self.peer.ip();
-            if let Some(mut count) = self.lines.by_address.get_mut(&address) {
+            if let Some(mut count) = self.lines.by_address.get_mut(&self.peer) {
                 *count -= 1;
             }
-            self.lines.by_address.remove_if(&address, |_, count| *count == 0);
+            self.lines.by_address.remove_if(&self.peer, |_, count| *count == 0);
         }
     }
 }
@@ -112,14 +105,13 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 }
 
 fn begin(app: &Arc<App>, stream: TcpStream, peer: SocketAddr, drain: &watch::Receiver<bool>) {
-    let Ok(local) = stream.local_addr() else { return };
     // Small frames must not wait for the acknowledgement of earlier ones.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let address = peer.ip().to_canonical();
     let bounded = !address.is_loopback() && !app.config.trusted_proxies.contains(address);
-    let line = match app.lines.enter(SocketAddr::new(address, peer.port()), local, bounded) {
+    let line = match app.lines.enter(address, bounded) {
         Ok(line) => Arc::new(line),
         Err(why) => {
             tracing::debug!(%peer, why, "a line is refused");

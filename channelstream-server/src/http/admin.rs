@@ -16,7 +16,7 @@ const MAX_FORM: usize = 8 * 1024;
 
 /// Sends who has no rights to the sign-in page.
 pub(super) fn sign_in_first(app: &App, request: &Request) -> Problem {
-    Problem::Elsewhere(request.address_of("/admin/sign_in", &app.config))
+    Problem::Elsewhere(request.address_of("/admin/sign_in", &app.config, &app.local))
 }
 
 pub(super) fn page() -> Answer {
@@ -89,12 +89,12 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     }
     app.sign_ins.succeeded(request.peer);
     let cookie = app.gate.sign_in_cookie(&app.config, request.is_https(&app.config));
-    redirect(&request.address_of("/admin", &app.config), cookie)
+    redirect(&request.address_of("/admin", &app.config, &app.local), cookie)
 }
 
 pub(super) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> {
     let cookie = sign_out_cookie(request.is_https(&app.config));
-    redirect(&request.address_of("/admin/sign_in", &app.config), cookie)
+    redirect(&request.address_of("/admin/sign_in", &app.config, &app.local), cookie)
 }
 
 /// Somewhere else, with a cookie.

@@ -200,8 +200,7 @@ impl Problem {
     fn into_answer(self, accept: Option<&HeaderValue>) -> Answer {
         let status = self.status();
         let answer = match &self {
-            Self::BadSignature => Answer::json(&Faults::from_texts("request", []))
-                .with_body(r#"{"request": "Bad Signature"}"#),
+            Self::BadSignature => Answer::json(&serde_json::json!({"request": "Bad Signature"})),
             Self::Faults(faults) => Answer::json(faults),
             Self::Texts(texts) => Answer::json(texts),
             Self::Forbidden
@@ -227,13 +226,6 @@ impl Problem {
             Self::Unavailable(_) => answer.with(header::RETRY_AFTER, HeaderValue::from(1)),
             _ => answer,
         }
-    }
-}
-
-impl Answer {
-    fn with_body(mut self, body: &'static str) -> Self {
-        self.body = Bytes::from_static(body.as_bytes());
-        self
     }
 }
 

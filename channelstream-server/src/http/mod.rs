@@ -12,6 +12,7 @@ mod request;
 mod rights;
 mod socket;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,18 +40,21 @@ pub(crate) struct App {
     lines: Arc<Lines>,
     read_buffer: socket::ReadBuffer,
     started: Instant,
+    /// The address that is listened on, as text.
+    local: String,
 }
 
 impl App {
     /// # Errors
     /// Never: the signers have the usual separator.
-    pub(crate) fn new(config: Config, node: Node) -> Result<Self, InvalidSeparator> {
+    pub(crate) fn new(config: Config, node: Node, local: SocketAddr) -> Result<Self, InvalidSeparator> {
         Ok(Self {
             gate: Gate::new(&config)?,
             sign_ins: SignIns::new(&config),
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
             read_buffer: socket::ReadBuffer::new(),
             started: Instant::now(),
+            local: local.to_string(),
             config,
             node,
         })

@@ -46,7 +46,7 @@ impl Request {
         trusted_proxies: &Networks,
     ) -> Self {
         let Head { line, version, uri } = head;
-        let peer = client_address(line.peer.ip(), &headers, trusted_proxies);
+        let peer = client_address(line.peer, &headers, trusted_proxies);
         let prefix = text(&headers, "x-script-name").unwrap_or_default();
         let prefix = prefix.trim_end_matches('/').to_owned();
         let path = percent_decode_str(uri.path()).decode_utf8().ok().map(|path| {
@@ -62,15 +62,15 @@ impl Request {
         parameter(self.query.as_deref()?, name)
     }
 
-    /// Scheme and host as the client knows them, for addresses that are given back. Proxies tell
-    /// the scheme; it decides nothing but how these addresses begin.
-    pub(super) fn address_of(&self, path: &str, config: &Config) -> String {
+    /// Scheme and host as the client knows them, for addresses that are given back; `local` stands
+    /// in for a host that is not told. Proxies tell the scheme; it decides nothing but how these
+    /// addresses begin.
+    pub(super) fn address_of(&self, path: &str, config: &Config, local: &str) -> String {
         let told = self.told_scheme(&["x-url-scheme", "x-scheme"]);
         let scheme = config.http_scheme.or(told).or_else(|| self.trusted_scheme(config));
         let scheme = scheme.unwrap_or(Scheme::Http).as_str();
         let host = text(&self.headers, "host").filter(|host| is_host(host));
-        let local = self.line.local.to_string();
-        format!("{scheme}://{}{}{path}", host.unwrap_or(&local), self.prefix)
+        format!("{scheme}://{}{}{path}", host.unwrap_or(local), self.prefix)
     }
 
     /// Whether the client's line was https, as far as a trusted proxy says so.
@@ -79,7 +79,7 @@ impl Request {
     }
 
     fn trusted_scheme(&self, config: &Config) -> Option<Scheme> {
-        if !config.trusted_proxies.contains(self.line.peer.ip()) {
+        if !config.trusted_proxies.contains(self.line.peer) {
             return None;
         }
         self.told_scheme(&["x-url-scheme", "x-scheme", "x-forwarded-proto"])

@@ -15,6 +15,7 @@ use super::answer::{Answer, Problem};
 use super::refusal::Refusing;
 use super::request::Request;
 use crate::frame_codec::{Decoder, Incoming, check_handshake, close_frame, pong_frame};
+use crate::node;
 use crate::outbox::{Ending, Outbox, Way};
 
 /// Reads of one socket before others get a turn.
@@ -52,8 +53,9 @@ pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
     Ok(Answer::switching_protocols(&accept))
 }
 
-/// Takes the line over from HTTP. What listens afterwards is a task of its own, for this one
-/// would keep the memory that the taking over needed.
+/// Takes the line over from HTTP and opens the listener. What reads afterwards is a task of its
+/// own, as is the closing: a task keeps the memory of the largest step in it as long as it lives,
+/// and reading is what sockets do nearly all of their life.
 async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line: Arc<Line>) {
     let (stream, first) = match upgrade.await.map_err(io::Error::other).and_then(take_over) {
         Ok(taken) => taken,
@@ -64,8 +66,17 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
     };
     let Some(outbox) = app.node.hub().open(Way::Socket(stream)) else { return };
     let decoder = Some(Decoder::new(app.config.max_client_message as u64));
-    let reader = Reader { app, outbox, decoder };
-    tokio::spawn(listen(reader, connection, first, line));
+    let mut reader = Reader { app, outbox, decoder, connection, _line: line };
+    let node = &reader.app.node;
+    if let Err(error) = node.open(connection, &reader.outbox, ListenerKind::Socket).await {
+        tracing::debug!(%connection, %error, "a socket is closed at once");
+        reader.end(match error {
+            node::Error::Refused(_) => Ending::Ended,
+            _ => Ending::Shutdown,
+        });
+    }
+    reader.take(&mut first.to_vec());
+    tokio::spawn(reader.read_to_the_end());
 }
 
 /// The socket itself and what was read beyond the request. It is registered anew: tokio's old
@@ -78,59 +89,51 @@ fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Bytes)> {
     Ok((TcpStream::from_std(stream)?, parts.read_buf))
 }
 
-async fn listen(
-    mut reader: Reader,
-    connection: ConnectionId,
-    first: bytes::Bytes,
-    line: Arc<Line>,
-) {
-    let node = reader.app.node.clone();
-    let opened = node.open(connection, &reader.outbox, ListenerKind::Socket).await;
-    if let Err(error) = &opened {
-        tracing::debug!(%connection, %error, "a socket is closed at once");
-        reader.end(match error {
-            crate::node::Error::Refused(_) => Ending::Ended,
-            _ => Ending::Shutdown,
-        });
-    }
-    reader.take(&mut first.to_vec());
-    drop(first);
-    reader.read_to_the_end().await;
-    let how = match reader.outbox.ending() {
-        Some(Ending::Slow | Ending::Superseded | Ending::Shutdown) => Closing::ByServer,
-        Some(Ending::Ended) | None => Closing::ByPeer,
-    };
-    let sent = reader.outbox.sent(node.hub().latest());
-    let Reader { outbox, .. } = reader;
-    node.close(connection, &outbox, how, sent).await;
-    drop(line);
-}
-
 /// The reading side of a socket. What clients say is ignored, but for pings and closing.
 struct Reader {
     app: Arc<App>,
     outbox: Arc<Outbox>,
     /// None once the peer has closed.
     decoder: Option<Decoder>,
+    connection: ConnectionId,
+    /// Counts as open as long as this lives.
+    _line: Arc<Line>,
 }
 
 impl Reader {
-    async fn read_to_the_end(&mut self) {
-        loop {
-            let outbox = Arc::clone(&self.outbox);
-            let Some(stream) = outbox.socket() else { return };
-            if stream.readable().await.is_err() {
-                return;
-            }
-            for _ in 0..READS {
-                match self.read(stream) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(_) => return,
-                }
-            }
+    async fn read_to_the_end(mut self) {
+        while self.decoder.is_some() && self.read_on().await.is_ok() {
             tokio::task::yield_now().await;
         }
+        tokio::spawn(self.close());
+    }
+
+    /// Tells of the end as soon as the peer has closed, and keeps the line until it has let go of
+    /// it: what it still sends must not make the system reset the line, and our close frame with it.
+    async fn close(mut self) {
+        let how = match self.outbox.ending() {
+            Some(Ending::Slow | Ending::Superseded | Ending::Shutdown) => Closing::ByServer,
+            Some(Ending::Ended) | None => Closing::ByPeer,
+        };
+        let node = &self.app.node;
+        let sent = self.outbox.sent(node.hub().latest());
+        node.close(self.connection, &self.outbox, how, sent).await;
+        while self.read_on().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits for something to read, and reads it.
+    async fn read_on(&mut self) -> io::Result<()> {
+        let outbox = Arc::clone(&self.outbox);
+        let stream = outbox.socket().ok_or(io::ErrorKind::NotConnected)?;
+        stream.readable().await?;
+        for _ in 0..READS {
+            if !self.read(stream)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Reads what is there: whether there may be more.
