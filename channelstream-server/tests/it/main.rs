@@ -2,6 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
+mod admin;
+mod app;
 mod config;
 mod ini;
+mod lifecycle;
+mod openapi;
+mod poll;
+mod process;
 mod readme;
+mod rights;
+mod shutdown;
+mod socket;

@@ -1,0 +1,114 @@
+//! The end of the program: what is under way is finished, nobody is kept waiting, exit code 0.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::app::{Line, Request, Site, eventually, numbers};
+use crate::process::Process;
+
+/// Polls are not woken, and what is stuck is not cut, before a test would have failed.
+const LONG: [&str; 6] =
+    ["--wake-connections-after", "300", "--shutdown-timeout", "25", "--body-timeout", "300"];
+
+#[test]
+fn what_is_under_way_is_finished_on_sigterm() {
+    let mut process = Process::start(&LONG);
+    let site = Site(process.address);
+    let connections = ["alice", "bob"].map(|user| site.connect(user, &["room"]));
+    let mut socket = site.socket(&connections[0]);
+    let mut poll = Line::open(process.address);
+    poll.write(&Request::new("GET", &format!("/listen?conn_id={}", connections[1])).bytes());
+    let mut idle = Line::open(process.address);
+    assert_eq!(idle.send(&Request::new("GET", "/admin/sign_in")).status, 200);
+    let mut untouched = Line::open(process.address);
+    let message = json!([{"user": "x", "channel": "room", "message": {"n": 1}}]);
+    let request = Request::call("/message", &message).bytes();
+    let (begin, rest) = request.split_at(request.len() - 5);
+    let mut posting = Line::open(process.address);
+    posting.write(begin);
+    let listeners = Request::new("GET", "/admin/debug").signed();
+    eventually("both listen", || site.send(&listeners).body.contains("\nlisteners: 2\n"));
+
+    process.signal("TERM");
+    process.wait_for("the shutdown", |log| log.contains("shutting down").then_some(()));
+    assert_eq!(poll.answer(false).unwrap().body, "[]");
+    assert_eq!(socket.closed(), Some(1001));
+    drop(socket);
+    assert!(idle.answer(false).is_none(), "lines between requests end");
+    drop(untouched.answer(false));
+    eventually("it accepts no more", || TcpStream::connect(process.address).is_err());
+    assert!(!process.log().contains("stopped"), "it waits for what is under way");
+    posting.write(rest);
+    assert_eq!(posting.answer(false).unwrap().status, 200);
+    assert!(posting.answer(false).is_none(), "then the line ends");
+    let status = process.ended();
+    assert_eq!(status.code(), Some(0), "{}", process.log());
+    assert!(!process.log().contains("are cut"), "{}", process.log());
+}
+
+#[test]
+fn sigint_ends_it_as_well_and_frames_go_out_before_the_close() {
+    let mut process = Process::start(&LONG);
+    let site = Site(process.address);
+    let connection = site.connect("alice", &["room"]);
+    let mut socket = site.socket(&connection);
+    (1..=50).for_each(|number| site.publish("room", number));
+    process.signal("INT");
+    assert_eq!(numbers(&socket.events(50)), (1..=50).collect::<Vec<_>>());
+    assert_eq!(socket.closed(), Some(1001));
+    drop(socket);
+    assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+}
+
+#[test]
+fn stuck_peers_do_not_hold_it() {
+    let mut process = Process::start(&[
+        "--shutdown-timeout",
+        "1",
+        "--body-timeout",
+        "300",
+        "--head-timeout",
+        "300",
+        "--outbox-bytes",
+        "100000000",
+        "--outbox-frames",
+        "100000",
+    ]);
+    let site = Site(process.address);
+    // One that never closes, one that never reads, one in the middle of a body, one of a head.
+    let sockets = ["alice", "bob"].map(|user| site.socket(&site.connect(user, &["room"])));
+    let text = "x".repeat(500_000);
+    let message = json!([{"user": "x", "channel": "room", "message": {"text": text}}]);
+    for _ in 0..20 {
+        site.call("/message", &message);
+    }
+    let request = Request::call("/message", &message).bytes();
+    let lines = [1000, 20].map(|length| {
+        let mut line = Line::open(process.address);
+        line.write(&request[..length]);
+        line
+    });
+    let begun = Instant::now();
+    process.signal("TERM");
+    assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+    assert!(begun.elapsed() >= Duration::from_secs(1), "they get the time that is set");
+    assert!(process.log().contains("are cut"), "{}", process.log());
+    drop((sockets, lines));
+}
+
+#[test]
+fn the_next_server_takes_the_port_at_once() {
+    let mut process = Process::start(&LONG);
+    let site = Site(process.address);
+    let connection = site.connect("alice", &["room"]);
+    let mut socket = site.socket(&connection);
+    process.signal("TERM");
+    assert_eq!(socket.closed(), Some(1001));
+    drop(socket);
+    assert_eq!(process.ended().code(), Some(0));
+    let port = process.address.port().to_string();
+    let next = Process::start(&["--port", &port]);
+    assert_eq!(Site(next.address).socket(&connection).closed(), Some(1000), "it knows nobody");
+}
