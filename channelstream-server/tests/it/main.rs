@@ -7,6 +7,7 @@ mod app;
 mod config;
 mod ini;
 mod lifecycle;
+mod logs;
 mod openapi;
 mod poll;
 mod process;
