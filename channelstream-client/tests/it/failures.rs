@@ -103,6 +103,14 @@ async fn the_server_shows_the_request_in_its_answer() {
     let error = failure(&stub).await;
     check(&error, ErrorKind::Refused, "POST /info was refused with 302 Found");
     assert_eq!(error.status(), Some(StatusCode::FOUND));
+    // Somebody's own client may follow it; then the cause would name where it led.
+    let following = Client::builder(format!("http://{}", stub.host))
+        .secret("marked-secret")
+        .http_client(reqwest::Client::new())
+        .build()
+        .unwrap();
+    let error = following.info(&InfoOptions::default()).await.unwrap_err();
+    check(&error, ErrorKind::Connect, &error.to_string());
 }
 
 #[tokio::test]
