@@ -145,6 +145,7 @@ async fn open_all(address: SocketAddr, connections: Vec<String>) -> Vec<Listener
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figure is asked for beside the verdict")]
 fn ten_thousand_sockets_hear_everything_and_cost_little() {
     // Connections have to wait for their sockets while the others are made.
     let process = Process::start(&["--gc-conns-after", "300"]);
