@@ -104,13 +104,20 @@ async fn the_server_shows_the_request_in_its_answer() {
     check(&error, ErrorKind::Refused, "POST /info was refused with 302 Found");
     assert_eq!(error.status(), Some(StatusCode::FOUND));
     // Somebody's own client may follow it; then the cause would name where it led.
+    let stub = Stub::start(move |r| {
+        Some(if r.line().starts_with("POST") {
+            answer(&format!("302 Found\r\nlocation: /?{}", echo(r)), "")
+        } else {
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_owned()
+        })
+    });
     let following = Client::builder(format!("http://{}", stub.host))
         .secret("marked-secret")
         .http_client(reqwest::Client::new())
         .build()
         .unwrap();
     let error = following.info(&InfoOptions::default()).await.unwrap_err();
-    check(&error, ErrorKind::Connect, &error.to_string());
+    check(&error, ErrorKind::BadAnswer, "the answer to POST /info broke off");
 }
 
 #[tokio::test]
