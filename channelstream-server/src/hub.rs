@@ -8,7 +8,7 @@ use channelstream_core::state::{Delivery, EndReason, ListenerId, Sequence};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::frame_codec::event_frame;
-use crate::outbox::{Bounds, Ending, Outbox, Way};
+use crate::outbox::{Bounds, Ending, Outbox, Patience, Way};
 use crate::writer::Writer;
 
 /// Slots of the wheel of heartbeats: an interval is divided by so many.
@@ -131,14 +131,15 @@ impl Hub {
 
     /// Sends heartbeats for ever: to each socket one per `every`, counted from its opening. One
     /// sweep for all of them, since a timer each would be memory that nothing else needs.
-    pub(crate) async fn beat(self: Arc<Self>, every: Duration) {
+    pub(crate) async fn beat(self: Arc<Self>, every: Duration, patience: Patience) {
         let step = (every / BEATS).max(Duration::from_millis(1));
         let mut steps = interval(step);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             steps.tick().await;
-            for outbox in self.listeners().next_beat() {
-                let asked = outbox.beat();
+            let turn = self.listeners().next_beat();
+            for outbox in turn {
+                let asked = outbox.beat(patience);
                 self.call(&outbox, asked);
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use channelstream_core::state::{ListenerId, Sent, Sequence};
@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::frame_codec::{Close, CloseCode, HEARTBEAT, close_frame};
+use crate::frame_codec::{Close, CloseCode, HEARTBEAT, PING, close_frame};
 
 /// How much may wait for one listener.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,17 @@ pub(crate) struct Outbox {
     blocked: AtomicBool,
     /// Whether the time runs in which the peer has to let go.
     closing: AtomicBool,
+    /// Heartbeats since the peer was last heard of.
+    silent: AtomicU32,
+}
+
+/// How long a silent peer is believed to be there, in heartbeats.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// After so many it is asked by a ping,
+    pub(crate) asked_after: u32,
+    /// and after so many more given up.
+    pub(crate) given_up_after: u32,
 }
 
 /// Where frames leave.
@@ -77,6 +88,8 @@ pub(crate) enum Ending {
     Superseded,
     /// Too much waited for it.
     Slow,
+    /// It did not answer a ping.
+    Silent,
     /// The server shuts down.
     Shutdown,
 }
@@ -87,6 +100,7 @@ impl Ending {
             Self::Ended => (CloseCode::NORMAL, ""),
             Self::Superseded => (CloseCode::NORMAL, "superseded by a newer listener"),
             Self::Slow => (CloseCode::POLICY, "reads too slowly: its outbox is full"),
+            Self::Silent => (CloseCode::POLICY, "a ping was not answered"),
             Self::Shutdown => (CloseCode::GOING_AWAY, "the server is shutting down"),
         };
         close_frame(Some(Close { code, reason }))
@@ -118,6 +132,7 @@ impl Outbox {
             due: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            silent: AtomicU32::new(0),
         }
     }
 
@@ -178,9 +193,24 @@ impl Outbox {
         self.call()
     }
 
-    /// Sends a heartbeat, unless something waits: that shows life as well, once it is out.
-    pub(crate) fn beat(&self) -> bool {
+    /// Notes that the peer is there.
+    pub(crate) fn heard(&self) {
+        self.silent.store(0, Ordering::Relaxed);
+    }
+
+    /// Sends a heartbeat, unless something waits: that shows life as well, once it is out. A peer
+    /// that was silent for long is asked whether it is there, or given up.
+    pub(crate) fn beat(&self, patience: Patience) -> bool {
+        let silent = self.silent.fetch_add(1, Ordering::Relaxed) + 1;
+        if silent >= patience.asked_after + patience.given_up_after {
+            return self.end(Ending::Silent);
+        }
         let mut queue = self.queue();
+        if silent == patience.asked_after && queue.end.is_none() {
+            queue.put(Item { sequence: None, bytes: PING.clone() });
+            drop(queue);
+            return self.call();
+        }
         if !queue.items.is_empty() || queue.end.is_some() || queue.finished {
             return false;
         }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use channelstream_core::state::{Rules, State};
 use thiserror::Error;
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::http::{App, accept};
 use crate::hub::Hub;
 use crate::node;
-use crate::outbox::{Bounds, Ending};
+use crate::outbox::{Bounds, Ending, Patience};
 use crate::writer::Writer;
 
 /// Lines that the system keeps for us until we accept them.
@@ -92,7 +93,7 @@ impl Server {
         let timeout = config.shutdown_timeout;
         let mut parts = JoinSet::new();
         parts.spawn(writer.run());
-        parts.spawn(Arc::clone(&hub).beat(config.heartbeat_interval));
+        parts.spawn(Arc::clone(&hub).beat(config.heartbeat_interval, patience(&config)));
         parts.spawn(state_loop.run());
         let app = App::new(config, node, local_addr)
             .map_err(|error| ServerError::Failed(error.to_string()))?;
@@ -116,7 +117,7 @@ impl Server {
             while !app.has_no_lines() {
                 // Sockets that were about to open meanwhile.
                 hub.end_all(Ending::Shutdown);
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         if tokio::time::timeout(timeout, all_gone).await.is_err() {
@@ -149,6 +150,20 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Pings go with the heartbeats, so their times are counted in these.
+fn patience(config: &Config) -> Patience {
+    let beats = |time: Duration| {
+        let beats = time.as_secs_f64() / config.heartbeat_interval.as_secs_f64();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        let beats = beats.ceil() as u32;
+        beats.clamp(1, u32::MAX / 2)
+    };
+    Patience {
+        asked_after: beats(config.ping_interval),
+        given_up_after: beats(config.ping_timeout),
+    }
 }
 
 fn rules(config: &Config) -> Rules {

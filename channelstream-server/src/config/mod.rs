@@ -61,6 +61,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Between two heartbeats on an open socket.
     pub heartbeat_interval: Duration,
+    /// Silence on a socket after which its client is asked by a ping.
+    pub ping_interval: Duration,
+    /// Time to answer a ping.
+    pub ping_timeout: Duration,
     /// How long a poll waits for the first message.
     pub wake_connections_after: Duration,
     /// How long a connection lives without a listener.
@@ -169,6 +173,8 @@ impl Config {
             log_level: read.parsed("log_level"),
             log_format: read.log_format("log_format"),
             heartbeat_interval: read.seconds("heartbeat_interval"),
+            ping_interval: read.seconds("ping_interval"),
+            ping_timeout: read.seconds("ping_timeout"),
             wake_connections_after: read.seconds("wake_connections_after"),
             gc_conns_after: read.seconds("gc_conns_after"),
             gc_waiting_conns_after: read.seconds("gc_waiting_conns_after"),

@@ -259,6 +259,20 @@ pub const GROUPS: &[Group] = &[
                       of every proxy in between.",
             },
             Setting {
+                key: "ping_interval",
+                kind: Kind::Seconds,
+                default: "25",
+                doc: "Seconds of silence on an open socket after which its client is asked by a \
+                      ping whether it is there; looked at with each heartbeat.",
+            },
+            Setting {
+                key: "ping_timeout",
+                kind: Kind::Seconds,
+                default: "20",
+                doc: "Seconds within which a ping must be answered by anything; then the socket is \
+                      given up (close code 1008), and the connection waits for another.",
+            },
+            Setting {
                 key: "wake_connections_after",
                 kind: Kind::Seconds,
                 default: "5",
@@ -309,9 +323,9 @@ pub const GROUPS: &[Group] = &[
             Setting {
                 key: "head_timeout",
                 kind: Kind::Seconds,
-                default: "10",
-                doc: "Seconds within which the head of a request must be complete; then the line is \
-                      closed.",
+                default: "30",
+                doc: "Seconds within which the head of a request must be complete, counted from the \
+                      answer before it: so long an idle line is kept. Then it is closed.",
             },
             Setting {
                 key: "max_body_size",

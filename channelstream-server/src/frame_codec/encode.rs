@@ -15,6 +15,9 @@ const MAX_SHORT: usize = 125;
 /// The heartbeat: a text frame with the empty list (contract §6).
 pub(crate) static HEARTBEAT: Bytes = Bytes::from_static(b"\x81\x02[]");
 
+/// A ping without payload.
+pub(crate) static PING: Bytes = Bytes::from_static(b"\x89\x00");
+
 /// A text frame with a JSON list of one event (contract §6); `event` is the event's JSON.
 ///
 /// The bytes are allocated once and shared by all clones.
@@ -84,6 +87,7 @@ mod tests {
     fn writes_the_examples_of_the_rfc() {
         assert_eq!(&pong_frame(b"Hello")[..], b"\x8a\x05Hello");
         assert_eq!(HEARTBEAT, event_frame(""));
+        assert_eq!(&PING[..], b"\x89\x00");
     }
 
     #[test]

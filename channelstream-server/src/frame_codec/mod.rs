@@ -13,9 +13,7 @@ mod tests;
 mod utf8;
 
 pub(crate) use decode::{Decoder, Incoming};
-pub(crate) use encode::{
-    HEARTBEAT, close_frame, event_frame, event_in, pong_frame,
-};
+pub(crate) use encode::{HEARTBEAT, PING, close_frame, event_frame, event_in, pong_frame};
 pub(crate) use handshake::{HandshakeError, check_handshake};
 
 /// The longest payload a control frame may have, in bytes (RFC 6455 §5.5).

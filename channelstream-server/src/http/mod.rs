@@ -47,7 +47,11 @@ pub(crate) struct App {
 impl App {
     /// # Errors
     /// Never: the signers have the usual separator.
-    pub(crate) fn new(config: Config, node: Node, local: SocketAddr) -> Result<Self, InvalidSeparator> {
+    pub(crate) fn new(
+        config: Config,
+        node: Node,
+        local: SocketAddr,
+    ) -> Result<Self, InvalidSeparator> {
         Ok(Self {
             gate: Gate::new(&config)?,
             sign_ins: SignIns::new(&config),

@@ -112,7 +112,9 @@ impl Reader {
     /// it: what it still sends must not make the system reset the line, and our close frame with it.
     async fn close(mut self) {
         let how = match self.outbox.ending() {
-            Some(Ending::Slow | Ending::Superseded | Ending::Shutdown) => Closing::ByServer,
+            Some(Ending::Slow | Ending::Silent | Ending::Superseded | Ending::Shutdown) => {
+                Closing::ByServer
+            }
             Some(Ending::Ended) | None => Closing::ByPeer,
         };
         let node = &self.app.node;
@@ -143,6 +145,7 @@ impl Reader {
         match stream.try_read(&mut buffer) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
+                self.outbox.heard();
                 self.take(&mut buffer[..count]);
                 Ok(count == buffer.len())
             }
