@@ -353,7 +353,32 @@ impl Socket {
         }
     }
 
+    /// The next frame of those that were read. A ping is answered, as a browser does.
     fn parse(&mut self) -> Option<Frame> {
+        loop {
+            let (first, payload) = self.take_frame()?;
+            return Some(match first {
+                0x81 => {
+                    let mut events: Vec<Value> = serde_json::from_slice(&payload).unwrap();
+                    assert!(events.len() <= 1, "one event a frame: {events:?}");
+                    events.pop().map_or(Frame::Heartbeat, Frame::Event)
+                }
+                0x88 => Frame::Close(
+                    payload.get(..2).map(|code| u16::from_be_bytes(code.try_into().unwrap())),
+                ),
+                0x89 => {
+                    assert!(payload.is_empty(), "the server's pings carry nothing");
+                    // The mask of an empty payload does not matter.
+                    self.line.write(&[0x8a, 0x80, 0, 0, 0, 0]);
+                    continue;
+                }
+                other => panic!("a frame that begins with {other:#x}"),
+            });
+        }
+    }
+
+    /// First byte and payload of the next frame that is whole.
+    fn take_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let read = &self.line.read;
         let first = *read.first()?;
         let (begin, length) = match *read.get(1)? {
@@ -366,17 +391,7 @@ impl Socket {
         };
         let payload = read.get(begin..begin + length)?.to_vec();
         self.line.read.drain(..begin + length);
-        Some(match first {
-            0x81 => {
-                let mut events: Vec<Value> = serde_json::from_slice(&payload).unwrap();
-                assert!(events.len() <= 1, "one event a frame: {events:?}");
-                events.pop().map_or(Frame::Heartbeat, Frame::Event)
-            }
-            0x88 => Frame::Close(
-                payload.get(..2).map(|code| u16::from_be_bytes(code.try_into().unwrap())),
-            ),
-            other => panic!("a frame that begins with {other:#x}"),
-        })
+        Some((first, payload))
     }
 
     /// The next frame, which has to come.

@@ -127,47 +127,63 @@ fn a_callback_makes_it_a_harmless_script() {
     assert_eq!(numbers(&answer.events()), [1]);
 }
 
-/// What three pollers with different manners get of a stream of numbers.
+/// What a poller got of a stream of numbers, and how many of its polls it broke off unanswered.
+struct Heard {
+    numbers: Vec<u64>,
+    broken_off: usize,
+}
+
+/// Polls until `last` was heard, with pauses; breaks off each third poll if it `aborts`.
+fn hear(site: Site, connection: &str, last: u64, pause: Duration, aborts: bool) -> Heard {
+    let mut heard = Heard { numbers: Vec::new(), broken_off: 0 };
+    for round in 0_u32.. {
+        let mut line = Line::open(site.0);
+        line.write(&listen(connection).bytes());
+        if aborts && round % 3 == 2 {
+            thread::sleep(Duration::from_millis(u64::from(round * 67 % 320)));
+            line.finish();
+        }
+        // What the server wrote before it saw the abort has arrived, and counts.
+        match line.answer(false) {
+            Some(answer) => heard.numbers.extend(numbers(&answer.events())),
+            None => heard.broken_off += 1,
+        }
+        if heard.numbers.last() == Some(&last) {
+            break;
+        }
+        thread::sleep(pause * (round % 4));
+    }
+    heard
+}
+
 #[test]
 fn nothing_is_lost_between_polls_nor_by_aborts() {
-    const COUNT: u64 = 300;
+    const BURSTS: u64 = 20;
+    const EACH: u64 = 15;
+    const LAST: u64 = BURSTS * EACH;
     let app = App::start(sleepy());
     let site = app.site;
-    let numbers_of = |user: &str, pause: fn(u64) -> Duration, aborts: bool| {
+    let poller = |user: &str, pause: Duration, aborts: bool| {
         let connection = site.connect(user, &["stream"]);
-        thread::spawn(move || {
-            let mut got = Vec::new();
-            for round in 0.. {
-                let mut line = Line::open(site.0);
-                line.write(&listen(&connection).bytes());
-                if aborts && round % 5 == 4 {
-                    thread::sleep(Duration::from_millis(round * 37 % 260));
-                    line.finish();
-                }
-                // What the server wrote before it saw the abort has arrived, and counts.
-                if let Some(answer) = line.answer(false) {
-                    got.extend(numbers(&answer.events()));
-                }
-                if got.last() == Some(&COUNT) {
-                    return got;
-                }
-                thread::sleep(pause(round));
-            }
-            got
-        })
+        thread::spawn(move || hear(site, &connection, LAST, pause, aborts))
     };
     let pollers = [
-        numbers_of("back-to-back", |_| Duration::ZERO, false),
-        numbers_of("pausing", |round| Duration::from_millis(round * 61 % 290), false),
-        numbers_of("aborting", |_| Duration::ZERO, true),
+        poller("back-to-back", Duration::ZERO, false),
+        poller("pausing", Duration::from_millis(120), false),
+        poller("aborting", Duration::ZERO, true),
     ];
-    for number in 1..=COUNT {
+    for number in 1..=LAST {
         site.publish("stream", number);
-        thread::sleep(Duration::from_millis(8));
+        // Polls end in the pauses, and begin at any time.
+        let pause = if number % EACH == 0 { 270 } else { 2 };
+        thread::sleep(Duration::from_millis(pause));
     }
-    for poller in pollers {
-        assert_eq!(poller.join().unwrap(), (1..=COUNT).collect::<Vec<_>>());
+    let heard = pollers.map(|poller| poller.join().unwrap());
+    for heard in &heard {
+        assert_eq!(heard.numbers, (1..=LAST).collect::<Vec<_>>());
     }
+    let broken_off = heard.map(|heard| heard.broken_off);
+    assert!(broken_off[..2] == [0, 0] && broken_off[2] > 0, "{broken_off:?}");
 }
 
 #[test]

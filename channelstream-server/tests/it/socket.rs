@@ -75,6 +75,31 @@ fn a_newer_socket_takes_over_and_nothing_is_lost_or_told() {
 }
 
 #[test]
+fn what_an_older_socket_did_not_take_goes_to_the_newer_one() {
+    const COUNT: u64 = 200;
+    let app = App::start(Config { outbox_bytes: 100_000_000, ..Config::default() });
+    let connection = app.connect("alice", &["room"]);
+    let mut older = app.socket(&connection);
+    // More than the system keeps for somebody who does not read.
+    let text = "x".repeat(100_000);
+    for number in 1..=COUNT {
+        let message = json!({"n": number, "text": text});
+        app.call("/message", &json!([{"user": "x", "channel": "room", "message": message}]));
+    }
+    let mut newer = app.socket(&connection);
+    let taken_over = numbers(&[newer.event()])[0];
+    let rest = newer.events(usize::try_from(COUNT - taken_over).unwrap());
+    assert_eq!(numbers(&rest), (taken_over + 1..=COUNT).collect::<Vec<_>>());
+    // A frame that had left in part is finished for the line's sake, and sent anew.
+    let taken: Vec<_> = std::iter::from_fn(|| older.event_or_close()).collect();
+    let taken = numbers(&taken);
+    assert_eq!(taken, (1..=taken.len() as u64).collect::<Vec<_>>());
+    let last = taken.len() as u64;
+    assert!(last < COUNT, "everything was taken by a socket that did not read");
+    assert!(last + 1 == taken_over || last == taken_over, "{last}, then {taken_over}");
+}
+
+#[test]
 fn a_socket_that_comes_back_at_once_was_never_away() {
     let app = App::start(Config::default());
     let mut watcher = watched(&app, "room");
@@ -86,6 +111,8 @@ fn a_socket_that_comes_back_at_once_was_never_away() {
     socket.close(1001);
     assert_eq!(socket.closed(), Some(1001));
     app.publish("room", 2);
+    // Well within the half second that is granted.
+    thread::sleep(Duration::from_millis(50));
     let mut socket = app.socket(&connection);
     app.publish("room", 3);
     let events = socket.events(2);
