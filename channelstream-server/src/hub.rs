@@ -92,7 +92,7 @@ impl Hub {
             Delivery::Frame { to, frame, sequence, catchup } => {
                 let bytes = event_frame(&frame.encode(*catchup));
                 for outbox in to.iter().filter_map(|id| listeners.get(*id)) {
-                    if outbox.push(*sequence, &bytes, self.bounds) {
+                    if outbox.push(*sequence, &bytes, *catchup, self.bounds) {
                         self.writer.add(Arc::clone(outbox));
                     }
                 }

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::frame_codec::{Close, CloseCode, HEARTBEAT, PING, close_frame};
 
 /// How much may wait for one listener.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bounds {
     pub(crate) frames: usize,
     pub(crate) bytes: usize,
@@ -64,6 +64,8 @@ struct Queue {
     written: usize,
     /// Frames that were dropped from `items` without being sent.
     dropped: Vec<Sequence>,
+    /// What may wait beyond the bounds, until all is out.
+    spared: Bounds,
     /// Set when a frame found no place: the newest number before it.
     overflowed: Option<Sequence>,
     /// Why nothing more is to be sent but what is queued.
@@ -152,13 +154,26 @@ impl Outbox {
     /// given up, and it will be told in [`Outbox::sent`] that it was not sent.
     ///
     /// Tells whether the writer has to come.
-    pub(crate) fn push(&self, sequence: Sequence, bytes: &Bytes, bounds: Bounds) -> bool {
+    pub(crate) fn push(
+        &self,
+        sequence: Sequence,
+        bytes: &Bytes,
+        catchup: bool,
+        bounds: Bounds,
+    ) -> bool {
         let mut queue = self.queue();
         if queue.overflowed.is_some() {
             return false;
         }
-        let full = queue.items.len() >= bounds.frames
-            || (!queue.items.is_empty() && queue.bytes + bytes.len() > bounds.bytes);
+        // Who was closed for being slow has missed more than the bounds and must be able to come
+        // back: what a socket catches up on is bounded by how many frames are stored.
+        if catchup && self.socket().is_some() {
+            queue.spared.frames += 1;
+            queue.spared.bytes += bytes.len();
+        }
+        let full = queue.items.len() >= bounds.frames + queue.spared.frames
+            || (!queue.items.is_empty()
+                && queue.bytes + bytes.len() > bounds.bytes + queue.spared.bytes);
         if full {
             queue.overflowed = Some(sequence - 1);
             // A poll is answered with what it has; who does not read is not worth the memory.
@@ -428,6 +443,9 @@ impl Queue {
             self.items.pop_front();
         }
         self.written = written;
+        if self.items.is_empty() {
+            self.spared = Bounds::default();
+        }
         // A burst is over: its room is given back.
         if self.items.is_empty() && self.items.capacity() > 16 {
             self.items = VecDeque::new();
