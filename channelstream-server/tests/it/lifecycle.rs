@@ -224,6 +224,30 @@ fn a_server_that_was_restarted_knows_nobody_and_replays_nothing() {
 }
 
 #[test]
+fn an_id_that_was_ended_begins_anew() {
+    let app = App::start(Config::default());
+    app.configure("room", &json!({"notify_presence": true}));
+    let mut watcher = app.socket(&app.connect("watcher", &["room"]));
+    let connection = app.connect("alice", &["room"]);
+    let mut older = app.socket(&connection);
+    assert_eq!(app.get(&format!("/disconnect?conn_id={connection}")).ok(), true);
+    // Before the end has been carried out, the application gives the id again.
+    let body = json!({"username": "alice", "conn_id": connection, "channels": ["room"]});
+    app.call("/connect", &body);
+    let mut newer = app.socket(&connection);
+    assert_eq!(older.closed(), Some(1000));
+    // Longer than it takes to end what was disconnected.
+    thread::sleep(Duration::from_millis(1000));
+    app.publish("room", 1);
+    assert_eq!(numbers(&[newer.event()]), [1]);
+    let events = watcher.events(3);
+    let actions: Vec<_> = events.iter().map(|event| &event["message"]["action"]).collect();
+    assert_eq!(actions, ["joined", "parted", "joined"]);
+    assert_eq!(numbers(&[watcher.event()]), [1]);
+    assert_eq!(app.channel("room")["total_connections"], 2);
+}
+
+#[test]
 fn an_id_that_the_application_made_is_kept_and_belongs_to_one_user() {
     let app = App::start(Config::default());
     let id = uuid::Uuid::new_v4().to_string();
