@@ -47,7 +47,8 @@ impl Request {
     ) -> Self {
         let Head { line, version, uri } = head;
         let peer = client_address(line.peer, &headers, trusted_proxies);
-        let prefix = text(&headers, "x-script-name").unwrap_or_default();
+        let prefix = text(&headers, "x-script-name").filter(|prefix| is_prefix(prefix));
+        let prefix = prefix.unwrap_or_default();
         let prefix = prefix.trim_end_matches('/').to_owned();
         let path = percent_decode_str(uri.path()).decode_utf8().ok().map(|path| {
             let inner = if prefix.is_empty() { None } else { path.strip_prefix(&prefix) };
@@ -150,6 +151,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// Letters that may stand in a host and port; anything else is not given back.
 fn is_host(host: &str) -> bool {
     host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+}
+
+/// Whether this is a path: in an address it stands right behind the host and must not become part
+/// of it.
+fn is_prefix(prefix: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    prefix.starts_with('/') && prefix.bytes().all(fits)
 }
 
 /// Who is behind trusted proxies: the last address in `X-Forwarded-For` that is not one itself.
