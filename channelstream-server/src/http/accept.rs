@@ -175,3 +175,32 @@ pub(super) struct Head {
     pub(super) version: Version,
     pub(super) uri: Uri,
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_in_all_and_by_address_as_long_as_they_live() {
+        let lines = Arc::new(Lines::new(4, 2));
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let first = lines.enter(address(1), true).unwrap();
+        let _second = lines.enter(address(1), true).unwrap();
+        assert!(lines.enter(address(1), true).unwrap_err().contains("from one address"));
+        assert_eq!(lines.count(), 2, "what is refused is not counted");
+        drop(first);
+        let _again = lines.enter(address(1), true).unwrap();
+        // Those that speak for many count in all only.
+        let proxied: Vec<_> = (0..2).map(|_| lines.enter(address(1), false).unwrap()).collect();
+        for bounded in [true, false] {
+            let refusal = lines.enter(address(2), bounded).unwrap_err();
+            assert!(!refusal.contains("address"), "{refusal}");
+        }
+        drop(proxied);
+        assert!(lines.enter(address(2), true).is_ok());
+        assert_eq!(lines.count(), 2);
+        assert_eq!(lines.by_address.len(), 1, "addresses without lines are forgotten");
+    }
+}
