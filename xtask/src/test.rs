@@ -8,7 +8,7 @@ use crate::{browser, tools};
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     tools::prepare_debian(shell)?;
     let python = tools::prepare_python(shell)?;
-    cmd!(shell, "cargo test --workspace --locked")
+    cmd!(shell, "cargo test --workspace --locked --no-fail-fast")
         .env("CHANNELSTREAM_TEST_PYTHON", python)
         .run()?;
     browser::run(shell)
