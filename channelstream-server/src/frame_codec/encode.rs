@@ -80,7 +80,8 @@ mod tests {
     use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
     use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 
-    use super::super::{CloseCode, Violation};
+    use super::super::CloseCode;
+    use super::super::decode::Violation;
     use super::*;
 
     #[test]

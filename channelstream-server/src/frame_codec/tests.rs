@@ -10,7 +10,8 @@ use tungstenite::protocol::frame::coding::OpCode;
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 
-use super::Violation::{
+use super::decode::Violation;
+use super::decode::Violation::{
     FragmentedControl, HalfCloseCode, InterruptedMessage, InvalidCloseCode, LengthRange,
     LongControl, ReasonNotUtf8, ReservedBit, StrayContinuation, TextNotUtf8, TooBig, UnknownOpcode,
     Unmasked,
