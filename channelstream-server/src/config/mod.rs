@@ -69,7 +69,7 @@ pub struct Config {
     pub wake_connections_after: Duration,
     /// How long a connection lives without a listener.
     pub gc_conns_after: Duration,
-    /// The same for one that is in no channel and was never listened to.
+    /// The same for one that is in no channel.
     pub gc_waiting_conns_after: Duration,
     /// How long a user is remembered without activity.
     pub gc_users_after: Duration,

@@ -288,7 +288,7 @@ pub const GROUPS: &[Group] = &[
                 key: "gc_waiting_conns_after",
                 kind: Kind::Seconds,
                 default: "300",
-                doc: "The same for a connection that is in no channel and has never been listened to.",
+                doc: "The same for a connection that is in no channel.",
             },
             Setting {
                 key: "gc_users_after",

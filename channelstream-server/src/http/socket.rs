@@ -60,7 +60,7 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
     let (stream, first) = match upgrade.await.map_err(io::Error::other).and_then(take_over) {
         Ok(taken) => taken,
         Err(error) => {
-            tracing::debug!(%connection, %error, "a websocket did not come about");
+            tracing::debug!(%error, "a websocket did not come about");
             return;
         }
     };
@@ -69,7 +69,7 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
     let mut reader = Reader { app, outbox, decoder, connection, _line: line };
     let node = &reader.app.node;
     if let Err(error) = node.open(connection, &reader.outbox, ListenerKind::Socket).await {
-        tracing::debug!(%connection, %error, "a socket is closed at once");
+        tracing::debug!(%error, "a socket is closed at once");
         reader.end(match error {
             node::Error::Refused(_) => Ending::Ended,
             _ => Ending::Shutdown,

@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod openapi;
+mod pings;
 mod poll;
 mod process;
 mod raw;
