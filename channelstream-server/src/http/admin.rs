@@ -70,10 +70,11 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     if request.method != Method::POST {
         return Ok(Answer::page(pages::sign_in_page("", None)));
     }
+    let body = request.body(MAX_FORM, app.config.body_timeout).await?;
+    // No waiting from here to the counting, or many at once would all find few failures.
     if let Some(wait) = app.sign_ins.wait(request.peer) {
         return Err(Problem::TooManySignIns(wait.as_secs() + 1));
     }
-    let body = request.body(MAX_FORM, app.config.body_timeout).await?;
     let form = String::from_utf8_lossy(&body);
     let field = |name| parameter(&form, name).flatten().unwrap_or_default().trim().to_owned();
     let (user, password) = (field("username"), field("password"));

@@ -166,6 +166,27 @@ fn failed_sign_ins_are_bounded_by_address_and_forgotten_in_time() {
 }
 
 #[test]
+fn many_sign_ins_at_once_are_not_more_guesses() {
+    let server = TestServer::with(|config| config.max_failed_sign_ins = 3);
+    let (begin, rest) = ("username=admin&", "password=x");
+    let length = begin.len() + rest.len();
+    let head =
+        format!("POST /admin/sign_in HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    // All are looked at before any has failed.
+    let mut lines: Vec<_> = (0..8).map(|_| server.line()).collect();
+    for line in &mut lines {
+        line.write(format!("{head}{begin}"));
+    }
+    server.assert_alive();
+    for line in &mut lines {
+        line.write(rest);
+    }
+    let mut answers: Vec<_> = lines.iter_mut().map(|line| line.answer().status).collect();
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 200, 200, 429, 429, 429, 429, 429]);
+}
+
+#[test]
 fn bounds_of_bodies_can_be_set() {
     let server = TestServer::with(|config| {
         config.max_body_size = 1000;
