@@ -307,15 +307,27 @@ struct ErrorBody<'a> {
     title: &'a str,
 }
 
+/// What of a request's headers decides how it is answered.
+pub(super) struct Asker {
+    accept: Option<HeaderValue>,
+    origin: Option<HeaderValue>,
+}
+
+impl Asker {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let header = |name| headers.get(name).cloned();
+        Self { accept: header(header::ACCEPT), origin: header(header::ORIGIN) }
+    }
+}
+
 /// Makes the response. `allowed_origins` are the texts of which one has to occur in `Origin` for a
 /// page elsewhere to read it; none are needed if there are none.
 pub(super) fn respond(
     outcome: Result<Answer, Problem>,
-    request_headers: &HeaderMap,
+    asker: &Asker,
     allowed_origins: &[String],
 ) -> Response<Bytes> {
-    let answer =
-        outcome.unwrap_or_else(|problem| problem.into_answer(request_headers.get(header::ACCEPT)));
+    let answer = outcome.unwrap_or_else(|problem| problem.into_answer(asker.accept.as_ref()));
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -325,7 +337,7 @@ pub(super) fn respond(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if answer.cross_origin {
-        let origin = request_headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+        let origin = asker.origin.as_ref().map(HeaderValue::as_bytes);
         let origin = String::from_utf8_lossy(origin.unwrap_or_default());
         if allowed_origins.is_empty() || allowed_origins.iter().any(|text| origin.contains(text)) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

@@ -27,7 +27,7 @@ use warp::Filter;
 use crate::config::Config;
 use crate::node::Node;
 use accept::{Head, Lines};
-use answer::{Answer, Problem, TEXT, respond};
+use answer::{Answer, Asker, Problem, TEXT, respond};
 use request::Request;
 use rights::{Gate, SignIns};
 
@@ -97,12 +97,12 @@ pub(crate) fn routes(
                     Result::map(piece, request::piece)
                 }));
                 let trusted = &app.config.trusted_proxies;
-                let asked = headers.clone();
-                let request = Request::new(head, method, headers, upgrade, pieces, trusted);
-                let told = (request.method.clone(), request.path.clone(), Instant::now());
-                let outcome = answer_one(&app, request).await;
-                let response = respond(outcome, &asked, &app.config.allow_cors);
-                let (method, path, began) = told;
+                let began = Instant::now();
+                let asker = Asker::of(&headers);
+                let mut request = Request::new(head, method, headers, upgrade, pieces, trusted);
+                let (method, path) = (request.method.clone(), request.path.take());
+                let outcome = answer_one(&app, path.as_deref(), request).await;
+                let response = respond(outcome, &asker, &app.config.allow_cors);
                 tracing::debug!(
                     %method,
                     path = path.as_deref().unwrap_or("(undecodable)"),
@@ -132,9 +132,12 @@ const PATHS: [&str; 12] = [
 ];
 
 /// Checks in the order of contract §3 (scheme, address, signature, path, rights), then serves.
-async fn answer_one(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> {
-    let path = request.path.take();
-    let path = path.as_deref().ok_or(Problem::NotFound { nearest: None })?;
+async fn answer_one(
+    app: &Arc<App>,
+    path: Option<&str>,
+    mut request: Request,
+) -> Result<Answer, Problem> {
+    let path = path.ok_or(Problem::NotFound { nearest: None })?;
     if path == "/ws" {
         return socket::open(app, &mut request);
     }
