@@ -47,13 +47,13 @@ impl Hub {
         self.listeners.lock().expect("nothing that holds the listeners can panic")
     }
 
-    /// Takes in a listener; none if there are as many as there may be.
-    pub(crate) fn open(&self, way: Way) -> Option<Arc<Outbox>> {
+    /// Takes in a listener; gives its way back if there are as many as there may be.
+    pub(crate) fn open(&self, way: Way) -> Result<Arc<Outbox>, Way> {
         let mut listeners = self.listeners();
         if listeners.count() >= self.most {
-            return None;
+            return Err(way);
         }
-        Some(listeners.open(way))
+        Ok(listeners.open(way))
     }
 
     /// Whether there is place for one more listener.

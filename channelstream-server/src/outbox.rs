@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::frame_codec::{Close, CloseCode, HEARTBEAT, PING, close_frame};
+use crate::frame_codec::{Close, CloseCode, HEARTBEAT, PING, close_frame, is_pong};
 
 /// How much may wait for one listener.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,17 +92,20 @@ pub(crate) enum Ending {
     Slow,
     /// It did not answer a ping.
     Silent,
+    /// The server has no place for it, or is too far behind.
+    Full,
     /// The server shuts down.
     Shutdown,
 }
 
 impl Ending {
-    fn close_frame(self) -> Bytes {
+    pub(crate) fn close_frame(self) -> Bytes {
         let (code, reason) = match self {
             Self::Ended => (CloseCode::NORMAL, ""),
             Self::Superseded => (CloseCode::NORMAL, "superseded by a newer listener"),
             Self::Slow => (CloseCode::POLICY, "reads too slowly: its outbox is full"),
             Self::Silent => (CloseCode::POLICY, "a ping was not answered"),
+            Self::Full => (CloseCode::TRY_LATER, "the server is full, try again later"),
             Self::Shutdown => (CloseCode::GOING_AWAY, "the server is shutting down"),
         };
         close_frame(Some(Close { code, reason }))
@@ -194,15 +197,13 @@ impl Outbox {
         if queue.finished || queue.end.is_some() {
             return false;
         }
-        // A frame that is half out has to be finished first.
-        let place = usize::from(queue.written > 0);
-        if queue.items.get(place).is_some_and(Item::is_pong) {
+        let place = queue.front();
+        if queue.items.get(place).is_some_and(|item| is_pong(&item.bytes)) {
             let old = std::mem::replace(&mut queue.items[place].bytes, bytes);
             let new = queue.items[place].bytes.len();
             queue.bytes = queue.bytes - old.len() + new;
         } else {
-            queue.bytes += bytes.len();
-            queue.items.insert(place, Item { sequence: None, bytes });
+            queue.put_first(bytes);
         }
         drop(queue);
         self.call()
@@ -214,19 +215,25 @@ impl Outbox {
     }
 
     /// Sends a heartbeat, unless something waits: that shows life as well, once it is out. A peer
-    /// that was silent for long is asked whether it is there, or given up.
+    /// that was silent for long is also asked whether it is there, or given up.
     pub(crate) fn beat(&self, patience: Patience) -> bool {
         let silent = self.silent.fetch_add(1, Ordering::Relaxed) + 1;
         if silent >= patience.asked_after + patience.given_up_after {
             return self.end(Ending::Silent);
         }
         let mut queue = self.queue();
-        if silent == patience.asked_after && queue.end.is_none() {
-            queue.put(Item { sequence: None, bytes: PING.clone() });
+        if queue.end.is_some() || queue.finished {
+            return false;
+        }
+        if silent == patience.asked_after {
+            if queue.items.is_empty() {
+                queue.put(Item { sequence: None, bytes: HEARTBEAT.clone() });
+            }
+            queue.put_first(PING.clone());
             drop(queue);
             return self.call();
         }
-        if !queue.items.is_empty() || queue.end.is_some() || queue.finished {
+        if !queue.items.is_empty() {
             return false;
         }
         let Way::Socket(stream) = &self.way else { return false };
@@ -399,22 +406,26 @@ impl Outbox {
     }
 }
 
-impl Item {
-    fn is_pong(&self) -> bool {
-        const PONG: u8 = 0x8a;
-        self.bytes.first() == Some(&PONG)
-    }
-}
-
 impl Queue {
     fn put(&mut self, item: Item) {
         self.bytes += item.bytes.len();
         self.items.push_back(item);
     }
 
+    /// Where a control frame goes that must not wait: a frame that is half out is finished first.
+    fn front(&self) -> usize {
+        usize::from(self.written > 0)
+    }
+
+    /// Puts a control frame before everything that waits.
+    fn put_first(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.items.insert(self.front(), Item { sequence: None, bytes });
+    }
+
     /// Drops what waits, but for the rest of a frame that has left in part.
     fn give_up(&mut self) {
-        let keep = usize::from(self.written > 0);
+        let keep = self.front();
         self.dropped.extend(self.items.drain(keep..).filter_map(|item| item.sequence));
         self.bytes = self.items.iter().map(|item| item.bytes.len()).sum();
     }

@@ -80,7 +80,8 @@ impl Server {
     }
 
     /// Serves until `shutdown` is ready. Then accepts no more, lets requests finish, answers
-    /// polls, closes sockets with 1001, and returns after `shutdown_timeout` at the latest.
+    /// polls, closes sockets with 1001, and returns after `shutdown_timeout` at the latest. Lines
+    /// that have not ended by then end with the runtime.
     ///
     /// # Errors
     /// [`ServerError::Failed`] if a part of the server broke: it does not go on with half of it.

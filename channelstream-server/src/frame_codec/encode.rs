@@ -41,6 +41,11 @@ pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
     frame(PONG, &[&payload[..payload.len().min(MAX_CONTROL)]])
 }
 
+/// Whether these bytes are what [`pong_frame`] made.
+pub(crate) fn is_pong(frame: &[u8]) -> bool {
+    frame.first() == Some(&PONG)
+}
+
 /// A close frame, empty for `None`; a reason over 123 bytes is cut between characters.
 ///
 /// Gives the echo of a received close as well as the server's own.

@@ -13,7 +13,7 @@ mod tests;
 mod utf8;
 
 pub(crate) use decode::{Decoder, Incoming};
-pub(crate) use encode::{HEARTBEAT, PING, close_frame, event_frame, event_in, pong_frame};
+pub(crate) use encode::{HEARTBEAT, PING, close_frame, event_frame, event_in, is_pong, pong_frame};
 pub(crate) use handshake::{HandshakeError, check_handshake};
 
 /// The longest payload a control frame may have, in bytes (RFC 6455 §5.5).
@@ -36,6 +36,8 @@ impl CloseCode {
     pub(crate) const POLICY: Self = Self(1008);
     /// The client's message is over the bound.
     pub(crate) const TOO_BIG: Self = Self(1009);
+    /// The server is short of something for now.
+    pub(crate) const TRY_LATER: Self = Self(1013);
 
     /// The code if a peer may send it: 1005, 1006 and 1015 are for reports inside one program, and
     /// the rest of what is missing here is unassigned.

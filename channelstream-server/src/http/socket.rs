@@ -15,6 +15,7 @@ use super::answer::{Answer, Problem};
 use super::refusal::Refusing;
 use super::request::Request;
 use crate::frame_codec::{Decoder, Incoming, check_handshake, close_frame, pong_frame};
+use crate::journal;
 use crate::node;
 use crate::outbox::{Ending, Outbox, Way};
 
@@ -64,7 +65,15 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
             return;
         }
     };
-    let Some(outbox) = app.node.hub().open(Way::Socket(stream)) else { return };
+    let outbox = match app.node.hub().open(Way::Socket(stream)) {
+        Ok(outbox) => outbox,
+        // Others were faster since the handshake. A new line has room for the few bytes.
+        Err(Way::Socket(stream)) => {
+            let _ = stream.try_write(&Ending::Full.close_frame());
+            return;
+        }
+        Err(Way::Poll(_)) => return,
+    };
     let decoder = Some(Decoder::new(app.config.max_client_message as u64));
     let mut reader = Reader { app, outbox, decoder, connection, _line: line };
     let node = &reader.app.node;
@@ -72,7 +81,10 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
         tracing::debug!(%error, "a socket is closed at once");
         reader.end(match error {
             node::Error::Refused(_) => Ending::Ended,
-            _ => Ending::Shutdown,
+            node::Error::Unavailable(journal::Error::Full) => Ending::Full,
+            node::Error::Unavailable(journal::Error::Closed) | node::Error::Stopped => {
+                Ending::Shutdown
+            }
         });
     }
     reader.take(&mut first.to_vec());
@@ -112,10 +124,8 @@ impl Reader {
     /// it: what it still sends must not make the system reset the line, and our close frame with it.
     async fn close(mut self) {
         let how = match self.outbox.ending() {
-            Some(Ending::Slow | Ending::Silent | Ending::Superseded | Ending::Shutdown) => {
-                Closing::ByServer
-            }
             Some(Ending::Ended) | None => Closing::ByPeer,
+            Some(_) => Closing::ByServer,
         };
         let node = &self.app.node;
         let sent = self.outbox.sent(node.hub().latest());

@@ -41,15 +41,19 @@ fn who_does_not_answer_is_given_up_and_gets_what_it_missed_on_return() {
     let server = server();
     let connection = server.connect("ann", &["a"]);
     let mut socket = server.websocket(&connection);
-    let mut pings = 0;
+    let (mut pings, mut heartbeats) = (0, 0);
     let close = loop {
-        match socket.frame() {
+        match socket.next_frame().unwrap() {
             Frame { first: PING, .. } => pings += 1,
             Frame { first: CLOSE, payload } => break payload,
-            Frame { first: TEXT, payload } => assert_eq!(payload, b"[]"),
+            Frame { first: TEXT, payload } => {
+                assert_eq!(payload, b"[]");
+                heartbeats += 1;
+            }
             other => panic!("{:#x}", other.first),
         }
     };
+    assert_eq!(heartbeats, 5, "one an interval, with the ping as without it, until it is given up");
     assert_eq!((pings, &close[..2]), (1, &1008_u16.to_be_bytes()[..]));
     server.publish("a", &json!({"n": 1}));
     drop(socket);
