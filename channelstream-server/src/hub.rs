@@ -7,12 +7,15 @@ use std::time::Duration;
 use channelstream_core::state::{Delivery, EndReason, ListenerId, Sequence};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::frame_codec::event_frame;
+use crate::frame_codec::event_frames;
 use crate::outbox::{Bounds, Ending, Outbox, Patience, Way};
 use crate::writer::Writer;
 
 /// Slots of the wheel of heartbeats: an interval is divided by so many.
 const BEATS: u32 = 50;
+
+/// The most frames that travel as one through the outboxes.
+const RUN: usize = 32;
 
 /// All listeners of this node.
 #[derive(Debug)]
@@ -80,24 +83,28 @@ impl Hub {
     pub(crate) fn deliver(&self, deliveries: &[Delivery], latest: Sequence) {
         if !deliveries.is_empty() {
             let listeners = self.listeners();
-            for delivery in deliveries {
-                self.carry_out(&listeners, delivery);
+            for run in deliveries.chunk_by(runs_on).flat_map(|run| run.chunks(RUN)) {
+                self.carry_out(&listeners, run);
             }
         }
         self.latest.store(latest, Ordering::Release);
     }
 
-    fn carry_out(&self, listeners: &Listeners, delivery: &Delivery) {
-        match delivery {
-            Delivery::Frame { to, frame, sequence, catchup } => {
-                let bytes = event_frame(&frame.encode(*catchup));
+    /// Carries out one delivery, or several that are a run.
+    fn carry_out(&self, listeners: &Listeners, run: &[Delivery]) {
+        match run {
+            [] => {}
+            [Delivery::Frame { to, sequence, catchup, .. }, ..] => {
+                let events: Vec<String> = run.iter().filter_map(encoded).collect();
+                let bytes = event_frames(&events);
+                let sequences = *sequence..*sequence + events.len() as Sequence;
                 for outbox in to.iter().filter_map(|id| listeners.get(*id)) {
-                    if outbox.push(*sequence, &bytes, *catchup, self.bounds) {
+                    if outbox.push(sequences.clone(), &bytes, *catchup, self.bounds) {
                         self.writer.add(Arc::clone(outbox));
                     }
                 }
             }
-            Delivery::End { listener, reason } => {
+            [Delivery::End { listener, reason }, ..] => {
                 let Some(outbox) = listeners.get(*listener) else { return };
                 match reason {
                     EndReason::Superseded { by } => match listeners.get(*by) {
@@ -143,6 +150,25 @@ impl Hub {
                 self.call(&outbox, asked);
             }
         }
+    }
+}
+
+/// Whether two deliveries can travel as one: frames with consecutive numbers for the same
+/// listeners, as the messages of one request are.
+fn runs_on(one: &Delivery, next: &Delivery) -> bool {
+    match (one, next) {
+        (
+            Delivery::Frame { to: these, sequence: one, catchup: was, .. },
+            Delivery::Frame { to: those, sequence: next, catchup: is, .. },
+        ) => *next == one + 1 && was == is && these == those,
+        _ => false,
+    }
+}
+
+fn encoded(delivery: &Delivery) -> Option<String> {
+    match delivery {
+        Delivery::Frame { frame, catchup, .. } => Some(frame.encode(*catchup)),
+        Delivery::End { .. } => None,
     }
 }
 

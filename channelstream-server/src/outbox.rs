@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -11,13 +12,20 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::frame_codec::{Close, CloseCode, HEARTBEAT, PING, close_frame, is_pong};
+use crate::frame_codec::{Close, CloseCode, HEARTBEAT, PING, close_frame, first_frame, is_pong};
 
 /// How much may wait for one listener.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bounds {
     pub(crate) frames: usize,
     pub(crate) bytes: usize,
+}
+
+impl Bounds {
+    fn add(&mut self, more: Self) {
+        self.frames += more.frames;
+        self.bytes += more.bytes;
+    }
 }
 
 /// The way out to one listener. Whatever is pushed leaves in order, or stays to be named as
@@ -58,12 +66,12 @@ pub(crate) enum Way {
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
-    /// Bytes in `items`.
-    bytes: usize,
-    /// How many bytes of the first item the socket has taken.
+    /// What is in `items`.
+    waiting: Bounds,
+    /// How many bytes of the first item the socket has taken; then that is a single frame.
     written: usize,
     /// Frames that were dropped from `items` without being sent.
-    dropped: Vec<Sequence>,
+    dropped: Vec<Range<Sequence>>,
     /// What may wait beyond the bounds, until all is out.
     spared: Bounds,
     /// Set when a frame found no place: the newest number before it.
@@ -74,11 +82,39 @@ struct Queue {
     finished: bool,
 }
 
+/// A frame, or several in a row that came together and leave together.
 #[derive(Debug)]
 struct Item {
-    /// Number of the event frame; none for control frames and heartbeats.
-    sequence: Option<Sequence>,
+    /// Numbers of the event frames; empty for control frames and heartbeats.
+    sequences: Range<Sequence>,
     bytes: Bytes,
+}
+
+impl Item {
+    /// A control frame or a heartbeat.
+    fn control(bytes: Bytes) -> Self {
+        Self { sequences: 0..0, bytes }
+    }
+
+    fn is_event(&self) -> bool {
+        !self.sequences.is_empty()
+    }
+
+    fn size(&self) -> Bounds {
+        let events = self.sequences.clone().count();
+        Bounds { frames: events.max(1), bytes: self.bytes.len() }
+    }
+
+    /// Takes off the first frame, where there are more.
+    fn split_first(&mut self) -> Option<Self> {
+        let Range { start, end } = self.sequences;
+        if end - start < 2 {
+            return None;
+        }
+        let bytes = self.bytes.split_to(first_frame(&self.bytes));
+        self.sequences.start += 1;
+        Some(Self { sequences: start..start + 1, bytes })
+    }
 }
 
 /// Why a listener comes to its end by the server's will.
@@ -153,13 +189,14 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame. Where there is no place for it, the listener is at its end: what waits is
-    /// given up, and it will be told in [`Outbox::sent`] that it was not sent.
+    /// Queues the event frames with these numbers. Where there is no place for them, the listener
+    /// is at its end: what waits is given up, and it will be told in [`Outbox::sent`] that they
+    /// were not sent.
     ///
     /// Tells whether the writer has to come.
     pub(crate) fn push(
         &self,
-        sequence: Sequence,
+        sequences: Range<Sequence>,
         bytes: &Bytes,
         catchup: bool,
         bounds: Bounds,
@@ -168,24 +205,26 @@ impl Outbox {
         if queue.overflowed.is_some() {
             return false;
         }
+        let item = Item { sequences, bytes: bytes.clone() };
+        let size = item.size();
         // Who was closed for being slow has missed more than the bounds and must be able to come
         // back: what a socket catches up on is bounded by how many frames are stored.
         if catchup && self.socket().is_some() {
-            queue.spared.frames += 1;
-            queue.spared.bytes += bytes.len();
+            queue.spared.add(size);
         }
-        let full = queue.items.len() >= bounds.frames + queue.spared.frames
-            || (!queue.items.is_empty()
-                && queue.bytes + bytes.len() > bounds.bytes + queue.spared.bytes);
+        // One item has a place always: else its listener could never get it.
+        let full = !queue.items.is_empty()
+            && (queue.waiting.frames + size.frames > bounds.frames + queue.spared.frames
+                || queue.waiting.bytes + size.bytes > bounds.bytes + queue.spared.bytes);
         if full {
-            queue.overflowed = Some(sequence - 1);
+            queue.overflowed = Some(item.sequences.start - 1);
             // A poll is answered with what it has; who does not read is not worth the memory.
             if self.socket().is_some() {
                 queue.give_up();
             }
             queue.end(Ending::Slow);
         } else {
-            queue.put(Item { sequence: Some(sequence), bytes: bytes.clone() });
+            queue.put(item);
         }
         drop(queue);
         self.call()
@@ -199,9 +238,9 @@ impl Outbox {
         }
         let place = queue.front();
         if queue.items.get(place).is_some_and(|item| is_pong(&item.bytes)) {
-            let old = std::mem::replace(&mut queue.items[place].bytes, bytes);
-            let new = queue.items[place].bytes.len();
-            queue.bytes = queue.bytes - old.len() + new;
+            queue.waiting.bytes += bytes.len();
+            let older = std::mem::replace(&mut queue.items[place].bytes, bytes);
+            queue.waiting.bytes -= older.len();
         } else {
             queue.put_first(bytes);
         }
@@ -227,7 +266,7 @@ impl Outbox {
         }
         if silent == patience.asked_after {
             if queue.items.is_empty() {
-                queue.put(Item { sequence: None, bytes: HEARTBEAT.clone() });
+                queue.put(Item::control(HEARTBEAT.clone()));
             }
             queue.put_first(PING.clone());
             drop(queue);
@@ -243,7 +282,7 @@ impl Outbox {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return false, // who reads the socket will see what is wrong with it
         }
-        queue.put(Item { sequence: None, bytes: HEARTBEAT.clone() });
+        queue.put(Item::control(HEARTBEAT.clone()));
         drop(queue);
         self.call()
     }
@@ -262,7 +301,7 @@ impl Outbox {
         }
         queue.give_up();
         queue.end.get_or_insert(Ending::Ended);
-        queue.put(Item { sequence: None, bytes: frame });
+        queue.put(Item::control(frame));
         drop(queue);
         self.call()
     }
@@ -280,23 +319,23 @@ impl Outbox {
         let half_out = old.written > 0;
         for item in std::mem::take(&mut old.items) {
             // A frame that has left in part counts as unsent, but is finished for the line's sake.
-            if item.sequence.is_none() || (half_out && stay.is_empty()) {
-                stay.push_back(Item { sequence: None, bytes: item.bytes.clone() });
+            if !item.is_event() || (half_out && stay.is_empty()) {
+                stay.push_back(Item::control(item.bytes.clone()));
             }
-            if item.sequence.is_some() {
+            if item.is_event() {
                 items.push_back(item);
             }
         }
-        old.bytes = stay.iter().map(|item| item.bytes.len()).sum();
         old.items = stay;
+        old.weigh();
         let (dropped, overflowed) = (std::mem::take(&mut old.dropped), old.overflowed.take());
         old.end(Ending::Superseded);
         drop(old);
 
         let mut new = newer.queue();
-        new.bytes += items.iter().map(|item| item.bytes.len()).sum::<usize>();
         items.append(&mut new.items);
         new.items = items;
+        new.weigh();
         if overflowed.is_some() {
             new.dropped = dropped;
             new.overflowed = overflowed;
@@ -310,22 +349,22 @@ impl Outbox {
     /// What of the frames up to `latest` was really sent.
     pub(crate) fn sent(&self, latest: Sequence) -> Sent {
         let queue = self.queue();
-        let waiting = queue.items.iter().filter_map(|item| item.sequence);
-        let but = queue.dropped.iter().copied().chain(waiting).collect();
+        let waiting = queue.items.iter().map(|item| &item.sequences);
+        let but = queue.dropped.iter().chain(waiting).cloned().flatten().collect();
         Sent { up_to: queue.overflowed.unwrap_or(latest), but }
     }
 
     /// Takes out everything that waits, for a poll.
-    pub(crate) fn take(&self) -> Vec<(Sequence, Bytes)> {
+    pub(crate) fn take(&self) -> Vec<Bytes> {
         let mut queue = self.queue();
-        queue.bytes = 0;
+        queue.waiting = Bounds::default();
         let items = std::mem::take(&mut queue.items);
-        items.into_iter().filter_map(|item| Some((item.sequence?, item.bytes))).collect()
+        items.into_iter().filter(Item::is_event).map(|item| item.bytes).collect()
     }
 
     /// Whether no event waits.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.queue().items.iter().any(|item| item.sequence.is_some())
+        !self.queue().items.iter().any(Item::is_event)
     }
 
     /// Waits until something was pushed or the end came, since the last wait.
@@ -408,8 +447,14 @@ impl Outbox {
 
 impl Queue {
     fn put(&mut self, item: Item) {
-        self.bytes += item.bytes.len();
+        self.waiting.add(item.size());
         self.items.push_back(item);
+    }
+
+    /// Finds anew what is in `items`.
+    fn weigh(&mut self) {
+        self.waiting = Bounds::default();
+        self.items.iter().for_each(|item| self.waiting.add(item.size()));
     }
 
     /// Where a control frame goes that must not wait: a frame that is half out is finished first.
@@ -419,15 +464,16 @@ impl Queue {
 
     /// Puts a control frame before everything that waits.
     fn put_first(&mut self, bytes: Bytes) {
-        self.bytes += bytes.len();
-        self.items.insert(self.front(), Item { sequence: None, bytes });
+        let item = Item::control(bytes);
+        self.waiting.add(item.size());
+        self.items.insert(self.front(), item);
     }
 
     /// Drops what waits, but for the rest of a frame that has left in part.
     fn give_up(&mut self) {
         let keep = self.front();
-        self.dropped.extend(self.items.drain(keep..).filter_map(|item| item.sequence));
-        self.bytes = self.items.iter().map(|item| item.bytes.len()).sum();
+        self.dropped.extend(self.items.drain(keep..).map(|item| item.sequences));
+        self.weigh();
     }
 
     /// Puts a close frame behind what waits, unless there is one; whether there was none.
@@ -437,7 +483,7 @@ impl Queue {
         }
         self.end = Some(ending);
         if !self.finished {
-            self.put(Item { sequence: None, bytes: ending.close_frame() });
+            self.put(Item::control(ending.close_frame()));
         }
         true
     }
@@ -445,12 +491,19 @@ impl Queue {
     /// Takes off what the socket has taken.
     fn advance(&mut self, written: usize) {
         let mut written = self.written + written;
-        while let Some(item) = self.items.front() {
+        while let Some(item) = self.items.front_mut() {
             if written < item.bytes.len() {
-                break;
+                // What is out of an item and what is half out are told apart.
+                let Some(first) = (written > 0).then(|| item.split_first()).flatten() else {
+                    break;
+                };
+                self.items.push_front(first);
+                continue;
             }
             written -= item.bytes.len();
-            self.bytes -= item.bytes.len();
+            let size = item.size();
+            self.waiting.frames -= size.frames;
+            self.waiting.bytes -= size.bytes;
             self.items.pop_front();
         }
         self.written = written;
@@ -460,6 +513,83 @@ impl Queue {
         // A burst is over: its room is given back.
         if self.items.is_empty() && self.items.capacity() > 16 {
             self.items = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame_codec::event_frames;
+
+    const ROOM: Bounds = Bounds { frames: 10, bytes: 1000 };
+
+    fn poll(id: u64) -> Outbox {
+        Outbox::new(ListenerId(id), Way::Poll(Notify::new()))
+    }
+
+    /// Three frames of five bytes each, with the numbers 7 to 9.
+    fn push_run(outbox: &Outbox) {
+        let bytes = event_frames(&["1", "2", "3"].map(str::to_owned));
+        assert_eq!(bytes.len(), 15);
+        outbox.push(7..10, &bytes, false, ROOM);
+    }
+
+    #[test]
+    fn a_run_that_is_out_in_part_counts_frame_by_frame() {
+        for (out, unsent) in
+            [(0, vec![7, 8, 9]), (4, vec![7, 8, 9]), (5, vec![8, 9]), (14, vec![9])]
+        {
+            let outbox = poll(1);
+            push_run(&outbox);
+            outbox.queue().advance(out);
+            let sent = outbox.sent(9);
+            assert_eq!((sent.up_to, sent.but), (9, unsent.clone()), "{out} bytes out");
+            assert_eq!(outbox.queue().waiting.frames, unsent.len());
+            // What is half out is finished by the old listener and sent whole by the new one.
+            let newer = poll(2);
+            outbox.hand_over(&newer);
+            assert_eq!(newer.sent(9).but, unsent, "{out} bytes out");
+            let rest: usize = outbox.take_all().iter().map(Bytes::len).sum();
+            let close = Ending::Superseded.close_frame().len();
+            assert_eq!(rest, close + if out % 5 == 0 { 0 } else { 5 }, "{out} bytes out");
+        }
+    }
+
+    #[test]
+    fn a_run_goes_out_in_any_pieces() {
+        for step in 1..=15 {
+            let outbox = poll(1);
+            push_run(&outbox);
+            let mut queue = outbox.queue();
+            let mut left = 15;
+            while left > 0 {
+                let piece = step.min(left);
+                queue.advance(piece);
+                left -= piece;
+                let waiting: usize = queue.items.iter().map(|item| item.bytes.len()).sum();
+                assert_eq!(waiting - queue.written, left);
+                assert_eq!(queue.waiting.bytes, waiting);
+            }
+            assert!(queue.items.is_empty() && queue.waiting.frames == 0 && queue.written == 0);
+        }
+    }
+
+    #[test]
+    fn the_bound_counts_the_frames_of_a_run() {
+        let outbox = poll(1);
+        for _ in 0..3 {
+            push_run(&outbox);
+        }
+        assert_eq!(outbox.ending(), None);
+        push_run(&outbox);
+        assert_eq!(outbox.ending(), Some(Ending::Slow));
+        assert_eq!(outbox.sent(9).up_to, 6, "the run that found no place was not sent");
+    }
+
+    impl Outbox {
+        fn take_all(&self) -> Vec<Bytes> {
+            self.queue().items.drain(..).map(|item| item.bytes).collect()
         }
     }
 }

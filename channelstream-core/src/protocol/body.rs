@@ -1,5 +1,6 @@
 //! From bytes to JSON: what is accepted as a body at all, and within which bounds.
 
+use memchr::memchr2;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -101,22 +102,20 @@ fn scan(bytes: &[u8], bounds: Bounds) -> Result<(), NotJson> {
 
 /// Passes over a string whose quotation mark stands before `at`; gives the place after its end.
 fn scan_text(bytes: &[u8], mut at: usize) -> Result<usize, NotJson> {
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => return Ok(at + 1),
-            b'\\' => match surrogate(bytes, at) {
-                Some(Surrogate::High)
-                    if matches!(surrogate(bytes, at + 6), Some(Surrogate::Low)) =>
-                {
-                    at += 12;
-                }
-                Some(_) => return Err(NotJson::Surrogate { at }),
-                None => at += 2,
-            },
-            _ => at += 1,
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes[at] == b'"' {
+            return Ok(at + 1);
+        }
+        match surrogate(bytes, at) {
+            Some(Surrogate::High) if matches!(surrogate(bytes, at + 6), Some(Surrogate::Low)) => {
+                at += 12;
+            }
+            Some(_) => return Err(NotJson::Surrogate { at }),
+            None => at += 2,
         }
     }
-    Ok(at)
+    Ok(bytes.len())
 }
 
 enum Surrogate {

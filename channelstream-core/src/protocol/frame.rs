@@ -75,8 +75,12 @@ pub struct UserStateChange {
 impl Frame {
     /// The frame as one JSON object, as it is sent live or, with `catchup`, afterwards.
     pub fn encode(&self, catchup: bool) -> String {
-        serde_json::to_string(&Encoded { frame: self, catchup })
-            .expect("frames hold texts, numbers and JSON only")
+        /// Room for a common message at once, rather than by growing.
+        const COMMON: usize = 512;
+        let mut json = Vec::with_capacity(COMMON);
+        serde_json::to_writer(&mut json, &Encoded { frame: self, catchup })
+            .expect("frames hold texts, numbers and JSON only");
+        String::from_utf8(json).expect("JSON is UTF-8")
     }
 
     /// Whether `user`, being where the frame is sent, gets it.

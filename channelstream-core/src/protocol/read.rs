@@ -3,9 +3,11 @@
 //! Values stay raw until their type is known, so that nothing is lost of a payload or a number.
 
 use std::borrow::Cow;
+use std::fmt::{self, Formatter};
 
 use indexmap::IndexMap;
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -17,18 +19,16 @@ const NULL: &str = "Field may not be null.";
 
 /// The fields of an object under way to a typed value, and what was wrong so far.
 pub(super) struct Object<'a> {
-    fields: IndexMap<Key<'a>, &'a RawValue>,
+    fields: Fields<'a>,
     faults: Faults,
 }
 
-#[derive(Deserialize, PartialEq, Eq, Hash)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+/// The fields of an object as they stand there. Few are expected and each is looked up once, for
+/// which a list is faster than a map.
+struct Fields<'a>(Vec<(Key<'a>, &'a RawValue)>);
 
-impl std::borrow::Borrow<str> for Key<'_> {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Object<'a> {
     /// The object in `raw`; of repeated keys the last counts.
@@ -37,8 +37,13 @@ impl<'a> Object<'a> {
         Ok(Self { fields, faults: Faults::new() })
     }
 
+    fn get(&self, key: &str) -> Option<&'a RawValue> {
+        let Fields(fields) = &self.fields;
+        fields.iter().rev().find(|(Key(name), _)| name == key).map(|(_, raw)| *raw)
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
-        self.fields.contains_key(key)
+        self.get(key).is_some()
     }
 
     /// Notes a fault of the object's own.
@@ -64,7 +69,7 @@ impl<'a> Object<'a> {
         key: &str,
         read: impl FnOnce(&'a RawValue) -> Result<T, Fault>,
     ) -> Option<T> {
-        let raw = *self.fields.get(key)?;
+        let raw = self.get(key)?;
         let found = if is_null(raw) { Err(Fault::text(NULL)) } else { read(raw) };
         found.map_err(|fault| self.faults.add(key, fault)).ok()
     }
@@ -75,7 +80,7 @@ impl<'a> Object<'a> {
         key: &str,
         read: impl FnOnce(&'a RawValue) -> Result<T, Fault>,
     ) -> Option<T> {
-        let raw = *self.fields.get(key)?;
+        let raw = self.get(key)?;
         if is_null(raw) { None } else { self.optional(key, read) }
     }
 
@@ -85,8 +90,32 @@ impl<'a> Object<'a> {
     }
 }
 
-fn fields(raw: &RawValue) -> Option<IndexMap<Key<'_>, &RawValue>> {
+fn fields(raw: &RawValue) -> Option<Fields<'_>> {
     serde_json::from_str(raw.get()).ok()
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(8);
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
 }
 
 pub(super) fn is_null(raw: &RawValue) -> bool {
@@ -134,10 +163,12 @@ pub(super) fn mapping<'a, T>(
     read: impl Fn(&'a RawValue) -> Result<T, Fault>,
 ) -> impl Fn(&'a RawValue) -> Result<IndexMap<String, T>, Fault> {
     move |raw| {
-        let fields = fields(raw).ok_or_else(|| Fault::text("Not a valid mapping type."))?;
+        let Fields(fields) = fields(raw).ok_or_else(|| Fault::text("Not a valid mapping type."))?;
         let mut faults = Faults::new();
+        // Of repeated keys the last counts.
+        let fields: IndexMap<_, _> = fields.into_iter().map(|(Key(key), raw)| (key, raw)).collect();
         let mut values = IndexMap::with_capacity(fields.len());
-        for (Key(key), value) in fields {
+        for (key, value) in fields {
             match read(value) {
                 Ok(value) => {
                     values.insert(key.into_owned(), value);

@@ -92,36 +92,61 @@ impl DateTime {
         InFrame(self)
     }
 
-    fn write(self, f: &mut Formatter<'_>, utc: &str) -> fmt::Result {
+    /// The text, with UTC as `utc`. Made by hand: each frame and each answer has such texts, and
+    /// formatting machinery would be a good part of what they cost.
+    fn text(self, utc: &str) -> String {
         let (year, month, day) = date(self.local.div_euclid(DAY));
         let in_day = self.local.rem_euclid(DAY);
         let (seconds, micros) = (in_day / SECOND, in_day % SECOND);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        let mut text = String::with_capacity(32);
+        push_digits(&mut text, year, 4);
+        for (before, part) in [('-', month), ('-', day), ('T', hour), (':', minute), (':', second)]
+        {
+            text.push(before);
+            push_digits(&mut text, part, 2);
+        }
         if micros != 0 {
-            write!(f, ".{micros:06}")?;
+            text.push('.');
+            push_digits(&mut text, micros, 6);
         }
         match self.offset {
-            None => Ok(()),
-            Some(0) => f.write_str(utc),
+            None => {}
+            Some(0) => text.push_str(utc),
             Some(offset) => {
-                let sign = if offset < 0 { '-' } else { '+' };
-                let minutes = offset.unsigned_abs();
-                write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+                let minutes = i64::from(offset.unsigned_abs());
+                text.push(if offset < 0 { '-' } else { '+' });
+                push_digits(&mut text, minutes / 60, 2);
+                text.push(':');
+                push_digits(&mut text, minutes % 60, 2);
             }
         }
+        text
+    }
+}
+
+/// Puts a number that is not negative behind `text`, with zeros in front up to `count` digits.
+fn push_digits(text: &mut String, number: i64, count: u32) {
+    let mut place = 10_i64.pow(count - 1);
+    while number / place > 9 {
+        place *= 10;
+    }
+    while place > 0 {
+        let digit = u8::try_from(number / place % 10).unwrap_or_default();
+        text.push(char::from(b'0' + digit));
+        place /= 10;
     }
 }
 
 impl Display for DateTime {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.write(f, "+00:00")
+        f.write_str(&self.text("+00:00"))
     }
 }
 
 impl Serialize for DateTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.text("+00:00"))
     }
 }
 
@@ -138,13 +163,13 @@ pub struct InFrame(DateTime);
 
 impl Display for InFrame {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.0.write(f, "Z")
+        f.write_str(&self.0.text("Z"))
     }
 }
 
 impl Serialize for InFrame {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.0.text("Z"))
     }
 }
 

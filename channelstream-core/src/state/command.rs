@@ -1,5 +1,6 @@
 //! The whole surface of the state: what goes in, and what comes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -142,7 +143,7 @@ pub enum Reply {
     /// To [`Command::Configure`].
     Configured(Box<ChannelsInfo>),
     /// To [`Command::Publish`]: those that have an address.
-    Published(Vec<Message>),
+    Published(Vec<Arc<Message>>),
     /// To [`Command::Edit`].
     Edited(Vec<Edit>),
     /// To [`Command::Delete`].

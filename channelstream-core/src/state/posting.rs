@@ -9,7 +9,11 @@ use super::{Delivery, ListenerId, Sequence, State, Step};
 use crate::protocol::{Address, DateTime, Delete, Edit, Frame, Message, NewMessage};
 
 impl State {
-    pub(super) fn publish(&mut self, step: &mut Step, messages: &[NewMessage]) -> Vec<Message> {
+    pub(super) fn publish(
+        &mut self,
+        step: &mut Step,
+        messages: &[NewMessage],
+    ) -> Vec<Arc<Message>> {
         let addressed = messages.iter().filter(|message| !message.address.is_nowhere());
         let posted: Vec<Arc<Message>> = addressed
             .map(|message| {
@@ -39,7 +43,7 @@ impl State {
             };
             self.messages_delivered += addressed;
         }
-        posted.iter().map(|message| Message::clone(message)).collect()
+        posted
     }
 
     pub(super) fn edit(&mut self, step: &mut Step, edits: &[Edit]) -> Vec<Edit> {

@@ -268,7 +268,7 @@ impl World {
     #[track_caller]
     pub(crate) fn post(&mut self, message: NewMessage) -> Option<Message> {
         match self.apply(Command::Publish(vec![message])).unwrap() {
-            Reply::Published(mut messages) => messages.pop(),
+            Reply::Published(mut messages) => messages.pop().map(Arc::unwrap_or_clone),
             other => panic!("{other:?}"),
         }
     }

@@ -18,22 +18,46 @@ pub(crate) static HEARTBEAT: Bytes = Bytes::from_static(b"\x81\x02[]");
 /// A ping without payload.
 pub(crate) static PING: Bytes = Bytes::from_static(b"\x89\x00");
 
-/// A text frame with a JSON list of one event (contract §6); `event` is the event's JSON.
+/// Text frames in a row, each with a JSON list of one event (contract §6); `events` are their JSON.
 ///
-/// The bytes are allocated once and shared by all clones.
-pub(crate) fn event_frame(event: &str) -> Bytes {
-    frame(TEXT, &[b"[", event.as_bytes(), b"]"])
+/// The bytes are shared by all clones.
+pub(crate) fn event_frames(events: &[String]) -> Bytes {
+    // Exactly as much as is needed, so that `Bytes` takes the allocation over as it is.
+    let length = events.iter().map(|event| framed_length(event.len() + 2)).sum();
+    let mut frames = Vec::with_capacity(length);
+    for event in events {
+        put_frame(&mut frames, TEXT, &[b"[", event.as_bytes(), b"]"]);
+    }
+    Bytes::from(frames)
 }
 
-/// The event's JSON inside the bytes that [`event_frame`] made; meaningless for other bytes.
-pub(crate) fn event_in(frame: &[u8]) -> &[u8] {
-    let header = match frame.get(1) {
-        Some(127) => 10,
-        Some(126) => 4,
-        _ => 2,
+/// How many bytes the first of these frames has; of bytes that no function here made, all of them.
+pub(crate) fn first_frame(frames: &[u8]) -> usize {
+    measures(frames)
+        .map_or(frames.len(), |(header, payload)| header.saturating_add(payload).min(frames.len()))
+}
+
+/// The events' JSON inside the bytes that [`event_frames`] made.
+pub(crate) fn events_in(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (header, payload) = measures(frames)?;
+        let (frame, rest) = frames.split_at_checked(header.saturating_add(payload))?;
+        frames = rest;
+        // Without the brackets.
+        frame.get(header + 1..frame.len() - 1)
+    })
+}
+
+/// How long header and payload of the first frame are.
+fn measures(frames: &[u8]) -> Option<(usize, usize)> {
+    let long = |bytes: &[u8]| {
+        bytes.iter().fold(0_usize, |length, byte| length.wrapping_shl(8) | usize::from(*byte))
     };
-    // Without the brackets.
-    frame.get(header + 1..frame.len().saturating_sub(1)).unwrap_or_default()
+    Some(match *frames.get(1)? {
+        127 => (10, long(frames.get(2..10)?)),
+        126 => (4, long(frames.get(2..4)?)),
+        short => (2, usize::from(short)),
+    })
 }
 
 /// The answer to a ping with this payload; more than 125 bytes, which no valid ping has, are cut.
@@ -58,22 +82,35 @@ pub(crate) fn close_frame(close: Option<Close<'_>>) -> Bytes {
     frame(CLOSE, &[&code, reason.as_bytes()])
 }
 
-/// Header and the parts of the payload in a row.
 fn frame(first: u8, parts: &[&[u8]]) -> Bytes {
+    let mut frame = Vec::new();
+    put_frame(&mut frame, first, parts);
+    Bytes::from(frame)
+}
+
+/// Adds header and the parts of the payload in a row.
+fn put_frame(to: &mut Vec<u8>, first: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    let (marker, long) = match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(short), _) if length <= MAX_SHORT => (short, 0..0),
+    let (marker, long) = length_bytes(length);
+    to.extend_from_slice(&[first, marker]);
+    to.extend_from_slice(&(length as u64).to_be_bytes()[long]);
+    for part in parts {
+        to.extend_from_slice(part);
+    }
+}
+
+/// How many bytes a frame has with so many in its payload.
+fn framed_length(payload: usize) -> usize {
+    2 + length_bytes(payload).1.len() + payload
+}
+
+/// The second byte of a frame, and which bytes of a big-endian u64 stand behind it as the length.
+fn length_bytes(payload: usize) -> (u8, std::ops::Range<usize>) {
+    match (u8::try_from(payload), u16::try_from(payload)) {
+        (Ok(short), _) if payload <= MAX_SHORT => (short, 0..0),
         (_, Ok(_)) => (126, 6..8),
         _ => (127, 0..8),
-    };
-    // Exactly as much as is needed, so that `Bytes` takes the allocation over as it is.
-    let mut frame = Vec::with_capacity(2 + long.len() + length);
-    frame.extend_from_slice(&[first, marker]);
-    frame.extend_from_slice(&(length as u64).to_be_bytes()[long]);
-    for part in parts {
-        frame.extend_from_slice(part);
     }
-    Bytes::from(frame)
 }
 
 #[cfg(test)]
@@ -92,7 +129,7 @@ mod tests {
     #[test]
     fn writes_the_examples_of_the_rfc() {
         assert_eq!(&pong_frame(b"Hello")[..], b"\x8a\x05Hello");
-        assert_eq!(HEARTBEAT, event_frame(""));
+        assert_eq!(HEARTBEAT, event_frames(&[String::new()]));
         assert_eq!(&PING[..], b"\x89\x00");
     }
 
@@ -100,8 +137,9 @@ mod tests {
     fn wraps_an_event_and_finds_it_again_at_every_length_of_header() {
         for length in [0, 1, 123, 124, 125, 126, 65_533, 65_534, 70_000] {
             let event = "é".repeat(length / 2) + if length % 2 == 1 { "x" } else { "" };
-            let frame = event_frame(&event);
-            assert_eq!(event_in(&frame), event.as_bytes());
+            let frame = event_frames(std::slice::from_ref(&event));
+            assert_eq!(events_in(&frame).collect::<Vec<_>>(), [event.as_bytes()]);
+            assert_eq!(first_frame(&frame), frame.len());
 
             let mut cursor = Cursor::new(&frame);
             let (header, payload) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
@@ -116,9 +154,25 @@ mod tests {
     }
 
     #[test]
-    fn finding_an_event_in_other_bytes_is_harmless() {
-        for bytes in [&b""[..], b"\x81", b"\x81\x02", b"\x81\x02[", b"\x81\x7e", b"\x81\x7f\0\0"] {
-            assert_eq!(event_in(bytes), b"");
+    fn frames_in_a_row_are_the_single_ones_and_are_found_again() {
+        let events = ["", "a", "é", &"x".repeat(200), &"y".repeat(70_000), "b"].map(str::to_owned);
+        let row = event_frames(&events);
+        let single: Vec<Bytes> =
+            events.iter().map(|event| event_frames(std::slice::from_ref(event))).collect();
+        assert_eq!(row, single.concat());
+        assert_eq!(first_frame(&row[single[0].len()..]), single[1].len());
+        let found: Vec<&[u8]> = events_in(&row).collect();
+        assert_eq!(found, events.iter().map(String::as_bytes).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn finding_events_in_other_bytes_is_harmless() {
+        let large: &[u8] = b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff";
+        for bytes in
+            [&b""[..], b"\x81", b"\x81\0", b"\x81\x02[", b"\x81\x7e", b"\x81\x7f\0\0", large]
+        {
+            assert_eq!(events_in(bytes).count(), 0);
+            assert_eq!(first_frame(bytes), bytes.len());
         }
     }
 

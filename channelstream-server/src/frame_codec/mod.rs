@@ -1,6 +1,6 @@
 //! RFC 6455 on the server's side, as bytes: handshake check, encoding, decoding; no sockets, no tasks.
 //!
-//! A server's websocket frames carry no mask, so [`event_frame`] makes the bytes once and all
+//! A server's websocket frames carry no mask, so [`event_frames`] makes the bytes once and all
 //! listeners share them. What clients send is ignored (contract §6), so [`Decoder`] checks text
 //! and binary messages and drops them, and buffers nothing but an unfinished header or control frame.
 //! Extensions and subprotocols are never chosen.
@@ -13,7 +13,9 @@ mod tests;
 mod utf8;
 
 pub(crate) use decode::{Decoder, Incoming};
-pub(crate) use encode::{HEARTBEAT, PING, close_frame, event_frame, event_in, is_pong, pong_frame};
+pub(crate) use encode::{
+    HEARTBEAT, PING, close_frame, event_frames, events_in, first_frame, is_pong, pong_frame,
+};
 pub(crate) use handshake::{HandshakeError, check_handshake};
 
 /// The longest payload a control frame may have, in bytes (RFC 6455 §5.5).

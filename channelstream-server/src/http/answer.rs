@@ -30,6 +30,9 @@ const CROSS_ORIGIN: [(&str, &str); 4] = [
     ("xdomainrequestallowed", "1"),
 ];
 
+/// How many headers a response may have beside those that its answer adds.
+const HEADERS: usize = 5 + CROSS_ORIGIN.len();
+
 /// A good answer.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -53,7 +56,10 @@ impl Answer {
     }
 
     pub(super) fn json(body: &impl Serialize) -> Self {
-        let json = serde_json::to_vec(body)
+        /// Room for a common answer at once, rather than by growing.
+        const COMMON: usize = 512;
+        let mut json = Vec::with_capacity(COMMON);
+        serde_json::to_writer(&mut json, body)
             .expect("answers hold texts, numbers and JSON under keys that are texts");
         Self::new(JSON, json)
     }
@@ -331,6 +337,7 @@ pub(super) fn respond(
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
+    headers.reserve(HEADERS + answer.headers.len());
     if answer.status != StatusCode::SWITCHING_PROTOCOLS {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{Faults, parse_uuid};
-use channelstream_core::state::{Closing, ConnectionId, ListenerKind, Refusal, Reply, Sequence};
+use channelstream_core::state::{Closing, ConnectionId, ListenerKind, Refusal, Reply};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::answer::{Answer, JSON, Problem, SCRIPT};
 use super::request::Request;
-use crate::frame_codec::event_in;
+use crate::frame_codec::events_in;
 use crate::node::{self, Node};
 use crate::outbox::{Outbox, Way};
 
@@ -87,14 +87,14 @@ impl Drop for Poll {
 }
 
 /// The events as a list; with a callback, as a script that calls it.
-fn answer(events: &[(Sequence, Bytes)], callback: Option<&str>) -> Answer {
-    let mut list = Vec::with_capacity(events.iter().map(|(_, frame)| frame.len()).sum());
+fn answer(frames: &[Bytes], callback: Option<&str>) -> Answer {
+    let mut list = Vec::with_capacity(frames.iter().map(Bytes::len).sum());
     list.push(b'[');
-    for (number, (_, frame)) in events.iter().enumerate() {
+    for (number, event) in frames.iter().flat_map(|frames| events_in(frames)).enumerate() {
         if number > 0 {
             list.push(b',');
         }
-        list.extend_from_slice(event_in(frame));
+        list.extend_from_slice(event);
     }
     list.push(b']');
     match callback {
