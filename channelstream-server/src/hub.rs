@@ -128,10 +128,11 @@ impl Hub {
         }
     }
 
-    /// Ends all listeners.
-    pub(crate) fn end_all(&self, ending: Ending) {
+    /// Ends at most so many of the listeners that are not at their end yet.
+    pub(crate) fn end_some(&self, ending: Ending, most: usize) {
         let listeners = self.listeners();
-        for outbox in listeners.slots.iter().flatten() {
+        let going_on = listeners.slots.iter().flatten().filter(|one| one.ending().is_none());
+        for outbox in going_on.take(most) {
             self.call(outbox, outbox.end(ending));
         }
     }

@@ -1,4 +1,11 @@
 //! Outbox: the bounded queue of websocket frames to one listener, and how they reach it.
+//!
+//! The invariant: each event frame that was pushed is in one place. It has gone to the socket
+//! whole, or waits in `items`, or is named in `dropped`, or came after `overflowed`; a frame that
+//! is out in part waits still. One lock guards them all, so [`Outbox::sent`] can tell at any
+//! moment exactly which frames are out, and the state stores the rest for the return; hence none
+//! is lost and none comes twice. Only the handing over to a newer listener moves frames, under the
+//! same lock, and the newer one sends whole what was out in part.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

@@ -22,6 +22,9 @@ use crate::writer::Writer;
 /// Lines that the system keeps for us until we accept them.
 const BACKLOG: u32 = 4096;
 
+/// Between two portions of listeners that are closed at the end.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
 /// Why a server does not start, or stops.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -80,7 +83,7 @@ impl Server {
     }
 
     /// Serves until `shutdown` is ready. Then accepts no more, lets requests finish, answers
-    /// polls, closes sockets with 1001, and returns after `shutdown_timeout` at the latest. Lines
+    /// polls, closes sockets with 1001 a portion after the other, and returns after `shutdown_timeout` at the latest. Lines
     /// that have not ended by then end with the runtime.
     ///
     /// # Errors
@@ -91,7 +94,7 @@ impl Server {
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let hub = Arc::new(Hub::new(Arc::clone(&writer), bounds, config.max_listeners));
         let (node, state_loop) = node::new(State::new(rules(&config)), Arc::clone(&hub));
-        let timeout = config.shutdown_timeout;
+        let (timeout, drain_rate) = (config.shutdown_timeout, config.drain_rate);
         let mut parts = JoinSet::new();
         parts.spawn(writer.run());
         parts.spawn(Arc::clone(&hub).beat(config.heartbeat_interval, patience(&config)));
@@ -113,12 +116,11 @@ impl Server {
             }
         }
         drain.send_replace(true);
-        hub.end_all(Ending::Shutdown);
+        let portion = portion(hub.count(), drain_rate, timeout);
         let all_gone = async {
             while !app.has_no_lines() {
-                // Sockets that were about to open meanwhile.
-                hub.end_all(Ending::Shutdown);
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                hub.end_some(Ending::Shutdown, portion);
+                tokio::time::sleep(DRAIN_STEP).await;
             }
         };
         if tokio::time::timeout(timeout, all_gone).await.is_err() {
@@ -153,6 +155,17 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// How many listeners are closed in one step of the drain: as `rate` a second wants it, or more if
+/// half of `timeout` would not be enough for all.
+fn portion(listeners: usize, rate: usize, timeout: Duration) -> usize {
+    let steps = (timeout.as_secs_f64() / 2.0 / DRAIN_STEP.as_secs_f64()).max(1.0);
+    let (listeners, rate) = (listeners as f64, rate as f64);
+    let portion = (rate * DRAIN_STEP.as_secs_f64()).max(listeners / steps);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    let portion = portion.ceil() as usize;
+    portion
+}
+
 /// Pings go with the heartbeats, so their times are counted in these.
 fn patience(config: &Config) -> Patience {
     let beats = |time: Duration| {
@@ -174,5 +187,20 @@ fn rules(config: &Config) -> Rules {
         user_timeout: config.gc_users_after,
         channel_timeout: config.gc_channels_after,
         ..Rules::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drain_keeps_its_rate_unless_half_of_the_time_is_too_short() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(portion(0, 2000, ten), 40);
+        assert_eq!(portion(10_000, 2000, ten), 40, "just in five seconds");
+        assert_eq!(portion(50_000, 2000, ten), 200);
+        assert_eq!(portion(3, 1, ten), 1);
+        assert_eq!(portion(500, 1, Duration::from_millis(1)), 500);
     }
 }

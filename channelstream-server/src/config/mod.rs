@@ -77,6 +77,8 @@ pub struct Config {
     pub gc_channels_after: Duration,
     /// How long running requests get at the end.
     pub shutdown_timeout: Duration,
+    /// Listeners closed a second at the end, unless half of the time above needs more.
+    pub drain_rate: usize,
     /// Bytes of request line and headers, at least 8192; 431 above.
     pub max_head_size: usize,
     /// Time for the head of a request to be complete.
@@ -95,6 +97,9 @@ pub struct Config {
     pub max_connections: usize,
     /// Open TCP lines from one address that is neither loopback nor a trusted proxy.
     pub max_connections_per_address: usize,
+    /// Requests from one address within ten seconds, unless it is loopback, a trusted proxy or may
+    /// post; 503 above.
+    pub max_requests_per_address: usize,
     /// Open sockets and polls; 503 above.
     pub max_listeners: usize,
     /// Frames that wait for one listener.
@@ -181,6 +186,7 @@ impl Config {
             gc_users_after: read.seconds("gc_users_after"),
             gc_channels_after: read.seconds("gc_channels_after"),
             shutdown_timeout: read.seconds("shutdown_timeout"),
+            drain_rate: read.number("drain_rate"),
             max_head_size: read.number("max_head_size"),
             head_timeout: read.seconds("head_timeout"),
             max_body_size: read.number("max_body_size"),
@@ -190,6 +196,7 @@ impl Config {
             max_client_message: read.number("max_client_message"),
             max_connections: read.number("max_connections"),
             max_connections_per_address: read.number("max_connections_per_address"),
+            max_requests_per_address: read.number("max_requests_per_address"),
             max_listeners: read.number("max_listeners"),
             outbox_frames: read.number("outbox_frames"),
             outbox_bytes: read.number("outbox_bytes"),

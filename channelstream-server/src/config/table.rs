@@ -309,6 +309,13 @@ pub const GROUPS: &[Group] = &[
                 default: "10",
                 doc: "Seconds that running requests get to finish after SIGTERM or SIGINT.",
             },
+            Setting {
+                key: "drain_rate",
+                kind: Kind::Number(1, MANY),
+                default: "2000",
+                doc: "Listeners closed a second after SIGTERM or SIGINT, so that they don't come \
+                      back all at once; more if half of `shutdown_timeout` is too short for it.",
+            },
         ],
     },
     Group {
@@ -374,6 +381,13 @@ pub const GROUPS: &[Group] = &[
                 default: "1000",
                 doc: "Open TCP lines from one address; further ones get 503. Loopback addresses and \
                       `trusted_proxies` are not counted.",
+            },
+            Setting {
+                key: "max_requests_per_address",
+                kind: Kind::Number(1, MANY),
+                default: "2000",
+                doc: "Requests from one address within ten seconds; further ones get 503. Loopback \
+                      addresses, `trusted_proxies` and `allow_posting_from` are not counted.",
             },
             Setting {
                 key: "max_listeners",

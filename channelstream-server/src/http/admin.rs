@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
+use tokio::time::Instant;
 
 use super::answer::{Answer, Problem, TEXT};
 use super::request::{Request, parameter};
@@ -72,8 +73,8 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     }
     let body = request.body(MAX_FORM, app.config.body_timeout).await?;
     // No waiting from here to the counting, or many at once would all find few failures.
-    if let Some(wait) = app.sign_ins.wait(request.peer) {
-        return Err(Problem::TooManySignIns(wait.as_secs() + 1));
+    if let Some(wait) = app.sign_ins.wait(request.peer, Instant::now()) {
+        return Err(Problem::TooManySignIns(wait));
     }
     let form = String::from_utf8_lossy(&body);
     let field = |name| parameter(&form, name).flatten().unwrap_or_default().trim().to_owned();
@@ -82,13 +83,13 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     let right_user = crate::config::Secret::new(app.config.admin_user.trim()).matches(&user);
     let right_password = app.config.admin_secret.matches(&password);
     if !(right_user & right_password) {
-        app.sign_ins.failed(request.peer);
+        app.sign_ins.count(request.peer, Instant::now());
         tracing::warn!(peer = %request.peer, "a sign-in failed");
         tokio::time::sleep(WRONG_SIGN_IN).await;
         let error = "The user name or the password is not right.";
         return Ok(Answer::page(pages::sign_in_page(&user, Some(error))));
     }
-    app.sign_ins.succeeded(request.peer);
+    app.sign_ins.forget(request.peer);
     let cookie = app.gate.sign_in_cookie(&app.config, request.is_https(&app.config));
     redirect(&request.address_of("/admin", &app.config, &app.local), cookie)
 }

@@ -137,6 +137,8 @@ pub(super) enum Problem {
     Handshake(HandshakeError),
     /// Too many failed sign-ins; in so many seconds again.
     TooManySignIns(u64),
+    /// Too many requests from this address; in so many seconds again.
+    TooManyRequests(u64),
     /// A bound is reached, or the server is at its end.
     Unavailable(String),
 }
@@ -171,7 +173,7 @@ impl Problem {
             Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Handshake(error) => error.status(),
             Self::TooManySignIns(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyRequests(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -198,6 +200,7 @@ impl Problem {
             }
             Self::Handshake(error) => error.to_string(),
             Self::TooManySignIns(_) => "too many failed sign-ins, try again later".to_owned(),
+            Self::TooManyRequests(_) => "too many requests from this address".to_owned(),
             Self::Unavailable(why) => why.clone(),
         }
     }
@@ -226,7 +229,7 @@ impl Problem {
                 .headers()
                 .iter()
                 .fold(answer, |answer, (name, value)| answer.with(name.clone(), value.clone())),
-            Self::TooManySignIns(seconds) => {
+            Self::TooManySignIns(seconds) | Self::TooManyRequests(seconds) => {
                 answer.with(header::RETRY_AFTER, HeaderValue::from(seconds))
             }
             Self::Unavailable(_) => answer.with(header::RETRY_AFTER, HeaderValue::from(1)),

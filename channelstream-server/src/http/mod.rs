@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 mod admin;
+mod allowance;
 mod answer;
 mod backend;
 mod openapi;
@@ -14,6 +15,7 @@ mod socket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{self, Bounds};
@@ -27,16 +29,22 @@ use warp::Filter;
 use crate::config::Config;
 use crate::node::Node;
 use accept::{Head, Lines};
+use allowance::Allowance;
 use answer::{Answer, Asker, Problem, TEXT, respond};
 use request::Request;
-use rights::{Gate, SignIns};
+use rights::Gate;
+
+/// The time in which one address may make `max_requests_per_address` requests.
+const REQUESTS_WINDOW: Duration = Duration::from_secs(10);
 
 /// What handlers share.
 pub(crate) struct App {
     config: Config,
     node: Node,
     gate: Gate,
-    sign_ins: SignIns,
+    /// Failed sign-ins.
+    sign_ins: Allowance,
+    requests: Allowance,
     lines: Arc<Lines>,
     read_buffer: socket::ReadBuffer,
     started: Instant,
@@ -54,7 +62,8 @@ impl App {
     ) -> Result<Self, InvalidSeparator> {
         Ok(Self {
             gate: Gate::new(&config)?,
-            sign_ins: SignIns::new(&config),
+            sign_ins: Allowance::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
+            requests: Allowance::new(config.max_requests_per_address, REQUESTS_WINDOW),
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
             read_buffer: socket::ReadBuffer::new(),
             started: Instant::now(),
@@ -67,6 +76,25 @@ impl App {
     /// Whether all lines have ended.
     pub(crate) fn has_no_lines(&self) -> bool {
         self.lines.count() == 0
+    }
+
+    /// Counts a request, unless its address has made too many. Loopback, proxies and addresses that
+    /// may post speak for many and are not counted.
+    fn admit(&self, request: &Request) -> Result<(), Problem> {
+        let peer = request.peer;
+        let Config { trusted_proxies, allow_posting_from, .. } = &self.config;
+        if peer.is_loopback() || trusted_proxies.contains(peer) || allow_posting_from.contains(peer)
+        {
+            return Ok(());
+        }
+        let now = Instant::now();
+        match self.requests.wait(peer, now) {
+            Some(seconds) => Err(Problem::TooManyRequests(seconds)),
+            None => {
+                self.requests.count(peer, now);
+                Ok(())
+            }
+        }
     }
 
     /// The whole body of a request to the API.
@@ -137,6 +165,7 @@ async fn answer_one(
     path: Option<&str>,
     mut request: Request,
 ) -> Result<Answer, Problem> {
+    app.admit(&request)?;
     let path = path.ok_or(Problem::NotFound { nearest: None })?;
     if path == "/ws" {
         return socket::open(app, &mut request);

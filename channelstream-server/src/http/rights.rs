@@ -1,12 +1,7 @@
 //! Rights: what a request may do, by address, signature and sign-in cookie (contract §3).
 
-use std::net::IpAddr;
-use std::time::Duration;
-
 use channelstream_signer::{InvalidSeparator, TimestampSigner};
-use dashmap::DashMap;
 use http::header::{COOKIE, HeaderValue};
-use tokio::time::Instant;
 
 use super::answer::Problem;
 use super::request::Request;
@@ -110,48 +105,4 @@ fn cookie(value: &str, age: u64, secure: bool) -> Option<HeaderValue> {
 /// The user's name in letters that a cookie may hold.
 fn user_in_cookie(user: &str) -> String {
     percent_encoding::utf8_percent_encode(user, percent_encoding::NON_ALPHANUMERIC).to_string()
-}
-
-/// Counts failed sign-ins by address.
-#[derive(Debug)]
-pub(super) struct SignIns {
-    failed: DashMap<IpAddr, (usize, Instant)>,
-    most: usize,
-    window: Duration,
-}
-
-impl SignIns {
-    pub(super) fn new(config: &Config) -> Self {
-        let (most, window) = (config.max_failed_sign_ins, config.failed_sign_ins_window);
-        Self { failed: DashMap::new(), most, window }
-    }
-
-    /// How long this address has to wait, if it failed too often.
-    pub(super) fn wait(&self, peer: IpAddr) -> Option<Duration> {
-        let (count, since) = *self.failed.get(&peer)?;
-        let left = self.window.checked_sub(since.elapsed())?;
-        (count >= self.most).then_some(left)
-    }
-
-    /// Counts a failure.
-    pub(super) fn failed(&self, peer: IpAddr) {
-        /// Addresses that are remembered; beyond, the old ones are forgotten.
-        const ADDRESSES: usize = 10_000;
-        if self.failed.len() >= ADDRESSES {
-            self.failed.retain(|_, (_, since)| since.elapsed() < self.window);
-        }
-        if self.failed.len() >= ADDRESSES {
-            self.failed.clear();
-        }
-        let mut entry = self.failed.entry(peer).or_insert((0, Instant::now()));
-        if entry.1.elapsed() >= self.window {
-            *entry = (0, Instant::now());
-        }
-        entry.0 += 1;
-    }
-
-    /// Forgets the failures of an address that got in.
-    pub(super) fn succeeded(&self, peer: IpAddr) {
-        self.failed.remove(&peer);
-    }
 }

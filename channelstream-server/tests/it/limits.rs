@@ -37,6 +37,28 @@ fn lines_over_the_bound_get_503_without_having_to_ask() {
 }
 
 #[test]
+fn requests_over_the_bound_from_one_address_get_503() {
+    let server = TestServer::with(|config| {
+        config.max_requests_per_address = 5;
+        config.trusted_proxies = "127.0.0.1".parse().unwrap();
+    });
+    let ask = |path: &str, address: &str| {
+        server.request("GET", path, &[("x-forwarded-for", address)], "")
+    };
+    for _ in 0..5 {
+        assert_eq!(ask("/nowhere", "203.0.113.5").status, 404);
+    }
+    for path in ["/nowhere", "/ws", "/listen", "/admin/sign_in"] {
+        assert_unavailable(&ask(path, "203.0.113.5"));
+    }
+    assert_eq!(ask("/nowhere", "203.0.113.6").status, 404, "another address is none of its");
+    // Nor are backends, of which one may ask for everybody.
+    for _ in 0..10 {
+        server.assert_alive();
+    }
+}
+
+#[test]
 fn listeners_over_the_bound_get_503() {
     let server = TestServer::with(|config| config.max_listeners = 2);
     let (one, two, three) =

@@ -63,6 +63,24 @@ fn sigint_ends_it_as_well_and_frames_go_out_before_the_close() {
 }
 
 #[test]
+fn listeners_are_closed_one_portion_after_the_other() {
+    // The smallest portion is one in 20 ms.
+    let mut process = Process::start(&["--drain-rate", "1", "--shutdown-timeout", "60"]);
+    let site = Site(process.address);
+    let mut sockets: Vec<_> = (0..50)
+        .map(|number| site.socket(&site.connect(&format!("user {number}"), &["room"])))
+        .collect();
+    let begin = Instant::now();
+    process.signal("TERM");
+    for socket in &mut sockets {
+        assert_eq!(socket.closed(), Some(1001));
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(49 * 20), "{:?}", begin.elapsed());
+    drop(sockets);
+    assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+}
+
+#[test]
 fn stuck_peers_do_not_hold_it() {
     let mut process = Process::start(&[
         "--shutdown-timeout",
