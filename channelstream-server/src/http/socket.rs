@@ -22,6 +22,11 @@ use crate::outbox::{Ending, Outbox, Way};
 /// Reads of one socket before others get a turn.
 const READS: usize = 8;
 
+/// Bytes that the system takes for a peer that does not: what waits beyond waits in the outbox,
+/// which is bounded. Left to itself, the system takes megabytes for each.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT: u32 = 64 * 1024;
+
 /// What sockets are read into, one after another; between reads nothing is kept in it.
 #[derive(Debug)]
 pub(super) struct ReadBuffer(Mutex<Box<[u8]>>);
@@ -98,6 +103,8 @@ fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Bytes)> {
         .downcast::<Refusing<TokioIo<TcpStream>>>()
         .map_err(|_| io::Error::other("the line is not a TCP stream"))?;
     let stream = parts.io.into_inner().into_inner().into_std()?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT)?;
     Ok((TcpStream::from_std(stream)?, parts.read_buf))
 }
 
