@@ -1,5 +1,7 @@
 //! What a handler returns: an [`Answer`] or a [`Problem`], and how each becomes a response.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use channelstream_core::protocol::{Faults, NotJson};
 use http::header::{self, HeaderName, HeaderValue};
@@ -30,8 +32,14 @@ const CROSS_ORIGIN: [(&str, &str); 4] = [
     ("xdomainrequestallowed", "1"),
 ];
 
-/// How many headers a response may have beside those that its answer adds.
-const HEADERS: usize = 5 + CROSS_ORIGIN.len();
+/// What most responses have, made once: it is copied faster than it is put together.
+static SHARED: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut headers = HeaderMap::with_capacity(16);
+    for (name, value) in CROSS_ORIGIN {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers
+});
 
 /// A good answer.
 #[derive(Debug)]
@@ -340,13 +348,8 @@ pub(super) fn respond(
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
-    headers.reserve(HEADERS + answer.headers.len());
-    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
     if answer.cross_origin {
+        headers.clone_from(&SHARED);
         let origin = asker.origin.as_ref().map(HeaderValue::as_bytes);
         let origin = String::from_utf8_lossy(origin.unwrap_or_default());
         if allowed_origins.is_empty() || allowed_origins.iter().any(|text| origin.contains(text)) {
@@ -355,10 +358,11 @@ pub(super) fn respond(
         if !allowed_origins.is_empty() {
             headers.insert(header::VARY, HeaderValue::from_static("Origin"));
         }
-        for (name, value) in CROSS_ORIGIN {
-            let name = HeaderName::from_static(name);
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+    }
+    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     for (name, value) in answer.headers {
         headers.append(name, value);

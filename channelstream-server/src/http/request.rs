@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, Version};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
@@ -15,6 +15,13 @@ use percent_encoding::percent_decode_str;
 use super::accept::{Head, Line};
 use super::answer::Problem;
 use crate::config::{Config, Networks, Scheme};
+
+// What proxies tell.
+const SCRIPT_NAME: HeaderName = HeaderName::from_static("x-script-name");
+const URL_SCHEME: HeaderName = HeaderName::from_static("x-url-scheme");
+const SCHEME: HeaderName = HeaderName::from_static("x-scheme");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The pieces of a body as they come.
 pub(super) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
@@ -47,7 +54,7 @@ impl Request {
     ) -> Self {
         let Head { line, version, uri } = head;
         let peer = client_address(line.peer, &headers, trusted_proxies);
-        let prefix = text(&headers, "x-script-name").filter(|prefix| is_prefix(prefix));
+        let prefix = text(&headers, &SCRIPT_NAME).filter(|prefix| is_prefix(prefix));
         let prefix = prefix.unwrap_or_default();
         let prefix = prefix.trim_end_matches('/').to_owned();
         let path = percent_decode_str(uri.path()).decode_utf8().ok().map(|path| {
@@ -67,10 +74,10 @@ impl Request {
     /// in for a host that is not told. Proxies tell the scheme; it decides nothing but how these
     /// addresses begin.
     pub(super) fn address_of(&self, path: &str, config: &Config, local: &str) -> String {
-        let told = self.told_scheme(&["x-url-scheme", "x-scheme"]);
+        let told = self.told_scheme(&[URL_SCHEME, SCHEME]);
         let scheme = config.http_scheme.or(told).or_else(|| self.trusted_scheme(config));
         let scheme = scheme.unwrap_or(Scheme::Http).as_str();
-        let host = text(&self.headers, "host").filter(|host| is_host(host));
+        let host = text(&self.headers, &header::HOST).filter(|host| is_host(host));
         format!("{scheme}://{}{}{path}", host.unwrap_or(local), self.prefix)
     }
 
@@ -83,10 +90,10 @@ impl Request {
         if !config.trusted_proxies.contains(self.line.peer) {
             return None;
         }
-        self.told_scheme(&["x-url-scheme", "x-scheme", "x-forwarded-proto"])
+        self.told_scheme(&[URL_SCHEME, SCHEME, FORWARDED_PROTO])
     }
 
-    fn told_scheme(&self, headers: &[&str]) -> Option<Scheme> {
+    fn told_scheme(&self, headers: &[HeaderName]) -> Option<Scheme> {
         headers.iter().find_map(|name| match text(&self.headers, name)? {
             scheme if scheme.eq_ignore_ascii_case("https") => Some(Scheme::Https),
             scheme if scheme.eq_ignore_ascii_case("http") => Some(Scheme::Http),
@@ -105,7 +112,8 @@ impl Request {
                 return Err(Problem::Encoded(coding));
             }
         }
-        let announced = text(&self.headers, "content-length").and_then(|text| text.parse().ok());
+        let announced =
+            text(&self.headers, &header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
         if announced.is_some_and(|length: u64| length > most as u64) {
             return Err(Problem::BodyTooLarge(most));
         }
@@ -143,7 +151,7 @@ pub(super) fn piece(mut buf: impl Buf) -> Bytes {
 }
 
 /// A header that stands there as text; nothing if it is empty.
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let value = headers.get(name)?.to_str().ok()?.trim();
     (!value.is_empty()).then_some(value)
 }
@@ -163,7 +171,7 @@ fn is_prefix(prefix: &str) -> bool {
 /// Who is behind trusted proxies: the last address in `X-Forwarded-For` that is not one itself.
 fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> IpAddr {
     let mut client = peer;
-    let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+    let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
     for line in lines.into_iter().rev() {
         let Ok(line) = line.to_str() else { return client };
         for hop in line.rsplit(',') {

@@ -1,7 +1,7 @@
 //! Rights: what a request may do, by address, signature and sign-in cookie (contract §3).
 
 use channelstream_signer::{InvalidSeparator, TimestampSigner};
-use http::header::{COOKIE, HeaderValue};
+use http::header::{COOKIE, HeaderName, HeaderValue};
 
 use super::answer::Problem;
 use super::request::Request;
@@ -13,6 +13,8 @@ const SIGNATURE_AGE: u64 = 60;
 
 /// How long a sign-in lasts, in seconds: 30 days.
 const SIGN_IN_AGE: u64 = 30 * 86_400;
+
+const SIGNATURE: HeaderName = HeaderName::from_static("x-channelstream-secret");
 
 const COOKIE_NAME: &str = "auth_tkt";
 
@@ -46,7 +48,7 @@ impl Gate {
             return Ok(false);
         }
         let in_query;
-        let signature = match request.headers.get("x-channelstream-secret") {
+        let signature = match request.headers.get(SIGNATURE) {
             Some(header) => header.to_str().map_err(|_| Problem::BadSignature)?,
             None => match request.parameter("secret") {
                 None => "",
