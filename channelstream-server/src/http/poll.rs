@@ -31,9 +31,11 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
         return Err(Problem::Unavailable("as many listeners as allowed are open".to_owned()));
     };
     // Whatever happens from here on, also if the peer goes away, dropping this closes the listener.
-    let poll = Poll { node: app.node.clone(), connection, outbox };
+    let mut poll = Poll { node: app.node.clone(), connection, outbox, is_open: false };
     let deadline = Instant::now() + app.config.wake_connections_after;
-    match poll.node.open(connection, &poll.outbox, ListenerKind::Poll).await {
+    let opened = poll.node.open(connection, &poll.outbox, ListenerKind::Poll).await;
+    poll.is_open = true;
+    match opened {
         Ok(Reply::Occupied) => poll.sit_out(deadline).await,
         Ok(_) => poll.gather(deadline).await,
         Err(node::Error::Refused(Refusal::UnknownConnection)) => {
@@ -50,6 +52,8 @@ struct Poll {
     node: Node,
     connection: ConnectionId,
     outbox: Arc<Outbox>,
+    /// Whether the state has answered: before, its outbox may yet be given what waits.
+    is_open: bool,
 }
 
 impl Poll {
@@ -79,8 +83,14 @@ impl Drop for Poll {
     fn drop(&mut self) {
         let (node, connection, outbox) =
             (self.node.clone(), self.connection, Arc::clone(&self.outbox));
-        let sent = outbox.sent(node.hub().latest());
+        let is_open = self.is_open;
         tokio::spawn(async move {
+            // What the peer did not wait for is on its way all the same, and with it frames for the
+            // outbox: they must be there before it is told what was not sent.
+            if !is_open {
+                let _ = node.ask(|_| ()).await;
+            }
+            let sent = outbox.sent(node.hub().latest());
             node.close(connection, &outbox, Closing::ByServer, sent).await;
         });
     }

@@ -261,3 +261,16 @@ fn head_is_a_poll_without_its_body() {
         assert_eq!((answer.status, answer.body.as_str()), (status, body), "{query}");
     }
 }
+
+#[test]
+fn who_missed_more_than_its_outbox_holds_is_caught_up_once_and_fully() {
+    let app = App::start(Config { outbox_frames: 5, ..Config::default() });
+    let connection = app.connect("alice", &["a", "b"]);
+    // The channel that is caught up last has the older frames.
+    (1..=8).for_each(|number| app.publish("b", number));
+    (11..=18).for_each(|number| app.publish("a", number));
+    let expected: Vec<u64> = (11..=18).chain(1..=8).collect();
+    assert_eq!(numbers(&app.poll(&connection)), expected);
+    app.publish("a", 19);
+    assert_eq!(numbers(&app.poll(&connection)), [19]);
+}

@@ -1,11 +1,15 @@
 //! Outbox: the bounded queue of websocket frames to one listener, and how they reach it.
 //!
 //! The invariant: each event frame that was pushed is in one place. It has gone to the socket
-//! whole, or waits in `items`, or is named in `dropped`, or came after `overflowed`; a frame that
-//! is out in part waits still. One lock guards them all, so [`Outbox::sent`] can tell at any
-//! moment exactly which frames are out, and the state stores the rest for the return; hence none
-//! is lost and none comes twice. Only the handing over to a newer listener moves frames, under the
-//! same lock, and the newer one sends whole what was out in part.
+//! whole, or waits in `items` or `held`, or is named in `dropped`, or came after `overflowed`; a
+//! frame that is out in part waits still. One lock guards them all, so [`Outbox::sent`] tells
+//! exactly which frames are out, and lets none out from then on; the state stores the rest for the
+//! return. Only the handing over to a newer listener moves frames, under the same lock; what was
+//! out in part is sent whole there, and the older line breaks off in the middle of it. Hence no
+//! frame is lost and none comes twice.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -73,11 +77,14 @@ pub(crate) enum Way {
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
-    /// What is in `items`.
+    /// Frames that are not to be written here: they came behind the end, or the peer has closed.
+    /// A newer listener takes them over.
+    held: VecDeque<Item>,
+    /// What is in `items` and `held`.
     waiting: Bounds,
     /// How many bytes of the first item the socket has taken; then that is a single frame.
     written: usize,
-    /// Frames that were dropped from `items` without being sent.
+    /// Frames that were given up without being sent.
     dropped: Vec<Range<Sequence>>,
     /// What may wait beyond the bounds, until all is out.
     spared: Bounds,
@@ -198,7 +205,7 @@ impl Outbox {
 
     /// Queues the event frames with these numbers. Where there is no place for them, the listener
     /// is at its end: what waits is given up, and it will be told in [`Outbox::sent`] that they
-    /// were not sent.
+    /// were not sent. So will what comes behind the end: nobody reads beyond a close frame.
     ///
     /// Tells whether the writer has to come.
     pub(crate) fn push(
@@ -215,12 +222,14 @@ impl Outbox {
         let item = Item { sequences, bytes: bytes.clone() };
         let size = item.size();
         // Who was closed for being slow has missed more than the bounds and must be able to come
-        // back: what a socket catches up on is bounded by how many frames are stored.
-        if catchup && self.socket().is_some() {
+        // back: what is caught up on is bounded by how many frames are stored. It also does not
+        // come in the order of numbers, so that no number could tell where it was cut off.
+        if catchup {
             queue.spared.add(size);
         }
         // One item has a place always: else its listener could never get it.
-        let full = !queue.items.is_empty()
+        let is_empty = queue.items.is_empty() && queue.held.is_empty();
+        let full = !is_empty
             && (queue.waiting.frames + size.frames > bounds.frames + queue.spared.frames
                 || queue.waiting.bytes + size.bytes > bounds.bytes + queue.spared.bytes);
         if full {
@@ -230,6 +239,10 @@ impl Outbox {
                 queue.give_up();
             }
             queue.end(Ending::Slow);
+        } else if queue.end.is_some() {
+            queue.waiting.add(size);
+            queue.held.push_back(item);
+            return false;
         } else {
             queue.put(item);
         }
@@ -300,15 +313,17 @@ impl Outbox {
         ends_now && self.call()
     }
 
-    /// The peer has closed or broken the protocol: what waits is given up, `frame` is the last.
+    /// The peer has closed or broken the protocol: what waits is held back, `frame` is the last.
     pub(crate) fn close(&self, frame: Bytes) -> bool {
         let mut queue = self.queue();
         if queue.finished {
             return false;
         }
-        queue.give_up();
-        queue.end.get_or_insert(Ending::Ended);
-        queue.put(Item::control(frame));
+        queue.hold();
+        if queue.end.is_none() {
+            queue.end = Some(Ending::Ended);
+            queue.put(Item::control(frame));
+        }
         drop(queue);
         self.call()
     }
@@ -321,19 +336,9 @@ impl Outbox {
     /// Gives all that `self` has not sent to the newer listener, to be sent before all else.
     pub(crate) fn hand_over(&self, newer: &Self) -> HandedOver {
         let mut old = self.queue();
-        let mut items = VecDeque::new();
-        let mut stay = VecDeque::new();
-        let half_out = old.written > 0;
-        for item in std::mem::take(&mut old.items) {
-            // A frame that has left in part counts as unsent, but is finished for the line's sake.
-            if !item.is_event() || (half_out && stay.is_empty()) {
-                stay.push_back(Item::control(item.bytes.clone()));
-            }
-            if item.is_event() {
-                items.push_back(item);
-            }
-        }
-        old.items = stay;
+        old.hold();
+        old.take_back();
+        let mut items = std::mem::take(&mut old.held);
         old.weigh();
         let (dropped, overflowed) = (std::mem::take(&mut old.dropped), old.overflowed.take());
         old.end(Ending::Superseded);
@@ -353,10 +358,14 @@ impl Outbox {
         HandedOver { older: self.call(), newer: newer.call() }
     }
 
-    /// What of the frames up to `latest` was really sent.
+    /// What of the frames up to `latest` was really sent. So that this stays true, no frame begins
+    /// to leave from now on.
     pub(crate) fn sent(&self, latest: Sequence) -> Sent {
-        let queue = self.queue();
-        let waiting = queue.items.iter().map(|item| &item.sequences);
+        let mut queue = self.queue();
+        queue.hold();
+        queue.take_back();
+        queue.end.get_or_insert(Ending::Ended);
+        let waiting = queue.held.iter().map(|item| &item.sequences);
         let but = queue.dropped.iter().chain(waiting).cloned().flatten().collect();
         Sent { up_to: queue.overflowed.unwrap_or(latest), but }
     }
@@ -364,8 +373,8 @@ impl Outbox {
     /// Takes out everything that waits, for a poll.
     pub(crate) fn take(&self) -> Vec<Bytes> {
         let mut queue = self.queue();
-        queue.waiting = Bounds::default();
         let items = std::mem::take(&mut queue.items);
+        queue.weigh();
         items.into_iter().filter(Item::is_event).map(|item| item.bytes).collect()
     }
 
@@ -458,12 +467,6 @@ impl Queue {
         self.items.push_back(item);
     }
 
-    /// Finds anew what is in `items`.
-    fn weigh(&mut self) {
-        self.waiting = Bounds::default();
-        self.items.iter().for_each(|item| self.waiting.add(item.size()));
-    }
-
     /// Where a control frame goes that must not wait: a frame that is half out is finished first.
     fn front(&self) -> usize {
         usize::from(self.written > 0)
@@ -476,11 +479,47 @@ impl Queue {
         self.items.insert(self.front(), item);
     }
 
-    /// Drops what waits, but for the rest of a frame that has left in part.
+    /// Drops the frames that wait, but for the rest of one that has left in part.
     fn give_up(&mut self) {
-        let keep = self.front();
-        self.dropped.extend(self.items.drain(keep..).map(|item| item.sequences));
+        self.hold();
+        self.dropped.extend(self.held.drain(..).map(|item| item.sequences));
+        self.held = VecDeque::new();
         self.weigh();
+    }
+
+    /// Sets the frames that wait aside, but for the rest of one that has left in part.
+    fn hold(&mut self) {
+        let behind = self.items.split_off(self.front());
+        let (mut events, rest): (VecDeque<_>, VecDeque<_>) =
+            behind.into_iter().partition(Item::is_event);
+        self.items.extend(rest);
+        events.append(&mut self.held);
+        self.held = events;
+    }
+
+    /// Takes a frame back that has left in part, to be sent whole elsewhere. The line breaks off in
+    /// the middle of it; but a peer that has closed is owed a close frame, and the rest before it:
+    /// what comes after its own close it no longer looks at.
+    fn take_back(&mut self) {
+        let Some(half) = self.items.front_mut().filter(|_| self.written > 0) else { return };
+        if !half.is_event() {
+            return;
+        }
+        let sequences = std::mem::take(&mut half.sequences);
+        let bytes = half.bytes.clone();
+        if self.end != Some(Ending::Ended) {
+            self.items = VecDeque::new();
+            self.written = 0;
+            self.end.get_or_insert(Ending::Superseded);
+        }
+        self.held.push_front(Item { sequences, bytes });
+        self.weigh();
+    }
+
+    /// Finds anew what waits.
+    fn weigh(&mut self) {
+        self.waiting = Bounds::default();
+        self.items.iter().chain(&self.held).for_each(|item| self.waiting.add(item.size()));
     }
 
     /// Puts a close frame behind what waits, unless there is one; whether there was none.
@@ -520,83 +559,6 @@ impl Queue {
         // A burst is over: its room is given back.
         if self.items.is_empty() && self.items.capacity() > 16 {
             self.items = VecDeque::new();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::frame_codec::event_frames;
-
-    const ROOM: Bounds = Bounds { frames: 10, bytes: 1000 };
-
-    fn poll(id: u64) -> Outbox {
-        Outbox::new(ListenerId(id), Way::Poll(Notify::new()))
-    }
-
-    /// Three frames of five bytes each, with the numbers 7 to 9.
-    fn push_run(outbox: &Outbox) {
-        let bytes = event_frames(&["1", "2", "3"].map(str::to_owned));
-        assert_eq!(bytes.len(), 15);
-        outbox.push(7..10, &bytes, false, ROOM);
-    }
-
-    #[test]
-    fn a_run_that_is_out_in_part_counts_frame_by_frame() {
-        for (out, unsent) in
-            [(0, vec![7, 8, 9]), (4, vec![7, 8, 9]), (5, vec![8, 9]), (14, vec![9])]
-        {
-            let outbox = poll(1);
-            push_run(&outbox);
-            outbox.queue().advance(out);
-            let sent = outbox.sent(9);
-            assert_eq!((sent.up_to, sent.but), (9, unsent.clone()), "{out} bytes out");
-            assert_eq!(outbox.queue().waiting.frames, unsent.len());
-            // What is half out is finished by the old listener and sent whole by the new one.
-            let newer = poll(2);
-            outbox.hand_over(&newer);
-            assert_eq!(newer.sent(9).but, unsent, "{out} bytes out");
-            let rest: usize = outbox.take_all().iter().map(Bytes::len).sum();
-            let close = Ending::Superseded.close_frame().len();
-            assert_eq!(rest, close + if out % 5 == 0 { 0 } else { 5 }, "{out} bytes out");
-        }
-    }
-
-    #[test]
-    fn a_run_goes_out_in_any_pieces() {
-        for step in 1..=15 {
-            let outbox = poll(1);
-            push_run(&outbox);
-            let mut queue = outbox.queue();
-            let mut left = 15;
-            while left > 0 {
-                let piece = step.min(left);
-                queue.advance(piece);
-                left -= piece;
-                let waiting: usize = queue.items.iter().map(|item| item.bytes.len()).sum();
-                assert_eq!(waiting - queue.written, left);
-                assert_eq!(queue.waiting.bytes, waiting);
-            }
-            assert!(queue.items.is_empty() && queue.waiting.frames == 0 && queue.written == 0);
-        }
-    }
-
-    #[test]
-    fn the_bound_counts_the_frames_of_a_run() {
-        let outbox = poll(1);
-        for _ in 0..3 {
-            push_run(&outbox);
-        }
-        assert_eq!(outbox.ending(), None);
-        push_run(&outbox);
-        assert_eq!(outbox.ending(), Some(Ending::Slow));
-        assert_eq!(outbox.sent(9).up_to, 6, "the run that found no place was not sent");
-    }
-
-    impl Outbox {
-        fn take_all(&self) -> Vec<Bytes> {
-            self.queue().items.drain(..).map(|item| item.bytes).collect()
         }
     }
 }
