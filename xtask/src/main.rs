@@ -5,6 +5,7 @@ mod browser;
 mod ci;
 mod directions;
 mod licences;
+mod storm;
 mod test;
 mod tidy;
 mod tools;
@@ -17,7 +18,7 @@ use xshell::{Shell, cmd};
 /// One chore: its name on the command line, what it does, and the function that does it.
 type Task = (&'static str, &'static str, fn(&Shell) -> Result<()>);
 
-const TASKS: [Task; 9] = [
+const TASKS: [Task; 10] = [
     ("ci", "every check below in turn, up to the first that fails", ci::run),
     ("fmt", "formatting", fmt),
     ("tidy", "layout of the files and house rules", tidy::run),
@@ -27,6 +28,7 @@ const TASKS: [Task; 9] = [
     ("docs", "documentation, broken links denied", docs),
     ("test", "installs what the tests need, then runs all of them, in the browser too", test::run),
     ("browser", "the browser suite alone", browser::run),
+    ("storm", "a storm of clients for --seconds N with --seed S", storm::run),
 ];
 
 fn main() -> ExitCode {
@@ -41,7 +43,10 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let mut arguments = env::args().skip(1);
-    let (Some(name), None) = (arguments.next(), arguments.next()) else { bail!(usage()) };
+    let Some(name) = arguments.next() else { bail!(usage()) };
+    if name != "storm" && arguments.next().is_some() {
+        bail!(usage());
+    }
     let Some((_, _, task)) = TASKS.iter().find(|task| task.0 == name) else {
         bail!("unknown task {name:?}\n{}", usage())
     };
