@@ -28,9 +28,9 @@ const SHORT: u64 = 8;
 /// The longest a round lasts; after each everything has to be as it was before.
 const ROUND: u64 = 10;
 
-/// What the server may hold more after the last round than after the second: a twentieth, and what
-/// the allocator keeps of the largest moment.
-const MEMORY: (u64, u64) = (20, 4 << 20);
+/// What the server may hold more after the last round than after the second: a tenth, and what the
+/// allocator keeps of the largest moment, when many were stalled at once.
+const MEMORY: (u64, u64) = (10, 8 << 20);
 
 /// A number from the environment, as `cargo xtask storm` puts it there.
 fn number(name: &str) -> Option<u64> {
