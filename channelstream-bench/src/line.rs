@@ -1,0 +1,84 @@
+//! A kept-alive HTTP line that waits for its answers.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use memchr::memmem;
+
+/// For one answer, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The line, and what was read beyond the last answer.
+pub(crate) struct Line {
+    stream: TcpStream,
+    rest: Vec<u8>,
+}
+
+impl Line {
+    pub(crate) fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).context("opening a line")?;
+        Self::over(stream)
+    }
+
+    /// A line over a stream that is open already.
+    pub(crate) fn over(stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, rest: Vec::new() })
+    }
+
+    /// The stream, and what was read from it beyond the last answer.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.rest)
+    }
+
+    /// Sends a request: the body of its answer, which must be a success.
+    pub(crate) fn call(&mut self, request: &[u8]) -> Result<Vec<u8>> {
+        self.write(request)?;
+        self.answer()
+    }
+
+    /// Sends one or more requests without waiting.
+    pub(crate) fn write(&mut self, requests: &[u8]) -> Result<()> {
+        self.stream.write_all(requests).context("writing a request")
+    }
+
+    /// The body of the next answer, which must be a success.
+    pub(crate) fn answer(&mut self) -> Result<Vec<u8>> {
+        let head = self.head()?;
+        let length = head.split("\r\n").find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
+        });
+        let length = length.with_context(|| format!("no length in {head:?}"))??;
+        while self.rest.len() < length {
+            self.fill()?;
+        }
+        let body: Vec<u8> = self.rest.drain(..length).collect();
+        ensure!(head.starts_with("HTTP/1.1 200"), "{head:?} {}", body.escape_ascii());
+        Ok(body)
+    }
+
+    /// The head of the next answer.
+    pub(crate) fn head(&mut self) -> Result<String> {
+        let end = loop {
+            if let Some(end) = memmem::find(&self.rest, b"\r\n\r\n") {
+                break end + 4;
+            }
+            self.fill()?;
+        };
+        let head: Vec<u8> = self.rest.drain(..end).collect();
+        Ok(String::from_utf8(head)?)
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let mut buffer = [0; 16 * 1024];
+        let count = self.stream.read(&mut buffer).context("reading an answer")?;
+        ensure!(count > 0, "the server has closed a line");
+        self.rest.extend_from_slice(&buffer[..count]);
+        Ok(())
+    }
+}

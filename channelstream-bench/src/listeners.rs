@@ -1,0 +1,323 @@
+//! All listeners on one thread: reads their websockets and counts what comes, each message once.
+//!
+//! It must cost less than what it measures. So all read into one buffer, frames are looked at where
+//! they lie, and only an unfinished one is kept aside.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
+
+use crate::line::Line;
+use crate::peer::{DIGITS, MARK, Peer};
+
+const BUFFER: usize = 1 << 20;
+
+/// What must not happen: the numbers of frames, and of sockets that the peer closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    pub(crate) missing: usize,
+    pub(crate) doubled: usize,
+    pub(crate) reordered: usize,
+    pub(crate) wrong_channel: usize,
+    pub(crate) closed: usize,
+}
+
+impl Faults {
+    pub(crate) fn named(self) -> [(&'static str, usize); 5] {
+        [
+            ("missing", self.missing),
+            ("doubled", self.doubled),
+            ("reordered", self.reordered),
+            ("wrong_channel", self.wrong_channel),
+            ("closed", self.closed),
+        ]
+    }
+}
+
+/// When each message was sent, by its number, in microseconds of one clock.
+pub(crate) struct Sent {
+    begun: Instant,
+    at: Vec<AtomicU64>,
+}
+
+impl Sent {
+    /// Microseconds from the beginning to a point in time.
+    pub(crate) fn clock(&self, point: Instant) -> u64 {
+        let time = point.saturating_duration_since(self.begun);
+        time.as_secs() * 1_000_000 + u64::from(time.subsec_micros())
+    }
+
+    /// Notes that a message is sent at some time.
+    pub(crate) fn note(&self, id: usize, point: Instant) {
+        self.at[id].store(self.clock(point), Ordering::Release);
+    }
+}
+
+struct Listener {
+    stream: TcpStream,
+    channel: usize,
+    /// A frame's beginning, until its end comes.
+    rest: Vec<u8>,
+    /// A bit for each message of the channel that has come.
+    seen: Vec<u64>,
+    /// The highest number so far, plus one.
+    next: usize,
+    stalled: bool,
+    open: bool,
+}
+
+/// The listeners of one workload, and what they have heard.
+pub(crate) struct Listeners {
+    poll: Poll,
+    events: Events,
+    listeners: Vec<Listener>,
+    buffer: Vec<u8>,
+    channels: usize,
+    pub(crate) sent: Arc<Sent>,
+    /// From sending to reading, of each message to each listener, in microseconds.
+    pub(crate) latencies: Vec<u64>,
+    pub(crate) faults: Faults,
+}
+
+impl Listeners {
+    /// For messages with numbers below `messages`, each in the channel of its number modulo
+    /// `channels`.
+    pub(crate) fn new(channels: usize, messages: usize) -> Result<Self> {
+        let at = (0..messages).map(|_| AtomicU64::new(0)).collect();
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            listeners: Vec::new(),
+            buffer: vec![0; BUFFER],
+            channels,
+            sent: Arc::new(Sent { begun: Instant::now(), at }),
+            latencies: Vec::new(),
+            faults: Faults::default(),
+        })
+    }
+
+    /// Connects and opens `count` more listeners, spread over the channels, one after another.
+    /// That of number `small` gets a receive buffer of few kilobytes.
+    pub(crate) fn open(&mut self, peer: &Peer, count: usize, small: Option<usize>) -> Result<()> {
+        let address = peer.process.address;
+        let mut backend = Line::open(address)?;
+        for number in self.listeners.len()..self.listeners.len() + count {
+            let channel = number % self.channels;
+            if let Some(connect) = peer.connect(number, channel) {
+                backend.call(&connect).context("connecting a listener")?;
+            }
+            let mut line = Line::over(stream(address, small == Some(number))?)?;
+            line.write(&peer.listen(number, channel))?;
+            let head = line.head()?;
+            ensure!(head.starts_with("HTTP/1.1 101"), "no websocket: {head:?}");
+            let (stream, rest) = line.into_parts();
+            stream.set_nonblocking(true)?;
+            let mut stream = TcpStream::from_std(stream);
+            self.poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
+            let seen = vec![0; self.sent.at.len() / self.channels / 64 + 1];
+            let listener =
+                Listener { stream, channel, rest, seen, next: 0, stalled: false, open: true };
+            self.listeners.push(listener);
+        }
+        Ok(())
+    }
+
+    /// How many listeners a message is for; those that stall are left out.
+    pub(crate) fn audience(&self, id: usize) -> usize {
+        let channel = id % self.channels;
+        let members = self.listeners.iter().skip(channel).step_by(self.channels);
+        members.filter(|listener| !listener.stalled).count()
+    }
+
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Waits at most so long for something to read, and reads it: the number of messages that are
+    /// new to who got them. Those of stalled listeners don't count.
+    pub(crate) fn turn(&mut self, timeout: Duration) -> Result<usize> {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(1));
+        match self.poll.poll(&mut events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+            other => other?,
+        }
+        let now = self.sent.clock(Instant::now());
+        let mut heard = 0;
+        for event in &events {
+            heard += self.read(event.token().0, event.is_read_closed(), now);
+        }
+        self.events = events;
+        Ok(heard)
+    }
+
+    /// Reads on for some time.
+    pub(crate) fn idle(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            self.turn(left.min(Duration::from_millis(20)))?;
+        }
+        Ok(())
+    }
+
+    /// Stops to read one listener; nothing is owed to it from now on.
+    pub(crate) fn stall(&mut self, number: usize) -> Result<()> {
+        let listener = &mut self.listeners[number];
+        listener.stalled = true;
+        Ok(self.poll.registry().deregister(&mut listener.stream)?)
+    }
+
+    /// Reads a stalled listener again.
+    pub(crate) fn resume(&mut self, number: usize) -> Result<()> {
+        let stream = &mut self.listeners[number].stream;
+        Ok(self.poll.registry().register(stream, Token(number), Interest::READABLE)?)
+    }
+
+    /// How many messages a listener has got.
+    pub(crate) fn heard(&self, number: usize) -> u32 {
+        self.listeners[number].seen.iter().map(|bits| bits.count_ones()).sum()
+    }
+
+    /// Reads all that is there. The system tells of it once: what is left would stay unread.
+    fn read(&mut self, number: usize, ending: bool, now: u64) -> usize {
+        let mut heard = 0;
+        loop {
+            let listener = &mut self.listeners[number];
+            if !listener.open {
+                return heard;
+            }
+            let kept = listener.rest.len();
+            if self.buffer.len() < kept + BUFFER / 2 {
+                self.buffer.resize(kept + BUFFER, 0);
+            }
+            self.buffer[..kept].copy_from_slice(&listener.rest);
+            let count = match listener.stream.read(&mut self.buffer[kept..]) {
+                Ok(0) => return heard + self.end(number),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return heard,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return heard + self.end(number),
+            };
+            listener.rest.clear();
+            let buffer = std::mem::take(&mut self.buffer);
+            heard += self.frames(number, &buffer[..kept + count], now);
+            let full = kept + count == buffer.len();
+            self.buffer = buffer;
+            if !full && !ending {
+                return heard;
+            }
+        }
+    }
+
+    fn end(&mut self, number: usize) -> usize {
+        let listener = &mut self.listeners[number];
+        listener.open = false;
+        if !listener.stalled {
+            self.faults.closed += 1;
+        }
+        0
+    }
+
+    fn frames(&mut self, number: usize, mut bytes: &[u8], now: u64) -> usize {
+        let mut heard = 0;
+        while let Some((code, payload, rest)) = frame(bytes) {
+            bytes = rest;
+            match code {
+                1 => heard += self.messages(number, payload, now),
+                8 => {
+                    self.end(number);
+                    return heard;
+                }
+                9 => {
+                    // The mask is zero, so the payload stays as it is.
+                    let mut pong = vec![0x8a, 0x80, 0, 0, 0, 0];
+                    pong[1] |= bytes_in_ping(payload);
+                    pong.extend_from_slice(payload);
+                    // A line so full that it takes no pong will be found closed.
+                    let _ = self.listeners[number].stream.write(&pong);
+                }
+                _ => {}
+            }
+        }
+        self.listeners[number].rest.extend_from_slice(bytes);
+        heard
+    }
+
+    /// Counts the messages in one frame by the numbers in their texts.
+    fn messages(&mut self, number: usize, payload: &[u8], now: u64) -> usize {
+        let mut heard = 0;
+        let mut at = 0;
+        while let Some(found) = memchr::memchr(MARK, &payload[at..]) {
+            let first = at + found + 1;
+            let Some(digits) = payload.get(first..first + DIGITS) else { break };
+            at = first + DIGITS + 1;
+            let id = digits.iter().fold(0, |id, digit| 10 * id + usize::from(digit & 15));
+            heard += self.message(number, id, now);
+            if at >= payload.len() {
+                break;
+            }
+        }
+        heard
+    }
+
+    fn message(&mut self, number: usize, id: usize, now: u64) -> usize {
+        let listener = &mut self.listeners[number];
+        let known = self.sent.at.get(id).filter(|_| id % self.channels == listener.channel);
+        let Some(sent) = known else {
+            self.faults.wrong_channel += 1;
+            return 0;
+        };
+        let place = id / self.channels;
+        let (word, bit) = (&mut listener.seen[place / 64], 1 << (place % 64));
+        if *word & bit != 0 {
+            self.faults.doubled += 1;
+            return 0;
+        }
+        *word |= bit;
+        if id < listener.next {
+            self.faults.reordered += 1;
+        } else {
+            listener.next = id + 1;
+        }
+        if listener.stalled {
+            return 0;
+        }
+        self.latencies.push(now.saturating_sub(sent.load(Ordering::Acquire)));
+        1
+    }
+}
+
+fn stream(address: SocketAddr, small: bool) -> Result<std::net::TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    if small {
+        socket.set_recv_buffer_size(4096)?;
+    }
+    socket.connect(&address.into()).context("opening a listener's line")?;
+    Ok(socket.into())
+}
+
+/// The opcode and payload of the first websocket frame of a server, and what follows it, if it is
+/// whole.
+fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (head, length) = match *bytes.get(1)? {
+        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => {
+            let length = u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?);
+            (10, usize::try_from(length).ok()?)
+        }
+        short => (2, usize::from(short)),
+    };
+    let payload = bytes.get(head..)?.get(..length)?;
+    Some((bytes[0] & 15, payload, &bytes[head + length..]))
+}
+
+/// The length of a ping's payload as a frame tells it: at most 125.
+fn bytes_in_ping(payload: &[u8]) -> u8 {
+    u8::try_from(payload.len()).unwrap_or(125).min(125)
+}

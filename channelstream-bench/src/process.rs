@@ -1,0 +1,82 @@
+//! A child process that serves: started on a free port, its CPU time and memory, ended by its id.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+/// How the line begins with which a server tells its address; a semicolon ends the address.
+pub(crate) const START: &str = "listening on http://";
+
+/// A running server or yardstick; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Process {
+    /// Starts it and waits for the line that tells its address. What it writes later goes to our
+    /// own standard error.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        let stderr = child.stderr.take().context("the child has no standard error")?;
+        let mut process = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let mut lines = BufReader::new(stderr).lines();
+        let mut said = String::new();
+        process.address = loop {
+            let Some(line) = lines.next() else { bail!("{command:?} did not start:\n{said}") };
+            let line = line?;
+            if let Some((_, rest)) = line.split_once(START) {
+                let text = rest.split(';').next().unwrap_or(rest);
+                break text.parse().with_context(|| format!("{text:?} is no address"))?;
+            }
+            said += &line;
+            said.push('\n');
+        };
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                eprintln!("{line}");
+            }
+        });
+        Ok(process)
+    }
+
+    /// CPU time of all its threads so far, in user space and in the kernel.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let mut nanoseconds = 0;
+        for task in fs::read_dir(self.file("task")).context("the process has ended")? {
+            // A thread may end between the listing and the look at it.
+            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+            let first = text.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+            nanoseconds += first.with_context(|| format!("an odd schedstat: {text:?}"))?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Memory in bytes, with its share of what it shares (PSS); buffers in the kernel don't count.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let text =
+            fs::read_to_string(self.file("smaps_rollup")).context("the process has ended")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        Ok(1024 * number.with_context(|| format!("no Pss in smaps_rollup: {text:?}"))?)
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.child.id())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is just as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,393 @@
+//! The workloads: who listens, what is published, and which figures come of it.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Map, Value, json};
+
+use crate::line::Line;
+use crate::listeners::{Faults, Listeners};
+use crate::peer::{Kind, Peer};
+use crate::phase::{self, Load, Pace, Phase};
+use crate::report::{Ratio, Sample};
+
+/// A workload: its name, what it is, on whom it runs, and how.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) kinds: &'static [Kind],
+    pub(crate) run: fn(Kind, &PathBuf) -> Result<Sample>,
+}
+
+const ALL: &[Kind] = &[Kind::Limit1, Kind::Log, Kind::Server];
+const SERVER: &[Kind] = &[Kind::Server];
+
+/// All workloads, in the order in which they run.
+pub(crate) const WORKLOADS: [Workload; 11] = [
+    Workload { name: "A", about: "1,000 listeners, 32 in flight", kinds: ALL, run: fan_out },
+    Workload { name: "A1", about: "the same, one in flight", kinds: ALL, run: one_in_flight },
+    Workload { name: "K", about: "A with 10 messages in a request", kinds: ALL, run: batches },
+    Workload { name: "B", about: "500 channels of 2 listeners", kinds: ALL, run: many_channels },
+    Workload { name: "C", about: "1,000 and 10,000 idle sockets", kinds: SERVER, run: idle },
+    Workload { name: "D", about: "100 listeners, 100 messages/s", kinds: ALL, run: paced },
+    Workload {
+        name: "E",
+        about: "100 listeners of 16 KiB messages, one stalls",
+        kinds: &[Kind::Limit1, Kind::Server],
+        run: stalled,
+    },
+    Workload {
+        name: "connect",
+        about: "/connect at 100 and at 10,000 connections",
+        kinds: SERVER,
+        run: connect,
+    },
+    Workload {
+        name: "channels",
+        about: "a publish to 2 beside 10, 10,000 and 100,000 channels",
+        kinds: SERVER,
+        run: channels,
+    },
+    Workload {
+        name: "users",
+        about: "a publish to 2 beside none and 100,000 users",
+        kinds: SERVER,
+        run: users,
+    },
+    Workload {
+        name: "memory",
+        about: "10,000 listeners come and go, twice",
+        kinds: SERVER,
+        run: memory,
+    },
+];
+
+const PER_DELIVERY: &str = "cpu_us_per_delivery";
+const PER_PUBLISH: &str = "cpu_us_per_publish";
+const P99: &str = "p99_ms";
+
+/// The ratios worth looking at. Those of CPU time are to the yardstick that does the same.
+pub(crate) const RATIOS: [Ratio; 12] = [
+    at_most("A", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.3),
+    at_most("A", P99, Kind::Log, P99, 2.5),
+    at_most("A1", PER_DELIVERY, Kind::Limit1, PER_DELIVERY, 0.8),
+    at_most("K", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.5),
+    at_most("B", PER_PUBLISH, Kind::Limit1, PER_PUBLISH, 1.5),
+    at_most("D", P99, Kind::Limit1, P99, 1.3),
+    Ratio {
+        at_least: true,
+        ..at_most("E", "others_per_s_stalled", Kind::Server, "others_per_s", 0.9)
+    },
+    at_most("connect", "cpu_us_at_10000", Kind::Server, "cpu_us_at_100", 1.2),
+    at_most("channels", "cpu_us_at_10000", Kind::Server, "cpu_us_at_10", 1.2),
+    at_most("channels", "cpu_us_at_100000", Kind::Server, "cpu_us_at_10", 1.2),
+    at_most("users", "cpu_us_at_100000", Kind::Server, "cpu_us_at_0", 1.2),
+    at_most("memory", "mb_after_second", Kind::Server, "mb_after_first", 1.1),
+];
+
+const fn at_most(
+    workload: &'static str,
+    figure: &'static str,
+    of: Kind,
+    base: &'static str,
+    bound: f64,
+) -> Ratio {
+    Ratio { workload, figure, of, base, bound, at_least: false }
+}
+
+/// Messages before the measured ones, so that all buffers have grown.
+const WARM_UP: usize = 20;
+
+const TEXT: usize = 200;
+
+fn fan_out(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    one_channel(kind, server, 600, 32, 1)
+}
+
+fn one_in_flight(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    one_channel(kind, server, 300, 1, 1)
+}
+
+fn batches(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    one_channel(kind, server, 2000, 32, 10)
+}
+
+fn one_channel(
+    kind: Kind,
+    server: &PathBuf,
+    messages: usize,
+    in_flight: usize,
+    batch: usize,
+) -> Result<Sample> {
+    let (phase, mut listeners) =
+        saturated(kind, server, [1000, 1, WARM_UP, messages], in_flight, batch)?;
+    let mut figures = vec![
+        (PER_DELIVERY, each(phase.cpu, phase.deliveries)),
+        ("deliveries_per_s", per_second(phase.deliveries, phase.time)),
+    ];
+    figures.extend(latencies(&mut listeners.latencies));
+    Ok(Sample { figures, faults: listeners.faults })
+}
+
+fn many_channels(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    let (phase, mut listeners) = saturated(kind, server, [1000, 500, 500, 5000], 32, 1)?;
+    let mut figures = vec![
+        (PER_PUBLISH, each(phase.cpu, 5000)),
+        ("publishes_per_s", per_second(5000, phase.time)),
+    ];
+    figures.extend(latencies(&mut listeners.latencies));
+    Ok(Sample { figures, faults: listeners.faults })
+}
+
+/// So many listeners in so many channels, some messages first, then the measured ones.
+fn saturated(
+    kind: Kind,
+    server: &PathBuf,
+    [listeners, channels, first, messages]: [usize; 4],
+    in_flight: usize,
+    batch: usize,
+) -> Result<(Phase, Listeners)> {
+    let peer = Peer::start(kind, server, &[])?;
+    let mut all = Listeners::new(channels, first + messages)?;
+    all.open(&peer, listeners, None)?;
+    let warm = Load { ids: 0..first, size: TEXT, batch, pace: Pace::InFlight(8.max(2 * batch)) };
+    phase::run(&peer, &mut all, &warm)?;
+    all.latencies.clear();
+    let ids = first..first + messages;
+    let load = Load { ids, size: TEXT, batch, pace: Pace::InFlight(in_flight) };
+    Ok((phase::run(&peer, &mut all, &load)?, all))
+}
+
+fn idle(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    let mut figures = Vec::new();
+    let mut faults = Faults::default();
+    for (count, bytes, cpu, busy) in [
+        (1000, "bytes_each_of_1000", "cpu_us_per_open_of_1000", "cpu_percent_idle_1000"),
+        (10_000, "bytes_each_of_10000", "cpu_us_per_open_of_10000", "cpu_percent_idle_10000"),
+    ] {
+        let peer = Peer::start(kind, server, &[])?;
+        let mut listeners = Listeners::new(1, 0)?;
+        let (memory, spent) = (peer.process.memory()?, peer.process.cpu()?);
+        listeners.open(&peer, count, None)?;
+        figures.push((cpu, each(peer.process.cpu()? - spent, count)));
+        // Over the first heartbeat of each.
+        listeners.idle(Duration::from_secs(6))?;
+        let spent = peer.process.cpu()?;
+        listeners.idle(Duration::from_secs(5))?;
+        figures.push((busy, (peer.process.cpu()? - spent).as_secs_f64() / 5.0 * 100.0));
+        let grown = peer.process.memory()?.saturating_sub(memory);
+        figures.push((bytes, grown as f64 / count as f64));
+        faults.closed += listeners.faults.closed;
+    }
+    Ok(Sample { figures, faults })
+}
+
+fn paced(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    const MESSAGES: usize = 1000;
+    let peer = Peer::start(kind, server, &[])?;
+    let mut listeners = Listeners::new(1, WARM_UP + MESSAGES)?;
+    listeners.open(&peer, 100, None)?;
+    let warm = Load { ids: 0..WARM_UP, size: TEXT, batch: 1, pace: Pace::InFlight(8) };
+    phase::run(&peer, &mut listeners, &warm)?;
+    listeners.latencies.clear();
+    let ids = WARM_UP..WARM_UP + MESSAGES;
+    let load = Load { ids, size: TEXT, batch: 1, pace: Pace::PerSecond(100) };
+    let phase = phase::run(&peer, &mut listeners, &load)?;
+    let mut figures = vec![(PER_DELIVERY, each(phase.cpu, phase.deliveries))];
+    figures.extend(latencies(&mut listeners.latencies));
+    Ok(Sample { figures, faults: listeners.faults })
+}
+
+fn stalled(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    const MESSAGES: usize = 1280;
+    const SLOW: usize = 50;
+    let peer = Peer::start(kind, server, &[])?;
+    let mut listeners = Listeners::new(1, WARM_UP + 2 * MESSAGES)?;
+    listeners.open(&peer, 100, Some(SLOW))?;
+    let run = |listeners: &mut Listeners, first: usize, count: usize| {
+        let ids = first..first + count;
+        let load = Load { ids, size: 16 * 1024, batch: 1, pace: Pace::InFlight(8) };
+        let phase = phase::run(&peer, listeners, &load)?;
+        Ok::<_, anyhow::Error>(per_second(phase.deliveries, phase.time))
+    };
+    run(&mut listeners, 0, WARM_UP)?;
+    let all = run(&mut listeners, WARM_UP, MESSAGES)?;
+    let memory = peer.process.memory()?;
+    listeners.stall(SLOW)?;
+    let heard = listeners.heard(SLOW);
+    let others = run(&mut listeners, WARM_UP + MESSAGES, MESSAGES)?;
+    let grown = peer.process.memory()?.saturating_sub(memory);
+    // What was on its way to the one who stalled must still be in order.
+    listeners.resume(SLOW)?;
+    listeners.idle(Duration::from_secs(1))?;
+    let figures = vec![
+        // Of 100 and of 99 listeners.
+        ("others_per_s", all),
+        ("others_per_s_stalled", others),
+        ("mb_grown", megabytes(grown)),
+        ("late_messages_of_the_stalled", f64::from(listeners.heard(SLOW) - heard)),
+    ];
+    Ok(Sample { figures, faults: listeners.faults })
+}
+
+fn connect(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    const MEASURED: usize = 500;
+    /// In which connections without a socket are not yet collected.
+    const KEPT: Duration = Duration::from_secs(15);
+    let peer = Peer::start(kind, server, &[])?;
+    let mut line = Line::open(peer.process.address)?;
+    let begin = Instant::now();
+    let mut made = 0;
+    let mut connect = |up_to: usize| {
+        for number in made..up_to {
+            line.call(&peer.connect(number, 0).context("a yardstick has no /connect")?)?;
+        }
+        made = up_to;
+        peer.process.cpu()
+    };
+    let mut figures = Vec::new();
+    for (existing, name) in [(100, "cpu_us_at_100"), (10_000, "cpu_us_at_10000")] {
+        let before = connect(existing)?;
+        figures.push((name, each(connect(existing + MEASURED)? - before, MEASURED)));
+    }
+    ensure!(begin.elapsed() < KEPT, "this took so long that connections were collected meanwhile");
+    Ok(Sample { figures, faults: Faults::default() })
+}
+
+/// Messages of each measurement beside channels or users.
+const BESIDE: usize = 2000;
+
+fn channels(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    /// Channels in one request.
+    const PORTION: usize = 1000;
+    let peer = Peer::start(kind, server, &[])?;
+    let mut listeners = two_listeners(&peer)?;
+    let mut line = Line::open(peer.process.address)?;
+    let mut figures = Vec::new();
+    let mut made = 0;
+    for (others, name) in
+        [(10, "cpu_us_at_10"), (10_000, "cpu_us_at_10000"), (100_000, "cpu_us_at_100000")]
+    {
+        while made < others {
+            let end = others.min(made + PORTION);
+            let names: Map<String, Value> =
+                (made..end).map(|number| (format!("other{number}"), json!({}))).collect();
+            line.call(&peer.signed("POST", "/channel_config", &names.into()))?;
+            made = end;
+        }
+        figures.push((name, beside(&peer, &mut listeners, figures.len())?));
+    }
+    Ok(Sample { figures, faults: listeners.faults })
+}
+
+fn users(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    const USERS: usize = 100_000;
+    /// Requests that are sent without waiting for answers.
+    const AHEAD: usize = 32;
+    let peer = Peer::start(kind, server, &[])?;
+    let mut listeners = two_listeners(&peer)?;
+    let mut line = Line::open(peer.process.address)?;
+    let mut figures = vec![("cpu_us_at_0", beside(&peer, &mut listeners, 0)?)];
+    for first in (10..10 + USERS).step_by(AHEAD) {
+        let ahead = first..(10 + USERS).min(first + AHEAD);
+        // All in another channel.
+        let requests: Vec<u8> =
+            ahead.clone().filter_map(|number| peer.connect(number, 1)).flatten().collect();
+        line.write(&requests)?;
+        for _ in ahead {
+            line.answer()?;
+        }
+        listeners.turn(Duration::ZERO)?;
+    }
+    let channel = json!({"info": {"channels": [crate::peer::name(1)], "include_users": false}});
+    // Their connections go, and are not to go while we measure.
+    eventually(&mut listeners, || {
+        let answer: Value =
+            serde_json::from_slice(&line.call(&peer.signed("POST", "/info", &channel))?)?;
+        let left = answer["channels"][crate::peer::name(1)]["total_connections"].as_u64();
+        Ok(left.context("no number of connections")? == 0)
+    })?;
+    figures.push(("cpu_us_at_100000", beside(&peer, &mut listeners, 1)?));
+    Ok(Sample { figures, faults: listeners.faults })
+}
+
+fn two_listeners(peer: &Peer) -> Result<Listeners> {
+    let mut listeners = Listeners::new(1, 3 * (WARM_UP + BESIDE))?;
+    listeners.open(peer, 2, None)?;
+    Ok(listeners)
+}
+
+/// CPU time per publish to two listeners, in microseconds; `time` counts the calls from 0.
+fn beside(peer: &Peer, listeners: &mut Listeners, time: usize) -> Result<f64> {
+    let first = time * (WARM_UP + BESIDE);
+    let pace = Pace::InFlight(32);
+    let warm = Load { ids: first..first + WARM_UP, size: TEXT, batch: 1, pace };
+    phase::run(peer, listeners, &warm)?;
+    let ids = first + WARM_UP..first + WARM_UP + BESIDE;
+    let phase = phase::run(peer, listeners, &Load { ids, size: TEXT, batch: 1, pace })?;
+    Ok(each(phase.cpu, BESIDE))
+}
+
+fn memory(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    const LISTENERS: usize = 10_000;
+    // The defaults keep users for a day and channels for three.
+    let flags = ["--gc-conns-after", "2", "--gc-users-after", "4", "--gc-channels-after", "4"];
+    let peer = Peer::start(kind, server, &flags)?;
+    let mut figures = vec![("mb_at_start", megabytes(peer.process.memory()?))];
+    let mut faults = Faults::default();
+    for (full, empty) in
+        [("mb_of_10000_first", "mb_after_first"), ("mb_of_10000_second", "mb_after_second")]
+    {
+        let mut listeners = Listeners::new(1, WARM_UP)?;
+        listeners.open(&peer, LISTENERS, None)?;
+        let load = Load { ids: 0..WARM_UP, size: TEXT, batch: 1, pace: Pace::InFlight(8) };
+        phase::run(&peer, &mut listeners, &load)?;
+        figures.push((full, megabytes(peer.process.memory()?)));
+        faults.missing += listeners.faults.missing;
+        faults.closed += listeners.faults.closed;
+        drop(listeners);
+        let mut line = Line::open(peer.process.address)?;
+        let everything = peer.signed("POST", "/info", &json!({"info": {}}));
+        let mut nobody = Listeners::new(1, 0)?;
+        eventually(&mut nobody, || {
+            let answer: Value = serde_json::from_slice(&line.call(&everything)?)?;
+            Ok(answer["channels"].as_object().is_some_and(Map::is_empty))
+        })?;
+        nobody.idle(Duration::from_secs(5))?;
+        figures.push((empty, megabytes(peer.process.memory()?)));
+    }
+    Ok(Sample { figures, faults })
+}
+
+/// Waits until something is so, while the listeners go on.
+fn eventually(listeners: &mut Listeners, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let begin = Instant::now();
+    while !so()? {
+        if begin.elapsed() > Duration::from_secs(60) {
+            bail!("what should go after seconds is still there after a minute");
+        }
+        listeners.idle(Duration::from_millis(200))?;
+    }
+    Ok(())
+}
+
+/// Microseconds for each of so many.
+fn each(time: Duration, count: usize) -> f64 {
+    time.as_secs_f64() * 1e6 / count as f64
+}
+
+fn per_second(count: usize, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// Median and 99th percentile.
+fn latencies(micros: &mut [u64]) -> [(&'static str, f64); 2] {
+    micros.sort_unstable();
+    let place = |percent: usize| micros.get(micros.len() * percent / 100).copied().unwrap_or(0);
+    [("p50_ms", place(50) as f64 / 1e3), (P99, place(99) as f64 / 1e3)]
+}
