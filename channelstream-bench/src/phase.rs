@@ -53,8 +53,10 @@ pub(crate) struct Phase {
 
 /// How far the deliveries are: told by who reads, waited for by who publishes.
 struct Progress {
-    delivered: Mutex<usize>,
-    grown: Condvar,
+    /// How many there were, and how many the publisher waits for: it is woken for no less, since
+    /// it would take its time from the peer.
+    counts: Mutex<(usize, usize)>,
+    reached: Condvar,
     given_up: AtomicBool,
 }
 
@@ -63,8 +65,8 @@ pub(crate) fn run(peer: &Peer, listeners: &mut Listeners, load: &Load) -> Result
     let audience: Vec<usize> = (0..listeners.channels()).map(|id| listeners.audience(id)).collect();
     let owed = load.ids.clone().map(|id| audience[id % audience.len()]).sum();
     let progress = Progress {
-        delivered: Mutex::new(0),
-        grown: Condvar::new(),
+        counts: Mutex::new((0, 0)),
+        reached: Condvar::new(),
         given_up: AtomicBool::new(false),
     };
     let mut line = Line::open(peer.process.address)?;
@@ -109,7 +111,7 @@ fn publish(
 ) -> Result<()> {
     let begin = Instant::now();
     let largest = audience.iter().max().copied().unwrap_or(0);
-    let mut owed = 0;
+    let mut owed = 0_usize;
     for first in load.ids.clone().step_by(load.batch) {
         let ids = first..load.ids.end.min(first + load.batch);
         let request = peer.publish(ids.clone(), audience.len(), load.size);
@@ -117,7 +119,7 @@ fn publish(
         match load.pace {
             Pace::InFlight(most) => {
                 let most = most.saturating_sub(load.batch) * largest;
-                if !progress.wait_while(|delivered| owed - delivered > most) {
+                if !progress.wait_for(owed.saturating_sub(most)) {
                     return Ok(());
                 }
                 moment = Instant::now();
@@ -142,19 +144,23 @@ fn publish(
 
 impl Progress {
     fn tell(&self, deliveries: usize) {
-        *self.delivered.lock().unwrap_or_else(PoisonError::into_inner) = deliveries;
-        self.grown.notify_one();
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.0 = deliveries;
+        if deliveries >= counts.1 {
+            self.reached.notify_one();
+        }
     }
 
-    /// Waits as long as the number of deliveries is such. False: the rest will not come.
-    fn wait_while(&self, such: impl Fn(usize) -> bool) -> bool {
-        let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
-        while such(*delivered) {
+    /// Waits for so many deliveries. False: they will not come.
+    fn wait_for(&self, wanted: usize) -> bool {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.1 = wanted;
+        while counts.0 < wanted {
             if self.given_up.load(Ordering::Acquire) {
                 return false;
             }
-            let waited = self.grown.wait_timeout(delivered, Duration::from_millis(50));
-            delivered = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.reached.wait_timeout(counts, Duration::from_millis(50));
+            counts = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

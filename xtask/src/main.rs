@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask TASK`, and without a task the list of them.
 #![expect(clippy::print_stderr, reason = "a program for people at a terminal")]
 
+mod bench;
 mod browser;
 mod ci;
 mod directions;
@@ -18,7 +19,10 @@ use xshell::{Shell, cmd};
 /// One chore: its name on the command line, what it does, and the function that does it.
 type Task = (&'static str, &'static str, fn(&Shell) -> Result<()>);
 
-const TASKS: [Task; 10] = [
+/// Tasks that read further arguments themselves.
+const WITH_ARGUMENTS: [&str; 2] = ["storm", "bench"];
+
+const TASKS: [Task; 11] = [
     ("ci", "every check below in turn, up to the first that fails", ci::run),
     ("fmt", "formatting", fmt),
     ("tidy", "layout of the files and house rules", tidy::run),
@@ -29,6 +33,7 @@ const TASKS: [Task; 10] = [
     ("test", "installs what the tests need, then runs all of them, in the browser too", test::run),
     ("browser", "the browser suite alone", browser::run),
     ("storm", "a storm of clients for --seconds N with --seed S", storm::run),
+    ("bench", "[--runs N] [WORKLOAD...] load beside yardsticks; --micro: small parts", bench::run),
 ];
 
 fn main() -> ExitCode {
@@ -44,7 +49,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let mut arguments = env::args().skip(1);
     let Some(name) = arguments.next() else { bail!(usage()) };
-    if name != "storm" && arguments.next().is_some() {
+    if arguments.next().is_some() && !WITH_ARGUMENTS.contains(&name.as_str()) {
         bail!(usage());
     }
     let Some((_, _, task)) = TASKS.iter().find(|task| task.0 == name) else {
