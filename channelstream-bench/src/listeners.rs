@@ -5,6 +5,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -38,6 +39,16 @@ impl Faults {
             ("wrong_channel", self.wrong_channel),
             ("closed", self.closed),
         ]
+    }
+}
+
+impl AddAssign for Faults {
+    fn add_assign(&mut self, other: Self) {
+        self.missing += other.missing;
+        self.doubled += other.doubled;
+        self.reordered += other.reordered;
+        self.wrong_channel += other.wrong_channel;
+        self.closed += other.closed;
     }
 }
 

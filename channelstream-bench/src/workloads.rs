@@ -1,5 +1,6 @@
 //! The workloads: who listens, what is published, and which figures come of it.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::line::Line;
 use crate::listeners::{Faults, Listeners};
-use crate::peer::{Kind, Peer};
+use crate::peer::{Kind, Peer, name};
 use crate::phase::{self, Load, Pace, Phase};
-use crate::report::{Ratio, Sample};
+use crate::report::{Ratio, Sample, spread};
 
 /// A workload: its name, what it is, on whom it runs, and how.
 pub(crate) struct Workload {
@@ -185,7 +186,7 @@ fn idle(kind: Kind, server: &PathBuf) -> Result<Sample> {
         figures.push((busy, (peer.process.cpu()? - spent).as_secs_f64() / 5.0 * 100.0));
         let grown = peer.process.memory()?.saturating_sub(memory);
         figures.push((bytes, grown as f64 / count as f64));
-        faults.closed += listeners.faults.closed;
+        faults += listeners.faults;
     }
     Ok(Sample { figures, faults })
 }
@@ -238,108 +239,146 @@ fn stalled(kind: Kind, server: &PathBuf) -> Result<Sample> {
     Ok(Sample { figures, faults: listeners.faults })
 }
 
+/// Rounds in which servers of different fill are measured by turns, so that what else the machine
+/// does meets all alike. The first doesn't count.
+const ROUNDS: usize = 8;
+
+/// The median of each of some servers, measured by turns: `measure` gets server and round.
+fn by_turns(
+    names: &[&'static str],
+    mut measure: impl FnMut(usize, usize) -> Result<f64>,
+) -> Result<Vec<(&'static str, f64)>> {
+    let mut measured = vec![Vec::new(); names.len()];
+    for round in 0..ROUNDS {
+        for (server, values) in measured.iter_mut().enumerate() {
+            values.push(measure(server, round)?);
+        }
+    }
+    let median = |values: &Vec<f64>| spread(values[1..].iter().copied()).0;
+    Ok(names.iter().copied().zip(measured.iter().map(median)).collect())
+}
+
 fn connect(kind: Kind, server: &PathBuf) -> Result<Sample> {
-    const MEASURED: usize = 500;
+    const EXISTING: [usize; 2] = [100, 10_000];
+    const CALLS: usize = 100;
     /// In which connections without a socket are not yet collected.
     const KEPT: Duration = Duration::from_secs(15);
-    let peer = Peer::start(kind, server, &[])?;
-    let mut line = Line::open(peer.process.address)?;
     let begin = Instant::now();
-    let mut made = 0;
-    let mut connect = |up_to: usize| {
-        for number in made..up_to {
+    let mut servers = Vec::new();
+    for existing in EXISTING {
+        let peer = Peer::start(kind, server, &[])?;
+        let mut line = Line::open(peer.process.address)?;
+        connect_many(&peer, &mut line, 0..existing, || Ok(()))?;
+        servers.push((peer, line));
+    }
+    let figures = by_turns(&["cpu_us_at_100", "cpu_us_at_10000"], |server, round| {
+        let (peer, line) = &mut servers[server];
+        let before = peer.process.cpu()?;
+        for call in 0..CALLS {
+            let number = EXISTING[server] + round * CALLS + call;
             line.call(&peer.connect(number, 0).context("a yardstick has no /connect")?)?;
         }
-        made = up_to;
-        peer.process.cpu()
-    };
-    let mut figures = Vec::new();
-    for (existing, name) in [(100, "cpu_us_at_100"), (10_000, "cpu_us_at_10000")] {
-        let before = connect(existing)?;
-        figures.push((name, each(connect(existing + MEASURED)? - before, MEASURED)));
-    }
+        Ok(each(peer.process.cpu()? - before, CALLS))
+    })?;
     ensure!(begin.elapsed() < KEPT, "this took so long that connections were collected meanwhile");
     Ok(Sample { figures, faults: Faults::default() })
 }
 
-/// Messages of each measurement beside channels or users.
-const BESIDE: usize = 2000;
+/// Connects users without waiting for each answer, and now and then does something else.
+fn connect_many(
+    peer: &Peer,
+    line: &mut Line,
+    numbers: Range<usize>,
+    mut between: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    const AHEAD: usize = 32;
+    for first in numbers.clone().step_by(AHEAD) {
+        let ahead = first..numbers.end.min(first + AHEAD);
+        let requests = ahead.clone().filter_map(|number| peer.connect(number, OTHERS));
+        line.write(&requests.flatten().collect::<Vec<u8>>())?;
+        for _ in ahead {
+            line.answer()?;
+        }
+        between()?;
+    }
+    Ok(())
+}
+
+/// The channel of users who don't listen.
+const OTHERS: usize = 1;
+
+/// Messages to two listeners in one round.
+const BESIDE: usize = 500;
+
+fn two_listeners(kind: Kind, server: &PathBuf) -> Result<(Peer, Listeners)> {
+    let peer = Peer::start(kind, server, &[])?;
+    let mut listeners = Listeners::new(1, ROUNDS * BESIDE)?;
+    listeners.open(&peer, 2, None)?;
+    Ok((peer, listeners))
+}
+
+/// CPU time per publish to two listeners, on servers that differ in what else they hold.
+fn publishes_by_turns(
+    names: &[&'static str],
+    mut servers: Vec<(Peer, Listeners)>,
+) -> Result<Sample> {
+    let figures = by_turns(names, |server, round| {
+        let (peer, listeners) = &mut servers[server];
+        let ids = round * BESIDE..(round + 1) * BESIDE;
+        let load = Load { ids, size: TEXT, batch: 1, pace: Pace::InFlight(32) };
+        Ok(each(phase::run(peer, listeners, &load)?.cpu, BESIDE))
+    })?;
+    let mut faults = Faults::default();
+    servers.iter().for_each(|(_, listeners)| faults += listeners.faults);
+    Ok(Sample { figures, faults })
+}
 
 fn channels(kind: Kind, server: &PathBuf) -> Result<Sample> {
     /// Channels in one request.
     const PORTION: usize = 1000;
-    let peer = Peer::start(kind, server, &[])?;
-    let mut listeners = two_listeners(&peer)?;
-    let mut line = Line::open(peer.process.address)?;
-    let mut figures = Vec::new();
-    let mut made = 0;
-    for (others, name) in
-        [(10, "cpu_us_at_10"), (10_000, "cpu_us_at_10000"), (100_000, "cpu_us_at_100000")]
-    {
-        while made < others {
-            let end = others.min(made + PORTION);
+    let mut servers = Vec::new();
+    for others in [10, 10_000, 100_000] {
+        let (peer, listeners) = two_listeners(kind, server)?;
+        let mut line = Line::open(peer.process.address)?;
+        for first in (0..others).step_by(PORTION) {
+            let numbers = first..others.min(first + PORTION);
             let names: Map<String, Value> =
-                (made..end).map(|number| (format!("other{number}"), json!({}))).collect();
+                numbers.map(|number| (format!("other{number}"), json!({}))).collect();
             line.call(&peer.signed("POST", "/channel_config", &names.into()))?;
-            made = end;
         }
-        figures.push((name, beside(&peer, &mut listeners, figures.len())?));
+        servers.push((peer, listeners));
     }
-    Ok(Sample { figures, faults: listeners.faults })
+    publishes_by_turns(&["cpu_us_at_10", "cpu_us_at_10000", "cpu_us_at_100000"], servers)
 }
 
 fn users(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const USERS: usize = 100_000;
-    /// Requests that are sent without waiting for answers.
-    const AHEAD: usize = 32;
-    let peer = Peer::start(kind, server, &[])?;
-    let mut listeners = two_listeners(&peer)?;
+    let empty = two_listeners(kind, server)?;
+    let (peer, mut listeners) = two_listeners(kind, server)?;
     let mut line = Line::open(peer.process.address)?;
-    let mut figures = vec![("cpu_us_at_0", beside(&peer, &mut listeners, 0)?)];
-    for first in (10..10 + USERS).step_by(AHEAD) {
-        let ahead = first..(10 + USERS).min(first + AHEAD);
-        // All in another channel.
-        let requests: Vec<u8> =
-            ahead.clone().filter_map(|number| peer.connect(number, 1)).flatten().collect();
-        line.write(&requests)?;
-        for _ in ahead {
-            line.answer()?;
-        }
-        listeners.turn(Duration::ZERO)?;
-    }
-    let channel = json!({"info": {"channels": [crate::peer::name(1)], "include_users": false}});
+    // Those that listen are called by the first numbers.
+    connect_many(&peer, &mut line, 10..10 + USERS, || listeners.turn(Duration::ZERO).map(drop))?;
     // Their connections go, and are not to go while we measure.
-    eventually(&mut listeners, || {
-        let answer: Value =
-            serde_json::from_slice(&line.call(&peer.signed("POST", "/info", &channel))?)?;
-        let left = answer["channels"][crate::peer::name(1)]["total_connections"].as_u64();
-        Ok(left.context("no number of connections")? == 0)
-    })?;
-    figures.push(("cpu_us_at_100000", beside(&peer, &mut listeners, 1)?));
-    Ok(Sample { figures, faults: listeners.faults })
+    eventually(&mut listeners, || Ok(members(&peer, &mut line, OTHERS)? == Some(0)))?;
+    let full = (peer, listeners);
+    publishes_by_turns(&["cpu_us_at_0", "cpu_us_at_100000"], vec![empty, full])
 }
 
-fn two_listeners(peer: &Peer) -> Result<Listeners> {
-    let mut listeners = Listeners::new(1, 3 * (WARM_UP + BESIDE))?;
-    listeners.open(peer, 2, None)?;
-    Ok(listeners)
-}
-
-/// CPU time per publish to two listeners, in microseconds; `time` counts the calls from 0.
-fn beside(peer: &Peer, listeners: &mut Listeners, time: usize) -> Result<f64> {
-    let first = time * (WARM_UP + BESIDE);
-    let pace = Pace::InFlight(32);
-    let warm = Load { ids: first..first + WARM_UP, size: TEXT, batch: 1, pace };
-    phase::run(peer, listeners, &warm)?;
-    let ids = first + WARM_UP..first + WARM_UP + BESIDE;
-    let phase = phase::run(peer, listeners, &Load { ids, size: TEXT, batch: 1, pace })?;
-    Ok(each(phase.cpu, BESIDE))
+/// How many connections are in a channel, without a list of them; none if there is no channel.
+fn members(peer: &Peer, line: &mut Line, channel: usize) -> Result<Option<u64>> {
+    let channel = name(channel);
+    let info = json!({"channels": [channel], "include_users": false, "include_history": false});
+    let answer = line.call(&peer.signed("POST", "/info", &json!({"info": info})))?;
+    let answer: Value = serde_json::from_slice(&answer)?;
+    Ok(answer["channels"][channel]["total_connections"].as_u64())
 }
 
 fn memory(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const LISTENERS: usize = 10_000;
     // The defaults keep users for a day and channels for three.
     let flags = ["--gc-conns-after", "2", "--gc-users-after", "4", "--gc-channels-after", "4"];
+    /// Figures of the admin area that say whether anything is left.
+    const LEFT: [&str; 3] = ["remembered_user_count", "total_connections", "total_channels"];
     let peer = Peer::start(kind, server, &flags)?;
     let mut figures = vec![("mb_at_start", megabytes(peer.process.memory()?))];
     let mut faults = Faults::default();
@@ -351,17 +390,18 @@ fn memory(kind: Kind, server: &PathBuf) -> Result<Sample> {
         let load = Load { ids: 0..WARM_UP, size: TEXT, batch: 1, pace: Pace::InFlight(8) };
         phase::run(&peer, &mut listeners, &load)?;
         figures.push((full, megabytes(peer.process.memory()?)));
-        faults.missing += listeners.faults.missing;
-        faults.closed += listeners.faults.closed;
+        faults += listeners.faults;
         drop(listeners);
         let mut line = Line::open(peer.process.address)?;
-        let everything = peer.signed("POST", "/info", &json!({"info": {}}));
         let mut nobody = Listeners::new(1, 0)?;
+        // The channel first, since the admin's figures list everything.
+        eventually(&mut nobody, || Ok(members(&peer, &mut line, 0)?.is_none()))?;
         eventually(&mut nobody, || {
-            let answer: Value = serde_json::from_slice(&line.call(&everything)?)?;
-            Ok(answer["channels"].as_object().is_some_and(Map::is_empty))
+            let figures = line.call(&peer.signed("GET", "/admin/admin.json", &Value::Null))?;
+            let figures: Value = serde_json::from_slice(&figures)?;
+            Ok(LEFT.iter().all(|name| figures[name] == 0))
         })?;
-        nobody.idle(Duration::from_secs(5))?;
+        nobody.idle(Duration::from_secs(1))?;
         figures.push((empty, megabytes(peer.process.memory()?)));
     }
     Ok(Sample { figures, faults })
