@@ -247,8 +247,8 @@ impl Listeners {
                 }
                 9 => {
                     // The mask is zero, so the payload stays as it is.
-                    let mut pong = vec![0x8a, 0x80, 0, 0, 0, 0];
-                    pong[1] |= bytes_in_ping(payload);
+                    let length = u8::try_from(payload.len()).unwrap_or(125).min(125);
+                    let mut pong = vec![0x8a, 0x80 | length, 0, 0, 0, 0];
                     pong.extend_from_slice(payload);
                     // A line so full that it takes no pong will be found closed.
                     let _ = self.listeners[number].stream.write(&pong);
@@ -328,7 +328,62 @@ fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((bytes[0] & 15, payload, &bytes[head + length..]))
 }
 
-/// The length of a ping's payload as a frame tells it: at most 125.
-fn bytes_in_ping(payload: &[u8]) -> u8 {
-    u8::try_from(payload.len()).unwrap_or(125).min(125)
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+    use super::{Faults, Listener, Listeners};
+
+    /// One listener in channel 0 of 2, which talks to nobody.
+    fn listeners() -> Listeners {
+        let mut listeners = Listeners::new(2, 100).unwrap();
+        let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = super::stream(peer.local_addr().unwrap(), false).unwrap();
+        listeners.listeners.push(Listener {
+            stream: mio::net::TcpStream::from_std(stream),
+            channel: 0,
+            rest: Vec::new(),
+            seen: vec![0; 2],
+            next: 0,
+            stalled: false,
+            open: true,
+        });
+        listeners
+    }
+
+    fn frames(ids: &[usize]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for id in ids {
+            let text = format!("[{{\"text\":\"!{id:08}!{}\"}}]", "x".repeat(id * 3));
+            crate::yardstick::append_frame(&mut bytes, text.as_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn each_fault_is_counted_as_what_it_is() {
+        let mut listeners = listeners();
+        // 6 comes after 8, and again; 1 is for the other channel, and 1000 was never sent.
+        let heard = listeners.frames(0, &frames(&[0, 2, 4, 8, 6, 6, 1, 1000]), 0);
+        assert_eq!((heard, listeners.heard(0), listeners.latencies.len()), (5, 5, 5));
+        let faults = Faults { doubled: 1, reordered: 1, wrong_channel: 2, ..Faults::default() };
+        assert_eq!(listeners.faults, faults);
+        listeners.frames(0, &[0x88, 0], 0);
+        assert_eq!(listeners.faults, Faults { closed: 1, ..faults });
+    }
+
+    #[test]
+    fn frames_may_come_in_any_pieces() {
+        let bytes = frames(&(0..100).step_by(2).collect::<Vec<_>>());
+        for size in [1, 2, 3, 30, 1000] {
+            let mut listeners = listeners();
+            let mut heard = 0;
+            for piece in bytes.chunks(size) {
+                let mut all = std::mem::take(&mut listeners.listeners[0].rest);
+                all.extend_from_slice(piece);
+                heard += listeners.frames(0, &all, 0);
+            }
+            assert_eq!((heard, listeners.faults), (50, Faults::default()), "pieces of {size}");
+        }
+    }
 }

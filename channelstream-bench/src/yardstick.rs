@@ -283,7 +283,8 @@ fn distance(from: u64, to: u64) -> usize {
     usize::try_from(to - from).expect("what is in memory has a length")
 }
 
-fn append_frame(frames: &mut Vec<u8>, text: &[u8]) {
+/// Appends a text as an unmasked websocket frame.
+pub(crate) fn append_frame(frames: &mut Vec<u8>, text: &[u8]) {
     frames.push(0x81);
     match (u8::try_from(text.len()), u16::try_from(text.len())) {
         (Ok(short @ ..126), _) => frames.push(short),

@@ -17,7 +17,10 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
         arguments.remove(0);
         let micro =
             cmd!(shell, "cargo bench --locked -p channelstream-core -p channelstream-signer");
-        return Ok(micro.arg("--benches").arg("--").args(arguments).run()?);
+        return Ok(micro
+            .args(["--bench", "apply", "--bench", "sign", "--"])
+            .args(arguments)
+            .run()?);
     }
     // One after the other: together they would share the features of their dependencies, and the
     // server would not be the one that is shipped.

@@ -7,21 +7,23 @@ use xshell::{Shell, cmd};
 const IO: [&str; 5] = ["tokio", "warp", "hyper", "reqwest", "getrandom"];
 
 /// A crate of ours, and what its users must never get with it.
-const FORBIDDEN: [(&str, &[&str]); 5] = [
+const FORBIDDEN: [(&str, &[&str]); 6] = [
     ("channelstream-signer", &["channelstream-core"]),
     ("channelstream-signer", &IO),
     ("channelstream-core", &["channelstream-signer"]),
     ("channelstream-core", &IO),
     ("channelstream-client", &["channelstream-server", "warp"]),
+    ("channelstream-bench", &["channelstream-core", "channelstream-server", "tokio"]),
 ];
 
 /// A crate of ours, and what it builds on.
-const REQUIRED: [(&str, &str); 5] = [
+const REQUIRED: [(&str, &str); 6] = [
     ("channelstream-server", "channelstream-core"),
     ("channelstream-server", "channelstream-signer"),
     ("channelstream-client", "channelstream-core"),
     ("channelstream-client", "channelstream-signer"),
     ("channelstream-cli", "channelstream-client"),
+    ("channelstream-bench", "channelstream-signer"),
 ];
 
 /// Inside a folder, a text that only one file or folder below it may hold.
