@@ -70,7 +70,7 @@ const PER_PUBLISH: &str = "cpu_us_per_publish";
 const P99: &str = "p99_ms";
 
 /// The ratios worth looking at. Those of CPU time are to the yardstick that does the same.
-pub(crate) const RATIOS: [Ratio; 13] = [
+pub(crate) const RATIOS: [Ratio; 14] = [
     at_most("A", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.3),
     at_most("A", P99, Kind::Log, P99, 2.5),
     // Nothing can be saved with one in flight: each frame is a write of its own.
@@ -88,6 +88,7 @@ pub(crate) const RATIOS: [Ratio; 13] = [
     at_most("channels", "cpu_us_at_100000", Kind::Server, "cpu_us_at_10", 1.2),
     at_most("users", "cpu_us_at_100000", Kind::Server, "cpu_us_at_0", 1.2),
     at_most("memory", "mb_after_second", Kind::Server, "mb_after_first", 1.1),
+    at_most("memory", "mb_after_second", Kind::Server, "mb_at_start", 1.1),
 ];
 
 const fn at_most(
