@@ -71,7 +71,7 @@ fn message() -> NewMessage {
     NewMessage::new("user0", Address::channel("room")).message([("text", "x".repeat(200))])
 }
 
-/// What `step` costs, without what goes before it and after it.
+/// What applying one command costs, without what goes before it and after it.
 fn only(
     bencher: &mut Bencher<'_>,
     world: &mut World,
