@@ -105,10 +105,10 @@ pub enum ListenerKind {
 /// How a listener ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
-    /// The other end went away: the connection ends with the next collection.
+    /// The peer closed it: the connection ends with the next collection.
     ByPeer,
-    /// The server ended it, or it was a poll: the connection waits for the next one.
-    ByServer,
+    /// The line broke, the server ended it, or it was a poll: the connection waits for the next.
+    Otherwise,
 }
 
 /// What a listener was really sent.

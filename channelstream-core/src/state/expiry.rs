@@ -6,7 +6,7 @@ use super::arena::Key;
 use super::channel::Channel;
 use super::connection::{Connection, Phase};
 use super::user::User;
-use super::{State, Step};
+use super::{State, Step, forget};
 use crate::protocol::Timestamp;
 
 /// Everything that has a deadline, the next one first. Only what waits is in here: a connection
@@ -56,7 +56,7 @@ impl State {
                 }
                 Due::User(key) => {
                     if let Some(user) = self.users.remove(key) {
-                        self.user_names.swap_remove(&user.name);
+                        forget(&mut self.user_names, &user.name);
                     }
                 }
                 Due::Channel(key) => {
@@ -74,7 +74,7 @@ impl State {
         if idle_until > self.now {
             self.deadlines.set(&mut channel.deadline, Some(idle_until), Due::Channel(key));
         } else if let Some(channel) = self.channels.remove(key) {
-            self.channel_names.swap_remove(&channel.name);
+            forget(&mut self.channel_names, &channel.name);
         }
     }
 

@@ -7,7 +7,7 @@ use super::catchup::Cursor;
 use super::channel::Channel;
 use super::connection::{Connection, Phase};
 use super::user::User;
-use super::{ConnectionId, Delivery, EndReason, Refusal, State, Step};
+use super::{ConnectionId, Delivery, EndReason, Refusal, State, Step, forget};
 use crate::protocol::{
     Action, ChannelsInfo, Configure, Connect, Connected, DateTime, Frame, InfoOptions, Presence,
     Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
@@ -237,7 +237,7 @@ impl State {
             self.leave(step, key, channel);
         }
         self.connections.remove(key);
-        self.connection_ids.swap_remove(&id);
+        forget(&mut self.connection_ids, &id);
         let of_user = &mut self.users[user].connections;
         if let Some(place) = of_user.iter().position(|connection| *connection == key) {
             of_user.swap_remove(place);

@@ -13,6 +13,7 @@ mod posting;
 mod snapshot;
 mod user;
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -56,6 +57,14 @@ pub struct State {
     no_state: Arc<UserState>,
     messages_delivered: u64,
     messages_posted: u64,
+}
+
+/// Takes an entry out; a map that has become empty gives its memory back.
+fn forget<K: Eq + Hash, V>(map: &mut IndexMap<K, V>, key: &K) {
+    map.swap_remove(key);
+    if map.is_empty() {
+        *map = IndexMap::new();
+    }
 }
 
 /// What one `apply` has in hand: luck to make ids from, and the deliveries so far.

@@ -124,7 +124,7 @@ fn a_poll_that_broke_before_its_answer_has_told_nothing() {
     w.say("room", "1");
     w.poll("ann");
     w.say("room", "2");
-    w.end("ann", Closing::ByServer);
+    w.end("ann", Closing::Otherwise);
     w.expect("ann", &[]);
     w.say("room", "3");
     w.poll("ann");

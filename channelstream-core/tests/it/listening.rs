@@ -49,7 +49,7 @@ fn what_was_handed_over_and_not_sent_is_caught_up() {
     w.say("room", "1");
     w.poll("ann");
     w.say("room", "2");
-    w.end("ann", Closing::ByServer);
+    w.end("ann", Closing::Otherwise);
     w.socket("ann");
     w.expect("ann", &["~room bot: 1", "~room bot: 2"]);
 }
@@ -154,7 +154,7 @@ fn a_socket_closed_by_the_server_leaves_the_time_of_an_idle_connection() {
     let mut w = World::new();
     w.join("ann", &["room"]);
     w.advance(secs(60));
-    w.end("ann", Closing::ByServer);
+    w.end("ann", Closing::Otherwise);
     w.advance(secs(14));
     assert!(w.knows("ann"));
     w.advance(millis(1_001));

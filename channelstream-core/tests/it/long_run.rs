@@ -75,7 +75,7 @@ fn visit(w: &mut World, dice: &mut Dice, users: &[String], channels: &[String]) 
             let _ = w.open(user, kind[usize::from(dice.below(3) == 0)]);
         }
         3 => w.close(user),
-        4 => w.end(user, Closing::ByServer),
+        4 => w.end(user, Closing::Otherwise),
         5 => w.answer(user),
         6 => w.stall(user),
         7 => w.flow(user, 3),

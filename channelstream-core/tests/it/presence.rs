@@ -179,7 +179,7 @@ fn a_second_connection_keeps_the_user_present() {
     w.advance(secs(5));
     w.expect("zoe", &["room +ann"]);
     assert!(!w.knows("ann/1"));
-    w.end("ann/2", Closing::ByServer);
+    w.end("ann/2", Closing::Otherwise);
     w.advance(secs(14));
     w.expect("zoe", &[]);
     w.advance(secs(2));

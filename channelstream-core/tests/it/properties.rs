@@ -78,7 +78,7 @@ proptest! {
                 _ => op.happen(&mut w),
             }
         }
-        w.end("ann/1", Closing::ByServer);
+        w.end("ann/1", Closing::Otherwise);
         w.socket("ann/1");
 
         let (edited, deleted) = edited_and_deleted(&w.log);

@@ -160,7 +160,7 @@ impl Op {
                 refused_at_most(w.open(label, kind), &Refusal::UnknownConnection);
             }
             Self::Close { label } => w.close(label),
-            Self::Cut { label } => w.end(label, Closing::ByServer),
+            Self::Cut { label } => w.end(label, Closing::Otherwise),
             Self::Answer { label } => w.answer(label),
             Self::Stall { label } => w.stall(label),
             Self::Flow { label, frames } => w.flow(label, frames),

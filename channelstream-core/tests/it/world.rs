@@ -127,7 +127,7 @@ impl World {
             // As a server does whose listener went down on such a word.
             let connection = self.line(listener).connection;
             let sent = Sent { up_to: self.state.sequence(), but: Vec::new() };
-            self.apply(Command::Close { connection, listener, how: Closing::ByServer, sent })
+            self.apply(Command::Close { connection, listener, how: Closing::Otherwise, sent })
                 .unwrap();
         }
         outcome.reply
@@ -366,7 +366,7 @@ impl World {
     /// A poll answers with what it has.
     pub(crate) fn answer(&mut self, label: &str) {
         self.flow(label, usize::MAX);
-        self.end(label, Closing::ByServer);
+        self.end(label, Closing::Otherwise);
     }
 
     /// The listener of a connection goes down; what stands in its outbox was not sent.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use http::{Uri, Version};
+use http::{HeaderMap, Method, Uri, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -146,8 +146,15 @@ async fn speak(
         .max_buf_size(config.max_head_size.max(MIN_BUFFER));
     let routes = TowerToHyperService::new(warp::service(super::routes(Arc::clone(&app))));
     let service = service_fn(move |mut request: http::Request<Incoming>| {
-        let (line, version, uri) = (Arc::clone(&line), request.version(), request.uri().clone());
-        request.extensions_mut().insert(Head { line, version, uri });
+        let head = Head {
+            line: Arc::clone(&line),
+            method: request.method().clone(),
+            version: request.version(),
+            uri: request.uri().clone(),
+            // Ours alone: warp would copy them for each that looks.
+            headers: std::mem::take(request.headers_mut()),
+        };
+        request.extensions_mut().insert(Arc::new(head));
         routes.call(request)
     });
     let connection =
@@ -168,12 +175,14 @@ async fn speak(
 /// The smallest buffer that hyper takes.
 const MIN_BUFFER: usize = 8192;
 
-/// What warp's filters do not tell of a request.
-#[derive(Clone, Debug)]
+/// What stands before the body of a request, and the line it came on.
+#[derive(Debug)]
 pub(super) struct Head {
     pub(super) line: Arc<Line>,
+    pub(super) method: Method,
     pub(super) version: Version,
     pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(super) fn static_file(path: &str) -> Result<Answer, Problem> {
 
 /// The form, or what came of it.
 pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    if request.method != Method::POST {
+    if request.head.method != Method::POST {
         return Ok(Answer::page(pages::sign_in_page("", None)));
     }
     let body = request.body(MAX_FORM, app.config.body_timeout).await?;

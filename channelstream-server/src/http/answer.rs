@@ -324,33 +324,20 @@ struct ErrorBody<'a> {
     title: &'a str,
 }
 
-/// What of a request's headers decides how it is answered.
-pub(super) struct Asker {
-    accept: Option<HeaderValue>,
-    origin: Option<HeaderValue>,
-}
-
-impl Asker {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let header = |name| headers.get(name).cloned();
-        Self { accept: header(header::ACCEPT), origin: header(header::ORIGIN) }
-    }
-}
-
-/// Makes the response. `allowed_origins` are the texts of which one has to occur in `Origin` for a
+/// Makes the response to a request with these headers. `allowed_origins` are the texts of which one has to occur in `Origin` for a
 /// page elsewhere to read it; none are needed if there are none.
 pub(super) fn respond(
     outcome: Result<Answer, Problem>,
-    asker: &Asker,
+    asked: &HeaderMap,
     allowed_origins: &[String],
 ) -> Response<Bytes> {
-    let answer = outcome.unwrap_or_else(|problem| problem.into_answer(asker.accept.as_ref()));
+    let answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked.get(header::ACCEPT)));
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     if answer.cross_origin {
         headers.clone_from(&SHARED);
-        let origin = asker.origin.as_ref().map(HeaderValue::as_bytes);
+        let origin = asked.get(header::ORIGIN).map(HeaderValue::as_bytes);
         let origin = String::from_utf8_lossy(origin.unwrap_or_default());
         if allowed_origins.is_empty() || allowed_origins.iter().any(|text| origin.contains(text)) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

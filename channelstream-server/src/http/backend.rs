@@ -119,7 +119,7 @@ pub(super) async fn info(app: &App, mut request: Request) -> Result<Answer, Prob
 
 /// `/disconnect` needs no rights: who knows the id may end the connection.
 pub(super) async fn disconnect(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let Disconnect { conn_id } = if request.method == http::Method::POST {
+    let Disconnect { conn_id } = if request.head.method == http::Method::POST {
         let body = app.body(&mut request).await?;
         Disconnect::read(app.json(&body)?)?
     } else {

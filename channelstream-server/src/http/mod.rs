@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use channelstream_core::protocol::{self, Bounds};
 use channelstream_signer::InvalidSeparator;
-use http::{HeaderMap, Response};
+use http::Response;
 use hyper::upgrade::OnUpgrade;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::node::Node;
 use accept::{Head, Lines};
 use allowance::Allowance;
-use answer::{Answer, Asker, Problem, TEXT, respond};
+use answer::{Answer, Problem, TEXT, respond};
 use request::Request;
 use rights::Gate;
 
@@ -113,12 +113,10 @@ impl App {
 pub(crate) fn routes(
     app: Arc<App>,
 ) -> impl Filter<Extract = (Response<Bytes>,), Error = warp::Rejection> + Clone {
-    warp::ext::get::<Head>()
-        .and(warp::method())
-        .and(warp::header::headers_cloned())
+    warp::ext::get::<Arc<Head>>()
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::body::stream())
-        .then(move |head: Head, method, headers: HeaderMap, upgrade, body| {
+        .then(move |head: Arc<Head>, upgrade, body| {
             let app = Arc::clone(&app);
             async move {
                 let pieces = Box::pin(futures_util::StreamExt::map(body, |piece| {
@@ -126,13 +124,12 @@ pub(crate) fn routes(
                 }));
                 let trusted = &app.config.trusted_proxies;
                 let began = Instant::now();
-                let asker = Asker::of(&headers);
-                let mut request = Request::new(head, method, headers, upgrade, pieces, trusted);
-                let (method, path) = (request.method.clone(), request.path.take());
+                let mut request = Request::new(Arc::clone(&head), upgrade, pieces, trusted);
+                let path = request.path.take();
                 let outcome = answer_one(&app, path.as_deref(), request).await;
-                let response = respond(outcome, &asker, &app.config.allow_cors);
+                let response = respond(outcome, &head.headers, &app.config.allow_cors);
                 tracing::debug!(
-                    %method,
+                    method = %head.method,
                     path = path.as_deref().unwrap_or("(undecodable)"),
                     status = response.status().as_u16(),
                     micros = began.elapsed().as_micros(),
@@ -182,7 +179,7 @@ async fn answer_one(
         if has_rights { Ok(()) } else { Err(admin::sign_in_first(app, request)) }
     };
     // A HEAD is a GET whose body is left out at the end.
-    let method = match request.method.as_str() {
+    let method = match request.head.method.as_str() {
         "HEAD" => "GET",
         other => other,
     };

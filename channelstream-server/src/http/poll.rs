@@ -91,7 +91,7 @@ impl Drop for Poll {
                 let _ = node.ask(|_| ()).await;
             }
             let sent = outbox.sent(node.hub().latest());
-            node.close(connection, &outbox, Closing::ByServer, sent).await;
+            node.close(connection, &outbox, Closing::Otherwise, sent).await;
         });
     }
 }

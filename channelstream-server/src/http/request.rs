@@ -8,11 +8,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use http::header::{self, HeaderMap, HeaderName};
-use http::{Method, Version};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 
-use super::accept::{Head, Line};
+use super::accept::Head;
 use super::answer::Problem;
 use crate::config::{Config, Networks, Scheme};
 
@@ -28,46 +27,38 @@ pub(super) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> +
 
 /// One request, with what proxies said about it already looked at.
 pub(super) struct Request {
-    pub(super) method: Method,
+    pub(super) head: Arc<Head>,
     /// Decoded, without the prefix of a proxy; none if it cannot be decoded.
     pub(super) path: Option<String>,
     /// The prefix that a proxy has put in front of all paths, or nothing.
     pub(super) prefix: String,
-    query: Option<String>,
-    pub(super) headers: HeaderMap,
-    pub(super) version: Version,
     /// Who asks: the other end of the line, or whom a trusted proxy names.
     pub(super) peer: IpAddr,
     pub(super) upgrade: Option<OnUpgrade>,
-    pub(super) line: Arc<Line>,
     body: Pieces,
 }
 
 impl Request {
     pub(super) fn new(
-        head: Head,
-        method: Method,
-        headers: HeaderMap,
+        head: Arc<Head>,
         upgrade: Option<OnUpgrade>,
         body: Pieces,
         trusted_proxies: &Networks,
     ) -> Self {
-        let Head { line, version, uri } = head;
-        let peer = client_address(line.peer, &headers, trusted_proxies);
-        let prefix = text(&headers, &SCRIPT_NAME).filter(|prefix| is_prefix(prefix));
+        let peer = client_address(head.line.peer, &head.headers, trusted_proxies);
+        let prefix = text(&head.headers, &SCRIPT_NAME).filter(|prefix| is_prefix(prefix));
         let prefix = prefix.unwrap_or_default();
         let prefix = prefix.trim_end_matches('/').to_owned();
-        let path = percent_decode_str(uri.path()).decode_utf8().ok().map(|path| {
+        let path = percent_decode_str(head.uri.path()).decode_utf8().ok().map(|path| {
             let inner = if prefix.is_empty() { None } else { path.strip_prefix(&prefix) };
             inner.filter(|inner| inner.starts_with('/')).unwrap_or(&path).to_owned()
         });
-        let query = uri.query().map(str::to_owned);
-        Self { method, path, prefix, query, headers, version, peer, upgrade, line, body }
+        Self { head, path, prefix, peer, upgrade, body }
     }
 
     /// A parameter of the query; of repeated ones the last. `Some(None)` if it is not UTF-8.
     pub(super) fn parameter(&self, name: &str) -> Option<Option<String>> {
-        parameter(self.query.as_deref()?, name)
+        parameter(self.head.uri.query()?, name)
     }
 
     /// Scheme and host as the client knows them, for addresses that are given back; `local` stands
@@ -77,7 +68,7 @@ impl Request {
         let told = self.told_scheme(&[URL_SCHEME, SCHEME]);
         let scheme = config.http_scheme.or(told).or_else(|| self.trusted_scheme(config));
         let scheme = scheme.unwrap_or(Scheme::Http).as_str();
-        let host = text(&self.headers, &header::HOST).filter(|host| is_host(host));
+        let host = text(&self.head.headers, &header::HOST).filter(|host| is_host(host));
         format!("{scheme}://{}{}{path}", host.unwrap_or(local), self.prefix)
     }
 
@@ -87,14 +78,14 @@ impl Request {
     }
 
     fn trusted_scheme(&self, config: &Config) -> Option<Scheme> {
-        if !config.trusted_proxies.contains(self.line.peer) {
+        if !config.trusted_proxies.contains(self.head.line.peer) {
             return None;
         }
         self.told_scheme(&[URL_SCHEME, SCHEME, FORWARDED_PROTO])
     }
 
     fn told_scheme(&self, headers: &[HeaderName]) -> Option<Scheme> {
-        headers.iter().find_map(|name| match text(&self.headers, name)? {
+        headers.iter().find_map(|name| match text(&self.head.headers, name)? {
             scheme if scheme.eq_ignore_ascii_case("https") => Some(Scheme::Https),
             scheme if scheme.eq_ignore_ascii_case("http") => Some(Scheme::Http),
             _ => None,
@@ -106,14 +97,14 @@ impl Request {
     /// # Errors
     /// If it is over the bound, compressed, broken or late.
     pub(super) async fn body(&mut self, most: usize, within: Duration) -> Result<Bytes, Problem> {
-        if let Some(coding) = self.headers.get(header::CONTENT_ENCODING) {
+        if let Some(coding) = self.head.headers.get(header::CONTENT_ENCODING) {
             let coding = String::from_utf8_lossy(coding.as_bytes()).trim().to_owned();
             if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
                 return Err(Problem::Encoded(coding));
             }
         }
         let announced =
-            text(&self.headers, &header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
+            text(&self.head.headers, &header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
         if announced.is_some_and(|length: u64| length > most as u64) {
             return Err(Problem::BodyTooLarge(most));
         }

@@ -48,7 +48,7 @@ impl Gate {
             return Ok(false);
         }
         let in_query;
-        let signature = match request.headers.get(SIGNATURE) {
+        let signature = match request.head.headers.get(SIGNATURE) {
             Some(header) => header.to_str().map_err(|_| Problem::BadSignature)?,
             None => match request.parameter("secret") {
                 None => "",
@@ -74,7 +74,8 @@ impl Gate {
 
     /// Whether the request carries the cookie of a sign-in that still counts.
     pub(super) fn is_signed_in(&self, request: &Request, config: &Config) -> bool {
-        let cookies = request.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let cookies =
+            request.head.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
         cookies.flat_map(|line| line.split(';')).any(|cookie| {
             let Some((name, value)) = cookie.trim().split_once('=') else { return false };
             name == COOKIE_NAME

@@ -39,7 +39,7 @@ impl ReadBuffer {
 
 /// Checks the handshake and lets the socket begin behind the answer.
 pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Problem> {
-    let accept = check_handshake(&request.method, request.version, &request.headers)
+    let accept = check_handshake(&request.head.method, request.head.version, &request.head.headers)
         .map_err(Problem::Handshake)?;
     let connection = match request.parameter("conn_id") {
         None => return Err(Faults::from_texts("conn_id", ["Field may not be null."]).into()),
@@ -54,7 +54,7 @@ pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         .upgrade
         .take()
         .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".to_owned()))?;
-    let line = Arc::clone(&request.line);
+    let line = Arc::clone(&request.head.line);
     tokio::spawn(begin(Arc::clone(app), connection, upgrade, line));
     Ok(Answer::switching_protocols(&accept))
 }
@@ -131,8 +131,9 @@ impl Reader {
     /// it: what it still sends must not make the system reset the line, and our close frame with it.
     async fn close(mut self) {
         let how = match self.outbox.ending() {
-            Some(Ending::Ended) | None => Closing::ByPeer,
-            Some(_) => Closing::ByServer,
+            Some(Ending::Ended) => Closing::ByPeer,
+            // A line that broke without a word may be opened again, as after an end of ours.
+            Some(_) | None => Closing::Otherwise,
         };
         let node = &self.app.node;
         let sent = self.outbox.sent(node.hub().latest());
