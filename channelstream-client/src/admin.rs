@@ -1,7 +1,9 @@
 //! Calls to the admin area.
 
+use bytes::Bytes;
 use channelstream_core::protocol::Figures;
 
+use crate::call::Repeats;
 use crate::client::{Client, FIGURES};
 use crate::error::Error;
 
@@ -13,6 +15,6 @@ impl Client {
     /// A caller without rights is redirected to the sign-in page, which is an error of the kind
     /// [`Refused`](crate::ErrorKind::Refused) here.
     pub async fn figures(&self) -> Result<Figures, Error> {
-        self.send(FIGURES, Vec::new()).await
+        self.send(FIGURES, Bytes::new(), Repeats::Harmless).await
     }
 }

@@ -10,8 +10,10 @@ use reqwest::redirect::Policy;
 
 use crate::client::{Client, Parts};
 use crate::error::Error;
+use crate::retry::RetryPolicy;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_MAX_BODY_SIZE: usize = 1024 * 1024;
 const DEFAULT_USER_AGENT: &str = concat!("channelstream-client/", env!("CARGO_PKG_VERSION"));
 
 /// The settings of a [`Client`] in the making; [`Client::builder`] starts one.
@@ -38,11 +40,21 @@ pub struct ClientBuilder {
     timeout: Duration,
     http: Option<reqwest::Client>,
     user_agent: Option<String>,
+    retries: RetryPolicy,
+    max_body_size: usize,
 }
 
 impl ClientBuilder {
     pub(crate) fn new(address: String) -> Self {
-        Self { address, signer: None, timeout: DEFAULT_TIMEOUT, http: None, user_agent: None }
+        Self {
+            address,
+            signer: None,
+            timeout: DEFAULT_TIMEOUT,
+            http: None,
+            user_agent: None,
+            retries: RetryPolicy::new(),
+            max_body_size: DEFAULT_MAX_BODY_SIZE,
+        }
     }
 
     /// Signs requests with this secret: the server's setting `secret` (contract §3).
@@ -56,8 +68,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a call may take, from finding the server to the last byte of the answer.
-    /// Default 10 s.
+    /// How long a request may take, from finding the server to the last byte of the answer.
+    /// Default 10 s. How long a call with its repeats may take is in the
+    /// [retry policy](Self::retries).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -80,6 +93,19 @@ impl ClientBuilder {
         self
     }
 
+    /// When requests are repeated. Default [`RetryPolicy::new`].
+    pub fn retries(mut self, policy: RetryPolicy) -> Self {
+        self.retries = policy;
+        self
+    }
+
+    /// The largest request that the server takes, in bytes: its setting of the same name.
+    /// [`Client::publish_all`] makes none that are larger. Default 1 MiB, as the server's.
+    pub fn max_body_size(mut self, bytes: usize) -> Self {
+        self.max_body_size = bytes;
+        self
+    }
+
     /// Makes the client. Nothing is sent yet.
     ///
     /// # Errors
@@ -91,18 +117,14 @@ impl ClientBuilder {
         let signer = self
             .signer
             .ok_or_else(|| Error::settings("the client has no secret to sign requests with"))?;
-        let user_agent = match self.user_agent.as_deref() {
-            Some(text) => Some(HeaderValue::from_str(text).map_err(|error| {
-                Error::settings_because("the user agent cannot stand in a header", error)
-            })?),
-            None if self.http.is_none() => Some(HeaderValue::from_static(DEFAULT_USER_AGENT)),
-            None => None,
-        };
+        let user_agent = user_agent(self.user_agent.as_deref(), self.http.is_none())?;
         let http = match self.http {
             Some(http) => http,
             None => default_http_client(&address)?,
         };
-        Ok(Client::from_parts(Parts { http, address, signer, timeout: self.timeout, user_agent }))
+        let Self { timeout, retries, max_body_size, .. } = self;
+        let parts = Parts { http, address, signer, timeout, user_agent, retries, max_body_size };
+        Ok(Client::from_parts(parts))
     }
 }
 
@@ -112,12 +134,25 @@ impl Debug for ClientBuilder {
         f.debug_struct("ClientBuilder")
             .field("timeout", &self.timeout)
             .field("user_agent", &self.user_agent)
+            .field("retries", &self.retries)
             .finish_non_exhaustive()
     }
 }
 
+/// What is sent as `User-Agent`; one's own HTTP client has one of its own.
+pub(crate) fn user_agent(
+    text: Option<&str>,
+    default_client: bool,
+) -> Result<Option<HeaderValue>, Error> {
+    let own = text.map(HeaderValue::from_str).transpose().map_err(|error| {
+        Error::settings_because("the user agent cannot stand in a header", error)
+    })?;
+    let default = || default_client.then(|| HeaderValue::from_static(DEFAULT_USER_AGENT));
+    Ok(own.or_else(default))
+}
+
 /// Errors don't repeat the text: it may hold a password.
-fn parse_address(text: &str) -> Result<Url, Error> {
+pub(crate) fn parse_address(text: &str) -> Result<Url, Error> {
     const NO_SCHEME: &str = "the server's address does not begin with http:// or https://";
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim_start());
     let with_scheme = |name: &str| scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(name));
@@ -134,7 +169,7 @@ fn parse_address(text: &str) -> Result<Url, Error> {
     Ok(address)
 }
 
-fn default_http_client(address: &Url) -> Result<reqwest::Client, Error> {
+pub(crate) fn default_http_client(address: &Url) -> Result<reqwest::Client, Error> {
     let mut builder = reqwest::Client::builder().redirect(Policy::none());
     if address.scheme() == "http" {
         // A machine without any certificates, as containers often are, must not fail where

@@ -10,32 +10,26 @@ use channelstream_core::protocol::{
     UserStateSet, Uuid,
 };
 use channelstream_signer::TimestampSigner;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderValue, Method};
 use reqwest::Url;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::builder::ClientBuilder;
+use crate::call::Repeats;
 use crate::error::Error;
-
-/// Larger answers are given up, so that nothing on the other end can fill this program's memory.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
-const SIGNATURE: HeaderName = HeaderName::from_static("x-channelstream-secret");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+use crate::retry::RetryPolicy;
 
 /// A handle on a server, for backends: everything it asks is signed with the secret.
 ///
 /// Clones are cheap and share their lines to the server; make one for the whole program. Calls
-/// may run at the same time. Each call is one request, signed freshly and never repeated.
-/// An answer of more than 64 MiB is an error.
+/// may run at the same time. A call is one request, which is repeated, signed freshly, where
+/// that helps and [does no harm](crate#repeats). An answer of more than 64 MiB is an error.
 ///
 /// # Errors
 ///
 /// All calls fail in the same ways, told by [`Error::kind`]; what is said of a call's errors
 /// below is what the server may refuse it for.
 #[derive(Clone)]
-pub struct Client(Arc<Parts>);
+pub struct Client(pub(crate) Arc<Parts>);
 
 /// What a client is made of.
 pub(crate) struct Parts {
@@ -45,13 +39,15 @@ pub(crate) struct Parts {
     pub(crate) signer: TimestampSigner,
     pub(crate) timeout: Duration,
     pub(crate) user_agent: Option<HeaderValue>,
+    pub(crate) retries: RetryPolicy,
+    pub(crate) max_body_size: usize,
 }
 
 /// A method and a path below the server's address.
 #[derive(Clone, Copy)]
 pub(crate) struct Endpoint {
-    method: &'static Method,
-    path: &'static str,
+    pub(crate) method: &'static Method,
+    pub(crate) path: &'static str,
 }
 
 const fn post(path: &'static str) -> Endpoint {
@@ -110,12 +106,19 @@ impl Client {
     /// Makes a connection for a user, who is created if new, and joins channels with it
     /// (contract §5). Give the answer's `conn_id` to the browser: with it, it can listen.
     ///
+    /// Without a `conn_id` in the request, this client draws one, so that a repeated request
+    /// doesn't make a second connection. Like any, the id is a secret of its user.
+    ///
     /// # Errors
     ///
     /// 422 for names, states and settings out of bounds, and for a `conn_id` in another user's
     /// use.
     pub async fn connect(&self, request: &Connect) -> Result<Connected, Error> {
-        self.call(CONNECT, request).await
+        if request.conn_id.is_some() {
+            return self.call(CONNECT, request, Repeats::Harmless).await;
+        }
+        let request = Connect { conn_id: Some(Uuid::new_v4()), ..request.clone() };
+        self.call(CONNECT, &request, Repeats::Harmless).await
     }
 
     /// A connection joins channels, which are created if new (contract §5).
@@ -125,7 +128,7 @@ impl Client {
     /// 422 for a connection that is unknown, also because it ended meanwhile, and for an empty
     /// list of channels.
     pub async fn subscribe(&self, request: &Subscribe) -> Result<Subscribed, Error> {
-        self.call(SUBSCRIBE, request).await
+        self.call(SUBSCRIBE, request, Repeats::Harmless).await
     }
 
     /// A connection leaves channels; those it isn't in are passed over (contract §5).
@@ -134,7 +137,7 @@ impl Client {
     ///
     /// As for [`subscribe`](Self::subscribe).
     pub async fn unsubscribe(&self, request: &Unsubscribe) -> Result<Unsubscribed, Error> {
-        self.call(UNSUBSCRIBE, request).await
+        self.call(UNSUBSCRIBE, request, Repeats::Harmless).await
     }
 
     /// Sets keys of a user's state, and which of them others may see (contract §5).
@@ -143,43 +146,59 @@ impl Client {
     ///
     /// 422 for an unknown user.
     pub async fn set_user_state(&self, request: &SetUserState) -> Result<UserStateSet, Error> {
-        self.call(USER_STATE, request).await
+        self.call(USER_STATE, request, Repeats::Harmless).await
     }
 
-    /// Sends messages, in this order and in one request (contract §5).
+    /// Sends one message or several, in this order and in one request (contract §5).
+    ///
+    /// ```no_run
+    /// # use channelstream_client::{Client, Error, NewMessage, json};
+    /// # async fn publish(client: Client, many: Vec<NewMessage>) -> Result<(), Error> {
+    /// client.publish(NewMessage::to_channel("ann", "news", json!({"text": "Hello!"}))).await?;
+    /// client.publish(&many).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// The answer has them with id and time filled in, without those that had no address. A
     /// channel or user that doesn't exist is no error: nobody was there to hear it.
+    ///
+    /// The request is repeated after a doubtful end only if each message has an id (`uuid`) of
+    /// its own: then those who hear a message twice can tell. For very many messages there are
+    /// [`publish_all`](Self::publish_all) and [`publish_stream`](Self::publish_stream).
     ///
     /// # Errors
     ///
     /// 422 if any of them is faulty, and then none is sent; 413 if together they are larger than
     /// the server takes (1 MiB unless it is set otherwise).
-    pub async fn publish(&self, messages: &[NewMessage]) -> Result<Vec<Message>, Error> {
-        self.call(MESSAGE, messages).await
+    pub async fn publish(&self, messages: impl AsRef<[NewMessage]>) -> Result<Vec<Message>, Error> {
+        let messages = messages.as_ref();
+        let all_have_ids = messages.iter().all(|message| message.uuid.is_some());
+        let repeats = if all_have_ids { Repeats::Harmless } else { Repeats::Doubling };
+        self.call(MESSAGE, messages, repeats).await
     }
 
     /// Changes messages that were sent before, in the history and for those who have yet to
     /// catch up, and tells the listeners (contract §8).
     ///
     /// The answer repeats the edits with the time of editing filled in; whether a message was
-    /// found can't be told from it.
+    /// found can't be told from it. A repeated request may tell the listeners twice.
     ///
     /// # Errors
     ///
     /// As for [`publish`](Self::publish).
-    pub async fn edit(&self, edits: &[Edit]) -> Result<Vec<Edit>, Error> {
-        self.call(MESSAGE_EDIT, edits).await
+    pub async fn edit(&self, edits: impl AsRef<[Edit]>) -> Result<Vec<Edit>, Error> {
+        self.call(MESSAGE_EDIT, edits.as_ref(), Repeats::Harmless).await
     }
 
     /// Removes messages that were sent before, and tells the listeners (contract §8). The answer
-    /// repeats the request.
+    /// repeats the request. A repeated request may tell the listeners twice.
     ///
     /// # Errors
     ///
     /// As for [`publish`](Self::publish).
-    pub async fn delete(&self, deletes: &[Delete]) -> Result<Vec<Delete>, Error> {
-        self.call(MESSAGE_DELETE, deletes).await
+    pub async fn delete(&self, deletes: impl AsRef<[Delete]>) -> Result<Vec<Delete>, Error> {
+        self.call(MESSAGE_DELETE, deletes.as_ref(), Repeats::Harmless).await
     }
 
     /// Sets all six settings of channels, which are created if new (contract §5). Without
@@ -189,7 +208,7 @@ impl Client {
     ///
     /// 422 for settings out of bounds; then no channel is changed.
     pub async fn configure(&self, request: &Configure) -> Result<ChannelsInfo, Error> {
-        self.call(CHANNEL_CONFIG, request).await
+        self.call(CHANNEL_CONFIG, request, Repeats::Harmless).await
     }
 
     /// Asks about channels, their users and histories (contract §4). Unknown channels are left
@@ -199,7 +218,7 @@ impl Client {
     ///
     /// None but those of every call.
     pub async fn info(&self, options: &InfoOptions) -> Result<ChannelsInfo, Error> {
-        self.call(INFO, &Info { info: options.clone() }).await
+        self.call(INFO, &Info { info: options.clone() }, Repeats::Harmless).await
     }
 
     /// Ends a connection; its listener is closed within a second (contract §6). False: it was
@@ -209,56 +228,7 @@ impl Client {
     ///
     /// None but those of every call.
     pub async fn disconnect(&self, conn_id: Uuid) -> Result<bool, Error> {
-        self.call(DISCONNECT, &Disconnect { conn_id }).await
-    }
-
-    /// Sends a request with a JSON body and reads the answer.
-    async fn call<T: DeserializeOwned>(
-        &self,
-        endpoint: Endpoint,
-        body: &(impl Serialize + ?Sized),
-    ) -> Result<T, Error> {
-        let body = serde_json::to_vec(body).map_err(|error| {
-            Error::settings_because(format!("the request {endpoint} is no JSON"), error)
-        })?;
-        self.send(endpoint, body).await
-    }
-
-    /// Sends one signed request; an empty body is none.
-    pub(crate) async fn send<T: DeserializeOwned>(
-        &self,
-        endpoint: Endpoint,
-        body: Vec<u8>,
-    ) -> Result<T, Error> {
-        let parts = &*self.0;
-        let signature = parts.signer.sign(endpoint.path);
-        let mut signature = HeaderValue::from_str(&signature).map_err(|error| {
-            Error::settings_because("what the signer makes cannot stand in a header", error)
-        })?;
-        signature.set_sensitive(true);
-        let mut request = parts
-            .http
-            .request(endpoint.method.clone(), endpoint.url(&parts.address))
-            .timeout(parts.timeout)
-            .header(SIGNATURE, signature)
-            .header(ACCEPT, JSON);
-        if let Some(user_agent) = &parts.user_agent {
-            request = request.header(USER_AGENT, user_agent);
-        }
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, JSON);
-        }
-        let transport = |error| Error::transport(endpoint, &shown(&parts.address), error);
-        let response = request.body(body).send().await.map_err(transport)?;
-        let status = response.status();
-        let answer = read(response, MAX_ANSWER)
-            .await
-            .map_err(transport)?
-            .ok_or_else(|| Error::too_large(endpoint, MAX_ANSWER))?;
-        if !status.is_success() {
-            return Err(Error::status_of(endpoint, status, &answer));
-        }
-        serde_json::from_slice(&answer).map_err(|error| Error::unreadable(endpoint, &error))
+        self.call(DISCONNECT, &Disconnect { conn_id }, Repeats::Harmless).await
     }
 }
 
@@ -272,37 +242,14 @@ impl Debug for Client {
 }
 
 /// The address without user and password.
-fn shown(address: &Url) -> String {
+pub(crate) fn shown(address: &Url) -> String {
     let path = address.path().trim_end_matches('/');
     format!("{}{path}", address.origin().ascii_serialization())
 }
 
-/// The whole body, or nothing if it has more than `limit` bytes.
-async fn read(
-    mut response: reqwest::Response,
-    limit: usize,
-) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if chunk.len() > limit - body.len() {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
-}
-
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn answers_are_read_up_to_the_limit() {
-        let answer = || reqwest::Response::from(http::Response::new("12345"));
-        assert_eq!(read(answer(), 5).await.unwrap(), Some(b"12345".to_vec()));
-        assert_eq!(read(answer(), 4).await.unwrap(), None);
-    }
 
     #[test]
     fn clients_can_be_shared() {

@@ -1,12 +1,15 @@
 //! The error of every call: opaque, with a kind to decide by and no secret in its text.
 
 use std::error::Error as StdError;
+use std::time::{Duration, SystemTime};
 
 use channelstream_core::protocol::{Fault, Faults};
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
 use thiserror::Error;
 
 use crate::client::Endpoint;
+use crate::skew::ClockSkew;
 
 /// How many faults are spelt out in an error's text; [`Error::faults`] has all.
 const FAULTS_SHOWN: usize = 5;
@@ -27,6 +30,11 @@ struct Inner {
     text: String,
     status: Option<StatusCode>,
     faults: Option<Faults>,
+    retryable: bool,
+    in_doubt: bool,
+    attempts: u32,
+    retry_after: Option<Duration>,
+    skew: Option<ClockSkew>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -41,7 +49,7 @@ pub enum ErrorKind {
     /// The server refused: a 4xx, or a redirect, by which it refuses its admin area. Nothing was
     /// carried out, and the same request will be refused again.
     Refused,
-    /// The server, or a proxy before it, failed or is busy: a 5xx. Later it may work.
+    /// The server, or a proxy before it, failed or is busy: a 5xx, 408 or 429. Later it may work.
     Unavailable,
     /// The answer broke off, is too large, or is not what the protocol says. The request may
     /// have been carried out.
@@ -69,6 +77,41 @@ impl Error {
         self.kind() == ErrorKind::Timeout
     }
 
+    /// Whether the same request may succeed a little later: the server could not be reached, was
+    /// busy (408, 429, 502, 503, 504), or the answer did not come whole or in time.
+    ///
+    /// Whether a repeat does harm is another question; see [`is_in_doubt`](Self::is_in_doubt).
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// Whether the request may have been carried out nevertheless, at the last attempt or at an
+    /// earlier one. False: it was not, for sure.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.0.in_doubt
+    }
+
+    /// How many requests were sent, or tried to be sent, for this call.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// How long the server asks to wait before the next request (`Retry-After`).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// How far this machine's clock is from the server's, if the signature was refused and that
+    /// is the likely cause: a minute or more, by the `Date` of the answer.
+    #[must_use]
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.0.skew
+    }
+
     /// What is wrong with each field of the request, if the server said so with a 422
     /// (contract §4).
     #[must_use]
@@ -77,11 +120,29 @@ impl Error {
     }
 
     fn new(kind: ErrorKind, text: String) -> Self {
-        Self(Box::new(Inner { kind, text, status: None, faults: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            text,
+            status: None,
+            faults: None,
+            retryable: matches!(kind, ErrorKind::Connect | ErrorKind::Timeout),
+            in_doubt: matches!(kind, ErrorKind::Timeout | ErrorKind::BadAnswer),
+            attempts: 1,
+            retry_after: None,
+            skew: None,
+            source: None,
+        }))
     }
 
     fn because(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(Box::new(source));
+        self
+    }
+
+    /// The same error as that of the last of several attempts.
+    pub(crate) fn after(mut self, attempts: u32, in_doubt: bool) -> Self {
+        self.0.attempts = attempts;
+        self.0.in_doubt |= in_doubt;
         self
     }
 
@@ -99,6 +160,7 @@ impl Error {
     /// The request could not be sent, or the answer not be read. `server` is an address without
     /// user, password and query.
     pub(crate) fn transport(endpoint: Endpoint, server: &str, source: reqwest::Error) -> Self {
+        let broken = !source.is_redirect();
         let (kind, text) = if source.is_timeout() {
             (ErrorKind::Timeout, format!("no answer to {endpoint} in time"))
         } else if source.is_connect() {
@@ -108,12 +170,19 @@ impl Error {
         } else {
             (ErrorKind::BadAnswer, format!("the answer to {endpoint} broke off"))
         };
-        Self::new(kind, text).because(source.without_url())
+        let mut error = Self::new(kind, text).because(source.without_url());
+        error.0.retryable |= kind == ErrorKind::BadAnswer && broken;
+        error
     }
 
     /// The answer has another status than success.
-    pub(crate) fn status_of(endpoint: Endpoint, status: StatusCode, body: &[u8]) -> Self {
-        let (kind, how) = if status.is_client_error() || status.is_redirection() {
+    pub(crate) fn status_of(endpoint: Endpoint, answered: &Answered) -> Self {
+        let Answered { status, headers, body } = answered;
+        let status = *status;
+        let busy = matches!(status.as_u16(), 408 | 429);
+        let (kind, how) = if busy {
+            (ErrorKind::Unavailable, "was put off")
+        } else if status.is_client_error() || status.is_redirection() {
             (ErrorKind::Refused, "was refused")
         } else if status.is_server_error() {
             (ErrorKind::Unavailable, "failed")
@@ -122,6 +191,17 @@ impl Error {
         };
         let mut error = Self::new(kind, format!("{endpoint} {how} with {status}"));
         error.0.status = Some(status);
+        error.0.retryable = busy || matches!(status.as_u16(), 502..=504);
+        error.0.in_doubt |= kind == ErrorKind::Unavailable && !busy;
+        error.0.retry_after = retry_after(headers, SystemTime::now());
+        if status == StatusCode::UNAUTHORIZED && is_bad_signature(body) {
+            error.0.skew = ClockSkew::between(headers, SystemTime::now());
+            error.0.text.push_str(": the signature is not good, ");
+            error.0.text.push_str(&match error.0.skew {
+                Some(skew) => format!("and this machine's clock is {skew}"),
+                None => "which is a matter of the secret".to_owned(),
+            });
+        }
         if status == StatusCode::UNPROCESSABLE_ENTITY {
             error.0.faults = serde_json::from_slice(body).ok();
         }
@@ -144,6 +224,29 @@ impl Error {
         let text = format!("the answer to {endpoint} is {what} (at line {line}, column {column})");
         Self::new(ErrorKind::BadAnswer, text)
     }
+}
+
+/// An answer that has come whole.
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The server's own words for it (contract §3); a proxy's 401 says something else.
+fn is_bad_signature(body: &[u8]) -> bool {
+    let told: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    told.is_some_and(|told| told["request"] == "Bad Signature")
+}
+
+/// In seconds or as a date; a date that is over asks for nothing.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 /// The first faults in one line, such as `: 0.user: Not a valid string.`
@@ -174,28 +277,63 @@ mod tests {
     use super::*;
     use crate::client::MESSAGE;
 
+    impl Answered {
+        pub(crate) fn new(status: StatusCode) -> Self {
+            Self { status, headers: HeaderMap::new(), body: Vec::new() }
+        }
+    }
+
     #[test]
     fn statuses_have_kinds() {
         for (status, kind) in [
             (302, ErrorKind::Refused),
             (401, ErrorKind::Refused),
             (422, ErrorKind::Refused),
+            (408, ErrorKind::Unavailable),
+            (429, ErrorKind::Unavailable),
             (500, ErrorKind::Unavailable),
             (503, ErrorKind::Unavailable),
             (101, ErrorKind::BadAnswer),
             (700, ErrorKind::BadAnswer),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let error = Error::status_of(MESSAGE, status, b"");
+            let error = Error::status_of(MESSAGE, &Answered::new(status));
             assert_eq!((error.kind(), error.status()), (kind, Some(status)));
-            assert!(error.faults().is_none());
+            assert!(error.faults().is_none() && error.clock_skew().is_none());
+            let code = status.as_u16();
+            assert_eq!(error.is_retryable(), [408, 429, 503].contains(&code), "{status}");
+            assert_eq!(error.is_in_doubt(), [101, 500, 503, 700].contains(&code), "{status}");
         }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let asked = |text: &str| {
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]), now)
+        };
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("Tue, 14 Nov 2023 22:13:29 GMT"), Some(Duration::from_secs(9)));
+        assert_eq!(asked("Tue, 14 Nov 2023 22:13:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("-1"), None);
+        assert_eq!(asked("soon"), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn doubt_of_an_earlier_attempt_stays() {
+        let error = |status| Error::status_of(MESSAGE, &Answered::new(status));
+        assert!(error(StatusCode::NOT_FOUND).after(3, true).is_in_doubt());
+        assert!(!error(StatusCode::NOT_FOUND).after(3, false).is_in_doubt());
+        assert_eq!(error(StatusCode::NOT_FOUND).after(3, true).attempts(), 3);
     }
 
     #[test]
     fn faults_are_told_by_their_path_and_not_without_end() {
         let told = |body: &str| {
-            Error::status_of(MESSAGE, StatusCode::UNPROCESSABLE_ENTITY, body.as_bytes()).to_string()
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            Error::status_of(MESSAGE, &Answered { body: body.into(), ..Answered::new(status) })
+                .to_string()
         };
         assert_eq!(
             told(r#"{"0": {"user": ["One.", "Two."], "pm_users": {"3": ["Three."]}}}"#),

@@ -74,9 +74,13 @@
 //! the system's certificates.
 
 mod admin;
+mod batch;
 mod builder;
+mod call;
 mod client;
 mod error;
+mod retry;
+mod skew;
 
 pub use channelstream_core::protocol::{
     Address, Changed, ChannelSettings, ChannelView, ChannelsInfo, Configure, Connect, Connected,
@@ -86,7 +90,11 @@ pub use channelstream_core::protocol::{
 };
 pub use channelstream_signer::TimestampSigner;
 pub use http::StatusCode;
+pub use serde_json::json;
 
+pub use crate::batch::{PublishError, Published};
 pub use crate::builder::ClientBuilder;
 pub use crate::client::Client;
 pub use crate::error::{Error, ErrorKind};
+pub use crate::retry::RetryPolicy;
+pub use crate::skew::ClockSkew;

@@ -1,5 +1,6 @@
 //! Messages, edits and deletes, and the address that says who gets them (contract §5).
 
+use std::slice;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -94,6 +95,49 @@ impl NewMessage {
         }
     }
 
+    /// A message from `user` to everybody in `channel`. `message` is a JSON object, as
+    /// `serde_json::json!` makes it; the server refuses any other JSON.
+    ///
+    /// ```
+    /// use channelstream_core::protocol::NewMessage;
+    /// use serde_json::json;
+    ///
+    /// let message = NewMessage::to_channel("ann", "news", json!({"text": "hello"}));
+    /// assert_eq!(message.message.unwrap().get(), r#"{"text":"hello"}"#);
+    /// ```
+    pub fn to_channel(
+        user: impl Into<String>,
+        channel: impl Into<String>,
+        message: serde_json::Value,
+    ) -> Self {
+        Self::new(user, Address::channel(channel)).payload(message)
+    }
+
+    /// A message from `user` to these users, in whatever channels they are; `message` as for
+    /// [`to_channel`](Self::to_channel).
+    pub fn to_users<T: Into<String>>(
+        user: impl Into<String>,
+        users: impl IntoIterator<Item = T>,
+        message: serde_json::Value,
+    ) -> Self {
+        Self::new(user, Address::users(users)).payload(message)
+    }
+
+    /// Puts this JSON object into it.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "so that `json!` can stand in the call")]
+    pub fn payload(mut self, message: serde_json::Value) -> Self {
+        self.message = Some(written(&message));
+        self
+    }
+
+    /// Gives it an id, by which a repeat can be recognised.
+    #[must_use]
+    pub fn id(mut self, id: Uuid) -> Self {
+        self.uuid = Some(id);
+        self
+    }
+
     /// Puts these fields into it, as a JSON object; of repeated ones the last counts. A payload
     /// that is JSON already goes into the field `message` as it is.
     ///
@@ -110,8 +154,7 @@ impl NewMessage {
     ) -> Self {
         let fields: IndexMap<String, serde_json::Value> =
             fields.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        let raw = serde_json::value::to_raw_value(&fields).expect("JSON values are always JSON");
-        self.message = Some(raw.into());
+        self.message = Some(written(&fields));
         self
     }
 
@@ -126,6 +169,13 @@ impl NewMessage {
             timestamp: object.optional("timestamp", time),
         };
         object.finish(message).map_err(Fault::Inner)
+    }
+}
+
+/// One message is as good as a list of one.
+impl AsRef<[Self]> for NewMessage {
+    fn as_ref(&self) -> &[Self] {
+        slice::from_ref(self)
     }
 }
 
@@ -178,6 +228,15 @@ pub struct Edit {
 
 impl Edit {
     /// An edit of the message `uuid` that changes nothing yet.
+    ///
+    /// ```
+    /// use channelstream_core::protocol::{Address, Edit, Uuid};
+    /// use serde_json::json;
+    ///
+    /// let id = Uuid::from_u128(1);
+    /// let edit = Edit::new(id, Address::channel("news")).payload(json!({"text": "well"}));
+    /// assert_eq!(edit.message.unwrap().get(), r#"{"text":"well"}"#);
+    /// ```
     pub fn new(uuid: Uuid, address: Address) -> Self {
         Self {
             uuid,
@@ -188,6 +247,14 @@ impl Edit {
             timestamp: None,
             edited: None,
         }
+    }
+
+    /// The new payload: this JSON object, in place of the whole old one.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "so that `json!` can stand in the call")]
+    pub fn payload(mut self, message: serde_json::Value) -> Self {
+        self.message = Some(written(&message));
+        self
     }
 
     pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
@@ -202,6 +269,13 @@ impl Edit {
             edited: object.optional("edited", time),
         };
         object.finish(edit).map_err(Fault::Inner)
+    }
+}
+
+/// One edit is as good as a list of one.
+impl AsRef<[Self]> for Edit {
+    fn as_ref(&self) -> &[Self] {
+        slice::from_ref(self)
     }
 }
 
@@ -232,6 +306,13 @@ impl Delete {
             no_history: object.optional("no_history", boolean).unwrap_or(false),
         };
         object.finish(delete).map_err(Fault::Inner)
+    }
+}
+
+/// One removal is as good as a list of one.
+impl AsRef<[Self]> for Delete {
+    fn as_ref(&self) -> &[Self] {
+        slice::from_ref(self)
     }
 }
 
@@ -271,6 +352,10 @@ impl TryFrom<Fields> for Message {
         let timestamp = timestamp.ok_or("a message without `timestamp`")?;
         Ok(Self { uuid, user, message, address, no_history, timestamp, edited })
     }
+}
+
+fn written(message: &impl Serialize) -> Payload {
+    serde_json::value::to_raw_value(message).expect("JSON values are always JSON").into()
 }
 
 fn payload(raw: &RawValue) -> Result<Payload, Fault> {
@@ -346,6 +431,16 @@ mod tests {
         let raw = serde_json::from_str(&body).unwrap();
         let messages = read_items(raw, NewMessage::read).unwrap();
         assert_eq!(messages[0].message.as_ref().unwrap().get(), sent);
+    }
+
+    #[test]
+    fn one_message_is_a_list_of_one() {
+        let message = NewMessage::to_users("a", ["b", "c"], serde_json::json!({"n": 1}));
+        let [only] = message.as_ref() else { panic!("not one") };
+        assert_eq!(
+            serde_json::to_string(&only.clone().id(Uuid::from_u128(1))).unwrap(),
+            r#"{"user":"a","message":{"n":1},"channel":null,"pm_users":["b","c"],"exclude_users":[],"no_history":false,"uuid":"00000000-0000-0000-0000-000000000001"}"#
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::timestamp::DateTime;
 
 /// Answer of `/connect`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Connected {
     /// The connection: what a browser needs to listen.
     pub conn_id: Uuid,
@@ -30,6 +31,7 @@ pub struct Connected {
 
 /// Answer of `/subscribe`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Subscribed {
     /// All channels of the connection, sorted.
     pub channels: Vec<Arc<str>>,
@@ -41,6 +43,7 @@ pub struct Subscribed {
 
 /// Answer of `/unsubscribe`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Unsubscribed {
     /// All channels of the connection, sorted.
     pub channels: Vec<Arc<str>>,
@@ -52,6 +55,7 @@ pub struct Unsubscribed {
 
 /// Answer of `/user_state`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct UserStateSet {
     /// The user's full state now.
     pub user_state: Arc<UserState>,
@@ -63,6 +67,7 @@ pub struct UserStateSet {
 
 /// A key of a user's state with its new value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Changed {
     /// The key.
     pub key: String,
@@ -72,6 +77,7 @@ pub struct Changed {
 
 /// Channel information: the answer of `/info` and `/channel_config`, and part of others.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ChannelsInfo {
     /// The channels by name.
     pub channels: IndexMap<Arc<str>, ChannelView>,
@@ -81,6 +87,7 @@ pub struct ChannelsInfo {
 
 /// What is told of a channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ChannelView {
     /// Id of the channel; a channel that is created anew has another.
     pub uuid: Uuid,
@@ -105,6 +112,7 @@ pub struct ChannelView {
 
 /// A user with state: full or public, as was asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct UserView {
     /// The name.
     pub user: Arc<str>,
@@ -114,6 +122,7 @@ pub struct UserView {
 
 /// Answer of `/admin/admin.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Figures {
     /// All users.
     pub remembered_user_count: usize,
@@ -139,6 +148,7 @@ pub struct Figures {
 
 /// A user as the admin figures show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FiguresUser {
     /// The name.
     pub user: Arc<str>,

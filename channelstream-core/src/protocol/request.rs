@@ -184,6 +184,20 @@ pub struct Configure {
 }
 
 impl Configure {
+    /// These settings for these channels.
+    ///
+    /// ```
+    /// use channelstream_core::protocol::{ChannelSettings, Configure};
+    ///
+    /// let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
+    /// let request = Configure::new([("news", settings)]);
+    /// assert_eq!(request.channels["news"], Some(settings));
+    /// ```
+    pub fn new<T: Into<String>>(channels: impl IntoIterator<Item = (T, ChannelSettings)>) -> Self {
+        let channels = channels.into_iter();
+        Self { channels: channels.map(|(name, set)| (name.into(), Some(set))).collect() }
+    }
+
     /// Reads a body.
     ///
     /// # Errors
@@ -257,6 +271,20 @@ impl Default for InfoOptions {
 }
 
 impl InfoOptions {
+    /// Asks about these channels alone.
+    ///
+    /// ```
+    /// use channelstream_core::protocol::InfoOptions;
+    ///
+    /// let options = InfoOptions::default().channels(["news"]);
+    /// assert_eq!(options.channels.unwrap(), ["news"]);
+    /// ```
+    #[must_use]
+    pub fn channels<T: Into<String>>(mut self, channels: impl IntoIterator<Item = T>) -> Self {
+        self.channels = Some(channels.into_iter().map(Into::into).collect());
+        self
+    }
+
     fn read(raw: &RawValue) -> Result<Self, Fault> {
         let mut object = Object::open(raw)?;
         // accepted and checked, without effect (oddity 39)

@@ -1,0 +1,146 @@
+//! One call: a signed request, its answer, and its repeats.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, USER_AGENT};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Client, Endpoint, shown};
+use crate::error::{Answered, Error};
+
+/// Larger answers are given up, so that nothing on the other end can fill this program's memory.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+const SIGNATURE: HeaderName = HeaderName::from_static("x-channelstream-secret");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What a request does that is carried out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Nothing more than once, or what can be told from it.
+    Harmless,
+    /// Its work twice: it is repeated only if for sure nothing was carried out.
+    Doubling,
+}
+
+impl Client {
+    /// Sends a request with a JSON body and reads the answer.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint,
+        body: &(impl Serialize + ?Sized),
+        repeats: Repeats,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Error::settings_because(format!("the request {endpoint} is no JSON"), error)
+        })?;
+        self.send(endpoint, body.into(), repeats).await
+    }
+
+    /// Sends one request, as often as policy and harmlessness have it; an empty body is none.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        repeats: Repeats,
+    ) -> Result<T, Error> {
+        let policy = &self.0.retries;
+        let begun = Instant::now();
+        let mut timeout = self.0.timeout;
+        let (mut repeated, mut in_doubt) = (0, false);
+        loop {
+            let error = match self.send_once(endpoint, body.clone(), timeout).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error.after(repeated + 1, in_doubt),
+            };
+            in_doubt = error.is_in_doubt();
+            if in_doubt && repeats == Repeats::Doubling {
+                return Err(error);
+            }
+            let Some(pause) = policy.pause(repeated, begun.elapsed(), &error) else {
+                return Err(error);
+            };
+            sleep(pause).await;
+            repeated += 1;
+            timeout = self.0.timeout.min(policy.left(begun.elapsed()));
+        }
+    }
+
+    async fn send_once<T: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<T, Error> {
+        let parts = &*self.0;
+        let signature = parts.signer.sign(endpoint.path);
+        let mut signature = HeaderValue::from_str(&signature).map_err(|error| {
+            Error::settings_because("what the signer makes cannot stand in a header", error)
+        })?;
+        signature.set_sensitive(true);
+        let mut request = parts
+            .http
+            .request(endpoint.method.clone(), endpoint.url(&parts.address))
+            .timeout(timeout)
+            .header(SIGNATURE, signature)
+            .header(ACCEPT, JSON);
+        if let Some(user_agent) = &parts.user_agent {
+            request = request.header(USER_AGENT, user_agent);
+        }
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, JSON);
+        }
+        let answered = receive(endpoint, &shown(&parts.address), request.body(body)).await?;
+        if !answered.status.is_success() {
+            return Err(Error::status_of(endpoint, &answered));
+        }
+        serde_json::from_slice(&answered.body).map_err(|error| Error::unreadable(endpoint, &error))
+    }
+}
+
+/// Sends a request and reads its answer, whatever that is. `server` is an address to be shown.
+pub(crate) async fn receive(
+    endpoint: Endpoint,
+    server: &str,
+    request: reqwest::RequestBuilder,
+) -> Result<Answered, Error> {
+    let transport = |error| Error::transport(endpoint, server, error);
+    let mut response = request.send().await.map_err(transport)?;
+    let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+    let body = read(response, MAX_ANSWER)
+        .await
+        .map_err(transport)?
+        .ok_or_else(|| Error::too_large(endpoint, MAX_ANSWER))?;
+    Ok(Answered { status, headers, body })
+}
+
+/// The whole body, or nothing if it has more than `limit` bytes.
+async fn read(
+    mut response: reqwest::Response,
+    limit: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if chunk.len() > limit - body.len() {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_are_read_up_to_the_limit() {
+        let answer = || reqwest::Response::from(http::Response::new("12345"));
+        assert_eq!(read(answer(), 5).await.unwrap(), Some(b"12345".to_vec()));
+        assert_eq!(read(answer(), 4).await.unwrap(), None);
+    }
+}
