@@ -60,6 +60,12 @@ impl PublishError {
         self.error.is_in_doubt()
     }
 
+    /// The messages of the request that failed.
+    #[must_use]
+    pub fn unpublished(&self) -> &[NewMessage] {
+        &self.unpublished
+    }
+
     /// The messages of the request that failed, each with an id: sent again, they can be
     /// recognised as repeats.
     #[must_use]

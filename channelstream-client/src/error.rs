@@ -56,6 +56,8 @@ pub enum ErrorKind {
     BadAnswer,
     /// The client cannot be built from these settings, or the request not from these values.
     Builder,
+    /// What a listener was given to make a new connection failed.
+    Renewal,
 }
 
 impl Error {
@@ -223,6 +225,51 @@ impl Error {
         let (line, column) = (fault.line(), fault.column());
         let text = format!("the answer to {endpoint} is {what} (at line {line}, column {column})");
         Self::new(ErrorKind::BadAnswer, text)
+    }
+}
+
+/// What can happen to a listener alone.
+#[cfg(feature = "listen")]
+impl Error {
+    /// What a listener was given to make a new connection failed; an error of ours stays one.
+    pub(crate) fn renewal(source: Box<dyn StdError + Send + Sync>) -> Self {
+        match source.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(source) => {
+                let mut error =
+                    Self::new(ErrorKind::Renewal, "no new connection was made".to_owned());
+                error.0.retryable = true;
+                error.0.source = Some(source);
+                error
+            }
+        }
+    }
+
+    /// A line broke, or brings what it should not.
+    pub(crate) fn broken(text: impl Into<String>) -> Self {
+        let mut error = Self::new(ErrorKind::BadAnswer, text.into());
+        error.0.retryable = true;
+        error
+    }
+
+    pub(crate) fn broken_because(
+        text: impl Into<String>,
+        source: impl StdError + Send + Sync + 'static,
+    ) -> Self {
+        Self::broken(text).because(source)
+    }
+
+    pub(crate) fn silence(endpoint: Endpoint, patience: Duration) -> Self {
+        Self::new(ErrorKind::Timeout, format!("{endpoint} brought nothing for {patience:?}"))
+    }
+
+    /// The server closed a websocket for a reason that may pass.
+    pub(crate) fn closed(code: u16, reason: &str) -> Self {
+        let reason = if reason.is_empty() { "no reason given" } else { reason };
+        let text = format!("the server closed the websocket with {code}: {reason}");
+        let mut error = Self::new(ErrorKind::Unavailable, text);
+        error.0.retryable = true;
+        error
     }
 }
 

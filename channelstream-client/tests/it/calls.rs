@@ -1,5 +1,7 @@
 //! Every call against the real server.
 
+use std::time::Duration;
+
 use channelstream_client::{
     Address, ChannelSettings, Client, Configure, Connect, Delete, Edit, ErrorKind, InfoOptions,
     Message, NewMessage, Scalar, SetUserState, StatusCode, Subscribe, Unsubscribe, UserState, Uuid,
@@ -82,6 +84,14 @@ async fn a_whole_life() {
 
     assert!(client.disconnect(id).await.unwrap());
     assert!(!client.disconnect(Uuid::from_u128(8)).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_example_of_a_whole_life_is_true() {
+    let server = Server::start();
+    let client = server.client();
+    let living = crate::whole_life::live(&client);
+    tokio::time::timeout(Duration::from_secs(30), living).await.unwrap().unwrap();
 }
 
 #[tokio::test]

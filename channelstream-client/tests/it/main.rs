@@ -2,9 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
 mod batches;
+mod broken_lines;
 mod calls;
 mod failures;
+mod listening;
+mod proxy;
 mod requests;
+mod restarts;
 mod retries;
 mod server;
 mod stub;
+
+#[path = "../../examples/whole_life.rs"]
+#[expect(dead_code, reason = "its `main` is for people")]
+mod whole_life;

@@ -1,0 +1,55 @@
+//! A listener that survives: lines that break, servers that are restarted, proxies without
+//! websockets.
+//!
+//! `cargo run -p channelstream-client --features listen --example surviving_listener -- news`.
+//! The server's address and secret may stand in `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET`.
+//! Kill the server and start it again as often as you like.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::env;
+use std::error::Error;
+use std::time::Duration;
+
+use channelstream_client::{Client, Connect, Event};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let setting = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
+    let mut channels: Vec<_> = env::args().skip(1).collect();
+    if channels.is_empty() {
+        channels.push("news".to_owned());
+    }
+    let client = Client::new(
+        setting("CHANNELSTREAM_URL", "http://127.0.0.1:8000"),
+        setting("CHANNELSTREAM_SECRET", "secret"),
+    )?;
+
+    // It connects by itself, now and whenever the server has forgotten the connection.
+    let request = Connect::new("listener").channels(channels);
+    let mut listener = client.listen_as(request).longest_pause(Duration::from_secs(5)).build()?;
+    let (mut frames, mut gaps) = (0_u64, 0_u64);
+    loop {
+        tokio::select! {
+            event = listener.next() => match event {
+                Some(Event::Opened { transport, .. }) => println!("listening by {transport:?}"),
+                Some(Event::Frame(frame)) => {
+                    frames += 1;
+                    println!("{}", frame.json());
+                }
+                Some(Event::Gap(gap)) => {
+                    gaps += 1;
+                    println!("something may be missing: {gap:?}");
+                }
+                Some(Event::Interrupted { error, pause, .. }) => {
+                    println!("{error}; again in {pause:.1?}");
+                }
+                Some(Event::Ended(end)) => println!("it is over: {end:?}"),
+                Some(other) => println!("{other:?}"),
+                None => break,
+            },
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    println!("heard {frames} frames, with {gaps} gaps");
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! A whole life: two users connect, one listens, messages come, change and go, and it ends.
+//!
+//! Start a server (`cargo run --release -p channelstream-server`), then
+//! `cargo run -p channelstream-client --features listen --example whole_life`. Another server's
+//! address and secret may stand in `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::env;
+use std::error::Error;
+
+use channelstream_client::{
+    Address, ChannelSettings, Client, Configure, Connect, Content, Delete, Edit, End, Event, Frame,
+    InfoOptions, NewMessage, Scalar, SetUserState, Subscribe, Unsubscribe, json,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let setting = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
+    let client = Client::new(
+        setting("CHANNELSTREAM_URL", "http://127.0.0.1:8000"),
+        setting("CHANNELSTREAM_SECRET", "secret"),
+    )?;
+    live(&client).await
+}
+
+/// All of it; a server that does anything else is an error.
+pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
+    let settings = ChannelSettings {
+        notify_presence: true,
+        notify_state: true,
+        store_history: true,
+        ..ChannelSettings::default()
+    };
+    client.configure(&Configure::new([("whole-life", settings)])).await?;
+
+    // Two users; ann listens, and hears of bob.
+    let ann = client.connect(&Connect::new("ann").channels(["whole-life"])).await?;
+    let bob = client.connect(&Connect::new("bob")).await?;
+    client.subscribe(&Subscribe::new(bob.conn_id, ["whole-life"])).await?;
+    let mut listener = client.listen(ann.conn_id).build()?;
+    let mut heard = Vec::new();
+    while heard.is_empty() {
+        hear(listener.next().await, &mut heard)?;
+    }
+    // From here on in the background.
+    let listening = tokio::spawn(async move {
+        loop {
+            match hear(listener.next().await, &mut heard) {
+                Ok(None) => {}
+                Ok(Some(end)) => return Ok((heard, end)),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    });
+
+    // Messages: to all, to one; changed, removed.
+    let address = || Address::channel("whole-life");
+    let hello = NewMessage::to_channel("bob", "whole-life", json!({"text": "Hello!"}));
+    let hello = client.publish(hello).await?.remove(0).uuid;
+    client.publish(NewMessage::to_users("bob", ["ann"], json!({"text": "Psst."}))).await?;
+    client.edit(Edit::new(hello, address()).payload(json!({"text": "Good day."}))).await?;
+    client.delete(Delete::new(hello, address())).await?;
+
+    // States.
+    let state = [("mood".to_owned(), Scalar::from("good"))].into();
+    let public = SetUserState {
+        state_public_keys: Some(vec!["mood".to_owned()]),
+        ..SetUserState::new("bob", state)
+    };
+    let set = client.set_user_state(&public).await?;
+    println!("bob's state has changed in {} keys", set.changed_state.len());
+
+    // Who is there?
+    let info = client.info(&InfoOptions::default().channels(["whole-life"])).await?;
+    let channel = info.channels.get("whole-life").ok_or("the channel is not there")?;
+    println!(
+        "{} has {} users and {} messages",
+        channel.name,
+        channel.total_users,
+        channel.history.len()
+    );
+
+    // Good-bye.
+    client.unsubscribe(&Unsubscribe::new(bob.conn_id, ["whole-life"])).await?;
+    client.disconnect(bob.conn_id).await?;
+    client.disconnect(ann.conn_id).await?;
+    let (heard, end) = listening.await??;
+    if end != End::Disconnected {
+        return Err(format!("ann was told of another end: {end:?}").into());
+    }
+    let kinds: Vec<_> = heard
+        .iter()
+        .map(|frame| match &frame.content {
+            Content::Message { .. } => "message",
+            Content::Edit { .. } => "edit",
+            Content::Delete => "delete",
+            Content::Presence { .. } => "presence",
+            Content::UserState { .. } => "state",
+            _ => "another",
+        })
+        .collect();
+    let life = ["presence", "message", "message", "edit", "delete", "state", "presence"];
+    if kinds != life {
+        return Err(format!("ann heard something else: {kinds:?}").into());
+    }
+    println!("that was a whole life");
+    Ok(())
+}
+
+/// Takes an event; the end, if it is that.
+fn hear(event: Option<Event>, heard: &mut Vec<Frame>) -> Result<Option<End>, Box<dyn Error>> {
+    match event.ok_or("the listener ended without a word")? {
+        Event::Opened { transport, .. } => println!("ann listens by {transport:?}"),
+        Event::Frame(frame) => {
+            println!("ann hears {}", frame.json());
+            heard.push(frame);
+        }
+        Event::Ended(end) => return Ok(Some(end)),
+        other => println!("ann: {other:?}"),
+    }
+    Ok(None)
+}

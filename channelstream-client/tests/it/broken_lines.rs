@@ -1,0 +1,210 @@
+//! Calls and listeners behind something that cuts, stalls, splits, or knows no websockets.
+
+use std::time::{Duration, Instant};
+
+use channelstream_client::{Connect, Event, Gap, InfoOptions, Listener, Transport, Uuid};
+use tokio::net::TcpListener;
+
+use crate::listening::{gap, number, numbered, opened, until};
+use crate::proxy::{Mode, Proxy};
+use crate::server::{Server, hasty};
+
+/// Longer than a poll of these servers may take.
+const SILENCE: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A listener of "news" through the proxy, on a connection that is there already.
+async fn listener(server: &Server, proxy: &Proxy) -> Listener {
+    let request = Connect::new("ann").channels(["news"]);
+    let id = server.client().connect(&request).await.unwrap().conn_id;
+    Listener::builder(&proxy.url, id)
+        .silence(SILENCE)
+        .first_pause(PAUSE)
+        .longest_pause(PAUSE * 10)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn calls_come_through_what_splits() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port, Mode::Splitting).await;
+    let client = hasty(&proxy.url).timeout(Duration::from_secs(30)).build().unwrap();
+    let connected = client.connect(&Connect::new("ann").channels(["news"])).await.unwrap();
+    assert_eq!(client.publish_all((0..50).map(numbered)).await.unwrap().messages, 50);
+    assert!(client.disconnect(connected.conn_id).await.unwrap());
+}
+
+#[tokio::test]
+async fn calls_end_in_time_behind_what_stalls() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port, Mode::Stalling).await;
+    let client = hasty(&proxy.url).build().unwrap();
+    let begun = Instant::now();
+    let error = client.publish(numbered(1)).await.unwrap_err();
+    assert!(error.is_timeout() && error.is_in_doubt() && error.attempts() == 1, "{error}");
+    // What may be repeated comes through as soon as it can.
+    let (options, asked) = (InfoOptions::default(), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.turn(Mode::Honest);
+    });
+    let (info, ()) = tokio::join!(client.info(&options), asked);
+    info.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(25));
+}
+
+#[tokio::test]
+async fn calls_are_repeated_behind_what_cuts() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port, Mode::Cutting(40)).await;
+    let client = hasty(&proxy.url).build().unwrap();
+    let error = client.publish_all((0..3).map(numbered)).await.unwrap_err();
+    assert!(error.is_in_doubt() && error.error().attempts() == 11, "{error}");
+    // It was in truth: with the same ids each time.
+    assert_eq!(server.client().figures().await.unwrap().total_unique_messages, 33);
+    proxy.turn(Mode::Honest);
+    assert_eq!(client.publish_all(error.into_unpublished()).await.unwrap().messages, 3);
+}
+
+#[tokio::test]
+async fn listeners_hear_everything_through_what_splits() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port, Mode::Splitting).await;
+    let mut listener = listener(&server, &proxy).await;
+    let client = server.client();
+    let publishing = client.publish_all((0..200).map(numbered));
+    let mut heard = Vec::new();
+    let hearing = until(&mut listener, |event| {
+        assert!(!matches!(event, Event::Interrupted { .. }), "{event:?}");
+        heard.extend(number(event));
+        (heard.last() == Some(&199)).then_some(())
+    });
+    let (published, ()) = tokio::join!(publishing, hearing);
+    assert_eq!(published.unwrap().messages, 200);
+    // Catch-up may have begun after the oldest of 100 were gone; from there on nothing is missing.
+    let first = heard[0];
+    assert!(heard.into_iter().eq(first..200));
+}
+
+#[tokio::test]
+async fn listeners_go_on_behind_what_cuts_and_tell_of_gaps() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port, Mode::Cutting(1500)).await;
+    let mut listener = listener(&server, &proxy).await;
+    let client = server.client();
+    let (mut heard, mut gaps) = (Vec::new(), 0);
+    for sent in 0..60 {
+        client.publish(numbered(sent)).await.unwrap();
+        if sent % 5 == 4 {
+            // The newest is heard, or was on a line that was cut, and that is told.
+            until(&mut listener, |event| {
+                heard.extend(number(event));
+                gaps += u32::from(gap(event) == Some(Gap::BrokenLine));
+                let is_newest = number(event) == Some(sent);
+                (is_newest || gap(event) == Some(Gap::BrokenLine)).then_some(())
+            })
+            .await;
+        }
+    }
+    assert!(heard.is_sorted_by(|one, next| one < next), "in order, and none twice: {heard:?}");
+    assert!(gaps > 0 && proxy.lines() > 1);
+    proxy.turn(Mode::Honest);
+    client.publish(numbered(60)).await.unwrap();
+    until(&mut listener, |event| (number(event) == Some(60)).then_some(())).await;
+}
+
+#[tokio::test]
+async fn silence_is_death() {
+    let server = Server::with_quick_heartbeats();
+    let proxy = Proxy::start(server.port, Mode::Honest).await;
+    let mut listener = listener(&server, &proxy).await;
+    until(&mut listener, opened).await;
+    server.client().publish(numbered(1)).await.unwrap();
+    assert_eq!(until(&mut listener, number).await, 1);
+    // Heartbeats alone keep it.
+    let quiet = tokio::time::timeout(SILENCE * 3, listener.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+
+    proxy.turn(Mode::Stalling);
+    let told = until(&mut listener, |event| match event {
+        Event::Interrupted { error, .. } => Some((error.is_timeout(), error.to_string())),
+        _ => None,
+    });
+    assert_eq!(told.await, (true, "GET /ws brought nothing for 1.5s".to_owned()));
+    server.client().publish(numbered(2)).await.unwrap();
+    proxy.turn(Mode::Honest);
+    assert_eq!(until(&mut listener, gap).await, Gap::BrokenLine);
+    server.client().publish(numbered(3)).await.unwrap();
+    // The second was perhaps written to the line that was dead already.
+    let next = until(&mut listener, number).await;
+    assert!([2, 3].contains(&next));
+}
+
+#[tokio::test]
+async fn where_no_websocket_comes_through_polls_do() {
+    for mode in [Mode::NoUpgrade, Mode::MuteSockets] {
+        let server = Server::with_quick_heartbeats();
+        let proxy = Proxy::start(server.port, mode).await;
+        let mut listener = listener(&server, &proxy).await;
+        let client = server.client();
+        let mut sent = 0;
+        // Publishes again and again, since what a mute socket took is lost.
+        let publishing = async {
+            loop {
+                client.publish(numbered(sent)).await.unwrap();
+                sent += 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let polled = async {
+            until(&mut listener, |event| {
+                opened(event).filter(|(_, transport)| *transport == Transport::LongPoll)
+            })
+            .await;
+            until(&mut listener, number).await
+        };
+        tokio::select! {
+            () = publishing => {}
+            _ = polled => {}
+        }
+        client.publish(numbered(1_000_000)).await.unwrap();
+        until(&mut listener, |event| (number(event) == Some(1_000_000)).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_pestered_while_the_server_is_away() {
+    // Somebody who takes lines and drops them, as fast as they come.
+    let away = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", away.local_addr().unwrap());
+    let mut attempts = 0;
+    let counting = async {
+        loop {
+            drop(away.accept().await.unwrap());
+            attempts += 1;
+        }
+    };
+    let mut listener = Listener::builder(&url, Uuid::from_u128(1))
+        .first_pause(Duration::from_millis(50))
+        .longest_pause(Duration::from_millis(400))
+        .build()
+        .unwrap();
+    let mut pauses = Vec::new();
+    let listening = async {
+        while pauses.iter().sum::<Duration>() < Duration::from_secs(2) {
+            if let Some(Event::Interrupted { pause, .. }) = listener.next().await {
+                pauses.push(pause);
+            }
+        }
+    };
+    tokio::select! {
+        () = counting => {}
+        () = listening => {}
+    }
+    let longest = pauses.iter().max().unwrap();
+    assert!((Duration::from_millis(200)..=Duration::from_millis(400)).contains(longest));
+    // Two requests at most for each pause: a websocket and a poll; each may be sent once more
+    // by the HTTP client.
+    assert!(attempts <= 4 * pauses.len(), "{attempts} attempts in {pauses:?}");
+    assert!(pauses.len() < 20, "{pauses:?}");
+}

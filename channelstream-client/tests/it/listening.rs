@@ -1,0 +1,266 @@
+//! Listeners on the real server: what they hear, and how they end.
+
+use std::time::Duration;
+
+use channelstream_client::{
+    Action, Address, ChannelSettings, Client, Connect, Content, Delete, Edit, End, Event, Frame,
+    Gap, Listener, NewMessage, Scalar, SetUserState, Transport, UserState, Uuid, json,
+};
+
+use crate::server::Server;
+
+/// Waits for the event that `wanted` makes something of; others are passed over.
+pub(crate) async fn until<T>(
+    listener: &mut Listener,
+    mut wanted: impl FnMut(&Event) -> Option<T>,
+) -> T {
+    let mut seen = Vec::new();
+    let waiting = async {
+        loop {
+            let event = listener.next().await.expect("the listener ended");
+            if let Some(found) = wanted(&event) {
+                return found;
+            }
+            seen.push(event);
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(30), waiting).await {
+        Ok(found) => found,
+        Err(_) => panic!("it did not come, but {seen:#?}"),
+    }
+}
+
+pub(crate) fn opened(event: &Event) -> Option<(Uuid, Transport)> {
+    match event {
+        Event::Opened { conn_id, transport, .. } => Some((*conn_id, *transport)),
+        _ => None,
+    }
+}
+
+pub(crate) fn gap(event: &Event) -> Option<Gap> {
+    match event {
+        Event::Gap(gap) => Some(gap.clone()),
+        _ => None,
+    }
+}
+
+fn ended(event: &Event) -> Option<End> {
+    match event {
+        Event::Ended(end) => Some(*end),
+        _ => None,
+    }
+}
+
+fn frame(event: &Event) -> Option<Frame> {
+    match event {
+        Event::Frame(frame) => Some(frame.clone()),
+        _ => None,
+    }
+}
+
+/// The number in a message's payload.
+pub(crate) fn number(event: &Event) -> Option<u64> {
+    let frame = frame(event)?;
+    let payload: serde_json::Value = frame.payload().ok()?;
+    payload["number"].as_u64()
+}
+
+pub(crate) fn numbered(number: u64) -> NewMessage {
+    NewMessage::to_channel("editor", "news", json!({ "number": number }))
+}
+
+fn talkative() -> Connect {
+    let settings =
+        ChannelSettings { notify_presence: true, notify_state: true, ..ChannelSettings::default() };
+    Connect {
+        channel_configs: [("life".to_owned(), settings)].into(),
+        ..Connect::new("ann").channels(["life"])
+    }
+}
+
+async fn everything_is_heard(client: &Client, mut listener: Listener, transport: Transport) {
+    // A poll is told as open with its first answer, so that something must come of itself.
+    let bob = Connect {
+        user_state: [("mood".to_owned(), Scalar::from("good"))].into(),
+        state_public_keys: vec!["mood".to_owned()],
+        ..Connect::new("bob").channels(["life"])
+    };
+    let (connection, opened_by) = {
+        let publishing = async {
+            // Nobody is connected before it is waited for, so all the rest comes live.
+            while client.info(&Default::default()).await.unwrap().users.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            client.connect(&bob).await.unwrap();
+        };
+        tokio::join!(until(&mut listener, opened), publishing).0
+    };
+    assert_eq!(opened_by, transport);
+
+    let joined = until(&mut listener, frame).await;
+    let Content::Presence { user, action, state: Some(state), .. } = joined.content else {
+        panic!("{joined:?}")
+    };
+    assert_eq!((user.as_str(), action, state["mood"].json()), ("bob", Action::Joined, "\"good\""));
+    assert_eq!(joined.channel.as_deref(), Some("life"));
+
+    let state = UserState::from([("mood".to_owned(), Scalar::from("better"))]);
+    client.set_user_state(&SetUserState::new("bob", state)).await.unwrap();
+    let changed = until(&mut listener, frame).await;
+    assert!(
+        matches!(&changed.content, Content::UserState { changed, .. } if changed[0].key == "mood")
+    );
+
+    let sent = client
+        .publish(&[
+            NewMessage::to_channel("bob", "life", json!({"text": "hello"})),
+            NewMessage::to_users("bob", ["ann"], json!({"text": "only you"})),
+        ])
+        .await
+        .unwrap();
+    let message = until(&mut listener, frame).await;
+    assert_eq!(message.uuid, sent[0].uuid);
+    assert_eq!(message.payload::<serde_json::Value>().unwrap(), json!({"text": "hello"}));
+    let private = until(&mut listener, frame).await;
+    assert_eq!((private.uuid, private.channel), (sent[1].uuid, None));
+
+    let life = || Address::channel("life");
+    client.edit(Edit::new(sent[0].uuid, life()).payload(json!({"text": "hi"}))).await.unwrap();
+    let edit = until(&mut listener, frame).await;
+    assert!(matches!(&edit.content, Content::Edit { edited: Some(_), user: None, .. }));
+    assert_eq!(edit.payload::<serde_json::Value>().unwrap(), json!({"text": "hi"}));
+    client.delete(Delete::new(sent[0].uuid, life())).await.unwrap();
+    let delete = until(&mut listener, frame).await;
+    assert!(matches!(delete.content, Content::Delete) && delete.uuid == sent[0].uuid);
+
+    client.disconnect(connection).await.unwrap();
+    let end = until(&mut listener, ended).await;
+    let over = match transport {
+        // A poll of a connection that has ended looks like one of a connection that never was.
+        Transport::LongPoll => End::UnknownConnection,
+        _ => End::Disconnected,
+    };
+    assert_eq!(end, over);
+    assert!(listener.next().await.is_none() && listener.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_websocket_brings_everything() {
+    let server = Server::start();
+    let client = server.client();
+    let listener = client.listen_as(talkative()).only_websocket().build().unwrap();
+    everything_is_heard(&client, listener, Transport::Websocket).await;
+}
+
+#[tokio::test]
+async fn long_polls_bring_everything() {
+    let server = Server::start();
+    let client = server.client();
+    // Without a way to renew it, so that it ends.
+    let id = Uuid::from_u128(5);
+    client.connect(&Connect { conn_id: Some(id), ..talkative() }).await.unwrap();
+    let listener = Listener::builder(&server.url, id).only_long_poll().build().unwrap();
+    everything_is_heard(&client, listener, Transport::LongPoll).await;
+}
+
+#[tokio::test]
+async fn an_unknown_connection_is_an_end() {
+    let server = Server::start();
+    for builder in [
+        Listener::builder(&server.url, Uuid::from_u128(1)),
+        Listener::builder(&server.url, Uuid::from_u128(1)).only_long_poll(),
+        server.client().listen(Uuid::from_u128(1)),
+    ] {
+        let mut listener = builder.build().unwrap();
+        assert_eq!(until(&mut listener, ended).await, End::UnknownConnection);
+        assert!(listener.next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn who_comes_later_takes_over() {
+    let server = Server::start();
+    let client = server.client();
+    let id = client.connect(&Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
+    let mut first = client.listen(id).build().unwrap();
+    until(&mut first, opened).await;
+    let mut second = client.listen(id).build().unwrap();
+    until(&mut second, opened).await;
+    assert_eq!(until(&mut first, ended).await, End::Superseded);
+    client.publish(numbered(1)).await.unwrap();
+    assert_eq!(until(&mut second, number).await, 1);
+}
+
+#[tokio::test]
+async fn a_full_catchup_is_told_as_a_gap() {
+    let server = Server::start();
+    let client = server.client();
+    let id = client.connect(&Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
+    client.publish_all((0..130).map(numbered)).await.unwrap();
+    let mut listener = client.listen(id).build().unwrap();
+    let mut numbers = Vec::new();
+    let found = until(&mut listener, |event| {
+        numbers.extend(number(event));
+        gap(event)
+    });
+    let Gap::FullCatchup { channel, .. } = found.await else { panic!("another gap") };
+    assert_eq!(channel.as_deref(), Some("news"));
+    assert!(numbers.into_iter().eq(30..130));
+}
+
+#[tokio::test]
+async fn a_new_connection_may_be_ones_own_matter() {
+    let server = Server::start();
+    let client = server.client();
+    let made = client.clone();
+    let mut calls = 0;
+    let mut listener = Listener::builder(&server.url, Uuid::from_u128(1))
+        .first_pause(Duration::from_millis(5))
+        .renewed_by(move || {
+            calls += 1;
+            let (made, fails) = (made.clone(), calls == 1);
+            async move {
+                if fails {
+                    return Err("not yet".to_owned());
+                }
+                let request = Connect::new("ann").channels(["news"]);
+                made.connect(&request).await.map(|c| c.conn_id).map_err(|e| e.to_string())
+            }
+        })
+        .build()
+        .unwrap();
+    let told = until(&mut listener, |event| match event {
+        Event::Interrupted { error, .. } => Some(error.to_string()),
+        _ => None,
+    });
+    assert_eq!(told.await, "no new connection was made");
+    assert_eq!(until(&mut listener, gap).await, Gap::NewConnection);
+    client.publish(numbered(7)).await.unwrap();
+    assert_eq!(until(&mut listener, number).await, 7);
+}
+
+#[tokio::test]
+async fn dropping_it_leaves_nothing_behind() {
+    let server = Server::start();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for websocket in [true, false] {
+        let client = server.client();
+        let id = client.connect(&Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
+        client.publish(numbered(1)).await.unwrap();
+        let builder = Listener::builder(&server.url, id);
+        let builder = if websocket { builder } else { builder.only_long_poll() };
+        let mut listener = builder.build().unwrap();
+        until(&mut listener, number).await;
+        // In the middle of waiting.
+        let wait = tokio::time::timeout(Duration::from_millis(20), listener.next());
+        assert!(wait.await.is_err());
+        drop((listener, client));
+        let gone = async {
+            while tasks() > before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    }
+}
