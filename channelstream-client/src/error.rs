@@ -198,11 +198,10 @@ impl Error {
         error.0.retry_after = retry_after(headers, SystemTime::now());
         if status == StatusCode::UNAUTHORIZED && is_bad_signature(body) {
             error.0.skew = ClockSkew::between(headers, SystemTime::now());
-            error.0.text.push_str(": the signature is not good, ");
-            error.0.text.push_str(&match error.0.skew {
-                Some(skew) => format!("and this machine's clock is {skew}"),
-                None => "which is a matter of the secret".to_owned(),
-            });
+            if let Some(skew) = error.0.skew {
+                let text = format!(": signature refused; this machine's clock is {skew}");
+                error.0.text.push_str(&text);
+            }
         }
         if status == StatusCode::UNPROCESSABLE_ENTITY {
             error.0.faults = serde_json::from_slice(body).ok();

@@ -42,6 +42,8 @@ pub(super) struct Course {
     transport: Transport,
     /// Since something was last heard.
     failures: u32,
+    /// New connections since something was last heard.
+    renewals: u32,
     mute_sockets: u32,
     /// What is to be told when the next line is open.
     gap: Option<Gap>,
@@ -74,6 +76,7 @@ impl Course {
             events: VecDeque::new(),
             transport,
             failures: 0,
+            renewals: 0,
             mute_sockets: 0,
             gap: None,
             catchup: Catchup::default(),
@@ -199,7 +202,7 @@ impl Course {
     }
 
     fn take(&mut self, frames: Vec<Frame>) {
-        self.failures = 0;
+        (self.failures, self.renewals) = (0, 0);
         for frame in frames {
             let gap = self.catchup.count(&frame);
             self.events.push_back(Event::Frame(frame));
@@ -220,11 +223,12 @@ impl Course {
         }
         self.conn_id = None;
         self.gap = Some(Gap::NewConnection);
-        // The first time at once; then with pauses, should the server forget each one.
-        self.failures += 1;
-        match self.failures {
+        // The first time at once, since the server is there; then with pauses, should it forget
+        // each one.
+        self.renewals = self.renewals.saturating_add(1);
+        match self.renewals {
             1 => Phase::Renewing,
-            failures => Phase::Pausing(self.settings.backoff.pause(failures - 2)),
+            renewals => Phase::Pausing(self.settings.backoff.pause(renewals - 2)),
         }
     }
 

@@ -149,12 +149,15 @@ async fn skew_is_named_where_a_signature_is_refused() {
         let stub = Stub::start(move |_| Some(answer.clone()));
         client(&stub.host, quick()).info(&InfoOptions::default()).await.unwrap_err()
     };
-    let told = "POST /info was refused with 401 Unauthorized: the signature is not good, ";
+    let told = "POST /info was refused with 401 Unauthorized";
 
     let ahead = error(refused("Tue, 14 Nov 2023 22:13:20 GMT")).await;
     let skew = ahead.clock_skew().unwrap();
     assert!(matches!(skew, ClockSkew::Ahead(_)));
-    assert_eq!(ahead.to_string(), format!("{told}and this machine's clock is {skew}"));
+    assert_eq!(
+        ahead.to_string(),
+        format!("{told}: signature refused; this machine's clock is {skew}")
+    );
     let behind = error(refused("Fri, 01 Jan 2100 00:00:00 GMT")).await;
     assert!(matches!(behind.clock_skew(), Some(ClockSkew::Behind(_))));
 
@@ -166,7 +169,7 @@ async fn skew_is_named_where_a_signature_is_refused() {
     let client = Client::new(&server.url, "another").unwrap();
     let error = client.info(&InfoOptions::default()).await.unwrap_err();
     assert_eq!((error.status(), error.clock_skew()), (Some(StatusCode::UNAUTHORIZED), None));
-    assert_eq!(error.to_string(), format!("{told}which is a matter of the secret"));
+    assert_eq!(error.to_string(), told);
     let plain = reqwest::get(&server.url).await.unwrap();
     assert!(plain.headers().contains_key("date"));
 }
