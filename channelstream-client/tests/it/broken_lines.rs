@@ -192,7 +192,9 @@ async fn nobody_is_pestered_while_the_server_is_away() {
     let mut pauses = Vec::new();
     let listening = async {
         while pauses.iter().sum::<Duration>() < Duration::from_secs(2) {
-            if let Some(Event::Interrupted { pause, .. }) = listener.next().await {
+            if let Some(Event::Interrupted { pause, error, .. }) = listener.next().await {
+                // Whoever knows the id can listen.
+                assert!(!format!("{error:?}").contains("00000001"), "{error:?}");
                 pauses.push(pause);
             }
         }

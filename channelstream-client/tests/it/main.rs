@@ -12,6 +12,7 @@ mod restarts;
 mod retries;
 mod server;
 mod stub;
+mod tls;
 
 #[path = "../../examples/whole_life.rs"]
 #[expect(dead_code, reason = "its `main` is for people")]
