@@ -8,7 +8,7 @@
 use std::env;
 
 use channelstream_client::{
-    Address, ChannelSettings, Client, Connect, Error, InfoOptions, NewMessage,
+    ChannelSettings, Client, Connect, Error, InfoOptions, NewMessage, json,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,13 +29,11 @@ async fn main() -> Result<(), Error> {
     println!("{} is connected; a browser may listen at", connected.username);
     println!("  /ws?conn_id={}", connected.conn_id);
 
-    let address = Address::channel("first-steps");
-    let hello = NewMessage::new("ann", address).message([("text", "Hello!")]);
-    let sent = client.publish(&[hello]).await?;
+    let hello = NewMessage::to_channel("ann", "first-steps", json!({"text": "Hello!"}));
+    let sent = client.publish(hello).await?;
     println!("sent {} message", sent.len());
 
-    let options =
-        InfoOptions { channels: Some(vec!["first-steps".to_owned()]), ..InfoOptions::default() };
+    let options = InfoOptions::default().channels(["first-steps"]);
     for channel in client.info(&options).await?.channels.values() {
         println!("{} has {} users and the messages", channel.name, channel.total_users);
         for message in &channel.history {

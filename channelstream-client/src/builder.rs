@@ -13,6 +13,8 @@ use crate::error::Error;
 use crate::retry::RetryPolicy;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Less than a whole call has by default, so that it is known that nothing was sent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_BODY_SIZE: usize = 1024 * 1024;
 const DEFAULT_USER_AGENT: &str = concat!("channelstream-client/", env!("CARGO_PKG_VERSION"));
 
@@ -170,7 +172,8 @@ pub(crate) fn parse_address(text: &str) -> Result<Url, Error> {
 }
 
 pub(crate) fn default_http_client(address: &Url) -> Result<reqwest::Client, Error> {
-    let mut builder = reqwest::Client::builder().redirect(Policy::none());
+    let mut builder =
+        reqwest::Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
     if address.scheme() == "http" {
         // A machine without any certificates, as containers often are, must not fail where
         // none is needed.

@@ -163,10 +163,10 @@ impl Error {
     /// user, password and query.
     pub(crate) fn transport(endpoint: Endpoint, server: &str, source: reqwest::Error) -> Self {
         let broken = !source.is_redirect();
-        let (kind, text) = if source.is_timeout() {
-            (ErrorKind::Timeout, format!("no answer to {endpoint} in time"))
-        } else if source.is_connect() {
+        let (kind, text) = if source.is_connect() {
             (ErrorKind::Connect, format!("cannot reach {server} for {endpoint}"))
+        } else if source.is_timeout() {
+            (ErrorKind::Timeout, format!("no answer to {endpoint} in time"))
         } else if source.is_builder() {
             (ErrorKind::Builder, format!("cannot make the request {endpoint}"))
         } else {

@@ -11,7 +11,8 @@ use crate::error::Error;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A line to the server is open, the first or another; catch-up comes next.
+    /// A line to the server is open, the first or another; catch-up comes next. Of long polls it
+    /// is told with the first answer, which may take some seconds.
     #[non_exhaustive]
     Opened {
         /// The connection that is listened on.

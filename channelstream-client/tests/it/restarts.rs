@@ -6,7 +6,7 @@ use std::time::Duration;
 use channelstream_client::{Connect, Event, Gap, Published};
 use tokio::sync::watch;
 
-use crate::listening::{number, numbered, until};
+use crate::listening::{gap, number, numbered, opened, until};
 use crate::server::{Server, hasty};
 
 const RESTARTS: usize = 10;
@@ -102,6 +102,34 @@ async fn ten_kills_under_a_publisher_and_a_listener() {
     let known: BTreeSet<_> = account.accepted.union(&account.in_doubt).copied().collect();
     assert!(heard.is_subset(&known), "{:?}", heard.difference(&known));
     assert!(account.accepted.len() > RESTARTS * 60);
+}
+
+#[tokio::test]
+async fn an_orderly_end_is_told_as_such() {
+    let server = Server::start();
+    let port = server.port;
+    let client = hasty(&server.url).build().unwrap();
+    let mut listener = client
+        .listen_as(Connect::new("robot").channels(["news"]))
+        .first_pause(Duration::from_millis(10))
+        .longest_pause(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    until(&mut listener, opened).await;
+    client.publish(numbered(1)).await.unwrap();
+    until(&mut listener, number).await;
+    let stopped = tokio::task::spawn_blocking(move || drop(server));
+    let told = until(&mut listener, |event| match event {
+        Event::Interrupted { error, .. } => Some(error.to_string()),
+        _ => None,
+    });
+    let text = "the server closed the websocket with 1001: the server is shutting down";
+    assert_eq!(told.await, text);
+    stopped.await.unwrap();
+    let _server = Server::start_on(port);
+    assert_eq!(until(&mut listener, gap).await, Gap::NewConnection);
+    client.publish(numbered(2)).await.unwrap();
+    assert_eq!(until(&mut listener, number).await, 2);
 }
 
 fn note_into(heard: &mut BTreeSet<u64>, event: &Event) -> Option<u64> {
