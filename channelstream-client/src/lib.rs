@@ -166,7 +166,8 @@
 //!
 //! # Examples
 //!
-//! In `examples/`: `first_steps`, `whole_life`, `batch_publisher`, and `surviving_listener`.
+//! In `examples/`: `first_steps`, `whole_life`, `warp_app` (sign-in, and pages that listen),
+//! `batch_publisher`, and `surviving_listener`.
 //!
 //! # Types of other crates
 //!
