@@ -118,7 +118,7 @@ async fn an_orderly_end_is_told_as_such() {
     until(&mut listener, opened).await;
     client.publish(numbered(1)).await.unwrap();
     until(&mut listener, number).await;
-    let stopped = tokio::task::spawn_blocking(move || drop(server));
+    let stopped = tokio::task::spawn_blocking(move || server.stop());
     let told = until(&mut listener, |event| match event {
         Event::Interrupted { error, .. } => Some(error.to_string()),
         _ => None,

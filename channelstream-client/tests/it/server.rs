@@ -61,7 +61,7 @@ impl Server {
                 tokio::pin!(running);
                 tokio::select! {
                     ended = &mut running => ended.unwrap(),
-                    end = stopped => match end.unwrap_or(End::Orderly) {
+                    end = stopped => match end.unwrap_or(End::Abrupt) {
                         End::Abrupt => {}
                         End::Orderly => {
                             drop(drain);
@@ -80,8 +80,14 @@ impl Server {
         Client::new(&self.url, SECRET).unwrap()
     }
 
-    pub(crate) fn kill(mut self) {
-        self.end(End::Abrupt);
+    /// Ends it as a signal does.
+    pub(crate) fn stop(mut self) {
+        self.end(End::Orderly);
+    }
+
+    /// Ends it as a failure of power does.
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 
     fn end(&mut self, end: End) {
@@ -92,9 +98,10 @@ impl Server {
     }
 }
 
+/// Abruptly: an orderly end would wait for lines, which may be held by the thread that waits here.
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end(End::Orderly);
+        self.end(End::Abrupt);
     }
 }
 
