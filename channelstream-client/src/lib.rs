@@ -177,6 +177,11 @@
 //! websockets as for requests. A `reqwest::Client` of one's own should speak HTTP/1 only
 //! (`http1_only`): over HTTP/2 no websocket opens, and listeners fall back to polls.
 
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod admin;
 mod batch;
 mod builder;
