@@ -61,6 +61,10 @@ pub(super) async fn debug(app: &App) -> Result<Answer, Problem> {
 }
 
 pub(super) fn static_file(path: &str) -> Result<Answer, Problem> {
+    // Pages of applications, which are of other origins, import it from here.
+    if let Some((content_type, body)) = pages::client_file(path) {
+        return Ok(Answer::new(content_type, body));
+    }
     let (content_type, body) =
         pages::static_file(path).ok_or(Problem::NotFound { nearest: None })?;
     Ok(Answer::new(content_type, body).same_origin())

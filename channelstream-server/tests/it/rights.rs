@@ -53,6 +53,8 @@ const PATHS: &[(&str, &str, u16, u16)] = &[
     ("PUT", "/admin/sign_out", 302, 302),
     ("GET", "/static/admin/style.css", 200, 200),
     ("GET", "/static/admin/none.css", 404, 404),
+    ("GET", "/static/channelstream/index.js", 200, 200),
+    ("GET", "/static/channelstream/none.js", 404, 404),
     ("OPTIONS", "/connect", 200, 200),
     ("OPTIONS", "/nowhere", 200, 200),
     ("GET", "/nowhere", 404, 404),
@@ -308,7 +310,8 @@ fn other_origins_may_read_what_is_allowed() {
     };
     let any = Some("*".to_owned());
     // Errors as well as answers.
-    for path in ["/admin/sign_in", "/nowhere", "/info", "/listen?conn_id=x", "/ws"] {
+    let client = "/static/channelstream/index.js";
+    for path in ["/admin/sign_in", "/nowhere", "/info", "/listen?conn_id=x", "/ws", client] {
         assert_eq!(origin(&app, path, "https://anything"), any, "{path}");
         assert_eq!(origin(&choosy, path, "https://www.example.org"), any, "{path}");
         assert_eq!(origin(&choosy, path, "https://other:8443"), any, "{path}");

@@ -4,6 +4,8 @@
 //! `/api-explorer`), so they work below any prefix that a proxy puts in front. They hold no script
 //! and no style of their own and ask nothing of other hosts, so `default-src 'self'` suits them.
 
+use super::answer::SCRIPT;
+
 /// The admin page, for `/admin`.
 pub(crate) const ADMIN: &str = include_str!("admin.html");
 
@@ -32,7 +34,6 @@ pub(crate) fn sign_in_page(name: &str, error: Option<&str>) -> String {
 /// there is none.
 pub(crate) fn static_file(path: &str) -> Option<(&'static str, &'static [u8])> {
     const CSS: &str = "text/css; charset=UTF-8";
-    const SCRIPT: &str = "text/javascript; charset=UTF-8";
     Some(match path.strip_prefix("/static/admin/")? {
         "admin.js" => (SCRIPT, include_bytes!("admin.js")),
         "explorer.js" => (SCRIPT, include_bytes!("explorer.js")),
@@ -41,6 +42,25 @@ pub(crate) fn static_file(path: &str) -> Option<(&'static str, &'static [u8])> {
         "signer.js" => (SCRIPT, include_bytes!("signer.js")),
         "socket.js" => (SCRIPT, include_bytes!("socket.js")),
         "style.css" => (CSS, include_bytes!("style.css")),
+        _ => return None,
+    })
+}
+
+/// The browser client's file for a path as requested, with its content type. Its names are those of
+/// the reference's, whose pages load `index.js`; the files are what `channelstream-js` builds.
+pub(crate) fn client_file(path: &str) -> Option<(&'static str, &'static [u8])> {
+    const MAP: &str = "application/json";
+    Some(match path.strip_prefix("/static/channelstream/")? {
+        "channelstream.global.js" => {
+            (SCRIPT, include_bytes!("channelstream/channelstream.global.js"))
+        }
+        "channelstream.global.js.map" => {
+            (MAP, include_bytes!("channelstream/channelstream.global.js.map"))
+        }
+        "channelstream.js" => (SCRIPT, include_bytes!("channelstream/channelstream.js")),
+        "channelstream.js.map" => (MAP, include_bytes!("channelstream/channelstream.js.map")),
+        "index.js" => (SCRIPT, include_bytes!("channelstream/index.js")),
+        "signer.js" => (SCRIPT, include_bytes!("channelstream/signer.js")),
         _ => return None,
     })
 }
@@ -165,6 +185,25 @@ mod tests {
             "admin.js",
         ] {
             assert!(static_file(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_whole_browser_client_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/pages/channelstream");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let (content_type, bytes) =
+                client_file(&format!("/static/channelstream/{name}")).unwrap();
+            assert_eq!(std::fs::read(entry.path()).unwrap(), bytes, "{name}");
+            assert_eq!(content_type == SCRIPT, name.ends_with(".js"), "{name}: {content_type}");
+            count += 1;
+        }
+        assert!(count >= 4, "{count} files");
+        for path in ["/static/channelstream/", "/static/channelstream/none.js", "index.js"] {
+            assert!(client_file(path).is_none(), "{path}");
         }
     }
 

@@ -1,0 +1,99 @@
+// The events as they come from the server (contract §7), and what the server answers.
+
+/** A user's state: scalars under names of the application. */
+export type State = Record<string, string | number | boolean | null>;
+
+/** A posted message. `channel` is null if it is private. */
+export interface MessageFrame<Message = any> {
+    type: 'message';
+    uuid: string;
+    user: string;
+    channel: string | null;
+    message?: Message;
+    timestamp: string;
+    edited: string | null;
+    /** Whether it was sent while nobody listened. */
+    catchup: boolean;
+}
+
+/** A message was edited: what is given of `user`, `message` and `timestamp` is new. */
+export interface EditFrame<Message = any> {
+    type: 'message:edit';
+    uuid: string;
+    channel: string | null;
+    edited: string;
+    user?: string;
+    message?: Message;
+    timestamp?: string;
+    catchup?: true;
+}
+
+/** A message was deleted. */
+export interface DeleteFrame {
+    type: 'message:delete';
+    uuid: string;
+    channel: string | null;
+    catchup?: true;
+}
+
+/** A user came into a channel or left it. */
+export interface PresenceFrame {
+    type: 'presence';
+    uuid: string;
+    user: string;
+    channel: string;
+    timestamp: string;
+    catchup: boolean;
+    message: { action: 'joined' | 'parted' };
+    /** Who is present now, if the channel tells it. */
+    users: { user: string; state: State }[];
+    /** The public state of who joined. */
+    state: State | null;
+}
+
+/** A user's state changed, as far as it is public. */
+export interface StateFrame {
+    type: 'user_state_change';
+    uuid: string;
+    user: string;
+    channel: string;
+    timestamp: string;
+    catchup: boolean;
+    message: { state: State; changed: { key: string; value: State[string] }[] };
+}
+
+/** One event. `type` says which. */
+export type Frame<Message = any> =
+    | MessageFrame<Message>
+    | EditFrame<Message>
+    | DeleteFrame
+    | PresenceFrame
+    | StateFrame;
+
+/** What is told of a channel (contract §6). */
+export interface ChannelInfo {
+    settings: Record<string, unknown>;
+    uuid: string;
+    last_active: string;
+    total_users: number;
+    total_connections: number;
+    users: string[];
+    history: MessageFrame[];
+}
+
+/** What is told of channels and their users. */
+export interface ChannelsInfo {
+    channels: Record<string, ChannelInfo>;
+    users: { user: string; state: State }[];
+}
+
+/** What the server answers to `/connect`; the application may hand on more or less of it. */
+export interface ConnectAnswer {
+    conn_id: string;
+    username: string;
+    channels: string[];
+    state: State;
+    public_state: State;
+    channels_info: ChannelsInfo;
+    [more: string]: any;
+}

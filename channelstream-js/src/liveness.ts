@@ -1,0 +1,78 @@
+// Whether a line that says nothing is still alive: learned from how often it speaks.
+
+/** Until anything is known of a server's heartbeats. */
+const UNKNOWN = 60_000;
+
+/** How often a server speaks at least, learned over all lines of one kind. */
+export class Rhythm {
+    #interval = 0;
+
+    /** Notes the time between two signs of life that came for no other reason. */
+    beat(interval: number): void {
+        // Beats that were held up come at once: they must not make it impatient.
+        this.#interval = Math.max(interval, this.#interval * 0.9);
+    }
+
+    /** After so many ms of silence a line is dead. */
+    get limit(): number {
+        return this.#interval ? this.#interval * 2.5 + 2000 : UNKNOWN;
+    }
+
+    /** Within so many ms a line that lives speaks. */
+    get grace(): number {
+        return this.#interval ? this.#interval * 1.2 + 1000 : UNKNOWN;
+    }
+}
+
+/** Watches one line, and calls `silent` when it has been silent for too long. */
+export class Watchdog {
+    #rhythm: Rhythm;
+    #silent: () => void;
+    #timer: ReturnType<typeof setTimeout> | undefined;
+    #lastBeat = performance.now();
+    #deadline = 0;
+
+    constructor(rhythm: Rhythm, silent: () => void) {
+        this.#rhythm = rhythm;
+        this.#silent = silent;
+        this.heard(false);
+        this.#arm();
+    }
+
+    /** The line spoke; `beat` if only to show that it is alive. */
+    heard(beat: boolean): void {
+        const now = performance.now();
+        if (beat) {
+            this.#rhythm.beat(now - this.#lastBeat);
+            this.#lastBeat = now;
+        }
+        this.#deadline = now + this.#rhythm.limit;
+    }
+
+    /** Something happened to the machine: the line has to show soon that it is alive. */
+    doubt(): void {
+        const soon = performance.now() + this.#rhythm.grace;
+        // A deadline that has passed was slept through, and what came meanwhile is still to be read.
+        if (this.#deadline > soon || this.#deadline < performance.now()) this.#deadline = soon;
+        this.#arm();
+    }
+
+    stop(): void {
+        clearTimeout(this.#timer);
+    }
+
+    #arm(): void {
+        clearTimeout(this.#timer);
+        const due = Math.max(this.#deadline, performance.now());
+        this.#timer = setTimeout(
+            () => {
+                const now = performance.now();
+                // Late: the page slept.
+                if (now > due + 2000) this.doubt();
+                else if (now < this.#deadline) this.#arm();
+                else this.#silent();
+            },
+            due - performance.now(),
+        );
+    }
+}
