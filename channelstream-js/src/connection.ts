@@ -81,9 +81,11 @@ export class ChannelStreamConnection extends EventTarget {
     shouldReconnect = true;
     /**
      * Whether to come back with the same connection, so that what was missed is caught up and
-     * `connectCallback` is not called again, as long as the server knows it. Else each return is
-     * a `connect()`. True if the constructor was given options: pages that were written for older
-     * clients, which give none, draw themselves anew in `connectCallback`.
+     * Whether to come back with the same connection where the line broke a moment ago: the server
+     * sends what was missed, and `connectCallback` is not called again. Else, and always where
+     * frames may be gone, each return is a `connect()`. True if the constructor was given options:
+     * pages that were written for older clients, which give none, draw themselves anew in
+     * `connectCallback`.
      */
     resume = false;
     /** Whether to send heartbeats. */

@@ -31,12 +31,13 @@ export class Watchdog {
     #timer: ReturnType<typeof setTimeout> | undefined;
     #lastBeat = performance.now();
     #deadline = 0;
+    /** When the timer looks at the deadline, which may have moved on by then. */
+    #due = Infinity;
 
     constructor(rhythm: Rhythm, silent: () => void) {
         this.#rhythm = rhythm;
         this.#silent = silent;
         this.heard(false);
-        this.#arm();
     }
 
     /** The line spoke; `beat` if only to show that it is alive. */
@@ -47,6 +48,7 @@ export class Watchdog {
             this.#lastBeat = now;
         }
         this.#deadline = now + this.#rhythm.limit;
+        if (this.#deadline < this.#due) this.#arm();
     }
 
     /** Something happened to the machine: the line has to show soon that it is alive. */
@@ -63,16 +65,13 @@ export class Watchdog {
 
     #arm(): void {
         clearTimeout(this.#timer);
-        const due = Math.max(this.#deadline, performance.now());
-        this.#timer = setTimeout(
-            () => {
-                const now = performance.now();
-                // Late: the page slept.
-                if (now > due + 2000) this.doubt();
-                else if (now < this.#deadline) this.#arm();
-                else this.#silent();
-            },
-            due - performance.now(),
-        );
+        this.#due = this.#deadline;
+        this.#timer = setTimeout(() => {
+            const now = performance.now();
+            // Late: the page slept.
+            if (now > this.#due + 2000) this.doubt();
+            else if (now < this.#deadline) this.#arm();
+            else this.#silent();
+        }, this.#due - performance.now());
     }
 }

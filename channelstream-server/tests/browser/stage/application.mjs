@@ -18,6 +18,9 @@ const SETTINGS = {
 const settings = (channels) => Object.fromEntries(channels.map((name) => [name, SETTINGS]));
 
 export class Application {
+    /** More pages and files, by their paths: `{ type, body, headers }`. */
+    files = new Map();
+
     /** Called with the server's answer to /connect before the page gets it. */
     beforeConnected = async () => {};
 
@@ -40,7 +43,10 @@ export class Application {
         const { pathname } = new URL(request.url, 'http://application');
         const send = (status, type, body) => response.writeHead(status, { 'content-type': type }).end(body);
         try {
-            if (pathname === '/') {
+            const file = this.files.get(pathname);
+            if (file) {
+                response.writeHead(200, { 'content-type': file.type, ...file.headers }).end(file.body);
+            } else if (pathname === '/') {
                 const page = await readFile(new URL('page.html', import.meta.url), 'utf8');
                 send(200, 'text/html', page.replace('CLIENT', `/client/${basename(CLIENT)}`));
             } else if (pathname.startsWith('/client/')) {

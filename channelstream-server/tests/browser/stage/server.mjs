@@ -23,10 +23,11 @@ export class Server {
     #process = null;
     #output = '';
 
-    /** Starts a server on a free port. */
-    static async start() {
+    /** Starts a server on a free port, with settings of its own by their names. */
+    static async start(settings = {}) {
         for (let attempt = 1; ; attempt += 1) {
             const server = new Server();
+            server.settings = settings;
             server.port = await freePort();
             try {
                 await server.start();
@@ -44,13 +45,16 @@ export class Server {
 
     /** Starts the process, at first or again, on the same port. */
     async start() {
-        // Nothing but these two: every variable of that prefix is a setting.
+        // Nothing but what is given here: every variable of that prefix is a setting.
         const foreign = Object.entries(process.env).filter(([name]) => !name.startsWith('CHANNELSTREAM_'));
         const env = {
             ...Object.fromEntries(foreign),
             CHANNELSTREAM_HOST: '127.0.0.1',
             CHANNELSTREAM_PORT: String(this.port),
         };
+        for (const [name, value] of Object.entries(this.settings)) {
+            env[`CHANNELSTREAM_${name.toUpperCase()}`] = String(value);
+        }
         this.#output = '';
         const child = spawn(PROGRAM, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
         this.#process = child;

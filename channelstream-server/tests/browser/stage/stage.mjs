@@ -14,12 +14,15 @@ const FLAGS = [
     '--disable-sync',
 ];
 
-/** Sets the stage and takes it down after the file's last test. */
-export async function setStage() {
+/**
+ * Sets the stage and takes it down after the file's last test. `settings` are the server's,
+ * `launch` the browser's.
+ */
+export async function setStage({ settings, launch } = {}) {
     const executablePath = process.env.CHANNELSTREAM_CHROMIUM ?? '/usr/bin/chromium';
-    const server = await Server.start();
+    const server = await Server.start(settings);
     const application = await Application.open(server);
-    const browser = await chromium.launch({ executablePath, args: FLAGS });
+    const browser = await chromium.launch({ executablePath, args: FLAGS, ...launch });
     let visitors = [];
     let rooms = 0;
     after(async () => {
