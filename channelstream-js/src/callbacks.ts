@@ -17,8 +17,8 @@ export interface Callbacks {
     listenMessageCallback(frames: Frame[]): void;
     /** The websocket was closed, but not by this side. */
     listenCloseCallback(event: CloseEvent): void;
-    /** The websocket failed, or a poll. */
-    listenErrorCallback(...told: [event: Event] | [request: XMLHttpRequest, data: any]): void;
+    /** The websocket failed (its event), or a poll (its request, and what was answered). */
+    listenErrorCallback(detail: Event | XMLHttpRequest, data?: any): void;
     /** `closeConnection()` is done. */
     connectionClosedCallback(): void;
     /** After each connect, subscribe and unsubscribe. */
@@ -41,11 +41,15 @@ export interface Callbacks {
     errorCallback(error: ChannelStreamError): void;
 }
 
-type Detail<Told> = Told extends [XMLHttpRequest, infer Data]
-    ? { request: XMLHttpRequest; data: Data }
-    : Told extends [infer Only]
-      ? Only
-      : null;
+type Asking<Data = any> = { request: XMLHttpRequest; data: Data };
+
+type Detail<Told> = Told extends []
+    ? null
+    : Told extends [XMLHttpRequest, infer Data]
+      ? Asking<Data>
+      : Told extends [infer Only]
+        ? Only
+        : Event | Asking;
 
 /** The `detail` of each event: events are named as callbacks are, without `Callback`. */
 export type Events = {

@@ -1,4 +1,4 @@
-//! The browser suite: the reference's browser client in Chromium against the built server.
+//! The browser suite: the reference's browser client and ours in Chromium against the built server.
 
 use anyhow::{Context as _, Result, ensure};
 use xshell::{Shell, cmd};
@@ -6,14 +6,22 @@ use xshell::{Shell, cmd};
 use crate::tools;
 
 /// The suite, with its own npm packages.
-pub(crate) const FOLDER: &str = "channelstream-server/tests/browser";
+const FOLDER: &str = "channelstream-server/tests/browser";
+
+/// Our client, as the server embeds it.
+const OURS: &str = "channelstream-server/src/http/pages/channelstream/index.js";
+
+/// What both clients can do. The rest of the suite is about ours alone.
+const SHARED: [&str; 4] =
+    ["client.test.mjs", "idle.test.mjs", "recovery.test.mjs", "script.test.mjs"];
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     tools::prepare_debian(shell)?;
     let python = tools::prepare_python(shell)?;
-    tools::prepare_npm(shell)?;
+    tools::prepare_npm(shell, FOLDER)?;
     let chromium = tools::find("chromium").context("chromium isn't on PATH")?;
-    let client = tools::reference_client(shell, &python)?;
+    let reference = tools::reference_client(shell, &python)?;
+    let ours = shell.current_dir().join(OURS);
 
     // The same build as the tests of the crates, so that nothing is compiled a second time.
     cmd!(shell, "cargo test --workspace --locked --no-run --quiet").run()?;
@@ -21,10 +29,16 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     ensure!(server.is_file(), "{} was not built", server.display());
 
     let _folder = shell.push_dir(FOLDER);
-    cmd!(shell, "node --test --test-reporter=spec")
-        .env("CHANNELSTREAM_CHROMIUM", chromium)
-        .env("CHANNELSTREAM_CLIENT", client)
-        .env("CHANNELSTREAM_SERVER", server)
-        .run()?;
+    for (name, client, files) in
+        [("the reference's", reference, &SHARED[..]), ("our own", ours, &[])]
+    {
+        eprintln!("\nwith {name} client");
+        // The tests wait most of the time.
+        cmd!(shell, "node --test --test-concurrency=3 --test-reporter=spec {files...}")
+            .env("CHANNELSTREAM_CHROMIUM", &chromium)
+            .env("CHANNELSTREAM_CLIENT", client)
+            .env("CHANNELSTREAM_SERVER", &server)
+            .run()?;
+    }
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use xshell::Shell;
 
-const STEPS: [&str; 7] = ["fmt", "tidy", "directions", "licences", "clippy", "docs", "test"];
+const STEPS: [&str; 8] =
+    ["fmt", "tidy", "directions", "licences", "clippy", "docs", "client", "test"];
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     let start = Instant::now();

@@ -4,6 +4,7 @@
 mod bench;
 mod browser;
 mod ci;
+mod client;
 mod directions;
 mod licences;
 mod storm;
@@ -22,7 +23,7 @@ type Task = (&'static str, &'static str, fn(&Shell) -> Result<()>);
 /// Tasks that read further arguments themselves.
 const WITH_ARGUMENTS: [&str; 2] = ["storm", "bench"];
 
-const TASKS: [Task; 11] = [
+const TASKS: [Task; 12] = [
     ("ci", "every check below in turn, up to the first that fails", ci::run),
     ("fmt", "formatting", fmt),
     ("tidy", "layout of the files and house rules", tidy::run),
@@ -30,6 +31,7 @@ const TASKS: [Task; 11] = [
     ("licences", "licences, sources and duplicates of the dependencies (deny.toml)", licences::run),
     ("clippy", "lints, warnings denied", clippy),
     ("docs", "documentation, broken links denied", docs),
+    ("client", "types, size and embedded copy of the browser client", client::run),
     ("test", "installs what the tests need, then runs all of them, in the browser too", test::run),
     ("browser", "the browser suite alone", browser::run),
     ("storm", "a storm of clients for --seconds N with --seed S", storm::run),

@@ -25,7 +25,7 @@ const UNFINISHED: [&str; 4] = [
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     let mut faults = Vec::new();
     for path in files(shell)? {
-        if path.ends_with(".rs") || path.ends_with(".mjs") {
+        if [".rs", ".mjs", ".ts"].iter().any(|end| path.ends_with(end)) {
             let text = shell.read_file(&path)?;
             faults.extend(check(&path, &text).into_iter().map(|fault| format!("{path}: {fault}")));
         }

@@ -84,9 +84,9 @@ pub(crate) fn reference_client(shell: &Shell, python: &Path) -> Result<PathBuf> 
     Ok(module)
 }
 
-/// Installs the npm packages of the browser suite.
-pub(crate) fn prepare_npm(shell: &Shell) -> Result<()> {
-    let folder = Path::new(crate::browser::FOLDER);
+/// Installs the npm packages that a folder's lock file names.
+pub(crate) fn prepare_npm(shell: &Shell, folder: &str) -> Result<()> {
+    let folder = Path::new(folder);
     let lock = shell.read_file(folder.join("package-lock.json"))?;
     let stamp = shell.current_dir().join(folder).join("node_modules/installed");
     let _folder = shell.push_dir(folder);

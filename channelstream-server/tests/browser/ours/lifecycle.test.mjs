@@ -1,4 +1,4 @@
-// A page that is put away, frozen, or outlives its server.
+// A page that is put away, suspended, or outlives its server.
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { Guest } from '../stage/guest.mjs';
@@ -56,7 +56,7 @@ for (const noWebsocket of [false, true]) {
     });
 }
 
-test('a frozen tab goes on where it was, and loses nothing', options, async () => {
+test('a suspended tab goes on where it was, and loses nothing', options, async () => {
     const ann = await guest();
     const room = stage.room();
     const id = await ann.connect(server.address, { channels: [room] });
@@ -71,18 +71,25 @@ test('a frozen tab goes on where it was, and loses nothing', options, async () =
             last = performance.now();
         }, 100);
     });
-    const devtools = await ann.context.newCDPSession(ann.page);
+    // The driver's own freezing does not touch pages that are seen: its processes are stopped.
+    const devtools = await stage.browser.newBrowserCDPSession();
+    const { processInfo } = await devtools.send('SystemInfo.getProcessInfo');
+    const pages = processInfo.filter(({ type }) => type === 'renderer');
+    const signal = (name) => pages.forEach(({ id }) => process.kill(id, name));
     const texts = Array.from({ length: 20 }, (_, number) => `number ${number}`);
-    const frozenAt = Date.now();
-    await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
-    for (const text of texts) await publish(room, text);
-    // Longer than a silent line is trusted.
-    await until(() => Date.now() > frozenAt + 7000, 'time passes');
-    await devtools.send('Page.setWebLifecycleState', { state: 'active' });
+    const suspendedAt = Date.now();
+    signal('SIGSTOP');
+    try {
+        for (const text of texts) await publish(room, text);
+        // Longer than a silent line is trusted.
+        await until(() => Date.now() > suspendedAt + 7000, 'time passes');
+    } finally {
+        signal('SIGCONT');
+    }
     await ann.seesText(texts.at(-1));
     await publish(room, 'afterwards');
     await ann.seesText('afterwards');
-    assert.ok((await ann.page.evaluate(() => window.longestPause)) > 6000, 'it was frozen');
+    assert.ok((await ann.page.evaluate(() => window.longestPause)) > 6000, 'it was suspended');
     assert.deepEqual(await ann.texts(), [...texts, 'afterwards']);
     assert.equal(await ann.property('connectionId'), id);
     assert.ok(!(await ann.names(mark)).includes('listenClose'));
