@@ -316,7 +316,7 @@ export class ChannelStreamConnection extends EventTarget {
     #request(asked: Asked, type: MutatorType, url: string, body: unknown): AjaxRequest {
         const request = new AjaxRequest(url, body);
         request.handleError = (xhr, data) => this.#failed(asked, xhr, data);
-        for (const mutate of this.mutators[type]) mutate(request);
+        for (const mutate of this.mutators[type] ?? []) mutate(request);
         request.handleResponse = (xhr, data) => {
             if (asked.endsWith('subscribe')) this.#setChannels(data);
             this.#tell(asked, xhr, data);

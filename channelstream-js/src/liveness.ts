@@ -20,7 +20,7 @@ export class Rhythm {
 
     /** Within so many ms a line that lives speaks. */
     get grace(): number {
-        return this.#interval ? this.#interval * 1.2 + 1000 : UNKNOWN;
+        return this.#interval ? this.#interval * 1.5 + 1000 : UNKNOWN;
     }
 }
 
@@ -33,6 +33,8 @@ export class Watchdog {
     #deadline = 0;
     /** When the timer looks at the deadline, which may have moved on by then. */
     #due = Infinity;
+    /** Whether nothing was heard since the page woke. */
+    #suspect = false;
 
     constructor(rhythm: Rhythm, silent: () => void) {
         this.#rhythm = rhythm;
@@ -47,6 +49,7 @@ export class Watchdog {
             this.#rhythm.beat(now - this.#lastBeat);
             this.#lastBeat = now;
         }
+        this.#suspect = false;
         this.#deadline = now + this.#rhythm.limit;
         if (this.#deadline < this.#due) this.#arm();
     }
@@ -54,7 +57,7 @@ export class Watchdog {
     /** Something happened to the machine: the line has to show soon that it is alive. */
     doubt(): void {
         const soon = performance.now() + this.#rhythm.grace;
-        // A deadline that has passed was slept through, and what came meanwhile is still to be read.
+        // A deadline that has passed was slept through.
         if (this.#deadline > soon || this.#deadline < performance.now()) this.#deadline = soon;
         this.#arm();
     }
@@ -68,10 +71,11 @@ export class Watchdog {
         this.#due = this.#deadline;
         this.#timer = setTimeout(() => {
             const now = performance.now();
-            // Late: the page slept.
-            if (now > this.#due + 2000) this.doubt();
-            else if (now < this.#deadline) this.#arm();
-            else this.#silent();
+            if (now < this.#deadline) return this.#arm();
+            // Late: the page slept, and what came meanwhile is still to be read.
+            if (this.#suspect || now < this.#due + 2000) return this.#silent();
+            this.#suspect = true;
+            this.doubt();
         }, this.#due - performance.now());
     }
 }

@@ -168,6 +168,48 @@ test('a broken poll is resumed: what was missed is caught up, once and in order'
 });
 
 for (const noWebsocket of [false, true]) {
+    for (const resume of [false, true]) {
+        const how = `${noWebsocket ? 'poll' : 'websocket'}, ${resume ? 'resumed' : 'connected anew'}`;
+        test(`a page shows each message once and in order, however often the line breaks: ${how}`, options, async () => {
+            const ann = await guest();
+            const network = await Proxy.to(server.port);
+            closing.push(() => network.close());
+            const room = stage.room();
+            await ann.page.evaluate(([settings, room]) => {
+                const connection = window.make(settings);
+                connection.addEventListener('connect', ({ detail }) => {
+                    const { history } = detail.data.channels_info.channels[room];
+                    window.shown = history.map(({ message }) => message.text);
+                });
+                connection.addEventListener('listenMessage', ({ detail }) => {
+                    for (const { type, message } of detail) if (type === 'message') window.shown.push(message.text);
+                });
+                connection.connect();
+            }, [ann.settings(network.address, { channels: [room], noWebsocket, resume }), room]);
+            await ann.hears('listenOpened');
+            const shown = () => ann.page.evaluate(() => window.shown);
+            const texts = [];
+            const say = async () => {
+                texts.push(`number ${texts.length}`);
+                await publish(room, texts.at(-1));
+            };
+            // No more than the history holds.
+            for (let cut = 0; cut < 4; cut += 1) {
+                await say();
+                await until(async () => (await shown()).includes(texts.at(-1)), 'it is shown');
+                const mark = await ann.mark();
+                network.cut();
+                await ann.hears(noWebsocket ? 'listenError' : 'listenClose', { after: mark });
+                await say();
+                network.mend();
+                await until(async () => (await shown()).includes(texts.at(-1)), `the missed one is shown (cut ${cut})`);
+                assert.deepEqual(await shown(), texts);
+            }
+        });
+    }
+}
+
+for (const noWebsocket of [false, true]) {
     const transport = noWebsocket ? 'poll' : 'websocket';
     test(`offline and online again, over ${transport}: back at once`, options, async () => {
         const ann = await guest();
