@@ -34,7 +34,7 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     {
         eprintln!("\nwith {name} client");
         // The tests wait most of the time.
-        cmd!(shell, "node --test --test-concurrency=3 --test-reporter=spec {files...}")
+        cmd!(shell, "node --test --test-concurrency=2 --test-reporter=spec {files...}")
             .env("CHANNELSTREAM_CHROMIUM", &chromium)
             .env("CHANNELSTREAM_CLIENT", client)
             .env("CHANNELSTREAM_SERVER", &server)

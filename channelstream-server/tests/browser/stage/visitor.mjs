@@ -31,7 +31,8 @@ export class Visitor {
             username,
             channels,
             noWebsocket: transport === 'poll',
-            increaseBounceIv: 50,
+            // Longer than a test needs between breaking a network and mending it.
+            increaseBounceIv: 200,
             websocketUrl: `ws://${address}/ws`,
             longPollUrl: `http://${address}/listen`,
             disconnectUrl: `http://${address}/disconnect`,
