@@ -235,8 +235,13 @@ impl View<'_> {
             return Due { must, may: true };
         }
         let until = self.order.items[place].stored_until;
-        if !now.member || now.window.0 >= until {
+        if now.window.0 >= until {
             return NEVER;
+        }
+        if !now.member {
+            // Counts as sent, unless this listener is full at once, as one that takes over from a
+            // full one is: then it comes when the channel is joined later.
+            return Due { must: false, may: listener.slow && self.kept(place, step).may };
         }
         let must = now.window.1 < until && self.arrives(place, number, step);
         Due { must, may: true }
