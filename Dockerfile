@@ -2,6 +2,7 @@
 FROM rust:1.95-slim-bookworm AS build
 # The image's own toolchain, rather than rust-toolchain.toml's with its lints and formatter.
 ENV RUSTUP_TOOLCHAIN=1.95.0
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -5,11 +5,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use xshell::Shell;
 
+use crate::tools;
+
 const STEPS: [&str; 8] =
     ["fmt", "tidy", "directions", "licences", "clippy", "docs", "client", "test"];
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     let start = Instant::now();
+    tools::prepare_debian(shell)?;
     for name in STEPS {
         let (_, about, task) =
             crate::TASKS.iter().find(|task| task.0 == name).expect("each step is a task");

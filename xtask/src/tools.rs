@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: Debian, PyPI and npm packages, installed once.
+//! What checks and tests need beside Rust: Debian, PyPI and npm packages, installed once.
 
 use std::{
     env, fs,
@@ -9,8 +9,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
 /// Programs, and the Debian package that brings each.
-const PROGRAMS: [(&str, &str); 4] =
-    [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm"), ("python3", "python3-venv")];
+const PROGRAMS: [(&str, &str); 5] = [
+    ("make", "make"),
+    ("chromium", "chromium"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("python3", "python3-venv"),
+];
 
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
 
