@@ -16,6 +16,9 @@ use crate::frame_codec::events_in;
 use crate::node::{self, Node};
 use crate::outbox::{Outbox, Way};
 
+/// A poll beside a socket looks so often whether the socket is still there.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// A poll waits so long for more behind an event,
 const QUIET: Duration = Duration::from_millis(250);
 
@@ -33,10 +36,17 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     // Whatever happens from here on, also if the peer goes away, dropping this closes the listener.
     let mut poll = Poll { node: app.node.clone(), connection, outbox, is_open: false };
     let deadline = Instant::now() + app.config.wake_connections_after;
-    let opened = poll.node.open(connection, &poll.outbox, ListenerKind::Poll).await;
-    poll.is_open = true;
+    let mut opened = poll.open().await;
+    // A socket has the events; but it may be on its way out, and then this poll is the listener.
+    while matches!(opened, Ok(Reply::Occupied)) && Instant::now() < deadline {
+        poll.ends_by(deadline.min(Instant::now() + AGAIN)).await;
+        if poll.outbox.ending().is_some() {
+            break;
+        }
+        opened = poll.open().await;
+    }
     match opened {
-        Ok(Reply::Occupied) => poll.sit_out(deadline).await,
+        Ok(Reply::Occupied) => {}
         Ok(_) => poll.gather(deadline).await,
         Err(node::Error::Refused(Refusal::UnknownConnection)) => {
             return Err(Problem::UnknownConnection);
@@ -57,6 +67,13 @@ struct Poll {
 }
 
 impl Poll {
+    async fn open(&mut self) -> Result<Reply, node::Error> {
+        self.is_open = false;
+        let opened = self.node.open(self.connection, &self.outbox, ListenerKind::Poll).await;
+        self.is_open = true;
+        opened
+    }
+
     /// Waits for a first event, and then as long as more come, within bounds.
     async fn gather(&self, deadline: Instant) {
         while self.outbox.is_empty() {
@@ -66,11 +83,6 @@ impl Poll {
         }
         let latest = Instant::now() + GATHERING;
         while !self.ends_by((Instant::now() + QUIET).min(latest)).await {}
-    }
-
-    /// A socket has the events: nothing will come here.
-    async fn sit_out(&self, deadline: Instant) {
-        while !self.ends_by(deadline).await {}
     }
 
     /// Waits for a change; whether there is none before `deadline`, or the listener is to end.

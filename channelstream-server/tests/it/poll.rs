@@ -215,6 +215,24 @@ fn a_poll_beside_a_socket_stays_empty() {
 }
 
 #[test]
+fn a_poll_beside_a_socket_listens_once_that_is_gone() {
+    let app = App::start(sleepy());
+    let site = app.site;
+    let connection = site.connect("alice", &["room"]);
+    let mut socket = site.socket(&connection);
+    let mut poll = waiting(site, &connection);
+    site.publish("room", 1);
+    assert_eq!(numbers(&[socket.event()]), [1]);
+    socket.close(1000);
+    assert_eq!(socket.closed(), Some(1000));
+    drop(socket);
+    // Twice as long as a closed connection that nobody opens again is kept.
+    thread::sleep(Duration::from_secs(1));
+    site.publish("room", 2);
+    assert_eq!(numbers(&poll.answer(false).unwrap().events()), [2]);
+}
+
+#[test]
 fn a_socket_takes_over_from_a_poll() {
     let app = App::start(sleepy());
     let connection = app.connect("alice", &["room"]);
