@@ -24,7 +24,6 @@ pub(crate) const AFTER_CLOSE: Duration = Duration::from_millis(500);
 pub(crate) const AFTER_LISTENER: Duration = Duration::from_secs(2);
 
 /// A poll with something to tell waits so long for more (contract §9).
-pub(crate) const POLL_GATHERS: Duration = Duration::from_millis(250);
 
 /// Numbers from here on say that no more comes.
 pub(crate) const MARK: u64 = 1 << 40;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Client, Heard, Present};
 use crate::model::{Action, End, Listener};
-use crate::round::{AFTER_CLOSE, AFTER_LISTENER, POLL_GATHERS, is_wide};
+use crate::round::{AFTER_CLOSE, AFTER_LISTENER, is_wide};
 use crate::wire::{Incoming, Line, PATIENCE, Socket};
 
 impl Client {
@@ -291,7 +291,7 @@ impl Client {
         self.done("abort a poll");
         let record = Rc::clone(&self.round);
         let record = &record.record;
-        let (asked, begun) = (record.tick(), Instant::now());
+        let asked = record.tick();
         let Some((line, listener)) = self.begin_poll(&present).await else { return };
         let time = self.dice.pause(120);
         sleep(time).await;
@@ -300,9 +300,8 @@ impl Client {
         record.step(present.life, Action::Open(listener), asked, answered);
         record.step(present.life, Action::Close, asked, answered);
         let is_known = self.open_socket(&mut present, false).await;
-        // A poll gathers before it answers: before that nothing can have left.
-        let lost = begun.elapsed() >= POLL_GATHERS;
-        self.end(&present, listener, if lost { End::Cut } else { End::ReadOut });
+        // A poll gathers before it answers, but one that is full answers at once.
+        self.end(&present, listener, End::Cut);
         self.present = is_known.then_some(present);
     }
 
