@@ -23,8 +23,6 @@ pub(crate) const AFTER_CLOSE: Duration = Duration::from_millis(500);
 /// and for so long after anything else, by `gc_conns_after`.
 pub(crate) const AFTER_LISTENER: Duration = Duration::from_secs(2);
 
-/// A poll with something to tell waits so long for more (contract §9).
-
 /// Numbers from here on say that no more comes.
 pub(crate) const MARK: u64 = 1 << 40;
 
