@@ -402,7 +402,8 @@ fn memory(kind: Kind, server: &PathBuf) -> Result<Sample> {
             let figures: Value = serde_json::from_slice(&figures)?;
             Ok(LEFT.iter().all(|name| figures[name] == 0))
         })?;
-        nobody.idle(Duration::from_secs(1))?;
+        // The server's allocator gives pages back that were not used for ten seconds.
+        nobody.idle(Duration::from_secs(15))?;
         figures.push((empty, megabytes(peer.process.memory()?)));
     }
     Ok(Sample { figures, faults })
