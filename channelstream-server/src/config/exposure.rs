@@ -7,7 +7,7 @@ use super::{Config, Networks, Secret};
 
 /// Whether only the machine itself reaches a server that listens there. A name other than
 /// `localhost` may lead anywhere.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => host.eq_ignore_ascii_case("localhost"),

@@ -20,6 +20,7 @@ mod tests;
 use std::time::Duration;
 
 pub use error::{ConfigErrors, Mistake, Origin, Value};
+pub(crate) use exposure::is_loopback;
 pub use level::{LogFormat, LogLevel, LogLevelError};
 pub use networks::{Networks, NetworksError};
 pub use secret::Secret;
@@ -55,6 +56,8 @@ pub struct Config {
     pub enforce_https: bool,
     /// Scheme of redirects; `None` for that of the request.
     pub http_scheme: Option<Scheme>,
+    /// For whom the tutorial at `/` acts as a backend.
+    pub tutorial: Tutorial,
     /// How much is logged.
     pub log_level: LogLevel,
     /// In which form.
@@ -132,6 +135,19 @@ impl Scheme {
     }
 }
 
+/// For whom the tutorial's page at `/` can connect users and send messages without a secret.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tutorial {
+    /// For those who are signed in to the admin pages; and on the server's own machine, while
+    /// nobody else reaches it and the secret is the well-known default.
+    #[default]
+    Auto,
+    /// For everybody who reaches the server.
+    On,
+    /// For nobody: there is no such page either.
+    Off,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self::from_sources(&[]).config.expect("the defaults in the table are right")
@@ -175,6 +191,7 @@ impl Config {
             validate_requests: read.switch("validate_requests"),
             enforce_https: read.switch("enforce_https"),
             http_scheme: read.scheme("http_scheme"),
+            tutorial: read.tutorial("tutorial"),
             log_level: read.parsed("log_level"),
             log_format: read.log_format("log_format"),
             heartbeat_interval: read.seconds("heartbeat_interval"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::{Mistake, Origin, Value};
 use super::level::LogFormat;
 use super::table::{Kind, Setting, nearest_key, setting};
-use super::{Networks, Scheme, Secret};
+use super::{Networks, Scheme, Secret, Tutorial};
 
 /// A hundred years: far from where adding to a clock overflows.
 const MAX_SECONDS: f64 = 100.0 * 365.25 * 86_400.0;
@@ -171,6 +171,15 @@ impl<'a> Reader<'a> {
             "http" => Ok(Some(Scheme::Http)),
             "https" => Ok(Some(Scheme::Https)),
             _ => Err("neither http nor https".into()),
+        })
+    }
+
+    pub(super) fn tutorial(&mut self, key: &str) -> Tutorial {
+        self.read(key, |text, _| match text.trim().to_lowercase().as_str() {
+            "auto" => Ok(Tutorial::Auto),
+            "on" => Ok(Tutorial::On),
+            "off" => Ok(Tutorial::Off),
+            _ => Err("neither auto, on nor off".into()),
         })
     }
 

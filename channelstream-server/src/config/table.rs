@@ -23,6 +23,8 @@ pub enum Kind {
     Switch,
     /// Empty, `http` or `https`.
     Scheme,
+    /// `auto`, `on` or `off`.
+    Tutorial,
     /// A level or tracing directives.
     LogLevel,
     /// `text` or `json`.
@@ -49,6 +51,7 @@ impl Kind {
             Self::Texts => "TEXTS",
             Self::Switch => "true|false",
             Self::Scheme => "http|https",
+            Self::Tutorial => "auto|on|off",
             Self::LogLevel => "LEVEL",
             Self::LogFormat => "text|json",
             Self::Seconds => "SECONDS",
@@ -221,6 +224,15 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::Scheme,
                 default: "",
                 doc: "Scheme of the addresses in redirects. Empty: that of the request.",
+            },
+            Setting {
+                key: "tutorial",
+                kind: Kind::Tutorial,
+                default: "auto",
+                doc: "For whom the tutorial at / acts as a backend. auto: those signed in to the \
+                      admin pages, and this machine's own browsers while the server listens on \
+                      loopback alone and `secret` is the default. on: everybody who reaches the \
+                      server, so that anybody can post. off: nobody, and / is a 404.",
             },
         ],
     },

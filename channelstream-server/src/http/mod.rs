@@ -12,6 +12,7 @@ mod refusal;
 mod request;
 mod rights;
 mod socket;
+mod tutorial;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub(crate) struct App {
     lines: Arc<Lines>,
     read_buffer: socket::ReadBuffer,
     started: Instant,
+    /// Whether only this machine reaches the server.
+    is_on_loopback: bool,
     /// The address that is listened on, as text.
     local: String,
 }
@@ -67,6 +70,7 @@ impl App {
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
             read_buffer: socket::ReadBuffer::new(),
             started: Instant::now(),
+            is_on_loopback: local.ip().to_canonical().is_loopback(),
             local: local.to_string(),
             config,
             node,
@@ -175,6 +179,10 @@ async fn answer_one(
     let is_signed_in = may_sign_in && app.gate.is_signed_in(&request, &app.config);
     let has_rights = is_signed_in || app.gate.may_post(&request, &app.config)?;
     let backend = if has_rights { Ok(()) } else { Err(Problem::Forbidden) };
+    let (path, backend) = match tutorial::simulated(path) {
+        Some(endpoint) => (endpoint, Ok(tutorial::allow(app, &request)?)),
+        None => (path, backend),
+    };
     let admin = |request: &Request| {
         if has_rights { Ok(()) } else { Err(admin::sign_in_first(app, request)) }
     };
@@ -223,6 +231,7 @@ async fn answer_one(
         }
         (_, "/disconnect") => backend::disconnect(app, request).await,
         ("GET", "/listen") => poll::listen(app, request).await,
+        ("GET", "/") => tutorial::page(app, &request),
         ("GET", "/admin") => admin(&request).map(|()| admin::page()),
         ("GET", "/api-explorer") => admin(&request).map(|()| admin::explorer()),
         ("GET", "/openapi.json") => backend.map(|()| admin::api_document()),

@@ -1,6 +1,6 @@
 //! The pages for people and the files they load, embedded in the program.
 //!
-//! Pages name their files relative to their own address (`/admin`, `/admin/sign_in`,
+//! Pages name their files relative to their own address (`/`, `/admin`, `/admin/sign_in`,
 //! `/api-explorer`), so they work below any prefix that a proxy puts in front. They hold no script
 //! and no style of their own and ask nothing of other hosts, so `default-src 'self'` suits them.
 
@@ -11,6 +11,8 @@ pub(crate) const ADMIN: &str = include_str!("admin.html");
 
 /// The API explorer, for `/api-explorer`.
 pub(crate) const EXPLORER: &str = include_str!("explorer.html");
+
+const TUTORIAL: &str = include_str!("tutorial.html");
 
 const SIGN_IN: &str = include_str!("sign_in.html");
 
@@ -30,6 +32,15 @@ pub(crate) fn sign_in_page(name: &str, error: Option<&str>) -> String {
         .replace("{{name}}", &escaped(name))
 }
 
+/// The tutorial, for `/`: to be played with, or the reason why it cannot be.
+pub(crate) fn tutorial_page(standing: Result<(), &'static str>) -> String {
+    let (state, why) = match standing {
+        Ok(()) => ("on", ""),
+        Err(why) => ("off", why),
+    };
+    TUTORIAL.replace("{{simulation}}", state).replace("{{why}}", &escaped(why))
+}
+
 /// The file for a path as requested (`/static/admin/style.css`) with its content type; `None` where
 /// there is none.
 pub(crate) fn static_file(path: &str) -> Option<(&'static str, &'static [u8])> {
@@ -40,8 +51,11 @@ pub(crate) fn static_file(path: &str) -> Option<(&'static str, &'static [u8])> {
         "icon.svg" => ("image/svg+xml", include_bytes!("icon.svg")),
         "schema.js" => (SCRIPT, include_bytes!("schema.js")),
         "signer.js" => (SCRIPT, include_bytes!("signer.js")),
+        "snippets.js" => (SCRIPT, include_bytes!("snippets.js")),
         "socket.js" => (SCRIPT, include_bytes!("socket.js")),
         "style.css" => (CSS, include_bytes!("style.css")),
+        "tutorial.css" => (CSS, include_bytes!("tutorial.css")),
+        "tutorial.js" => (SCRIPT, include_bytes!("tutorial.js")),
         _ => return None,
     })
 }
@@ -87,11 +101,12 @@ mod tests {
 
     use super::*;
 
-    fn pages() -> [(&'static str, String); 3] {
+    fn pages() -> [(&'static str, String); 4] {
         [
             ("admin", ADMIN.to_owned()),
             ("api-explorer", EXPLORER.to_owned()),
             ("admin/sign_in", sign_in_page("ann", Some("wrong"))),
+            ("", tutorial_page(Err("why"))),
         ]
     }
 
@@ -133,8 +148,11 @@ mod tests {
             "icon.svg",
             "schema.js",
             "signer.js",
+            "snippets.js",
             "socket.js",
             "style.css",
+            "tutorial.css",
+            "tutorial.js",
         ];
         let files = names.map(|name| {
             let (_, bytes) = static_file(&format!("/static/admin/{name}")).unwrap();

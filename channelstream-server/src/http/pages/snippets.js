@@ -1,0 +1,312 @@
+// The steps of the tutorial as programs: the same calls in curl, Python, Rust and JavaScript. Each
+// language's texts, one after another, are a program that runs.
+
+export const LANGUAGES = { curl: 'curl', python: 'Python', rust: 'Rust', javascript: 'JavaScript' };
+export const FRAMEWORKS = { flask: 'Flask', pyramid: 'Pyramid', django: 'Django', warp: 'warp' };
+
+/** The calls of each step, made of what stands in the forms. `listen` is a poll. */
+export function calls({ user, channel, sender, message, listener, text, mood, ids }) {
+  const to = (more) => [{ user: sender, message, ...more }];
+  const settings = { notify_presence: true, notify_state: true, store_history: true };
+  return {
+    connect: [['POST', '/connect', { username: user, conn_id: ids.user, channels: [channel] }]],
+    listen: [['listen', ids.user]],
+    send: [
+      ['POST', '/message', to({ channel, uuid: ids.message })],
+      ['POST', '/message', to({ pm_users: [listener] })],
+      ['POST', '/message', to({ channel, exclude_users: [listener] })],
+    ],
+    edit: [
+      ['PATCH', '/message', [{ uuid: ids.message, channel, message: { ...message, text } }]],
+      ['DELETE', '/message', [{ uuid: ids.message, channel }]],
+    ],
+    state: [
+      ['POST', '/channel_config', { [channel]: settings }],
+      ['POST', '/connect', { username: 'friend', conn_id: ids.friend, channels: [channel] }],
+      ['POST', '/user_state', { user: 'friend', user_state: { mood }, state_public_keys: ['mood'] }],
+    ],
+    away: [
+      ['POST', '/connect', { username: 'traveller', conn_id: ids.traveller, channels: [channel] }],
+      ['POST', '/message', to({ channel })],
+      ['listen', ids.traveller],
+    ],
+  };
+}
+
+/** A text as one word of a shell. */
+const word = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+
+/** JSON as Python or Rust's json! writes it; what differs are three words. */
+function literal(value, words = {}, indent = '') {
+  const inner = `${indent}    `;
+  const list = (open, items, close) => {
+    const flat = `${open}${items.join(', ')}${close}`;
+    if (flat.length + indent.length < 60) return flat;
+    return `${open}\n${items.map((item) => `${inner}${item},\n`).join('')}${indent}${close}`;
+  };
+  if (Array.isArray(value)) {
+    return list('[', value.map((item) => literal(item, words, inner)), ']');
+  }
+  if (value && typeof value === 'object') {
+    const pairs = Object.entries(value);
+    return list('{', pairs.map(([key, item]) => `${JSON.stringify(key)}: ${literal(item, words, inner)}`), '}');
+  }
+  return words[String(value)] && typeof value !== 'string' ? words[String(value)] : JSON.stringify(value);
+}
+
+const PYTHON = { true: 'True', false: 'False', null: 'None' };
+
+const WRITE = {
+  curl: ([method, path, body]) => {
+    if (method === 'listen') return `curl -sS "$URL/listen?conn_id=${path}"`;
+    const verb = method === 'POST' ? '' : ` -X ${method}`;
+    const data = word(JSON.stringify(body));
+    return `curl -sS${verb} "$URL${path}" -H "x-channelstream-secret: $(sign)" \\\n  -d ${data}`;
+  },
+  python: ([method, path, body]) => {
+    if (method === 'listen') return `print(listen("${path}"))`;
+    return `print(call("${method}", "${path}", ${literal(body, PYTHON)}))`;
+  },
+  javascript: ([method, path, body]) => {
+    if (method === 'listen') return `console.log(await listen('${path}'));`;
+    return `console.log(await call('${method}', '${path}', ${literal(body)}));`;
+  },
+};
+
+const SETUP = {
+  curl: (origin) => String.raw`URL=${origin}
+SECRET=secret
+base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
+sign() {
+  now=$(date +%s)
+  bytes=$(printf '\\%03o' $((now>>24&255)) $((now>>16&255)) $((now>>8&255)) $((now&255)))
+  text="tutorial.$(printf "$bytes" | base64url)"
+  key=$(printf 'itsdangerous.Signersigner%s' "$SECRET" | openssl dgst -sha1 -r | cut -c1-40)
+  printf '%s.' "$text"
+  printf '%s' "$text" | openssl dgst -sha1 -mac HMAC -macopt "hexkey:$key" -binary | base64url
+}`,
+  python: (origin) => `# pip install itsdangerous
+import json
+import urllib.request
+
+from itsdangerous import TimestampSigner
+
+URL = "${origin}"
+signer = TimestampSigner("secret")
+
+
+def call(method, path, body):
+    headers = {"x-channelstream-secret": signer.sign(path).decode()}
+    data = json.dumps(body).encode()
+    request = urllib.request.Request(URL + path, data, headers, method=method)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def listen(conn_id):
+    with urllib.request.urlopen(f"{URL}/listen?conn_id={conn_id}") as answer:
+        return json.load(answer)
+`,
+  rust: (origin) => `// channelstream-client = { version = "0.1", features = ["listen"] }
+// tokio = { version = "1", features = ["macros", "rt"] }
+use channelstream_client::{
+    Address, ChannelSettings, Client, Configure, Connect, Delete, Edit, NewMessage, Scalar,
+    SetUserState, json,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let client = Client::new("${origin}", "secret")?;
+    // The steps go here, and at the end:
+    // Ok(()) }`,
+  javascript: (origin) => `// For the backend: node, deno or bun, as a module.
+import { createHash, createHmac } from 'node:crypto';
+
+const URL = '${origin}';
+const SECRET = 'secret';
+
+function sign(text) {
+    const seconds = Buffer.alloc(4);
+    seconds.writeUInt32BE(Math.floor(Date.now() / 1000));
+    const signed = \`\${text}.\${seconds.toString('base64url')}\`;
+    const key = createHash('sha1').update(\`itsdangerous.Signersigner\${SECRET}\`).digest();
+    return \`\${signed}.\${createHmac('sha1', key).update(signed).digest('base64url')}\`;
+}
+
+async function call(method, path, body) {
+    const headers = { 'x-channelstream-secret': sign(path) };
+    const answer = await fetch(URL + path, { method, headers, body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(\`\${answer.status} \${await answer.text()}\`);
+    return answer.json();
+}
+
+async function listen(connId) {
+    return (await fetch(\`\${URL}/listen?conn_id=\${connId}\`)).json();
+}`,
+};
+
+/** The steps with our own crate, which has a type for each request. */
+function rust({ user, channel, sender, message, listener, text, mood }) {
+  const name = (value) => JSON.stringify(value);
+  const json = (value) => `json!(${literal(value)})`;
+  const to = `${name(sender)}, ${name(channel)}, ${json(message)}`;
+  return {
+    connect: `let connected = client.connect(&Connect::new(${name(user)}).channels([${name(channel)}])).await?;
+println!("a browser may listen as {}", connected.conn_id);`,
+    listen: `let mut listener = client.listen(connected.conn_id).build()?;
+tokio::spawn(async move {
+    while let Some(event) = listener.next().await {
+        println!("{event:?}");
+    }
+});`,
+    send: `let sent = client.publish(NewMessage::to_channel(${to})).await?;
+client.publish(NewMessage::to_users(${name(sender)}, [${name(listener)}], ${json(message)})).await?;
+let others = Address { exclude_users: vec![${name(listener)}.into()], ..Address::channel(${name(channel)}) };
+client.publish(NewMessage::new(${name(sender)}, others).payload(${json(message)})).await?;`,
+    edit: `let address = || Address::channel(${name(channel)});
+let edit = Edit::new(sent[0].uuid, address()).payload(${json({ ...message, text })});
+client.edit(edit).await?;
+client.delete(Delete::new(sent[0].uuid, address())).await?;`,
+    state: `let settings = ChannelSettings {
+    notify_presence: true,
+    notify_state: true,
+    store_history: true,
+    ..ChannelSettings::default()
+};
+client.configure(&Configure::new([(${name(channel)}, settings)])).await?;
+client.connect(&Connect::new("friend").channels([${name(channel)}])).await?;
+let state = [("mood".to_owned(), Scalar::from(${name(mood)}))].into();
+let public = SetUserState {
+    state_public_keys: Some(vec!["mood".to_owned()]),
+    ..SetUserState::new("friend", state)
+};
+client.set_user_state(&public).await?;`,
+    away: `let traveller = client.connect(&Connect::new("traveller").channels([${name(channel)}])).await?;
+client.publish(NewMessage::to_channel(${to})).await?;
+let mut lid = client.listen(traveller.conn_id).build()?;
+while let Some(event) = lid.next().await {
+    println!("{event:?}");
+    if matches!(event, channelstream_client::Event::Frame(_)) {
+        break;
+    }
+}`,
+  };
+}
+
+const APPLICATIONS = {
+  flask: (origin) => `# pip install flask itsdangerous requests
+import requests
+from flask import Flask, abort, session
+from itsdangerous import TimestampSigner
+
+app = Flask(__name__)
+app.secret_key = "of the session, not of the push server"
+signer = TimestampSigner("secret")
+
+
+@app.post("/push/connect")
+def push_connect():
+    if "user" not in session:
+        abort(403)
+    answer = requests.post(
+        "${origin}/connect",
+        json={"username": session["user"], "channels": ["news"]},
+        headers={"x-channelstream-secret": signer.sign("connect").decode()},
+        timeout=5,
+    )
+    answer.raise_for_status()
+    return answer.json()`,
+  pyramid: (origin) => `# pip install pyramid itsdangerous requests
+import requests
+from itsdangerous import TimestampSigner
+from pyramid.httpexceptions import HTTPForbidden
+from pyramid.view import view_config
+
+signer = TimestampSigner("secret")
+
+
+@view_config(route_name="push_connect", request_method="POST", renderer="json")
+def push_connect(request):
+    user = request.authenticated_userid
+    if user is None:
+        raise HTTPForbidden()
+    answer = requests.post(
+        "${origin}/connect",
+        json={"username": user, "channels": ["news"]},
+        headers={"x-channelstream-secret": signer.sign("connect").decode()},
+        timeout=5,
+    )
+    answer.raise_for_status()
+    return answer.json()`,
+  django: (origin) => `# pip install django itsdangerous requests
+import requests
+from django.http import HttpResponseForbidden, JsonResponse
+from django.views.decorators.http import require_POST
+from itsdangerous import TimestampSigner
+
+signer = TimestampSigner("secret")
+
+
+@require_POST  # the page sends the header X-CSRFToken, see below
+def push_connect(request):
+    if not request.user.is_authenticated:
+        return HttpResponseForbidden()
+    answer = requests.post(
+        "${origin}/connect",
+        json={"username": request.user.get_username(), "channels": ["news"]},
+        headers={"x-channelstream-secret": signer.sign("connect").decode()},
+        timeout=5,
+    )
+    answer.raise_for_status()
+    return JsonResponse(answer.json())`,
+  warp: (origin) => `// A whole program with sign-in: the example warp_app of channelstream-client.
+use channelstream_client::{Client, Connect};
+
+let client = Client::new("${origin}", "secret")?;
+let connect = warp::post()
+    .and(warp::path!("push" / "connect"))
+    .and(signed_in()) // your filter: the user of the session
+    .then(move |user: String| {
+        let client = client.clone();
+        async move {
+            match client.connect(&Connect::new(user).channels(["news"])).await {
+                Ok(connected) => warp::reply::json(&connected).into_response(),
+                Err(_) => warp::http::StatusCode::BAD_GATEWAY.into_response(),
+            }
+        }
+    });`,
+};
+
+const PAGE = (origin) => `import { ChannelStreamConnection } from '${origin}/static/channelstream/index.js';
+
+const server = '${origin}';
+const connection = new ChannelStreamConnection({
+    connectUrl: '/push/connect',
+    websocketUrl: \`\${server.replace('http', 'ws')}/ws\`,
+    longPollUrl: \`\${server}/listen\`,
+    disconnectUrl: \`\${server}/disconnect\`,
+});
+// Where the application wants a token against forged requests:
+connection.addMutator('connect', (request) => {
+    const token = document.cookie.match(/csrftoken=([^;]*)/)?.[1];
+    if (token) request.headers.push({ name: 'X-CSRFToken', value: token });
+});
+connection.connect();
+for await (const frame of connection) {
+    if (frame.type === 'message') console.log(frame.user, frame.message);
+}`;
+
+/** The texts of each step, by language; `origin` is where the server is found. */
+export function snippets(origin, values) {
+  const steps = { setup: {}, app: {}, page: { javascript: PAGE(origin) } };
+  for (const [language, write] of Object.entries(SETUP)) steps.setup[language] = write(origin);
+  for (const [name, write] of Object.entries(APPLICATIONS)) steps.app[name] = write(origin);
+  const inRust = rust(values);
+  for (const [step, list] of Object.entries(calls(values))) {
+    steps[step] = { rust: inRust[step] };
+    for (const [language, write] of Object.entries(WRITE)) {
+      steps[step][language] = list.map(write).join('\n');
+    }
+  }
+  return steps;
+}

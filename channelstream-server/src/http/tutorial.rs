@@ -1,0 +1,130 @@
+//! The tutorial: its page at `/`, and for whom the server stands in for a backend there.
+//!
+//! `/tutorial/connect` and its kin do what `/connect` and its kin do for a signed request. What
+//! vouches for them in the place of a signature is decided here.
+
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::uri::Authority;
+
+use super::answer::{Answer, Problem};
+use super::request::Request;
+use super::{App, pages};
+use crate::config::{Tutorial, is_loopback};
+
+/// What can be simulated: the backend API.
+const ENDPOINTS: [&str; 7] = [
+    "/connect",
+    "/subscribe",
+    "/unsubscribe",
+    "/user_state",
+    "/message",
+    "/channel_config",
+    "/info",
+];
+
+/// What proxies add, beside everything that begins with `x-forwarded`: who comes through one is not
+/// local, whatever the address says.
+const OF_PROXIES: [&str; 9] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "x-scheme",
+    "x-url-scheme",
+    "x-script-name",
+];
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The endpoint that is simulated at this path.
+pub(super) fn simulated(path: &str) -> Option<&str> {
+    let endpoint = path.strip_prefix("/tutorial")?;
+    ENDPOINTS.contains(&endpoint).then_some(endpoint)
+}
+
+/// The page: it says whether it can be played with, and if not, why.
+pub(super) fn page(app: &App, request: &Request) -> Result<Answer, Problem> {
+    if app.config.tutorial == Tutorial::Off {
+        return Err(Problem::NotFound { nearest: None });
+    }
+    Ok(Answer::page(pages::tutorial_page(standing(app, request))).same_origin())
+}
+
+/// Lets a request of the page be simulated.
+///
+/// # Errors
+/// If the one who asks may not, or if a page of another origin asks in their name.
+pub(super) fn allow(app: &App, request: &Request) -> Result<(), Problem> {
+    standing(app, request).map_err(Problem::NotSimulated)?;
+    let headers = &request.head.headers;
+    if !is_json(headers) {
+        return Err(Problem::NotSimulated("only a body of application/json is simulated"));
+    }
+    if !is_same_origin(headers) {
+        return Err(Problem::NotSimulated("only the server's own page may simulate"));
+    }
+    Ok(())
+}
+
+/// Whether the one who asks may simulate, and if not, why not.
+fn standing(app: &App, request: &Request) -> Result<(), &'static str> {
+    match app.config.tutorial {
+        Tutorial::Off => Err("the tutorial is switched off"),
+        Tutorial::On => Ok(()),
+        Tutorial::Auto if app.gate.is_signed_in(request, &app.config) => Ok(()),
+        Tutorial::Auto => is_local(app, request),
+    }
+}
+
+/// Nobody gets here what they could not do anyway: whoever reaches the server and knows the
+/// default secret can sign. So a proxy on this machine that leaves no trace opens nothing.
+fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
+    let headers = &request.head.headers;
+    if !app.is_on_loopback {
+        return Err("the server listens for other machines too");
+    }
+    if !request.head.line.peer.is_loopback()
+        || !app.config.allow_posting_from.contains(request.peer)
+    {
+        return Err("the request does not come from the server's own machine");
+    }
+    let is_of_proxy = |name: &HeaderName| {
+        name.as_str().starts_with("x-forwarded") || OF_PROXIES.contains(&name.as_str())
+    };
+    if headers.keys().any(is_of_proxy) {
+        return Err("the request comes through a proxy");
+    }
+    // A name of somebody else may lead here: by DNS rebinding their page would be of our origin.
+    if !names_loopback(headers) {
+        return Err("the address is not 127.0.0.1 or localhost");
+    }
+    if !app.config.default_secrets().contains(&"secret") {
+        return Err("the server has a secret of its own");
+    }
+    Ok(())
+}
+
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    is_loopback(authority.host().trim_start_matches('[').trim_end_matches(']'))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// Whether a page of this server asks. Browsers that do not tell so name the page's origin at least.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get(FETCH_SITE) {
+        return site == "same-origin";
+    }
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let (Some(origin), Some(host)) = (text(ORIGIN), text(HOST)) else { return false };
+    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+}
