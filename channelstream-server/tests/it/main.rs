@@ -19,5 +19,6 @@ mod readme;
 mod rights;
 mod shutdown;
 mod socket;
+mod tutorial;
 mod websocket;
 mod wrong_types;

@@ -60,7 +60,7 @@ const WRITE = {
   curl: ([method, path, body]) => {
     if (method === 'listen') return `curl -sS "$URL/listen?conn_id=${path}"`;
     const verb = method === 'POST' ? '' : ` -X ${method}`;
-    const data = word(JSON.stringify(body));
+    const data = word(literal(body));
     return `curl -sS${verb} "$URL${path}" -H "x-channelstream-secret: $(sign)" \\\n  -d ${data}`;
   },
   python: ([method, path, body]) => {

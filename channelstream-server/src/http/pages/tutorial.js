@@ -123,7 +123,7 @@ function told(frame) {
       return `${frame.uuid} is gone`;
     default: {
       const text = frame.message?.text ?? JSON.stringify(frame.message ?? null);
-      return `${frame.user ?? 'somebody'}: ${typeof text === 'string' ? text : JSON.stringify(text)}`;
+      return `${frame.user ?? 'now'}: ${typeof text === 'string' ? text : JSON.stringify(text)}`;
     }
   }
 }
