@@ -37,6 +37,7 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
         cmd!(shell, "node --test --test-concurrency=2 --test-reporter=spec {files...}")
             .env("CHANNELSTREAM_CHROMIUM", &chromium)
             .env("CHANNELSTREAM_CLIENT", client)
+            .env("CHANNELSTREAM_PYTHON", &python)
             .env("CHANNELSTREAM_SERVER", &server)
             .run()?;
     }

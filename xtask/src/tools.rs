@@ -9,11 +9,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
 /// Programs, and the Debian package that brings each.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("make", "make"),
     ("chromium", "chromium"),
+    ("curl", "curl"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("openssl", "openssl"),
     ("python3", "python3-venv"),
 ];
 

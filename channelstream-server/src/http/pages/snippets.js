@@ -36,13 +36,13 @@ export function calls({ user, channel, sender, message, listener, text, mood, id
 /** A text as one word of a shell. */
 const word = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** JSON as Python or Rust's json! writes it; what differs are three words. */
+/** JSON over several lines where it is long, in Python's `words` for three values if need be. */
 function literal(value, words = {}, indent = '') {
   const inner = `${indent}    `;
   const list = (open, items, close) => {
     const flat = `${open}${items.join(', ')}${close}`;
     if (flat.length + indent.length < 60) return flat;
-    return `${open}\n${items.map((item) => `${inner}${item},\n`).join('')}${indent}${close}`;
+    return `${open}\n${items.map((item) => inner + item).join(',\n')}\n${indent}${close}`;
   };
   if (Array.isArray(value)) {
     return list('[', value.map((item) => literal(item, words, inner)), ']');
@@ -58,10 +58,10 @@ const PYTHON = { true: 'True', false: 'False', null: 'None' };
 
 const WRITE = {
   curl: ([method, path, body]) => {
-    if (method === 'listen') return `curl -sS "$URL/listen?conn_id=${path}"`;
+    if (method === 'listen') return `curl -sSw '\\n' "$URL/listen?conn_id=${path}"`;
     const verb = method === 'POST' ? '' : ` -X ${method}`;
     const data = word(literal(body));
-    return `curl -sS${verb} "$URL${path}" -H "x-channelstream-secret: $(sign)" \\\n  -d ${data}`;
+    return `curl -sSw '\\n'${verb} "$URL${path}" -H "x-channelstream-secret: $(sign)" \\\n  -d ${data}`;
   },
   python: ([method, path, body]) => {
     if (method === 'listen') return `print(listen("${path}"))`;

@@ -1,0 +1,238 @@
+// The tutorial as a new user walks through it, every control; its programs, taken from it and run.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { after, test } from 'node:test';
+import { promisify } from 'node:util';
+import { chromium } from 'playwright-core';
+import { Server } from '../stage/server.mjs';
+import { until } from '../stage/until.mjs';
+
+const run = promisify(execFile);
+const server = await Server.start({ gc_conns_after: 3 });
+const executablePath = process.env.CHANNELSTREAM_CHROMIUM ?? '/usr/bin/chromium';
+const browser = await chromium.launch({ executablePath, args: ['--disable-gpu', '--disable-background-networking'] });
+after(async () => {
+    await browser.close();
+    await server.stop();
+});
+
+/** Opens the page for a new user, and notes what must not be. */
+async function open(options, address = server.address) {
+    const context = await browser.newContext(options);
+    const page = await context.newPage();
+    const faults = [];
+    page.on('pageerror', (error) => faults.push(String(error)));
+    page.on('console', (line) => line.type() === 'error' && faults.push(line.text()));
+    const elsewhere = [];
+    const note = (url) => new URL(url).host === address || elsewhere.push(url);
+    page.on('request', (request) => note(request.url()));
+    page.on('websocket', (socket) => note(socket.url()));
+    await page.goto(`http://${address}/`);
+    await page.waitForSelector('[data-ready]');
+    const leave = async () => {
+        await context.close();
+        assert.deepEqual({ faults, elsewhere }, { faults: [], elsewhere: [] });
+    };
+    return { page, leave };
+}
+
+const says = (page, id, text) =>
+    page.waitForFunction(([id, text]) => document.getElementById(id).textContent.includes(text), [id, text]);
+
+/** The kinds and lines of a list of frames, the newest first. */
+const frames = (page, id = 'frames') => page.locator(`#${id} > li > p`).allInnerTexts();
+
+async function hears(page, what, id) {
+    await until(async () => (await frames(page, id)).some((line) => what.test(line)), `a frame like ${what}`);
+}
+
+test('a new user walks through all steps', { timeout: 120_000 }, async () => {
+    const { page, leave } = await open();
+    const another = await open();
+    await says(page, 'listen-state', 'Listening on /tutorial-1');
+    await says(another.page, 'listen-state', 'Listening on /tutorial-1');
+    const me = await page.inputValue('#listen-user');
+
+    // 1: the counter grows with each connection, and falls when they are collected.
+    assert.deepEqual([await page.inputValue('#connect-user'), await page.inputValue('#connect-channel')], ['someuser', '/tutorial-1']);
+    const total = async () => Number(await page.textContent('#now-connections'));
+    await until(async () => (await total()) === 2, 'both pages are counted');
+    for (const count of [3, 4]) {
+        await page.getByRole('button', { name: 'Simulate /connect' }).click();
+        await says(page, 'now-connections', String(count));
+        await says(page, 'connect-wire', `"total_connections": ${count}`);
+        await says(page, 'connect-wire', '"conn_id"');
+    }
+    await says(page, 'now-users', 'someuser');
+    await until(async () => (await total()) === 2, 'nobody listened on them');
+
+    // 2: stops and starts.
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await says(page, 'listen-state', 'Not listening.');
+    await page.getByRole('button', { name: 'Listen', exact: true }).click();
+    await says(page, 'listen-state', 'Listening on /tutorial-1');
+
+    // 3: to the channel, to one user, to all but one.
+    await page.getByRole('button', { name: 'Send message' }).click();
+    await says(page, 'send-arrival', 'Arrived in step 2');
+    await hears(page, /^message\s+system: This can serve as notification/);
+    await hears(another.page, /^message\s+system: This can serve as notification/);
+    assert.match(await page.textContent('#send-wire'), /"level": "warning"/);
+    await page.selectOption('#send-to', 'user');
+    await page.fill('#send-message', '{"text": "<b>for you</b>"}');
+    await page.getByRole('button', { name: 'Send message' }).click();
+    await hears(page, /system: <b>for you<\/b>\s+private/);
+    await page.selectOption('#send-to', 'others');
+    await page.fill('#send-message', '{"text": "not for you"}');
+    await page.getByRole('button', { name: 'Send message' }).click();
+    await hears(another.page, /not for you/);
+    await page.fill('#send-message', 'no JSON');
+    await page.getByRole('button', { name: 'Send message' }).click();
+    await says(page, 'send-fault', 'This is no JSON');
+    assert.equal(await page.getAttribute('#send-message', 'aria-invalid'), 'true');
+    await page.fill('#send-message', '{"text": "hello"}');
+    await page.selectOption('#send-to', 'channel');
+    await page.getByRole('button', { name: 'Send message' }).click();
+    await hears(page, /system: hello/);
+    await says(page, 'edit-state', 'About the message');
+
+    // 4
+    await page.getByRole('button', { name: 'Edit' }).click();
+    await hears(page, /^message:edit\s+now: This was edited/);
+    await page.getByRole('button', { name: 'Delete' }).click();
+    await hears(page, /^message:delete/);
+    await page.waitForSelector('#edit-button:disabled');
+    await page.waitForSelector('#delete-button:disabled');
+
+    // 5
+    await page.getByRole('button', { name: 'Switch presence on' }).click();
+    await says(page, 'friend-state', 'now tells');
+    await page.getByRole('button', { name: 'Bring in a friend' }).click();
+    await says(page, 'friend-state', 'is here');
+    await hears(page, /^presence\s+friend-\w+ joined/);
+    await page.fill('#state-mood', 'curious');
+    await page.getByRole('button', { name: 'Set the state' }).click();
+    await hears(page, /^user_state_change\s+friend-\w+ is {"mood":"curious"}/);
+    await hears(page, /^user_state_change/, 'friend-frames');
+    await page.getByRole('button', { name: 'Let them go' }).click();
+    await hears(page, /^presence\s+friend-\w+ parted/);
+
+    // 6
+    await page.getByRole('button', { name: 'Connect a traveller' }).click();
+    await says(page, 'away-state', 'listens');
+    await page.getByRole('button', { name: 'Close the lid' }).click();
+    await page.getByRole('button', { name: 'Send while away' }).click();
+    await says(page, 'away-state', 'Sent, and kept');
+    assert.equal((await frames(page, 'away-frames')).some((line) => /while you were away/.test(line)), false);
+    await page.getByRole('button', { name: 'Open the lid' }).click();
+    await hears(page, /while you were away\s+catchup/, 'away-frames');
+
+    const heard = (await frames(page)).join('\n');
+    assert.doesNotMatch(heard, /not for you/, `${me} was excluded`);
+    await another.leave();
+    await leave();
+});
+
+test('every tab shows its program, by mouse and keyboard', { timeout: 60_000 }, async () => {
+    const { page, leave } = await open();
+    await page.locator('summary').first().click();
+    for (const step of ['setup', 'connect', 'listen', 'send', 'edit', 'state', 'away', 'app']) {
+        const box = page.locator(`.code[data-step="${step}"]`);
+        const names = await box.getByRole('tab').allInnerTexts();
+        assert.equal(names.length, 4, step);
+        const seen = new Set();
+        for (const name of names) {
+            await box.getByRole('tab', { name, exact: true }).click();
+            assert.equal(await box.getByRole('tab', { selected: true }).innerText(), name);
+            seen.add(await box.getByRole('tabpanel').innerText());
+        }
+        assert.equal(seen.size, 4, step);
+        await page.keyboard.press('ArrowRight');
+        assert.equal(await box.getByRole('tab', { selected: true }).innerText(), names[0]);
+        assert.equal(await page.evaluate(() => document.activeElement.textContent), names[0]);
+    }
+    assert.match(await page.locator('.code[data-step="page"] pre').innerText(), /ChannelStreamConnection/);
+    await leave();
+});
+
+test('it fits a phone, light and dark', { timeout: 60_000 }, async () => {
+    for (const colorScheme of ['light', 'dark']) {
+        const { page, leave } = await open({ viewport: { width: 360, height: 700 }, colorScheme });
+        await says(page, 'listen-state', 'Listening');
+        await page.locator('summary').first().click();
+        await page.getByRole('button', { name: 'Simulate /connect' }).click();
+        await page.getByRole('button', { name: 'Send message' }).click();
+        await says(page, 'send-arrival', 'Arrived');
+        const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert.ok(content <= window, `${content} px in ${window}, ${colorScheme}`);
+        await leave();
+    }
+});
+
+test('where nobody vouches for it, the page says so and shows the programs', { timeout: 60_000 }, async () => {
+    const guarded = await Server.start({ secret: 'of its own' });
+    try {
+        const { page, leave } = await open({}, guarded.address);
+        await page.getByText('Sign in as admin').waitFor();
+        assert.equal(await page.locator('.step button:not([role]):enabled').count(), 0);
+        assert.match(await page.locator('.code[data-step="connect"] pre').innerText(), /curl/);
+        await page.getByRole('link', { name: 'Sign in as admin' }).click();
+        await page.fill('#username', 'admin');
+        await page.fill('#password', 'admin_secret');
+        await page.getByRole('button', { name: 'Sign in' }).click();
+        await page.waitForURL('**/admin');
+        await page.goto(`http://${guarded.address}/`);
+        await says(page, 'listen-state', 'Listening');
+        await page.getByRole('button', { name: 'Send message' }).click();
+        await says(page, 'send-arrival', 'Arrived');
+        await leave();
+    } finally {
+        await guarded.stop();
+    }
+});
+
+/** The programs of the page in one language: all steps, one after another. */
+async function program(page, language) {
+    await page.evaluate((language) => document.getElementById(`connect-tab-${language}`).click(), language);
+    const steps = ['setup', 'connect', 'listen', 'send', 'edit', 'state', 'away'];
+    const texts = [];
+    for (const step of steps) texts.push(await page.locator(`.code[data-step="${step}"] pre`).textContent());
+    return texts.join('\n');
+}
+
+const PYTHON = process.env.CHANNELSTREAM_PYTHON ?? 'python3';
+
+test('the views for applications are Python', { timeout: 60_000 }, async () => {
+    const { page, leave } = await open();
+    for (const framework of ['flask', 'pyramid', 'django']) {
+        await page.evaluate((framework) => document.getElementById(`app-tab-${framework}`).click(), framework);
+        const text = await page.locator('.code[data-step="app"] pre').textContent();
+        await run(PYTHON, ['-c', 'import ast, sys; ast.parse(sys.argv[1])', text]);
+    }
+    await leave();
+});
+
+for (const [language, command] of [
+    ['curl', (text) => ['sh', '-ec', text]],
+    ['python', (text) => [PYTHON, '-c', text]],
+    ['javascript', (text) => ['node', '--input-type=module', '-e', text]],
+]) {
+    test(`the programs in ${language} run`, { timeout: 90_000 }, async () => {
+        const { page, leave } = await open();
+        await says(page, 'listen-state', 'Listening');
+        // Words that must survive each language's quotes.
+        await page.fill('#send-message', JSON.stringify({ text: `it's "${language}"\n$HOME \\ é`, good: true, none: null }));
+        await page.locator('#send-message').blur();
+        const [name, ...words] = command(await program(page, language));
+        const { stdout } = await run(name, words, { timeout: 60_000 });
+        assert.doesNotMatch(stdout, /Bad Signature|"code"|Missing data/, stdout);
+        assert.match(stdout, /catchup/, 'the traveller catches up');
+        // What it did is seen in the page.
+        await hears(page, /^message:delete/);
+        await hears(page, /^message\s+system: it's/);
+        const json = await page.locator('#frames pre').allTextContents();
+        const sent = json.map((text) => JSON.parse(text)).filter(({ type, channel }) => type === 'message' && channel);
+        assert.deepEqual(sent.at(-1).message, { text: `it's "${language}"\n$HOME \\ é`, good: true, none: null });
+        await leave();
+    });
+}
