@@ -76,14 +76,14 @@ const WRITE = {
 const SETUP = {
   curl: (origin) => String.raw`URL=${origin}
 SECRET=secret
-base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
+b64() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 sign() {
   now=$(date +%s)
   bytes=$(printf '\\%03o' $((now>>24&255)) $((now>>16&255)) $((now>>8&255)) $((now&255)))
-  text="tutorial.$(printf "$bytes" | base64url)"
+  text="tutorial.$(printf "$bytes" | b64)"
   key=$(printf 'itsdangerous.Signersigner%s' "$SECRET" | openssl dgst -sha1 -r | cut -c1-40)
   printf '%s.' "$text"
-  printf '%s' "$text" | openssl dgst -sha1 -mac HMAC -macopt "hexkey:$key" -binary | base64url
+  printf '%s' "$text" | openssl dgst -sha1 -mac HMAC -macopt "hexkey:$key" -binary | b64
 }`,
   python: (origin) => `# pip install itsdangerous
 import json

@@ -306,7 +306,8 @@ at('friend-button').addEventListener('click', (event) => {
   friend.addEventListener('connect', ({ detail }) => {
     const body = { username: friendName, channels: friend.channels };
     const request = `POST ${new URL(friend.connectUrl).pathname} HTTP/1.1\ncontent-type: application/json\n\n${indented(body)}`;
-    showWire('state', [{ request, answer: indented(detail.data) }]);
+    const { status, statusText } = detail.request;
+    showWire('state', [{ request, answer: `${status} ${statusText}\n\n${indented(detail.data)}` }]);
   });
   friend.addEventListener('listenOpened', () => {
     at('friend-state').textContent = `${friendName} is here, and listens.`;
@@ -362,6 +363,7 @@ at('away-send').addEventListener('click', (event) => {
   const body = [{ user: at('send-user').value, channel: at('listen-channel').value, message: { text: 'Sent while you were away' } }];
   busy(event.currentTarget, async () => {
     const { ok } = await simulate('away', ['POST', '/message', body]);
+    if (at('away-open').disabled) return false;
     at('away-state').textContent = ok ? 'Sent, and kept for the traveller. Open the lid.' : 'That did not work.';
   });
 });
