@@ -1,17 +1,20 @@
-//! Which server to ask, and with which secret: flags over environment over defaults.
+//! Which server to ask, and with which secret: flags, profiles, environment, defaults.
 
 use std::env::{self, VarError};
 use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use channelstream_client::{Client, TimestampSigner};
+use channelstream_client::{Client, ClientBuilder, TimestampSigner};
 
 use crate::args::AccessArgs;
 use crate::failure::Failure;
+use crate::output;
+use crate::profile::{self, Profile};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
-const DEFAULT_SECRET: &str = "secret";
+/// The server's own default, which everybody knows.
+pub(crate) const DEFAULT_SECRET: &str = "secret";
 const URL: &str = "CHANNELSTREAM_URL";
 const SECRET: &str = "CHANNELSTREAM_SECRET";
 const SECRET_FILE: &str = "CHANNELSTREAM_SECRET_FILE";
@@ -47,19 +50,32 @@ pub(crate) fn signer(args: &AccessArgs) -> Result<(TimestampSigner, Origin), Fai
     Ok((TimestampSigner::new(secret), origin))
 }
 
+/// Where the server is.
+pub(crate) fn url(args: &AccessArgs) -> Result<String, Failure> {
+    if let Some(url) = &args.url {
+        return Ok(url.clone());
+    }
+    if let Some(Profile { url: Some(url), .. }) = named(args)? {
+        return Ok(url);
+    }
+    let url = match variable(URL)? {
+        Some(url) => Some(url),
+        None => default_profile(args)?.url,
+    };
+    Ok(url.unwrap_or_else(|| DEFAULT_URL.to_owned()))
+}
+
 /// A client for the server, and where the secret was found.
 pub(crate) fn client(args: &AccessArgs) -> Result<(Client, Origin), Failure> {
     let (signer, origin) = signer(args)?;
-    let url = match &args.url {
-        Some(url) => Some(url.clone()),
-        None => variable(URL)?,
-    };
-    let client = Client::builder(url.as_deref().unwrap_or(DEFAULT_URL))
-        .signer(signer)
-        .user_agent(concat!("channelstream/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| Failure::of_client(error, &origin))?;
+    let client = builder(&url(args)?).signer(signer).build();
+    let client = client.map_err(|error| Failure::of_client(error, &origin))?;
     Ok((client, origin))
+}
+
+/// The beginning of a client for the server at `url`.
+pub(crate) fn builder(url: &str) -> ClientBuilder {
+    Client::builder(url).user_agent(concat!("channelstream/", env!("CARGO_PKG_VERSION")))
 }
 
 fn secret(args: &AccessArgs) -> Result<(Vec<u8>, Origin), Failure> {
@@ -69,18 +85,39 @@ fn secret(args: &AccessArgs) -> Result<(Vec<u8>, Origin), Failure> {
     if let Some(secret) = &args.secret {
         return Ok((secret.clone().into(), Origin::Flag));
     }
+    if let Some(Profile { secret_file: Some(path), .. }) = named(args)? {
+        return read(&path);
+    }
     match (variable(SECRET)?, variable(SECRET_FILE)?) {
         (Some(_), Some(_)) => {
             Err(Failure::usage(format!("{SECRET} and {SECRET_FILE} are both set: which one?")))
         }
         (Some(secret), None) => Ok((secret.into(), Origin::Variable)),
         (None, Some(path)) => read(Path::new(&path)),
-        (None, None) => Ok((DEFAULT_SECRET.into(), Origin::Default)),
+        (None, None) => match default_profile(args)?.secret_file {
+            Some(path) => read(&path),
+            None => Ok((DEFAULT_SECRET.into(), Origin::Default)),
+        },
     }
+}
+
+fn named(args: &AccessArgs) -> Result<Option<Profile>, Failure> {
+    args.profile.as_deref().map(profile::named).transpose()
+}
+
+/// Whoever names a profile wants no other one.
+fn default_profile(args: &AccessArgs) -> Result<Profile, Failure> {
+    if args.profile.is_some() { Ok(Profile::default()) } else { profile::default() }
 }
 
 /// The content of a secret's file, without the line break with which editors end it.
 fn read(path: &Path) -> Result<(Vec<u8>, Origin), Failure> {
+    if is_open_to_all(path) {
+        output::say(&format!(
+            "warning: everybody on this machine can read the secret in {0}: chmod 600 {0}",
+            output::plain(&path.display().to_string())
+        ));
+    }
     let mut secret = fs::read(path).map_err(|error| {
         let text = format!("cannot read the secret from {}", path.display());
         Failure::from(anyhow::Error::new(error).context(text))
@@ -91,8 +128,19 @@ fn read(path: &Path) -> Result<(Vec<u8>, Origin), Failure> {
     Ok((secret, Origin::File(path.into())))
 }
 
+#[cfg(unix)]
+fn is_open_to_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o004 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_all(_: &Path) -> bool {
+    false
+}
+
 /// A variable of the environment; an empty one counts as none.
-fn variable(name: &str) -> Result<Option<String>, Failure> {
+pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
     match env::var(name) {
         Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
         Err(VarError::NotPresent) => Ok(None),

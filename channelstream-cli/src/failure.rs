@@ -28,6 +28,20 @@ impl Failure {
         Self { error: error.into(), hint, usage }
     }
 
+    /// A request of many messages failed, perhaps because of that on this line.
+    pub(crate) fn of_publishing(error: &Error, line: Option<u64>, origin: &Origin) -> Self {
+        let mut text = line.map_or_else(String::new, |line| format!("line {line}: "));
+        text.push_str(&error.to_string());
+        let mut source = std::error::Error::source(error);
+        while let Some(inner) = source.and_then(std::error::Error::source) {
+            source = Some(inner);
+        }
+        if let Some(root) = source {
+            text.push_str(&format!(": {root}"));
+        }
+        Self { error: anyhow::Error::msg(text), hint: hint(error, origin), usage: false }
+    }
+
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

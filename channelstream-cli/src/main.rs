@@ -3,11 +3,12 @@
 mod access;
 mod args;
 mod failure;
+mod interrupt;
 mod output;
+mod profile;
 mod run;
 
 use std::env;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         }
     };
     if args.access.secret.is_some() {
-        say("warning: others on this machine can see a secret on the command line");
+        output::say("warning: others on this machine can see a secret on the command line");
     }
     match run(&args) {
         Err(failure) if !failure.is_closed_output() => end(&failure),
@@ -51,12 +52,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 
 fn end(failure: &Failure) -> ExitCode {
     for line in failure.lines() {
-        say(&line);
+        output::say(&line);
     }
     ExitCode::from(failure.exit_code())
-}
-
-/// Prints to standard error, if somebody is there.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,6 +1,8 @@
 //! How results are printed: as an aligned table, or as JSON.
 
-use std::io::{self, Write};
+use std::env;
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal as _, Write};
 
 use serde::Serialize;
 
@@ -53,6 +55,48 @@ pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<(
     out.write_all(text.as_bytes())
 }
 
+/// Prints one JSON document as one line, at once.
+pub(crate) fn json_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_string(value)?;
+    text.push('\n');
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Prints to standard error, if somebody is there.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// The colours that are used.
+#[derive(Clone, Copy)]
+pub(crate) enum Colour {
+    Green,
+    Yellow,
+    Red,
+    Dim,
+}
+
+/// Whether what goes to standard output may be coloured.
+pub(crate) fn is_coloured() -> bool {
+    may_colour(io::stdout().is_terminal(), env::var_os("NO_COLOR").as_deref())
+}
+
+fn may_colour(terminal: bool, no_color: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
+/// The text in this colour, if there are any.
+pub(crate) fn painted(text: &str, colour: Colour, coloured: bool) -> String {
+    let code = match colour {
+        Colour::Green => 32,
+        Colour::Yellow => 33,
+        Colour::Red => 31,
+        Colour::Dim => 2,
+    };
+    if coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
 /// A text without control characters, which could do anything to a terminal: names of channels
 /// are whatever somebody chose.
 pub(crate) fn plain(text: &str) -> String {
@@ -83,5 +127,13 @@ mod tests {
              größe            7\n\
              a\\u{1b}[2J\\n  1000\n"
         );
+    }
+
+    #[test]
+    fn colours_are_for_terminals_and_those_who_want_them() {
+        assert!(may_colour(true, None) && may_colour(true, Some(OsStr::new(""))));
+        assert!(!may_colour(false, None) && !may_colour(true, Some(OsStr::new("1"))));
+        assert_eq!(painted("x", Colour::Red, false), "x");
+        assert_eq!(painted("x", Colour::Red, true), "\x1b[31mx\x1b[0m");
     }
 }

@@ -7,7 +7,15 @@ use crate::program::{failed, printed, run};
 
 #[test]
 fn the_help_of_each_command_is_as_it_was() {
-    for command in ["channelstream", "info", "publish", "sign", "unsign"] {
+    let whole = printed(run(&["--help"]));
+    let commands = whole.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty());
+    let commands: Vec<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 15 && commands.contains(&"doctor"), "{commands:?}");
+    for command in commands.into_iter().chain(["channelstream"]) {
+        if command == "help" {
+            continue;
+        }
         let arguments =
             if command == "channelstream" { &["--help"][..] } else { &[command, "--help"] };
         let help = printed(run(arguments));
@@ -38,13 +46,21 @@ fn without_a_command_the_help_is_shown() {
 fn wrong_usage_ends_with_2() {
     for arguments in [
         &["publish"][..],
-        &["publish", "no address"],
-        &["publish", "news"],
+        &["publish", "news", "two", "three"],
         &["unsign"],
         &["unsign", "x", "--max-age", "soon"],
         &["sign", "--secret", "a", "--secret-file", "b"],
         &["conect"],
         &["info", "--josn"],
+        &["info", "--json", "--quiet"],
+        &["publish", "--skip", "3", "news", "text"],
+        &["publish", "--file", "x", "--rate", "0", "news"],
+        &["edit", "7", "news", "no id"],
+        &["user-state", "ann", "mood"],
+        &["listen"],
+        &["listen", "--channel", "news", "00000000-0000-0000-0000-000000000007"],
+        &["listen", "--user", "ann", "--for", "soon"],
+        &["completions", "cobol"],
         &["--url", "http://127.0.0.1"],
     ] {
         let ended = run(arguments);
@@ -66,4 +82,18 @@ fn who_means_the_server_is_told_its_name() {
         let (_, hint) = failed(&ended, 2);
         assert_eq!(hint.unwrap(), format!("the server is `channelstream-server --ini {file}`"));
     }
+}
+
+#[test]
+fn completions_and_manual_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = printed(run(&["completions", shell]));
+        assert!(script.contains("user-state") && script.contains("except-user"), "{shell}");
+    }
+    let page = printed(run(&["man"]));
+    assert!(page.contains(".TH channelstream 1") && page.contains("user\\-state"), "{page}");
+    let page = printed(run(&["man", "publish"]));
+    assert!(page.contains(".TH channelstream-publish 1"), "{page}");
+    assert!(page.contains("\\-\\-rate"), "{page}");
+    assert_eq!(failed(&run(&["man", "nothing"]), 2).0, "there is no command `nothing`");
 }

@@ -1,7 +1,12 @@
 //! The real program, by itself and against a real server.
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
+mod batch;
+mod commands;
 mod help;
+mod life;
+mod listen;
+mod profiles;
 mod program;
 mod secrets;
 mod server;

@@ -1,6 +1,10 @@
 //! The program, run to its end.
 
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::server::{SECRET, Server};
 
 /// What is left of a run.
 #[derive(Debug)]
@@ -14,6 +18,8 @@ pub(crate) struct Ended {
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_channelstream"));
     command.args(arguments).stdin(Stdio::null());
+    // No configuration of whoever runs the tests.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     for (name, _) in std::env::vars_os() {
         let upper = name.to_string_lossy().to_uppercase();
         if upper.starts_with("CHANNELSTREAM_") || upper.ends_with("_PROXY") {
@@ -21,6 +27,31 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// The program, for this server.
+pub(crate) fn command(server: &Server, arguments: &[&str]) -> Command {
+    let mut command = program(arguments);
+    command.env("CHANNELSTREAM_URL", &server.url).env("CHANNELSTREAM_SECRET", SECRET);
+    command
+}
+
+/// Runs it for this server.
+pub(crate) fn ask(server: &Server, arguments: &[&str]) -> Ended {
+    end(&mut command(server, arguments))
+}
+
+/// The first time that it fails, which the server may need a moment for.
+pub(crate) fn ask_until_it_fails(server: &Server, arguments: &[&str]) -> Ended {
+    let begun = Instant::now();
+    loop {
+        let ended = ask(server, arguments);
+        if ended.code != 0 {
+            return ended;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", ended.out);
+        sleep(Duration::from_millis(50));
+    }
 }
 
 pub(crate) fn end(command: &mut Command) -> Ended {

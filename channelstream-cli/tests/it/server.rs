@@ -17,7 +17,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        let config = Config { port: 0, secrets: vec![Secret::new(SECRET)], ..Config::default() };
+        Self::start_with(|_| ())
+    }
+
+    /// With these changes of its settings.
+    pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config =
+            Config { port: 0, secrets: vec![Secret::new(SECRET)], ..Config::default() };
+        change(&mut config);
         let (ready, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
@@ -31,6 +38,10 @@ impl Server {
         });
         let url = format!("http://{}", address.recv().unwrap());
         Self { url, running: Some((stop, thread)) }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.url.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 }
 

@@ -1,25 +1,13 @@
 //! `publish` and `info` against a server.
 
-use std::process::Command;
-
 use channelstream_client::{ChannelSettings, Client, Configure, Uuid};
 use serde_json::Value;
 
-use crate::program::{Ended, end, failed, printed, program, run};
+use crate::program::{ask, command, end, failed, printed, run};
 use crate::server::{SECRET, Server};
 
-fn command(server: &Server, arguments: &[&str]) -> Command {
-    let mut command = program(arguments);
-    command.env("CHANNELSTREAM_URL", &server.url).env("CHANNELSTREAM_SECRET", SECRET);
-    command
-}
-
-fn ask(server: &Server, arguments: &[&str]) -> Ended {
-    end(&mut command(server, arguments))
-}
-
 /// Makes channels that keep their messages.
-fn configure(server: &Server, names: &[&str]) {
+pub(crate) fn configure(server: &Server, names: &[&str]) {
     let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
     let channels = names.iter().map(|name| ((*name).to_owned(), Some(settings))).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -27,7 +15,7 @@ fn configure(server: &Server, names: &[&str]) {
     runtime.block_on(client.configure(&Configure { channels })).unwrap();
 }
 
-fn history(server: &Server, channel: &str) -> Value {
+pub(crate) fn history(server: &Server, channel: &str) -> Value {
     let json = printed(ask(server, &["info", channel, "--json"]));
     let mut info: Value = serde_json::from_str(&json).unwrap();
     info["channels"][channel]["history"].take()
@@ -116,6 +104,8 @@ fn what_cannot_be_sent_is_wrong_usage() {
     let (what, hint) = failed(&ended, 2);
     assert_eq!(what, "the server's address does not begin with http:// or https://");
     assert_eq!(hint, Some("an address is such as http://127.0.0.1:8000"));
+    let ended = run(&["publish", "no address"]);
+    assert_eq!(failed(&ended, 2).0, "a message needs a channel or --to-user, and a text");
     let ended = run(&["publish", "news", "{\"text\": "]);
     let (what, _) = failed(&ended, 2);
     assert!(what.starts_with("the message begins like a JSON object but is none: "), "{what}");

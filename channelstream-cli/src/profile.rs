@@ -1,0 +1,104 @@
+//! Named profiles: servers with their secrets' files, in a small TOML file.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::access::variable;
+use crate::failure::Failure;
+
+const CONFIG: &str = "CHANNELSTREAM_CONFIG";
+const PROFILE: &str = "CHANNELSTREAM_PROFILE";
+
+/// One server.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Profile {
+    pub(crate) url: Option<String>,
+    /// From the file's folder, until it is chosen.
+    pub(crate) secret_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    default: Option<String>,
+    #[serde(default)]
+    profiles: BTreeMap<String, Profile>,
+}
+
+/// The profile of this name.
+pub(crate) fn named(name: &str) -> Result<Profile, Failure> {
+    let (path, file) = read()?;
+    choose(file, name, path.as_deref())
+}
+
+/// The profile that environment or file name, or an empty one.
+pub(crate) fn default() -> Result<Profile, Failure> {
+    let from_environment = variable(PROFILE)?;
+    let (path, mut file) = read()?;
+    match from_environment.or_else(|| file.default.take()) {
+        Some(name) => choose(file, &name, path.as_deref()),
+        None => Ok(Profile::default()),
+    }
+}
+
+fn choose(mut file: File, name: &str, path: Option<&Path>) -> Result<Profile, Failure> {
+    let place = path.map_or_else(|| "the configuration file".into(), Path::to_string_lossy);
+    let Some(mut profile) = file.profiles.remove(name) else {
+        let known: Vec<_> = file.profiles.keys().map(|name| format!("`{name}`")).collect();
+        let hint = match known.is_empty() {
+            true => format!("{place} has no profiles: `channelstream --help` shows how they look"),
+            false => format!("{place} has {}", known.join(", ")),
+        };
+        return Err(Failure::usage(format!("there is no profile `{name}`")).with_hint(hint));
+    };
+    if let (Some(file), Some(folder)) = (&mut profile.secret_file, path.and_then(Path::parent)) {
+        *file = folder.join(&*file);
+    }
+    Ok(profile)
+}
+
+/// The configuration file and its path; an empty one if there is none and nobody named one.
+fn read() -> Result<(Option<PathBuf>, File), Failure> {
+    let named = variable(CONFIG)?.map(PathBuf::from);
+    let demanded = named.is_some();
+    let Some(path) = named.or_else(usual_place) else { return Ok((None, File::default())) };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound && !demanded => {
+            return Ok((Some(path), File::default()));
+        }
+        Err(error) => {
+            let text = format!("cannot read the configuration from {}", path.display());
+            return Err(anyhow::Error::new(error).context(text).into());
+        }
+    };
+    let file = parse(&text).with_context(|| format!("in {}", path.display()));
+    match file {
+        Ok(file) => Ok((Some(path), file)),
+        Err(error) => Err(Failure::from(error).with_hint(
+            "`channelstream --help` shows how the file looks; a secret stands in a file of its own",
+        )),
+    }
+}
+
+/// The message of an error alone: what it quotes of the file might be a secret.
+fn parse(text: &str) -> anyhow::Result<File> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text.get(..start).unwrap_or(text).matches('\n').count() + 1;
+        anyhow::anyhow!("line {line}: {}", error.message())
+    })
+}
+
+fn usual_place() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(folder.join("channelstream/config.toml"))
+}

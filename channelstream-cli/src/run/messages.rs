@@ -1,0 +1,65 @@
+//! `publish` of one message, `edit` and `delete`.
+
+use std::io::{Write as _, stdout};
+
+use channelstream_client::{Delete, Edit, NewMessage, Uuid};
+use serde::Serialize;
+
+use super::reading::{address, payload};
+use crate::access;
+use crate::args::{AccessArgs, DeleteArgs, EditArgs, OutputArgs, PublishArgs};
+use crate::failure::Failure;
+use crate::output;
+
+pub(super) async fn publish(access: &AccessArgs, args: &PublishArgs) -> Result<(), Failure> {
+    let (channel, text) = match &args.what[..] {
+        [text] if !args.address.to_user.is_empty() => (None, text),
+        [channel, text] => (Some(channel.as_str()), text),
+        _ => {
+            let failure = Failure::usage("a message needs a channel or --to-user, and a text");
+            return Err(failure.with_hint("channelstream publish CHANNEL MESSAGE"));
+        }
+    };
+    let message = NewMessage {
+        message: Some(payload(text)?),
+        no_history: args.no_history,
+        ..NewMessage::new(&args.user, address(channel, &args.address))
+    };
+    let (client, origin) = access::client(access)?;
+    let sent = client.publish(message).await.map_err(|error| Failure::of_client(error, &origin))?;
+    show(args.output, &sent, sent.iter().map(|message| message.uuid))
+}
+
+pub(super) async fn edit(access: &AccessArgs, args: &EditArgs) -> Result<(), Failure> {
+    let edit = Edit {
+        message: Some(payload(&args.message)?),
+        user: args.user.clone(),
+        ..Edit::new(args.id, address(args.channel.as_deref(), &args.address))
+    };
+    let (client, origin) = access::client(access)?;
+    let done = client.edit(edit).await.map_err(|error| Failure::of_client(error, &origin))?;
+    show(args.output, &done, done.iter().map(|edit| edit.uuid))
+}
+
+pub(super) async fn delete(access: &AccessArgs, args: &DeleteArgs) -> Result<(), Failure> {
+    let delete = Delete::new(args.id, address(args.channel.as_deref(), &args.address));
+    let (client, origin) = access::client(access)?;
+    let done = client.delete(delete).await.map_err(|error| Failure::of_client(error, &origin))?;
+    show(args.output, &done, done.iter().map(|delete| delete.uuid))
+}
+
+fn show(
+    output: OutputArgs,
+    answer: &impl Serialize,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<(), Failure> {
+    if output.json {
+        return Ok(output::json(&mut stdout(), answer)?);
+    }
+    if !output.quiet {
+        for id in ids {
+            writeln!(stdout(), "{id}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! What the commands do: one function each, by group.
+
+mod batch;
+mod channels;
+mod connections;
+mod doctor;
+mod generated;
+mod lines;
+mod listen;
+mod messages;
+mod reading;
+mod signatures;
+mod users;
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+/// Does what the command line says.
+pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
+    let access = &args.access;
+    match &args.command {
+        Command::Connect(command) => connections::connect(access, command).await,
+        Command::Subscribe(command) => connections::subscribe(access, command).await,
+        Command::Unsubscribe(command) => connections::unsubscribe(access, command).await,
+        Command::Disconnect(command) => connections::disconnect(access, command).await,
+        Command::Publish(command) => match &command.file {
+            Some(file) => batch::publish(access, command, file).await,
+            None => messages::publish(access, command).await,
+        },
+        Command::Edit(command) => messages::edit(access, command).await,
+        Command::Delete(command) => messages::delete(access, command).await,
+        Command::UserState(command) => users::set_state(access, command).await,
+        Command::User(command) => users::show(access, command).await,
+        Command::Channel(command) => channels::channel(access, command).await,
+        Command::Info(command) => channels::info(access, command).await,
+        Command::Listen(command) => listen::listen(access, command).await,
+        Command::Doctor(command) => doctor::examine(access, command).await,
+        Command::Sign(command) => signatures::sign(access, command),
+        Command::Unsign(command) => signatures::unsign(access, command),
+        Command::Completions(command) => generated::completions(command),
+        Command::Man(command) => generated::man(command),
+    }
+}

@@ -1,0 +1,82 @@
+//! `sign` and `unsign`.
+
+use std::io::{Write as _, stdout};
+
+use channelstream_client::{DateTime, Timestamp};
+use channelstream_signer::{SignatureError, unix_now};
+use serde_json::json;
+
+use crate::access;
+use crate::args::{AccessArgs, SignArgs, UnsignArgs};
+use crate::failure::Failure;
+use crate::output::{self, Align};
+
+/// 10000-01-01, after which a year no longer has four digits.
+const END_OF_DATES: u64 = 253_402_300_800;
+
+pub(super) fn sign(access: &AccessArgs, args: &SignArgs) -> Result<(), Failure> {
+    let (signer, _) = access::signer(access)?;
+    let signed = signer.sign(&args.value);
+    if args.json {
+        return Ok(output::json(&mut stdout(), &json!({ "signed": signed }))?);
+    }
+    Ok(writeln!(stdout(), "{signed}")?)
+}
+
+pub(super) fn unsign(access: &AccessArgs, args: &UnsignArgs) -> Result<(), Failure> {
+    let (signer, origin) = access::signer(access)?;
+    let now = unix_now();
+    let unsigned = signer.unsign_within(&args.text, args.max_age.unwrap_or(u64::MAX), now);
+    let unsigned = unsigned.map_err(|error| {
+        let failure = Failure::from(anyhow::Error::from(error));
+        match error {
+            SignatureError::Mismatch => {
+                failure.with_hint(format!("it was made with another secret, or changed ({origin})"))
+            }
+            _ => failure,
+        }
+    })?;
+    let signed = unsigned.timestamp;
+    if args.quiet {
+        return Ok(());
+    }
+    if args.json {
+        let age = i128::from(now) - i128::from(signed);
+        // Texts may hold any second, JSON numbers all of these.
+        let age = i64::try_from(age).unwrap_or(i64::MIN);
+        let value = json!({ "value": unsigned.value, "signed": signed, "age": age });
+        return Ok(output::json(&mut stdout(), &value)?);
+    }
+    let age = match now.checked_sub(signed) {
+        Some(age) => format!("{age} s"),
+        None => format!("-{} s", signed - now),
+    };
+    let rows = [
+        ["value".to_owned(), unsigned.value.to_owned()],
+        ["signed".to_owned(), date(signed)],
+        ["age".to_owned(), age],
+    ];
+    Ok(output::rows(&mut stdout(), [Align::Left, Align::Left], &rows)?)
+}
+
+/// A time in seconds since 1970, or just these seconds if it is too late for a date.
+fn date(seconds: u64) -> String {
+    match i64::try_from(seconds) {
+        Ok(signed) if seconds < END_OF_DATES => {
+            format!("{}Z", DateTime::from(Timestamp::from_micros(signed * 1_000_000)))
+        }
+        _ => format!("{seconds} s after 1970"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_end() {
+        assert_eq!(date(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(date(END_OF_DATES - 1), "9999-12-31T23:59:59Z");
+        assert_eq!(date(u64::MAX), "18446744073709551615 s after 1970");
+    }
+}

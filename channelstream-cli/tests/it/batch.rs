@@ -1,0 +1,199 @@
+//! `publish --file`: very many messages, and the account of them.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use crate::program::{ask, command, end, failed, printed, program};
+use crate::server::Server;
+use crate::traffic::{configure, history};
+
+fn file(lines: impl IntoIterator<Item = String>) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    let text: String = lines.into_iter().map(|line| format!("{line}\n")).collect();
+    fs::write(&file, text).unwrap();
+    file
+}
+
+fn numbered(count: usize) -> NamedTempFile {
+    file((1..=count).map(|n| format!("{{\"n\": {n}}}")))
+}
+
+fn path(file: &NamedTempFile) -> &str {
+    file.path().to_str().unwrap()
+}
+
+fn account(out: &str) -> Value {
+    serde_json::from_str(out).unwrap()
+}
+
+/// The numbers that the channel keeps, which are at most the last ten.
+fn kept(server: &Server) -> Vec<u64> {
+    let history = history(server, "news");
+    let messages = history.as_array().unwrap().iter();
+    messages.map(|message| message["message"]["n"].as_u64().unwrap()).collect()
+}
+
+fn send_signal(child: &Child, name: &str) {
+    let killed = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+}
+
+#[test]
+fn all_lines_of_a_file() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    let numbers = numbered(2500);
+    let out = printed(ask(&server, &["publish", "news", "--file", path(&numbers), "--json"]));
+    let account = account(&out);
+    assert_eq!(
+        (&account["complete"], &account["lines"]),
+        (&true.into(), &2500.into()),
+        "{account}"
+    );
+    assert_eq!((&account["messages"], &account["in_doubt"]), (&2500.into(), &0.into()));
+    assert!(account["requests"].as_u64().unwrap() >= 3);
+    assert_eq!(kept(&server), (2491..=2500).collect::<Vec<_>>());
+
+    let ended = ask(&server, &["publish", "news", "--file", path(&numbers), "--skip", "2498"]);
+    assert_eq!((ended.code, ended.out.as_str()), (0, ""));
+    assert!(ended.err.starts_with("2500 lines done: 2 messages in "), "{}", ended.err);
+    let arguments = ["publish", "news", "--quiet", "--file", path(&numbers), "--skip", "2500"];
+    assert_eq!(printed(ask(&server, &arguments)), "");
+    let ended = ask(&server, &["publish", "news", "--file", path(&numbers), "--skip", "2501"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("there are only 2500 lines"), "{}", ended.err);
+}
+
+#[test]
+fn whole_messages_from_standard_input() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    let mut command = command(&server, &["publish", "--file", "-", "--json"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let first = r#"{"channel": "news", "user": "ann", "message": {"n": 1}}"#;
+    writeln!(input, "{first}\n\n").unwrap();
+    // What is there is sent, though more may come.
+    let begun = Instant::now();
+    while kept(&server) != [1] {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it waits for more");
+        thread::sleep(Duration::from_millis(20));
+    }
+    writeln!(input, r#"{{"user": "ann", "message": {{"n": 2}}}}"#).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let account = account(std::str::from_utf8(&output.stdout).unwrap());
+    assert_eq!((&account["lines"], &account["messages"]), (&4.into(), &1.into()), "{account}");
+    assert_eq!(account["dropped"], 1, "it had no address");
+}
+
+#[test]
+fn a_faulty_line_ends_it_and_is_named() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    for (fault, told) in
+        [("{\"n\": 3", "line 3: it is no JSON object"), ("[3]", "line 3: it is no JSON object")]
+    {
+        let lines = ["{\"n\": 1}", "{\"n\": 2}", fault, "{\"n\": 4}"].map(str::to_owned);
+        let lines = file(lines);
+        let ended = ask(&server, &["publish", "news", "--file", path(&lines)]);
+        assert_eq!((ended.code, ended.out.as_str()), (1, ""));
+        let said: Vec<_> = ended.err.lines().collect();
+        assert!(said[0].starts_with("2 lines done: 2 messages in "), "{}", ended.err);
+        assert_eq!(said[1..], ["to go on: --skip 2", &format!("channelstream: {told}")]);
+    }
+    // The server's faults count from the request's first message.
+    let message = |user: &str| format!(r#"{{"channel": "news", "user": "{user}"}}"#);
+    let lines = file([message("ann"), String::new(), message(""), message("bob")]);
+    let ended = ask(&server, &["publish", "--file", path(&lines), "--json"]);
+    let account = account(&ended.out);
+    assert_eq!(account["complete"], false);
+    assert!(account["lines"].as_u64().unwrap() < 3, "{account}");
+    assert!(
+        ended.err.starts_with("channelstream: line 3: POST /message was refused"),
+        "{}",
+        ended.err
+    );
+    let lines = file([r#"{"chanel": "news"}"#.to_owned()]);
+    let ended = ask(&server, &["publish", "--file", path(&lines)]);
+    assert!(
+        ended.err.contains("line 1: it is no message: unknown field `chanel`"),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    let numbers = numbered(30);
+    let begun = Instant::now();
+    let arguments = ["publish", "news", "--file", path(&numbers), "--rate", "50", "--json"];
+    let account = account(&printed(ask(&server, &arguments)));
+    assert_eq!(account["messages"], 30);
+    assert!(
+        begun.elapsed() >= Duration::from_millis(490),
+        "five messages at a time, a tenth of a second apart"
+    );
+}
+
+#[test]
+fn an_interrupt_tells_how_to_go_on() {
+    for signal in ["-INT", "-TERM"] {
+        let server = Server::start();
+        configure(&server, &["news"]);
+        let numbers = numbered(1000);
+        let arguments = ["publish", "news", "--file", path(&numbers), "--rate", "10", "--json"];
+        let mut command = command(&server, &arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while kept(&server).len() < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "nothing is sent");
+            thread::sleep(Duration::from_millis(20));
+        }
+        send_signal(&child, signal);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.stderr, b"channelstream: interrupted\n");
+        let account = account(std::str::from_utf8(&output.stdout).unwrap());
+        assert_eq!((&account["complete"], &account["in_doubt"]), (&false.into(), &0.into()));
+        let lines = account["lines"].as_u64().unwrap();
+        assert_eq!(kept(&server).last(), Some(&lines), "exactly these were taken");
+    }
+}
+
+#[test]
+fn a_server_that_falls_silent_leaves_doubt() {
+    // Takes the request and says nothing: a second interrupt doesn't wait.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let numbers = numbered(7);
+    let arguments = ["publish", "news", "--file", path(&numbers), "--url", &url];
+    let child = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let _line = silent.accept().unwrap();
+    send_signal(&child, "-INT");
+    thread::sleep(Duration::from_millis(200));
+    send_signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the next 7 messages were perhaps taken"), "{said}");
+    assert!(said.contains("to go on: --skip 0\nchannelstream: interrupted"), "{said}");
+}
+
+#[test]
+fn files_that_are_none() {
+    let ended = end(&mut program(&["publish", "news", "--file", "/no/such/file"]));
+    assert!(failed(&ended, 1).0.starts_with("cannot read messages from /no/such/file: No such"));
+    let ended = end(&mut program(&["publish", "news", "text", "--file", "/no/such/file"]));
+    assert_eq!(failed(&ended, 2).0, "with --file, the messages come from there");
+}

@@ -1,0 +1,128 @@
+//! The commands around connections, messages, users and channels, in all their output.
+
+use channelstream_client::Uuid;
+use serde_json::Value;
+
+use crate::program::{ask, ask_until_it_fails, failed, printed};
+use crate::server::Server;
+use crate::traffic::{configure, history};
+
+fn json(server: &Server, arguments: &[&str]) -> Value {
+    serde_json::from_str(&printed(ask(server, arguments))).unwrap()
+}
+
+#[test]
+fn a_connection_joins_leaves_and_ends() {
+    let server = Server::start();
+    let id = printed(ask(&server, &["connect", "ann", "news", "--quiet"]));
+    let id = id.trim_end();
+    let _: Uuid = id.parse().unwrap();
+
+    let table = printed(ask(&server, &["subscribe", id, "chat", "news"]));
+    assert_eq!(table, "joined    chat\nchannels  chat, news\n");
+    let left = json(&server, &["unsubscribe", id, "news", "--json"]);
+    assert_eq!(left["unsubscribed_from"], serde_json::json!(["news"]));
+    assert_eq!(left["channels_info"]["channels"]["chat"]["total_connections"], 1);
+    assert_eq!(printed(ask(&server, &["subscribe", id, "news", "--quiet"])), "");
+
+    assert_eq!(printed(ask(&server, &["disconnect", id])), format!("disconnected {id}\n"));
+    let ended = ask_until_it_fails(&server, &["disconnect", id]);
+    let (what, hint) = failed(&ended, 1);
+    assert_eq!(what, format!("the server does not know the connection {id}"));
+    assert!(hint.is_some());
+    assert_eq!(ask(&server, &["disconnect", id, "--quiet"]).code, 1);
+    failed(&ask(&server, &["subscribe", id, "news"]), 1);
+}
+
+#[test]
+fn users_have_states() {
+    let server = Server::start();
+    let arguments =
+        ["connect", "ann", "news", "--state", "mood=good", "--state", "n=1.10", "--public", "mood"];
+    let table = printed(ask(&server, &arguments));
+    assert!(table.contains("\nstate       mood=\"good\" n=1.10\n"), "{table}");
+    assert!(table.contains("\npublic      mood=\"good\"\n"), "{table}");
+    let connected = json(&server, &["connect", "ann", "--json", "--fresh-state", "mood=new"]);
+    assert_eq!(connected["state"]["mood"], "good");
+
+    let table = printed(ask(&server, &["user-state", "ann", "mood=bad", "on=true"]));
+    assert_eq!(
+        table,
+        "KEY   VALUE  PUBLIC  CHANGED\n\
+         mood  \"bad\"  no      yes\n\
+         n     1.10   no      no\n\
+         on    true   no      yes\n"
+    );
+    let set = json(&server, &["user-state", "ann", "--public", "on", "--json"]);
+    assert_eq!((&set["public_keys"][0], &set["user_state"]["on"]), (&"on".into(), &true.into()));
+    let user = json(&server, &["user", "ann", "--json"]);
+    assert_eq!(
+        (&user["state"]["mood"], &user["public_state"]),
+        (&"bad".into(), &serde_json::json!({"on": true}))
+    );
+    assert_eq!(user["channels"], serde_json::json!(["news"]));
+    assert_eq!(user["connections"].as_array().unwrap().len(), 2);
+    let table = printed(ask(&server, &["user", "ann"]));
+    assert!(table.contains("channels    news\n") && table.lines().count() == 6, "{table}");
+    assert_eq!(printed(ask(&server, &["user", "ann", "--quiet"])), "");
+    printed(ask(&server, &["user-state", "ann", "--no-public", "--quiet"]));
+    assert_eq!(failed(&ask(&server, &["user", "bob"]), 1).0, "no user `bob` has a connection");
+    failed(&ask(&server, &["user-state", "bob", "a=b"]), 1);
+}
+
+#[test]
+fn messages_are_changed_and_removed() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    let sent = json(&server, &["publish", "news", "first", "--json"]);
+    let id = sent[0]["uuid"].as_str().unwrap();
+    assert_eq!(printed(ask(&server, &["publish", "news", "--no-history", "x", "--quiet"])), "");
+
+    let edited = printed(ask(&server, &["edit", id, "news", "second", "--user", "ann"]));
+    assert_eq!(edited.trim_end(), id);
+    let kept = history(&server, "news");
+    assert_eq!(kept.as_array().unwrap().len(), 1, "{kept}");
+    assert_eq!((&kept[0]["message"]["text"], &kept[0]["user"]), (&"second".into(), &"ann".into()));
+
+    let deleted = json(&server, &["delete", id, "news", "--json"]);
+    assert_eq!(deleted[0]["uuid"], id);
+    assert_eq!(history(&server, "news"), serde_json::json!([]));
+}
+
+#[test]
+fn channels_are_shown_and_set() {
+    let server = Server::start();
+    let ended = ask(&server, &["channel", "news"]);
+    let (what, hint) = failed(&ended, 1);
+    assert_eq!((what, hint), ("the server has no channel `news`", Some("--create makes it")));
+
+    let arguments = ["channel", "news", "--create", "--set", "store_history=true"];
+    let table = printed(ask(&server, &arguments));
+    assert!(table.contains("store_history                       true\n"), "{table}");
+    let info = json(&server, &["channel", "news", "--set", "history_size=2", "--json"]);
+    let settings = &info["channels"]["news"]["settings"];
+    assert_eq!(
+        (&settings["store_history"], &settings["history_size"]),
+        (&true.into(), &2.into()),
+        "what is not named stays"
+    );
+    printed(ask(&server, &["publish", "news", "a\u{1b}[2Jb"]));
+    let table = printed(ask(&server, &["channel", "news"]));
+    assert!(table.lines().last().unwrap().contains("system  {\"text\":\"a"), "{table}");
+    assert!(!table.contains('\u{1b}'), "{table}");
+
+    let ended = ask(&server, &["channel", "news", "--set", "history=2"]);
+    let (what, hint) = failed(&ended, 2);
+    assert_eq!(what, "channels have no setting `history`");
+    assert!(hint.unwrap().contains("history_size"), "{hint:?}");
+    let ended = ask(&server, &["channel", "news", "--set", "history_size=many"]);
+    assert_eq!(failed(&ended, 2).0, "history_size is a whole number, not `many`");
+}
+
+#[test]
+fn info_can_be_quiet() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    assert_eq!(printed(ask(&server, &["info", "news", "--quiet"])), "");
+    failed(&ask(&server, &["info", "nosuch", "--quiet"]), 1);
+}

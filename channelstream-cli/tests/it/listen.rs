@@ -1,0 +1,125 @@
+//! `listen`: frames as they come, for people and programs.
+
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::program::{ask, ask_until_it_fails, command, failed, printed, run};
+use crate::server::Server;
+
+/// A listener in the background.
+struct Listening {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Listening {
+    /// Returns when it listens.
+    fn start(server: &Server, arguments: &[&str]) -> Self {
+        let arguments = [&["listen", "--for", "60s"], arguments].concat();
+        let mut command = command(server, &arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    fn json(&mut self) -> Value {
+        serde_json::from_str(&self.line()).unwrap()
+    }
+
+    fn end(mut self) -> (Option<i32>, String) {
+        assert!(self.lines.next().is_none());
+        let output = self.child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+#[test]
+fn frames_as_json_lines_until_there_are_enough() {
+    let server = Server::start();
+    let arguments = ["--user", "ann", "--channel", "news", "--json", "--count", "2"];
+    let mut listening = Listening::start(&server, &arguments);
+    let opened = listening.json();
+    assert_eq!((&opened["event"], &opened["transport"]), (&"opened".into(), &"websocket".into()));
+    printed(ask(&server, &["publish", "news", "{\"n\": 1.10}"]));
+    printed(ask(&server, &["publish", "--to-user", "ann", "psst"]));
+    let line = listening.line();
+    assert!(line.starts_with("{\"event\":\"frame\",\"frame\":{"), "{line}");
+    assert!(line.contains("1.10"), "as it was sent: {line}");
+    assert_eq!(listening.json()["frame"]["message"]["text"], "psst");
+    assert_eq!(listening.end(), (Some(0), String::new()));
+    failed(&ask_until_it_fails(&server, &["user", "ann"]), 1);
+}
+
+#[test]
+fn frames_for_people_and_as_they_were_sent() {
+    let server = Server::start();
+    let id = printed(ask(&server, &["connect", "ann", "news", "--quiet"]));
+    let id = id.trim_end();
+    // Both hear of it as catch-up or at once, whichever is first there.
+    let sent = printed(ask(&server, &["publish", "news", "a\u{1b}b", "--user", "bob"]));
+    let mut listening = Listening::start(&server, &[id, "--count", "2"]);
+    let line = listening.line();
+    assert!(line.contains("Z news bob: {\"text\":\"a") && !line.contains('\u{1b}'), "{line}");
+    printed(ask(&server, &["delete", sent.trim_end(), "news"]));
+    assert!(listening.line().starts_with(&format!("news deleted {}", sent.trim_end())));
+    let (code, said) = listening.end();
+    assert_eq!((code, said), (Some(0), format!("listening on {id} by websocket\n")));
+
+    let mut listening = Listening::start(&server, &[id, "--raw", "--quiet"]);
+    printed(ask(&server, &["publish", "news", "{\"n\": 1.10}"]));
+    let frame = listening.line();
+    assert!(frame.starts_with('{') && frame.contains("1.10"), "{frame}");
+    printed(ask(&server, &["disconnect", id]));
+    assert_eq!(listening.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn it_comes_back_when_the_server_does() {
+    let server = Server::start();
+    let port = server.port();
+    let mut listening =
+        Listening::start(&server, &["--user", "ann", "--channel", "news", "--json"]);
+    let first = listening.json()["conn_id"].clone();
+    drop(server);
+    let server = Server::start_with(|config| config.port = port);
+    // The old connection may seem to open, until the server says that it doesn't know it.
+    let mut opened = Value::Null;
+    loop {
+        let event = listening.json();
+        match event["event"].as_str().unwrap() {
+            "opened" => opened = event,
+            "gap" if event["reason"] == "new_connection" => break,
+            "gap" | "interrupted" => {}
+            _ => panic!("{event}"),
+        }
+    }
+    assert_ne!(opened["conn_id"], first);
+    printed(ask(&server, &["publish", "news", "again"]));
+    assert_eq!(listening.json()["frame"]["message"]["text"], "again");
+    let pid = listening.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(listening.end(), (Some(0), String::new()));
+    failed(&ask_until_it_fails(&server, &["user", "ann"]), 1);
+}
+
+#[test]
+fn ends_that_are_failures() {
+    let server = Server::start();
+    let unknown = "00000000-0000-0000-0000-000000000007";
+    let ended = ask(&server, &["listen", unknown, "--for", "30s", "--quiet"]);
+    assert_eq!(failed(&ended, 1).0, "the server does not know the connection");
+    let ended =
+        ask(&server, &["listen", "--user", "ann", "--for", "50ms", "--count", "1", "--quiet"]);
+    assert_eq!(failed(&ended, 1).0, "only 0 of 1 frames came in time");
+    let arguments = ["listen", "--user", "ann", "--secret-file", "/no/such/file"];
+    failed(&ask(&server, &arguments), 1);
+    let ended = run(&["listen", "--user", "ann", "--url", &server.url]);
+    assert_eq!(failed(&ended, 1).0, "POST /connect was refused with 401 Unauthorized");
+}
