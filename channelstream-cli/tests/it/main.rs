@@ -3,6 +3,8 @@
 
 mod batch;
 mod commands;
+mod doctor;
+mod fault;
 mod help;
 mod life;
 mod listen;

@@ -1,0 +1,169 @@
+//! `doctor`: each planted fault is found, and nothing where all is well.
+
+use std::process::Command;
+use std::time::Duration;
+
+use channelstream_server::config::Secret;
+use serde_json::Value;
+
+use crate::fault::{Fault, Proxy};
+use crate::program::{end, program};
+use crate::server::{SECRET, Server};
+
+/// With heartbeats that come soon.
+fn server() -> Server {
+    Server::start_with(|config| config.heartbeat_interval = Duration::from_secs(1))
+}
+
+fn doctor(url: &str, arguments: &[&str]) -> Command {
+    let mut command =
+        program(&[&["doctor", "--json", "--patience", "4s", "--url", url], arguments].concat());
+    command.env("CHANNELSTREAM_SECRET", SECRET);
+    command
+}
+
+/// The checks that found a fault, with detail and advice; the exit status says whether any did.
+fn faults(command: &mut Command) -> Vec<(String, String)> {
+    let ended = end(command);
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    let text = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    let checks = report["checks"].as_array().unwrap().iter();
+    let faults: Vec<_> = checks
+        .filter(|check| check["status"] == "fault")
+        .map(|check| {
+            (text(check, "name"), format!("{}; {}", text(check, "detail"), text(check, "advice")))
+        })
+        .collect();
+    assert_eq!(
+        (report["faults"].as_u64().unwrap(), ended.code),
+        match faults.len() {
+            0 => (0, 0),
+            count => (count as u64, 1),
+        }
+    );
+    faults
+}
+
+/// The one fault is that of this check, and what is said of it has this in it.
+#[track_caller]
+fn finds(command: &mut Command, name: &str, told: &str) {
+    let faults = faults(command);
+    assert!(
+        matches!(&faults[..], [(check, text)] if check == name && text.contains(told)),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn nothing_is_wrong_where_all_is_well() {
+    let server = server();
+    let mut command = doctor(&server.url, &["--origin", "https://shop.example.com"]);
+    assert_eq!(faults(&mut command), []);
+    // Nor through a proxy that does its work.
+    let proxy = Proxy::start(server.port(), Fault::None);
+    assert_eq!(faults(&mut doctor(&proxy.url, &[])), []);
+
+    let mut command = program(&["doctor", "--url", &server.url]);
+    let ended = end(command.env("CHANNELSTREAM_SECRET", SECRET));
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    for check in ["open files", "reachable", "clock", "signature", "version", "heartbeat"] {
+        assert!(ended.out.contains(&format!("  {check}")), "{check}: {}", ended.out);
+    }
+    assert!(ended.out.contains("good     websocket         it opens\n"), "{}", ended.out);
+    assert!(!ended.out.contains('\u{1b}'), "colours are for terminals");
+}
+
+#[test]
+fn servers_that_are_not_there_or_something_else() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    finds(&mut doctor(&url, &[]), "reachable", "is the server running");
+    let server = server();
+    let url = format!("{}/prefix", server.url);
+    finds(&mut doctor(&url, &[]), "reachable", "is the path prefix in --url right");
+}
+
+#[test]
+fn secrets() {
+    let server = server();
+    let mut command = doctor(&server.url, &[]);
+    finds(command.env("CHANNELSTREAM_SECRET", "wrong"), "signature", "give the server's setting");
+    let two = Server::start_with(|config| {
+        config.heartbeat_interval = Duration::from_secs(1);
+        config.secrets.push(Secret::new("secret"));
+    });
+    finds(&mut doctor(&two.url, &[]), "secret", "anybody who reaches the server");
+    let mut command = doctor(&two.url, &[]);
+    finds(command.env("CHANNELSTREAM_SECRET", "wrong"), "signature", "well-known default");
+}
+
+#[test]
+fn addresses_without_rights() {
+    let server =
+        Server::start_with(|config| config.allow_posting_from = "10.0.0.1".parse().unwrap());
+    finds(&mut doctor(&server.url, &[]), "address", "allow_posting_from");
+}
+
+#[test]
+fn clocks() {
+    let server = server();
+    let proxy = Proxy::start(server.port(), Fault::OldDate);
+    finds(&mut doctor(&proxy.url, &[]), "clock", "ahead of the server's");
+}
+
+#[test]
+fn proxies_that_drop_the_upgrade() {
+    let server = server();
+    let proxy = Proxy::start(server.port(), Fault::NoUpgrade);
+    finds(&mut doctor(&proxy.url, &[]), "websocket", "proxy_set_header Upgrade");
+}
+
+#[test]
+fn proxies_that_keep_frames_back() {
+    let server = server();
+    let proxy = Proxy::start(server.port(), Fault::Buffers);
+    finds(&mut doctor(&proxy.url, &[]), "delivery", "proxy_buffering off");
+}
+
+#[test]
+fn proxies_that_cut_idle_lines() {
+    let server = Server::start_with(|config| config.heartbeat_interval = Duration::from_secs(3));
+    let proxy = Proxy::start(server.port(), Fault::CutsIdle);
+    finds(&mut doctor(&proxy.url, &[]), "heartbeat", "proxy_read_timeout");
+}
+
+#[test]
+fn heartbeats_that_do_not_come_in_time() {
+    let server = Server::start_with(|config| config.heartbeat_interval = Duration::from_secs(60));
+    let mut command = program(&["doctor", "--json", "--patience", "1500ms", "--url", &server.url]);
+    command.env("CHANNELSTREAM_SECRET", SECRET);
+    finds(&mut command, "heartbeat", "--patience");
+}
+
+#[test]
+fn origins_without_access() {
+    let server = Server::start_with(|config| {
+        config.heartbeat_interval = Duration::from_secs(1);
+        config.allow_cors = vec!["shop.example.com".to_owned()];
+    });
+    assert_eq!(faults(&mut doctor(&server.url, &["--origin", "https://shop.example.com"])), []);
+    let mut command = doctor(&server.url, &["--origin", "https://other.example.com"]);
+    finds(&mut command, "cross-origin", "allow_cors");
+}
+
+#[test]
+fn few_open_files() {
+    let server = server();
+    let doctor = doctor(&server.url, &[]);
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("ulimit -n 100; exec \"$@\"").arg("sh").arg(doctor.get_program());
+    shell.args(doctor.get_args());
+    for (name, value) in doctor.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    finds(&mut shell, "open files", "LimitNOFILE");
+}
