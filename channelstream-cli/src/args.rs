@@ -46,9 +46,9 @@ line. With a CHANNEL or --to-user, each line is what is said; else it is a whole
   {\"user\": \"ann\", \"channel\": \"news\", \"message\": {\"text\": \"Hello!\"}}
 
 with `pm_users`, `exclude_users`, `no_history`, `uuid` and `timestamp` if wanted. Empty lines are
-passed over. The account at the end, also after an error or Ctrl-C, tells how many lines are done:
-with `--skip` of this number it goes on. Ctrl-C lets the request under way finish; a second one
-doesn't.
+passed over. The account at the end, on standard error, also after an error or Ctrl-C, tells how
+many lines are done: with `--skip` of this number it goes on. Ctrl-C lets the request under way
+finish; a second one doesn't.
 
 With --json, one message gives the list of messages with ids, as the server answers; a file gives
 {\"complete\", \"lines\", \"messages\", \"dropped\", \"requests\", \"in_doubt\", \"seconds\"}: whether all of it
@@ -223,8 +223,8 @@ pub(crate) struct MembershipArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {
-    /// Everybody in this channel gets it; a JSON object, or a text that is sent as {"text": "..."}.
-    /// With --to-user the channel can be left out, with --file the message has to be
+    /// To everybody in the channel (not needed with --to-user); a JSON object, or a text that is
+    /// sent as {"text": "..."} (not with --file)
     #[arg(value_names = ["CHANNEL", "MESSAGE"], num_args = 0..=2, required_unless_present = "file")]
     pub(crate) what: Vec<String>,
     #[command(flatten)]

@@ -122,7 +122,7 @@ impl<'a> Course<'a> {
                     _ => "other",
                 };
                 self.tell(
-                    json!({ "event": "opened", "conn_id": conn_id, "transport": transport }),
+                    &json!({ "event": "opened", "conn_id": conn_id, "transport": transport }),
                     || format!("listening on {conn_id} by {}", transport.replace('_', " ")),
                 )?;
             }
@@ -135,9 +135,10 @@ impl<'a> Course<'a> {
                     Gap::NewConnection => ("new_connection", None, "the connection is a new one"),
                     _ => ("other", None, "the reason is not known here"),
                 };
-                self.tell(json!({ "event": "gap", "reason": reason, "channel": channel }), || {
-                    format!("something may be missing: {text}")
-                })?;
+                self.tell(
+                    &json!({ "event": "gap", "reason": reason, "channel": channel }),
+                    || format!("something may be missing: {text}"),
+                )?;
             }
             Event::Interrupted { error, .. }
                 if error.kind() == ErrorKind::Refused && !self.opened =>
@@ -147,7 +148,7 @@ impl<'a> Course<'a> {
             Event::Interrupted { error, pause, .. } => {
                 let (text, pause) = (error.to_string(), pause.as_secs_f64());
                 self.tell(
-                    json!({ "event": "interrupted", "error": text, "pause": pause }),
+                    &json!({ "event": "interrupted", "error": text, "pause": pause }),
                     || format!("{text}; again in {pause:.1} s"),
                 )?;
             }
@@ -180,9 +181,9 @@ impl<'a> Course<'a> {
     }
 
     /// Tells what becomes of the line.
-    fn tell(&self, value: Value, text: impl Fn() -> String) -> Result<(), Failure> {
+    fn tell(&self, value: &Value, text: impl Fn() -> String) -> Result<(), Failure> {
         if self.args.json {
-            output::json_line(&mut stdout(), &value)?;
+            output::json_line(&mut stdout(), value)?;
         } else if !self.args.quiet {
             output::say(&output::plain(&text()));
         }
