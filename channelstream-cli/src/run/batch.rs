@@ -76,7 +76,7 @@ pub(super) async fn publish(
     progress.clear();
     account.complete = outcome.is_ok();
     account.seconds = (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
-    report(&account, args)?;
+    report(&account, args);
     outcome
 }
 
@@ -233,13 +233,13 @@ impl Progress {
     }
 }
 
-/// For people it goes to standard error, which is there when the output has gone.
-fn report(account: &Account, args: &PublishArgs) -> Result<(), Failure> {
-    if args.output.json {
-        return Ok(output::json(&mut stdout(), account)?);
+/// For people it goes to standard error, as JSON does when nobody reads the output any more.
+fn report(account: &Account, args: &PublishArgs) {
+    if args.output.json && output::json(&mut stdout(), account).is_ok() {
+        return;
     }
     if args.output.quiet && account.complete {
-        return Ok(());
+        return;
     }
     let Account { lines, messages, dropped, requests, in_doubt, seconds, .. } = account;
     let dropped = match dropped {
@@ -257,5 +257,4 @@ fn report(account: &Account, args: &PublishArgs) -> Result<(), Failure> {
     if !account.complete {
         output::say(&format!("to go on: --skip {lines}"));
     }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! `publish --file`: very many messages, and the account of them.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Write as _, pipe};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -188,6 +188,18 @@ fn a_server_that_falls_silent_leaves_doubt() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("the next 7 messages were perhaps taken"), "{said}");
     assert!(said.contains("to go on: --skip 0\nchannelstream: interrupted"), "{said}");
+}
+
+#[test]
+fn the_account_is_told_even_if_nobody_reads_the_output() {
+    let server = Server::start();
+    let numbers = numbered(3);
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let arguments = ["publish", "news", "--file", path(&numbers), "--json"];
+    let ended = end(command(&server, &arguments).stdout(writer));
+    assert_eq!(ended.code, 0);
+    assert!(ended.err.starts_with("3 lines done: 3 messages in "), "{}", ended.err);
 }
 
 #[test]
