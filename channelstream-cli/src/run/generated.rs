@@ -9,6 +9,7 @@ use crate::args::{Args, CompletionsArgs, ManArgs};
 use crate::failure::Failure;
 
 const NAME: &str = "channelstream";
+const SOURCE: &str = concat!("channelstream ", env!("CARGO_PKG_VERSION"));
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
@@ -25,11 +26,10 @@ pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {
             let unknown = || Failure::usage(format!("there is no command `{name}`"));
             let found = whole.find_subcommand(name).ok_or_else(unknown)?.clone();
             let title = format!("{NAME}-{}", found.get_name());
-            // Names of commands live as long as the program.
             found.display_name(title)
         }
     };
     let mut page = Vec::new();
-    Man::new(command).render(&mut page)?;
+    Man::new(command).source(SOURCE).render(&mut page)?;
     Ok(stdout().write_all(&page)?)
 }

@@ -42,7 +42,7 @@ pub(super) fn unsign(access: &AccessArgs, args: &UnsignArgs) -> Result<(), Failu
     }
     if args.json {
         let age = i128::from(now) - i128::from(signed);
-        // Texts may hold any second, JSON numbers all of these.
+        // A text may claim any second of the future: as far as the number goes, then.
         let age = i64::try_from(age).unwrap_or(i64::MIN);
         let value = json!({ "value": unsigned.value, "signed": signed, "age": age });
         return Ok(output::json(&mut stdout(), &value)?);

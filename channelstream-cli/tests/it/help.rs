@@ -94,6 +94,7 @@ fn completions_and_manual_know_every_command() {
     assert!(page.contains(".TH channelstream 1") && page.contains("user\\-state"), "{page}");
     let page = printed(run(&["man", "publish"]));
     assert!(page.contains(".TH channelstream-publish 1"), "{page}");
-    assert!(page.contains("\\-\\-rate"), "{page}");
+    let source = concat!("\"channelstream ", env!("CARGO_PKG_VERSION"), "\"");
+    assert!(page.contains("\\-\\-rate") && page.contains(source), "{page}");
     assert_eq!(failed(&run(&["man", "nothing"]), 2).0, "there is no command `nothing`");
 }

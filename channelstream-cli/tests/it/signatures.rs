@@ -34,3 +34,19 @@ fn what_is_not_genuine_is_refused() {
     assert!(!ended.err.contains(&other));
     failed(&run(&["unsign", "nothing"]), 1);
 }
+
+#[test]
+fn signatures_for_scripts() {
+    let json = printed(run(&["sign", "/a", "--json"]));
+    let signed: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let text = signed["signed"].as_str().unwrap();
+    assert_eq!(printed(run(&["unsign", text, "--quiet"])), "");
+    let json = printed(run(&["unsign", text, "--json"]));
+    let shown: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(shown["value"], "/a");
+    assert!(unix_now().abs_diff(shown["signed"].as_u64().unwrap()) < 60, "{shown}");
+    let far = TimestampSigner::new("secret").sign_at("/a", u64::MAX);
+    let json = printed(run(&["unsign", &far, "--json"]));
+    assert!(json.contains(&format!("\"age\": {}", i64::MIN)), "{json}");
+    failed(&run(&["unsign", "nothing", "--quiet"]), 1);
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use channelstream_client::{Client, Connect, NewMessage, StatusCode, TimestampSigner, Uuid, json};
+use channelstream_signer::unix_now;
 
 use super::Findings;
 use super::lines::{Socket, Waited};
@@ -39,18 +40,12 @@ pub(super) async fn all(
     let client = access::builder(&url).signer(signer.clone()).build();
     let client = client.map_err(|error| Failure::of_client(error, &origin))?;
     let probe = Probe::new(&url)?;
-    let is_default = {
-        let probe_text = signer.sign("x");
-        TimestampSigner::new(DEFAULT_SECRET)
-            .unsign_within(&probe_text, u64::MAX, channelstream_signer::unix_now())
-            .is_ok()
-    };
 
     let Some(answer) = reachable(&probe, findings).await? else {
         return findings.skipped("the rest", "nothing more can be found out without the server");
     };
     let skew = clock(&answer, findings)?;
-    let own = Own { signer: &signer, origin: &origin, is_default };
+    let own = Own { signer: &signer, origin: &origin, is_default: is_default(&signer) };
     if rights(&probe, &own, skew, findings).await? {
         version(&client, findings).await?;
         websocket(&probe, &client, args.patience, findings).await?;
@@ -205,6 +200,12 @@ async fn rights(
         findings.good(SECRET, "it is not the default")?;
     }
     Ok(true)
+}
+
+/// Wherever it was found, it may be the one that everybody knows.
+fn is_default(signer: &TimestampSigner) -> bool {
+    let signed = signer.sign("/info");
+    TimestampSigner::new(DEFAULT_SECRET).unsign_within(&signed, u64::MAX, unix_now()).is_ok()
 }
 
 async fn default_is_taken(probe: &Probe) -> bool {
