@@ -178,15 +178,19 @@ fn a_server_that_falls_silent_leaves_doubt() {
     let url = format!("http://{}", silent.local_addr().unwrap());
     let numbers = numbered(7);
     let arguments = ["publish", "news", "--file", path(&numbers), "--url", &url];
-    let child = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
     let _line = silent.accept().unwrap();
-    send_signal(&child, "-INT");
-    thread::sleep(Duration::from_millis(200));
-    send_signal(&child, "-INT");
+    // Two that come at once count as one.
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(8), "it waits for the answer");
+        send_signal(&child, "-INT");
+        thread::sleep(Duration::from_millis(50));
+    }
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the next 7 messages were perhaps taken"), "{said}");
+    assert!(said.contains(" messages were perhaps taken; "), "{said}");
     assert!(said.contains("to go on: --skip 0\nchannelstream: interrupted"), "{said}");
 }
 

@@ -128,7 +128,7 @@ fn proxies_that_keep_frames_back() {
 
 #[test]
 fn proxies_that_cut_idle_lines() {
-    let server = Server::start_with(|config| config.heartbeat_interval = Duration::from_secs(3));
+    let server = Server::start_with(|config| config.heartbeat_interval = Duration::from_secs(9));
     let proxy = Proxy::start(server.port(), Fault::CutsIdle);
     finds(&mut doctor(&proxy.url, &[]), "heartbeat", "proxy_read_timeout");
 }

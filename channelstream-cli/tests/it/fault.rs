@@ -15,7 +15,7 @@ pub(crate) enum Fault {
     OldDate,
     /// Keeps back what comes after the head of a 101.
     Buffers,
-    /// Cuts a line on which nothing came for a second.
+    /// Cuts a line on which nothing came for two seconds.
     CutsIdle,
 }
 
@@ -55,7 +55,7 @@ fn requests(from: TcpStream, to: TcpStream, fault: Fault) {
 fn answers(from: TcpStream, to: TcpStream, fault: Fault) {
     let mut upgraded = false;
     if fault == Fault::CutsIdle {
-        from.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        from.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     }
     pass(from, to, |bytes| match fault {
         Fault::OldDate => {
