@@ -403,7 +403,7 @@ pub(crate) struct UnsignArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// Check whether pages of this origin may use the server, such as https://shop.example.com
+    /// Check whether pages of this origin may use the server: scheme, host and port
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Option<String>,
     /// The longest time in which a heartbeat must come: more than the server's heartbeat_interval
