@@ -4,7 +4,7 @@
 //! vouches for them in the place of a signature is decided here.
 
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
 
 use super::answer::{Answer, Problem};
@@ -45,9 +45,10 @@ pub(super) fn simulated(path: &str) -> Option<&str> {
     ENDPOINTS.contains(&endpoint).then_some(endpoint)
 }
 
-/// The page: it says whether it can be played with, and if not, why.
+/// The page: it says whether it can be played with, and if not, why. Who does not ask for pages gets
+/// what the reference has at this address, which is nothing.
 pub(super) fn page(app: &App, request: &Request) -> Result<Answer, Problem> {
-    if app.config.tutorial == Tutorial::Off {
+    if app.config.tutorial == Tutorial::Off || !asks_for_html(&request.head.headers) {
         return Err(Problem::NotFound { nearest: None });
     }
     Ok(Answer::page(pages::tutorial_page(standing(app, request))).same_origin())
@@ -105,6 +106,15 @@ fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
         return Err("the server has a secret of its own");
     }
     Ok(())
+}
+
+/// Whether HTML is named in what is accepted, as browsers do; that anything is accepted is not enough.
+fn asks_for_html(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|range| {
+        let media_type = range.split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case("text/html")
+    })
 }
 
 fn names_loopback(headers: &HeaderMap) -> bool {

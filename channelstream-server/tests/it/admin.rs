@@ -191,7 +191,7 @@ fn pages_load_their_own_files_and_nothing_else() {
     let links = regex_lite::Regex::new(r#"(?:src|href)="([^"]*)""#).unwrap();
     let mut files = BTreeSet::new();
     for path in ["/", "/admin", "/api-explorer", "/admin/sign_in"] {
-        let page = app.send(&Request::new("GET", path).signed());
+        let page = app.send(&Request::new("GET", path).signed().header("accept", "text/html"));
         assert_eq!((page.status, page.header("x-content-type-options")), (200, Some("nosniff")));
         let policy = page.header("content-security-policy").unwrap();
         assert!(policy.contains("default-src 'self'") && !policy.contains("unsafe"), "{policy}");

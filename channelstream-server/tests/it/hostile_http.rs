@@ -326,6 +326,7 @@ fn paths_lead_to_their_endpoint_or_to_a_404_that_helps() {
         assert!(answer.text().contains("/connect"), "{path}: {answer:?}");
     }
     for path in [
+        "/",
         "/%83",
         "/connect%",
         "/%",

@@ -58,7 +58,7 @@ const PATHS: &[(&str, &str, u16, u16)] = &[
     ("OPTIONS", "/connect", 200, 200),
     ("OPTIONS", "/nowhere", 200, 200),
     ("GET", "/nowhere", 404, 404),
-    ("GET", "/", 200, 200),
+    ("GET", "/", 404, 404),
     ("POST", "/", 404, 404),
     ("POST", "/tutorial/connect", 403, 403),
     ("GET", "/tutorial", 404, 404),

@@ -38,7 +38,17 @@ fn is_playable(app: &App, request: &Request) -> bool {
 }
 
 fn page(host: &str) -> Request {
-    Request::new("GET", "/").header("host", host)
+    Request::new("GET", "/").header("host", host).header("accept", "text/html,*/*;q=0.8")
+}
+
+#[test]
+fn who_does_not_ask_for_pages_finds_none() {
+    let app = App::start(Config::default());
+    for accept in ["*/*", "application/json", "text/plain, */*", "text/html-not"] {
+        let request = Request::new("GET", "/").header("accept", accept);
+        assert_eq!(app.send(&request).status, 404, "{accept}");
+    }
+    assert_eq!(app.get("/").status, 404);
 }
 
 fn with(tutorial: Tutorial) -> App {
