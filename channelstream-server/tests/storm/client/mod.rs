@@ -312,6 +312,8 @@ impl Client {
         match self.hear(&mut socket, &present, listener, Instant::now() + PATIENCE).await {
             Heard::Closed(1000, _) => self.end(&present, listener, End::Over),
             Heard::Closed(1008, _) => self.end_slow(&present, listener),
+            // On a machine that is too busy to read for five seconds: then the line is cut.
+            Heard::Ended { .. } => self.lose(&present, listener),
             other => self.fault(&format!("the end of {} was {other:?}", present.id)),
         }
     }
