@@ -193,8 +193,10 @@ impl View<'_> {
             End::Cut => {}
         }
         match self.next_open(step) {
+            // One that was slow may have been closed before it could hand over; then what it had
+            // comes if it is still stored, and not if it was deleted meanwhile.
             Some((next, newer)) if self.hands_over(next, number) => {
-                self.arrives(place, newer, next)
+                self.arrives(place, newer, next) && (!listener.slow || self.kept(place, step).must)
             }
             _ => self.kept(place, step).must,
         }
