@@ -144,21 +144,8 @@ pub(crate) fn routes(
         })
 }
 
-/// Paths that may have been meant by one that leads nowhere.
-const PATHS: [&str; 12] = [
-    "/connect",
-    "/subscribe",
-    "/unsubscribe",
-    "/user_state",
-    "/message",
-    "/channel_config",
-    "/info",
-    "/listen",
-    "/disconnect",
-    "/ws",
-    "/admin",
-    "/api-explorer",
-];
+/// Paths that may have been meant by one that leads nowhere, beside those of the backend API.
+const OTHER_PATHS: [&str; 5] = ["/listen", "/disconnect", "/ws", "/admin", "/api-explorer"];
 
 /// Checks in the order of contract §3 (scheme, address, signature, path, rights), then serves.
 async fn answer_one(
@@ -258,6 +245,7 @@ fn nearest(path: &str) -> Option<&'static str> {
         return None;
     }
     let likeness = |known: &str| strsim::jaro_winkler(known, path);
-    let best = PATHS.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let paths = backend::PATHS.into_iter().chain(OTHER_PATHS);
+    let best = paths.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) > 0.8 && best != path).then_some(best)
 }

@@ -9,19 +9,8 @@ use http::uri::Authority;
 
 use super::answer::{Answer, Problem};
 use super::request::Request;
-use super::{App, pages};
+use super::{App, backend, pages};
 use crate::config::{Tutorial, is_loopback};
-
-/// What can be simulated: the backend API.
-const ENDPOINTS: [&str; 7] = [
-    "/connect",
-    "/subscribe",
-    "/unsubscribe",
-    "/user_state",
-    "/message",
-    "/channel_config",
-    "/info",
-];
 
 /// What proxies add, beside everything that begins with `x-forwarded`: who comes through one is not
 /// local, whatever the address says.
@@ -42,7 +31,7 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The endpoint that is simulated at this path.
 pub(super) fn simulated(path: &str) -> Option<&str> {
     let endpoint = path.strip_prefix("/tutorial")?;
-    ENDPOINTS.contains(&endpoint).then_some(endpoint)
+    backend::PATHS.contains(&endpoint).then_some(endpoint)
 }
 
 /// The page: it says whether it can be played with, and if not, why. Who does not ask for pages gets

@@ -482,8 +482,8 @@ impl Queue {
     /// Drops the frames that wait, but for the rest of one that has left in part.
     fn give_up(&mut self) {
         self.hold();
-        self.dropped.extend(self.held.drain(..).map(|item| item.sequences));
-        self.held = VecDeque::new();
+        let held = std::mem::take(&mut self.held);
+        self.dropped.extend(held.into_iter().map(|item| item.sequences));
         self.weigh();
     }
 
