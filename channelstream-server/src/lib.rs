@@ -30,6 +30,7 @@ mod node;
 mod outbox;
 mod server;
 pub mod telemetry;
+mod thread;
 mod writer;
 
 pub use config::Config;

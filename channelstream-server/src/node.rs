@@ -161,8 +161,9 @@ impl Loop {
                     if count == 0 {
                         return;
                     }
-                    batch.iter().for_each(|entry| self.apply(entry));
-                    batch.clear();
+                    for entry in batch.drain(..) {
+                        self.apply(&entry).await;
+                    }
                 }
                 Some(question) = self.questions.recv() => question(&self.state),
                 () = until(self.state.next_deadline()) => {
@@ -174,9 +175,9 @@ impl Loop {
         }
     }
 
-    fn apply(&mut self, entry: &Entry) {
+    async fn apply(&mut self, entry: &Entry) {
         let outcome = self.state.apply(&entry.envelope);
-        self.node.hub().deliver(&outcome.deliveries, self.state.sequence());
+        self.node.hub().deliver(outcome.deliveries, self.state.sequence()).await;
         if let Some(waiting) = self.node.waiting().remove(&entry.id) {
             // Who submitted may have gone meanwhile.
             let _ = waiting.send(outcome.reply);

@@ -1,14 +1,16 @@
 //! The server as a whole: binds an address, runs its parts, drains them at the end.
 
+use std::fmt::Display;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, iter};
 
 use channelstream_core::state::{Rules, State};
 use thiserror::Error;
 use tokio::net::{TcpListener, lookup_host};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -17,7 +19,7 @@ use crate::http::{App, accept};
 use crate::hub::Hub;
 use crate::node;
 use crate::outbox::{Bounds, Ending, Patience};
-use crate::writer::Writer;
+use crate::thread::Thread;
 
 /// Lines that the system keeps for us until we accept them.
 const BACKLOG: u32 = 4096;
@@ -90,29 +92,45 @@ impl Server {
     /// [`ServerError::Failed`] if a part of the server broke: it does not go on with half of it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self { config, listener, local_addr } = self;
-        let writer = Arc::new(Writer::default());
+        let failed = |error: &dyn Display| ServerError::Failed(error.to_string());
+        let further: Vec<Thread> = (1..config.threads)
+            .map(|_| Thread::start())
+            .collect::<io::Result<_>>()
+            .map_err(|error| failed(&error))?;
+        let threads = iter::once(Handle::current()).chain(further.iter().map(Thread::handle));
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
-        let hub = Arc::new(Hub::new(Arc::clone(&writer), bounds, config.max_listeners));
+        let (hub, shards) = Hub::new(threads.collect(), bounds, config.max_listeners);
+        let hub = Arc::new(hub);
         let (node, state_loop) = node::new(State::new(rules(&config)), Arc::clone(&hub));
         let (timeout, drain_rate) = (config.shutdown_timeout, config.drain_rate);
-        let mut parts = JoinSet::new();
-        parts.spawn(writer.run());
-        parts.spawn(Arc::clone(&hub).beat(config.heartbeat_interval, patience(&config)));
-        parts.spawn(state_loop.run());
-        let app = App::new(config, node, local_addr)
-            .map_err(|error| ServerError::Failed(error.to_string()))?;
-        let app = Arc::new(app);
+        let (heartbeat, patience) = (config.heartbeat_interval, patience(&config));
+        let app = Arc::new(App::new(config, node, local_addr).map_err(|error| failed(&error))?);
         let (drain, draining) = watch::channel(false);
-        parts.spawn(accept::serve(Arc::clone(&app), listener, draining));
+        let listener = listener.into_std().map_err(|error| failed(&error))?;
+        let mut parts = JoinSet::new();
+        parts.spawn(state_loop.run());
+        for shard in shards {
+            // The queue of new lines is one: whichever thread is free takes the next.
+            let listener = listener.try_clone().map_err(|error| failed(&error))?;
+            let accept = accept::serve(Arc::clone(&app), listener, draining.clone());
+            let thread = shard.thread.clone();
+            parts.spawn_on(accept, &thread);
+            parts.spawn_on(shard.write(), &thread);
+            parts.spawn_on(shard.beat(heartbeat, patience), &thread);
+            if let Some(receive) = shard.receive() {
+                parts.spawn_on(receive, &thread);
+            }
+        }
+        // What is left open here would keep the port taken during the drain.
+        drop(listener);
 
         tokio::select! {
             () = shutdown => {}
             Some(ended) = parts.join_next() => {
-                let why = match ended {
-                    Ok(()) => "a part of it came to its end".to_owned(),
-                    Err(error) => error.to_string(),
-                };
-                return Err(ServerError::Failed(why));
+                return Err(match ended {
+                    Ok(()) => failed(&"a part of it came to its end"),
+                    Err(error) => failed(&error),
+                });
             }
         }
         drain.send_replace(true);

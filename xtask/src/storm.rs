@@ -7,17 +7,19 @@ use xshell::{Shell, cmd};
 
 use crate::tools;
 
-const USAGE: &str = "usage: cargo xtask storm [--seconds N] [--seed S]";
+const USAGE: &str = "usage: cargo xtask storm [--seconds N] [--seed S] [--threads T]";
 
-/// Runs a storm: without arguments for a minute and with a seed that is drawn and told.
+/// Runs a storm: without arguments for a minute, with a seed that is drawn and told, and with a
+/// server of one thread.
 pub(crate) fn run(shell: &Shell) -> Result<()> {
-    let (mut seconds, mut seed) = (60, None);
+    let (mut seconds, mut seed, mut threads) = (60, None, 1);
     let mut words = env::args().skip(2);
     while let Some(word) = words.next() {
         let number: u64 = words.next().and_then(|number| number.parse().ok()).context(USAGE)?;
         match word.as_str() {
             "--seconds" => seconds = number,
             "--seed" => seed = Some(number),
+            "--threads" => threads = number,
             _ => bail!(USAGE),
         }
     }
@@ -32,7 +34,8 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     );
     let storm = storm
         .env("CHANNELSTREAM_STORM_SERVER", server)
-        .env("CHANNELSTREAM_STORM_SECONDS", seconds.to_string());
+        .env("CHANNELSTREAM_STORM_SECONDS", seconds.to_string())
+        .env("CHANNELSTREAM_STORM_THREADS", threads.to_string());
     match seed {
         Some(seed) => storm.env("CHANNELSTREAM_STORM_SEED", seed.to_string()).run()?,
         None => storm.run()?,

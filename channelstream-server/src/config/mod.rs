@@ -33,6 +33,8 @@ pub struct Config {
     pub host: String,
     /// TCP port to listen on; 0 for any free one.
     pub port: u16,
+    /// Threads that serve requests and listeners.
+    pub threads: usize,
     /// The setting `secret`: secrets of the backend API, the newest first, all accepted. Not empty.
     pub secrets: Vec<Secret>,
     /// User name for the admin pages.
@@ -180,6 +182,7 @@ impl Config {
         let config = Self {
             host: read.host("host"),
             port: read.port("port"),
+            threads: read.number("threads"),
             secrets: read.secrets("secret"),
             admin_user: read.text("admin_user"),
             admin_secret: read.needed_secret("admin_secret"),

@@ -133,6 +133,13 @@ pub const GROUPS: &[Group] = &[
                 doc: "TCP port to listen on; 0 takes any free one, which the start line names.",
             },
             Setting {
+                key: "threads",
+                kind: Kind::Number(1, 64),
+                default: "1",
+                doc: "Threads that serve requests and listeners, each its share; one thread keeps the \
+                      state. More than one where one core is not enough, at most one a core.",
+            },
+            Setting {
                 key: "secret",
                 kind: Kind::Secrets,
                 default: DEFAULT_SECRET,

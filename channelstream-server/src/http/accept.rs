@@ -75,10 +75,21 @@ impl Drop for Line {
     }
 }
 
-/// Accepts lines and serves each in a task of its own, until `drain` is told.
-pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, mut drain: watch::Receiver<bool>) {
+/// Accepts lines and serves each in a task of its own on this thread, until `drain` is told.
+pub(crate) async fn serve(
+    app: Arc<App>,
+    listener: std::net::TcpListener,
+    mut drain: watch::Receiver<bool>,
+) {
     /// After an error that is the machine's, such as no more files, waiting is all that helps.
     const PAUSE: Duration = Duration::from_millis(50);
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "lines cannot be accepted");
+            return;
+        }
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

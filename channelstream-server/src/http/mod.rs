@@ -47,7 +47,6 @@ pub(crate) struct App {
     sign_ins: Allowance,
     requests: Allowance,
     lines: Arc<Lines>,
-    read_buffer: socket::ReadBuffer,
     started: Instant,
     /// Whether only this machine reaches the server.
     is_on_loopback: bool,
@@ -68,7 +67,6 @@ impl App {
             sign_ins: Allowance::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
             requests: Allowance::new(config.max_requests_per_address, REQUESTS_WINDOW),
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
-            read_buffer: socket::ReadBuffer::new(),
             started: Instant::now(),
             is_on_loopback: local.ip().to_canonical().is_loopback(),
             local: local.to_string(),

@@ -30,7 +30,7 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     let connection = request.parameter("conn_id").flatten().ok_or(WRONG)?;
     let connection = parse_uuid(&connection).ok_or(WRONG)?;
     let callback = callback(&request)?;
-    let Ok(outbox) = app.node.hub().open(Way::Poll(Notify::new())) else {
+    let Ok(outbox) = app.node.hub().open(connection, Way::Poll(Notify::new())) else {
         return Err(Problem::Unavailable("as many listeners as allowed are open".to_owned()));
     };
     // Whatever happens from here on, also if the peer goes away, dropping this closes the listener.
@@ -102,7 +102,7 @@ impl Drop for Poll {
             if !is_open {
                 let _ = node.ask(|_| ()).await;
             }
-            let sent = outbox.sent(node.hub().latest());
+            let sent = node.hub().sent(&outbox).await;
             node.close(connection, &outbox, Closing::Otherwise, sent).await;
         });
     }

@@ -1,7 +1,8 @@
 //! `/ws`: one listener over a websocket (contract §6).
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use channelstream_core::protocol::{Faults, parse_uuid};
 use channelstream_core::state::{Closing, ConnectionId, ListenerKind};
@@ -27,14 +28,10 @@ const READS: usize = 8;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT: u32 = 64 * 1024;
 
-/// What sockets are read into, one after another; between reads nothing is kept in it.
-#[derive(Debug)]
-pub(super) struct ReadBuffer(Mutex<Box<[u8]>>);
-
-impl ReadBuffer {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(vec![0; 64 * 1024].into_boxed_slice()))
-    }
+thread_local! {
+    /// What the sockets of a thread are read into, one after another; between reads nothing is kept
+    /// in it.
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 64 * 1024].into_boxed_slice());
 }
 
 /// Checks the handshake and lets the socket begin behind the answer.
@@ -55,7 +52,8 @@ pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         .take()
         .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".to_owned()))?;
     let line = Arc::clone(&request.head.line);
-    tokio::spawn(begin(Arc::clone(app), connection, upgrade, line));
+    let thread = app.node.hub().thread(connection);
+    thread.spawn(begin(Arc::clone(app), connection, upgrade, line));
     Ok(Answer::switching_protocols(&accept))
 }
 
@@ -70,7 +68,7 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
             return;
         }
     };
-    let outbox = match app.node.hub().open(Way::Socket(stream)) {
+    let outbox = match app.node.hub().open(connection, Way::Socket(stream)) {
         Ok(outbox) => outbox,
         // Others were faster since the handshake. A new line has room for the few bytes.
         Err(Way::Socket(stream)) => {
@@ -136,7 +134,7 @@ impl Reader {
             Some(_) | None => Closing::Otherwise,
         };
         let node = &self.app.node;
-        let sent = self.outbox.sent(node.hub().latest());
+        let sent = node.hub().sent(&self.outbox).await;
         node.close(self.connection, &self.outbox, how, sent).await;
         while self.read_on().await.is_ok() {
             tokio::task::yield_now().await;
@@ -158,9 +156,7 @@ impl Reader {
 
     /// Reads what is there: whether there may be more.
     fn read(&mut self, stream: &TcpStream) -> io::Result<bool> {
-        let app = Arc::clone(&self.app);
-        let mut buffer = app.read_buffer.0.lock().expect("decoding does not panic");
-        match stream.try_read(&mut buffer) {
+        READ_BUFFER.with_borrow_mut(|buffer| match stream.try_read(buffer) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 self.outbox.heard();
@@ -169,7 +165,7 @@ impl Reader {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
-        }
+        })
     }
 
     /// Takes what the peer sent. After its close, or a breach of the protocol, the rest is read

@@ -14,7 +14,13 @@ const LONG: [&str; 6] =
 
 #[test]
 fn what_is_under_way_is_finished_on_sigterm() {
-    let mut process = Process::start(&LONG);
+    for threads in ["1", "3"] {
+        what_is_under_way_is_finished(&[&LONG[..], &["--threads", threads]].concat());
+    }
+}
+
+fn what_is_under_way_is_finished(flags: &[&str]) {
+    let mut process = Process::start(flags);
     let site = Site(process.address);
     let connections = ["alice", "bob"].map(|user| site.connect(user, &["room"]));
     let mut socket = site.socket(&connections[0]);

@@ -39,9 +39,9 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_out_of_order_with_a_fixed_seed() {
+fn nothing_is_lost_doubled_or_out_of_order_with_a_fixed_seed_and_three_threads() {
     if number("CHANNELSTREAM_STORM_SECONDS").is_none() {
-        storm(SHORT / 2, 1);
+        storm(SHORT / 2, 1, 3);
     }
 }
 
@@ -49,15 +49,16 @@ fn nothing_is_lost_doubled_or_out_of_order_with_a_fixed_seed() {
 fn nothing_is_lost_doubled_or_out_of_order_with_any_seed() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let seed = number("CHANNELSTREAM_STORM_SEED").unwrap_or((now % 1_000_000) as u64);
-    storm(number("CHANNELSTREAM_STORM_SECONDS").unwrap_or(SHORT / 2), seed);
+    let threads = number("CHANNELSTREAM_STORM_THREADS").unwrap_or(1);
+    storm(number("CHANNELSTREAM_STORM_SECONDS").unwrap_or(SHORT / 2), seed, threads);
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are asked for beside the verdict")]
-fn storm(seconds: u64, seed: u64) {
-    println!("storm of {seconds} s with seed {seed}");
+fn storm(seconds: u64, seed: u64, threads: u64) {
+    println!("storm of {seconds} s with seed {seed}, {threads} threads of the server");
     let begun = Instant::now();
     let dice = Dice::new(seed);
-    let server = Server::start();
+    let server = Server::start(threads);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut frames, mut faults) = (0, Vec::new());
     let mut done = BTreeMap::<&str, usize>::new();

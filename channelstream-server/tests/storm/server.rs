@@ -36,12 +36,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(threads: u64) -> Self {
         let program = env::var_os("CHANNELSTREAM_STORM_SERVER")
             .unwrap_or_else(|| env!("CARGO_BIN_EXE_channelstream-server").into());
         let output = NamedTempFile::new().unwrap();
         let mut command = Command::new(program);
-        command.args(FLAGS).stdin(Stdio::null());
+        command.args(FLAGS).args(["--threads", &threads.to_string()]).stdin(Stdio::null());
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("CHANNELSTREAM_") {
                 command.env_remove(name);

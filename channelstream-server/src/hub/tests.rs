@@ -1,0 +1,98 @@
+//! What the shards of a hub are given, and what they tell of it.
+
+#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+use channelstream_core::protocol::{DateTime, Frame, UserStateChange};
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds { frames: 10, bytes: 10_000 };
+
+fn hub(shards: usize) -> (Hub, Vec<Parts>) {
+    Hub::new(vec![Handle::current(); shards], BOUNDS, 100)
+}
+
+/// A listener of any connection that is at home in this shard.
+fn listener(hub: &Hub, shard: usize) -> Arc<Outbox> {
+    let at_home = |id: &ConnectionId| Arc::ptr_eq(hub.home(*id), &hub.shards[shard]);
+    let connection = (0..).map(Uuid::from_u128).find(at_home).unwrap();
+    hub.open(connection, Way::Poll(Notify::new())).unwrap()
+}
+
+fn frame(sequence: Sequence, to: &[&Arc<Outbox>]) -> Delivery {
+    let change = UserStateChange {
+        uuid: Uuid::nil(),
+        user: "ann".into(),
+        channel: "news".into(),
+        timestamp: DateTime::parse("2026-01-01T00:00:00Z").unwrap(),
+        state: Arc::default(),
+        changed: Arc::default(),
+    };
+    let to = to.iter().map(|outbox| outbox.id).collect();
+    Delivery::Frame {
+        to,
+        frame: Frame::UserStateChange(Arc::new(change)),
+        sequence,
+        catchup: false,
+    }
+}
+
+#[tokio::test]
+async fn a_frame_reaches_the_listeners_of_every_shard() {
+    let (hub, mut parts) = hub(3);
+    let listeners = [0, 1, 2, 2].map(|shard| listener(&hub, shard));
+    hub.deliver(vec![frame(1, &listeners.each_ref())], 1).await;
+    assert!(!listeners[0].is_empty(), "the first is served at once");
+    assert!(listeners[1].is_empty(), "the others when their thread comes to it");
+    let receivers: Vec<_> = parts.drain(..).filter_map(Parts::receive).map(tokio::spawn).collect();
+    assert_eq!(receivers.len(), 2);
+    for listener in &listeners[1..] {
+        listener.changed().await;
+        assert!(!listener.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_is_told_behind_all_that_was_delivered() {
+    let (hub, mut parts) = hub(2);
+    let (here, there) = (listener(&hub, 0), listener(&hub, 1));
+    hub.deliver(vec![frame(1, &[&here, &there]), frame(2, &[&here])], 3).await;
+    let sent = hub.sent(&here).await;
+    assert_eq!((sent.up_to, sent.but), (3, vec![1, 2]));
+
+    let mut sent = Box::pin(hub.sent(&there));
+    assert!((&mut sent).now_or_never().is_none(), "its frame is on the way yet");
+    // What comes later is neither sent nor counted.
+    hub.deliver(vec![frame(4, &[&there])], 4).await;
+    tokio::spawn(parts.pop().unwrap().receive().unwrap());
+    let sent = sent.await;
+    assert_eq!((sent.up_to, sent.but), (3, vec![1]));
+}
+
+#[tokio::test]
+async fn at_the_end_of_a_thread_its_listeners_can_still_be_closed() {
+    let (hub, parts) = hub(2);
+    let there = listener(&hub, 1);
+    hub.deliver(vec![frame(1, &[&there])], 1).await;
+    drop(parts);
+    assert_eq!(hub.sent(&there).await.up_to, 1);
+}
+
+#[tokio::test]
+async fn no_more_listeners_than_allowed_over_all_shards() {
+    let (hub, _parts) = Hub::new(vec![Handle::current(); 4], BOUNDS, 3);
+    let listeners = [0, 1, 2].map(|shard| listener(&hub, shard));
+    assert!(!hub.has_place());
+    assert!(hub.open(Uuid::nil(), Way::Poll(Notify::new())).is_err());
+    assert_eq!(hub.count(), 3, "what is refused is not counted");
+    hub.remove(listeners[2].id);
+    hub.remove(listeners[2].id);
+    assert_eq!(hub.count(), 2, "and what is gone, once");
+    hub.end_some(Ending::Shutdown, 1);
+    assert_eq!(listeners.iter().filter(|one| one.ending().is_some()).count(), 1);
+    hub.end_some(Ending::Shutdown, 5);
+    assert!(listeners[..2].iter().all(|one| one.ending().is_some()));
+}

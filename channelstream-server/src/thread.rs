@@ -1,0 +1,40 @@
+//! A further thread with a runtime of its own, that runs what is spawned on it.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::mpsc;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// A running thread. It ends when this is dropped, and all that runs on it with it.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    handle: Handle,
+    _until: oneshot::Sender<Infallible>,
+}
+
+impl Thread {
+    /// # Errors
+    /// What the system says when it has no place for another thread or its files.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (_until, dropped) = oneshot::channel::<Infallible>();
+        let (tell, started) = mpsc::channel();
+        let run = move || match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                // Who starts it waits; and nothing is ever sent to `dropped`.
+                let _ = tell.send(Ok(runtime.handle().clone()));
+                let _ = runtime.block_on(dropped);
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        };
+        std::thread::Builder::new().name("channelstream".to_owned()).spawn(run)?;
+        let handle = started.recv().map_err(io::Error::other)??;
+        Ok(Self { handle, _until })
+    }
+
+    /// Where to spawn.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
