@@ -18,6 +18,7 @@ pub(crate) const DEFAULT_SECRET: &str = "secret";
 const URL: &str = "CHANNELSTREAM_URL";
 const SECRET: &str = "CHANNELSTREAM_SECRET";
 const SECRET_FILE: &str = "CHANNELSTREAM_SECRET_FILE";
+const CA_FILE: &str = "CHANNELSTREAM_CA_FILE";
 
 /// Where the secret was found.
 #[derive(Debug)]
@@ -68,14 +69,39 @@ pub(crate) fn url(args: &AccessArgs) -> Result<String, Failure> {
 /// A client for the server, and where the secret was found.
 pub(crate) fn client(args: &AccessArgs) -> Result<(Client, Origin), Failure> {
     let (signer, origin) = signer(args)?;
-    let client = builder(&url(args)?).signer(signer).build();
+    let client = builder(args, &url(args)?)?.signer(signer).build();
     let client = client.map_err(|error| Failure::of_client(error, &origin))?;
     Ok((client, origin))
 }
 
 /// The beginning of a client for the server at `url`.
-pub(crate) fn builder(url: &str) -> ClientBuilder {
-    Client::builder(url).user_agent(concat!("channelstream/", env!("CARGO_PKG_VERSION")))
+pub(crate) fn builder(args: &AccessArgs, url: &str) -> Result<ClientBuilder, Failure> {
+    let builder =
+        Client::builder(url).user_agent(concat!("channelstream/", env!("CARGO_PKG_VERSION")));
+    Ok(match roots(args)? {
+        Some(pem) => builder.root_certificates(pem),
+        None => builder,
+    })
+}
+
+/// By which certificates, in PEM, servers are trusted; none: by those of the system.
+pub(crate) fn roots(args: &AccessArgs) -> Result<Option<Vec<u8>>, Failure> {
+    let path = match &args.ca_file {
+        Some(path) => Some(path.clone()),
+        None => match named(args)?.and_then(|profile| profile.ca_file) {
+            Some(path) => Some(path),
+            None => match variable(CA_FILE)? {
+                Some(path) => Some(path.into()),
+                None => default_profile(args)?.ca_file,
+            },
+        },
+    };
+    let Some(path) = path else { return Ok(None) };
+    let pem = fs::read(&path);
+    pem.map(Some).map_err(|error| {
+        let text = format!("cannot read certificates from {}", path.display());
+        anyhow::Error::new(error).context(text).into()
+    })
 }
 
 fn secret(args: &AccessArgs) -> Result<(Vec<u8>, Origin), Failure> {

@@ -16,6 +16,7 @@ configuration file's `default` names:
   CHANNELSTREAM_URL          as --url
   CHANNELSTREAM_SECRET       the secret itself
   CHANNELSTREAM_SECRET_FILE  as --secret-file
+  CHANNELSTREAM_CA_FILE      as --ca-file
   CHANNELSTREAM_PROFILE      as --profile, but after the variables above
 Without any, the server is http://127.0.0.1:8000 and its secret `secret`, as the server's default.
 
@@ -111,7 +112,10 @@ pub(crate) struct AccessArgs {
     /// The secret; others on this machine can see it here, so better use a file
     #[arg(long, value_name = "SECRET", global = true)]
     pub(crate) secret: Option<String>,
-    /// Take both from this profile of the configuration file
+    /// Trust servers by the certificates in this PEM file alone, not by those of the system
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Take all of them from this profile of the configuration file
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) profile: Option<String>,
 }

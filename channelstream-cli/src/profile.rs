@@ -20,8 +20,9 @@ const PROFILE: &str = "CHANNELSTREAM_PROFILE";
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     pub(crate) url: Option<String>,
-    /// From the file's folder, until it is chosen.
+    /// From the file's folder, until it is chosen; as is the next.
     pub(crate) secret_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,8 +59,10 @@ fn choose(mut file: File, name: &str, path: Option<&Path>) -> Result<Profile, Fa
         };
         return Err(Failure::usage(format!("there is no profile `{name}`")).with_hint(hint));
     };
-    if let (Some(file), Some(folder)) = (&mut profile.secret_file, path.and_then(Path::parent)) {
-        *file = folder.join(&*file);
+    if let Some(folder) = path.and_then(Path::parent) {
+        for file in [&mut profile.secret_file, &mut profile.ca_file].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
     }
     Ok(profile)
 }

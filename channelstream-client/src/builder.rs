@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use channelstream_signer::TimestampSigner;
 use http::HeaderValue;
-use reqwest::Url;
 use reqwest::redirect::Policy;
+use reqwest::{Certificate, Url};
 
 use crate::client::{Client, Parts};
 use crate::error::Error;
@@ -41,6 +41,7 @@ pub struct ClientBuilder {
     signer: Option<TimestampSigner>,
     timeout: Duration,
     http: Option<reqwest::Client>,
+    roots: Option<Vec<u8>>,
     user_agent: Option<String>,
     retries: RetryPolicy,
     max_body_size: usize,
@@ -53,6 +54,7 @@ impl ClientBuilder {
             signer: None,
             timeout: DEFAULT_TIMEOUT,
             http: None,
+            roots: None,
             user_agent: None,
             retries: RetryPolicy::new(),
             max_body_size: DEFAULT_MAX_BODY_SIZE,
@@ -88,6 +90,16 @@ impl ClientBuilder {
         self
     }
 
+    /// Trusts servers by these certificates alone, in place of those that the system trusts: one or
+    /// more in PEM, as a certificate authority of one's own gives them out.
+    ///
+    /// Beside an [`http_client`](Self::http_client) of one's own, which has its own, they count for
+    /// nothing.
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots = Some(pem.into());
+        self
+    }
+
     /// The `User-Agent` of requests. Default `channelstream-client/` and the version, or what
     /// one's own [`http_client`](Self::http_client) sends.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
@@ -113,7 +125,8 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// Of the kind [`Builder`](crate::ErrorKind::Builder): the address is none, there is no
-    /// secret, the user agent cannot stand in a header, or TLS cannot be set up.
+    /// secret, the user agent cannot stand in a header, the root certificates are none, or TLS
+    /// cannot be set up.
     pub fn build(self) -> Result<Client, Error> {
         let address = parse_address(&self.address)?;
         let signer = self
@@ -122,7 +135,7 @@ impl ClientBuilder {
         let user_agent = user_agent(self.user_agent.as_deref(), self.http.is_none())?;
         let http = match self.http {
             Some(http) => http,
-            None => default_http_client(&address)?,
+            None => default_http_client(&address, self.roots.as_deref())?,
         };
         let Self { timeout, retries, max_body_size, .. } = self;
         let parts = Parts { http, address, signer, timeout, user_agent, retries, max_body_size };
@@ -171,15 +184,30 @@ pub(crate) fn parse_address(text: &str) -> Result<Url, Error> {
     Ok(address)
 }
 
-pub(crate) fn default_http_client(address: &Url) -> Result<reqwest::Client, Error> {
+/// By root certificates in PEM, or those of the system.
+pub(crate) fn default_http_client(
+    address: &Url,
+    roots: Option<&[u8]>,
+) -> Result<reqwest::Client, Error> {
     let mut builder =
         reqwest::Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
-    if address.scheme() == "http" {
+    if let Some(pem) = roots {
+        builder = builder.tls_certs_only(read_roots(pem)?);
+    } else if address.scheme() == "http" {
         // A machine without any certificates, as containers often are, must not fail where
         // none is needed.
         builder = builder.tls_certs_only([]);
     }
     builder.build().map_err(|error| Error::settings_because("TLS cannot be set up", error))
+}
+
+fn read_roots(pem: &[u8]) -> Result<Vec<Certificate>, Error> {
+    let roots = Certificate::from_pem_bundle(pem)
+        .map_err(|error| Error::settings_because("the root certificates are not PEM", error))?;
+    if roots.is_empty() {
+        return Err(Error::settings("there is no certificate among the root certificates"));
+    }
+    Ok(roots)
 }
 
 #[cfg(test)]
@@ -229,6 +257,23 @@ mod tests {
         assert_eq!(error.to_string(), "the client has no secret to sign requests with");
         let builder = Client::builder("http://host").secret("s").user_agent("two\nlines");
         assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Builder);
+    }
+
+    #[test]
+    fn root_certificates_are_some() {
+        for pem in [
+            "",
+            "marked",
+            "-----BEGIN CERTIFICATE-----\nmarked\n-----END CERTIFICATE-----\n",
+            "-----BEGIN CERTIFICATE-----\nbWFya2Vk\n-----END CERTIFICATE-----\n",
+        ] {
+            for address in ["http://host", "https://host"] {
+                let builder = Client::builder(address).secret("s").root_certificates(pem);
+                let error = builder.build().expect_err(pem);
+                assert_eq!(error.kind(), ErrorKind::Builder, "{error:?}");
+                assert!(!format!("{error} {error:?}").contains("marked"), "{error:?}");
+            }
+        }
     }
 
     #[test]

@@ -173,8 +173,8 @@
 //!
 //! [`ClientBuilder::http_client`] takes a `reqwest::Client` of version 0.13, and
 //! [`Client::publish_stream`] and `Listener` know the `Stream` of `futures-core` 0.3. Everything
-//! needs a tokio runtime with IO and time. TLS is rustls with the system's certificates, for
-//! websockets as for requests. A `reqwest::Client` of one's own should speak HTTP/1 only
+//! needs a tokio runtime with IO and time. TLS is rustls with the system's certificates, or those of
+//! [`ClientBuilder::root_certificates`], for websockets as for requests. A `reqwest::Client` of one's own should speak HTTP/1 only
 //! (`http1_only`): over HTTP/2 no websocket opens, and listeners fall back to polls.
 
 /// Compiles the example of the README.

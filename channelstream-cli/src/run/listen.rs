@@ -28,8 +28,11 @@ pub(super) async fn listen(access: &AccessArgs, args: &ListenArgs) -> Result<(),
         let conn_id = args.conn_id.unwrap_or_default();
         // Whoever listens needs no secret.
         let origin = Origin::Default;
-        let listener = Listener::builder(access::url(access)?, conn_id).build();
-        let listener = listener.map_err(|error| Failure::of_client(error, &origin))?;
+        let mut builder = Listener::builder(access::url(access)?, conn_id);
+        if let Some(pem) = access::roots(access)? {
+            builder = builder.root_certificates(pem);
+        }
+        let listener = builder.build().map_err(|error| Failure::of_client(error, &origin))?;
         return Course::new(args, &origin).follow(listener, &mut interrupt).await;
     };
     let (client, origin) = access::client(access)?;

@@ -28,6 +28,7 @@ pub struct ListenerBuilder {
     conn_id: Option<Uuid>,
     settings: Settings,
     renew: Option<Renew>,
+    roots: Option<Vec<u8>>,
 }
 
 /// Where to listen.
@@ -62,7 +63,7 @@ impl ListenerBuilder {
             Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(30) };
         let settings =
             Settings { silence: DEFAULT_SILENCE, backoff, websocket: true, long_poll: true };
-        Self { place, conn_id, settings, renew: None }
+        Self { place, conn_id, settings, renew: None, roots: None }
     }
 
     /// After how long without any sign of the server, heartbeats included, the line counts as
@@ -85,6 +86,14 @@ impl ListenerBuilder {
     /// The longest pause between attempts. Default 30 s.
     pub fn longest_pause(mut self, pause: Duration) -> Self {
         self.settings.backoff.longest = pause;
+        self
+    }
+
+    /// Trusts servers by these certificates alone, as
+    /// [`ClientBuilder::root_certificates`](crate::ClientBuilder::root_certificates) does. A
+    /// client's listener trusts whom its client trusts, whatever is given here.
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots = Some(pem.into());
         self
     }
 
@@ -136,8 +145,8 @@ impl ListenerBuilder {
     ///
     /// # Errors
     ///
-    /// Of the kind [`Builder`](crate::ErrorKind::Builder): the address is none, or TLS cannot be
-    /// set up.
+    /// Of the kind [`Builder`](crate::ErrorKind::Builder): the address is none, the root
+    /// certificates are none, or TLS cannot be set up.
     pub fn build(self) -> Result<Listener, Error> {
         let server = match self.place {
             Place::Client(client) => {
@@ -150,7 +159,7 @@ impl ListenerBuilder {
             }
             Place::Address(text) => {
                 let address = parse_address(&text)?;
-                let http = default_http_client(&address)?;
+                let http = default_http_client(&address, self.roots.as_deref())?;
                 Server { http, address, user_agent: user_agent(None, true)? }
             }
         };

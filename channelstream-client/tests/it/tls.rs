@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use channelstream_client::{Client, Connect, ErrorKind, RetryPolicy, Transport};
+use channelstream_client::{Client, Connect, ErrorKind, Listener, RetryPolicy, Transport};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +16,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::listening::{number, numbered, opened, until};
 use crate::server::{SECRET, Server};
+
+const ISSUER: &[u8] = include_bytes!("tls/ca.pem");
 
 /// Takes TLS off, and passes the rest on to the server at `port`; its own address.
 async fn front(port: u16) -> String {
@@ -48,9 +50,7 @@ async fn front(port: u16) -> String {
 async fn calls_websockets_and_polls_share_it() {
     let server = Server::start();
     let url = front(server.port).await;
-    let issuer = reqwest::Certificate::from_pem(include_bytes!("tls/ca.pem")).unwrap();
-    let http = reqwest::Client::builder().tls_certs_only([issuer]).build().unwrap();
-    let client = Client::builder(&url).secret(SECRET).http_client(http).build().unwrap();
+    let client = Client::builder(&url).secret(SECRET).root_certificates(ISSUER).build().unwrap();
     for transport in [Transport::Websocket, Transport::LongPoll] {
         let request = Connect::new("ann").channels(["news"]);
         let id = client.connect(&request).await.unwrap().conn_id;
@@ -64,6 +64,11 @@ async fn calls_websockets_and_polls_share_it() {
         assert_eq!(until(&mut listener, number).await, 1);
         client.publish(numbered(2)).await.unwrap();
         assert_eq!(until(&mut listener, number).await, 2);
+        // Without a client and its secret, the newer takes over.
+        drop(listener);
+        let listener = Listener::builder(&url, id).root_certificates(ISSUER);
+        let mut listener = listener.build().unwrap();
+        assert_eq!(until(&mut listener, opened).await.0, id);
         client.disconnect(id).await.unwrap();
     }
 }
