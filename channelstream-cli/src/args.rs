@@ -77,8 +77,11 @@ store_frames (true or false) and history_size (a number). Those that are not nam
 are.";
 
 const DOCTOR_NOTES: &str = "\
-It connects a user `channelstream-doctor` for the tests of websocket and long poll, and disconnects
-it again.
+It looks at: open files, certificate, reachability, version of HTTP, clock, the addresses that the
+server gives out behind a proxy, rights and secret, version, long poll, websocket, idle lines, and
+with --origin whether pages have access. It connects a user `channelstream-doctor` for the tests of
+websocket and long poll, and disconnects it again. Idle lines are watched until the server gives a
+sign of life, for --patience at most.
 
 With --json: {\"faults\": N, \"checks\": [{\"name\", \"status\", \"detail\", \"advice\"}]}, where the status
 is `good`, `note`, `fault` or `skipped`. Exit status: 1 if there are faults.";
@@ -410,7 +413,8 @@ pub(crate) struct DoctorArgs {
     /// Check whether pages of this origin may use the server: scheme, host and port
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Option<String>,
-    /// The longest time in which a heartbeat must come: more than the server's heartbeat_interval
+    /// How long lines may be silent: more than the server's heartbeat_interval and
+    /// wake_connections_after
     #[arg(long, value_name = "TIME", default_value = "8s", value_parser = duration)]
     pub(crate) patience: Duration,
     #[command(flatten)]

@@ -32,12 +32,8 @@ impl Failure {
     pub(crate) fn of_publishing(error: &Error, line: Option<u64>, origin: &Origin) -> Self {
         let mut text = line.map_or_else(String::new, |line| format!("line {line}: "));
         text.push_str(&error.to_string());
-        let mut source = std::error::Error::source(error);
-        while let Some(inner) = source.and_then(std::error::Error::source) {
-            source = Some(inner);
-        }
-        if let Some(root) = source {
-            text.push_str(&format!(": {root}"));
+        if std::error::Error::source(error).is_some() {
+            text.push_str(&format!(": {}", root(error)));
         }
         Self { error: anyhow::Error::msg(text), hint: hint(error, origin), usage: false }
     }
@@ -80,9 +76,26 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// What is at the bottom of it.
+fn root(error: &Error) -> String {
+    let mut root: &dyn std::error::Error = error;
+    while let Some(inner) = root.source() {
+        root = inner;
+    }
+    root.to_string()
+}
+
 fn hint(error: &Error, origin: &Origin) -> Option<String> {
     let text = match (error.kind(), error.status()) {
+        (ErrorKind::Builder, _) if error.to_string().contains("root certificates") => {
+            "they were taken from --ca-file, CHANNELSTREAM_CA_FILE or a profile".to_owned()
+        }
         (ErrorKind::Builder, _) => "an address is such as http://127.0.0.1:8000".to_owned(),
+        (ErrorKind::Connect, _) if root(error).contains("certificate") => {
+            "`channelstream doctor` tells what is wrong with it; --ca-file names those that are \
+             trusted"
+                .to_owned()
+        }
         (ErrorKind::Connect, _) => {
             "is the server running? --url or CHANNELSTREAM_URL say where it is".to_owned()
         }

@@ -9,10 +9,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
 /// Programs, and the Debian package that brings each.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("make", "make"),
     ("chromium", "chromium"),
     ("curl", "curl"),
+    ("nginx", "nginx"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("openssl", "openssl"),
@@ -108,10 +109,13 @@ pub(crate) fn build_folder() -> Result<PathBuf> {
     Ok(own.parent().context("this program has no folder")?.to_owned())
 }
 
-/// The first program of that name on `PATH`.
+/// The first program of that name on `PATH`, or where servers lie, which is not on everybody's.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH")?;
-    env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+    env::split_paths(&folders)
+        .chain(["/usr/sbin".into()])
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
 }
 
 /// Runs `install` unless `stamp` says that just this was installed, wholly, before.

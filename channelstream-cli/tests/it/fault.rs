@@ -13,6 +13,8 @@ pub(crate) enum Fault {
     NoUpgrade,
     /// Answers with a date of long ago.
     OldDate,
+    /// Answers as HTTP/1.0.
+    OldHttp,
     /// Keeps back what comes after the head of a 101.
     Buffers,
     /// Cuts a line on which nothing came for two seconds.
@@ -66,6 +68,9 @@ fn answers(from: TcpStream, to: TcpStream, fault: Fault) {
                 bytes.splice(end..end, date.iter().copied());
             }
             bytes
+        }
+        Fault::OldHttp if bytes.starts_with(b"HTTP/1.1 ") => {
+            [b"HTTP/1.0 ", &bytes[b"HTTP/1.1 ".len()..]].concat()
         }
         Fault::Buffers => {
             let was_upgraded = upgraded;

@@ -1,6 +1,7 @@
 //! The real program, by itself and against a real server.
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
+mod authority;
 mod batch;
 mod commands;
 mod doctor;
@@ -8,8 +9,10 @@ mod fault;
 mod help;
 mod life;
 mod listen;
+mod nginx;
 mod profiles;
 mod program;
+mod proxies;
 mod secrets;
 mod server;
 mod signatures;

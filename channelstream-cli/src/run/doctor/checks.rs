@@ -1,21 +1,19 @@
-//! The checks, from the machine's own limits to a message through every proxy.
+//! The checks, from the machine's own limits to whether pages may use the server.
 
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use channelstream_client::{Client, Connect, NewMessage, StatusCode, TimestampSigner, Uuid, json};
+use channelstream_client::{Client, StatusCode, TimestampSigner};
 use channelstream_signer::unix_now;
+use reqwest::{Url, Version};
 
 use super::Findings;
-use super::lines::{Socket, Waited};
+use super::listening::{self, CUTS};
 use super::probe::{Answer, Probe, told};
 use crate::access::{self, DEFAULT_SECRET, Origin};
 use crate::args::{AccessArgs, DoctorArgs};
 use crate::failure::Failure;
 
-const USER: &str = "channelstream-doctor";
-/// How long a message may take.
-const DELIVERY: Duration = Duration::from_secs(3);
 /// Signatures count for 60 s; from a few seconds on, a clock isn't kept right by anything.
 const MOST_SKEW: u64 = 55;
 const WORTH_TELLING: u64 = 5;
@@ -23,11 +21,11 @@ const WORTH_TELLING: u64 = 5;
 const FEW_FILES: u64 = 128;
 const MANY_FILES: u64 = 10_000;
 
-const UPGRADE: &str = "a proxy has to pass Upgrade on; in nginx: proxy_http_version 1.1; \
-     proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";";
-const BUFFERS: &str = "a proxy must not keep answers back; in nginx: proxy_buffering off;";
-const CUTS: &str = "a proxy must bear silence for longer than the server's heartbeat_interval and \
-     wake_connections_after; in nginx: proxy_read_timeout 60s;";
+const SCHEME: &str = "a proxy has to tell the scheme; in nginx: proxy_set_header \
+     X-Forwarded-Proto $scheme; and the server's trusted_proxies must have the proxy's address";
+const HOST: &str = "a proxy has to tell the host; in nginx: proxy_set_header Host $http_host;";
+const PREFIX: &str = "a proxy has to tell the prefix of paths; in nginx: proxy_set_header \
+     X-Script-Name /the-prefix; with a proxy_pass without a path";
 
 pub(super) async fn all(
     access: &AccessArgs,
@@ -37,21 +35,22 @@ pub(super) async fn all(
     files(findings)?;
     let url = access::url(access)?;
     let (signer, origin) = access::signer(access)?;
-    let client = access::builder(&url).signer(signer.clone()).build();
+    let client = access::builder(access, &url)?.signer(signer.clone()).build();
     let client = client.map_err(|error| Failure::of_client(error, &origin))?;
-    let probe = Probe::new(&url)?;
+    let probe = Probe::new(&url, access::roots(access)?.as_deref())?;
 
     let Some(answer) = reachable(&probe, findings).await? else {
         return findings.skipped("the rest", "nothing more can be found out without the server");
     };
+    let has_upgrades = http_version(&answer, findings)?;
     let skew = clock(&answer, findings)?;
+    addresses(&probe, findings).await?;
     let own = Own { signer: &signer, origin: &origin, is_default: is_default(&signer) };
     if rights(&probe, &own, skew, findings).await? {
         version(&client, findings).await?;
-        websocket(&probe, &client, args.patience, findings).await?;
-        long_poll(&probe, &client, args.patience, findings).await?;
+        listening::all(&probe, &client, args.patience, has_upgrades, findings).await?;
     } else {
-        findings.skipped("lines", "websocket and long poll need an accepted signature")?;
+        findings.skipped("listening", "websocket and long poll need an accepted signature")?;
     }
     cross_origin(&probe, args.origin.as_deref(), findings).await
 }
@@ -80,12 +79,15 @@ async fn reachable(probe: &Probe, findings: &mut Findings) -> Result<Option<Answ
     let answer = match probe.info(None).await {
         Ok(answer) => answer,
         Err(error) => {
-            let advice = "is the server running, does --url name its host and port, and does a \
-                 firewall let us through?";
-            findings.fault(NAME, told(&error), advice)?;
+            if probe.certificate(findings)? {
+                let advice = "is the server running, does --url name its scheme, host and port, \
+                     and does a firewall let us through?";
+                findings.fault(NAME, told(&error), advice)?;
+            }
             return Ok(None);
         }
     };
+    probe.certificate(findings)?;
     let status = answer.status;
     if status == StatusCode::FORBIDDEN {
         findings.good(NAME, "it answers, and gives no rights without a signature")?;
@@ -96,6 +98,8 @@ async fn reachable(probe: &Probe, findings: &mut Findings) -> Result<Option<Answ
         format!("it is sent on to {place}: should that be in --url?")
     } else if answer.asks_who() {
         "something before the server asks for a sign-in: let backends past it".to_owned()
+    } else if status == StatusCode::NOT_ACCEPTABLE {
+        format!("the server's enforce_https wants https: {SCHEME}")
     } else if status == StatusCode::NOT_FOUND {
         "is the path prefix in --url right, and does the proxy pass it on as the server wants it?"
             .to_owned()
@@ -108,6 +112,53 @@ async fn reachable(probe: &Probe, findings: &mut Findings) -> Result<Option<Answ
     };
     findings.fault(NAME, detail, advice)?;
     Ok(None)
+}
+
+/// Whether the answer came over an HTTP that has upgrades. Which one a proxy speaks to the server,
+/// only a websocket shows.
+fn http_version(answer: &Answer, findings: &mut Findings) -> Result<bool, Failure> {
+    const NAME: &str = "http version";
+    let version = answer.version;
+    if version >= Version::HTTP_11 {
+        findings.good(NAME, format!("{version:?}"))?;
+        return Ok(true);
+    }
+    let detail = format!("the answer came over {version:?}, which has no websockets");
+    findings.fault(NAME, detail, "have the proxy before the server speak HTTP/1.1 to us")?;
+    Ok(false)
+}
+
+/// Whether the server knows by which address we reach it, as its sign-in page shows.
+async fn addresses(probe: &Probe, findings: &mut Findings) -> Result<(), Failure> {
+    const NAME: &str = "addresses";
+    let answer = match probe.admin().await {
+        Ok(answer) => answer,
+        Err(error) => return findings.skipped(NAME, told(&error)),
+    };
+    let ours = probe.address("/admin/sign_in");
+    let told = answer.location().and_then(|place| ours.join(place).ok());
+    let Some(told) = told.filter(|_| answer.status.is_redirection()) else {
+        let detail = format!("/admin, which would show them, was answered with {}", answer.status);
+        return findings.skipped(NAME, detail);
+    };
+    let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+    let mut advice = Vec::new();
+    let is_scheme_wrong = told.scheme() != ours.scheme();
+    if is_scheme_wrong {
+        advice.push(SCHEME);
+    }
+    // Another scheme has another usual port.
+    if told.host_str() != ours.host_str() || (!is_scheme_wrong && place(&told) != place(&ours)) {
+        advice.push(HOST);
+    }
+    if told.path() != ours.path() {
+        advice.push(PREFIX);
+    }
+    if advice.is_empty() {
+        return findings.good(NAME, "the server knows the one it is reached by");
+    }
+    let detail = format!("the server takes {told} for the address of {ours}");
+    findings.fault(NAME, detail, advice.join("; "))
 }
 
 /// Whether the clocks differ so much that signatures are refused.
@@ -227,122 +278,6 @@ async fn version(client: &Client, findings: &mut Findings) -> Result<(), Failure
         Err(error) => {
             findings.note(NAME, error.to_string(), "does the proxy let /admin/admin.json through?")
         }
-    }
-}
-
-/// A connection of our own, for one check; nothing if there is none, which is a fault.
-async fn connect(
-    client: &Client,
-    name: &'static str,
-    findings: &mut Findings,
-) -> Result<Option<Uuid>, Failure> {
-    match client.connect(&Connect::new(USER)).await {
-        Ok(connected) => Ok(Some(connected.conn_id)),
-        Err(error) => {
-            findings.fault(name, error.to_string(), "look into the server's log")?;
-            Ok(None)
-        }
-    }
-}
-
-/// Sends ourselves a message; its id, by which it is found.
-async fn publish(client: &Client) -> Result<String, channelstream_client::Error> {
-    let id = Uuid::new_v4();
-    client.publish(NewMessage::to_users(USER, [USER], json!({})).id(id)).await?;
-    Ok(id.to_string())
-}
-
-async fn websocket(
-    probe: &Probe,
-    client: &Client,
-    patience: Duration,
-    findings: &mut Findings,
-) -> Result<(), Failure> {
-    const NAME: &str = "websocket";
-    let Some(conn_id) = connect(client, NAME, findings).await? else { return Ok(()) };
-    let outcome = match Socket::open(probe, conn_id, patience).await {
-        Ok(socket) => {
-            findings.good(NAME, "it opens")?;
-            over_socket(socket, client, patience, findings).await
-        }
-        Err(error) => findings.fault(NAME, told(&error), UPGRADE),
-    };
-    // It would end by itself after a while.
-    let _ = client.disconnect(conn_id).await;
-    outcome
-}
-
-async fn over_socket(
-    mut socket: Socket,
-    client: &Client,
-    patience: Duration,
-    findings: &mut Findings,
-) -> Result<(), Failure> {
-    const DELIVERED: &str = "delivery";
-    const HEARTBEAT: &str = "heartbeat";
-    let id = match publish(client).await {
-        Ok(id) => id,
-        Err(error) => {
-            return findings.fault(DELIVERED, error.to_string(), "look into the server's log");
-        }
-    };
-    match socket.wait_for(DELIVERY, |text| text.contains(&id)).await {
-        Waited::Came(time) => {
-            findings.good(DELIVERED, format!("a message came after {} ms", time.as_millis()))?;
-        }
-        Waited::Cut(time) => {
-            let detail = format!("the line was cut after {} ms", time.as_millis());
-            return findings.fault(DELIVERED, detail, CUTS);
-        }
-        Waited::Silence => {
-            let detail = format!("no message came within {} s", DELIVERY.as_secs());
-            return findings.fault(DELIVERED, detail, BUFFERS);
-        }
-    }
-    match socket.wait_for(patience, |text| text == "[]").await {
-        Waited::Came(time) => {
-            findings.good(HEARTBEAT, format!("it came after {:.1} s", time.as_secs_f64()))
-        }
-        Waited::Cut(time) => {
-            let detail = format!("the line was cut after {:.1} s", time.as_secs_f64());
-            findings.fault(HEARTBEAT, detail, CUTS)
-        }
-        Waited::Silence => {
-            let detail = format!("none came within {:.1} s", patience.as_secs_f64());
-            let advice = format!(
-                "{BUFFERS} If the server's heartbeat_interval is longer, say so with --patience"
-            );
-            findings.fault(HEARTBEAT, detail, advice)
-        }
-    }
-}
-
-async fn long_poll(
-    probe: &Probe,
-    client: &Client,
-    patience: Duration,
-    findings: &mut Findings,
-) -> Result<(), Failure> {
-    const NAME: &str = "long poll";
-    let Some(conn_id) = connect(client, NAME, findings).await? else { return Ok(()) };
-    let (answer, id) = tokio::join!(probe.poll(conn_id, patience), publish(client));
-    let _ = client.disconnect(conn_id).await;
-    let id = match id {
-        Ok(id) => id,
-        Err(error) => return findings.fault(NAME, error.to_string(), "look into the server's log"),
-    };
-    match answer {
-        Ok(answer) if answer.status == StatusCode::OK && answer.body.contains(&id) => {
-            findings.good(NAME, "it brings a message")
-        }
-        Ok(answer) if answer.status == StatusCode::OK => {
-            findings.fault(NAME, "it does not bring the message", "does a proxy cache /listen?")
-        }
-        Ok(answer) => {
-            let detail = format!("it was answered with {}", answer.status);
-            findings.fault(NAME, detail, CUTS)
-        }
-        Err(error) => findings.fault(NAME, told(&error), format!("{CUTS} {BUFFERS}")),
     }
 }
 

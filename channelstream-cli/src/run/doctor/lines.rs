@@ -49,7 +49,8 @@ impl Socket {
         let response = send(request).await?;
         let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(anyhow!("the upgrade was answered with {status}"));
+            let body = response.text().await.unwrap_or_default();
+            return Err(anyhow!("the upgrade was answered with {status}{}", reason(&body)));
         }
         let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes());
         if accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
@@ -83,4 +84,11 @@ impl Socket {
         };
         timeout(patience, waiting).await.unwrap_or(Waited::Silence)
     }
+}
+
+/// What the server says beside a refusal; a proxy's pages are left out.
+fn reason(body: &str) -> String {
+    let told: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let message = told.as_ref().and_then(|told| told["message"].as_str());
+    message.map_or_else(String::new, |message| format!(": {message}"))
 }

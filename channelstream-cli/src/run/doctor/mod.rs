@@ -2,7 +2,9 @@
 
 mod checks;
 mod lines;
+mod listening;
 mod probe;
+mod tls;
 
 use std::io::{Write as _, stdout};
 

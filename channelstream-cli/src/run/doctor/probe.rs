@@ -1,6 +1,7 @@
 //! Bare requests, looked at more closely than the client's calls allow.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -10,44 +11,82 @@ use reqwest::header::{
     WWW_AUTHENTICATE,
 };
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder, Response, Url, Version};
+
+use super::Findings;
+use super::tls::Examiner;
+use crate::failure::Failure;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The server by its address, without a signature unless one is given.
 pub(super) struct Probe {
     http: Client,
-    url: String,
+    /// With a path that ends in no slash.
+    url: Url,
+    /// There is one if TLS is spoken.
+    examiner: Option<Arc<Examiner>>,
 }
 
 /// An answer's head, and what it says.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    pub(super) version: Version,
     headers: HeaderMap,
     pub(super) body: String,
 }
 
 impl Probe {
-    pub(super) fn new(url: &str) -> Result<Self> {
+    /// By root certificates in PEM, or those of the system.
+    pub(super) fn new(url: &str, roots: Option<&[u8]>) -> Result<Self> {
+        let url = Url::parse(url.trim_end_matches('/')).context("the address is no URL")?;
         let mut builder = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(5))
             .http1_only()
             .user_agent(concat!("channelstream-doctor/", env!("CARGO_PKG_VERSION")));
-        if url.starts_with("http://") {
+        let mut examiner = None;
+        if url.scheme() == "http" {
             builder = builder.tls_certs_only([]);
+        } else {
+            let (config, own) = Examiner::new(roots).context("TLS cannot be set up")?;
+            builder = builder.tls_backend_preconfigured(config);
+            examiner = Some(own);
         }
         let http = builder.build().context("TLS cannot be set up")?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned() })
+        Ok(Self { http, url, examiner })
+    }
+
+    /// The address of a path, without user and password.
+    pub(super) fn address(&self, path: &str) -> Url {
+        let mut url = self.of(path);
+        // Addresses with a host can have neither.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url
+    }
+
+    fn of(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
+        url
+    }
+
+    /// Tells what was seen of the server's certificate; false if it is not good, which explains
+    /// why the server cannot be reached.
+    pub(super) fn certificate(&self, findings: &mut Findings) -> Result<bool, Failure> {
+        self.examiner.as_ref().map_or(Ok(true), |examiner| examiner.tell(findings))
+    }
+
+    /// `GET /admin` without rights, which is sent on to the sign-in page.
+    pub(super) async fn admin(&self) -> Result<Answer> {
+        read(self.http.get(self.of("/admin")).timeout(TIMEOUT)).await
     }
 
     /// `POST /info`, which needs rights and changes nothing.
     pub(super) async fn info(&self, signer: Option<&TimestampSigner>) -> Result<Answer> {
-        let mut request = self
-            .http
-            .post(format!("{}/info", self.url))
-            .header(CONTENT_TYPE, "application/json")
-            .body(
+        let mut request =
+            self.http.post(self.of("/info")).header(CONTENT_TYPE, "application/json").body(
                 r#"{"info": {"channels": [], "include_history": false, "include_users": false}}"#,
             );
         if let Some(signer) = signer {
@@ -70,12 +109,18 @@ impl Probe {
     }
 
     fn listen(&self, conn_id: Uuid) -> RequestBuilder {
-        self.http.get(format!("{}/listen?conn_id={conn_id}", self.url))
+        self.get_as("/listen", conn_id)
     }
 
     /// The beginning of a websocket.
     pub(super) fn websocket(&self, conn_id: Uuid) -> RequestBuilder {
-        self.http.get(format!("{}/ws?conn_id={conn_id}", self.url))
+        self.get_as("/ws", conn_id)
+    }
+
+    fn get_as(&self, path: &str, conn_id: Uuid) -> RequestBuilder {
+        let mut url = self.of(path);
+        url.query_pairs_mut().append_pair("conn_id", &conn_id.to_string());
+        self.http.get(url)
     }
 }
 
@@ -120,9 +165,10 @@ pub(super) fn told(error: &anyhow::Error) -> String {
 
 async fn read(request: RequestBuilder) -> Result<Answer> {
     let response = send(request).await?;
-    let (status, headers) = (response.status(), response.headers().clone());
+    let (status, version) = (response.status(), response.version());
+    let headers = response.headers().clone();
     let body = response.text().await.map_err(brief).context("the answer broke off")?;
-    Ok(Answer { status, headers, body })
+    Ok(Answer { status, version, headers, body })
 }
 
 pub(super) async fn send(request: RequestBuilder) -> Result<Response> {
