@@ -77,11 +77,11 @@ store_frames (true or false) and history_size (a number). Those that are not nam
 are.";
 
 const DOCTOR_NOTES: &str = "\
-It looks at: open files, certificate, reachability, version of HTTP, clock, the addresses that the
-server gives out behind a proxy, rights and secret, version, long poll, websocket, idle lines, and
-with --origin whether pages have access. It connects a user `channelstream-doctor` for the tests of
-websocket and long poll, and disconnects it again. Idle lines are watched until the server gives a
-sign of life, for --patience at most.
+It looks at open files, certificate, reachability, version of HTTP, clock, redirects, rights,
+secret, version, long poll, websocket, idle lines and, with --origin, whether pages have access.
+
+It connects a user `channelstream-doctor` for the tests of websocket and long poll, and disconnects
+it again. Idle lines are watched until the server gives a sign of life, for --patience at most.
 
 With --json: {\"faults\": N, \"checks\": [{\"name\", \"status\", \"detail\", \"advice\"}]}, where the status
 is `good`, `note`, `fault` or `skipped`. Exit status: 1 if there are faults.";

@@ -79,7 +79,7 @@ fn nothing_is_wrong_where_all_is_well() {
     let mut command = program(&["doctor", "--url", &server.url]);
     let ended = end(command.env("CHANNELSTREAM_SECRET", SECRET));
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
-    for check in ["open files", "reachable", "clock", "addresses", "signature", "idle lines"] {
+    for check in ["open files", "reachable", "clock", "redirects", "signature", "idle lines"] {
         assert!(ended.out.contains(&format!("  {check}")), "{check}: {}", ended.out);
     }
     assert!(ended.out.contains("good     websocket         it opens\n"), "{}", ended.out);

@@ -3,6 +3,7 @@
 
 mod authority;
 mod batch;
+mod clock;
 mod commands;
 mod doctor;
 mod fault;

@@ -62,13 +62,13 @@ fn addresses_that_the_server_is_not_told() {
     let text = example_with("location / {", "location /push/ {")
         .replace("proxy_pass http://127.0.0.1:8000;", "proxy_pass http://127.0.0.1:8000/;");
     let nginx = Nginx::start(&text, &server, None);
-    finds(&mut doctor(&format!("{}/push", nginx.url()), &[]), "addresses", "X-Script-Name");
+    finds(&mut doctor(&format!("{}/push", nginx.url()), &[]), "redirects", "X-Script-Name");
     // Below one that is passed on, and not told.
     let nginx = Nginx::start(&example_with("location / {", "location /push/ {"), &server, None);
     finds(&mut doctor(&format!("{}/push", nginx.url()), &[]), "reachable", "path prefix");
     let text = example_with("Host $http_host;", "Host inner.example.com;");
     let nginx = Nginx::start(&text, &server, None);
-    finds(&mut doctor(&nginx.url(), &[]), "addresses", "proxy_set_header Host $http_host");
+    finds(&mut doctor(&nginx.url(), &[]), "redirects", "proxy_set_header Host $http_host");
 }
 
 /// For a server with this certificate, by those who know the authority.
@@ -113,11 +113,11 @@ fn schemes_that_the_server_is_not_told() {
     let text = example_with("proxy_set_header X-Forwarded-Proto $scheme;", "");
     let server = server();
     let nginx = Nginx::start(&text, &server, Some(&certificate));
-    finds(&mut over_tls(&nginx, &authority), "addresses", "X-Forwarded-Proto");
+    finds(&mut over_tls(&nginx, &authority), "redirects", "X-Forwarded-Proto");
     // Or is told by a proxy in which it doesn't believe.
     let server = server_with(|_| ());
     let nginx = Nginx::start(&example(), &server, Some(&certificate));
-    finds(&mut over_tls(&nginx, &authority), "addresses", "trusted_proxies");
+    finds(&mut over_tls(&nginx, &authority), "redirects", "trusted_proxies");
 }
 
 #[test]

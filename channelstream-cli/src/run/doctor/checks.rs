@@ -44,7 +44,7 @@ pub(super) async fn all(
     };
     let has_upgrades = http_version(&answer, findings)?;
     let skew = clock(&answer, findings)?;
-    addresses(&probe, findings).await?;
+    redirects(&probe, findings).await?;
     let own = Own { signer: &signer, origin: &origin, is_default: is_default(&signer) };
     if rights(&probe, &own, skew, findings).await? {
         version(&client, findings).await?;
@@ -129,8 +129,8 @@ fn http_version(answer: &Answer, findings: &mut Findings) -> Result<bool, Failur
 }
 
 /// Whether the server knows by which address we reach it, as its sign-in page shows.
-async fn addresses(probe: &Probe, findings: &mut Findings) -> Result<(), Failure> {
-    const NAME: &str = "addresses";
+async fn redirects(probe: &Probe, findings: &mut Findings) -> Result<(), Failure> {
+    const NAME: &str = "redirects";
     let answer = match probe.admin().await {
         Ok(answer) => answer,
         Err(error) => return findings.skipped(NAME, told(&error)),
@@ -155,7 +155,7 @@ async fn addresses(probe: &Probe, findings: &mut Findings) -> Result<(), Failure
         advice.push(PREFIX);
     }
     if advice.is_empty() {
-        return findings.good(NAME, "the server knows the one it is reached by");
+        return findings.good(NAME, "they lead to where we reach it");
     }
     let detail = format!("the server takes {told} for the address of {ours}");
     findings.fault(NAME, detail, advice.join("; "))
