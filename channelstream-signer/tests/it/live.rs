@@ -13,10 +13,11 @@ use crate::exchange::{answer, normalized};
 use crate::vectors;
 
 const PEER: &str = include_str!("../python/itsdangerous_peer.py");
+const README: &str = include_str!("../../README.md");
 
-/// Lets Python answer the requests. The interpreter is the one that `CHANNELSTREAM_TEST_PYTHON`
-/// names, else `python3`.
-fn python_answers(requests: &[Value]) -> Vec<Value> {
+/// Runs a program with this input; what it prints. The interpreter is the one that
+/// `CHANNELSTREAM_TEST_PYTHON` names, else `python3`.
+fn python(program: &str, input: &str) -> String {
     let python =
         env::var_os("CHANNELSTREAM_TEST_PYTHON").unwrap_or_else(|| "python3".to_owned().into());
     let shown = python.display();
@@ -24,7 +25,7 @@ fn python_answers(requests: &[Value]) -> Vec<Value> {
                   run `pip install itsdangerous` and name the interpreter in \
                   CHANNELSTREAM_TEST_PYTHON";
     let mut peer = Command::new(&python)
-        .args(["-c", PEER])
+        .args(["-c", program])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -32,12 +33,18 @@ fn python_answers(requests: &[Value]) -> Vec<Value> {
         .unwrap_or_else(|error| panic!("cannot run {shown}: {error}\n{advice}"));
     // The peer reads all before it writes. If it ended early, its own complaint says more than the
     // broken pipe does.
-    let written = peer.stdin.take().unwrap().write_all(json!(requests).to_string().as_bytes());
+    let written = peer.stdin.take().unwrap().write_all(input.as_bytes());
     let output = peer.wait_with_output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{shown} failed: {complaint}\n{advice}");
     written.unwrap();
-    let answers: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Lets Python answer the requests.
+fn python_answers(requests: &[Value]) -> Vec<Value> {
+    let answers: Vec<Value> =
+        serde_json::from_str(&python(PEER, &json!(requests).to_string())).unwrap();
     assert_eq!(answers.len(), requests.len());
     answers
 }
@@ -74,6 +81,32 @@ fn python_reads_ours_and_we_read_theirs_now() {
     let theirs = answers[1]["text"].as_str().unwrap();
     let unsigned = TimestampSigner::new("secret").unsign_within(theirs, 60, now).unwrap();
     assert_eq!((unsigned.value, unsigned.timestamp), (value, now));
+}
+
+/// What the README shows of Python, as it stands there; its Rust is compiled and run as a doctest.
+#[test]
+fn the_readme_is_right_about_python() {
+    let blocks: Vec<_> = README
+        .split("```python\n")
+        .skip(1)
+        .map(|rest| rest.split_once("```").expect("blocks end").0)
+        .collect();
+    let [signs, checks] = blocks[..] else { panic!("the README has two programs in Python") };
+    let signer = TimestampSigner::new("a long random secret");
+
+    let theirs = python(&format!("{signs}\nprint(text, end='')"), "");
+    assert_eq!(signer.unsign_within(&theirs, 60, unix_now()).unwrap().value, "/connect");
+
+    let judge = format!(
+        "header = input()\nvalue = 'refused'\n{checks}\n\
+         print(value if isinstance(value, str) else value.decode(), end='')"
+    );
+    let good = signer.sign("/connect");
+    assert_eq!(python(&judge, &good), "/connect");
+    let old = signer.sign_at("/connect", unix_now() - 100);
+    for bad in [old.as_str(), "/connect", &TimestampSigner::new("another").sign("/connect")] {
+        assert_eq!(python(&judge, bad), "refused", "{bad}");
+    }
 }
 
 /// Values, times, secrets and settings at random, in both directions, and the same texts with one
