@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use channelstream_server::Config;
-use channelstream_server::config::Secret;
+use channelstream_server::config::{Scheme, Secret};
 use serde_json::Value;
 
 use crate::fault::{Fault, Proxy};
@@ -155,6 +155,16 @@ fn proxies_that_speak_an_old_http() {
 fn https_that_is_wanted() {
     let server = server_with(|config| config.enforce_https = true);
     finds(&mut doctor(&server.url, &[]), "reachable", "enforce_https");
+}
+
+/// From the inside, past the proxy.
+#[test]
+fn schemes_that_are_set() {
+    let server = server_with(|config| config.http_scheme = Some(Scheme::Https));
+    let told = told(&mut doctor(&server.url, &[]));
+    let [[status, check, text]] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((status.as_str(), check.as_str()), ("note", "redirects"));
+    assert!(text.contains("http_scheme"), "{text}");
 }
 
 #[test]

@@ -23,6 +23,26 @@ fn nothing_is_wrong_as_the_readme_has_it() {
     let prefixed = "location /push/ { proxy_set_header X-Script-Name /push;";
     let nginx = Nginx::start(&example_with("location / {", prefixed), &server, None);
     finds_nothing(&mut doctor(&format!("{}/push/", nginx.url()), &[]));
+    // As samples for the reference have it.
+    let text = example_with("Connection $connection_upgrade;", "Connection \"upgrade\";");
+    let nginx = Nginx::start(&text, &server, None);
+    finds_nothing(&mut doctor(&nginx.url(), &[]));
+}
+
+/// A sign-in before the admin area is the proxy's good right.
+#[test]
+fn admin_areas_that_are_hidden() {
+    let server = server();
+    let text = example_with(
+        "location / {",
+        "location /admin { return 302 https://sign-in.example.com/; }\nlocation / {",
+    );
+    let nginx = Nginx::start(&text, &server, None);
+    let told = told(&mut doctor(&nginx.url(), &[]));
+    assert!(
+        matches!(&told[..], [[status, check, _]] if status == "note" && check == "version"),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use channelstream_client::{Client, StatusCode, TimestampSigner};
 use channelstream_signer::unix_now;
-use reqwest::{Url, Version};
+use reqwest::Version;
 
 use super::Findings;
 use super::listening::{self, CUTS};
@@ -137,28 +137,30 @@ async fn redirects(probe: &Probe, findings: &mut Findings) -> Result<(), Failure
     };
     let ours = probe.address("/admin/sign_in");
     let told = answer.location().and_then(|place| ours.join(place).ok());
-    let Some(told) = told.filter(|_| answer.status.is_redirection()) else {
+    // Anything else is said by a proxy, which may have its own mind about the admin area.
+    let Some(told) = told.filter(|told| told.path().ends_with("/admin/sign_in")) else {
         let detail = format!("/admin, which would show them, was answered with {}", answer.status);
         return findings.skipped(NAME, detail);
     };
-    let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+    let detail = format!("the server takes {told} for the address of {ours}");
     let mut advice = Vec::new();
-    let is_scheme_wrong = told.scheme() != ours.scheme();
-    if is_scheme_wrong {
+    if told.scheme() != ours.scheme() {
         advice.push(SCHEME);
     }
-    // Another scheme has another usual port.
-    if told.host_str() != ours.host_str() || (!is_scheme_wrong && place(&told) != place(&ours)) {
+    if (told.host_str(), told.port()) != (ours.host_str(), ours.port()) {
         advice.push(HOST);
     }
     if told.path() != ours.path() {
         advice.push(PREFIX);
     }
-    if advice.is_empty() {
-        return findings.good(NAME, "they lead to where we reach it");
+    match &advice[..] {
+        [] => findings.good(NAME, "they lead to where we reach it"),
+        // Reached from the inside, past the proxy that has TLS.
+        [only] if *only == SCHEME && told.scheme() == "https" => {
+            findings.note(NAME, detail, "is that as its http_scheme is meant to be?")
+        }
+        _ => findings.fault(NAME, detail, advice.join("; ")),
     }
-    let detail = format!("the server takes {told} for the address of {ours}");
-    findings.fault(NAME, detail, advice.join("; "))
 }
 
 /// Whether the clocks differ so much that signatures are refused.
