@@ -398,15 +398,15 @@ pub const GROUPS: &[Group] = &[
                 key: "max_connections_per_address",
                 kind: Kind::Number(1, MANY),
                 default: "1000",
-                doc: "Open TCP lines from one address; further ones get 503. Loopback addresses and \
-                      `trusted_proxies` are not counted.",
+                doc: "Open TCP lines from one address, or one IPv6 network of 64 bits; further ones get \
+                      503. Loopback addresses and `trusted_proxies` are not counted.",
             },
             Setting {
                 key: "max_requests_per_address",
                 kind: Kind::Number(1, MANY),
                 default: "2000",
-                doc: "Requests from one address within ten seconds; further ones get 503. Loopback \
-                      addresses, `trusted_proxies` and `allow_posting_from` are not counted.",
+                doc: "Requests from one address (as above) within ten seconds; further ones get 503. \
+                      Loopback addresses, `trusted_proxies` and `allow_posting_from` are not counted.",
             },
             Setting {
                 key: "max_listeners",

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::App;
+use super::allowance::holder;
 use super::refusal::{Refusing, refusal};
 
 /// One TCP line, counted as long as anything holds it.
@@ -52,7 +53,7 @@ impl Lines {
             return Err("as many lines as allowed are open");
         }
         if bounded {
-            let mut count = self.by_address.entry(peer).or_insert(0);
+            let mut count = self.by_address.entry(holder(peer)).or_insert(0);
             if *count >= self.most_by_address {
                 return Err("as many lines as allowed from one address are open");
             }
@@ -67,10 +68,11 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.lines.open.fetch_sub(1, Ordering::AcqRel);
         if self.counted {
-            if let Some(mut count) = self.lines.by_address.get_mut(&self.peer) {
+            let holder = holder(self.peer);
+            if let Some(mut count) = self.lines.by_address.get_mut(&holder) {
                 *count -= 1;
             }
-            self.lines.by_address.remove_if(&self.peer, |_, count| *count == 0);
+            self.lines.by_address.remove_if(&holder, |_, count| *count == 0);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Allowances: how often one address may do something within a time.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -8,6 +8,15 @@ use tokio::time::Instant;
 
 /// Addresses that are remembered; beyond, those whose time is over are forgotten, and then all.
 const ADDRESSES: usize = 10_000;
+
+/// Whom an address is counted for. Whoever has one IPv6 address has its whole network of 64 bits, so
+/// that is what counts.
+pub(super) fn holder(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
 
 /// Counts what addresses do. The time of an address begins with the first thing it does.
 #[derive(Debug)]
@@ -25,7 +34,7 @@ impl Allowance {
     /// How long this address has to wait, if it has used up what it is allowed; in whole seconds,
     /// as answers tell it.
     pub(super) fn wait(&self, peer: IpAddr, now: Instant) -> Option<u64> {
-        let (count, since) = *self.used.get(&peer)?;
+        let (count, since) = *self.used.get(&holder(peer))?;
         let left = self.window.checked_sub(now.duration_since(since))?;
         (count >= self.most).then_some(left.as_secs() + 1)
     }
@@ -38,7 +47,7 @@ impl Allowance {
         if self.used.len() >= ADDRESSES {
             self.used.clear();
         }
-        let mut entry = self.used.entry(peer).or_insert((0, now));
+        let mut entry = self.used.entry(holder(peer)).or_insert((0, now));
         if now.duration_since(entry.1) >= self.window {
             *entry = (0, now);
         }
@@ -47,12 +56,14 @@ impl Allowance {
 
     /// Forgets what an address did.
     pub(super) fn forget(&self, peer: IpAddr) {
-        self.used.remove(&peer);
+        self.used.remove(&holder(peer));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
     use super::*;
 
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -76,6 +87,18 @@ mod tests {
         assert_eq!(wait(11), Some(11));
         allowance.forget(ADDRESS);
         assert_eq!(wait(11), None);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let allowance = Allowance::new(1, Duration::from_secs(10));
+        let now = Instant::now();
+        let wait = |address: &str| allowance.wait(address.parse().unwrap(), now);
+        allowance.count("2001:db8:1:2::1".parse().unwrap(), now);
+        assert!(wait("2001:db8:1:2:ffff::9").is_some());
+        assert_eq!(wait("2001:db8:1:3::1"), None);
+        allowance.forget("2001:db8:1:2::2".parse().unwrap());
+        assert_eq!(wait("2001:db8:1:2::1"), None);
     }
 
     #[test]
