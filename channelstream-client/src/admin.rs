@@ -4,11 +4,13 @@ use bytes::Bytes;
 use channelstream_core::protocol::Figures;
 
 use crate::call::Repeats;
-use crate::client::{Client, FIGURES};
+use crate::client::{Client, DEBUG, FIGURES};
 use crate::error::Error;
 
 impl Client {
     /// What the server counts and holds: users, connections, channels, messages (contract §10).
+    ///
+    /// All histories are in it: with many channels it is large, and costs the server accordingly.
     ///
     /// # Errors
     ///
@@ -16,5 +18,17 @@ impl Client {
     /// [`Refused`](crate::ErrorKind::Refused) here.
     pub async fn figures(&self) -> Result<Figures, Error> {
         self.send(FIGURES, Bytes::new(), Repeats::Harmless).await
+    }
+
+    /// A few figures of what the server is doing, which cost it nothing to tell (contract §10):
+    /// the version in the first line, then lines of the form `name: value`, such as `listeners`,
+    /// `lines` and `frames`. Which there are may change with each version.
+    ///
+    /// # Errors
+    ///
+    /// As for [`figures`](Self::figures).
+    pub async fn debug_text(&self) -> Result<String, Error> {
+        let read = |answer: &[u8]| Ok(String::from_utf8_lossy(answer).into_owned());
+        self.send_and_read(DEBUG, Bytes::new(), Repeats::Harmless, read).await
     }
 }

@@ -40,19 +40,34 @@ impl Client {
         self.send(endpoint, body.into(), repeats).await
     }
 
-    /// Sends one request, as often as policy and harmlessness have it; an empty body is none.
+    /// Sends one request and reads the JSON of its answer; an empty body is none.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         endpoint: Endpoint,
         body: Bytes,
         repeats: Repeats,
     ) -> Result<T, Error> {
+        let read = |answer: &[u8]| {
+            serde_json::from_slice(answer).map_err(|error| Error::unreadable(endpoint, &error))
+        };
+        self.send_and_read(endpoint, body, repeats, read).await
+    }
+
+    /// Sends one request, as often as policy and harmlessness have it, and reads its answer so.
+    pub(crate) async fn send_and_read<T>(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        repeats: Repeats,
+        read: impl Fn(&[u8]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let policy = &self.0.retries;
         let begun = Instant::now();
         let mut timeout = self.0.timeout;
         let (mut repeated, mut in_doubt) = (0, false);
         loop {
-            let error = match self.send_once(endpoint, body.clone(), timeout).await {
+            let answer = self.send_once(endpoint, body.clone(), timeout).await;
+            let error = match answer.and_then(|answer| read(&answer)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error.after(repeated + 1, in_doubt),
             };
@@ -69,12 +84,12 @@ impl Client {
         }
     }
 
-    async fn send_once<T: DeserializeOwned>(
+    async fn send_once(
         &self,
         endpoint: Endpoint,
         body: Bytes,
         timeout: Duration,
-    ) -> Result<T, Error> {
+    ) -> Result<Vec<u8>, Error> {
         let parts = &*self.0;
         let signature = parts.signer.sign(endpoint.path);
         let mut signature = HeaderValue::from_str(&signature).map_err(|error| {
@@ -97,7 +112,7 @@ impl Client {
         if !answered.status.is_success() {
             return Err(Error::status_of(endpoint, &answered));
         }
-        serde_json::from_slice(&answered.body).map_err(|error| Error::unreadable(endpoint, &error))
+        Ok(answered.body)
     }
 }
 

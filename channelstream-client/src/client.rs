@@ -65,6 +65,7 @@ const CHANNEL_CONFIG: Endpoint = post("/channel_config");
 const INFO: Endpoint = post("/info");
 const DISCONNECT: Endpoint = post("/disconnect");
 pub(crate) const FIGURES: Endpoint = post("/admin/admin.json");
+pub(crate) const DEBUG: Endpoint = Endpoint { method: &Method::GET, path: "/admin/debug" };
 
 impl Endpoint {
     /// Its whole address on a server.

@@ -81,6 +81,8 @@ async fn a_whole_life() {
     assert_eq!((figures.unique_user_count, figures.total_unique_messages), (2, 2));
     assert_eq!((figures.channels.len(), figures.users.len()), (2, 2));
     assert!(!figures.version.is_empty() && figures.uptime.contains(':'));
+    let text = client.debug_text().await.unwrap();
+    assert!(text.starts_with("channelstream ") && text.contains("\nlisteners: 0\n"), "{text}");
 
     assert!(client.disconnect(id).await.unwrap());
     assert!(!client.disconnect(Uuid::from_u128(8)).await.unwrap());

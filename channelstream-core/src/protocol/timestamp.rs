@@ -87,6 +87,11 @@ impl DateTime {
         Some(Self { local: seconds * SECOND + micros, offset })
     }
 
+    /// The instant; a time without a zone is UTC.
+    pub fn instant(self) -> Timestamp {
+        Timestamp(self.local - i64::from(self.offset.unwrap_or(0)) * 60 * SECOND)
+    }
+
     /// The form that event frames and poll answers use: UTC is `Z`.
     pub fn in_frame(self) -> InFrame {
         InFrame(self)
@@ -287,6 +292,13 @@ mod tests {
         }
         let utc = DateTime::parse("2024-05-06T07:08Z").unwrap();
         assert_eq!(utc.in_frame().to_string(), "2024-05-06T07:08:00Z");
+    }
+
+    #[test]
+    fn instants_are_the_same_in_every_zone() {
+        for text in ["1970-01-02T00:00", "1970-01-02T02:30+02:30", "1970-01-01T23:00-01"] {
+            assert_eq!(DateTime::parse(text).unwrap().instant(), Timestamp(DAY), "{text}");
+        }
     }
 
     #[test]
