@@ -111,7 +111,8 @@ fn changed(
     settings.map_err(|error| Failure::usage(format!("these settings cannot be: {error}")))
 }
 
-fn fields(settings: ChannelSettings) -> Result<Map<String, Value>, Failure> {
+/// The settings by their names.
+pub(super) fn fields(settings: ChannelSettings) -> Result<Map<String, Value>, Failure> {
     match serde_json::to_value(settings) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(anyhow::anyhow!("settings are no JSON object").into()),

@@ -10,6 +10,7 @@ mod listen;
 mod messages;
 mod reading;
 mod signatures;
+mod top;
 mod users;
 
 use crate::args::{Args, Command};
@@ -34,6 +35,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Command::Channel(command) => channels::channel(access, command).await,
         Command::Info(command) => channels::info(access, command).await,
         Command::Listen(command) => listen::listen(access, command).await,
+        Command::Top(command) => top::watch(access, command).await,
         Command::Doctor(command) => doctor::examine(access, command).await,
         Command::Sign(command) => signatures::sign(access, command),
         Command::Unsign(command) => signatures::unsign(access, command),
