@@ -82,6 +82,22 @@ at least ten times as long.
 
 If the server doesn't answer any more, the last figures stay, and it is tried again.";
 
+const BENCH_NOTES: &str = "\
+It connects users channelstream-bench-0, -1 and so on to a channel of its own with a name that
+nobody guesses, listens on a websocket for each, publishes at the rate, and disconnects all of
+them, also after Ctrl-C. The server forgets users and channel as any others that nobody is in.
+
+All runs on one core here. Its own share is told: when it is high, times are this command's rather
+than the server's. Messages that are late because the server is slow count from when they were due.
+
+With --json: {\"listeners\", \"rate\", \"size\", \"wanted\", \"messages\", \"deliveries\", \"seconds\",
+\"deliveries_per_second\", \"lost\", \"doubled\", \"reordered\", \"interruptions\", \"latency_ms\",
+\"connect_ms\", \"own_cpu\"}: messages that were to be sent, and were; deliveries to listeners; time
+from the first message to the last delivery; lines that broke; {\"p50\", \"p90\", \"p99\", \"max\"} or
+null; part of a core.
+
+Exit status: 1 if anything was lost, doubled or reordered.";
+
 const STATE_NOTES: &str = "\
 A VALUE is null, true, false, a number or a text in quotes, as in JSON; anything else is a text as
 it stands.";
@@ -172,6 +188,9 @@ pub(crate) enum Command {
     /// Watch channels, users and rates on the terminal, as they change
     #[command(after_help = TOP_NOTES)]
     Top(TopArgs),
+    /// Send messages to listeners of our own, and see whether each arrives, and how soon
+    #[command(after_help = BENCH_NOTES)]
+    Bench(BenchArgs),
     /// Print a signature for the header x-channelstream-secret
     #[command(after_help = SIGN_NOTES)]
     Sign(SignArgs),
@@ -406,6 +425,24 @@ pub(crate) struct TopArgs {
     /// How often the server is asked
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval)]
     pub(crate) interval: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// How many listen
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) listeners: u32,
+    /// Messages a second
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: u32,
+    /// Bytes of text in each message
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub(crate) size: u32,
+    /// How long messages are sent
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) r#for: Duration,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! What the commands do: one function each, by group.
 
 mod batch;
+mod bench;
 mod channels;
 mod connections;
 mod doctor;
@@ -36,6 +37,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Command::Info(command) => channels::info(access, command).await,
         Command::Listen(command) => listen::listen(access, command).await,
         Command::Top(command) => top::watch(access, command).await,
+        Command::Bench(command) => bench::measure(access, command).await,
         Command::Doctor(command) => doctor::examine(access, command).await,
         Command::Sign(command) => signatures::sign(access, command),
         Command::Unsign(command) => signatures::unsign(access, command),

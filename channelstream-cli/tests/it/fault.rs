@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
+    /// Calls message 3 of `bench` 1, and exchanges 4 and 6.
+    Renumbers,
     /// Removes the header `Upgrade` from requests.
     NoUpgrade,
     /// Answers with a date of long ago.
@@ -60,6 +62,7 @@ fn answers(from: TcpStream, to: TcpStream, fault: Fault) {
         from.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     }
     pass(from, to, |bytes| match fault {
+        Fault::Renumbers => renumbered(bytes),
         Fault::OldDate => {
             let mut bytes = without_line(bytes, b"date: ");
             let end = bytes.windows(2).position(|window| window == b"\r\n");
@@ -79,6 +82,21 @@ fn answers(from: TcpStream, to: TcpStream, fault: Fault) {
         }
         _ => bytes,
     });
+}
+
+fn renumbered(mut bytes: Vec<u8>) -> Vec<u8> {
+    const BEFORE: &[u8] = b"\"number\":";
+    for end in BEFORE.len()..bytes.len() {
+        if bytes[..end].ends_with(BEFORE) && bytes.get(end + 1) == Some(&b',') {
+            bytes[end] = match bytes[end] {
+                b'3' => b'1',
+                b'4' => b'6',
+                b'6' => b'4',
+                other => other,
+            };
+        }
+    }
+    bytes
 }
 
 /// The bytes without the line that begins so, whatever the case.

@@ -88,10 +88,19 @@ fn who_means_the_server_is_told_its_name() {
 fn completions_and_manual_know_every_command() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = printed(run(&["completions", shell]));
-        assert!(script.contains("user-state") && script.contains("except-user"), "{shell}");
+        assert!(
+            ["user-state", "except-user", "interval", "listeners"]
+                .iter()
+                .all(|word| script.contains(word)),
+            "{shell}"
+        );
     }
     let page = printed(run(&["man"]));
     assert!(page.contains(".TH channelstream 1") && page.contains("user\\-state"), "{page}");
+    assert!(
+        page.contains("channelstream\\-top") && page.contains("channelstream\\-bench"),
+        "{page}"
+    );
     let page = printed(run(&["man", "publish"]));
     assert!(page.contains(".TH channelstream-publish 1"), "{page}");
     let source = concat!("\"channelstream ", env!("CARGO_PKG_VERSION"), "\"");

@@ -3,6 +3,7 @@
 
 mod authority;
 mod batch;
+mod bench;
 mod clock;
 mod commands;
 mod doctor;
@@ -17,4 +18,8 @@ mod proxies;
 mod secrets;
 mod server;
 mod signatures;
+#[cfg(target_os = "linux")]
+mod terminal;
+#[cfg(target_os = "linux")]
+mod top;
 mod traffic;

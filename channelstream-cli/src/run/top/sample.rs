@@ -142,8 +142,6 @@ impl Rates {
         let restarted = after.uptime < before.uptime;
         let rate = |before: Option<u64>, after: Option<u64>| {
             let count = after?.checked_sub(before?).filter(|_| !restarted && seconds > 0.0)?;
-            // What is rounded here, at 2^53 events, nobody would see.
-            #[expect(clippy::cast_precision_loss, reason = "a rate is shown with few digits")]
             Some(count as f64 / seconds)
         };
         Self {

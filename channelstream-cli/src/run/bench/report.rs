@@ -1,0 +1,191 @@
+//! What came of it, as a table or as JSON, and what this command itself took of the machine.
+
+use std::fs;
+use std::io::stdout;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Plan;
+use super::listening::Heard;
+use crate::args::OutputArgs;
+use crate::failure::Failure;
+use crate::output::{self, Align};
+
+/// Of one core, on which all of this command runs: beyond, it may be what is measured.
+const BUSY: f64 = 0.6;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    listeners: usize,
+    rate: u32,
+    size: usize,
+    /// How many were to be sent, and were.
+    wanted: u64,
+    messages: u64,
+    deliveries: u64,
+    /// From the first message to the last delivery.
+    seconds: f64,
+    deliveries_per_second: f64,
+    lost: u64,
+    doubled: u64,
+    reordered: u64,
+    interruptions: u64,
+    latency_ms: Option<Spread>,
+    connect_ms: Option<Spread>,
+    /// CPU time of this command while it sent and listened, as part of that time.
+    own_cpu: Option<f64>,
+}
+
+/// How long something took, in milliseconds: so long, or less, in so many of a hundred cases.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Spread {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl Report {
+    pub(super) fn new(
+        plan: &Plan,
+        messages: u64,
+        time: Duration,
+        heard: Heard,
+        own_cpu: Option<f64>,
+    ) -> Self {
+        let listeners = plan.conn_ids.len();
+        let deliveries = heard.latencies.len() as u64;
+        let seconds = time.as_secs_f64();
+        Self {
+            listeners,
+            rate: plan.rate,
+            size: plan.size,
+            wanted: plan.messages,
+            messages,
+            deliveries,
+            seconds: rounded(seconds),
+            deliveries_per_second: rounded(deliveries as f64 / seconds.max(0.001)),
+            lost: (messages * listeners as u64).saturating_sub(deliveries),
+            doubled: heard.doubled,
+            reordered: heard.reordered,
+            interruptions: heard.interruptions,
+            latency_ms: Spread::of(heard.latencies),
+            connect_ms: Spread::of(heard.openings),
+            own_cpu: own_cpu.map(rounded),
+        }
+    }
+
+    /// Prints it; fails if not each message came once and in order to everybody.
+    pub(super) fn tell(&self, args: OutputArgs) -> Result<(), Failure> {
+        if args.json {
+            output::json(&mut stdout(), self)?;
+        } else if !args.quiet {
+            output::rows(&mut stdout(), [Align::Left, Align::Left], &self.rows())?;
+            if self.own_cpu.is_some_and(|share| share > BUSY) {
+                output::say(
+                    "note: this command itself was busy: times may be its own rather than the \
+                     server's; take fewer --listeners or a lower --rate",
+                );
+            }
+        }
+        let Self { lost, doubled, reordered, .. } = self;
+        if lost + doubled + reordered == 0 {
+            return Ok(());
+        }
+        let text = format!("{lost} deliveries lost, {doubled} doubled, {reordered} reordered");
+        Err(anyhow::anyhow!(text).into())
+    }
+
+    fn rows(&self) -> Vec<[String; 2]> {
+        let Self { listeners, messages, wanted, deliveries, interruptions, .. } = self;
+        let sent = if messages == wanted { String::new() } else { format!(" of {wanted}") };
+        let shown = |spread: Option<Spread>| spread.map_or_else(|| "-".to_owned(), Spread::shown);
+        let row = |name: &str, text: String| [name.to_owned(), text];
+        let mut rows = vec![
+            row("listeners", listeners.to_string()),
+            row("connecting", shown(self.connect_ms)),
+            row("messages", format!("{messages}{sent} at {}/s, {} bytes", self.rate, self.size)),
+            row("deliveries", format!("{deliveries}, {:.0}/s", self.deliveries_per_second)),
+            row("latency", shown(self.latency_ms)),
+            row("lost", self.lost.to_string()),
+            row("doubled", self.doubled.to_string()),
+            row("reordered", self.reordered.to_string()),
+            row("broken lines", interruptions.to_string()),
+        ];
+        if let Some(share) = self.own_cpu {
+            rows.push(row("own CPU", format!("{:.0} % of a core", share * 100.0)));
+        }
+        rows
+    }
+}
+
+impl Spread {
+    fn of(mut micros: Vec<u32>) -> Option<Self> {
+        micros.sort_unstable();
+        let of_hundred = |percent: usize| {
+            let place = (micros.len() * percent).div_ceil(100).checked_sub(1)?;
+            Some(f64::from(*micros.get(place)?) / 1000.0)
+        };
+        let (p50, p90, p99) = (of_hundred(50)?, of_hundred(90)?, of_hundred(99)?);
+        Some(Self { p50, p90, p99, max: of_hundred(100)? })
+    }
+
+    fn shown(self) -> String {
+        let Self { p50, p90, p99, max } = self;
+        format!("p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, longest {max:.1} ms")
+    }
+}
+
+/// To thousandths.
+fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+/// The CPU time of this process, where the system tells it.
+pub(super) struct OwnCpu(Option<Duration>);
+
+impl OwnCpu {
+    pub(super) fn begin() -> Self {
+        Self(cpu())
+    }
+
+    /// What was used since then, as part of a time.
+    pub(super) fn share(&self, time: Duration) -> Option<f64> {
+        let used = cpu()?.saturating_sub(self.0?);
+        Some(used.as_secs_f64() / time.as_secs_f64().max(0.001))
+    }
+}
+
+fn cpu() -> Option<Duration> {
+    let mut nanoseconds = 0;
+    for task in fs::read_dir("/proc/self/task").ok()? {
+        // A thread may end between the listing and the look at it.
+        let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) else { continue };
+        nanoseconds += text.split(' ').next()?.parse::<u64>().ok()?;
+    }
+    Some(Duration::from_nanos(nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_of_a_hundred_took_no_longer() {
+        assert_eq!(Spread::of(Vec::new()), None);
+        let one = Spread { p50: 7.0, p90: 7.0, p99: 7.0, max: 7.0 };
+        assert_eq!(Spread::of(vec![7000]), Some(one));
+        let all = Spread::of((1..=1000).rev().collect());
+        assert_eq!(all, Some(Spread { p50: 0.5, p90: 0.9, p99: 0.99, max: 1.0 }));
+    }
+
+    #[test]
+    fn own_work_is_seen() {
+        let (cpu, begun) = (OwnCpu::begin(), std::time::Instant::now());
+        while begun.elapsed() < Duration::from_millis(50) {}
+        if let Some(share) = cpu.share(begun.elapsed()) {
+            assert!(share > 0.0, "{share}");
+        }
+    }
+}
