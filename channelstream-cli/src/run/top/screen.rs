@@ -45,6 +45,9 @@ impl Drop for Screen {
     fn drop(&mut self) {
         // If it fails, the terminal has gone, or shows what went wrong.
         let _ = self.terminal.show_cursor();
-        ratatui::restore();
+        // After a panic it has been given back, and doing so again would hide the text of it.
+        if !thread::panicking() {
+            ratatui::restore();
+        }
     }
 }
