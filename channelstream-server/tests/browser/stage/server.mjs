@@ -6,7 +6,8 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { until } from './until.mjs';
 
-const PROGRAM =
+/** The server. */
+export const PROGRAM =
     process.env.CHANNELSTREAM_SERVER ??
     fileURLToPath(new URL('../../../../target/debug/channelstream-server', import.meta.url));
 
@@ -106,7 +107,8 @@ export class Server {
     }
 }
 
-async function freePort() {
+/** A port that nobody listens on at this moment. */
+export async function freePort() {
     const probe = createServer().listen(0, '127.0.0.1');
     await once(probe, 'listening');
     const { port } = probe.address();

@@ -1,0 +1,282 @@
+// The chat's page, the same before all three applications. Who may do what is decided there; here is
+// shown what the push server sends, always as text, never as HTML.
+
+const at = (id) => document.getElementById(id);
+const push = document.body.dataset.push;
+const TYPING = 3000; // ms after the last key
+
+let me, connection;
+let rooms = [];
+let current = null;
+/** By `#room` or `@user`: the list of messages, what is in it by id, states by user, number unread. */
+const conversations = new Map();
+
+function make(tag, className, ...content) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...content);
+  return element;
+}
+
+function button(className, text, act) {
+  const element = make('button', className, text);
+  element.type = 'button';
+  element.addEventListener('click', act);
+  return element;
+}
+
+function conversation(key) {
+  if (!conversations.has(key)) {
+    conversations.set(key, { key, list: make('ol'), items: new Map(), people: new Map(), unread: 0 });
+  }
+  return conversations.get(key);
+}
+
+function notice(text) {
+  at('notice').textContent = text;
+  at('notice').hidden = !text;
+}
+
+/** Asks the application about the session. */
+async function session(method, body) {
+  const json = body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  const answer = await fetch('session', { method, ...json });
+  const data = await answer.json();
+  if (!answer.ok) throw new Error(data.error);
+  return data;
+}
+
+// What is shown
+
+const joined = () => connection.channels.map((room) => `#${room}`);
+
+/** The round letter of a user; the colour follows from the name. */
+function face(user) {
+  const element = make('span', 'face', [...user][0].toUpperCase());
+  element.setAttribute('aria-hidden', 'true');
+  element.style.setProperty('--hue', [...user].reduce((sum, letter) => sum * 31 + letter.codePointAt(0), 7) % 360);
+  return element;
+}
+
+function fill(list, buttons) {
+  const focused = list.contains(document.activeElement) && document.activeElement.dataset.key;
+  list.replaceChildren(...buttons.map((element) => make('li', '', element)));
+  if (focused) [...list.querySelectorAll('button')].find(({ dataset }) => dataset.key === focused)?.focus();
+}
+
+function entry(key, ...content) {
+  const element = button('entry', '', () => open(key));
+  element.dataset.key = key;
+  element.append(...content);
+  return element;
+}
+
+/** An entry that says whether it is open, and what is new in it. */
+function tab(key, ...content) {
+  const element = entry(key, ...content);
+  const unread = conversations.get(key)?.unread;
+  if (unread) element.append(make('span', 'badge', String(unread), make('span', 'unseen', ' unread')));
+  if (current?.key === key) element.setAttribute('aria-current', 'true');
+  return element;
+}
+
+function draw() {
+  const here = joined();
+  const room = current?.key.startsWith('#') ? current : null;
+  const join = (name) => (here.includes(`#${name}`) ? '' : make('span', 'quiet', 'join'));
+  fill(at('rooms'), rooms.map((name) => tab(`#${name}`, make('span', 'name', `# ${name}`), join(name))));
+  const people = [...(room ?? conversation(here[0])).people.keys()].sort();
+  fill(at('people'), people.map((user) => entry(`@${user}`, face(user), make('span', 'name', user === me ? `${user} (you)` : user))));
+  const privates = [...conversations.keys()].filter((key) => key.startsWith('@'));
+  fill(at('privates'), privates.map((key) => tab(key, face(key.slice(1)), make('span', 'name', key.slice(1)))));
+  at('no-privates').hidden = privates.length > 0;
+  const typing = room ? [...room.people].filter(([user, state]) => user !== me && `#${state?.typing}` === room.key) : [];
+  at('typing').textContent = typing.length ? `${typing.map(([user]) => user).join(', ')}: typing …` : '';
+  at('leave').hidden = !room || here.length < 2;
+  at('title').textContent = room ? room.key.replace('#', '# ') : `${current?.key.slice(1)}, in private`;
+}
+
+function open(key) {
+  if (key.startsWith('#') && !joined().includes(key)) return connection.subscribe([key.slice(1)]);
+  setTyping(null);
+  current = conversation(key);
+  current.unread = 0;
+  at('log').replaceChildren(current.list);
+  at('log').scrollTop = at('log').scrollHeight;
+  at('text').placeholder = key.startsWith('#') ? `Message to everybody in ${key.slice(1)}` : `Message to ${key.slice(1)} alone`;
+  draw();
+  at('text').focus();
+}
+
+/** Adds to a conversation, and stays at its end if that was in view. */
+function append(where, item) {
+  const log = at('log');
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  where.list.append(item);
+  if (where === current && atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function show(frame, where, isNew) {
+  if (where.items.has(frame.uuid)) return; // came already, in the history or on a line that broke
+  const { uuid, user, timestamp, edited } = frame;
+  const time = make('time', 'quiet', new Date(timestamp.replace(/Z?$/, 'Z')).toLocaleTimeString([], { timeStyle: 'short' }));
+  const mark = make('span', 'quiet', edited ? 'edited' : '');
+  const text = make('p', '', frame.message?.text ?? '');
+  const item = make('li', user === me ? 'own' : '', face(user), make('div', 'head', make('b', '', user), time, mark), text);
+  if (user === me) {
+    const change = button('plain', 'Edit', () => edit(uuid, item, text));
+    const remove = button('plain', 'Delete', () => connection.delete({ uuid }));
+    item.append(make('div', 'acts', change, remove));
+  }
+  where.items.set(uuid, { item, text, mark });
+  append(where, item);
+  if (isNew && where !== current) where.unread += 1;
+}
+
+function edit(uuid, item, text) {
+  if (item.querySelector('form')) return;
+  const field = make('input');
+  field.value = text.textContent;
+  field.maxLength = 2000;
+  field.required = true;
+  field.setAttribute('aria-label', 'New text');
+  const form = make('form', '', field, make('button', '', 'Save'), button('plain', 'Cancel', () => close()));
+  const close = () => {
+    form.replaceWith(text);
+    item.querySelector('.acts button').focus();
+  };
+  form.addEventListener('keydown', ({ key }) => key === 'Escape' && close());
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    connection.edit({ uuid, text: field.value });
+    close();
+  });
+  text.replaceWith(form);
+  field.focus();
+}
+
+// What comes
+
+function hear(frame) {
+  const all = [...conversations.values()];
+  const shown = all.find(({ items }) => items.has(frame.uuid));
+  const { message, user, channel } = frame;
+  if (frame.type === 'message') {
+    const other = user === me ? message?.to : user;
+    show(frame, conversation(channel === null ? `@${other}` : `#${channel}`), true);
+  } else if (frame.type === 'message:edit' && shown) {
+    const { text, mark } = shown.items.get(frame.uuid);
+    if (message) text.textContent = message.text ?? '';
+    mark.textContent = 'edited';
+  } else if (frame.type === 'message:delete' && shown) {
+    shown.items.get(frame.uuid).item.remove();
+    shown.items.delete(frame.uuid);
+  } else if (frame.type === 'presence') {
+    const where = conversation(`#${channel}`);
+    where.people = new Map(frame.users.map(({ user, state }) => [user, state]));
+    append(where, make('li', 'quiet', `${user} ${message.action === 'joined' ? 'came' : 'left'}`));
+  } else if (frame.type === 'user_state_change') {
+    conversation(`#${channel}`).people.set(user, message.state);
+  }
+  draw();
+}
+
+/** Draws rooms anew, as an answer of the server tells of them. */
+function take({ channels_info: { channels, users } }, names = Object.keys(channels)) {
+  const states = new Map(users.map(({ user, state }) => [user, state]));
+  for (const name of names) {
+    const where = conversation(`#${name}`);
+    where.list.replaceChildren();
+    where.items.clear();
+    where.people = new Map(channels[name].users.map((user) => [user, states.get(user)]));
+    for (const frame of channels[name].history) show(frame, where, false);
+  }
+}
+
+// What is done
+
+let typing = null;
+let typingTimer;
+
+function setTyping(room) {
+  clearTimeout(typingTimer);
+  if (room) typingTimer = setTimeout(() => setTyping(null), TYPING);
+  if (room === typing) return;
+  typing = room;
+  connection.updateUserState({ typing: room });
+}
+
+at('text').addEventListener('input', ({ target }) => {
+  setTyping(target.value && current.key.startsWith('#') ? current.key.slice(1) : null);
+});
+
+at('send').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const name = current.key.slice(1);
+  connection.message({ text: at('text').value, ...(current.key.startsWith('#') ? { room: name } : { to: name }) });
+  at('text').value = '';
+  setTyping(null);
+});
+
+at('leave').addEventListener('click', () => connection.unsubscribe([current.key.slice(1)]));
+
+at('sign-in').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  try {
+    enter(await session('POST', { name: at('name').value }));
+  } catch (error) {
+    notice(error.message);
+  }
+});
+
+at('sign-out').addEventListener('click', async () => {
+  connection.disconnect();
+  await session('DELETE', {});
+  location.reload();
+});
+
+async function enter({ user, rooms: names }) {
+  const client = await import(`${push}/static/channelstream/index.js`).catch(() => null);
+  if (!client) return notice(`The push server at ${push} does not answer. Start it, by cargo run --release -p channelstream-server, and load this page again.`);
+  me = user;
+  rooms = names;
+  connection = new client.ChannelStreamConnection({
+    channels: rooms.slice(0, 1),
+    connectUrl: 'connect',
+    subscribeUrl: 'subscribe',
+    unsubscribeUrl: 'unsubscribe',
+    userStateUrl: 'user_state',
+    messageUrl: 'message',
+    messageEditUrl: 'message',
+    messageDeleteUrl: 'message',
+    websocketUrl: `${push.replace('http', 'ws')}/ws`,
+    longPollUrl: `${push}/listen`,
+    disconnectUrl: `${push}/disconnect`,
+  });
+  const on = (name, act) => connection.addEventListener(name, ({ detail }) => act(detail));
+  const line = (text) => (at('line').textContent = text);
+  on('connect', ({ data }) => {
+    take(data);
+    open(current?.key ?? `#${rooms[0]}`);
+  });
+  on('subscribe', ({ data }) => {
+    take(data, data.subscribed_to);
+    open(`#${data.subscribed_to[0]}`);
+  });
+  on('unsubscribe', () => open(joined()[0]));
+  on('listenMessage', (frames) => frames.forEach(hear));
+  on('listenOpened', () => line('connected'));
+  on('listenClose', () => line('coming back …'));
+  // The application forgets who is signed in when it is started anew.
+  on('connectError', ({ request }) => (request.status === 401 ? location.reload() : line('coming back …')));
+  on('message', () => notice(''));
+  on('error', ({ source, data }) => source !== 'setUserStateError' && data?.error && notice(data.error));
+  at('me').replaceChildren(face(me), me);
+  at('sign-in').hidden = true;
+  at('chat').hidden = at('sign-out').hidden = false;
+  connection.connect();
+}
+
+const known = await session('GET');
+if (known.user) enter(known);
+else at('sign-in').hidden = false;
