@@ -58,7 +58,7 @@ function showWire(step, exchanges) {
 function scrolling(label, text) {
   const pre = make('pre', '', text);
   pre.tabIndex = 0;
-  pre.setAttribute('role', 'region');
+  pre.setAttribute('role', 'group');
   pre.setAttribute('aria-label', label);
   return pre;
 }
