@@ -56,6 +56,13 @@ function literal(value, words = {}, indent = '') {
 
 const PYTHON = { true: 'True', false: 'False', null: 'None' };
 
+/** JSON as Rust has it: its texts spell some control characters in another way. */
+const inRust = (json) =>
+  json.replace(/\\(?:u(....)|(.))/g, (escape, code, letter) => {
+    const hex = code ?? { b: '8', f: 'c' }[letter];
+    return hex ? `\\u{${hex}}` : escape;
+  });
+
 const WRITE = {
   curl: ([method, path, body]) => {
     if (method === 'listen') return `curl -sSw '\\n' "$URL/listen?conn_id=${path}"`;
@@ -147,8 +154,8 @@ async function listen(connId) {
 
 /** The steps with our own crate, which has a type for each request. */
 function rust({ user, channel, sender, message, listener, text, mood }) {
-  const name = (value) => JSON.stringify(value);
-  const json = (value) => `json!(${literal(value)})`;
+  const name = (value) => inRust(JSON.stringify(value));
+  const json = (value) => `json!(${inRust(literal(value))})`;
   const to = `${name(sender)}, ${name(channel)}, ${json(message)}`;
   return {
     connect: `let connected = client.connect(&Connect::new(${name(user)}).channels([${name(channel)}])).await?;
@@ -261,6 +268,7 @@ def push_connect(request):
     return JsonResponse(answer.json())`,
   warp: (origin) => `// A whole program with sign-in: the example warp_app of channelstream-client.
 use channelstream_client::{Client, Connect};
+use warp::{Filter, Reply};
 
 let client = Client::new("${origin}", "secret")?;
 let connect = warp::post()
@@ -301,9 +309,9 @@ export function snippets(origin, values) {
   const steps = { setup: {}, app: {}, page: { javascript: PAGE(origin) } };
   for (const [language, write] of Object.entries(SETUP)) steps.setup[language] = write(origin);
   for (const [name, write] of Object.entries(APPLICATIONS)) steps.app[name] = write(origin);
-  const inRust = rust(values);
+  const ofRust = rust(values);
   for (const [step, list] of Object.entries(calls(values))) {
-    steps[step] = { rust: inRust[step] };
+    steps[step] = { rust: ofRust[step] };
     for (const [language, write] of Object.entries(WRITE)) {
       steps[step][language] = list.map(write).join('\n');
     }

@@ -1,13 +1,11 @@
-// The tutorial as a new user walks through it, every control; its programs, taken from it and run.
+// The tutorial as a new user walks through it: every control, every tab.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { after, test } from 'node:test';
-import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
 import { Server } from '../stage/server.mjs';
 import { until } from '../stage/until.mjs';
+import { openWatched } from '../stage/watched.mjs';
 
-const run = promisify(execFile);
 const server = await Server.start({ gc_conns_after: 3 });
 const executablePath = process.env.CHANNELSTREAM_CHROMIUM ?? '/usr/bin/chromium';
 const browser = await chromium.launch({ executablePath, args: ['--disable-gpu', '--disable-background-networking'] });
@@ -16,23 +14,10 @@ after(async () => {
     await server.stop();
 });
 
-/** Opens the page for a new user, and notes what must not be. */
+/** Opens the page for a new user. */
 async function open(options, address = server.address) {
-    const context = await browser.newContext(options);
-    const page = await context.newPage();
-    const faults = [];
-    page.on('pageerror', (error) => faults.push(String(error)));
-    page.on('console', (line) => line.type() === 'error' && faults.push(line.text()));
-    const elsewhere = [];
-    const note = (url) => new URL(url).host === address || elsewhere.push(url);
-    page.on('request', (request) => note(request.url()));
-    page.on('websocket', (socket) => note(socket.url()));
-    await page.goto(`http://${address}/`);
+    const { page, leave } = await openWatched(browser, `http://${address}/`, options);
     await page.waitForSelector('[data-ready]');
-    const leave = async () => {
-        await context.close();
-        assert.deepEqual({ faults, elsewhere }, { faults: [], elsewhere: [] });
-    };
     return { page, leave };
 }
 
@@ -46,8 +31,27 @@ async function hears(page, what, id) {
     await until(async () => (await frames(page, id)).some((line) => what.test(line)), `a frame like ${what}`);
 }
 
+/** Notes which controls are used, by their ids or texts. */
+const noteControls = (page) =>
+    page.evaluate(() => {
+        window.used = new Set();
+        const note = ({ target }) => {
+            const control = target.closest?.('button, input, select, textarea, summary');
+            if (control) window.used.add(control.id || control.textContent);
+        };
+        for (const type of ['click', 'input']) document.addEventListener(type, note, true);
+    });
+
+/** The controls that were not used; tabs have a test of their own. */
+const unusedControls = (page) =>
+    page.evaluate(() => {
+        const controls = document.querySelectorAll(':is(button:not([role=tab]), input, select, textarea, summary)');
+        return [...controls].map((one) => one.id || one.textContent).filter((name) => !window.used.has(name));
+    });
+
 test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     const { page, leave } = await open();
+    await noteControls(page);
     const another = await open();
     await says(page, 'listen-state', 'Listening on /tutorial-1');
     await says(another.page, 'listen-state', 'Listening on /tutorial-1');
@@ -66,7 +70,19 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     await says(page, 'now-users', 'someuser');
     await until(async () => (await total()) === 2, 'nobody listened on them');
 
-    // 2: stops and starts.
+    await page.fill('#connect-user', 'somebody else');
+    await page.fill('#connect-channel', '/tutorial-2');
+    await page.getByRole('button', { name: 'Simulate /connect' }).click();
+    await says(page, 'now-users', 'somebody else');
+    await page.fill('#connect-channel', '/tutorial-1');
+
+    // 2: under another name, on another channel; stops and starts.
+    await page.fill('#listen-user', 'myself');
+    await page.fill('#listen-channel', '/tutorial-2');
+    await page.getByRole('button', { name: 'Listen', exact: true }).click();
+    await says(page, 'listen-state', 'Listening on /tutorial-2 as myself');
+    await page.fill('#listen-user', me);
+    await page.fill('#listen-channel', '/tutorial-1');
     await page.getByRole('button', { name: 'Stop' }).click();
     await says(page, 'listen-state', 'Not listening.');
     await page.getByRole('button', { name: 'Listen', exact: true }).click();
@@ -91,14 +107,19 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     await says(page, 'send-fault', 'This is no JSON');
     assert.equal(await page.getAttribute('#send-message', 'aria-invalid'), 'true');
     await page.fill('#send-message', '{"text": "hello"}');
+    await page.fill('#send-user', 'operator');
     await page.selectOption('#send-to', 'channel');
     await page.getByRole('button', { name: 'Send message' }).click();
-    await hears(page, /system: hello/);
+    await hears(page, /operator: hello/);
     await says(page, 'edit-state', 'About the message');
 
+    await page.getByText('as it came').first().click();
+    assert.match(await page.locator('#frames pre').first().innerText(), /"text": "hello"/);
+
     // 4
+    await page.fill('#edit-text', 'This was changed');
     await page.getByRole('button', { name: 'Edit' }).click();
-    await hears(page, /^message:edit\s+now: This was edited/);
+    await hears(page, /^message:edit\s+now: This was changed/);
     await page.getByRole('button', { name: 'Delete' }).click();
     await hears(page, /^message:delete/);
     await page.waitForSelector('#edit-button:disabled');
@@ -126,6 +147,10 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     assert.equal((await frames(page, 'away-frames')).some((line) => /while you were away/.test(line)), false);
     await page.getByRole('button', { name: 'Open the lid' }).click();
     await hears(page, /while you were away\s+catchup/, 'away-frames');
+
+    await page.locator('#setup-heading').click();
+    await page.getByText('A signature is any text and the time').waitFor();
+    assert.deepEqual(await unusedControls(page), []);
 
     const heard = (await frames(page)).join('\n');
     assert.doesNotMatch(heard, /not for you/, `${me} was excluded`);
@@ -190,49 +215,3 @@ test('where nobody vouches for it, the page says so and shows the programs', { t
         await guarded.stop();
     }
 });
-
-/** The programs of the page in one language: all steps, one after another. */
-async function program(page, language) {
-    await page.evaluate((language) => document.getElementById(`connect-tab-${language}`).click(), language);
-    const steps = ['setup', 'connect', 'listen', 'send', 'edit', 'state', 'away'];
-    const texts = [];
-    for (const step of steps) texts.push(await page.locator(`.code[data-step="${step}"] pre`).textContent());
-    return texts.join('\n');
-}
-
-const PYTHON = process.env.CHANNELSTREAM_PYTHON ?? 'python3';
-
-test('the views for applications are Python', { timeout: 60_000 }, async () => {
-    const { page, leave } = await open();
-    for (const framework of ['flask', 'pyramid', 'django']) {
-        await page.evaluate((framework) => document.getElementById(`app-tab-${framework}`).click(), framework);
-        const text = await page.locator('.code[data-step="app"] pre').textContent();
-        await run(PYTHON, ['-c', 'import ast, sys; ast.parse(sys.argv[1])', text]);
-    }
-    await leave();
-});
-
-for (const [language, command] of [
-    ['curl', (text) => ['sh', '-ec', text]],
-    ['python', (text) => [PYTHON, '-c', text]],
-    ['javascript', (text) => ['node', '--input-type=module', '-e', text]],
-]) {
-    test(`the programs in ${language} run`, { timeout: 90_000 }, async () => {
-        const { page, leave } = await open();
-        await says(page, 'listen-state', 'Listening');
-        // Words that must survive each language's quotes.
-        await page.fill('#send-message', JSON.stringify({ text: `it's "${language}"\n$HOME \\ é`, good: true, none: null }));
-        await page.locator('#send-message').blur();
-        const [name, ...words] = command(await program(page, language));
-        const { stdout } = await run(name, words, { timeout: 60_000 });
-        assert.doesNotMatch(stdout, /Bad Signature|"code"|Missing data/, stdout);
-        assert.match(stdout, /catchup/, 'the traveller catches up');
-        // What it did is seen in the page.
-        await hears(page, /^message:delete/);
-        await hears(page, /^message\s+system: it's/);
-        const json = await page.locator('#frames pre').allTextContents();
-        const sent = json.map((text) => JSON.parse(text)).filter(({ type, channel }) => type === 'message' && channel);
-        assert.deepEqual(sent.at(-1).message, { text: `it's "${language}"\n$HOME \\ é`, good: true, none: null });
-        await leave();
-    });
-}

@@ -1,0 +1,126 @@
+// The programs that the tutorial shows: taken from the page, and run.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { promisify } from 'node:util';
+import { Program } from '../stage/program.mjs';
+import { compile } from '../stage/rust.mjs';
+import { setStage } from '../stage/stage.mjs';
+import { until } from '../stage/until.mjs';
+import { openWatched } from '../stage/watched.mjs';
+
+const run = promisify(execFile);
+const PYTHON = process.env.CHANNELSTREAM_PYTHON ?? 'python3';
+const { server, browser } = await setStage();
+const folder = await mkdtemp(join(tmpdir(), 'tutorial-'));
+after(() => rm(folder, { recursive: true }));
+
+/** The program of a step, in the language or framework that is chosen. */
+const shown = (page, step) => page.locator(`.code[data-step="${step}"] pre`).textContent();
+
+/** Opens the tutorial with a tab chosen. */
+async function open(tab) {
+    const { page, leave } = await openWatched(browser, `http://${server.address}/`);
+    await page.waitForSelector('[data-ready]');
+    await page.evaluate((tab) => document.getElementById(tab).click(), tab);
+    return { page, leave };
+}
+
+/** How the programs of all steps, one after another, are run. */
+const LANGUAGES = {
+    curl: (text) => ['sh', '-ec', text],
+    python: (text) => [PYTHON, '-c', text],
+    javascript: (text) => ['node', '--input-type=module', '-e', text],
+    async rust(text) {
+        assert.match(text, /at the end:\n *\/\/ Ok\(\(\)\) }\n/);
+        return [await compile(`${text}\nOk(()) }\n`, join(folder, 'steps'))];
+    },
+};
+
+for (const [language, command] of Object.entries(LANGUAGES)) {
+    test(`the programs in ${language} run`, { timeout: 240_000 }, async () => {
+        const { page, leave } = await open(`connect-tab-${language}`);
+        await page.getByText('Listening on').waitFor();
+        // Words that must survive each language's quotes.
+        const message = { text: `it's "${language}"\n$HOME \\ {} \\u0041 é \b\u0001`, good: true, none: null };
+        await page.fill('#send-message', JSON.stringify(message));
+        await page.locator('#send-message').blur();
+        const texts = [];
+        for (const step of ['setup', 'connect', 'listen', 'send', 'edit', 'state', 'away']) {
+            texts.push(await shown(page, step));
+        }
+        const [name, ...words] = await command(texts.join('\n'));
+        const { stdout } = await run(name, words, { timeout: 60_000 });
+        assert.doesNotMatch(stdout, /Bad Signature|"code"|Missing data/, stdout);
+        assert.match(stdout, /catchup["']?: ?true/i, 'the traveller catches up');
+        // What it did is seen in the page.
+        await page.locator('#frames > li').filter({ hasText: 'message:delete' }).first().waitFor();
+        await page.locator('#frames > li').filter({ hasText: "system: it's" }).first().waitFor();
+        const frames = (await page.locator('#frames pre').allTextContents()).map((text) => JSON.parse(text));
+        const sent = frames.filter(({ type, channel }) => type === 'message' && channel);
+        assert.deepEqual(sent.at(-1).message, message);
+        await leave();
+    });
+}
+
+/** What the browser logs of a refusal, and of an application without an icon. */
+const REFUSED = /status of 40[0345]/;
+const around = (framework) => readFile(new URL(`../stage/views/${framework}`, import.meta.url), 'utf8');
+
+/** How an application with the view that is shown is started. */
+const FRAMEWORKS = {
+    flask: inPython,
+    pyramid: inPython,
+    django: inPython,
+    async warp(snippet) {
+        const text = (await around('warp.rs')).replace('// SNIPPET', () => snippet);
+        return [await compile(text, join(folder, 'application'))];
+    },
+};
+
+async function inPython(snippet, framework) {
+    const path = join(folder, `${framework}_application.py`);
+    await writeFile(path, (await around(`${framework}.py`)).replace('# SNIPPET', () => snippet));
+    return [PYTHON, path];
+}
+
+for (const [framework, words] of Object.entries(FRAMEWORKS)) {
+    test(`the view for ${framework} connects who is signed in, and the page listens`, { timeout: 240_000 }, async () => {
+        const tutorial = await open(`app-tab-${framework}`);
+        const command = await words(await shown(tutorial.page, 'app'), framework);
+        const PAGE = `<!doctype html><title>An application</title><script type="module">${await shown(tutorial.page, 'page')}</script>`;
+        await tutorial.leave();
+        const application = await Program.start(() => command, { PAGE });
+        try {
+            const address = `http://${application.address}`;
+            const hosts = [application.address, server.address];
+            // Nobody is signed in.
+            const stranger = await openWatched(browser, `${address}/`, { hosts });
+            const status = await stranger.page.evaluate(async () => {
+                const token = document.cookie.match(/csrftoken=([^;]*)/)?.[1];
+                const headers = { 'content-type': 'application/json', ...(token && { 'x-csrftoken': token }) };
+                return (await fetch('/push/connect', { method: 'POST', headers, body: '{"username": "ann"}' })).status;
+            });
+            // Of warp's filters that refuse, a missing cookie is a bad request.
+            assert.equal(status, framework === 'warp' ? 400 : 403, application.output);
+            await stranger.leave(REFUSED);
+
+            const ann = await openWatched(browser, `${address}/sign_in`, { hosts });
+            const heard = [];
+            ann.page.on('console', (line) => line.type() === 'log' && heard.push(line.text()));
+            await ann.page.goto(`${address}/`);
+            await until(async () => {
+                const { channels } = await server.call('POST', '/info', { info: { channels: ['news'] } });
+                return channels.news?.users.includes('ann');
+            }, () => `ann is connected; the application said ${application.output}`);
+            await server.publish({ user: 'editor', channel: 'news', message: { by: framework } });
+            await until(() => heard.some((line) => line.includes('editor') && line.includes(framework)), () => `the page hears; it has ${heard}`);
+            await ann.leave(REFUSED);
+        } finally {
+            await application.stop();
+        }
+    });
+}
