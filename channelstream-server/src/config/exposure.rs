@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::table::{DEFAULT_ADMIN_SECRET, DEFAULT_SECRET, Setting, setting};
-use super::{Config, Networks, Secret};
+use super::{Config, Networks, Secret, Tutorial};
 
 /// Whether only the machine itself reaches a server that listens there. A name other than
 /// `localhost` may lead anywhere.
@@ -89,12 +89,15 @@ impl Config {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),
         };
+        let pages = format!("http://{here}:{}/", local.port());
         let mut line = format!(
             "listening on http://{local}{reach}; signed requests count from {}; admin pages at \
-             http://{here}:{}/admin",
+             {pages}admin",
             self.allow_posting_from,
-            local.port(),
         );
+        if self.tutorial != Tutorial::Off {
+            line.push_str(&format!("; tutorial at {pages}"));
+        }
         let defaults = self.default_secrets();
         if !defaults.is_empty() {
             line.push_str(&format!("; WELL-KNOWN DEFAULT: {}", defaults.join(", ")));
