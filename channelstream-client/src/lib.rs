@@ -167,7 +167,7 @@
 //! # Examples
 //!
 //! In `examples/`: `first_steps`, `whole_life`, `warp_app` (sign-in, and pages that listen),
-//! `batch_publisher`, and `surviving_listener`.
+//! `chat` (rooms, presence, private messages), `batch_publisher`, and `surviving_listener`.
 //!
 //! # Types of other crates
 //!

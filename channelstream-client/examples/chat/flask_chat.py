@@ -34,6 +34,8 @@ SETTINGS = {
     "store_history": True,
     "history_size": 50,
 }
+# How the rooms are for the one who is the first in them; and private state is not for other users.
+JOINING = {"channel_configs": dict.fromkeys(ROOMS, SETTINGS), "info": {"return_public_state": True}}
 signer = TimestampSigner(os.environ.get("CHANNELSTREAM_SECRET", "secret"))
 sent = {}  # by id: who sent it, where and what; a real application asks its database
 
@@ -102,19 +104,17 @@ def sign_out():
 
 @app.post("/connect")
 def connect():
-    channels = rooms(wish("channels", list))
-    configs = {"channel_configs": dict.fromkeys(channels, SETTINGS)}
     state = {"user_state": {"typing": None}, "state_public_keys": ["typing"]}
-    return push("POST", "/connect", {"username": user(), "channels": channels, **configs, **state})
+    whom = {"username": user(), "channels": rooms(wish("channels", list))}
+    return push("POST", "/connect", {**whom, **state, **JOINING})
 
 
 @app.post("/subscribe")
 @app.post("/unsubscribe")
 def change_rooms():
     user()
-    channels = rooms(wish("channels", list))
-    configs = {"channel_configs": dict.fromkeys(channels, SETTINGS)}
-    return push("POST", request.path, {"conn_id": wish("conn_id"), "channels": channels, **configs})
+    whom = {"conn_id": wish("conn_id"), "channels": rooms(wish("channels", list))}
+    return push("POST", request.path, {**whom, **JOINING})
 
 
 @app.post("/user_state")

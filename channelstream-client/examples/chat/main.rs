@@ -163,6 +163,7 @@ impl App {
                     channel_configs: settings().collect(),
                     user_state: [("typing".to_owned(), Scalar::null())].into(),
                     state_public_keys: vec!["typing".to_owned()],
+                    info: public(),
                     ..Connect::new(user).channels(rooms(&wish.channels)?)
                 };
                 Ok(json!(client.connect(&connect).await?))
@@ -170,12 +171,15 @@ impl App {
             ("POST", "/subscribe") => {
                 let subscribe = Subscribe {
                     channel_configs: settings().collect(),
+                    info: public(),
                     ..Subscribe::new(wish.conn_id, rooms(&wish.channels)?)
                 };
                 Ok(json!(client.subscribe(&subscribe).await?))
             }
             ("POST", "/unsubscribe") => {
-                let unsubscribe = Unsubscribe::new(wish.conn_id, rooms(&wish.channels)?);
+                let rooms = rooms(&wish.channels)?;
+                let unsubscribe =
+                    Unsubscribe { info: public(), ..Unsubscribe::new(wish.conn_id, rooms) };
                 Ok(json!(client.unsubscribe(&unsubscribe).await?))
             }
             ("POST", "/user_state") => {
@@ -251,6 +255,11 @@ fn settings() -> impl Iterator<Item = (String, ChannelSettings)> {
         ..ChannelSettings::default()
     };
     ROOMS.into_iter().map(move |room| (room.to_owned(), settings))
+}
+
+/// What is told of rooms: not the private state of other users.
+fn public() -> InfoOptions {
+    InfoOptions { return_public_state: true, ..InfoOptions::default() }
 }
 
 fn reply(granted: Granted) -> Response {

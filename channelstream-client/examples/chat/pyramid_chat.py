@@ -39,6 +39,8 @@ SETTINGS = {
     "store_history": True,
     "history_size": 50,
 }
+# How the rooms are for the one who is the first in them; and private state is not for other users.
+JOINING = {"channel_configs": dict.fromkeys(ROOMS, SETTINGS), "info": {"return_public_state": True}}
 signer = TimestampSigner(os.environ.get("CHANNELSTREAM_SECRET", "secret"))
 sent = {}  # by id: who sent it, where and what; a real application asks its database
 
@@ -107,19 +109,16 @@ class Chat:
 
     @view_config(route_name="connect", request_method="POST", renderer="json")
     def connect(self):
-        user, channels = self.user(), self.rooms(self.wish("channels", list))
-        configs = {"channel_configs": dict.fromkeys(channels, SETTINGS)}
         state = {"user_state": {"typing": None}, "state_public_keys": ["typing"]}
-        return push("POST", "/connect", {"username": user, "channels": channels, **configs, **state})
+        whom = {"username": self.user(), "channels": self.rooms(self.wish("channels", list))}
+        return push("POST", "/connect", {**whom, **state, **JOINING})
 
     @view_config(route_name="subscribe", request_method="POST", renderer="json")
     @view_config(route_name="unsubscribe", request_method="POST", renderer="json")
     def change_rooms(self):
         self.user()
-        channels = self.rooms(self.wish("channels", list))
-        configs = {"channel_configs": dict.fromkeys(channels, SETTINGS)}
-        body = {"conn_id": self.wish("conn_id"), "channels": channels, **configs}
-        return push("POST", self.request.path, body)
+        whom = {"conn_id": self.wish("conn_id"), "channels": self.rooms(self.wish("channels", list))}
+        return push("POST", self.request.path, {**whom, **JOINING})
 
     @view_config(route_name="user_state", request_method="POST", renderer="json")
     def typing(self):
