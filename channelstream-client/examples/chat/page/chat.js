@@ -261,7 +261,7 @@ async function enter({ user, rooms: names }) {
   });
   on('subscribe', ({ data }) => {
     take(data, data.subscribed_to);
-    open(`#${data.subscribed_to[0]}`);
+    if (data.subscribed_to.length) open(`#${data.subscribed_to[0]}`); // else it was pressed twice
   });
   on('unsubscribe', () => open(joined()[0]));
   on('listenMessage', (frames) => frames.forEach(hear));

@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { setStage } from '../stage/stage.mjs';
 import { Program } from '../stage/program.mjs';
-import { PROGRAM } from '../stage/server.mjs';
+import { PROGRAM, Server } from '../stage/server.mjs';
 import { until } from '../stage/until.mjs';
 import { openWatched } from '../stage/watched.mjs';
 
@@ -24,9 +24,9 @@ after(() => Promise.all(programs.map((program) => program.stop())));
 
 /** Somebody who has come to the page and signed in. */
 class Person {
-    static async enter(address, name) {
+    static async enter(address, name, push = server) {
         const person = new Person();
-        const hosts = [address, server.address];
+        const hosts = [address, push.address];
         const { page, leave } = await openWatched(browser, `http://${address}/`, { hosts });
         Object.assign(person, { page, leave, name });
         await page.getByLabel('Your name').fill(name);
@@ -212,6 +212,29 @@ for (const [name, words] of Object.entries(CHATS)) {
         assert.match(said, /cargo run --release -p channelstream-server/);
     });
 }
+
+test('the page says when the push server is gone, and comes back', { timeout: 90_000 }, async () => {
+    const own = await Server.start();
+    const program = await Program.start(() => CHATS.rust, { CHANNELSTREAM_URL: `http://${own.address}` });
+    programs.push(program);
+    try {
+        const ann = await Person.enter(program.address, 'ann', own);
+        await own.stop();
+        await ann.page.getByText('coming back').waitFor();
+        const late = await openWatched(browser, `http://${program.address}/`, { hosts: [program.address, own.address] });
+        await late.page.getByLabel('Your name').fill('bob');
+        await late.page.keyboard.press('Enter');
+        await late.page.getByRole('alert').getByText('does not answer. Start it').waitFor();
+        await late.leave(/ERR_CONNECTION_REFUSED/);
+        await own.start();
+        await ann.isConnected();
+        await ann.say('back again');
+        await ann.sees('ann back again');
+        await ann.leave(/ERR_CONNECTION_REFUSED|status of 502/);
+    } finally {
+        await own.stop();
+    }
+});
 
 for (const name of ['flask', 'pyramid']) {
     test(`without its packages ${name} says what to install`, { timeout: 60_000 }, async () => {
