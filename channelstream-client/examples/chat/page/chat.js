@@ -195,15 +195,30 @@ function take({ channels_info: { channels, users } }, names = Object.keys(channe
 
 // What is done
 
+/** The room in which the user types: as it is, and as it was told last. */
 let typing = null;
+let told = null;
+let telling = false;
 let typingTimer;
 
 function setTyping(room) {
   clearTimeout(typingTimer);
   if (room) typingTimer = setTimeout(() => setTyping(null), TYPING);
-  if (room === typing) return;
   typing = room;
-  connection.updateUserState({ typing: room });
+  tellTyping();
+}
+
+/** One request after the other: two at a time might arrive in the wrong order. */
+function tellTyping() {
+  if (telling || typing === told) return;
+  telling = true;
+  told = typing;
+  connection.updateUserState({ typing });
+}
+
+function toldTyping() {
+  telling = false;
+  tellTyping();
 }
 
 at('text').addEventListener('input', ({ target }) => {
@@ -270,6 +285,7 @@ async function enter({ user, rooms: names }) {
   // The application forgets who is signed in when it is started anew.
   on('connectError', ({ request }) => (request.status === 401 ? location.reload() : line('coming back …')));
   on('message', () => notice(''));
+  for (const end of ['setUserState', 'setUserStateError']) on(end, toldTyping);
   on('error', ({ source, data }) => source !== 'setUserStateError' && data?.error && notice(data.error));
   at('me').replaceChildren(face(me), me);
   at('sign-in').hidden = true;

@@ -119,6 +119,14 @@ for (const [name, words] of Object.entries(CHATS)) {
         await bob.page.keyboard.press('Enter');
         await ann.sees(`${bob.name} Good day`);
         await ann.typing('');
+        // Nor does haste leave it behind.
+        for (const text of ['quick 1', 'quick 2', 'quick 3']) await bob.say(text);
+        for (const text of ['quick 1', 'quick 2', 'quick 3']) {
+            await ann.sees(`${bob.name} ${text}`);
+            await bob.message(text).getByRole('button', { name: 'Delete' }).click();
+            await ann.doesNotSee(`${bob.name} ${text}`);
+        }
+        await ann.typing('');
 
         // Own messages are edited and deleted.
         assert.equal(await ann.message('Good day').getByRole('button').count(), 0, 'not hers');
