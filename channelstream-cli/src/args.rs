@@ -87,14 +87,15 @@ It connects users channelstream-bench-0, -1 and so on to a channel of its own wi
 nobody guesses, listens on a websocket for each, publishes at the rate, and disconnects all of
 them, also after Ctrl-C. The server forgets users and channel as any others that nobody is in.
 
-All runs on one core here. Its own share is told: when it is high, times are this command's rather
-than the server's. Messages that are late because the server is slow count from when they were due.
+All runs on one core here. Its own CPU time is told: when it takes much of the core, times are this
+command's rather than the server's, and about half of what a message costs it is in the latency.
+Messages that are late because the server is slow count from when they were due.
 
 With --json: {\"listeners\", \"rate\", \"size\", \"wanted\", \"messages\", \"deliveries\", \"seconds\",
 \"deliveries_per_second\", \"lost\", \"doubled\", \"reordered\", \"interruptions\", \"latency_ms\",
-\"connect_ms\", \"own_cpu\"}: messages that were to be sent, and were; deliveries to listeners; time
-from the first message to the last delivery; lines that broke; {\"p50\", \"p90\", \"p99\", \"max\"} or
-null; part of a core.
+\"connect_ms\", \"own_cpu\", \"own_cpu_per_message_ms\"}: messages that were to be sent, and were;
+deliveries to listeners; time from the first message to the last delivery; lines that broke;
+{\"p50\", \"p90\", \"p99\", \"max\"} or null; part of a core, or null.
 
 Exit status: 1 if anything was lost, doubled or reordered.";
 

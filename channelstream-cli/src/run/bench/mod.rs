@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::listening::Listeners;
-use self::report::{OwnCpu, Report};
+use self::report::{OwnTime, Report, cpu_time};
 use crate::access::{self, Origin};
 use crate::args::{AccessArgs, BenchArgs};
 use crate::failure::Failure;
@@ -114,14 +114,13 @@ impl Plan {
 /// Everything from the first connection to the last delivery.
 async fn course(plan: &Arc<Plan>) -> Result<Report, Failure> {
     let listeners = Listeners::open(plan).await?;
-    let cpu = OwnCpu::begin();
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), cpu_time());
     let sent = sending::send(plan).await?;
     let last = wait(plan, sent * plan.conn_ids.len() as u64).await;
-    let own_cpu = cpu.share(begun.elapsed());
+    let own = OwnTime::since(begun, before);
     sleep(AFTER).await;
     let heard = listeners.end().await?;
-    Ok(Report::new(plan, sent, last - begun, heard, own_cpu))
+    Ok(Report::new(plan, sent, last - begun, heard, own))
 }
 
 /// Waits until so many deliveries have come, or none comes any more; when the last one came.

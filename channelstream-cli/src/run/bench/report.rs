@@ -5,6 +5,7 @@ use std::io::stdout;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::Plan;
 use super::listening::Heard;
@@ -35,6 +36,8 @@ pub(super) struct Report {
     connect_ms: Option<Spread>,
     /// CPU time of this command while it sent and listened, as part of that time.
     own_cpu: Option<f64>,
+    /// The same for one message with all its deliveries, in milliseconds.
+    own_cpu_per_message_ms: Option<f64>,
 }
 
 /// How long something took, in milliseconds: so long, or less, in so many of a hundred cases.
@@ -52,7 +55,7 @@ impl Report {
         messages: u64,
         time: Duration,
         heard: Heard,
-        own_cpu: Option<f64>,
+        own: Option<OwnTime>,
     ) -> Self {
         let listeners = plan.conn_ids.len();
         let deliveries = heard.latencies.len() as u64;
@@ -72,7 +75,9 @@ impl Report {
             interruptions: heard.interruptions,
             latency_ms: Spread::of(heard.latencies),
             connect_ms: Spread::of(heard.openings),
-            own_cpu: own_cpu.map(rounded),
+            own_cpu: own.map(|own| rounded(own.cpu.as_secs_f64() / own.of.as_secs_f64())),
+            own_cpu_per_message_ms: own
+                .map(|own| rounded(own.cpu.as_secs_f64() * 1000.0 / messages.max(1) as f64)),
         }
     }
 
@@ -113,8 +118,9 @@ impl Report {
             row("reordered", self.reordered.to_string()),
             row("broken lines", interruptions.to_string()),
         ];
-        if let Some(share) = self.own_cpu {
-            rows.push(row("own CPU", format!("{:.0} % of a core", share * 100.0)));
+        if let (Some(share), Some(each)) = (self.own_cpu, self.own_cpu_per_message_ms) {
+            let share = share * 100.0;
+            rows.push(row("own CPU", format!("{share:.0} % of a core, {each:.1} ms a message")));
         }
         rows
     }
@@ -142,22 +148,23 @@ fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
 }
 
-/// The CPU time of this process, where the system tells it.
-pub(super) struct OwnCpu(Option<Duration>);
+/// What this command used of the machine in some time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnTime {
+    cpu: Duration,
+    of: Duration,
+}
 
-impl OwnCpu {
-    pub(super) fn begin() -> Self {
-        Self(cpu())
-    }
-
-    /// What was used since then, as part of a time.
-    pub(super) fn share(&self, time: Duration) -> Option<f64> {
-        let used = cpu()?.saturating_sub(self.0?);
-        Some(used.as_secs_f64() / time.as_secs_f64().max(0.001))
+impl OwnTime {
+    /// Since a moment, at which the CPU time was `before`; none where the system doesn't tell.
+    pub(super) fn since(begun: Instant, before: Option<Duration>) -> Option<Self> {
+        let of = begun.elapsed().max(Duration::from_millis(1));
+        Some(Self { cpu: cpu_time()?.saturating_sub(before?), of })
     }
 }
 
-fn cpu() -> Option<Duration> {
+/// The CPU time of all threads of this process so far.
+pub(super) fn cpu_time() -> Option<Duration> {
     let mut nanoseconds = 0;
     for task in fs::read_dir("/proc/self/task").ok()? {
         // A thread may end between the listing and the look at it.
@@ -182,10 +189,10 @@ mod tests {
 
     #[test]
     fn own_work_is_seen() {
-        let (cpu, begun) = (OwnCpu::begin(), std::time::Instant::now());
+        let (before, begun) = (cpu_time(), Instant::now());
         while begun.elapsed() < Duration::from_millis(50) {}
-        if let Some(share) = cpu.share(begun.elapsed()) {
-            assert!(share > 0.0, "{share}");
+        if let Some(own) = OwnTime::since(begun, before) {
+            assert!(own.cpu > Duration::ZERO && own.of >= Duration::from_millis(50), "{own:?}");
         }
     }
 }
