@@ -87,7 +87,7 @@ impl Plan {
                 .with_hint("take fewer --listeners, a lower --rate, or a shorter time (--for)"));
         }
         let (signer, origin) = access::signer(access)?;
-        let client = access::builder(&access::url(access)?).signer(signer);
+        let client = access::builder(access, &access::url(access)?)?.signer(signer);
         // What is sent twice would be heard twice.
         let client = client.retries(RetryPolicy::never()).build();
         let client = client.map_err(|error| Failure::of_client(error, &origin))?;

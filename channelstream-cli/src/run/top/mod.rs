@@ -38,7 +38,8 @@ pub(super) async fn watch(access: &AccessArgs, args: &TopArgs) -> Result<(), Fai
     let mut interrupt = Interrupt::new()?;
     let url = access::url(access)?;
     let (signer, origin) = access::signer(access)?;
-    let client = access::builder(&url).signer(signer).retries(RetryPolicy::never()).build();
+    let client =
+        access::builder(access, &url)?.signer(signer).retries(RetryPolicy::never()).build();
     let client = client.map_err(|error| Failure::of_client(error, &origin))?;
     // Whoever has mistyped something is told so, rather than shown an empty screen.
     let first = sample::take(&client).await;
