@@ -79,8 +79,6 @@ pub(crate) struct Listener {
     pub(crate) again: Option<usize>,
     /// Given up so early that the server may never have known it.
     pub(crate) maybe: bool,
-    /// A poll that was given up so late that it may have been answered: into a line that was cut.
-    pub(crate) answered: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -165,10 +165,8 @@ impl View<'_> {
             (Phase::Alive, true, Hearing::By(listener)) => {
                 Due { must: self.arrives(place, listener, step), may: true }
             }
-            (Phase::Alive, true, Hearing::Ending(listener)) => {
-                let answered = self.life.listeners[listener].answered;
-                let lost = answered && !self.comes_later(place, listener);
-                Due { must: !lost && self.kept(place, step).must, may: true }
+            (Phase::Alive, true, Hearing::Ending(_)) => {
+                Due { must: self.kept(place, step).must, may: true }
             }
             (Phase::Alive, _, Hearing::Nobody) => self.kept(place, step),
             // Counts as sent, unless the listener was full before.

@@ -11,9 +11,6 @@ use crate::model::{Action, End, Listener};
 use crate::round::{AFTER_CLOSE, AFTER_LISTENER, is_wide};
 use crate::wire::{Incoming, Line, PATIENCE, Socket};
 
-/// A poll that has something waits so long for more.
-const GATHERING: Duration = Duration::from_millis(250);
-
 impl Client {
     pub(super) fn end(&self, present: &Present, listener: usize, end: End) {
         self.round.record.lives.borrow_mut()[present.life].listeners[listener].end = end;
@@ -40,7 +37,6 @@ impl Client {
             slow: false,
             again: None,
             maybe: false,
-            answered: false,
         });
         listeners.len() - 1
     }
@@ -295,7 +291,7 @@ impl Client {
         self.done("abort a poll");
         let record = Rc::clone(&self.round);
         let record = &record.record;
-        let (asked, begun) = (record.tick(), Instant::now());
+        let asked = record.tick();
         let Some((line, listener)) = self.begin_poll(&present).await else { return };
         let time = self.dice.pause(120);
         sleep(time).await;
@@ -304,11 +300,8 @@ impl Client {
         record.step(present.life, Action::Open(listener), asked, answered);
         record.step(present.life, Action::Close, asked, answered);
         let is_known = self.open_socket(&mut present, false).await;
-        // A poll gathers before it answers, but one that is full answers at once; and on a machine
-        // that is busy, its time may be over before the server comes to see that the line is cut.
+        // A poll gathers before it answers, but one that is full answers at once.
         self.end(&present, listener, End::Cut);
-        let late = begun.elapsed() >= GATHERING;
-        record.lives.borrow_mut()[present.life].listeners[listener].answered = late;
         self.present = is_known.then_some(present);
     }
 
