@@ -146,7 +146,7 @@ impl Node {
                 Err(journal::Error::Closed) => break,
             }
         }
-        self.hub().remove(listener);
+        self.hub().remove(listener).await;
     }
 }
 

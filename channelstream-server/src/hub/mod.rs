@@ -53,6 +53,8 @@ enum Parcel {
     End { listener: ListenerId, reason: EndReason },
     /// To tell what was sent to a listener, behind all that was given before.
     Account { outbox: Arc<Outbox>, known: Sequence, answer: oneshot::Sender<Sent> },
+    /// To forget one of its listeners.
+    Forget(ListenerId),
 }
 
 /// What serves one shard, on its own thread.
@@ -112,11 +114,11 @@ impl Hub {
         self.count() < self.most
     }
 
-    /// Forgets a listener; called by who opened it, once the state knows that it is over.
-    pub(crate) fn remove(&self, id: ListenerId) {
-        if self.shard(id).remove(id) {
-            self.open.fetch_sub(1, Ordering::AcqRel);
-        }
+    /// Forgets a listener, behind all that was delivered before: of that, a newer one may have to
+    /// take something over. Called once by who opened it, when the state knows that it is over.
+    pub(crate) async fn remove(&self, id: ListenerId) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+        self.give(shard::number(id), Parcel::Forget(id)).await;
     }
 
     /// How many listeners there are.

@@ -82,11 +82,6 @@ impl Shard {
         self.listeners().open(self.number, way)
     }
 
-    /// Forgets a listener; whether it was there.
-    pub(super) fn remove(&self, id: ListenerId) -> bool {
-        self.listeners().remove(id)
-    }
-
     /// Carries out what comes into the inbox, until nobody can send any more.
     pub(super) async fn receive(self: Arc<Self>, mut inbox: mpsc::Receiver<Parcel>) {
         let mut parcels = Vec::with_capacity(BATCH);
@@ -125,6 +120,7 @@ impl Shard {
                 // Who asked may have gone meanwhile.
                 let _ = answer.send(outbox.sent(known.max(listeners.latest)));
             }
+            Parcel::Forget(listener) => listeners.remove(listener),
         }
     }
 
@@ -187,18 +183,15 @@ impl Listeners {
         self.slots.get(place(id) as usize)?.as_ref().filter(|outbox| outbox.id == id)
     }
 
-    fn remove(&mut self, id: ListenerId) -> bool {
-        if self.get(id).is_none() {
-            return false;
+    fn remove(&mut self, id: ListenerId) {
+        if self.get(id).is_some() {
+            self.slots[place(id) as usize] = None;
+            self.free.push(place(id));
         }
-        let place = place(id);
-        self.slots[place as usize] = None;
-        self.free.push(place);
         if self.count() == 0 {
             self.slots = Vec::new();
             self.free = Vec::new();
         }
-        true
     }
 
     /// The sockets whose turn it is; those that are gone are forgotten.

@@ -15,11 +15,14 @@ fn hub(shards: usize) -> (Hub, Vec<Parts>) {
     Hub::new(vec![Handle::current(); shards], BOUNDS, 100)
 }
 
-/// A listener of any connection that is at home in this shard.
-fn listener(hub: &Hub, shard: usize) -> Arc<Outbox> {
+/// A connection that is at home in this shard.
+fn connection(hub: &Hub, shard: usize) -> ConnectionId {
     let at_home = |id: &ConnectionId| Arc::ptr_eq(hub.home(*id), &hub.shards[shard]);
-    let connection = (0..).map(Uuid::from_u128).find(at_home).unwrap();
-    hub.open(connection, Way::Poll(Notify::new())).unwrap()
+    (0..).map(Uuid::from_u128).find(at_home).unwrap()
+}
+
+fn listener(hub: &Hub, shard: usize) -> Arc<Outbox> {
+    hub.open(connection(hub, shard), Way::Poll(Notify::new())).unwrap()
 }
 
 fn frame(sequence: Sequence, to: &[&Arc<Outbox>]) -> Delivery {
@@ -73,6 +76,20 @@ async fn what_was_sent_is_told_behind_all_that_was_delivered() {
 }
 
 #[tokio::test]
+async fn a_listener_is_forgotten_behind_what_is_on_its_way_to_it() {
+    let (hub, mut parts) = hub(2);
+    let older = listener(&hub, 1);
+    let newer = listener(&hub, 1);
+    let reason = EndReason::Superseded { by: newer.id };
+    let end = Delivery::End { listener: older.id, reason };
+    hub.deliver(vec![frame(1, &[&older]), end], 1).await;
+    hub.remove(older.id).await;
+    tokio::spawn(parts.pop().unwrap().receive().unwrap());
+    newer.changed().await;
+    assert!(!newer.is_empty(), "it takes over what the older one was not sent");
+}
+
+#[tokio::test]
 async fn at_the_end_of_a_thread_its_listeners_can_still_be_closed() {
     let (hub, parts) = hub(2);
     let there = listener(&hub, 1);
@@ -86,11 +103,10 @@ async fn no_more_listeners_than_allowed_over_all_shards() {
     let (hub, _parts) = Hub::new(vec![Handle::current(); 4], BOUNDS, 3);
     let listeners = [0, 1, 2].map(|shard| listener(&hub, shard));
     assert!(!hub.has_place());
-    assert!(hub.open(Uuid::nil(), Way::Poll(Notify::new())).is_err());
+    assert!(hub.open(connection(&hub, 3), Way::Poll(Notify::new())).is_err());
     assert_eq!(hub.count(), 3, "what is refused is not counted");
-    hub.remove(listeners[2].id);
-    hub.remove(listeners[2].id);
-    assert_eq!(hub.count(), 2, "and what is gone, once");
+    hub.remove(listeners[2].id).await;
+    assert_eq!(hub.count(), 2, "nor what is gone");
     hub.end_some(Ending::Shutdown, 1);
     assert_eq!(listeners.iter().filter(|one| one.ending().is_some()).count(), 1);
     hub.end_some(Ending::Shutdown, 5);
