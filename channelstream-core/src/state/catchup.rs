@@ -35,6 +35,26 @@ impl StoredFrames {
             .map(|(sequence, frame)| (*sequence, frame.clone()))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Number of the oldest.
+    pub(super) fn first(&self) -> Option<Sequence> {
+        self.0.front().map(|(sequence, _)| *sequence)
+    }
+
+    /// The newest of those after a number, at most so many, oldest first; and whether there are more.
+    pub(super) fn newest_after(
+        &self,
+        after: Sequence,
+        limit: usize,
+    ) -> (Vec<(Sequence, Frame)>, bool) {
+        let begin = self.0.partition_point(|(sequence, _)| *sequence <= after);
+        let within = self.0.len().saturating_sub(limit).max(begin);
+        (self.0.range(within..).cloned().collect(), within > begin)
+    }
+
     /// Edits the first message of the edit's id.
     pub(super) fn edit(&mut self, edit: &Edit) {
         let found = self.0.iter_mut().find_map(|(_, frame)| match frame {

@@ -60,6 +60,16 @@ impl Channel {
         self.history.iter().map(|(_, message)| Arc::clone(message)).collect()
     }
 
+    /// How many messages are stored.
+    pub(super) fn history_len(&self) -> usize {
+        self.history.len()
+    }
+
+    /// The newest stored messages, at most so many, newest first.
+    pub(super) fn newest(&self, limit: usize) -> Vec<Arc<Message>> {
+        self.history.iter().rev().take(limit).map(|(_, message)| Arc::clone(message)).collect()
+    }
+
     /// Keeps a message for show, if the settings and the message want it. The history is trimmed
     /// here only: a setting that shrinks it waits for the next message.
     pub(super) fn remember(&mut self, sequence: Sequence, message: &Arc<Message>) {

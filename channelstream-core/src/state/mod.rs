@@ -11,6 +11,7 @@ mod listening;
 mod membership;
 mod posting;
 mod snapshot;
+mod survey;
 mod user;
 
 use std::hash::Hash;
@@ -24,6 +25,10 @@ pub use command::{
     Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
 };
 pub use snapshot::SnapshotError;
+pub use survey::{
+    ChannelFacts, ChannelRow, ConnectionRow, Counts, Events, ListenerOwner, Order, UserFacts,
+    UserRow, Window, Windowed,
+};
 
 use crate::protocol::{
     Changed, ChannelSettings, DateTime, Frame, SetUserState, Timestamp, UserState, UserStateChange,

@@ -19,4 +19,5 @@ mod random;
 mod reading;
 mod snapshots;
 mod subscribing;
+mod survey;
 mod user_state;
