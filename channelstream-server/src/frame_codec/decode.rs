@@ -11,7 +11,10 @@ const MAX_HEADER: usize = 14;
 /// What a client said.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming<'a> {
-    /// A whole text or binary message, checked; its contents are gone.
+    /// A piece of a text message, as it arrived: perhaps not whole characters, and perhaps of a
+    /// message that turns out to be none.
+    Text(&'a [u8]),
+    /// A text or binary message is whole, and was checked.
     Message,
     /// A ping, to be answered with this payload.
     Ping(&'a [u8]),
@@ -92,8 +95,8 @@ impl Violation {
 
 /// Reads one client's bytes; see [`Decoder::read`].
 ///
-/// Payloads of messages are never kept, so it needs no memory beside itself but for a control
-/// frame that has not fully arrived.
+/// Payloads of messages are passed on and never kept, so it needs no memory beside itself but for a
+/// control frame that has not fully arrived.
 pub(crate) struct Decoder {
     state: State,
     max_message: u64,
@@ -254,6 +257,7 @@ impl Decoder {
             if !self.text.push(piece) {
                 return Err(Violation::TextNotUtf8);
             }
+            on_event(Incoming::Text(piece));
         }
         let left = left - taken as u64;
         if left > 0 {

@@ -31,6 +31,11 @@ pub(crate) fn event_frames(events: &[String]) -> Bytes {
     Bytes::from(frames)
 }
 
+/// One text frame.
+pub(crate) fn text_frame(text: &str) -> Bytes {
+    frame(TEXT, &[text.as_bytes()])
+}
+
 /// How many bytes the first of these frames has; of bytes that no function here made, all of them.
 pub(crate) fn first_frame(frames: &[u8]) -> usize {
     measures(frames)

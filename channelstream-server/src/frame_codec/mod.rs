@@ -1,8 +1,9 @@
 //! RFC 6455 on the server's side, as bytes: handshake check, encoding, decoding; no sockets, no tasks.
 //!
 //! A server's websocket frames carry no mask, so [`event_frames`] makes the bytes once and all
-//! listeners share them. What clients send is ignored (contract §6), so [`Decoder`] checks text
-//! and binary messages and drops them, and buffers nothing but an unfinished header or control frame.
+//! listeners share them. What clients send is mostly ignored (contract §6), so [`Decoder`] checks text
+//! and binary messages, passes texts on as they come, and buffers nothing but an unfinished header or
+//! control frame.
 //! Extensions and subprotocols are never chosen.
 
 mod decode;
@@ -15,6 +16,7 @@ mod utf8;
 pub(crate) use decode::{Decoder, Incoming};
 pub(crate) use encode::{
     HEARTBEAT, PING, close_frame, event_frames, events_in, first_frame, is_pong, pong_frame,
+    text_frame,
 };
 pub(crate) use handshake::{HandshakeError, check_handshake};
 

@@ -41,16 +41,18 @@ enum Event {
     Close(Option<(u16, String)>),
 }
 
-impl From<Incoming<'_>> for Event {
-    fn from(incoming: Incoming<'_>) -> Self {
-        match incoming {
+impl Event {
+    /// What does not depend on how the stream is cut: pieces of text do.
+    fn of(incoming: Incoming<'_>) -> Option<Self> {
+        Some(match incoming {
+            Incoming::Text(_) => return None,
             Incoming::Message => Self::Message,
             Incoming::Ping(payload) => Self::Ping(payload.to_vec()),
             Incoming::Pong(payload) => Self::Pong(payload.to_vec()),
             Incoming::Close(close) => {
                 Self::Close(close.map(|close| (close.code.get(), close.reason.to_owned())))
             }
-        }
+        })
     }
 }
 
@@ -67,8 +69,8 @@ fn decode_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let mut decoder = Decoder::new(MAX_MESSAGE);
     let mut events = Vec::new();
     for piece in pieces {
-        if let Err(violation) = decoder.read(&mut piece.to_vec(), |event| events.push(event.into()))
-        {
+        let outcome = decoder.read(&mut piece.to_vec(), |event| events.extend(Event::of(event)));
+        if let Err(violation) = outcome {
             return (events, Some(violation));
         }
     }
@@ -337,6 +339,33 @@ fn echoes_a_close_as_it_came() {
         });
         assert_eq!(read, Ok(()));
         assert_eq!(echo.unwrap()[2..], *payload);
+    }
+}
+
+#[test]
+fn passes_texts_on_in_whatever_pieces_they_come() {
+    let stream = [
+        client_frame(TEXT, "häuser".as_bytes()),
+        client_frame(BINARY, b"not this"),
+        client_frame(TEXT_BEGIN, b"a fragmented "),
+        client_frame(PING, b"amid"),
+        client_frame(END, b"one"),
+    ]
+    .concat();
+    for size in 1..=stream.len() {
+        let mut decoder = Decoder::new(MAX_MESSAGE);
+        let (mut texts, mut open) = (Vec::new(), Vec::new());
+        for piece in stream.chunks(size) {
+            let read = decoder.read(&mut piece.to_vec(), |event| match event {
+                Incoming::Text(piece) => open.extend_from_slice(piece),
+                Incoming::Message => {
+                    texts.push(String::from_utf8(std::mem::take(&mut open)).unwrap());
+                }
+                _ => {}
+            });
+            assert_eq!(read, Ok(()));
+        }
+        assert_eq!(texts, ["häuser", "", "a fragmented one"], "cut by {size}");
     }
 }
 

@@ -95,7 +95,10 @@ pub(crate) async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = begun(&mut drain) => return,
+            () = begun(&mut drain) => {
+                app.live.close();
+                return;
+            }
         };
         match accepted {
             Ok((stream, peer)) => begin(&app, stream, peer, &drain),

@@ -118,6 +118,8 @@ pub(super) enum Problem {
     Forbidden,
     /// The tutorial does not act for whoever asks; why.
     NotSimulated(&'static str),
+    /// The admin area does nothing for whoever asks; why.
+    Refused(&'static str),
     /// No such path, or not by this method.
     NotFound {
         /// A path that may have been meant.
@@ -172,7 +174,7 @@ impl Problem {
     fn status(&self) -> StatusCode {
         match self {
             Self::BadSignature | Self::UnknownConnection => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::NotSimulated(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::NotSimulated(_) | Self::Refused(_) => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::HttpsOnly => StatusCode::NOT_ACCEPTABLE,
             Self::Elsewhere(_) => StatusCode::FOUND,
@@ -194,6 +196,7 @@ impl Problem {
                 "a signature or a listed address is missing; both are needed".to_owned()
             }
             Self::NotSimulated(why) => format!("the tutorial does not act for this request: {why}"),
+            Self::Refused(why) => (*why).to_owned(),
             Self::NotFound { nearest: None } => "there is nothing here for this method".to_owned(),
             Self::NotFound { nearest: Some(nearest) } => {
                 format!("there is nothing here for this method; did you mean {nearest}?")

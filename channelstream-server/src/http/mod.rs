@@ -5,6 +5,7 @@ mod admin;
 mod allowance;
 mod answer;
 mod backend;
+mod browser;
 mod openapi;
 mod pages;
 mod poll;
@@ -31,7 +32,7 @@ use crate::config::Config;
 use crate::node::Node;
 use accept::{Head, Lines};
 use allowance::Allowance;
-use answer::{Answer, Problem, TEXT, respond};
+use answer::{Answer, Problem, TET, respond};
 use request::Request;
 use rights::Gate;
 
@@ -47,6 +48,7 @@ pub(crate) struct App {
     sign_ins: Allowance,
     requests: Allowance,
     lines: Arc<Lines>,
+    live: admin::Live,
     started: Instant,
     /// Whether only this machine reaches the server.
     is_on_loopback: bool,
@@ -67,7 +69,8 @@ impl App {
             sign_ins: Allowance::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
             requests: Allowance::new(config.max_requests_per_address, REQUESTS_WINDOW),
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
-            started: Instant::now(),
+            live: admin::Live::new(),
+                    started: Instant::now(),
             is_on_loopback: local.ip().to_canonical().is_loopback(),
             local: local.to_string(),
             config,
@@ -161,12 +164,15 @@ async fn answer_one(
     }
     let is_admin_area = path == "/admin" || path.starts_with("/admin/");
     let may_sign_in = is_admin_area || path == "/openapi.json" || path == "/api-explorer";
-    let is_signed_in = may_sign_in && app.gate.is_signed_in(&request, &app.config);
+    let is_signed_in = may_sign_in && app.gate.is_signed_in(&request.head.headers, &app.config);
     let has_rights = is_signed_in || app.gate.may_post(&request, &app.config)?;
     let backend = if has_rights { Ok(()) } else { Err(Problem::Forbidden) };
-    let (path, backend) = match tutorial::simulated(path) {
-        Some(endpoint) => (endpoint, Ok(tutorial::allow(app, &request)?)),
-        None => (path, backend),
+    let (path, backend) = if let Some(endpoint) = tutorial::simulated(path) {
+        (endpoint, Ok(tutorial::allow(app, &request)?))
+    } else if let Some(endpoint) = admin::acting(path) {
+        (endpoint, Ok(admin::allow(&request, endpoint, is_signed_in)?))
+    } else {
+        (path, backend)
     };
     let admin = |request: &Request| {
         if has_rights { Ok(()) } else { Err(admin::sign_in_first(app, request)) }
@@ -177,7 +183,7 @@ async fn answer_one(
         other => other,
     };
     match (method, path) {
-        ("OPTIONS", _) => Ok(Answer::new(TEXT, "")),
+        ("OPTIONS", _) => Ok(Answer::new(TET, "")),
         ("POST", "/connect") => {
             backend?;
             backend::connect(app, request).await
@@ -224,6 +230,7 @@ async fn answer_one(
             admin(&request)?;
             admin::figures(app).await
         }
+        ("GET", "/admin/ws") => admin::watch(app, &mut request, is_signed_in),
         ("GET", "/admin/debug") => {
             admin(&request)?;
             admin::debug(app).await

@@ -1,6 +1,7 @@
 //! Rights: what a request may do, by address, signature and sign-in cookie (contract §3).
 
 use channelstream_signer::{InvalidSeparator, TimestampSigner};
+use http::HeaderMap;
 use http::header::{COOKIE, HeaderName, HeaderValue};
 
 use super::answer::Problem;
@@ -72,10 +73,9 @@ impl Gate {
         }
     }
 
-    /// Whether the request carries the cookie of a sign-in that still counts.
-    pub(super) fn is_signed_in(&self, request: &Request, config: &Config) -> bool {
-        let cookies =
-            request.head.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    /// Whether a request with these headers carries the cookie of a sign-in that still counts.
+    pub(super) fn is_signed_in(&self, headers: &HeaderMap, config: &Config) -> bool {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
         cookies.flat_map(|line| line.split(';')).any(|cookie| {
             let Some((name, value)) = cookie.trim().split_once('=') else { return false };
             name == COOKIE_NAME

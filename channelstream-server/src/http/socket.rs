@@ -96,7 +96,7 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
 
 /// The socket itself and what was read beyond the request. It is registered anew: tokio's old
 /// registration holds the waker of hyper's finished task, and with it that task's memory.
-fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Bytes)> {
+pub(super) fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Bytes)> {
     let parts = upgraded
         .downcast::<Refusing<TokioIo<TcpStream>>>()
         .map_err(|_| io::Error::other("the line is not a TCP stream"))?;
@@ -128,6 +128,7 @@ impl Reader {
     /// Tells of the end as soon as the peer has closed, and keeps the line until it has let go of
     /// it: what it still sends must not make the system reset the line, and our close frame with it.
     async fn close(mut self) {
+        self.app.live.count_end(self.outbox.ending());
         let how = match self.outbox.ending() {
             Some(Ending::Ended) => Closing::ByPeer,
             // A line that broke without a word may be opened again, as after an end of ours.
@@ -178,7 +179,7 @@ impl Reader {
         let outcome = decoder.read(bytes, |incoming| match incoming {
             Incoming::Ping(payload) => pong = Some(pong_frame(payload)),
             Incoming::Close(close) => last = Some(close_frame(close)),
-            Incoming::Message | Incoming::Pong(_) => {}
+            Incoming::Text(_) | Incoming::Message | Incoming::Pong(_) => {}
         });
         if let Err(violation) = outcome {
             tracing::debug!(%violation, "a websocket breaks the protocol");

@@ -4,10 +4,11 @@
 //! vouches for them in the place of a signature is decided here.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::header::{HOST, HeaderName};
 use http::uri::Authority;
 
 use super::answer::{Answer, Problem};
+use super::browser::{asks_for_html, is_json, is_same_origin};
 use super::request::Request;
 use super::{App, backend, pages};
 use crate::config::{Tutorial, is_loopback};
@@ -25,8 +26,6 @@ const OF_PROXIES: [&str; 9] = [
     "x-url-scheme",
     "x-script-name",
 ];
-
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The endpoint that is simulated at this path.
 pub(super) fn simulated(path: &str) -> Option<&str> {
@@ -64,7 +63,7 @@ fn standing(app: &App, request: &Request) -> Result<(), &'static str> {
     match app.config.tutorial {
         Tutorial::Off => Err("the tutorial is switched off"),
         Tutorial::On => Ok(()),
-        Tutorial::Auto if app.gate.is_signed_in(request, &app.config) => Ok(()),
+        Tutorial::Auto if app.gate.is_signed_in(&request.head.headers, &app.config) => Ok(()),
         Tutorial::Auto => is_local(app, request),
     }
 }
@@ -97,33 +96,9 @@ fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether HTML is named in what is accepted, as browsers do; that anything is accepted is not enough.
-fn asks_for_html(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|range| {
-        let media_type = range.split(';').next().unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("text/html")
-    })
-}
-
 fn names_loopback(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
     is_loopback(authority.host().trim_start_matches('[').trim_end_matches(']'))
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
-}
-
-/// Whether a page of this server asks. Browsers that do not tell so name the page's origin at least.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get(FETCH_SITE) {
-        return site == "same-origin";
-    }
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let (Some(origin), Some(host)) = (text(ORIGIN), text(HOST)) else { return false };
-    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
 }

@@ -126,6 +126,18 @@ impl Hub {
         self.open.load(Ordering::Acquire)
     }
 
+    /// The listeners for whom most bytes wait, at most so many, and how many there are for whom
+    /// anything waits.
+    pub(crate) fn most_behind(&self, most: usize) -> (Vec<(ListenerId, Bounds)>, usize) {
+        let all = self.shards.iter().flat_map(|shard| shard.all());
+        let waiting = all.map(|outbox| (outbox.id, outbox.waiting()));
+        let mut behind: Vec<_> = waiting.filter(|(_, waiting)| waiting.bytes > 0).collect();
+        behind.sort_unstable_by_key(|(_, waiting)| std::cmp::Reverse(waiting.bytes));
+        let count = behind.len();
+        behind.truncate(most);
+        (behind, count)
+    }
+
     /// Carries out deliveries in their order, up to the frame `latest`.
     pub(crate) async fn deliver(&self, mut deliveries: Vec<Delivery>, latest: Sequence) {
         for run in deliveries.chunk_by_mut(runs_on).flat_map(|run| run.chunks_mut(RUN)) {

@@ -131,6 +131,10 @@ impl Shard {
         }
     }
 
+    pub(super) fn all(&self) -> Vec<Arc<Outbox>> {
+        self.listeners().slots.iter().flatten().map(Arc::clone).collect()
+    }
+
     /// Ends at most so many of the listeners that are not at their end yet; how many it were.
     pub(super) fn end_some(&self, ending: Ending, most: usize) -> usize {
         let listeners = self.listeners();

@@ -195,6 +195,11 @@ impl Outbox {
         self.queue.lock().expect("nothing that holds an outbox can panic")
     }
 
+    /// How much waits.
+    pub(crate) fn waiting(&self) -> Bounds {
+        self.queue().waiting
+    }
+
     /// The socket, where it is one.
     pub(crate) fn socket(&self) -> Option<&TcpStream> {
         match &self.way {

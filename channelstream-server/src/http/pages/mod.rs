@@ -7,7 +7,7 @@
 use super::answer::SCRIPT;
 
 /// The admin page, for `/admin`.
-pub(crate) const ADMIN: &str = include_str!("admin.html");
+pub(crate) const ADMIN: &str = include_str!("admin/admin.html");
 
 /// The API explorer, for `/api-explorer`.
 pub(crate) const EXPLORER: &str = include_str!("explorer.html");
@@ -17,8 +17,9 @@ const TUTORIAL: &str = include_str!("tutorial.html");
 const SIGN_IN: &str = include_str!("sign_in.html");
 
 /// The sign-in page, for `/admin/sign_in`, with the name that was typed (empty at first) and, after
-/// a refusal, what was wrong. Both may hold any text: they are escaped here.
-pub(crate) fn sign_in_page(name: &str, error: Option<&str>) -> String {
+/// a refusal, what was wrong. Both may hold any text: they are escaped here. `next` names the page
+/// to go to, if it is not `/admin`.
+pub(crate) fn sign_in_page(name: &str, error: Option<&str>, next: Option<&'static str>) -> String {
     let error = error.map_or_else(String::new, |error| {
         format!(r#"<p id="error" class="error" role="alert">{}</p>"#, escaped(error))
     });
@@ -28,6 +29,7 @@ pub(crate) fn sign_in_page(name: &str, error: Option<&str>) -> String {
     SIGN_IN
         .replace("{{focus_name}}", focus_name)
         .replace("{{focus_password}}", focus_password)
+        .replace("{{next}}", &next.map(|next| format!("?next={next}")).unwrap_or_default())
         .replace("{{error}}", &error)
         .replace("{{name}}", &escaped(name))
 }
@@ -46,16 +48,27 @@ pub(crate) fn tutorial_page(standing: Result<(), &'static str>) -> String {
 pub(crate) fn static_file(path: &str) -> Option<(&'static str, &'static [u8])> {
     const CSS: &str = "text/css; charset=UTF-8";
     Some(match path.strip_prefix("/static/admin/")? {
-        "admin.js" => (SCRIPT, include_bytes!("admin.js")),
+        "acting.js" => (SCRIPT, include_bytes!("admin/acting.js")),
+        "admin.css" => (CSS, include_bytes!("admin/admin.css")),
+        "admin.js" => (SCRIPT, include_bytes!("admin/admin.js")),
+        "channel.js" => (SCRIPT, include_bytes!("admin/channel.js")),
+        "channels.js" => (SCRIPT, include_bytes!("admin/channels.js")),
+        "chart.js" => (SCRIPT, include_bytes!("admin/chart.js")),
+        "element.js" => (SCRIPT, include_bytes!("admin/element.js")),
         "explorer.js" => (SCRIPT, include_bytes!("explorer.js")),
         "icon.svg" => ("image/svg+xml", include_bytes!("icon.svg")),
+        "live.js" => (SCRIPT, include_bytes!("admin/live.js")),
+        "overview.js" => (SCRIPT, include_bytes!("admin/overview.js")),
         "schema.js" => (SCRIPT, include_bytes!("schema.js")),
         "signer.js" => (SCRIPT, include_bytes!("signer.js")),
+        "slow.js" => (SCRIPT, include_bytes!("admin/slow.js")),
         "snippets.js" => (SCRIPT, include_bytes!("snippets.js")),
         "socket.js" => (SCRIPT, include_bytes!("socket.js")),
         "style.css" => (CSS, include_bytes!("style.css")),
         "tutorial.css" => (CSS, include_bytes!("tutorial.css")),
         "tutorial.js" => (SCRIPT, include_bytes!("tutorial.js")),
+        "users.js" => (SCRIPT, include_bytes!("admin/users.js")),
+        "window_list.js" => (SCRIPT, include_bytes!("admin/window_list.js")),
         _ => return None,
     })
 }
@@ -105,7 +118,7 @@ mod tests {
         [
             ("admin", ADMIN.to_owned()),
             ("api-explorer", EXPLORER.to_owned()),
-            ("admin/sign_in", sign_in_page("ann", Some("wrong"))),
+            ("admin/sign_in", sign_in_page("ann", Some("wrong"), None)),
             ("", tutorial_page(Err("why"))),
         ]
     }
@@ -143,16 +156,27 @@ mod tests {
     #[test]
     fn nothing_names_another_host() {
         let names = [
+            "acting.js",
+            "admin.css",
             "admin.js",
+            "channel.js",
+            "channels.js",
+            "chart.js",
+            "element.js",
             "explorer.js",
             "icon.svg",
+            "live.js",
+            "overview.js",
             "schema.js",
             "signer.js",
+            "slow.js",
             "snippets.js",
             "socket.js",
             "style.css",
             "tutorial.css",
             "tutorial.js",
+            "users.js",
+            "window_list.js",
         ];
         let files = names.map(|name| {
             let (_, bytes) = static_file(&format!("/static/admin/{name}")).unwrap();
@@ -228,7 +252,7 @@ mod tests {
     #[test]
     fn sign_in_escapes_name_and_error() {
         let name = r#"<b>"&'{{error}}"#;
-        let page = sign_in_page(name, Some("<i>{{focus_name}}"));
+        let page = sign_in_page(name, Some("<i>{{focus_name}}"), None);
         assert!(page.contains(r#"value="&lt;b&gt;&quot;&amp;&#39;{{error}}""#), "{page}");
         assert!(page.contains(">&lt;i&gt;{{focus_name}}</p>"), "{page}");
         assert!(!page.contains("<b>") && !page.contains("<i>"), "{page}");
@@ -236,12 +260,12 @@ mod tests {
 
     #[test]
     fn sign_in_begins_with_what_is_missing() {
-        let first = sign_in_page("", None);
+        let first = sign_in_page("", None, None);
         assert!(!first.contains("{{") && !first.contains("role=\"alert\""), "{first}");
         let focused =
             |page: &str| tags(page).find(|tag| tag.ends_with(" autofocus")).map(str::to_owned);
         assert!(focused(&first).is_some_and(|tag| tag.contains("name=\"username\"")));
-        let again = sign_in_page("ann", Some("wrong"));
+        let again = sign_in_page("ann", Some("wrong"), None);
         assert!(focused(&again).is_some_and(|tag| tag.contains("name=\"password\"")));
     }
 }

@@ -1,13 +1,19 @@
 //! The admin area: sign-in, pages, figures, debug text, API document and explorer (contract §10).
 
+mod live;
+mod process;
+mod watch;
+
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::answer::{Answer, Problem, TEXT};
+use super::browser::{asks_for_html, is_json, is_same_origin};
 use super::request::{Request, parameter};
 use super::rights::sign_out_cookie;
-use super::{App, openapi, pages};
+use super::{App, backend, openapi, pages};
+pub(super) use live::{Live, open as watch};
 
 /// How long a wrong sign-in takes at least: guessing many passwords takes long.
 const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);
@@ -15,9 +21,42 @@ const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500)
 /// Bytes of the sign-in form.
 const MAX_FORM: usize = 8 * 1024;
 
-/// Sends who has no rights to the sign-in page.
+/// Sends who has no rights to the sign-in page; people come from there to the page they wanted.
 pub(super) fn sign_in_first(app: &App, request: &Request) -> Problem {
-    Problem::Elsewhere(request.address_of("/admin/sign_in", &app.config, &app.local))
+    let wants_explorer = request.head.uri.path().ends_with("/api-explorer");
+    let path = if wants_explorer && asks_for_html(&request.head.headers) {
+        "/admin/sign_in?next=api-explorer"
+    } else {
+        "/admin/sign_in"
+    };
+    Problem::Elsewhere(request.address_of(path, &app.config, &app.local))
+}
+
+/// The endpoint of the backend API that the admin page calls at this path.
+pub(super) fn acting(path: &str) -> Option<&str> {
+    let endpoint = path.strip_prefix("/admin/api")?;
+    (backend::PATHS.contains(&endpoint) || endpoint == "/disconnect").then_some(endpoint)
+}
+
+/// Lets the admin page act with nothing but the cookie of the sign-in. Browsers send it with what
+/// pages of other sites ask, too; so the request has to be of this server's own page, and of a kind
+/// that other pages cannot make without asking first.
+///
+/// # Errors
+/// If nobody is signed in, or another page may be behind it.
+pub(super) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Result<(), Problem> {
+    let headers = &request.head.headers;
+    if !is_signed_in {
+        return Err(Problem::Refused("sign in first"));
+    }
+    if matches!(request.head.method, Method::GET | Method::HEAD) || !is_json(headers) {
+        return Err(Problem::Refused("only a body of application/json is taken here"));
+    }
+    if !is_same_origin(headers) {
+        return Err(Problem::Refused("only a page of this server may act"));
+    }
+    tracing::info!(peer = %request.peer, method = %request.head.method, endpoint, "an admin acts");
+    Ok(())
 }
 
 pub(super) fn page() -> Answer {
@@ -72,13 +111,24 @@ pub(super) fn static_file(path: &str) -> Result<Answer, Problem> {
 
 /// The form, or what came of it.
 pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, Problem> {
+    let next = match request.parameter("next").flatten().as_deref() {
+        Some("api-explorer") => Some("api-explorer"),
+        _ => None,
+    };
     if request.head.method != Method::POST {
-        return Ok(Answer::page(pages::sign_in_page("", None)));
+        return Ok(Answer::page(pages::sign_in_page("", None, next)));
     }
+    let is_browser = asks_for_html(&request.head.headers);
     let body = request.body(MAX_FORM, app.config.body_timeout).await?;
     // No waiting from here to the counting, or many at once would all find few failures.
     if let Some(wait) = app.sign_ins.wait(request.peer, Instant::now()) {
-        return Err(Problem::TooManySignIns(wait));
+        if !is_browser {
+            return Err(Problem::TooManySignIns(wait));
+        }
+        let error = format!("Too many failed sign-ins from your address. Try again in {wait} s.");
+        return Ok(Answer::page(pages::sign_in_page("", Some(&error), next))
+            .with_status(StatusCode::TOO_MANY_REQUESTS)
+            .with(header::RETRY_AFTER, HeaderValue::from(wait)));
     }
     let form = String::from_utf8_lossy(&body);
     let field = |name| parameter(&form, name).flatten().unwrap_or_default().trim().to_owned();
@@ -91,11 +141,12 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
         tracing::warn!(peer = %request.peer, "a sign-in failed");
         tokio::time::sleep(WRONG_SIGN_IN).await;
         let error = "The user name or the password is not right.";
-        return Ok(Answer::page(pages::sign_in_page(&user, Some(error))));
+        return Ok(Answer::page(pages::sign_in_page(&user, Some(error), next)));
     }
     app.sign_ins.forget(request.peer);
     let cookie = app.gate.sign_in_cookie(&app.config, request.is_https(&app.config));
-    redirect(&request.address_of("/admin", &app.config, &app.local), cookie)
+    let path = if next.is_some() { "/api-explorer" } else { "/admin" };
+    redirect(&request.address_of(path, &app.config, &app.local), cookie)
 }
 
 pub(super) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> {

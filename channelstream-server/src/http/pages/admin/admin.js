@@ -1,0 +1,89 @@
+// The admin page: which view is open, what it watches, and how things stand with the server.
+
+import * as channels from './channels.js';
+import { at, say, setClock } from './element.js';
+import { Live } from './live.js';
+import * as overview from './overview.js';
+import * as slow from './slow.js';
+import * as users from './users.js';
+
+const VIEWS = { overview: 'Overview', channels: 'Channels', users: 'Users', slow: 'Slow listeners' };
+const PULSES = { live: 'live', gone: 'not connected', blocked: 'not connected', 'signed-out': 'signed out' };
+const WATCHING = { channels, users, slow };
+// Where to return to after a sign-in, which leaves the page.
+const PLACE = 'channelstream-admin-view';
+
+let view = 'overview';
+let node = null;
+let standing = 'opening';
+
+const live = new Live(told, stand);
+channels.start(ask);
+users.start(ask);
+
+/** Says anew what is watched: what is in view, and nothing else. */
+function ask() {
+  live.watch(WATCHING[view]?.watched() ?? {});
+}
+
+function told({ overview: now, error, ...parts }) {
+  if (error) console.error(`the server does not understand what is to be watched: ${error}`);
+  WATCHING[view]?.show(parts);
+  if (!now) return;
+  setClock(now.now);
+  if (node && node !== now.node) restarted();
+  node = now.node;
+  at('loading').hidden = true;
+  at('content').hidden = false;
+  if (document.hidden) {
+    overview.show(now, false);
+    return;
+  }
+  overview.show(now, view === 'overview');
+  WATCHING[view]?.tick?.();
+}
+
+function stand(now) {
+  if (now === standing) return;
+  standing = now;
+  for (const name of ['signed-out', 'gone', 'blocked']) at(name).hidden = name !== now;
+  at('pulse').dataset.state = now;
+  say(at('pulse-text'), PULSES[now]);
+  at('content').classList.toggle('stale', now !== 'live');
+}
+
+function restarted() {
+  say(at('restarted-text'), `The server was started anew, seen at ${new Date().toLocaleTimeString()}. What it kept in memory is gone.`);
+  at('restarted').hidden = false;
+  setTimeout(() => { at('restarted').hidden = true; }, 60_000);
+}
+
+/** Opens what the address names: `#channels`, or `#channels/` and a name. */
+function go(moved) {
+  const [wanted, ...rest] = location.hash.slice(1).split('/');
+  view = wanted in VIEWS ? wanted : 'overview';
+  let name = null;
+  try {
+    name = rest.length ? decodeURIComponent(rest.join('/')) : null;
+  } catch {
+    // A broken address names nothing.
+  }
+  for (const other of Object.keys(VIEWS)) at(`view-${other}`).hidden = other !== view;
+  for (const link of document.querySelectorAll('.views a')) {
+    if (link.hash === `#${view}`) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  WATCHING[view]?.open?.(name);
+  document.title = `${name ?? VIEWS[view]} - Admin - Channelstream`;
+  sessionStorage.setItem(PLACE, location.hash);
+  ask();
+  // Who came by keyboard goes on where the new things are.
+  const list = document.activeElement?.closest('[role="listbox"]');
+  if (!moved || list?.checkVisibility()) return;
+  const place = name === null ? `${view}-heading` : { channels: 'channel', users: 'user' }[view];
+  at(place ?? `${view}-heading`).focus({ preventScroll: true });
+}
+
+addEventListener('hashchange', () => go(true));
+if (!location.hash && sessionStorage.getItem(PLACE)) history.replaceState(null, '', sessionStorage.getItem(PLACE));
+go(false);

@@ -1,0 +1,97 @@
+// Small charts: a line over the last minutes, with its present value and its peak.
+
+import { make, say } from './element.js';
+
+const SVG = 'http://www.w3.org/2000/svg';
+const WIDTH = 300;
+const HEIGHT = 56;
+
+/** Points of a chart: one a second, five minutes. */
+export const POINTS = 300;
+
+function svg(tag, attributes) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+/** The least round number that is not below `value`. */
+function roundUp(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value);
+}
+
+export class Chart {
+  #values = [];
+  #write;
+  #value = make('dd', 'chart-value', '…');
+  #peak = make('span', 'quiet');
+  #line = svg('path', { class: 'chart-line' });
+  #area = svg('path', { class: 'chart-area' });
+  #drawing;
+  #title;
+
+  /** `write` makes a text of a value; `floor` is the least that the top of the chart stands for. */
+  constructor(box, title, write, { floor = 1, note = '' } = {}) {
+    this.#title = title;
+    this.#write = write;
+    this.floor = floor;
+    this.#drawing = svg('svg', { class: 'chart', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' });
+    this.#drawing.append(this.#area, this.#line);
+    const name = make('dt', '', title);
+    if (note) name.title = note;
+    const head = make('dl', 'chart-head');
+    const pair = make('div');
+    pair.append(name, this.#value);
+    head.append(pair);
+    const card = make('div', 'card chart-card', head, this.#drawing, this.#peak);
+    box.append(card);
+  }
+
+  /** Adds a value; null where it is not known. */
+  add(value) {
+    this.#values.push(value);
+    if (this.#values.length > POINTS) this.#values.shift();
+  }
+
+  draw() {
+    const known = this.#values.filter((value) => value !== null);
+    const last = this.#values.at(-1) ?? null;
+    say(this.#value, last === null ? 'not known' : this.#write(last));
+    if (!known.length) return;
+    const peak = Math.max(...known);
+    const top = roundUp(Math.max(peak * 1.05, this.floor));
+    const step = WIDTH / (POINTS - 1);
+    const begin = POINTS - this.#values.length;
+    let line = '';
+    let area = '';
+    let first = null;
+    let x = 0;
+    const close = () => {
+      if (first !== null) area += `L${x.toFixed(1)} ${HEIGHT}L${first.toFixed(1)} ${HEIGHT}Z`;
+      first = null;
+    };
+    this.#values.forEach((value, index) => {
+      if (value === null) {
+        close();
+        return;
+      }
+      x = (begin + index) * step;
+      const y = HEIGHT - 1 - (value / top) * (HEIGHT - 4);
+      const piece = `${first === null ? 'M' : 'L'}${x.toFixed(1)} ${y.toFixed(1)}`;
+      first ??= x;
+      line += piece;
+      area += piece;
+    });
+    close();
+    this.#line.setAttribute('d', line);
+    this.#area.setAttribute('d', area);
+    const told = `Peak ${this.#write(peak)} in the last ${minutes(this.#values.length)}`;
+    say(this.#peak, told);
+    this.#drawing.setAttribute('aria-label', `${this.#title}: ${told.toLowerCase()}`);
+  }
+}
+
+function minutes(seconds) {
+  return seconds < 60 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
+}

@@ -1,0 +1,119 @@
+// Making elements, and writing numbers and times: everything goes into the page as text.
+
+const NUMBER = new Intl.NumberFormat('en');
+const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
+
+// Milliseconds by which the server's clock is ahead of this machine's.
+let ahead = 0;
+
+export const at = (id) => document.getElementById(id);
+
+/** A new element with a text, or with children. */
+export function make(tag, className, ...content) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...content);
+  return element;
+}
+
+/** Sets a text, unless it stands there already: the page need not be laid out anew. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export const count = (value) => NUMBER.format(value);
+export const short = (value) => (Math.abs(value) < 10_000 ? NUMBER.format(Math.round(value)) : SHORT.format(value));
+
+export function plural(value, one, many) {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
+export function bytes(value) {
+  for (const [unit, size] of [['GB', 1e9], ['MB', 1e6], ['kB', 1e3]]) {
+    if (value >= size) return `${(value / size).toFixed(value < 10 * size ? 1 : 0)} ${unit}`;
+  }
+  return `${Math.round(value)} bytes`;
+}
+
+/** A span of time in the two largest units that it has. */
+export function span(seconds) {
+  const units = [['d', 86_400], ['h', 3600], ['min', 60], ['s', 1]];
+  let rest = Math.max(0, Math.floor(seconds));
+  const parts = [];
+  for (const [unit, length] of units) {
+    const whole = Math.floor(rest / length);
+    rest -= whole * length;
+    if (whole || (unit === 's' && !parts.length)) parts.push(`${whole} ${unit}`);
+    else if (parts.length) break;
+    if (parts.length === 2) break;
+  }
+  return parts.join(' ');
+}
+
+/** Times of the server are in UTC, with or without saying so. */
+export function parseTime(text) {
+  const zoned = /(Z|[+-]\d\d:?(\d\d)?)$/.test(text.slice(10));
+  return new Date(zoned ? text : `${text}Z`);
+}
+
+/** Notes what time it is at the server. */
+export function setClock(text) {
+  ahead = parseTime(text) - Date.now();
+}
+
+/** How long ago a time of the server's is, in its largest unit. */
+export function ago(text) {
+  const seconds = Math.round((Date.now() + ahead - parseTime(text)) / 1000);
+  if (Number.isNaN(seconds)) return text;
+  if (seconds < 2) return 'now';
+  for (const [unit, length] of [['d', 86_400], ['h', 3600], ['min', 60]]) {
+    if (seconds >= length) return `${Math.floor(seconds / length)} ${unit} ago`;
+  }
+  return `${seconds} s ago`;
+}
+
+/** A time of day, in full on pointing at it. */
+export function timeOf(text) {
+  const element = make('time', 'quiet');
+  const time = parseTime(text);
+  element.dateTime = text;
+  element.title = text;
+  element.textContent = Number.isNaN(time.getTime()) ? text : time.toLocaleTimeString();
+  return element;
+}
+
+/** JSON as the server shows it: whole, or its beginning and how long it is. */
+export function shownJson(shown, indented = true) {
+  if (!shown) return 'no content';
+  if ('begin' in shown) return `${shown.begin} … (${bytes(shown.bytes)} in all)`;
+  return JSON.stringify(shown.json, null, indented ? 2 : 0);
+}
+
+/**
+ * Makes the children of `list` stand for `items` in their order. The element of a key is kept as
+ * long as its item is the same, and so are its focus and its open folds.
+ */
+export function reconcile(list, items, keyOf, create) {
+  const kept = new Map(Array.from(list.children, (child) => [child.dataset.key, child]));
+  const focused = document.activeElement;
+  let place = list.firstElementChild;
+  for (const item of items) {
+    const key = keyOf(item);
+    const text = JSON.stringify(item);
+    let element = kept.get(key);
+    if (element && element.dataset.item !== text) {
+      const renewed = create(item);
+      if (element === place) place = renewed;
+      element.replaceWith(renewed);
+      element = renewed;
+    }
+    element ??= create(item);
+    element.dataset.key = key;
+    element.dataset.item = text;
+    kept.delete(key);
+    if (element === place) place = place.nextElementSibling;
+    else list.insertBefore(element, place);
+  }
+  for (const child of kept.values()) child.remove();
+  if (focused !== document.activeElement && list.contains(focused)) focused.focus();
+}
