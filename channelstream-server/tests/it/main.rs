@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
 mod admin;
+mod admin_live;
 mod app;
 mod config;
 mod hostile_http;

@@ -77,6 +77,10 @@ impl Watch {
     /// # Errors
     /// What is wrong with it, for the page.
     pub(super) fn read(text: &str) -> Result<Self, String> {
+        // A list of values in the right order would do as well otherwise.
+        if !text.trim_start().starts_with('{') {
+            return Err("what is watched is told by an object".to_owned());
+        }
         let watch: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let windows = [
             watch.channels.as_ref(),
@@ -428,9 +432,10 @@ mod tests {
             assert!(Watch::read(good).is_ok(), "{good}");
         }
         for (bad, why) in [
-            ("", "EOF"),
-            ("[]", "invalid"),
-            ("null", "invalid"),
+            ("", "by an object"),
+            ("[]", "by an object"),
+            ("null", "by an object"),
+            ("{", "EOF"),
             (r#"{"everything": true}"#, "unknown field `everything`"),
             (r#"{"channels": {}}"#, "missing field `limit`"),
             (r#"{"channels": {"limit": 201}}"#, "at most 200 rows"),

@@ -7,7 +7,10 @@ const WIDTH = 300;
 const HEIGHT = 56;
 
 /** Points of a chart: one a second, five minutes. */
-export const POINTS = 300;
+const POINTS = 300;
+
+// And how many seconds it shows at least.
+const LEAST = 60;
 
 function svg(tag, attributes) {
   const element = document.createElementNS(SVG, tag);
@@ -61,8 +64,10 @@ export class Chart {
     if (!known.length) return;
     const peak = Math.max(...known);
     const top = roundUp(Math.max(peak * 1.05, this.floor));
-    const step = WIDTH / (POINTS - 1);
-    const begin = POINTS - this.#values.length;
+    // The first minute fills the chart; from then on it is drawn closer, up to five.
+    const shown = Math.max(LEAST, this.#values.length);
+    const step = WIDTH / (shown - 1);
+    const begin = shown - this.#values.length;
     let line = '';
     let area = '';
     let first = null;
@@ -86,7 +91,7 @@ export class Chart {
     close();
     this.#line.setAttribute('d', line);
     this.#area.setAttribute('d', area);
-    const told = `Peak ${this.#write(peak)} in the last ${minutes(this.#values.length)}`;
+    const told = `Peak ${this.#write(peak)} in ${minutes(this.#values.length)}`;
     say(this.#peak, told);
     this.#drawing.setAttribute('aria-label', `${this.#title}: ${told.toLowerCase()}`);
   }

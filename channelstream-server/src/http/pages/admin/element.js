@@ -3,6 +3,9 @@
 const NUMBER = new Intl.NumberFormat('en');
 const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
+// Characters of JSON that are not spread over lines.
+const ONE_LINE = 72;
+
 // Milliseconds by which the server's clock is ahead of this machine's.
 let ahead = 0;
 
@@ -83,10 +86,11 @@ export function timeOf(text) {
 }
 
 /** JSON as the server shows it: whole, or its beginning and how long it is. */
-export function shownJson(shown, indented = true) {
+export function shownJson(shown) {
   if (!shown) return 'no content';
   if ('begin' in shown) return `${shown.begin} … (${bytes(shown.bytes)} in all)`;
-  return JSON.stringify(shown.json, null, indented ? 2 : 0);
+  const line = JSON.stringify(shown.json);
+  return line.length <= ONE_LINE ? line : JSON.stringify(shown.json, null, 2);
 }
 
 /**
