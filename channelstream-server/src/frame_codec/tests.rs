@@ -43,14 +43,14 @@ enum Event {
 
 impl Event {
     /// What does not depend on how the stream is cut: pieces of text do.
-    fn of(incoming: Incoming<'_>) -> Option<Self> {
+    fn of(incoming: &Incoming<'_>) -> Option<Self> {
         Some(match incoming {
             Incoming::Text(_) => return None,
             Incoming::Message => Self::Message,
             Incoming::Ping(payload) => Self::Ping(payload.to_vec()),
             Incoming::Pong(payload) => Self::Pong(payload.to_vec()),
             Incoming::Close(close) => {
-                Self::Close(close.map(|close| (close.code.get(), close.reason.to_owned())))
+                Self::Close(close.as_ref().map(|one| (one.code.get(), one.reason.to_owned())))
             }
         })
     }
@@ -69,7 +69,7 @@ fn decode_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let mut decoder = Decoder::new(MAX_MESSAGE);
     let mut events = Vec::new();
     for piece in pieces {
-        let outcome = decoder.read(&mut piece.to_vec(), |event| events.extend(Event::of(event)));
+        let outcome = decoder.read(&mut piece.to_vec(), |event| events.extend(Event::of(&event)));
         if let Err(violation) = outcome {
             return (events, Some(violation));
         }

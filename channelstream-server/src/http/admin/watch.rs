@@ -456,7 +456,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut_between_characters() {
         let short = format!("\"{}\"", "x".repeat(SHOWN - 2));
-        assert!(json(&Shown::new(short.clone())).starts_with(r#"{"json":"xxx"#));
+        assert!(json(&Shown::new(short)).starts_with(r#"{"json":"xxx"#));
         let long = format!("\"x{}\"", "é".repeat(SHOWN));
         let told: serde_json::Value =
             serde_json::from_str(&json(&Shown::new(long.clone()))).unwrap();

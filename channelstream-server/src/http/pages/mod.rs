@@ -60,6 +60,7 @@ pub(crate) fn static_file(path: &str) -> Option<(&'static str, &'static [u8])> {
         "live.js" => (SCRIPT, include_bytes!("admin/live.js")),
         "overview.js" => (SCRIPT, include_bytes!("admin/overview.js")),
         "schema.js" => (SCRIPT, include_bytes!("schema.js")),
+        "sign_in.js" => (SCRIPT, include_bytes!("sign_in.js")),
         "signer.js" => (SCRIPT, include_bytes!("signer.js")),
         "slow.js" => (SCRIPT, include_bytes!("admin/slow.js")),
         "snippets.js" => (SCRIPT, include_bytes!("snippets.js")),
@@ -87,6 +88,7 @@ pub(crate) fn client_file(path: &str) -> Option<(&'static str, &'static [u8])> {
         "channelstream.js" => (SCRIPT, include_bytes!("channelstream/channelstream.js")),
         "channelstream.js.map" => (MAP, include_bytes!("channelstream/channelstream.js.map")),
         "index.js" => (SCRIPT, include_bytes!("channelstream/index.js")),
+        "sign_in.js" => (SCRIPT, include_bytes!("sign_in.js")),
         "signer.js" => (SCRIPT, include_bytes!("channelstream/signer.js")),
         _ => return None,
     })
@@ -168,6 +170,7 @@ mod tests {
             "live.js",
             "overview.js",
             "schema.js",
+            "sign_in.js",
             "signer.js",
             "slow.js",
             "snippets.js",
