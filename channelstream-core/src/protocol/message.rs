@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::fault::{Fault, Faults};
-use super::read::{Object, boolean, list, text, time, uuid};
+use super::read::{Boolean, Form, Id, NAME, Object, Time, USER, list};
+use super::schema::Schema;
 use super::timestamp::DateTime;
 
 /// What a message carries: a JSON object, kept exactly as it was sent and shared, not copied.
@@ -54,9 +55,9 @@ impl Address {
 
     fn read(object: &mut Object<'_>) -> Self {
         Self {
-            channel: object.nullable("channel", text(1, 256)),
-            pm_users: object.optional("pm_users", list(text(1, 512))).unwrap_or_default(),
-            exclude_users: object.optional("exclude_users", list(text(1, 512))).unwrap_or_default(),
+            channel: object.nullable("channel", NAME),
+            pm_users: object.optional("pm_users", list(USER)).unwrap_or_default(),
+            exclude_users: object.optional("exclude_users", list(USER)).unwrap_or_default(),
         }
     }
 }
@@ -160,15 +161,19 @@ impl NewMessage {
 
     pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
         let mut object = Object::open(raw)?;
-        let message = Self {
-            user: object.required("user", text(1, 512)),
-            message: object.optional("message", payload),
-            address: Address::read(&mut object),
-            no_history: object.optional("no_history", boolean).unwrap_or(false),
-            uuid: object.optional("uuid", uuid),
-            timestamp: object.optional("timestamp", time),
-        };
+        let message = Self::fields(&mut object);
         object.finish(message).map_err(Fault::Inner)
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
+        Self {
+            user: object.required("user", USER),
+            message: object.optional("message", AnyObject),
+            address: Address::read(object),
+            no_history: object.optional("no_history", Boolean).unwrap_or(false),
+            uuid: object.optional("uuid", Id),
+            timestamp: object.optional("timestamp", Time),
+        }
     }
 }
 
@@ -259,16 +264,20 @@ impl Edit {
 
     pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
         let mut object = Object::open(raw)?;
-        let edit = Self {
-            uuid: object.required("uuid", uuid),
-            address: Address::read(&mut object),
-            no_history: object.optional("no_history", boolean).unwrap_or(false),
-            user: object.optional("user", text(1, 512)),
-            message: object.optional("message", payload),
-            timestamp: object.optional("timestamp", time),
-            edited: object.optional("edited", time),
-        };
+        let edit = Self::fields(&mut object);
         object.finish(edit).map_err(Fault::Inner)
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
+        Self {
+            uuid: object.required("uuid", Id),
+            address: Address::read(object),
+            no_history: object.optional("no_history", Boolean).unwrap_or(false),
+            user: object.optional("user", USER),
+            message: object.optional("message", AnyObject),
+            timestamp: object.optional("timestamp", Time),
+            edited: object.optional("edited", Time),
+        }
     }
 }
 
@@ -300,12 +309,16 @@ impl Delete {
 
     pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
         let mut object = Object::open(raw)?;
-        let delete = Self {
-            uuid: object.required("uuid", uuid),
-            address: Address::read(&mut object),
-            no_history: object.optional("no_history", boolean).unwrap_or(false),
-        };
+        let delete = Self::fields(&mut object);
         object.finish(delete).map_err(Fault::Inner)
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
+        Self {
+            uuid: object.required("uuid", Id),
+            address: Address::read(object),
+            no_history: object.optional("no_history", Boolean).unwrap_or(false),
+        }
     }
 }
 
@@ -358,11 +371,22 @@ fn written(message: &impl Serialize) -> Payload {
     serde_json::value::to_raw_value(message).expect("JSON values are always JSON").into()
 }
 
-fn payload(raw: &RawValue) -> Result<Payload, Fault> {
-    if raw.get().starts_with('{') {
-        Ok(Arc::from(raw.to_owned()))
-    } else {
-        Err(Fault::text("Not a valid mapping type."))
+/// What a message carries, whatever is in it.
+struct AnyObject;
+
+impl Form<'_> for AnyObject {
+    type Value = Payload;
+
+    fn read(&self, raw: &RawValue) -> Result<Payload, Fault> {
+        if raw.get().starts_with('{') {
+            Ok(Arc::from(raw.to_owned()))
+        } else {
+            Err(Fault::text("Not a valid mapping type."))
+        }
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::AnyObject
     }
 }
 

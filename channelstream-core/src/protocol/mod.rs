@@ -11,6 +11,7 @@ mod read;
 mod reply;
 mod request;
 mod scalar;
+mod schema;
 mod settings;
 mod timestamp;
 
@@ -28,6 +29,7 @@ pub use request::{
     read_deletes, read_edits, read_messages,
 };
 pub use scalar::{Scalar, UserState};
+pub use schema::request_schemas;
 pub use settings::ChannelSettings;
 pub use timestamp::{DateTime, InFrame, Timestamp};
 pub use uuid::Uuid;

@@ -12,6 +12,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::fault::{Fault, Faults};
+use super::scalar::Scalar;
+use super::schema::{Field, Schema};
 use super::timestamp::DateTime;
 
 const MISSING: &str = "Missing data for required field.";
@@ -21,6 +23,17 @@ const NULL: &str = "Field may not be null.";
 pub(super) struct Object<'a> {
     fields: Fields<'a>,
     faults: Faults,
+    /// The fields that were asked for, if that is what is wanted.
+    described: Option<Vec<Field>>,
+}
+
+/// A form of values: reads them, and tells which they are.
+pub(super) trait Form<'a> {
+    type Value;
+
+    fn read(&self, raw: &'a RawValue) -> Result<Self::Value, Fault>;
+
+    fn schema(&self) -> Schema;
 }
 
 /// The fields of an object as they stand there. Few are expected and each is looked up once, for
@@ -34,7 +47,27 @@ impl<'a> Object<'a> {
     /// The object in `raw`; of repeated keys the last counts.
     pub(super) fn open(raw: &'a RawValue) -> Result<Self, Fault> {
         let fields = fields(raw).ok_or_else(Fault::not_an_object)?;
-        Ok(Self { fields, faults: Faults::new() })
+        Ok(Self { fields, faults: Faults::new(), described: None })
+    }
+
+    /// The fields that `read` asks an object for, and what it makes of one that has none.
+    pub(super) fn describe<T>(read: impl FnOnce(&mut Self) -> T) -> (T, Vec<Field>) {
+        let fields = Fields(Vec::new());
+        let mut object = Self { fields, faults: Faults::new(), described: Some(Vec::new()) };
+        let value = read(&mut object);
+        (value, object.described.unwrap_or_default())
+    }
+
+    /// Notes that a field was asked for, if somebody wants to know.
+    fn note(
+        &mut self,
+        name: &'static str,
+        (required, nullable): (bool, bool),
+        form: &impl Form<'a>,
+    ) {
+        if let Some(described) = &mut self.described {
+            described.push(Field { name, required, nullable, schema: form.schema() });
+        }
     }
 
     fn get(&self, key: &str) -> Option<&'a RawValue> {
@@ -52,36 +85,34 @@ impl<'a> Object<'a> {
     }
 
     /// A field that must be there; a default stands in for it once a fault is noted.
-    pub(super) fn required<T: Default>(
+    pub(super) fn required<F: Form<'a, Value: Default>>(
         &mut self,
-        key: &str,
-        read: impl FnOnce(&'a RawValue) -> Result<T, Fault>,
-    ) -> T {
+        key: &'static str,
+        form: F,
+    ) -> F::Value {
+        self.note(key, (true, false), &form);
         if !self.has(key) {
             self.fault(key, Fault::text(MISSING));
         }
-        self.optional(key, read).unwrap_or_default()
+        self.read(key, &form).unwrap_or_default()
     }
 
     /// A field that may be absent but not null.
-    pub(super) fn optional<T>(
-        &mut self,
-        key: &str,
-        read: impl FnOnce(&'a RawValue) -> Result<T, Fault>,
-    ) -> Option<T> {
-        let raw = self.get(key)?;
-        let found = if is_null(raw) { Err(Fault::text(NULL)) } else { read(raw) };
-        found.map_err(|fault| self.faults.add(key, fault)).ok()
+    pub(super) fn optional<F: Form<'a>>(&mut self, key: &'static str, form: F) -> Option<F::Value> {
+        self.note(key, (false, false), &form);
+        self.read(key, &form)
     }
 
     /// A field that may be absent or null.
-    pub(super) fn nullable<T>(
-        &mut self,
-        key: &str,
-        read: impl FnOnce(&'a RawValue) -> Result<T, Fault>,
-    ) -> Option<T> {
+    pub(super) fn nullable<F: Form<'a>>(&mut self, key: &'static str, form: F) -> Option<F::Value> {
+        self.note(key, (false, true), &form);
+        if is_null(self.get(key)?) { None } else { self.read(key, &form) }
+    }
+
+    fn read<F: Form<'a>>(&mut self, key: &str, form: &F) -> Option<F::Value> {
         let raw = self.get(key)?;
-        if is_null(raw) { None } else { self.optional(key, read) }
+        let found = if is_null(raw) { Err(Fault::text(NULL)) } else { form.read(raw) };
+        found.map_err(|fault| self.faults.add(key, fault)).ok()
     }
 
     /// The value, if nothing was wrong.
@@ -123,15 +154,112 @@ pub(super) fn is_null(raw: &RawValue) -> bool {
 }
 
 /// A text of `min` to `max` characters (code points).
-pub(super) fn text(min: usize, max: usize) -> impl Fn(&RawValue) -> Result<String, Fault> + Copy {
-    move |raw| {
+#[derive(Clone, Copy)]
+pub(super) struct Text {
+    pub(super) min: usize,
+    pub(super) max: usize,
+}
+
+/// The name of a user.
+pub(super) const USER: Text = Text { min: 1, max: 512 };
+
+/// The name of a channel, or of a key of a user's state.
+pub(super) const NAME: Text = Text { min: 1, max: 256 };
+
+impl Form<'_> for Text {
+    type Value = String;
+
+    fn read(&self, raw: &RawValue) -> Result<String, Fault> {
+        let Self { min, max } = *self;
         let text = any_text(raw)?;
-        let length = text.chars().count();
-        if (min..=max).contains(&length) {
+        if (min..=max).contains(&text.chars().count()) {
             Ok(text)
         } else {
             Err(Fault::text(&format!("Length must be between {min} and {max}.")))
         }
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Text { min: self.min, max: self.max }
+    }
+}
+
+/// Forms that a function reads.
+macro_rules! forms {
+    ($($(#[$about:meta])* $form:ident: $value:ty, by $read:path, as $schema:expr;)*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Copy)]
+        pub(super) struct $form;
+
+        impl Form<'_> for $form {
+            type Value = $value;
+
+            fn read(&self, raw: &RawValue) -> Result<$value, Fault> {
+                $read(raw)
+            }
+
+            fn schema(&self) -> Schema {
+                $schema
+            }
+        }
+    )*};
+}
+
+forms! {
+    /// A boolean in any of its forms.
+    Boolean: bool, by boolean, as Schema::Boolean;
+    /// A whole number of at least 0.
+    Size: u64, by size, as Schema::Size;
+    /// A UUID in any of its forms.
+    Id: Uuid, by uuid, as Schema::Uuid;
+    /// Date and time.
+    Time: DateTime, by time, as Schema::Time;
+    /// A value of a user's state.
+    State: Scalar, by Scalar::read, as Schema::Scalar;
+}
+
+/// An object whose fields a function reads; a schema refers to it by name.
+#[derive(Clone, Copy)]
+pub(super) struct Inner<T> {
+    name: &'static str,
+    fields: fn(&mut Object<'_>) -> T,
+}
+
+impl<T> Inner<T> {
+    pub(super) const fn named(name: &'static str, fields: fn(&mut Object<'_>) -> T) -> Self {
+        Self { name, fields }
+    }
+}
+
+impl<T> Form<'_> for Inner<T> {
+    type Value = T;
+
+    fn read(&self, raw: &RawValue) -> Result<T, Fault> {
+        let mut object = Object::open(raw)?;
+        let value = (self.fields)(&mut object);
+        object.finish(value).map_err(Fault::Inner)
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Named(self.name)
+    }
+}
+
+/// What a function reads, with the schema of another form.
+pub(super) struct Like<S, R> {
+    pub(super) form: S,
+    pub(super) read: R,
+}
+
+impl<'a, T, S: Form<'a>, R: Fn(&'a RawValue) -> Result<T, Fault>> Form<'a> for Like<S, R> {
+    type Value = T;
+
+    fn read(&self, raw: &'a RawValue) -> Result<T, Fault> {
+        (self.read)(raw)
+    }
+
+    fn schema(&self) -> Schema {
+        self.form.schema()
     }
 }
 
@@ -139,37 +267,65 @@ pub(super) fn any_text(raw: &RawValue) -> Result<String, Fault> {
     serde_json::from_str(raw.get()).map_err(|_| Fault::text("Not a valid string."))
 }
 
-/// A list, each item read by `read`; null items are faults.
-pub(super) fn list<'a, T>(
-    read: impl Fn(&'a RawValue) -> Result<T, Fault>,
-) -> impl Fn(&'a RawValue) -> Result<Vec<T>, Fault> {
-    move |raw| {
+/// A list of items of one form; null items are faults.
+#[derive(Clone, Copy)]
+pub(super) struct List<F> {
+    items: F,
+    at_least: usize,
+}
+
+pub(super) fn list<F>(items: F) -> List<F> {
+    List { items, at_least: 0 }
+}
+
+/// A list that must not be empty.
+pub(super) fn some<F>(items: F) -> List<F> {
+    List { items, at_least: 1 }
+}
+
+impl<'a, F: Form<'a>> Form<'a> for List<F> {
+    type Value = Vec<F::Value>;
+
+    fn read(&self, raw: &'a RawValue) -> Result<Self::Value, Fault> {
         let items: Vec<&'a RawValue> =
             serde_json::from_str(raw.get()).map_err(|_| Fault::text("Not a valid list."))?;
         let mut faults = Faults::new();
         let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
-            match if is_null(item) { Err(Fault::text(NULL)) } else { read(item) } {
+            match if is_null(item) { Err(Fault::text(NULL)) } else { self.items.read(item) } {
                 Ok(value) => values.push(value),
                 Err(fault) => faults.add(&index.to_string(), fault),
             }
         }
-        if faults.is_empty() { Ok(values) } else { Err(Fault::Inner(faults)) }
+        if !faults.is_empty() {
+            return Err(Fault::Inner(faults));
+        }
+        if values.len() < self.at_least {
+            return Err(Fault::text("Shorter than minimum length 1."));
+        }
+        Ok(values)
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::List { items: Box::new(self.items.schema()), at_least: self.at_least }
     }
 }
 
-/// A free mapping, each value read by `read`; faults stand under the key and `value`.
-pub(super) fn mapping<'a, T>(
-    read: impl Fn(&'a RawValue) -> Result<T, Fault>,
-) -> impl Fn(&'a RawValue) -> Result<IndexMap<String, T>, Fault> {
-    move |raw| {
+/// A free mapping to values of one form; faults stand under the key and `value`.
+#[derive(Clone, Copy)]
+pub(super) struct Mapping<F>(pub(super) F);
+
+impl<'a, F: Form<'a>> Form<'a> for Mapping<F> {
+    type Value = IndexMap<String, F::Value>;
+
+    fn read(&self, raw: &'a RawValue) -> Result<Self::Value, Fault> {
         let Fields(fields) = fields(raw).ok_or_else(|| Fault::text("Not a valid mapping type."))?;
         let mut faults = Faults::new();
         // Of repeated keys the last counts.
         let fields: IndexMap<_, _> = fields.into_iter().map(|(Key(key), raw)| (key, raw)).collect();
         let mut values = IndexMap::with_capacity(fields.len());
         for (key, value) in fields {
-            match read(value) {
+            match self.0.read(value) {
                 Ok(value) => {
                     values.insert(key.into_owned(), value);
                 }
@@ -182,10 +338,14 @@ pub(super) fn mapping<'a, T>(
         }
         if faults.is_empty() { Ok(values) } else { Err(Fault::Inner(faults)) }
     }
+
+    fn schema(&self) -> Schema {
+        Schema::Mapping(Box::new(self.0.schema()))
+    }
 }
 
 /// A boolean in any of its forms; 1 and 0 count, however they are written.
-pub(super) fn boolean(raw: &RawValue) -> Result<bool, Fault> {
+fn boolean(raw: &RawValue) -> Result<bool, Fault> {
     let found = match raw.get() {
         "true" => Some(true),
         "false" => Some(false),
@@ -204,7 +364,7 @@ pub(super) fn boolean(raw: &RawValue) -> Result<bool, Fault> {
 }
 
 /// A whole number of at least 0; fractions are cut off, what is too large is the largest.
-pub(super) fn size(raw: &RawValue) -> Result<u64, Fault> {
+fn size(raw: &RawValue) -> Result<u64, Fault> {
     let not_a_number = || Fault::text("Not a valid integer.");
     let number = match raw.get() {
         "true" => 1.0,
@@ -255,14 +415,14 @@ pub fn parse_uuid(text: &str) -> Option<Uuid> {
     (count == 32).then(|| Uuid::from_u128(value))
 }
 
-pub(super) fn uuid(raw: &RawValue) -> Result<Uuid, Fault> {
+fn uuid(raw: &RawValue) -> Result<Uuid, Fault> {
     any_text(raw)
         .ok()
         .and_then(|text| parse_uuid(&text))
         .ok_or_else(|| Fault::text("Not a valid UUID."))
 }
 
-pub(super) fn time(raw: &RawValue) -> Result<DateTime, Fault> {
+fn time(raw: &RawValue) -> Result<DateTime, Fault> {
     any_text(raw)
         .ok()
         .and_then(|text| DateTime::parse(&text))

@@ -1,5 +1,7 @@
 //! Bodies of requests: read from JSON by the server, written as JSON by the client (contract §5).
 
+use std::cell::RefCell;
+
 use indexmap::IndexMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -7,8 +9,12 @@ use uuid::Uuid;
 
 use super::fault::{Fault, Faults};
 use super::message::{Delete, Edit, NewMessage, read_items};
-use super::read::{Object, any_text, boolean, is_null, list, mapping, parse_uuid, text, uuid};
-use super::scalar::{Scalar, UserState};
+use super::read::{
+    Boolean, Form, Id, Inner, Like, Mapping, NAME, Object, State, USER, any_text, is_null, list,
+    parse_uuid, some,
+};
+use super::scalar::UserState;
+use super::schema::Schema;
 use super::settings::ChannelSettings;
 
 /// `POST /connect`: a new connection for a user.
@@ -52,19 +58,23 @@ impl Connect {
     /// All faults of the body.
     pub fn read(raw: &RawValue) -> Result<Self, Faults> {
         let mut object = open(raw)?;
-        let request = Self {
-            username: object.required("username", text(1, 512)),
-            conn_id: object.optional("conn_id", uuid),
-            channels: object.optional("channels", list(text(1, 256))).unwrap_or_default(),
-            fresh_user_state: object.optional("fresh_user_state", state).unwrap_or_default(),
-            user_state: object.optional("user_state", state).unwrap_or_default(),
-            state_public_keys: object
-                .optional("state_public_keys", list(text(1, 256)))
-                .unwrap_or_default(),
-            channel_configs: object.optional("channel_configs", configs).unwrap_or_default(),
-            info: object.optional("info", InfoOptions::read).unwrap_or_default(),
-        };
+        let request = Self::fields(&mut object);
         object.finish(request)
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
+        Self {
+            username: object.required("username", USER),
+            conn_id: object.optional("conn_id", Id),
+            channels: object.optional("channels", list(NAME)).unwrap_or_default(),
+            fresh_user_state: object
+                .optional("fresh_user_state", Mapping(State))
+                .unwrap_or_default(),
+            user_state: object.optional("user_state", Mapping(State)).unwrap_or_default(),
+            state_public_keys: object.optional("state_public_keys", list(NAME)).unwrap_or_default(),
+            channel_configs: object.optional("channel_configs", CONFIGS).unwrap_or_default(),
+            info: object.optional("info", InfoOptions::FORM).unwrap_or_default(),
+        }
     }
 }
 
@@ -99,13 +109,21 @@ impl Subscribe {
         known: impl FnOnce(Uuid) -> bool,
     ) -> Result<Self, Faults> {
         let mut object = open(raw)?;
-        let request = Self {
-            conn_id: known_connection(&mut object, in_query, known),
-            channels: object.required("channels", some_channels),
-            channel_configs: object.optional("channel_configs", configs).unwrap_or_default(),
-            info: object.optional("info", InfoOptions::read).unwrap_or_default(),
-        };
+        let request = Self::fields(&mut object, in_query, known);
         object.finish(request)
+    }
+
+    pub(super) fn fields(
+        object: &mut Object<'_>,
+        in_query: Option<&str>,
+        known: impl FnOnce(Uuid) -> bool,
+    ) -> Self {
+        Self {
+            conn_id: known_connection(object, in_query, known),
+            channels: object.required("channels", some(NAME)),
+            channel_configs: object.optional("channel_configs", CONFIGS).unwrap_or_default(),
+            info: object.optional("info", InfoOptions::FORM).unwrap_or_default(),
+        }
     }
 }
 
@@ -136,8 +154,18 @@ impl Unsubscribe {
         in_query: Option<&str>,
         known: impl FnOnce(Uuid) -> bool,
     ) -> Result<Self, Faults> {
-        let Subscribe { conn_id, channels, info, .. } = Subscribe::read(raw, in_query, known)?;
-        Ok(Self { conn_id, channels, info })
+        let mut object = open(raw)?;
+        let request = Self::fields(&mut object, in_query, known);
+        object.finish(request)
+    }
+
+    pub(super) fn fields(
+        object: &mut Object<'_>,
+        in_query: Option<&str>,
+        known: impl FnOnce(Uuid) -> bool,
+    ) -> Self {
+        let Subscribe { conn_id, channels, info, .. } = Subscribe::fields(object, in_query, known);
+        Self { conn_id, channels, info }
     }
 }
 
@@ -163,14 +191,21 @@ impl SetUserState {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(raw: &RawValue, known: impl FnOnce(&str) -> bool) -> Result<Self, Faults> {
+    pub fn read(raw: &RawValue, known: impl FnMut(&str) -> bool) -> Result<Self, Faults> {
         let mut object = open(raw)?;
-        let request = Self {
-            user: object.required("user", |raw| known_user(raw, known)),
-            user_state: object.optional("user_state", state).unwrap_or_default(),
-            state_public_keys: object.nullable("state_public_keys", list(text(1, 256))),
-        };
+        let request = Self::fields(&mut object, known);
         object.finish(request)
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>, known: impl FnMut(&str) -> bool) -> Self {
+        let known = RefCell::new(known);
+        let user =
+            Like { form: USER, read: |raw: &RawValue| known_user(raw, &mut *known.borrow_mut()) };
+        Self {
+            user: object.required("user", user),
+            user_state: object.optional("user_state", Mapping(State)).unwrap_or_default(),
+            state_public_keys: object.nullable("state_public_keys", list(NAME)),
+        }
     }
 }
 
@@ -237,8 +272,12 @@ impl Info {
     pub fn read(raw: &RawValue) -> Result<Self, Faults> {
         let mut object =
             Object::open(raw).map_err(|_| Faults::from_texts("_schema", ["Invalid type."]))?;
-        let info = object.required("info", InfoOptions::read);
-        object.finish(Self { info })
+        let request = Self::fields(&mut object);
+        object.finish(request)
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
+        Self { info: object.required("info", InfoOptions::FORM) }
     }
 }
 
@@ -285,20 +324,18 @@ impl InfoOptions {
         self
     }
 
-    fn read(raw: &RawValue) -> Result<Self, Fault> {
-        let mut object = Object::open(raw)?;
+    const FORM: Inner<Self> = Inner::named("InfoResolution", Self::fields);
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
         // accepted and checked, without effect (oddity 39)
-        object.optional("include_connections", boolean);
-        let options = Self {
-            include_history: object.optional("include_history", boolean).unwrap_or(true),
-            include_users: object.optional("include_users", boolean).unwrap_or(true),
-            exclude_channels: object
-                .optional("exclude_channels", list(text(1, 256)))
-                .unwrap_or_default(),
-            return_public_state: object.optional("return_public_state", boolean).unwrap_or(false),
-            channels: object.optional("channels", list(text(1, 256))),
-        };
-        object.finish(options).map_err(Fault::Inner)
+        object.optional("include_connections", Boolean);
+        Self {
+            include_history: object.optional("include_history", Boolean).unwrap_or(true),
+            include_users: object.optional("include_users", Boolean).unwrap_or(true),
+            exclude_channels: object.optional("exclude_channels", list(NAME)).unwrap_or_default(),
+            return_public_state: object.optional("return_public_state", Boolean).unwrap_or(false),
+            channels: object.optional("channels", list(NAME)),
+        }
     }
 }
 
@@ -322,8 +359,12 @@ impl Disconnect {
     /// All faults of the body.
     pub fn read(raw: &RawValue) -> Result<Self, Faults> {
         let mut object = open(raw)?;
-        let conn_id = known_connection(&mut object, None, |_| true);
-        object.finish(Self { conn_id })
+        let request = Self::fields(&mut object);
+        object.finish(request)
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
+        Self { conn_id: known_connection(object, None, |_| true) }
     }
 
     /// Reads the query of any other method.
@@ -374,8 +415,9 @@ fn known_connection(
     in_query: Option<&str>,
     known: impl FnOnce(Uuid) -> bool,
 ) -> Uuid {
+    let in_body = object.optional("conn_id", Id);
     let found = if object.has("conn_id") {
-        object.optional("conn_id", uuid)
+        in_body
     } else {
         match Disconnect::read_query(in_query) {
             Ok(Disconnect { conn_id }) => Some(conn_id),
@@ -394,9 +436,9 @@ fn known_connection(
 }
 
 /// Length and existence are told of together.
-fn known_user(raw: &RawValue, known: impl FnOnce(&str) -> bool) -> Result<String, Fault> {
+fn known_user(raw: &RawValue, mut known: impl FnMut(&str) -> bool) -> Result<String, Fault> {
     let user = any_text(raw)?;
-    let mut texts = match text(1, 512)(raw) {
+    let mut texts = match USER.read(raw) {
         Err(Fault::Texts(texts)) => texts,
         _ => Vec::new(),
     };
@@ -406,25 +448,26 @@ fn known_user(raw: &RawValue, known: impl FnOnce(&str) -> bool) -> Result<String
     if texts.is_empty() { Ok(user) } else { Err(Fault::Texts(texts)) }
 }
 
-fn some_channels(raw: &RawValue) -> Result<Vec<String>, Fault> {
-    let channels = list(text(1, 256))(raw)?;
-    if channels.is_empty() {
-        return Err(Fault::text("Shorter than minimum length 1."));
-    }
-    Ok(channels)
-}
+/// Settings by channel name.
+const CONFIGS: Mapping<Config> = Mapping(Config);
 
-fn state(raw: &RawValue) -> Result<UserState, Fault> {
-    mapping(Scalar::read)(raw)
-}
+/// Settings that may not be null.
+#[derive(Clone, Copy)]
+struct Config;
 
-fn configs(raw: &RawValue) -> Result<IndexMap<String, ChannelSettings>, Fault> {
-    mapping(|entry| {
-        if is_null(entry) {
+impl Form<'_> for Config {
+    type Value = ChannelSettings;
+
+    fn read(&self, raw: &RawValue) -> Result<ChannelSettings, Fault> {
+        if is_null(raw) {
             return Err(Fault::text("Field may not be null."));
         }
-        ChannelSettings::read(entry)
-    })(raw)
+        ChannelSettings::read(raw)
+    }
+
+    fn schema(&self) -> Schema {
+        ChannelSettings::FORM.schema()
+    }
 }
 
 #[cfg(test)]

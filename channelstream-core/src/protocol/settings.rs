@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::fault::Fault;
-use super::read::{Object, boolean, size};
+use super::read::{Boolean, Form as _, Inner, Object, Size};
 
 /// How a channel behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,18 +39,23 @@ impl Default for ChannelSettings {
 impl ChannelSettings {
     /// Reads settings; what is left out gets its default.
     pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
+        Self::FORM.read(raw)
+    }
+
+    /// The form of settings.
+    pub(super) const FORM: Inner<Self> = Inner::named("ChannelConfigBody", Self::fields);
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
         let default = Self::default();
-        let mut object = Object::open(raw)?;
-        let settings = Self {
-            notify_presence: object.optional("notify_presence", boolean).unwrap_or(false),
+        Self {
+            notify_presence: object.optional("notify_presence", Boolean).unwrap_or(false),
             broadcast_presence_with_user_lists: object
-                .optional("broadcast_presence_with_user_lists", boolean)
+                .optional("broadcast_presence_with_user_lists", Boolean)
                 .unwrap_or(false),
-            notify_state: object.optional("notify_state", boolean).unwrap_or(false),
-            store_history: object.optional("store_history", boolean).unwrap_or(false),
-            history_size: object.optional("history_size", size).unwrap_or(default.history_size),
-            store_frames: object.optional("store_frames", boolean).unwrap_or(true),
-        };
-        object.finish(settings).map_err(Fault::Inner)
+            notify_state: object.optional("notify_state", Boolean).unwrap_or(false),
+            store_history: object.optional("store_history", Boolean).unwrap_or(false),
+            history_size: object.optional("history_size", Size).unwrap_or(default.history_size),
+            store_frames: object.optional("store_frames", Boolean).unwrap_or(true),
+        }
     }
 }

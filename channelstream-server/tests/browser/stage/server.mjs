@@ -44,6 +44,10 @@ export class Server {
         return `127.0.0.1:${this.port}`;
     }
 
+    get pid() {
+        return this.#process.pid;
+    }
+
     /** Starts the process, at first or again, on the same port. */
     async start() {
         // Nothing but what is given here: every variable of that prefix is a setting.
