@@ -14,17 +14,6 @@ use super::answer::{Answer, Problem};
 use super::request::Request;
 use crate::clock;
 
-/// The paths that need rights, by a signature or in the tutorial.
-pub(super) const PATHS: [&str; 7] = [
-    "/connect",
-    "/subscribe",
-    "/unsubscribe",
-    "/user_state",
-    "/message",
-    "/channel_config",
-    "/info",
-];
-
 pub(super) async fn connect(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
     let request = Connect::read(app.json(&body)?)?;

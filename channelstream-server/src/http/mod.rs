@@ -1,4 +1,4 @@
-//! HTTP: what every request goes through, and the one routing table.
+//! HTTP: what every request goes through, and what serves each call.
 
 pub(crate) mod accept;
 mod admin;
@@ -12,6 +12,7 @@ mod poll;
 mod refusal;
 mod request;
 mod rights;
+mod routes;
 mod socket;
 mod tutorial;
 
@@ -32,9 +33,10 @@ use crate::config::Config;
 use crate::node::Node;
 use accept::{Head, Lines};
 use allowance::Allowance;
-use answer::{Answer, Problem, TET, respond};
+use answer::{Answer, Problem, TEXT, respond};
 use request::Request;
 use rights::Gate;
+use routes::{Access, Call};
 
 /// The time in which one address may make `max_requests_per_address` requests.
 const REQUESTS_WINDOW: Duration = Duration::from_secs(10);
@@ -70,7 +72,7 @@ impl App {
             requests: Allowance::new(config.max_requests_per_address, REQUESTS_WINDOW),
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
             live: admin::Live::new(),
-                    started: Instant::now(),
+            started: Instant::now(),
             is_on_loopback: local.ip().to_canonical().is_loopback(),
             local: local.to_string(),
             config,
@@ -145,9 +147,6 @@ pub(crate) fn routes(
         })
 }
 
-/// Paths that may have been meant by one that leads nowhere, beside those of the backend API.
-const OTHER_PATHS: [&str; 5] = ["/listen", "/disconnect", "/ws", "/admin", "/api-explorer"];
-
 /// Checks in the order of contract §3 (scheme, address, signature, path, rights), then serves.
 async fn answer_one(
     app: &Arc<App>,
@@ -156,101 +155,62 @@ async fn answer_one(
 ) -> Result<Answer, Problem> {
     app.admit(&request)?;
     let path = path.ok_or(Problem::NotFound { nearest: None })?;
-    if path == "/ws" {
+    let method = request.head.method.clone();
+    if routes::find(method.as_str(), path).is_some_and(|route| route.call == Call::Socket) {
         return socket::open(app, &mut request);
     }
     if app.config.enforce_https && !request.is_https(&app.config) {
         return Err(Problem::HttpsOnly);
     }
-    let is_admin_area = path == "/admin" || path.starts_with("/admin/");
-    let may_sign_in = is_admin_area || path == "/openapi.json" || path == "/api-explorer";
+    let has_cookie_area = path == "/admin" || path.starts_with("/admin/");
+    let may_sign_in = has_cookie_area || path == "/api-explorer" || path.starts_with("/openapi");
     let is_signed_in = may_sign_in && app.gate.is_signed_in(&request.head.headers, &app.config);
     let has_rights = is_signed_in || app.gate.may_post(&request, &app.config)?;
-    let backend = if has_rights { Ok(()) } else { Err(Problem::Forbidden) };
-    let (path, backend) = if let Some(endpoint) = tutorial::simulated(path) {
-        (endpoint, Ok(tutorial::allow(app, &request)?))
+    // Others than backends call the same endpoints below paths of their own.
+    let (path, may_call) = if let Some(endpoint) = tutorial::simulated(path) {
+        tutorial::allow(app, &request)?;
+        (endpoint, true)
     } else if let Some(endpoint) = admin::acting(path) {
-        (endpoint, Ok(admin::allow(&request, endpoint, is_signed_in)?))
+        admin::allow(&request, endpoint, is_signed_in)?;
+        (endpoint, true)
     } else {
-        (path, backend)
+        (path, has_rights)
     };
-    let admin = |request: &Request| {
-        if has_rights { Ok(()) } else { Err(admin::sign_in_first(app, request)) }
-    };
-    // A HEAD is a GET whose body is left out at the end.
-    let method = match request.head.method.as_str() {
-        "HEAD" => "GET",
-        other => other,
-    };
-    match (method, path) {
-        ("OPTIONS", _) => Ok(Answer::new(TET, "")),
-        ("POST", "/connect") => {
-            backend?;
-            backend::connect(app, request).await
-        }
-        ("POST", "/subscribe") => {
-            backend?;
-            backend::subscribe(app, request).await
-        }
-        ("POST", "/unsubscribe") => {
-            backend?;
-            backend::unsubscribe(app, request).await
-        }
-        ("POST", "/user_state") => {
-            backend?;
-            backend::user_state(app, request).await
-        }
-        ("POST", "/message") => {
-            backend?;
-            backend::publish(app, request).await
-        }
-        ("PATCH", "/message") => {
-            backend?;
-            backend::edit(app, request).await
-        }
-        ("DELETE", "/message") => {
-            backend?;
-            backend::delete(app, request).await
-        }
-        ("POST", "/channel_config") => {
-            backend?;
-            backend::configure(app, request).await
-        }
-        (_, "/info") => {
-            backend?;
-            backend::info(app, request).await
-        }
-        (_, "/disconnect") => backend::disconnect(app, request).await,
-        ("GET", "/listen") => poll::listen(app, request).await,
-        ("GET", "/") => tutorial::page(app, &request),
-        ("GET", "/admin") => admin(&request).map(|()| admin::page()),
-        ("GET", "/api-explorer") => admin(&request).map(|()| admin::explorer()),
-        ("GET", "/openapi.json") => backend.map(|()| admin::api_document()),
-        ("GET" | "POST", "/admin/admin.json") => {
-            admin(&request)?;
-            admin::figures(app).await
-        }
-        ("GET", "/admin/ws") => admin::watch(app, &mut request, is_signed_in),
-        ("GET", "/admin/debug") => {
-            admin(&request)?;
-            admin::debug(app).await
-        }
-        ("GET" | "POST", "/admin/sign_in") => admin::sign_in(app, request).await,
-        (_, "/admin/sign_out") => admin::sign_out(app, &request),
-        ("GET", path) if path.starts_with("/static/") => admin::static_file(path),
-        (_, path) => Err(Problem::NotFound { nearest: nearest(path) }),
+    if method == http::Method::OPTIONS {
+        return Ok(Answer::new(TEXT, ""));
     }
-}
-
-/// The path that is meant most likely, if one is near.
-fn nearest(path: &str) -> Option<&'static str> {
-    /// Longer ones are not worth the look.
-    const LONGEST: usize = 40;
-    if path.len() > LONGEST {
-        return None;
+    let route = routes::find(method.as_str(), path)
+        .ok_or_else(|| Problem::NotFound { nearest: routes::nearest(path) })?;
+    match route.access {
+        Access::Open => {}
+        Access::Backend if may_call => {}
+        Access::Admin | Access::Documents if has_rights => {}
+        Access::Admin => return Err(admin::sign_in_first(app, &request)),
+        Access::Backend | Access::Documents => return Err(Problem::Forbidden),
     }
-    let likeness = |known: &str| strsim::jaro_winkler(known, path);
-    let paths = backend::PATHS.into_iter().chain(OTHER_PATHS);
-    let best = paths.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.8 && best != path).then_some(best)
+    match route.call {
+        Call::Connect => backend::connect(app, request).await,
+        Call::Subscribe => backend::subscribe(app, request).await,
+        Call::Unsubscribe => backend::unsubscribe(app, request).await,
+        Call::UserState => backend::user_state(app, request).await,
+        Call::Publish => backend::publish(app, request).await,
+        Call::Edit => backend::edit(app, request).await,
+        Call::Delete => backend::delete(app, request).await,
+        Call::Configure => backend::configure(app, request).await,
+        Call::Info => backend::info(app, request).await,
+        Call::Disconnect => backend::disconnect(app, request).await,
+        Call::Listen => poll::listen(app, request).await,
+        Call::Socket => socket::open(app, &mut request),
+        Call::Tutorial => tutorial::page(app, &request),
+        Call::Admin => Ok(admin::page()),
+        Call::AdminSocket => admin::watch(app, &mut request, is_signed_in),
+        Call::Figures => admin::figures(app).await,
+        Call::Debug => admin::debug(app).await,
+        Call::SignIn => admin::sign_in(app, request).await,
+        Call::SignOut => admin::sign_out(app, &request),
+        Call::Explorer => Ok(admin::explorer()),
+        Call::OldDocument => Ok(Answer::new(answer::JSON, openapi::old_document())),
+        Call::Document => Ok(Answer::new(answer::JSON, openapi::document())),
+        Call::StaticFile => admin::static_file(path),
+    }
 }

@@ -10,7 +10,7 @@ use http::uri::Authority;
 use super::answer::{Answer, Problem};
 use super::browser::{asks_for_html, is_json, is_same_origin};
 use super::request::Request;
-use super::{App, backend, pages};
+use super::{App, pages, routes};
 use crate::config::{Tutorial, is_loopback};
 
 /// What proxies add, beside everything that begins with `x-forwarded`: who comes through one is not
@@ -30,7 +30,7 @@ const OF_PROXIES: [&str; 9] = [
 /// The endpoint that is simulated at this path.
 pub(super) fn simulated(path: &str) -> Option<&str> {
     let endpoint = path.strip_prefix("/tutorial")?;
-    backend::PATHS.contains(&endpoint).then_some(endpoint)
+    routes::is_backend(endpoint).then_some(endpoint)
 }
 
 /// The page: it says whether it can be played with, and if not, why. Who does not ask for pages gets

@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod openapi;
+mod openapi_current;
 mod pings;
 mod poll;
 mod process;

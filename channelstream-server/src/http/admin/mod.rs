@@ -12,7 +12,7 @@ use super::answer::{Answer, Problem, TEXT};
 use super::browser::{asks_for_html, is_json, is_same_origin};
 use super::request::{Request, parameter};
 use super::rights::sign_out_cookie;
-use super::{App, backend, openapi, pages};
+use super::{App, pages, routes};
 pub(super) use live::{Live, open as watch};
 
 /// How long a wrong sign-in takes at least: guessing many passwords takes long.
@@ -35,7 +35,7 @@ pub(super) fn sign_in_first(app: &App, request: &Request) -> Problem {
 /// The endpoint of the backend API that the admin page calls at this path.
 pub(super) fn acting(path: &str) -> Option<&str> {
     let endpoint = path.strip_prefix("/admin/api")?;
-    (backend::PATHS.contains(&endpoint) || endpoint == "/disconnect").then_some(endpoint)
+    (routes::is_backend(endpoint) || endpoint == "/disconnect").then_some(endpoint)
 }
 
 /// Lets the admin page act with nothing but the cookie of the sign-in. Browsers send it with what
@@ -65,10 +65,6 @@ pub(super) fn page() -> Answer {
 
 pub(super) fn explorer() -> Answer {
     Answer::page(pages::EXPLORER).same_origin()
-}
-
-pub(super) fn api_document() -> Answer {
-    Answer::new(super::answer::JSON, openapi::document())
 }
 
 pub(super) async fn figures(app: &App) -> Result<Answer, Problem> {

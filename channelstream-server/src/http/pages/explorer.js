@@ -1,14 +1,13 @@
-// The API explorer: lists the operations of openapi.json, and sends what one writes, signed with a
+// The API explorer: lists the operations of openapi-3.1.json, and sends what one writes, signed with a
 // signature made in the page. Everything that comes from the server goes into the page as text.
 
 import { describe, fields, indent, resolve } from './schema.js';
 import { sign } from './signer.js';
 
-const GROUPS = {
-  backend: ['Backend API', 'For the application: each call needs a signature.'],
-  client: ['Client API', 'For browsers: no signature, the id of a connection is the key.'],
-  admin: ['Admin API', 'For operators: a signature, or the cookie of the sign-in page.'],
-};
+// The groups of calls, and what to call them; pages are for looking at.
+const GROUPS = { backend: 'Backend API', client: 'Client API', admin: 'Admin API' };
+
+const JSON_TYPE = 'application/json';
 
 // Hints for the refusals that puzzle people; the server's own words stand beside them.
 const HINTS = {
@@ -68,9 +67,10 @@ function answerList(responses) {
   for (const [status, node] of Object.entries(responses)) {
     const answer = resolve(api, node);
     const what = make('dd', '', answer.description);
-    const rows = fields(api, answer.schema);
+    const content = answer.content?.[JSON_TYPE];
+    const rows = fields(api, content?.schema);
     if (rows.length) what.append(fold(`Fields of ${status}`, fieldList(rows)));
-    const example = answer.examples?.['application/json'];
+    const example = content?.example;
     if (example) what.append(make('pre', '', JSON.stringify(example, null, 2)));
     list.append(make('dt', '', make('code', '', status)), what);
   }
@@ -181,28 +181,28 @@ function operationView(path, method, operation) {
 
   const form = make('form');
   for (const parameter of operation.parameters ?? []) {
-    if (parameter.in === 'query') {
-      const input = make('input');
-      input.autocomplete = 'off';
-      input.spellcheck = false;
-      input.value = parameter['x-example'] ?? '';
-      const note = `${describe(api, parameter)}${parameter.required ? ', required' : ''}. ${parameter.description}`;
-      form.append(...labelled(`${parameter.name} (in the query)`, input, note));
-      call.query.push([parameter.name, input]);
-    } else {
-      const rows = fields(api, parameter.schema);
-      const outer = resolve(api, parameter.schema).type === 'array' ? 'A list. ' : '';
-      view.append(fold('Fields of the body', make('p', 'quiet', `${outer}${parameter.description ?? ''}`), fieldList(rows)));
-      const editor = make('textarea');
-      editor.spellcheck = false;
-      editor.value = JSON.stringify(parameter['x-example'], null, 2);
-      editor.rows = Math.min(editor.value.split('\n').length + 1, 20);
-      const problem = make('p', 'error');
-      problem.setAttribute('role', 'status');
-      editor.addEventListener('input', () => checkJson(editor, problem));
-      form.append(...labelled('Body (JSON)', editor), problem);
-      call.editor = editor;
-    }
+    const input = make('input');
+    input.autocomplete = 'off';
+    input.spellcheck = false;
+    input.value = parameter.example ?? '';
+    const note = `${describe(api, parameter.schema)}${parameter.required ? ', required' : ''}. ${parameter.description}`;
+    form.append(...labelled(`${parameter.name} (in the query)`, input, note));
+    call.query.push([parameter.name, input]);
+  }
+  if (operation.requestBody) {
+    const { schema, example } = operation.requestBody.content[JSON_TYPE];
+    const outer = resolve(api, schema).type === 'array' ? 'A list. ' : '';
+    view.append(fold('Fields of the body',
+      make('p', 'quiet', `${outer}${operation.requestBody.description ?? ''}`), fieldList(fields(api, schema))));
+    const editor = make('textarea');
+    editor.spellcheck = false;
+    editor.value = JSON.stringify(example, null, 2);
+    editor.rows = Math.min(editor.value.split('\n').length + 1, 20);
+    const problem = make('p', 'error');
+    problem.setAttribute('role', 'status');
+    editor.addEventListener('input', () => checkJson(editor, problem));
+    form.append(...labelled('Body (JSON)', editor), problem);
+    call.editor = editor;
   }
   const button = make('button', '', 'Execute');
   const output = answerArea();
@@ -221,11 +221,13 @@ function operationView(path, method, operation) {
 }
 
 function show() {
-  for (const [tag, [title, about]] of Object.entries(GROUPS)) {
-    const group = make('section', 'group', make('h2', '', title), make('p', 'quiet', about));
+  for (const { name, description } of api.tags) {
+    if (!GROUPS[name]) continue;
+    const group = make('section', 'group', make('h2', '', GROUPS[name]), make('p', 'quiet', description));
     for (const [path, methods] of Object.entries(api.paths)) {
       for (const [method, operation] of Object.entries(methods)) {
-        if (operation.tags.includes(tag)) group.append(operationView(path, method, operation));
+        // Websockets have a place of their own below.
+        if (operation.tags.includes(name) && !operation.responses[101]) group.append(operationView(path, method, operation));
       }
     }
     at('operations').append(group);
@@ -240,7 +242,7 @@ function fail(...content) {
 async function start() {
   let response;
   try {
-    response = await fetch('openapi.json', { cache: 'no-store' });
+    response = await fetch('openapi-3.1.json', { cache: 'no-store' });
     if (response.ok) api = await response.json();
   } catch {
     fail('The server does not answer. Load the page again when it is back.');

@@ -21,15 +21,22 @@ function limits(schema) {
   return parts;
 }
 
+function typeOf(schema) {
+  if (schema.const !== undefined) return `always ${JSON.stringify(schema.const)}`;
+  const types = [schema.type ?? []].flat().filter((type) => type !== 'null');
+  return schema.format ?? (types.length ? types.join(' or ') : 'any value');
+}
+
 /** Type, limits and default of a schema in words. */
 export function describe(api, node) {
   const schema = resolve(api, node);
+  const nullable = [schema.type].flat().includes('null');
   const parts = [];
-  if (schema.type === 'array') {
+  if ([schema.type].flat().includes('array')) {
     const items = resolve(api, schema.items);
-    parts.push(`list of ${items.format ?? items.type ?? 'object'}`, ...limits(items));
-  } else parts.push(schema.format ?? schema.type ?? 'any value');
-  if (schema['x-nullable']) parts.push('or null');
+    parts.push(`list of ${items.format ?? (items.oneOf ? 'objects' : typeOf(items))}`, ...limits(items));
+  } else parts.push(schema.anyOf ? 'object or null' : typeOf(schema));
+  if (nullable) parts.push('or null');
   return [...parts, ...limits(schema)].join(', ');
 }
 
@@ -37,7 +44,11 @@ export function describe(api, node) {
 export function fields(api, node, path = '') {
   const schema = resolve(api, node);
   if (!schema) return [];
-  const rows = (schema.allOf ?? []).flatMap((part) => fields(api, part, path));
+  const rows = [...(schema.allOf ?? []), ...(schema.anyOf ?? [])].flatMap((part) => fields(api, part, path));
+  for (const one of schema.oneOf ?? []) {
+    const kind = resolve(api, one).properties?.type?.const ?? '';
+    rows.push(...fields(api, one, `${path} ${kind}`.trim()));
+  }
   for (const [name, below] of Object.entries(schema.properties ?? {})) {
     const place = path ? `${path}.${name}` : name;
     rows.push({ path: place, schema: below, required: (schema.required ?? []).includes(name) });

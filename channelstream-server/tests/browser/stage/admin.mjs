@@ -4,6 +4,9 @@ import assert from 'node:assert/strict';
 /** What the browser itself logs when the server is gone. */
 const BROKEN_NETWORK = /net::ERR_|WebSocket connection to .* failed/;
 
+/** And what it logs of a request that was refused. */
+const REFUSED = /responded with a status of 4\d\d/;
+
 /** Opens a page at `path`; sign-in comes first where it is asked for. */
 export async function openAdmin(browser, server, path = '/admin', options = {}) {
     const context = await browser.newContext(options);
@@ -18,9 +21,11 @@ export async function openAdmin(browser, server, path = '/admin', options = {}) 
     await page.goto(`http://${server.address}${path}`);
     await signIn(page);
     /** Leaves, and complains of whatever went wrong. */
-    const leave = async ({ brokenNetwork = false } = {}) => {
+    const leave = async ({ brokenNetwork = false, refusals = false } = {}) => {
         await context.close();
-        const left = faults.filter((text) => !(brokenNetwork && BROKEN_NETWORK.test(text)));
+        const left = faults.filter(
+            (text) => !(brokenNetwork && BROKEN_NETWORK.test(text)) && !(refusals && REFUSED.test(text)),
+        );
         assert.deepEqual({ faults: left, elsewhere }, { faults: [], elsewhere: [] });
     };
     return { page, context, leave };

@@ -1,10 +1,21 @@
-//! The machine-readable description of the API, for `/openapi.json` (contract §10).
+//! The machine-readable descriptions of the API: as the reference has it, and as `OpenAPI` 3.1.
 
-/// The document: Swagger 2.0 as JSON. Programs written for the reference may read it, so its frame
-/// (paths, names of definitions, the API key) is fixed. What has no definition of its own there is
-/// described where it is first used, and referred to by its place.
-pub(crate) fn document() -> &'static str {
-    include_str!("openapi.json")
+mod current;
+
+use std::sync::LazyLock;
+
+/// The old document, for `/openapi.json` (contract §10): Swagger 2.0 as JSON. Programs written for
+/// the reference may read it, so its frame (paths, names of definitions, the API key) is fixed. What
+/// has no definition of its own there is described where it is first used, and referred to by its
+/// place.
+pub(super) fn old_document() -> &'static str {
+    include_str!("old.json")
+}
+
+/// The document of today, for `/openapi-3.1.json`.
+pub(super) fn document() -> &'static str {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| current::document().to_string());
+    &DOCUMENT
 }
 
 #[cfg(test)]
@@ -18,7 +29,7 @@ mod tests {
     use super::*;
 
     fn parsed() -> Value {
-        serde_json::from_str(document()).unwrap()
+        serde_json::from_str(old_document()).unwrap()
     }
 
     fn keys(object: &Value) -> BTreeSet<&str> {

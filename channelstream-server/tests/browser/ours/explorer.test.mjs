@@ -1,0 +1,69 @@
+// The API explorer in a browser: every call described, tried with the secret, ids carried on.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { openAdmin } from '../stage/admin.mjs';
+import { Server } from '../stage/server.mjs';
+
+const executablePath = process.env.CHANNELSTREAM_CHROMIUM ?? '/usr/bin/chromium';
+const browser = await chromium.launch({ executablePath, args: ['--disable-gpu', '--disable-background-networking'] });
+const server = await Server.start();
+after(async () => {
+    await browser.close();
+    await server.stop();
+});
+
+test('every call is described, and answers to a signature made in the page', { timeout: 90_000 }, async () => {
+    const { page, leave } = await openAdmin(browser, server, '/api-explorer');
+    await page.locator('.operation').first().waitFor();
+    const document = await server.call('GET', '/openapi-3.1.json');
+    const wanted = Object.entries(document.paths).flatMap(([path, methods]) =>
+        Object.entries(methods)
+            .filter(([, { tags, responses }]) => tags[0] !== 'pages' && !responses[101])
+            .map(([method]) => `${method.toUpperCase()} ${path}`),
+    );
+    const titles = await page.locator('.operation > summary').allInnerTexts();
+    const shown = titles.map((title) => title.split(/\s+/).slice(0, 2).join(' '));
+    assert.deepEqual(shown.sort(), wanted.sort());
+
+    await page.getByLabel("The server's setting secret").fill('secret');
+    const run = async (title) => {
+        const operation = page.locator('.operation', { has: page.locator(`summary:has-text("${title}")`) }).first();
+        await operation.locator('> summary').click();
+        await operation.getByRole('button', { name: 'Execute' }).click();
+        await operation.getByText(/^200 OK/).waitFor();
+        return operation;
+    };
+    const connect = await run('Create a connection');
+    await connect.locator('summary', { hasText: 'Fields of the body' }).click();
+    await connect.getByText('string, 1 to 512 characters, required').waitFor();
+    await connect.locator('summary', { hasText: 'Answers' }).click();
+    await connect.locator('summary', { hasText: 'Fields of 200' }).click();
+    await connect.getByText('channels_info.channels.*.settings.history_size').waitFor();
+    // The id of that answer stands in the calls that want one.
+    await run('Join more channels');
+    await run('Change a user');
+    await run('Send messages');
+    await run('Edit messages');
+    await run('Look at channels');
+    const listen = await run('Wait for events by long poll');
+    await listen.locator('summary', { hasText: 'Answers' }).click();
+    await listen.locator('summary', { hasText: 'Fields of 200' }).click();
+    await listen.getByText('[] presence.message.action').waitFor();
+    await run('The old description');
+    const wrong = page.locator('.operation').first();
+    await page.getByLabel("The server's setting secret").fill('another');
+    await wrong.getByRole('button', { name: 'Execute' }).click();
+    await wrong.getByText(/^401/).waitFor();
+    // A refusal is logged by the browser itself.
+    await leave({ refusals: true });
+});
+
+test('a phone: nothing is wider than it', { timeout: 60_000 }, async () => {
+    const { page, leave } = await openAdmin(browser, server, '/api-explorer', { viewport: { width: 360, height: 700 } });
+    await page.locator('.operation').first().waitFor();
+    for (const summary of await page.locator('.operation > summary').all()) await summary.click();
+    const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(content <= window, `${content} px in ${window}`);
+    await leave();
+});
