@@ -5,6 +5,8 @@
 //! that does not know; so do the schemas of answers, against which the tests hold real ones.
 
 use channelstream_core::protocol::request_schemas;
+use indexmap::IndexMap;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::routes::{Access, ROUTES, Route};
@@ -28,35 +30,44 @@ const COMPONENTS: [(&str, &str, &str); 6] = [
 /// readers describe.
 const ANSWERS: [&str; 1] = ["MessagesBody"];
 
-/// The document.
-pub(super) fn document() -> Value {
+/// The document: paths in the order of the table.
+#[derive(Serialize)]
+pub(super) struct Document {
+    openapi: &'static str,
+    info: Value,
+    servers: Value,
+    tags: Value,
+    paths: IndexMap<&'static str, IndexMap<String, Value>>,
+    components: Value,
+}
+
+pub(super) fn document() -> Document {
     let old = parsed(super::old_document());
     let new = parsed(include_str!("new.json"));
-    let mut paths = Map::new();
+    let mut paths: IndexMap<_, IndexMap<_, _>> = IndexMap::new();
     for route in &ROUTES {
         for method in route.described_methods() {
             let method = method.to_lowercase();
             let operation = operation(&old, &new, route, &method);
-            let path = paths.entry(route.path).or_insert_with(|| json!({}));
-            path[method] = operation;
+            paths.entry(route.path).or_default().insert(method, operation);
         }
     }
-    json!({
-        "openapi": "3.1.0",
-        "info": {
+    Document {
+        openapi: "3.1.0",
+        info: json!({
             "title": "Channelstream API",
             "version": env!("CARGO_PKG_VERSION"),
             "description": new["description"],
-        },
-        "servers": [{"url": "."}],
-        "tags": new["tags"],
-        "paths": paths,
-        "components": {
+        }),
+        servers: json!([{"url": "."}]),
+        tags: new["tags"].clone(),
+        paths,
+        components: json!({
             "securitySchemes": new["securitySchemes"],
             "schemas": schemas(&old, &new),
             "responses": responses(&old, &new),
-        },
-    })
+        }),
+    }
 }
 
 fn parsed(json: &str) -> Value {
@@ -292,9 +303,13 @@ mod tests {
 
     use super::*;
 
+    fn whole() -> Value {
+        serde_json::to_value(document()).unwrap()
+    }
+
     #[test]
     fn every_route_is_described_and_nothing_else() {
-        let document = document();
+        let document = whole();
         let described: BTreeSet<_> = document["paths"]
             .as_object()
             .unwrap()
@@ -318,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_operation_field_and_answer_has_its_words() {
-        let document = document();
+        let document = whole();
         let mut ids = BTreeSet::new();
         let tags: Vec<_> =
             document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].clone()).collect();
@@ -348,7 +363,7 @@ mod tests {
 
     #[test]
     fn references_lead_somewhere_and_components_are_used() {
-        let document = document();
+        let document = whole();
         let mut used = BTreeSet::new();
         walk(&document, &mut |object| {
             if let Some(Value::String(reference)) = object.get("$ref") {

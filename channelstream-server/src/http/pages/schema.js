@@ -40,23 +40,27 @@ export function describe(api, node) {
   return [...parts, ...limits(schema)].join(', ');
 }
 
-/** The fields below a schema, outermost first: `[{path, schema, required}]`. */
-export function fields(api, node, path = '') {
+/**
+ * The fields below a schema, outermost first: `[{path, schema, required}]`. What contains itself is
+ * followed once.
+ */
+export function fields(api, node, path = '', within = []) {
   const schema = resolve(api, node);
-  if (!schema) return [];
-  const rows = [...(schema.allOf ?? []), ...(schema.anyOf ?? [])].flatMap((part) => fields(api, part, path));
+  if (!schema || within.includes(schema)) return [];
+  const around = [...within, schema];
+  const rows = [...(schema.allOf ?? []), ...(schema.anyOf ?? [])].flatMap((part) => fields(api, part, path, around));
   for (const one of schema.oneOf ?? []) {
     const kind = resolve(api, one).properties?.type?.const ?? '';
-    rows.push(...fields(api, one, `${path} ${kind}`.trim()));
+    rows.push(...fields(api, one, `${path} ${kind}`.trim(), around));
   }
   for (const [name, below] of Object.entries(schema.properties ?? {})) {
     const place = path ? `${path}.${name}` : name;
     rows.push({ path: place, schema: below, required: (schema.required ?? []).includes(name) });
-    rows.push(...fields(api, below, place));
+    rows.push(...fields(api, below, place, around));
   }
-  if (schema.items) rows.push(...fields(api, schema.items, `${path}[]`));
+  if (schema.items) rows.push(...fields(api, schema.items, `${path}[]`, around));
   if (schema.additionalProperties) {
-    rows.push(...fields(api, schema.additionalProperties, path ? `${path}.*` : '*'));
+    rows.push(...fields(api, schema.additionalProperties, path ? `${path}.*` : '*', around));
   }
   return rows;
 }
