@@ -372,6 +372,7 @@ fn written(message: &impl Serialize) -> Payload {
 }
 
 /// What a message carries, whatever is in it.
+#[derive(Clone, Copy)]
 struct AnyObject;
 
 impl Form<'_> for AnyObject {

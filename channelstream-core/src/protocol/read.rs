@@ -28,7 +28,7 @@ pub(super) struct Object<'a> {
 }
 
 /// A form of values: reads them, and tells which they are.
-pub(super) trait Form<'a> {
+pub(super) trait Form<'a>: Copy {
     type Value;
 
     fn read(&self, raw: &'a RawValue) -> Result<Self::Value, Fault>;
@@ -219,11 +219,18 @@ forms! {
 }
 
 /// An object whose fields a function reads; a schema refers to it by name.
-#[derive(Clone, Copy)]
 pub(super) struct Inner<T> {
     name: &'static str,
     fields: fn(&mut Object<'_>) -> T,
 }
+
+impl<T> Clone for Inner<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Inner<T> {}
 
 impl<T> Inner<T> {
     pub(super) const fn named(name: &'static str, fields: fn(&mut Object<'_>) -> T) -> Self {
@@ -246,12 +253,13 @@ impl<T> Form<'_> for Inner<T> {
 }
 
 /// What a function reads, with the schema of another form.
+#[derive(Clone, Copy)]
 pub(super) struct Like<S, R> {
     pub(super) form: S,
     pub(super) read: R,
 }
 
-impl<'a, T, S: Form<'a>, R: Fn(&'a RawValue) -> Result<T, Fault>> Form<'a> for Like<S, R> {
+impl<'a, T, S: Form<'a>, R: Fn(&'a RawValue) -> Result<T, Fault> + Copy> Form<'a> for Like<S, R> {
     type Value = T;
 
     fn read(&self, raw: &'a RawValue) -> Result<T, Fault> {

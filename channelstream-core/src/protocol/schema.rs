@@ -33,11 +33,11 @@ pub(super) enum Schema {
     /// Any object.
     AnyObject,
     List {
-        items: Box<Schema>,
+        items: Box<Self>,
         at_least: usize,
     },
     /// An object with any keys.
-    Mapping(Box<Schema>),
+    Mapping(Box<Self>),
     /// One of the objects that have names of their own.
     Named(&'static str),
 }

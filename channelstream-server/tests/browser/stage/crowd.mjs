@@ -5,6 +5,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 const AT_ONCE = 40;
 
+const PING = Buffer.from([0x89, 0x00]);
+const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
+
 /** Runs `work` for each number below `count`, so many at once. */
 async function each(count, work) {
     let next = 0;
@@ -14,7 +17,7 @@ async function each(count, work) {
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
-/** Opens a websocket on a connection and reads what comes without looking at it. */
+/** Opens a websocket on a connection and answers pings; what comes is not looked at. */
 async function listen(server, id) {
     const socket = connect(server.port, '127.0.0.1');
     socket.on('error', () => {});
@@ -25,7 +28,8 @@ async function listen(server, id) {
     );
     const [answer] = await once(socket, 'data');
     if (!answer.toString('latin1').startsWith('HTTP/1.1 101')) throw new Error(`not a websocket: ${answer}`);
-    socket.resume();
+    // Pings of the server carry nothing, and no such bytes stand in its texts.
+    socket.on('data', (bytes) => bytes.includes(PING) && socket.write(PONG));
     return socket;
 }
 
