@@ -181,6 +181,10 @@ fn the_debug_text_counts_what_is_open() {
     eventually("both listen", || lines().contains(&"listeners: 2".to_owned()));
     // The line that asks is open as well.
     assert!(lines().contains(&"lines: 3".to_owned()), "{:?}", lines());
+    app.call("/message", &json!([{"user": "alice", "channel": "room", "message": {}}]));
+    for line in ["messages: 1", "deliveries: 2"] {
+        assert!(lines().contains(&line.to_owned()), "{:?}", lines());
+    }
     drop(sockets);
     eventually("both are gone", || lines().contains(&"listeners: 0".to_owned()));
 }

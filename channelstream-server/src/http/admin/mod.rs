@@ -76,21 +76,25 @@ pub(super) async fn figures(app: &App) -> Result<Answer, Problem> {
 
 /// What the runtime is doing, as text.
 pub(super) async fn debug(app: &App) -> Result<Answer, Problem> {
-    let figures = app.node.ask(|state| (state.sequence(), state.next_deadline())).await?;
+    let (frames, deadline, counts) =
+        app.node.ask(|state| (state.sequence(), state.next_deadline(), state.counts())).await?;
     let runtime = tokio::runtime::Handle::current().metrics();
     let uptime = app.started.elapsed().as_secs();
-    let deadline = figures.1.map_or_else(
+    let deadline = deadline.map_or_else(
         || "none".to_owned(),
         |when| format!("{:?} from now", when.since(crate::clock::now())),
     );
+    let memory = process::memory().map_or_else(|| "unknown".to_owned(), |bytes| bytes.to_string());
     let text = format!(
         "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nlisteners: {}\n\
-         frames: {}\nnext expiry: {deadline}\n",
+         frames: {frames}\nmessages: {}\ndeliveries: {}\nmemory: {memory} bytes\n\
+         next expiry: {deadline}\n",
         env!("CARGO_PKG_VERSION"),
         runtime.num_alive_tasks(),
         app.lines.count(),
         app.node.hub().count(),
-        figures.0,
+        counts.posted,
+        counts.delivered,
     );
     Ok(Answer::new(TEXT, text))
 }
