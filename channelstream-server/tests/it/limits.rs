@@ -166,8 +166,7 @@ fn failed_sign_ins_are_bounded_by_address_and_forgotten_in_time() {
         config.max_failed_sign_ins = 3;
         config.failed_sign_ins_window = Duration::from_secs(3);
     });
-    let sign_in =
-        |form: &str| server.request("POST", "/admin/sign_in", &[("accept", "*/*")], form);
+    let sign_in = |form: &str| server.request("POST", "/admin/sign_in", &[("accept", "*/*")], form);
     let right = "username=admin&password=admin_secret";
     std::thread::scope(|scope| {
         for _ in 0..3 {
