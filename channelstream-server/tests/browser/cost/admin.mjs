@@ -48,35 +48,51 @@ const browser = await chromium.connect(launched.wsEndpoint());
 console.log(`gathering ${count} listeners in as many channels`);
 const crowd = await gather(server, count);
 
-async function phase(name, view) {
+/** Shares of one core, of server and browser, with a view of the page open or with no page. */
+async function measure(view) {
     const opened = view === null ? null : await openAdmin(browser, server, `/admin#${view}`);
     if (opened) await live(opened.page);
     await pause(2_000);
-    const [serverBefore, browserBefore, begun] = [cpuTime(server.pid), cpuTimeOfFamily(launched.process().pid), performance.now()];
+    const family = launched.process().pid;
+    const before = { server: cpuTime(server.pid), browser: cpuTimeOfFamily(family), time: performance.now() };
     await pause(seconds * 1000);
-    const spent = (performance.now() - begun) / 1000;
-    const share = (before, after) => `${((100 * (after - before)) / spent).toFixed(2)} %`.padStart(8);
-    const ofServer = share(serverBefore, cpuTime(server.pid));
-    const ofBrowser = share(browserBefore, cpuTimeOfFamily(launched.process().pid));
-    console.log(`${name.padEnd(44)} server ${ofServer}   browser ${ofBrowser}`);
+    const share = (now, then) => (100_000 * (now - then)) / (performance.now() - before.time);
+    const found = {
+        server: share(cpuTime(server.pid), before.server),
+        browser: share(cpuTimeOfFamily(family), before.browser),
+    };
     if (opened) await opened.leave();
+    return found;
 }
 
-const views = [
-    ['no page', null],
-    ['page: overview', 'overview'],
-    ['page: list of channels', 'channels'],
-    ['page: one channel, live', `channels/${channelOf(0)}`],
-    ['page: users', 'users'],
-    ['page: slow listeners', 'slow'],
-    ['no page, again', null],
-];
-console.log('\nCPU of one core, without load');
-for (const [name, view] of views) await phase(name, view);
-console.log(`\nCPU of one core, with ${rate} messages a second`);
+const VIEWS = {
+    overview: 'overview',
+    'list of channels': 'channels',
+    'one channel, live': `channels/${channelOf(0)}`,
+    users: 'users',
+    'slow listeners': 'slow',
+};
+
+/** By turns without a page and with one, since the load itself does not cost the same for long. */
+async function table(title) {
+    const write = (value) => `${value.toFixed(2)} %`.padStart(9);
+    console.log(`\n${title}\n${'view'.padEnd(20)} server without, with, difference    browser`);
+    let [sum, count] = [0, 0];
+    for (const [name, view] of Object.entries(VIEWS)) {
+        const without = await measure(null);
+        const open = await measure(view);
+        const more = open.server - without.server;
+        sum += more;
+        count += 1;
+        console.log(`${name.padEnd(20)} ${write(without.server)} ${write(open.server)} ${write(more)} ${write(open.browser)}`);
+    }
+    console.log(`${'mean'.padEnd(20)} ${' '.repeat(20)}${write(sum / count)}`);
+}
+
+await table('CPU of one core, without load');
 const load = post(server, rate, count);
 const [before, begun] = [load.posted, performance.now()];
-for (const [name, view] of views) await phase(name, view);
+await table(`CPU of one core, with ${rate} messages a second`);
 const achieved = (load.posted - before) / ((performance.now() - begun) / 1000);
 console.log(`\n${achieved.toFixed(0)} messages a second were posted`);
 await load.stop();
