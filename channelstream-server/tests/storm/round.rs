@@ -23,6 +23,9 @@ pub(crate) const AFTER_CLOSE: Duration = Duration::from_millis(500);
 /// and for so long after anything else, by `gc_conns_after`.
 pub(crate) const AFTER_LISTENER: Duration = Duration::from_secs(2);
 
+/// A line that the server has closed is cut if the peer does not let go of it for so long.
+pub(crate) const UNTIL_CUT: Duration = Duration::from_secs(5);
+
 /// Numbers from here on say that no more comes.
 pub(crate) const MARK: u64 = 1 << 40;
 

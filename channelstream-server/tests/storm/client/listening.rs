@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Client, Heard, Present};
 use crate::model::{Action, End, Listener};
-use crate::round::{AFTER_CLOSE, AFTER_LISTENER, is_wide};
+use crate::round::{AFTER_CLOSE, AFTER_LISTENER, UNTIL_CUT, is_wide};
 use crate::wire::{Incoming, Line, PATIENCE, Socket};
 
 impl Client {
@@ -71,6 +71,7 @@ impl Client {
         match heard {
             Heard::Pong => {
                 record.step(present.life, opened, asked, record.tick());
+                present.read_out = Instant::now();
                 present.socket = Some((socket, listener));
                 true
             }
@@ -95,7 +96,8 @@ impl Client {
         let record = &self.round.record;
         let now = record.tick();
         record.step(present.life, Action::Close, now, now);
-        present.safe_until = since + AFTER_LISTENER;
+        // Who does not read the close frame either is cut, and then it is over for the server.
+        present.safe_until = since.min(present.read_out + UNTIL_CUT) + AFTER_LISTENER;
     }
 
     /// Reads and notes events until something else happens.
@@ -133,6 +135,7 @@ impl Client {
         let begun = Instant::now();
         match self.hear(&mut socket, present, listener, begun + time).await {
             Heard::Enough => {
+                present.read_out = Instant::now();
                 present.socket = Some((socket, listener));
                 true
             }

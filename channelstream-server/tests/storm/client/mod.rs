@@ -35,6 +35,8 @@ struct Present {
     channels: BTreeSet<usize>,
     /// The open socket and its number among the listeners.
     socket: Option<(Socket, usize)>,
+    /// When all that was there was read the last time.
+    read_out: Instant,
     /// The server must not end it before, if nobody listens.
     safe_until: Instant,
 }
@@ -161,8 +163,10 @@ impl Client {
         if listening || !early.is_zero() {
             let life = &self.round.record.lives.borrow()[present.life];
             self.fault(&format!(
-                "connection {} is unknown {early:?} too early, listening: {listening}; {:?}",
-                present.id, life.steps
+                "connection {} is unknown {early:?} too early, listening: {listening}; {:?}; last {:?}",
+                present.id,
+                life.steps,
+                life.listeners.last().map(|listener| (listener.end, listener.slow))
             ));
         }
         let record = &self.round.record;
@@ -201,7 +205,8 @@ impl Client {
         record.lives.borrow_mut().push(Life { user, id: id.clone(), steps, listeners });
         record.step(life, Action::Connect(channels.clone()), asked, answered);
         let safe_until = begun + AFTER_LISTENER;
-        self.present = Some(Present { life, id, channels, socket: None, safe_until });
+        let (socket, read_out) = (None, begun);
+        self.present = Some(Present { life, id, channels, socket, read_out, safe_until });
     }
 
     async fn subscribe(&mut self, present: Present) {
