@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
+import { live, signIn } from '../stage/admin.mjs';
 import { Program } from '../stage/program.mjs';
 import { PROGRAM, Server } from '../stage/server.mjs';
 import { setStage } from '../stage/stage.mjs';
@@ -31,13 +32,41 @@ await server.publish({ user: 'editor', channel: `news ${MARKUP}`, message: { tex
 /** Unfolds everything. */
 const unfold = (page) => page.evaluate(() => document.querySelectorAll('details').forEach((one) => (one.open = true)));
 
-async function signIn(page) {
-    await page.fill('#username', 'admin');
-    await page.fill('#password', 'admin_secret');
-    await page.getByRole('button', { name: 'Sign in' }).click();
-}
-
 const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
+
+/** A view of the admin page, in which something has to be seen. */
+const admin = (view, seen) => ({
+    path: '/admin/sign_in',
+    async prepare(page) {
+        await signIn(page);
+        await page.waitForURL('**/admin');
+        await live(page);
+        await page.evaluate((view) => (location.hash = view), view);
+        await seen(page);
+        await unfold(page);
+    },
+});
+
+const NEWS = `#channels/${encodeURIComponent(`news ${MARKUP}`)}`;
+
+const ADMIN = {
+    "the admin page's overview": admin('#overview', (page) => page.locator('.chart-value').first().waitFor()),
+    "the admin page's channels": admin('#channels', (page) => page.getByRole('option', { name: 'a-channel-with' }).waitFor()),
+    'a channel on the admin page': admin(NEWS, async (page) => {
+        await page.getByRole('tab', { name: 'Settings' }).click();
+        await page.getByLabel('Keep messages in the history').waitFor();
+    }),
+    'the history on the admin page': admin(NEWS, async (page) => {
+        await page.getByRole('tab', { name: 'History' }).click();
+        await page.locator('#history li').first().waitFor();
+    }),
+    'a deed on the admin page': admin(NEWS, async (page) => {
+        await page.getByRole('button', { name: 'Send a message' }).click();
+        await page.getByRole('dialog').getByLabel('From').waitFor();
+    }),
+    'a user on the admin page': admin(`#users/${encodeURIComponent(`ann ${MARKUP}`)}`, (page) => page.locator('#user').getByText('mood').first().waitFor()),
+    'slow listeners on the admin page': admin('#slow', (page) => page.locator('#view-slow').waitFor()),
+};
 
 /** Each page: its address, how it comes to show much, and which errors its browser has to log. */
 const PAGES = {
@@ -72,15 +101,7 @@ const PAGES = {
         },
         errors: /status of 40[013]/,
     },
-    'the admin page': {
-        path: '/admin/sign_in',
-        async prepare(page) {
-            await signIn(page);
-            await page.waitForURL('**/admin');
-            await page.getByText('a-channel-with-a-name').first().waitFor();
-            await unfold(page);
-        },
-    },
+    ...ADMIN,
     'the API explorer': {
         path: '/admin/sign_in',
         async prepare(page) {
