@@ -39,7 +39,7 @@ export class Chart {
     this.#title = title;
     this.#write = write;
     this.floor = floor;
-    this.#drawing = svg('svg', { class: 'chart', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' });
+    this.#drawing = svg('svg', { class: 'chart', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `${title}: nothing yet` });
     this.#drawing.append(this.#area, this.#line);
     const name = make('dt', '', title);
     if (note) name.title = note;
