@@ -22,7 +22,9 @@ fn channels_are_sorted_filtered_and_looked_at() {
     let mut terminal = Terminal::start(&server, "top --interval 200ms", &[]);
     terminal.wait_until(|lines| names(lines) == ["news", "chat", "old news"]);
     terminal.wait_until(|lines| lines[1].starts_with("channels 3   users 1   listeners 0"));
-    terminal.wait_until(|lines| lines[2].starts_with("frames 0.0/s"));
+    terminal.wait_until(|lines| {
+        lines[2].starts_with("messages 0.0/s   deliveries 0.0/s   frames 0.0/s")
+    });
     terminal.press("n");
     terminal.wait_until(|lines| names(lines) == ["chat", "news", "old news"]);
     terminal.press("r");
@@ -86,7 +88,7 @@ fn it_waits_for_a_server_that_is_gone_and_leaves_when_it_is_told_to() {
     terminal.wait_until(|lines| names(lines) == ["news"]);
     let server = Server::start_with(|config| config.port = port);
     configure(&server, &["chat"]);
-    terminal.wait_until(|lines| names(lines) == ["chat"] && lines[2].starts_with("frames"));
+    terminal.wait_until(|lines| names(lines) == ["chat"] && lines[2].starts_with("messages"));
     terminal.signal("TERM");
     terminal.ends_with(0);
 }
