@@ -1,8 +1,13 @@
 //! From bytes to JSON: what is accepted as a body at all, and within which bounds.
 
+use std::fmt::{self, Formatter};
+
 use memchr::memchr2;
-use serde_json::value::RawValue;
+use serde::de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
+
+use super::read::Fields;
 
 /// How much structure one body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,20 +60,86 @@ pub enum NotJson {
     },
 }
 
-/// Reads `bytes` as one JSON value without looking into it further.
-///
-/// Everything below relies on what is checked here: UTF-8, syntax, whole surrogate pairs, bounds.
+/// The body of a request, for the `read` functions. It is JSON within the bounds: UTF-8, syntax and
+/// surrogate pairs have been checked.
+#[derive(Debug)]
+pub struct Body<'a>(pub(super) Value<'a>);
+
+/// A value, taken apart as far as every reader needs it: once, since that is a good part of what a
+/// request costs.
+#[derive(Debug)]
+pub(super) enum Value<'a> {
+    Object(Fields<'a>),
+    List(Vec<Self>),
+    Null,
+    /// A text, a number or a boolean.
+    Scalar,
+}
+
+/// Reads `bytes` as one JSON value.
 ///
 /// # Errors
 /// [`NotJson`] tells what is wrong and where.
-pub fn parse(bytes: &[u8], bounds: Bounds) -> Result<&RawValue, NotJson> {
+pub fn parse(bytes: &[u8], bounds: Bounds) -> Result<Body<'_>, NotJson> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| NotJson::Encoding { at: error.valid_up_to() })?;
     if text.trim_ascii().is_empty() {
         return Err(NotJson::Empty);
     }
     scan(bytes, bounds)?;
-    serde_json::from_str(text).map_err(|error| NotJson::Syntax(error.to_string()))
+    serde_json::from_str(text).map(Body).map_err(|error| NotJson::Syntax(error.to_string()))
+}
+
+impl<'de> Deserialize<'de> for Value<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Value<'de>;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Fields::deserialize(MapAccessDeserializer::new(map)).map(Value::Object)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(Value::List(items))
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Value::Scalar)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(Value::Scalar)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(Value::Scalar)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(Value::Scalar)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+                Ok(Value::Scalar)
+            }
+        }
+
+        deserializer.deserialize_any(Any)
+    }
 }
 
 /// Depth, count and surrogates in one pass; syntax is left to the parser.

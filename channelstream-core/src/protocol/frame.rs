@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::message::{Delete, Edit, Message};
@@ -75,12 +74,70 @@ pub struct UserStateChange {
 impl Frame {
     /// The frame as one JSON object, as it is sent live or, with `catchup`, afterwards.
     pub fn encode(&self, catchup: bool) -> String {
-        /// Room for a common message at once, rather than by growing.
-        const COMMON: usize = 512;
-        let mut json = Vec::with_capacity(COMMON);
-        serde_json::to_writer(&mut json, &Encoded { frame: self, catchup })
-            .expect("frames hold texts, numbers and JSON only");
-        String::from_utf8(json).expect("JSON is UTF-8")
+        let mut object = Object::new();
+        match self {
+            Self::Message(message) => {
+                object.put("uuid", &message.uuid);
+                object.put("type", "message");
+                object.put("user", &message.user);
+                object.put("channel", &message.address.channel);
+                if let Some(payload) = &message.message {
+                    object.put("message", payload);
+                }
+                object.put("timestamp", &message.timestamp.in_frame());
+                object.put("edited", &message.edited.map(DateTime::in_frame));
+                object.put("catchup", &catchup);
+            }
+            Self::Edit(edit) => {
+                object.put("uuid", &edit.uuid);
+                object.put("type", "message:edit");
+                object.put("channel", &edit.address.channel);
+                if let Some(user) = &edit.user {
+                    object.put("user", user);
+                }
+                if let Some(payload) = &edit.message {
+                    object.put("message", payload);
+                }
+                if let Some(timestamp) = edit.timestamp {
+                    object.put("timestamp", &timestamp.in_frame());
+                }
+                object.put("edited", &edit.edited.map(DateTime::in_frame));
+                // Live edits and deletes have no such key.
+                if catchup {
+                    object.put("catchup", &true);
+                }
+            }
+            Self::Delete(delete) => {
+                object.put("uuid", &delete.uuid);
+                object.put("type", "message:delete");
+                object.put("channel", &delete.address.channel);
+                if catchup {
+                    object.put("catchup", &true);
+                }
+            }
+            Self::Presence(presence) => {
+                object.put("uuid", &presence.uuid);
+                object.put("type", "presence");
+                object.put("user", &presence.user);
+                object.put("channel", &presence.channel);
+                object.put("timestamp", &presence.timestamp.in_frame());
+                object.put("catchup", &catchup);
+                object.put("message", &Acted { action: presence.action });
+                object.put("users", &presence.users);
+                object.put("state", &presence.state);
+            }
+            Self::UserStateChange(change) => {
+                object.put("uuid", &change.uuid);
+                object.put("type", "user_state_change");
+                object.put("user", &change.user);
+                object.put("channel", &change.channel);
+                object.put("timestamp", &change.timestamp.in_frame());
+                object.put("catchup", &catchup);
+                let message = StateChanged { state: &change.state, changed: &change.changed };
+                object.put("message", &message);
+            }
+        }
+        object.end()
     }
 
     /// Whether `user`, being where the frame is sent, gets it.
@@ -95,79 +152,31 @@ impl Frame {
     }
 }
 
-struct Encoded<'a> {
-    frame: &'a Frame,
-    catchup: bool,
-}
+/// A JSON object in the making. Its keys are ours and need no escaping, which would take a good part
+/// of the time.
+struct Object(Vec<u8>);
 
-impl Serialize for Encoded<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match self.frame {
-            Frame::Message(message) => {
-                map.serialize_entry("uuid", &message.uuid)?;
-                map.serialize_entry("type", "message")?;
-                map.serialize_entry("user", &message.user)?;
-                map.serialize_entry("channel", &message.address.channel)?;
-                if let Some(payload) = &message.message {
-                    map.serialize_entry("message", payload)?;
-                }
-                map.serialize_entry("timestamp", &message.timestamp.in_frame())?;
-                map.serialize_entry("edited", &message.edited.map(DateTime::in_frame))?;
-                map.serialize_entry("catchup", &self.catchup)?;
-            }
-            Frame::Edit(edit) => {
-                map.serialize_entry("uuid", &edit.uuid)?;
-                map.serialize_entry("type", "message:edit")?;
-                map.serialize_entry("channel", &edit.address.channel)?;
-                if let Some(user) = &edit.user {
-                    map.serialize_entry("user", user)?;
-                }
-                if let Some(payload) = &edit.message {
-                    map.serialize_entry("message", payload)?;
-                }
-                if let Some(timestamp) = edit.timestamp {
-                    map.serialize_entry("timestamp", &timestamp.in_frame())?;
-                }
-                map.serialize_entry("edited", &edit.edited.map(DateTime::in_frame))?;
-                self.only_catchup::<S>(&mut map)?;
-            }
-            Frame::Delete(delete) => {
-                map.serialize_entry("uuid", &delete.uuid)?;
-                map.serialize_entry("type", "message:delete")?;
-                map.serialize_entry("channel", &delete.address.channel)?;
-                self.only_catchup::<S>(&mut map)?;
-            }
-            Frame::Presence(presence) => {
-                map.serialize_entry("uuid", &presence.uuid)?;
-                map.serialize_entry("type", "presence")?;
-                map.serialize_entry("user", &presence.user)?;
-                map.serialize_entry("channel", &presence.channel)?;
-                map.serialize_entry("timestamp", &presence.timestamp.in_frame())?;
-                map.serialize_entry("catchup", &self.catchup)?;
-                map.serialize_entry("message", &Acted { action: presence.action })?;
-                map.serialize_entry("users", &presence.users)?;
-                map.serialize_entry("state", &presence.state)?;
-            }
-            Frame::UserStateChange(change) => {
-                map.serialize_entry("uuid", &change.uuid)?;
-                map.serialize_entry("type", "user_state_change")?;
-                map.serialize_entry("user", &change.user)?;
-                map.serialize_entry("channel", &change.channel)?;
-                map.serialize_entry("timestamp", &change.timestamp.in_frame())?;
-                map.serialize_entry("catchup", &self.catchup)?;
-                let message = StateChanged { state: &change.state, changed: &change.changed };
-                map.serialize_entry("message", &message)?;
-            }
-        }
-        map.end()
+impl Object {
+    fn new() -> Self {
+        /// Room for a common message at once, rather than by growing.
+        const COMMON: usize = 512;
+        let mut json = Vec::with_capacity(COMMON);
+        json.push(b'{');
+        Self(json)
     }
-}
 
-impl Encoded<'_> {
-    /// Live edits and deletes have no such key.
-    fn only_catchup<S: Serializer>(&self, map: &mut S::SerializeMap) -> Result<(), S::Error> {
-        if self.catchup { map.serialize_entry("catchup", &true) } else { Ok(()) }
+    fn put(&mut self, key: &'static str, value: &(impl Serialize + ?Sized)) {
+        let Self(json) = self;
+        json.extend_from_slice(if json.len() > 1 { b",\"" } else { b"\"" });
+        json.extend_from_slice(key.as_bytes());
+        json.extend_from_slice(b"\":");
+        serde_json::to_writer(json, value).expect("frames hold texts, numbers and JSON only");
+    }
+
+    fn end(self) -> String {
+        let Self(mut json) = self;
+        json.push(b'}');
+        String::from_utf8(json).expect("JSON is UTF-8")
     }
 }
 

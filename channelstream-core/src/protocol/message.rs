@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::body::{Body, Value};
 use super::fault::{Fault, Faults};
 use super::read::{Boolean, Form, Id, NAME, Object, Time, USER, list};
 use super::schema::Schema;
@@ -159,12 +160,6 @@ impl NewMessage {
         self
     }
 
-    pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
-        let mut object = Object::open(raw)?;
-        let message = Self::fields(&mut object);
-        object.finish(message).map_err(Fault::Inner)
-    }
-
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
         Self {
             user: object.required("user", USER),
@@ -262,12 +257,6 @@ impl Edit {
         self
     }
 
-    pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
-        let mut object = Object::open(raw)?;
-        let edit = Self::fields(&mut object);
-        object.finish(edit).map_err(Fault::Inner)
-    }
-
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
         Self {
             uuid: object.required("uuid", Id),
@@ -305,12 +294,6 @@ impl Delete {
     /// A removal of the message `uuid`.
     pub fn new(uuid: Uuid, address: Address) -> Self {
         Self { uuid, address, no_history: false }
-    }
-
-    pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
-        let mut object = Object::open(raw)?;
-        let delete = Self::fields(&mut object);
-        object.finish(delete).map_err(Fault::Inner)
     }
 
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
@@ -391,31 +374,39 @@ impl Form<'_> for AnyObject {
     }
 }
 
-/// A list of messages, edits or deletes. What is wrong with an item stands under its index; an
-/// item that is no object is also named once at the top. A null item is told of only if nothing
-/// else is wrong, as the contract has it.
+/// A list of messages, edits or deletes, of whose fields each is made. What is wrong with an item
+/// stands under its index; an item that is no object is also named once at the top. A null item is
+/// told of only if nothing else is wrong, as the contract has it.
 pub(super) fn read_items<T>(
-    raw: &RawValue,
-    read: impl Fn(&RawValue) -> Result<T, Fault>,
+    Body(body): &Body<'_>,
+    fields: impl Fn(&mut Object<'_>) -> T,
 ) -> Result<Vec<T>, Faults> {
     const NOT_AN_ITEM: &str = "Invalid input type.";
-    let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
+    let Value::List(items) = body else {
         return Err(Faults::from_texts("_schema", [NOT_AN_ITEM]));
     };
     let mut faults = Faults::new();
     let mut nulls = Faults::new();
     let mut values = Vec::with_capacity(items.len());
-    for (index, item) in items.into_iter().enumerate() {
-        let index = index.to_string();
-        if item.get().starts_with('{') {
-            match read(item) {
-                Ok(value) => values.push(value),
-                Err(fault) => faults.add(&index, fault),
+    for (index, item) in items.iter().enumerate() {
+        let read = match item {
+            Value::Object(of) => {
+                let mut object = Object::of(of);
+                let value = fields(&mut object);
+                object.finish(value).map_err(|inner| (&mut faults, inner))
             }
-        } else {
-            let faults = if item.get() == "null" { &mut nulls } else { &mut faults };
-            faults.add(&index, Fault::Inner(Faults::new()));
-            faults.add("_schema", Fault::text(NOT_AN_ITEM));
+            Value::Null => Err((&mut nulls, Faults::new())),
+            Value::List(_) | Value::Scalar => Err((&mut faults, Faults::new())),
+        };
+        match read {
+            Ok(value) => values.push(value),
+            Err((faults, inner)) => {
+                let is_item = !inner.is_empty();
+                faults.add(&index.to_string(), Fault::Inner(inner));
+                if !is_item {
+                    faults.add("_schema", Fault::text(NOT_AN_ITEM));
+                }
+            }
         }
     }
     match (faults.is_empty(), nulls.is_empty()) {
@@ -428,10 +419,11 @@ pub(super) fn read_items<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Bounds, parse};
 
     fn faults(json: &str) -> String {
-        let raw = serde_json::from_str(json).unwrap();
-        serde_json::to_string(&read_items(raw, NewMessage::read).unwrap_err()).unwrap()
+        let body = parse(json.as_bytes(), Bounds::default()).unwrap();
+        serde_json::to_string(&read_items(&body, NewMessage::fields).unwrap_err()).unwrap()
     }
 
     #[test]
@@ -453,8 +445,8 @@ mod tests {
     fn payloads_stay_as_they_were_sent() {
         let sent = r#"{"n": 1.10, "big": 123456789012345678901234567890, "n": 2}"#;
         let body = format!(r#"[{{"user": "a", "message": {sent}}}]"#);
-        let raw = serde_json::from_str(&body).unwrap();
-        let messages = read_items(raw, NewMessage::read).unwrap();
+        let body = parse(body.as_bytes(), Bounds::default()).unwrap();
+        let messages = read_items(&body, NewMessage::fields).unwrap();
         assert_eq!(messages[0].message.as_ref().unwrap().get(), sent);
     }
 

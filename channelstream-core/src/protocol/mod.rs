@@ -15,7 +15,7 @@ mod schema;
 mod settings;
 mod timestamp;
 
-pub use body::{Bounds, NotJson, parse};
+pub use body::{Body, Bounds, NotJson, parse};
 pub use fault::{Fault, Faults};
 pub use frame::{Action, Frame, Presence, UserStateChange};
 pub use message::{Address, Delete, Edit, Message, NewMessage, Payload};

@@ -21,7 +21,7 @@ const NULL: &str = "Field may not be null.";
 
 /// The fields of an object under way to a typed value, and what was wrong so far.
 pub(super) struct Object<'a> {
-    fields: Fields<'a>,
+    fields: Cow<'a, Fields<'a>>,
     faults: Faults,
     /// The fields that were asked for, if that is what is wanted.
     described: Option<Vec<Field>>,
@@ -38,22 +38,39 @@ pub(super) trait Form<'a>: Copy {
 
 /// The fields of an object as they stand there. Few are expected and each is looked up once, for
 /// which a list is faster than a map.
-struct Fields<'a>(Vec<(Key<'a>, &'a RawValue)>);
+#[derive(Clone, Debug)]
+pub(super) struct Fields<'a>(Vec<(Key<'a>, &'a RawValue)>);
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Fields<'a> {
+    /// The fields by their names; of repeated ones the last counts.
+    pub(super) fn by_name(&self) -> IndexMap<&str, &'a RawValue> {
+        self.0.iter().map(|(Key(name), raw)| (&**name, *raw)).collect()
+    }
+}
 
 impl<'a> Object<'a> {
     /// The object in `raw`; of repeated keys the last counts.
     pub(super) fn open(raw: &'a RawValue) -> Result<Self, Fault> {
         let fields = fields(raw).ok_or_else(Fault::not_an_object)?;
-        Ok(Self { fields, faults: Faults::new(), described: None })
+        Ok(Self::new(Cow::Owned(fields)))
+    }
+
+    /// The object with these fields; of repeated keys the last counts.
+    pub(super) fn of(fields: &'a Fields<'a>) -> Self {
+        Self::new(Cow::Borrowed(fields))
+    }
+
+    fn new(fields: Cow<'a, Fields<'a>>) -> Self {
+        Self { fields, faults: Faults::new(), described: None }
     }
 
     /// The fields that `read` asks an object for, and what it makes of one that has none.
     pub(super) fn describe<T>(read: impl FnOnce(&mut Self) -> T) -> (T, Vec<Field>) {
-        let fields = Fields(Vec::new());
-        let mut object = Self { fields, faults: Faults::new(), described: Some(Vec::new()) };
+        let mut object = Self::new(Cow::Owned(Fields(Vec::new())));
+        object.described = Some(Vec::new());
         let value = read(&mut object);
         (value, object.described.unwrap_or_default())
     }
@@ -71,8 +88,7 @@ impl<'a> Object<'a> {
     }
 
     fn get(&self, key: &str) -> Option<&'a RawValue> {
-        let Fields(fields) = &self.fields;
-        fields.iter().rev().find(|(Key(name), _)| name == key).map(|(_, raw)| *raw)
+        self.fields.0.iter().rev().find(|(Key(name), _)| name == key).map(|(_, raw)| *raw)
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
@@ -327,20 +343,19 @@ impl<'a, F: Form<'a>> Form<'a> for Mapping<F> {
     type Value = IndexMap<String, F::Value>;
 
     fn read(&self, raw: &'a RawValue) -> Result<Self::Value, Fault> {
-        let Fields(fields) = fields(raw).ok_or_else(|| Fault::text("Not a valid mapping type."))?;
+        let fields = fields(raw).ok_or_else(|| Fault::text("Not a valid mapping type."))?;
+        let fields = fields.by_name();
         let mut faults = Faults::new();
-        // Of repeated keys the last counts.
-        let fields: IndexMap<_, _> = fields.into_iter().map(|(Key(key), raw)| (key, raw)).collect();
         let mut values = IndexMap::with_capacity(fields.len());
         for (key, value) in fields {
             match self.0.read(value) {
                 Ok(value) => {
-                    values.insert(key.into_owned(), value);
+                    values.insert(key.to_owned(), value);
                 }
                 Err(fault) => {
                     let mut inner = Faults::new();
                     inner.add("value", fault);
-                    faults.add(&key, Fault::Inner(inner));
+                    faults.add(key, Fault::Inner(inner));
                 }
             }
         }

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::body::{Body, Value};
 use super::fault::{Fault, Faults};
 use super::message::{Delete, Edit, NewMessage, read_items};
 use super::read::{
@@ -56,8 +57,8 @@ impl Connect {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(raw: &RawValue) -> Result<Self, Faults> {
-        let mut object = open(raw)?;
+    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
+        let mut object = open(body, "Invalid input type.")?;
         let request = Self::fields(&mut object);
         object.finish(request)
     }
@@ -104,11 +105,11 @@ impl Subscribe {
     /// # Errors
     /// All faults of the body.
     pub fn read(
-        raw: &RawValue,
+        body: &Body<'_>,
         in_query: Option<&str>,
         known: impl FnOnce(Uuid) -> bool,
     ) -> Result<Self, Faults> {
-        let mut object = open(raw)?;
+        let mut object = open(body, "Invalid input type.")?;
         let request = Self::fields(&mut object, in_query, known);
         object.finish(request)
     }
@@ -150,11 +151,11 @@ impl Unsubscribe {
     /// # Errors
     /// All faults of the body.
     pub fn read(
-        raw: &RawValue,
+        body: &Body<'_>,
         in_query: Option<&str>,
         known: impl FnOnce(Uuid) -> bool,
     ) -> Result<Self, Faults> {
-        let mut object = open(raw)?;
+        let mut object = open(body, "Invalid input type.")?;
         let request = Self::fields(&mut object, in_query, known);
         object.finish(request)
     }
@@ -191,8 +192,8 @@ impl SetUserState {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(raw: &RawValue, known: impl FnMut(&str) -> bool) -> Result<Self, Faults> {
-        let mut object = open(raw)?;
+    pub fn read(body: &Body<'_>, known: impl FnMut(&str) -> bool) -> Result<Self, Faults> {
+        let mut object = open(body, "Invalid input type.")?;
         let request = Self::fields(&mut object, known);
         object.finish(request)
     }
@@ -237,12 +238,13 @@ impl Configure {
     ///
     /// # Errors
     /// The faults of the first faulty channel, without its name.
-    pub fn read(raw: &RawValue) -> Result<Self, Faults> {
+    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
         let schema = || Faults::from_texts("_schema", ["Invalid input type."]);
-        let entries: IndexMap<String, &RawValue> =
-            serde_json::from_str(raw.get()).map_err(|_| schema())?;
+        let Body(Value::Object(fields)) = body else { return Err(schema()) };
+        let entries = fields.by_name();
         let mut channels = IndexMap::with_capacity(entries.len());
         for (name, entry) in entries {
+            let name = name.to_owned();
             if is_null(entry) {
                 channels.insert(name, None);
                 continue;
@@ -269,9 +271,8 @@ impl Info {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(raw: &RawValue) -> Result<Self, Faults> {
-        let mut object =
-            Object::open(raw).map_err(|_| Faults::from_texts("_schema", ["Invalid type."]))?;
+    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
+        let mut object = open(body, "Invalid type.")?;
         let request = Self::fields(&mut object);
         object.finish(request)
     }
@@ -357,8 +358,8 @@ impl Disconnect {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(raw: &RawValue) -> Result<Self, Faults> {
-        let mut object = open(raw)?;
+    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
+        let mut object = open(body, "Invalid input type.")?;
         let request = Self::fields(&mut object);
         object.finish(request)
     }
@@ -385,28 +386,32 @@ impl Disconnect {
 ///
 /// # Errors
 /// All faults of the body.
-pub fn read_messages(raw: &RawValue) -> Result<Vec<NewMessage>, Faults> {
-    read_items(raw, NewMessage::read)
+pub fn read_messages(body: &Body<'_>) -> Result<Vec<NewMessage>, Faults> {
+    read_items(body, NewMessage::fields)
 }
 
 /// Reads the body of `PATCH /message`.
 ///
 /// # Errors
 /// All faults of the body.
-pub fn read_edits(raw: &RawValue) -> Result<Vec<Edit>, Faults> {
-    read_items(raw, Edit::read)
+pub fn read_edits(body: &Body<'_>) -> Result<Vec<Edit>, Faults> {
+    read_items(body, Edit::fields)
 }
 
 /// Reads the body of `DELETE /message`.
 ///
 /// # Errors
 /// All faults of the body.
-pub fn read_deletes(raw: &RawValue) -> Result<Vec<Delete>, Faults> {
-    read_items(raw, Delete::read)
+pub fn read_deletes(body: &Body<'_>) -> Result<Vec<Delete>, Faults> {
+    read_items(body, Delete::fields)
 }
 
-fn open(raw: &RawValue) -> Result<Object<'_>, Faults> {
-    Object::open(raw).map_err(|_| Faults::from_texts("_schema", ["Invalid input type."]))
+/// The object that a body has to be; `otherwise` is what it is told else.
+fn open<'a>(body: &'a Body<'a>, otherwise: &str) -> Result<Object<'a>, Faults> {
+    match body {
+        Body(Value::Object(fields)) => Ok(Object::of(fields)),
+        _ => Err(Faults::from_texts("_schema", [otherwise])),
+    }
 }
 
 /// `conn_id` of the body, else of the query; absent from both it counts as null.
@@ -473,9 +478,10 @@ impl Form<'_> for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Bounds, parse};
 
-    fn raw(json: &str) -> &RawValue {
-        serde_json::from_str(json).unwrap()
+    fn body(json: &str) -> Body<'_> {
+        parse(json.as_bytes(), Bounds::default()).unwrap()
     }
 
     fn told(faults: &Faults) -> String {
@@ -484,10 +490,10 @@ mod tests {
 
     #[test]
     fn all_faults_of_a_connect_are_told_at_once() {
-        let body = r#"{"conn_id": "x", "channels": ["a", 1, null], "user_state": {"k": []},
+        let json = r#"{"conn_id": "x", "channels": ["a", 1, null], "user_state": {"k": []},
             "channel_configs": {"room": {"history_size": -1}}, "info": {"channels": 1}}"#;
         assert_eq!(
-            told(&Connect::read(raw(body)).unwrap_err()),
+            told(&Connect::read(&body(json)).unwrap_err()),
             concat!(
                 r#"{"username":["Missing data for required field."],"#,
                 r#""conn_id":["Not a valid UUID."],"#,
@@ -497,24 +503,24 @@ mod tests {
                 r#""info":{"channels":["Not a valid list."]}}"#
             )
         );
-        let faults = Connect::read(raw(r#"{"username": "a", "info": 1}"#)).unwrap_err();
+        let faults = Connect::read(&body(r#"{"username": "a", "info": 1}"#)).unwrap_err();
         assert_eq!(told(&faults), r#"{"info":{"_schema":["Invalid input type."]}}"#);
     }
 
     #[test]
     fn a_connection_is_named_in_the_body_or_else_in_the_query() {
         let id = "01234567-89ab-cdef-0123-456789abcdef";
-        let body = raw(r#"{"channels": ["a"]}"#);
-        assert!(Subscribe::read(body, Some(id), |_| true).is_ok());
-        let faults = Subscribe::read(body, Some(id), |_| false).unwrap_err();
+        let subscribe = body(r#"{"channels": ["a"]}"#);
+        assert!(Subscribe::read(&subscribe, Some(id), |_| true).is_ok());
+        let faults = Subscribe::read(&subscribe, Some(id), |_| false).unwrap_err();
         assert_eq!(told(&faults), r#"{"conn_id":["Unknown connection"]}"#);
-        let faults = Subscribe::read(raw("{}"), None, |_| true).unwrap_err();
+        let faults = Subscribe::read(&body("{}"), None, |_| true).unwrap_err();
         assert_eq!(
             told(&faults),
             r#"{"conn_id":["Field may not be null."],"channels":["Missing data for required field."]}"#
         );
-        let null = raw(r#"{"conn_id": null, "channels": []}"#);
-        let faults = Subscribe::read(null, Some(id), |_| true).unwrap_err();
+        let null = body(r#"{"conn_id": null, "channels": []}"#);
+        let faults = Subscribe::read(&null, Some(id), |_| true).unwrap_err();
         assert_eq!(
             told(&faults),
             r#"{"conn_id":["Field may not be null."],"channels":["Shorter than minimum length 1."]}"#
@@ -523,21 +529,21 @@ mod tests {
 
     #[test]
     fn an_unknown_user_with_too_long_a_name_has_two_faults() {
-        let body = format!(r#"{{"user": "{}"}}"#, "x".repeat(513));
+        let json = format!(r#"{{"user": "{}"}}"#, "x".repeat(513));
         assert_eq!(
-            told(&SetUserState::read(raw(&body), |_| false).unwrap_err()),
+            told(&SetUserState::read(&body(&json), |_| false).unwrap_err()),
             r#"{"user":["Length must be between 1 and 512.","Unknown user"]}"#
         );
-        let faults = SetUserState::read(raw(r#"{"user": null}"#), |_| false).unwrap_err();
+        let faults = SetUserState::read(&body(r#"{"user": null}"#), |_| false).unwrap_err();
         assert_eq!(told(&faults), r#"{"user":["Field may not be null."]}"#);
     }
 
     #[test]
     fn channel_config_tells_the_first_faulty_channel() {
-        let settings = Configure::read(raw(r#"{"a": null, "b": {}}"#)).unwrap().channels;
+        let settings = Configure::read(&body(r#"{"a": null, "b": {}}"#)).unwrap().channels;
         assert_eq!((settings["a"], settings["b"]), (None, Some(ChannelSettings::default())));
-        let body = r#"{"a": null, "b": {"history_size": "x"}, "c": {"store_frames": 7}}"#;
-        let faults = Configure::read(raw(body)).unwrap_err();
+        let json = r#"{"a": null, "b": {"history_size": "x"}, "c": {"store_frames": 7}}"#;
+        let faults = Configure::read(&body(json)).unwrap_err();
         assert_eq!(told(&faults), r#"{"history_size":["Not a valid integer."]}"#);
     }
 }

@@ -8,6 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
+/// The first and the last time that can be shown: years have four digits.
+const FIRST: i64 = -719_162 * DAY;
+const LAST: i64 = 2_932_897 * DAY - 1;
+
 /// An instant in microseconds since 1970, UTC.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -100,47 +104,46 @@ impl DateTime {
     /// The text, with UTC as `utc`. Made by hand: each frame and each answer has such texts, and
     /// formatting machinery would be a good part of what they cost.
     fn text(self, utc: &str) -> String {
-        let (year, month, day) = date(self.local.div_euclid(DAY));
-        let in_day = self.local.rem_euclid(DAY);
+        let local = self.local.clamp(FIRST, LAST);
+        let (year, month, day) = date(local.div_euclid(DAY));
+        let in_day = local.rem_euclid(DAY);
         let (seconds, micros) = (in_day / SECOND, in_day % SECOND);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let mut text = String::with_capacity(32);
-        push_digits(&mut text, year, 4);
-        for (before, part) in [('-', month), ('-', day), ('T', hour), (':', minute), (':', second)]
-        {
-            text.push(before);
-            push_digits(&mut text, part, 2);
+        let mut digits = *b"0000-00-00T00:00:00.000000";
+        for (at, number) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, seconds / 3600),
+            (14, seconds / 60 % 60),
+            (17, seconds % 60),
+            (20, micros / 10_000),
+            (22, micros / 100 % 100),
+            (24, micros % 100),
+        ] {
+            [digits[at], digits[at + 1]] = two_digits(number);
         }
-        if micros != 0 {
-            text.push('.');
-            push_digits(&mut text, micros, 6);
-        }
+        let shown = if micros == 0 { "0000-00-00T00:00:00".len() } else { digits.len() };
+        let mut text = String::with_capacity(digits.len() + "+00:00".len());
+        text.push_str(str::from_utf8(&digits[..shown]).expect("digits are ASCII"));
         match self.offset {
             None => {}
             Some(0) => text.push_str(utc),
             Some(offset) => {
                 let minutes = i64::from(offset.unsigned_abs());
                 text.push(if offset < 0 { '-' } else { '+' });
-                push_digits(&mut text, minutes / 60, 2);
+                text.extend(two_digits(minutes / 60).map(char::from));
                 text.push(':');
-                push_digits(&mut text, minutes % 60, 2);
+                text.extend(two_digits(minutes % 60).map(char::from));
             }
         }
         text
     }
 }
 
-/// Puts a number that is not negative behind `text`, with zeros in front up to `count` digits.
-fn push_digits(text: &mut String, number: i64, count: u32) {
-    let mut place = 10_i64.pow(count - 1);
-    while number / place > 9 {
-        place *= 10;
-    }
-    while place > 0 {
-        let digit = u8::try_from(number / place % 10).unwrap_or_default();
-        text.push(char::from(b'0' + digit));
-        place /= 10;
-    }
+/// The digits of a number below 100.
+fn two_digits(number: i64) -> [u8; 2] {
+    [number / 10, number % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default())
 }
 
 impl Display for DateTime {
@@ -292,6 +295,19 @@ mod tests {
         }
         let utc = DateTime::parse("2024-05-06T07:08Z").unwrap();
         assert_eq!(utc.in_frame().to_string(), "2024-05-06T07:08:00Z");
+    }
+
+    #[test]
+    fn times_beyond_the_years_of_four_digits_are_the_nearest_that_can_be_shown() {
+        for (micros, want) in [
+            (i64::MIN, "0001-01-01T00:00:00"),
+            (FIRST, "0001-01-01T00:00:00"),
+            (LAST, "9999-12-31T23:59:59.999999"),
+            (LAST + 1, "9999-12-31T23:59:59.999999"),
+            (i64::MAX, "9999-12-31T23:59:59.999999"),
+        ] {
+            assert_eq!(DateTime::from(Timestamp(micros)).to_string(), want, "{micros}");
+        }
     }
 
     #[test]

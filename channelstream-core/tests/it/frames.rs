@@ -1,7 +1,8 @@
 //! The exact form of each frame on the wire, live and caught up (contract §7).
 
 use channelstream_core::protocol::{
-    Address, ChannelSettings, Connect, DateTime, Edit, NewMessage, Uuid,
+    Address, Bounds, ChannelSettings, Connect, DateTime, Edit, NewMessage, Uuid, parse,
+    read_messages,
 };
 use serde_json::{Value, json};
 
@@ -195,8 +196,8 @@ fn payloads_travel_exactly_as_they_were_sent() {
     w.join("ann", &["room"]);
     let sent = r#"{"n":1.10,"big":123456789012345678901234567890,"n":2,"e":"\u00e9"}"#;
     let body = format!(r#"[{{"user": "bot", "channel": "room", "message": {sent}}}]"#);
-    let messages =
-        channelstream_core::protocol::read_messages(serde_json::from_str(&body).unwrap()).unwrap();
+    let body = parse(body.as_bytes(), Bounds::default()).unwrap();
+    let messages = read_messages(&body).unwrap();
     w.apply(channelstream_core::state::Command::Publish(messages)).unwrap();
     let frame = w.take("ann").pop().unwrap().frame.encode(false);
     assert!(frame.contains(sent), "{frame}");

@@ -1,7 +1,5 @@
 //! What a handler returns: an [`Answer`] or a [`Problem`], and how each becomes a response.
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
 use channelstream_core::protocol::{Faults, NotJson};
 use http::header::{self, HeaderName, HeaderValue};
@@ -32,14 +30,41 @@ const CROSS_ORIGIN: [(&str, &str); 4] = [
     ("xdomainrequestallowed", "1"),
 ];
 
-/// What most responses have, made once: it is copied faster than it is put together.
-static SHARED: LazyLock<HeaderMap> = LazyLock::new(|| {
-    let mut headers = HeaderMap::with_capacity(16);
-    for (name, value) in CROSS_ORIGIN {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+/// The headers that responses have in common, put together once: copying is cheaper.
+#[derive(Debug)]
+pub(super) struct Common {
+    own: HeaderMap,
+    /// With those for pages of other origins, but whether they may read it at all.
+    cross_origin: HeaderMap,
+    /// Of these texts one has to occur in `Origin`; none are needed if there are none.
+    allowed_origins: Vec<String>,
+}
+
+impl Common {
+    pub(super) fn new(allowed_origins: &[String]) -> Self {
+        let mut own = HeaderMap::with_capacity(16);
+        own.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut cross_origin = own.clone();
+        for (name, value) in CROSS_ORIGIN {
+            cross_origin.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        if allowed_origins.is_empty() {
+            cross_origin.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
+        } else {
+            cross_origin.insert(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        Self { own, cross_origin, allowed_origins: allowed_origins.to_vec() }
     }
-    headers
-});
+
+    fn allows(&self, origin: Option<&HeaderValue>) -> bool {
+        let origin = origin.map(HeaderValue::as_bytes).unwrap_or_default();
+        let origin = String::from_utf8_lossy(origin);
+        self.allowed_origins.iter().any(|text| origin.contains(text))
+    }
+}
+
+const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 
 /// A good answer.
 #[derive(Debug)]
@@ -100,8 +125,7 @@ impl Answer {
         let mut answer = Self::new(JSON, Bytes::new())
             .with_status(StatusCode::SWITCHING_PROTOCOLS)
             .with(header::CONNECTION, HeaderValue::from_static("Upgrade"))
-            .with(header::UPGRADE, HeaderValue::from_static("websocket"))
-            .same_origin();
+            .with(header::UPGRADE, HeaderValue::from_static("websocket"));
         if let Ok(accept) = HeaderValue::from_str(accept) {
             answer = answer.with(header::SEC_WEBSOCKET_ACCEPT, accept);
         }
@@ -330,32 +354,22 @@ struct ErrorBody<'a> {
     title: &'a str,
 }
 
-/// Makes the response to a request with these headers. `allowed_origins` are the texts of which one has to occur in `Origin` for a
-/// page elsewhere to read it; none are needed if there are none.
+/// Makes the response to a request with these headers.
 pub(super) fn respond(
     outcome: Result<Answer, Problem>,
     asked: &HeaderMap,
-    allowed_origins: &[String],
+    common: &Common,
 ) -> Response<Bytes> {
     let answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked.get(header::ACCEPT)));
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
-    if answer.cross_origin {
-        headers.clone_from(&SHARED);
-        let origin = asked.get(header::ORIGIN).map(HeaderValue::as_bytes);
-        let origin = String::from_utf8_lossy(origin.unwrap_or_default());
-        if allowed_origins.is_empty() || allowed_origins.iter().any(|text| origin.contains(text)) {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        }
-        if !allowed_origins.is_empty() {
-            headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        }
-    }
     if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        headers.clone_from(if answer.cross_origin { &common.cross_origin } else { &common.own });
+        if answer.cross_origin && common.allows(asked.get(header::ORIGIN)) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     for (name, value) in answer.headers {
         headers.append(name, value);

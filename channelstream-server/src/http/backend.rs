@@ -3,11 +3,10 @@
 use std::sync::Mutex;
 
 use channelstream_core::protocol::{
-    self, Configure, Connect, Disconnect, Faults, Info, InfoOptions, SetUserState, Subscribe,
+    self, Body, Configure, Connect, Disconnect, Faults, Info, InfoOptions, SetUserState, Subscribe,
     Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Command, Reply};
-use serde_json::value::RawValue;
 
 use super::App;
 use super::answer::{Answer, Problem};
@@ -16,7 +15,7 @@ use crate::clock;
 
 pub(super) async fn connect(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
-    let request = Connect::read(app.json(&body)?)?;
+    let request = Connect::read(&app.json(&body)?)?;
     let connection = request.conn_id.unwrap_or_else(clock::secret_id);
     submit(app, Command::Connect { connection, request: Box::new(request) }).await
 }
@@ -24,20 +23,20 @@ pub(super) async fn connect(app: &App, mut request: Request) -> Result<Answer, P
 pub(super) async fn subscribe(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
     let in_query = connection_in_query(&request);
-    let read = |raw: &RawValue, known: &dyn Fn(Uuid) -> bool| {
-        Subscribe::read(raw, in_query.as_deref(), known)
+    let read = |body: &Body<'_>, known: &dyn Fn(Uuid) -> bool| {
+        Subscribe::read(body, in_query.as_deref(), known)
     };
-    let request = read_with_connection(app, app.json(&body)?, read).await?;
+    let request = read_with_connection(app, &app.json(&body)?, read).await?;
     submit(app, Command::Subscribe(request)).await
 }
 
 pub(super) async fn unsubscribe(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
     let in_query = connection_in_query(&request);
-    let read = |raw: &RawValue, known: &dyn Fn(Uuid) -> bool| {
-        Unsubscribe::read(raw, in_query.as_deref(), known)
+    let read = |body: &Body<'_>, known: &dyn Fn(Uuid) -> bool| {
+        Unsubscribe::read(body, in_query.as_deref(), known)
     };
-    let request = read_with_connection(app, app.json(&body)?, read).await?;
+    let request = read_with_connection(app, &app.json(&body)?, read).await?;
     submit(app, Command::Unsubscribe(request)).await
 }
 
@@ -46,15 +45,15 @@ pub(super) async fn unsubscribe(app: &App, mut request: Request) -> Result<Answe
 /// refuses it if the connection is not there.
 async fn read_with_connection<T>(
     app: &App,
-    raw: &RawValue,
-    read: impl Fn(&RawValue, &dyn Fn(Uuid) -> bool) -> Result<T, Faults>,
+    body: &Body<'_>,
+    read: impl Fn(&Body<'_>, &dyn Fn(Uuid) -> bool) -> Result<T, Faults>,
 ) -> Result<T, Problem> {
     let named = Mutex::new(None);
     let note = |id| {
         *named.lock().expect("no thread panics here") = Some(id);
         true
     };
-    let faults = match read(raw, &note) {
+    let faults = match read(body, &note) {
         Ok(request) => return Ok(request),
         Err(faults) => faults,
     };
@@ -62,23 +61,23 @@ async fn read_with_connection<T>(
         return Err(faults.into());
     };
     let known = app.node.ask(move |state| state.knows_connection(id)).await?;
-    Ok(read(raw, &|_| known)?)
+    Ok(read(body, &|_| known)?)
 }
 
 pub(super) async fn user_state(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
-    let raw = app.json(&body)?;
+    let body = app.json(&body)?;
     let mut named = None;
     let note = |name: &str| {
         named = Some(name.to_owned());
         true
     };
-    let request = match (SetUserState::read(raw, note), named) {
+    let request = match (SetUserState::read(&body, note), named) {
         (Ok(request), _) => request,
         (Err(faults), None) => return Err(faults.into()),
         (Err(_), Some(name)) => {
             let known = app.node.ask(move |state| state.knows_user(&name)).await?;
-            SetUserState::read(raw, |_| known)?
+            SetUserState::read(&body, |_| known)?
         }
     };
     submit(app, Command::SetUserState(request)).await
@@ -86,25 +85,25 @@ pub(super) async fn user_state(app: &App, mut request: Request) -> Result<Answer
 
 pub(super) async fn publish(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
-    let messages = protocol::read_messages(app.json(&body)?)?;
+    let messages = protocol::read_messages(&app.json(&body)?)?;
     submit(app, Command::Publish(messages)).await
 }
 
 pub(super) async fn edit(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
-    let edits = protocol::read_edits(app.json(&body)?)?;
+    let edits = protocol::read_edits(&app.json(&body)?)?;
     submit(app, Command::Edit(edits)).await
 }
 
 pub(super) async fn delete(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
-    let deletes = protocol::read_deletes(app.json(&body)?)?;
+    let deletes = protocol::read_deletes(&app.json(&body)?)?;
     submit(app, Command::Delete(deletes)).await
 }
 
 pub(super) async fn configure(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
-    let request = Configure::read(app.json(&body)?)?;
+    let request = Configure::read(&app.json(&body)?)?;
     submit(app, Command::Configure(request)).await
 }
 
@@ -112,7 +111,7 @@ pub(super) async fn configure(app: &App, mut request: Request) -> Result<Answer,
 pub(super) async fn info(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
     let options =
-        if body.is_empty() { InfoOptions::default() } else { Info::read(app.json(&body)?)?.info };
+        if body.is_empty() { InfoOptions::default() } else { Info::read(&app.json(&body)?)?.info };
     let info = app.node.ask(move |state| state.info(&options)).await?;
     Ok(Answer::json(&info))
 }
@@ -121,7 +120,7 @@ pub(super) async fn info(app: &App, mut request: Request) -> Result<Answer, Prob
 pub(super) async fn disconnect(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let Disconnect { conn_id } = if request.head.method == http::Method::POST {
         let body = app.body(&mut request).await?;
-        Disconnect::read(app.json(&body)?)?
+        Disconnect::read(&app.json(&body)?)?
     } else {
         Disconnect::read_query(connection_in_query(&request).as_deref())?
     };

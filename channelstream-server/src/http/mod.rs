@@ -21,11 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use channelstream_core::protocol::{self, Bounds};
+use channelstream_core::protocol::{self, Body, Bounds};
 use channelstream_signer::InvalidSeparator;
 use http::Response;
 use hyper::upgrade::OnUpgrade;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 use warp::Filter;
 
@@ -33,7 +32,7 @@ use crate::config::Config;
 use crate::node::Node;
 use accept::{Head, Lines};
 use allowance::Allowance;
-use answer::{Answer, Problem, TEXT, respond};
+use answer::{Answer, Common, Problem, TEXT, respond};
 use request::Request;
 use rights::Gate;
 use routes::{Access, Call};
@@ -46,6 +45,7 @@ pub(crate) struct App {
     config: Config,
     node: Node,
     gate: Gate,
+    common_headers: Common,
     /// Failed sign-ins.
     sign_ins: Allowance,
     requests: Allowance,
@@ -68,6 +68,7 @@ impl App {
     ) -> Result<Self, InvalidSeparator> {
         Ok(Self {
             gate: Gate::new(&config)?,
+            common_headers: Common::new(&config.allow_cors),
             sign_ins: Allowance::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
             requests: Allowance::new(config.max_requests_per_address, REQUESTS_WINDOW),
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
@@ -109,7 +110,7 @@ impl App {
         request.body(self.config.max_body_size, self.config.body_timeout).await
     }
 
-    fn json<'a>(&self, body: &'a [u8]) -> Result<&'a RawValue, Problem> {
+    fn json<'a>(&self, body: &'a [u8]) -> Result<Body<'a>, Problem> {
         let Config { max_json_depth: depth, max_json_elements: elements, .. } = self.config;
         protocol::parse(body, Bounds { depth, elements }).map_err(Problem::NotJson)
     }
@@ -134,7 +135,7 @@ pub(crate) fn routes(
                 let mut request = Request::new(Arc::clone(&head), upgrade, pieces, trusted);
                 let path = request.path.take();
                 let outcome = answer_one(&app, path.as_deref(), request).await;
-                let response = respond(outcome, &head.headers, &app.config.allow_cors);
+                let response = respond(outcome, &head.headers, &app.common_headers);
                 tracing::debug!(
                     method = %head.method,
                     path = path.as_deref().unwrap_or("(undecodable)"),
