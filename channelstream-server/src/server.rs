@@ -85,8 +85,8 @@ impl Server {
     }
 
     /// Serves until `shutdown` is ready. Then accepts no more, lets requests finish, answers
-    /// polls, closes sockets with 1001 a portion after the other, and returns after `shutdown_timeout` at the latest. Lines
-    /// that have not ended by then end with the runtime.
+    /// polls, closes sockets with 1001 a portion after the other, and returns after
+    /// `shutdown_timeout` at the latest. Lines that have not ended by then end with the runtime.
     ///
     /// # Errors
     /// [`ServerError::Failed`] if a part of the server broke: it does not go on with half of it.
@@ -134,6 +134,7 @@ impl Server {
             }
         }
         drain.send_replace(true);
+        app.close_pages();
         let portion = portion(hub.count(), drain_rate, timeout);
         let all_gone = async {
             while !app.has_no_lines() {

@@ -5,6 +5,7 @@ use std::fmt::{self, Formatter};
 use memchr::memchr2;
 use serde::de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::read::Fields;
@@ -87,7 +88,18 @@ pub fn parse(bytes: &[u8], bounds: Bounds) -> Result<Body<'_>, NotJson> {
         return Err(NotJson::Empty);
     }
     scan(bytes, bounds)?;
-    serde_json::from_str(text).map(Body).map_err(|error| NotJson::Syntax(error.to_string()))
+    let value = serde_json::from_str(text).or_else(|_| serde_json::from_str(text).map(beyond));
+    value.map(Body).map_err(|error| NotJson::Syntax(error.to_string()))
+}
+
+/// What is JSON although it does not fit into a [`Value`]: a number beyond all that serde_json
+/// holds, alone or in a list, or lists nested deeper than it goes.
+fn beyond(raw: &RawValue) -> Value<'_> {
+    let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
+        return Value::Scalar;
+    };
+    let values = items.iter().map(|item| serde_json::from_str(item.get()).unwrap_or(Value::Scalar));
+    Value::List(values.collect())
 }
 
 impl<'de> Deserialize<'de> for Value<'de> {
@@ -235,6 +247,18 @@ mod tests {
         for good in [r#"["\ud83c\udfb5"]"#, r#"["\\ud83c"]"#, r#"["\uD7FF"]"#, r#"["\"\ue000"]"#] {
             assert!(parse(good.as_bytes(), Bounds::default()).is_ok(), "{good}");
         }
+    }
+
+    #[test]
+    fn numbers_beyond_floats_and_deep_lists_are_json() {
+        let bounds = Bounds { depth: 1000, elements: 1000 };
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        let value = |text| parse(text, bounds).map(|Body(value)| value);
+        assert!(matches!(value(b"1e999"), Ok(Value::Scalar)));
+        let Ok(Value::List(items)) = value(b"[1e999, {\"a\": -1e999}, null]") else { panic!() };
+        assert!(matches!(&items[..], [Value::Scalar, Value::Object(_), Value::Null]));
+        assert!(matches!(value(deep.as_bytes()), Ok(Value::List(_))));
+        assert!(matches!(value(b"[1e999,"), Err(NotJson::Syntax(_))));
     }
 
     #[test]

@@ -18,6 +18,9 @@ use super::scalar::UserState;
 use super::schema::Schema;
 use super::settings::ChannelSettings;
 
+/// What a body of the wrong type is told.
+const INPUT_TYPE: &str = "Invalid input type.";
+
 /// `POST /connect`: a new connection for a user.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Connect {
@@ -58,9 +61,7 @@ impl Connect {
     /// # Errors
     /// All faults of the body.
     pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
-        let mut object = open(body, "Invalid input type.")?;
-        let request = Self::fields(&mut object);
-        object.finish(request)
+        read_object(body, INPUT_TYPE, Self::fields)
     }
 
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
@@ -109,9 +110,7 @@ impl Subscribe {
         in_query: Option<&str>,
         known: impl FnOnce(Uuid) -> bool,
     ) -> Result<Self, Faults> {
-        let mut object = open(body, "Invalid input type.")?;
-        let request = Self::fields(&mut object, in_query, known);
-        object.finish(request)
+        read_object(body, INPUT_TYPE, |object| Self::fields(object, in_query, known))
     }
 
     pub(super) fn fields(
@@ -155,9 +154,7 @@ impl Unsubscribe {
         in_query: Option<&str>,
         known: impl FnOnce(Uuid) -> bool,
     ) -> Result<Self, Faults> {
-        let mut object = open(body, "Invalid input type.")?;
-        let request = Self::fields(&mut object, in_query, known);
-        object.finish(request)
+        read_object(body, INPUT_TYPE, |object| Self::fields(object, in_query, known))
     }
 
     pub(super) fn fields(
@@ -193,9 +190,7 @@ impl SetUserState {
     /// # Errors
     /// All faults of the body.
     pub fn read(body: &Body<'_>, known: impl FnMut(&str) -> bool) -> Result<Self, Faults> {
-        let mut object = open(body, "Invalid input type.")?;
-        let request = Self::fields(&mut object, known);
-        object.finish(request)
+        read_object(body, INPUT_TYPE, |object| Self::fields(object, known))
     }
 
     pub(super) fn fields(object: &mut Object<'_>, known: impl FnMut(&str) -> bool) -> Self {
@@ -239,7 +234,7 @@ impl Configure {
     /// # Errors
     /// The faults of the first faulty channel, without its name.
     pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
-        let schema = || Faults::from_texts("_schema", ["Invalid input type."]);
+        let schema = || Faults::from_texts("_schema", [INPUT_TYPE]);
         let Body(Value::Object(fields)) = body else { return Err(schema()) };
         let entries = fields.by_name();
         let mut channels = IndexMap::with_capacity(entries.len());
@@ -272,9 +267,7 @@ impl Info {
     /// # Errors
     /// All faults of the body.
     pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
-        let mut object = open(body, "Invalid type.")?;
-        let request = Self::fields(&mut object);
-        object.finish(request)
+        read_object(body, "Invalid type.", Self::fields)
     }
 
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
@@ -359,9 +352,7 @@ impl Disconnect {
     /// # Errors
     /// All faults of the body.
     pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
-        let mut object = open(body, "Invalid input type.")?;
-        let request = Self::fields(&mut object);
-        object.finish(request)
+        read_object(body, INPUT_TYPE, Self::fields)
     }
 
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
@@ -406,12 +397,18 @@ pub fn read_deletes(body: &Body<'_>) -> Result<Vec<Delete>, Faults> {
     read_items(body, Delete::fields)
 }
 
-/// The object that a body has to be; `otherwise` is what it is told else.
-fn open<'a>(body: &'a Body<'a>, otherwise: &str) -> Result<Object<'a>, Faults> {
-    match body {
-        Body(Value::Object(fields)) => Ok(Object::of(fields)),
-        _ => Err(Faults::from_texts("_schema", [otherwise])),
-    }
+/// Makes a request of the fields of a body, which has to be an object; else it is told `otherwise`.
+fn read_object<'a, T>(
+    Body(body): &'a Body<'a>,
+    otherwise: &str,
+    fields: impl FnOnce(&mut Object<'a>) -> T,
+) -> Result<T, Faults> {
+    let Value::Object(of) = body else {
+        return Err(Faults::from_texts("_schema", [otherwise]));
+    };
+    let mut object = Object::of(of);
+    let request = fields(&mut object);
+    object.finish(request)
 }
 
 /// `conn_id` of the body, else of the query; absent from both it counts as null.

@@ -95,10 +95,7 @@ pub(crate) async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = begun(&mut drain) => {
-                app.live.close();
-                return;
-            }
+            () = begun(&mut drain) => return,
         };
         match accepted {
             Ok((stream, peer)) => begin(&app, stream, peer, &drain),

@@ -81,6 +81,11 @@ impl App {
         })
     }
 
+    /// Lets the pages that are told live go, at the beginning of the drain.
+    pub(crate) fn close_pages(&self) {
+        self.live.close();
+    }
+
     /// Whether all lines have ended.
     pub(crate) fn has_no_lines(&self) -> bool {
         self.lines.count() == 0

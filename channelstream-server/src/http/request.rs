@@ -1,15 +1,16 @@
 //! What a handler gets: method, path, query, headers, the peer behind proxies, a bounded body.
 
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use http::header::{self, HeaderMap, HeaderName};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
 
 use super::accept::Head;
 use super::answer::Problem;
@@ -108,8 +109,12 @@ impl Request {
         if announced.is_some_and(|length: u64| length > most as u64) {
             return Err(Problem::BodyTooLarge(most));
         }
-        let pieces = self.gather(most);
-        tokio::time::timeout(within, pieces).await.unwrap_or(Err(Problem::BodyTooSlow))
+        let mut pieces = pin!(self.gather(most));
+        // It is there already, mostly, and needs no timer.
+        if let Some(body) = pieces.as_mut().now_or_never() {
+            return body;
+        }
+        timeout(within, pieces).await.unwrap_or(Err(Problem::BodyTooSlow))
     }
 
     async fn gather(&mut self, most: usize) -> Result<Bytes, Problem> {

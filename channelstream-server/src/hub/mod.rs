@@ -152,27 +152,28 @@ impl Hub {
                     let events: Vec<String> = run.iter().filter_map(encoded).collect();
                     let bytes = event_frames(&events);
                     let sequences = first..first + events.len() as Sequence;
-                    for (number, to) in self.by_shard(to) {
+                    let frames = |to| {
                         let (sequences, bytes) = (sequences.clone(), bytes.clone());
-                        self.give(number, Parcel::Frames { sequences, bytes, catchup, to }).await;
-                    }
+                        Parcel::Frames { sequences, bytes, catchup, to }
+                    };
+                    self.spread(to, frames).await;
                 }
             }
         }
         self.latest.store(latest, Ordering::Release);
     }
 
-    /// The listeners of each shard that has some of them.
-    fn by_shard(&self, to: Vec<ListenerId>) -> impl Iterator<Item = (usize, Vec<ListenerId>)> {
-        let shards = match self.shards.len() {
-            1 => vec![to],
-            count => {
-                let mut shards = vec![Vec::new(); count];
-                to.into_iter().for_each(|id| shards[shard::number(id)].push(id));
-                shards
-            }
-        };
-        shards.into_iter().enumerate().filter(|(_, to)| !to.is_empty())
+    /// Gives frames to each shard that has listeners for them.
+    async fn spread(&self, to: Vec<ListenerId>, frames: impl Fn(Vec<ListenerId>) -> Parcel) {
+        if self.inboxes.is_empty() {
+            self.shards[0].carry_out(frames(to));
+            return;
+        }
+        let mut shards = vec![Vec::new(); self.shards.len()];
+        to.into_iter().for_each(|id| shards[shard::number(id)].push(id));
+        for (number, to) in shards.into_iter().enumerate().filter(|(_, to)| !to.is_empty()) {
+            self.give(number, frames(to)).await;
+        }
     }
 
     /// Gives a parcel to a shard. One whose thread is gone, at the server's end, needs none.

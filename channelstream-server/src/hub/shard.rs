@@ -15,8 +15,9 @@ use crate::writer::Writer;
 /// Slots of the wheel of heartbeats: an interval is divided by so many.
 const BEATS: u32 = 50;
 
-/// Bits of an id that tell the place in the shard; above it is the shard's number.
-const PLACE_BITS: u32 = 24;
+/// Bits of an id that tell the place in the shard; above it, the shard's number has six: there are at
+/// most 64 threads.
+const PLACE_BITS: u32 = 26;
 
 /// Parcels carried out before others get a turn.
 const BATCH: usize = 64;
