@@ -19,11 +19,6 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).context("opening a line")?;
-        Self::over(stream)
-    }
-
-    /// A line over a stream that is open already.
-    pub(crate) fn over(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

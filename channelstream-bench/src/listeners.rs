@@ -4,7 +4,6 @@
 //! they lie, and only an unfinished one is kept aside.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +12,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Socket, Type};
+use socket2::SockRef;
 
 use crate::line::Line;
 use crate::peer::{DIGITS, MARK, Peer};
 
 const BUFFER: usize = 1 << 20;
+
+/// Bytes that the system may take in for a listener that does not read.
+const STALLED: usize = 4096;
 
 /// What must not happen: the numbers of frames, and of sockets that the peer closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,8 +117,7 @@ impl Listeners {
     }
 
     /// Connects and opens `count` more listeners, spread over the channels, one after another.
-    /// That of number `small` gets a receive buffer of few kilobytes.
-    pub(crate) fn open(&mut self, peer: &Peer, count: usize, small: Option<usize>) -> Result<()> {
+    pub(crate) fn open(&mut self, peer: &Peer, count: usize) -> Result<()> {
         let address = peer.process.address;
         let mut backend = Line::open(address)?;
         for number in self.listeners.len()..self.listeners.len() + count {
@@ -124,7 +125,7 @@ impl Listeners {
             if let Some(connect) = peer.connect(number, channel) {
                 backend.call(&connect).context("connecting a listener")?;
             }
-            let mut line = Line::over(stream(address, small == Some(number))?)?;
+            let mut line = Line::open(address)?;
             line.write(&peer.listen(number, channel))?;
             let head = line.head()?;
             ensure!(head.starts_with("HTTP/1.1 101"), "no websocket: {head:?}");
@@ -181,6 +182,7 @@ impl Listeners {
     pub(crate) fn stall(&mut self, number: usize) -> Result<()> {
         let listener = &mut self.listeners[number];
         listener.stalled = true;
+        SockRef::from(&listener.stream).set_recv_buffer_size(STALLED)?;
         Ok(self.poll.registry().deregister(&mut listener.stream)?)
     }
 
@@ -302,15 +304,6 @@ impl Listeners {
         self.latencies.push(now.saturating_sub(sent.load(Ordering::Acquire)));
         1
     }
-}
-
-fn stream(address: SocketAddr, small: bool) -> Result<std::net::TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    if small {
-        socket.set_recv_buffer_size(4096)?;
-    }
-    socket.connect(&address.into()).context("opening a listener's line")?;
-    Ok(socket.into())
 }
 
 /// The opcode and payload of the first websocket frame of a server, and what follows it, if it is

@@ -159,7 +159,7 @@ fn saturated(
 ) -> Result<(Phase, Listeners)> {
     let peer = Peer::start(kind, server, &[])?;
     let mut all = Listeners::new(channels, first + messages)?;
-    all.open(&peer, listeners, None)?;
+    all.open(&peer, listeners)?;
     let warm = Load { ids: 0..first, size: TEXT, batch, pace: Pace::InFlight(8.max(2 * batch)) };
     phase::run(&peer, &mut all, &warm)?;
     all.latencies.clear();
@@ -178,7 +178,7 @@ fn idle(kind: Kind, server: &PathBuf) -> Result<Sample> {
         let peer = Peer::start(kind, server, &[])?;
         let mut listeners = Listeners::new(1, 0)?;
         let (memory, spent) = (peer.process.memory()?, peer.process.cpu()?);
-        listeners.open(&peer, count, None)?;
+        listeners.open(&peer, count)?;
         figures.push((cpu, each(peer.process.cpu()? - spent, count)));
         // Over the first heartbeat of each.
         listeners.idle(Duration::from_secs(6))?;
@@ -196,7 +196,7 @@ fn paced(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const MESSAGES: usize = 1000;
     let peer = Peer::start(kind, server, &[])?;
     let mut listeners = Listeners::new(1, WARM_UP + MESSAGES)?;
-    listeners.open(&peer, 100, None)?;
+    listeners.open(&peer, 100)?;
     let warm = Load { ids: 0..WARM_UP, size: TEXT, batch: 1, pace: Pace::InFlight(8) };
     phase::run(&peer, &mut listeners, &warm)?;
     listeners.latencies.clear();
@@ -211,21 +211,23 @@ fn paced(kind: Kind, server: &PathBuf) -> Result<Sample> {
 fn stalled(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const MESSAGES: usize = 1280;
     const SLOW: usize = 50;
+    /// A channel stores the last hundred: from there on, each message frees another.
+    const FIRST: usize = 200;
     let peer = Peer::start(kind, server, &[])?;
-    let mut listeners = Listeners::new(1, WARM_UP + 2 * MESSAGES)?;
-    listeners.open(&peer, 100, Some(SLOW))?;
+    let mut listeners = Listeners::new(1, FIRST + 2 * MESSAGES)?;
+    listeners.open(&peer, 100)?;
     let run = |listeners: &mut Listeners, first: usize, count: usize| {
         let ids = first..first + count;
         let load = Load { ids, size: 16 * 1024, batch: 1, pace: Pace::InFlight(8) };
         let phase = phase::run(&peer, listeners, &load)?;
         Ok::<_, anyhow::Error>(per_second(phase.deliveries, phase.time))
     };
-    run(&mut listeners, 0, WARM_UP)?;
-    let all = run(&mut listeners, WARM_UP, MESSAGES)?;
+    run(&mut listeners, 0, FIRST)?;
+    let all = run(&mut listeners, FIRST, MESSAGES)?;
     let memory = peer.process.memory()?;
     listeners.stall(SLOW)?;
     let heard = listeners.heard(SLOW);
-    let others = run(&mut listeners, WARM_UP + MESSAGES, MESSAGES)?;
+    let others = run(&mut listeners, FIRST + MESSAGES, MESSAGES)?;
     let grown = peer.process.memory()?.saturating_sub(memory);
     // What was on its way to the one who stalled must still be in order.
     listeners.resume(SLOW)?;
@@ -314,7 +316,7 @@ const BESIDE: usize = 500;
 fn two_listeners(kind: Kind, server: &PathBuf) -> Result<(Peer, Listeners)> {
     let peer = Peer::start(kind, server, &[])?;
     let mut listeners = Listeners::new(1, ROUNDS * BESIDE)?;
-    listeners.open(&peer, 2, None)?;
+    listeners.open(&peer, 2)?;
     Ok((peer, listeners))
 }
 
@@ -387,7 +389,7 @@ fn memory(kind: Kind, server: &PathBuf) -> Result<Sample> {
         [("mb_of_10000_first", "mb_after_first"), ("mb_of_10000_second", "mb_after_second")]
     {
         let mut listeners = Listeners::new(1, WARM_UP)?;
-        listeners.open(&peer, LISTENERS, None)?;
+        listeners.open(&peer, LISTENERS)?;
         let load = Load { ids: 0..WARM_UP, size: TEXT, batch: 1, pace: Pace::InFlight(8) };
         phase::run(&peer, &mut listeners, &load)?;
         figures.push((full, megabytes(peer.process.memory()?)));
