@@ -13,9 +13,10 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use channelstream_core::state::{ListenerId, Sent, Sequence};
@@ -46,8 +47,6 @@ pub(crate) struct Outbox {
     pub(crate) id: ListenerId,
     way: Way,
     queue: Mutex<Queue>,
-    /// Whether the writer has it on its list.
-    due: AtomicBool,
     /// Whether the socket is full, and somebody waits for it to take more.
     blocked: AtomicBool,
     /// Whether the time runs in which the peer has to let go.
@@ -94,6 +93,8 @@ struct Queue {
     end: Option<Ending>,
     /// Nothing more is written: all is out that should be, or the line is broken.
     finished: bool,
+    /// Whether the writer has the outbox on its list.
+    due: bool,
 }
 
 /// A frame, or several in a row that came together and leave together.
@@ -184,14 +185,13 @@ impl Outbox {
             id,
             way,
             queue: Mutex::default(),
-            due: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             silent: AtomicU32::new(0),
         }
     }
 
-    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("nothing that holds an outbox can panic")
     }
 
@@ -251,8 +251,7 @@ impl Outbox {
         } else {
             queue.put(item);
         }
-        drop(queue);
-        self.call()
+        self.call(queue)
     }
 
     /// Queues a pong before everything that waits, in the place of one that waits already.
@@ -264,13 +263,12 @@ impl Outbox {
         let place = queue.front();
         if queue.items.get(place).is_some_and(|item| is_pong(&item.bytes)) {
             queue.waiting.bytes += bytes.len();
-            let older = std::mem::replace(&mut queue.items[place].bytes, bytes);
+            let older = mem::replace(&mut queue.items[place].bytes, bytes);
             queue.waiting.bytes -= older.len();
         } else {
             queue.put_first(bytes);
         }
-        drop(queue);
-        self.call()
+        self.call(queue)
     }
 
     /// Notes that the peer is there.
@@ -294,8 +292,7 @@ impl Outbox {
                 queue.put(Item::control(HEARTBEAT.clone()));
             }
             queue.put_first(PING.clone());
-            drop(queue);
-            return self.call();
+            return self.call(queue);
         }
         if !queue.items.is_empty() {
             return false;
@@ -308,14 +305,13 @@ impl Outbox {
             Err(_) => return false, // who reads the socket will see what is wrong with it
         }
         queue.put(Item::control(HEARTBEAT.clone()));
-        drop(queue);
-        self.call()
+        self.call(queue)
     }
 
     /// Nothing more comes; what is queued is still sent, and then a close frame.
     pub(crate) fn end(&self, ending: Ending) -> bool {
-        let ends_now = self.queue().end(ending);
-        ends_now && self.call()
+        let mut queue = self.queue();
+        queue.end(ending) && self.call(queue)
     }
 
     /// The peer has closed or broken the protocol: what waits is held back, `frame` is the last.
@@ -329,8 +325,7 @@ impl Outbox {
             queue.end = Some(Ending::Ended);
             queue.put(Item::control(frame));
         }
-        drop(queue);
-        self.call()
+        self.call(queue)
     }
 
     /// Whether the server wants an end.
@@ -343,11 +338,11 @@ impl Outbox {
         let mut old = self.queue();
         old.hold();
         old.take_back();
-        let mut items = std::mem::take(&mut old.held);
+        let mut items = mem::take(&mut old.held);
         old.weigh();
-        let (dropped, overflowed) = (std::mem::take(&mut old.dropped), old.overflowed.take());
+        let (dropped, overflowed) = (mem::take(&mut old.dropped), old.overflowed.take());
         old.end(Ending::Superseded);
-        drop(old);
+        let older = self.call(old);
 
         let mut new = newer.queue();
         items.append(&mut new.items);
@@ -359,8 +354,7 @@ impl Outbox {
             new.give_up();
             new.end(Ending::Slow);
         }
-        drop(new);
-        HandedOver { older: self.call(), newer: newer.call() }
+        HandedOver { older, newer: newer.call(new) }
     }
 
     /// What of the frames up to `latest` was really sent. So that this stays true, no frame begins
@@ -378,7 +372,7 @@ impl Outbox {
     /// Takes out everything that waits, for a poll.
     pub(crate) fn take(&self) -> Vec<Bytes> {
         let mut queue = self.queue();
-        let items = std::mem::take(&mut queue.items);
+        let items = mem::take(&mut queue.items);
         queue.weigh();
         items.into_iter().filter(Item::is_event).map(|item| item.bytes).collect()
     }
@@ -396,13 +390,14 @@ impl Outbox {
     }
 
     /// Notes that something is due; whether the writer has to be told.
-    fn call(&self) -> bool {
+    fn call(&self, mut queue: MutexGuard<'_, Queue>) -> bool {
         match &self.way {
             Way::Poll(notify) => {
+                drop(queue);
                 notify.notify_one();
                 false
             }
-            Way::Socket(_) => !self.due.swap(true, Ordering::AcqRel),
+            Way::Socket(_) => !mem::replace(&mut queue.due, true),
         }
     }
 
@@ -412,11 +407,11 @@ impl Outbox {
         /// Slices in one system call; more would not make it cheaper.
         const SLICES: usize = 64;
         let Way::Socket(stream) = &self.way else { return Written::All };
-        self.due.store(false, Ordering::Release);
+        let mut queue = self.queue();
+        queue.due = false;
         if self.blocked.load(Ordering::Acquire) {
             return Written::All; // somebody waits for it already
         }
-        let mut queue = self.queue();
         while !queue.items.is_empty() && !queue.finished {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
@@ -453,7 +448,7 @@ impl Outbox {
             let _ = stream.writable().await;
         }
         self.blocked.store(false, Ordering::Release);
-        self.call()
+        self.call(self.queue())
     }
 
     /// Whether the listener is at its end and the time for it has not been set running.
@@ -491,7 +486,7 @@ impl Queue {
     /// Drops the frames that wait, but for the rest of one that has left in part.
     fn give_up(&mut self) {
         self.hold();
-        let held = std::mem::take(&mut self.held);
+        let held = mem::take(&mut self.held);
         self.dropped.extend(held.into_iter().map(|item| item.sequences));
         self.weigh();
     }
@@ -514,7 +509,7 @@ impl Queue {
         if !half.is_event() {
             return;
         }
-        let sequences = std::mem::take(&mut half.sequences);
+        let sequences = mem::take(&mut half.sequences);
         let bytes = half.bytes.clone();
         if self.end != Some(Ending::Ended) {
             self.items = VecDeque::new();
