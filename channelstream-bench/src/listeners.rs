@@ -331,7 +331,7 @@ mod tests {
     fn listeners() -> Listeners {
         let mut listeners = Listeners::new(2, 100).unwrap();
         let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = super::stream(peer.local_addr().unwrap(), false).unwrap();
+        let stream = std::net::TcpStream::connect(peer.local_addr().unwrap()).unwrap();
         listeners.listeners.push(Listener {
             stream: mio::net::TcpStream::from_std(stream),
             channel: 0,
