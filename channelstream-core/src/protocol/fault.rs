@@ -3,6 +3,9 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+/// What is told of a value that is no object, or no list, where one has to be.
+pub(super) const WRONG_TYPE: &str = "Invalid input type.";
+
 /// What is wrong with one field: texts, or the faults of what the field holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -21,7 +24,7 @@ impl Fault {
 
     /// A value that is not of the structure which is fixed for its place.
     pub(crate) fn not_an_object() -> Self {
-        Self::Inner(Faults::from_texts("_schema", ["Invalid input type."]))
+        Self::Inner(Faults::from_texts("_schema", [WRONG_TYPE]))
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::body::{Body, Value};
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, WRONG_TYPE};
 use super::read::{Boolean, Form, Id, NAME, Object, Time, USER, list};
 use super::schema::Schema;
 use super::timestamp::DateTime;
@@ -381,9 +381,8 @@ pub(super) fn read_items<T>(
     Body(body): &Body<'_>,
     fields: impl Fn(&mut Object<'_>) -> T,
 ) -> Result<Vec<T>, Faults> {
-    const NOT_AN_ITEM: &str = "Invalid input type.";
     let Value::List(items) = body else {
-        return Err(Faults::from_texts("_schema", [NOT_AN_ITEM]));
+        return Err(Faults::from_texts("_schema", [WRONG_TYPE]));
     };
     let mut faults = Faults::new();
     let mut nulls = Faults::new();
@@ -391,9 +390,7 @@ pub(super) fn read_items<T>(
     for (index, item) in items.iter().enumerate() {
         let read = match item {
             Value::Object(of) => {
-                let mut object = Object::of(of);
-                let value = fields(&mut object);
-                object.finish(value).map_err(|inner| (&mut faults, inner))
+                Object::of(of).read_by(&fields).map_err(|inner| (&mut faults, inner))
             }
             Value::Null => Err((&mut nulls, Faults::new())),
             Value::List(_) | Value::Scalar => Err((&mut faults, Faults::new())),
@@ -404,7 +401,7 @@ pub(super) fn read_items<T>(
                 let is_item = !inner.is_empty();
                 faults.add(&index.to_string(), Fault::Inner(inner));
                 if !is_item {
-                    faults.add("_schema", Fault::text(NOT_AN_ITEM));
+                    faults.add("_schema", Fault::text(WRONG_TYPE));
                 }
             }
         }

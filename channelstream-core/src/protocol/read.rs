@@ -131,8 +131,9 @@ impl<'a> Object<'a> {
         found.map_err(|fault| self.faults.add(key, fault)).ok()
     }
 
-    /// The value, if nothing was wrong.
-    pub(super) fn finish<T>(self, value: T) -> Result<T, Faults> {
+    /// What `fields` makes of it, if nothing was wrong.
+    pub(super) fn read_by<T>(mut self, fields: impl FnOnce(&mut Self) -> T) -> Result<T, Faults> {
+        let value = fields(&mut self);
         if self.faults.is_empty() { Ok(value) } else { Err(self.faults) }
     }
 }
@@ -258,9 +259,7 @@ impl<T> Form<'_> for Inner<T> {
     type Value = T;
 
     fn read(&self, raw: &RawValue) -> Result<T, Fault> {
-        let mut object = Object::open(raw)?;
-        let value = (self.fields)(&mut object);
-        object.finish(value).map_err(Fault::Inner)
+        Object::open(raw)?.read_by(self.fields).map_err(Fault::Inner)
     }
 
     fn schema(&self) -> Schema {

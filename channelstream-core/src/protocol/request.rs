@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::body::{Body, Value};
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, WRONG_TYPE};
 use super::message::{Delete, Edit, NewMessage, read_items};
 use super::read::{
     Boolean, Form, Id, Inner, Like, Mapping, NAME, Object, State, USER, any_text, is_null, list,
@@ -17,9 +17,6 @@ use super::read::{
 use super::scalar::UserState;
 use super::schema::Schema;
 use super::settings::ChannelSettings;
-
-/// What a body of the wrong type is told.
-const INPUT_TYPE: &str = "Invalid input type.";
 
 /// `POST /connect`: a new connection for a user.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -61,7 +58,7 @@ impl Connect {
     /// # Errors
     /// All faults of the body.
     pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
-        read_object(body, INPUT_TYPE, Self::fields)
+        read_object(body, WRONG_TYPE, Self::fields)
     }
 
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
@@ -110,7 +107,7 @@ impl Subscribe {
         in_query: Option<&str>,
         known: impl FnOnce(Uuid) -> bool,
     ) -> Result<Self, Faults> {
-        read_object(body, INPUT_TYPE, |object| Self::fields(object, in_query, known))
+        read_object(body, WRONG_TYPE, |object| Self::fields(object, in_query, known))
     }
 
     pub(super) fn fields(
@@ -154,7 +151,7 @@ impl Unsubscribe {
         in_query: Option<&str>,
         known: impl FnOnce(Uuid) -> bool,
     ) -> Result<Self, Faults> {
-        read_object(body, INPUT_TYPE, |object| Self::fields(object, in_query, known))
+        read_object(body, WRONG_TYPE, |object| Self::fields(object, in_query, known))
     }
 
     pub(super) fn fields(
@@ -190,7 +187,7 @@ impl SetUserState {
     /// # Errors
     /// All faults of the body.
     pub fn read(body: &Body<'_>, known: impl FnMut(&str) -> bool) -> Result<Self, Faults> {
-        read_object(body, INPUT_TYPE, |object| Self::fields(object, known))
+        read_object(body, WRONG_TYPE, |object| Self::fields(object, known))
     }
 
     pub(super) fn fields(object: &mut Object<'_>, known: impl FnMut(&str) -> bool) -> Self {
@@ -234,7 +231,7 @@ impl Configure {
     /// # Errors
     /// The faults of the first faulty channel, without its name.
     pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
-        let schema = || Faults::from_texts("_schema", [INPUT_TYPE]);
+        let schema = || Faults::from_texts("_schema", [WRONG_TYPE]);
         let Body(Value::Object(fields)) = body else { return Err(schema()) };
         let entries = fields.by_name();
         let mut channels = IndexMap::with_capacity(entries.len());
@@ -352,7 +349,7 @@ impl Disconnect {
     /// # Errors
     /// All faults of the body.
     pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
-        read_object(body, INPUT_TYPE, Self::fields)
+        read_object(body, WRONG_TYPE, Self::fields)
     }
 
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
@@ -406,9 +403,7 @@ fn read_object<'a, T>(
     let Value::Object(of) = body else {
         return Err(Faults::from_texts("_schema", [otherwise]));
     };
-    let mut object = Object::of(of);
-    let request = fields(&mut object);
-    object.finish(request)
+    Object::of(of).read_by(fields)
 }
 
 /// `conn_id` of the body, else of the query; absent from both it counts as null.
