@@ -7,8 +7,8 @@ use xshell::Shell;
 
 use crate::tools;
 
-const STEPS: [&str; 8] =
-    ["fmt", "tidy", "directions", "licences", "clippy", "docs", "client", "test"];
+const STEPS: [&str; 9] =
+    ["fmt", "tidy", "directions", "licences", "advisories", "clippy", "docs", "client", "test"];
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     let start = Instant::now();

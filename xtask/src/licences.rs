@@ -1,7 +1,7 @@
 //! What other people's crates may come in: the rules of deny.toml, held against the lock file.
 //!
-//! `cargo deny check` reads the same file and knows more (advisories, which need a database
-//! from the network); this covers licences, sources, bans and duplicates offline.
+//! `cargo deny check` reads the same file. This covers licences, sources, bans and duplicates
+//! offline; advisories need a database from the network and are the task `advisories`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask TASK`, and without a task the list of them.
 #![expect(clippy::print_stderr, reason = "a program for people at a terminal")]
 
+mod advisories;
 mod bench;
 mod browser;
 mod ci;
@@ -23,12 +24,17 @@ type Task = (&'static str, &'static str, fn(&Shell) -> Result<()>);
 /// Tasks that read further arguments themselves.
 const WITH_ARGUMENTS: [&str; 2] = ["storm", "bench"];
 
-const TASKS: [Task; 12] = [
+const TASKS: [Task; 13] = [
     ("ci", "every check below in turn, up to the first that fails", ci::run),
     ("fmt", "formatting", fmt),
     ("tidy", "layout of the files and house rules", tidy::run),
     ("directions", "which crate may depend on what", directions::run),
     ("licences", "licences, sources and duplicates of the dependencies (deny.toml)", licences::run),
+    (
+        "advisories",
+        "known vulnerabilities in the dependencies, where a network is",
+        advisories::run,
+    ),
     ("clippy", "lints, warnings denied", clippy),
     ("docs", "documentation, broken links denied", docs),
     ("client", "types, size and embedded copy of the browser client", client::run),

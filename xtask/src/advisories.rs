@@ -1,0 +1,48 @@
+//! Security advisories against the dependencies: `cargo deny`, where it and a network are there.
+//!
+//! Without either, the task says on one line that nothing was checked and why, and passes: a
+//! machine without a network has to be able to run everything else.
+
+use anyhow::{Result, ensure};
+use xshell::{Shell, cmd};
+
+pub(crate) fn run(shell: &Shell) -> Result<()> {
+    if cmd!(shell, "cargo deny --version").quiet().ignore_stdout().ignore_stderr().run().is_err() {
+        not_checked("cargo-deny isn't installed (`cargo install --locked cargo-deny`)");
+        return Ok(());
+    }
+    let fetch = cmd!(shell, "cargo deny fetch db").quiet().ignore_status().output()?;
+    if !fetch.status.success() {
+        let errors = String::from_utf8_lossy(&fetch.stderr);
+        not_checked(&format!("the advisory database can't be fetched: {}", reason(&errors)));
+        return Ok(());
+    }
+    let check = cmd!(shell, "cargo deny check --disable-fetch advisories").ignore_status();
+    let found = check.output()?;
+    ensure!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr).trim_end());
+    eprintln!("no advisory concerns a dependency");
+    Ok(())
+}
+
+fn not_checked(why: &str) {
+    eprintln!("advisories NOT CHECKED: {why}");
+}
+
+/// The innermost cause that a failed fetch names: its last line with words.
+fn reason(errors: &str) -> &str {
+    errors.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+
+    #[test]
+    fn the_reason_is_the_last_line_with_words() {
+        assert_eq!(
+            reason("error: failed to fetch\n\nCaused by:\n   no route to host\n\n"),
+            "no route to host"
+        );
+        assert_eq!(reason("\n"), "no reason given");
+    }
+}
