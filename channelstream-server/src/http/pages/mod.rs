@@ -88,7 +88,6 @@ pub(crate) fn client_file(path: &str) -> Option<(&'static str, &'static [u8])> {
         "channelstream.js" => (SCRIPT, include_bytes!("channelstream/channelstream.js")),
         "channelstream.js.map" => (MAP, include_bytes!("channelstream/channelstream.js.map")),
         "index.js" => (SCRIPT, include_bytes!("channelstream/index.js")),
-        "sign_in.js" => (SCRIPT, include_bytes!("sign_in.js")),
         "signer.js" => (SCRIPT, include_bytes!("channelstream/signer.js")),
         _ => return None,
     })
@@ -247,9 +246,10 @@ mod tests {
             count += 1;
         }
         assert!(count >= 4, "{count} files");
-        for path in ["/static/channelstream/", "/static/channelstream/none.js", "index.js"] {
-            assert!(client_file(path).is_none(), "{path}");
+        for name in ["", "none.js", "sign_in.js"] {
+            assert!(client_file(&format!("/static/channelstream/{name}")).is_none(), "{name}");
         }
+        assert!(client_file("index.js").is_none());
     }
 
     #[test]
