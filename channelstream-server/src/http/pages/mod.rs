@@ -112,6 +112,7 @@ pub(super) fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+    #![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
     use super::*;
 
