@@ -70,7 +70,8 @@ Each setting can stand
 Flags come first. With a file (--ini, or CHANNELSTREAM_INI) the environment does not count.
 An empty value is the default; an empty secret is refused.
 
-Exit status: 0 after SIGTERM or SIGINT, 1 if the server could not start or failed, 2 for wrong usage.";
+Exit status: 0 after SIGTERM, SIGINT or SIGQUIT, 128 and its number after a second one, 1 if the
+server could not start or failed, 2 for wrong usage.";
 
 fn command() -> Command {
     let version = Arg::new("version")

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod bind;
 mod clock;
 pub mod config;
 mod frame_codec;

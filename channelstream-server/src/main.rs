@@ -1,10 +1,11 @@
 //! The program: flags → `Config` → `Server` → exit code.
 
 mod cli;
+mod files;
+mod signals;
 
 use std::env;
 use std::fs::OpenOptions;
-use std::future::Future;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,6 +15,8 @@ use channelstream_server::config::source::{self, Sources};
 use channelstream_server::config::{Checked, Config, template};
 use channelstream_server::{Server, telemetry};
 use cli::{Action, Given};
+use signals::Signals;
+use tokio::sync::oneshot;
 
 /// Gives memory back to the system after a peak, and takes less for each connection than the system's
 /// own (figures in ARCHITECTURE.md).
@@ -30,68 +33,80 @@ fn main() -> ExitCode {
         Action::ConfigCheck(given) => config_check(&given),
         Action::ConfigShow(given) => config_show(&given),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("{error:#}"));
-            ExitCode::FAILURE
+    outcome.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the server until a signal ends it.
+fn run(given: &Given) -> anyhow::Result<ExitCode> {
+    let Checked { config, warnings } = gather(given).check();
+    let config = config?;
+    let log = telemetry::init(&config.log_level, config.log_format)
+        .context("there is no place for the thread that writes the log")?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(warning) = files::raise_limit(&config) {
+        tracing::warn!("{warning}");
+    }
+    Ok(start(config).unwrap_or_else(|error| {
+        // Standard error may be one that nobody reads: from here on, only the log writes to it.
+        log.say(&complaint(&format!("{error:#}")));
+        ExitCode::FAILURE
+    }))
+}
+
+fn start(config: Config) -> anyhow::Result<ExitCode> {
+    // Requests and the writer of frames take turns on one thread.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?;
+    let outcome = runtime.block_on(serve(config));
+    // A host name that is being looked up must not hold the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::receive().context("signals cannot be received")?;
+    let server = tokio::select! {
+        // Its texts name the cause already; a chain would name it twice.
+        server = Server::bind(config.clone()) => server.map_err(anyhow::Error::msg)?,
+        end = signals.end() => {
+            tracing::info!("{end}: stopped before listening");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    config.check_addresses(server.local_addrs()).map_err(anyhow::Error::msg)?;
+    tracing::info!("{}", config.start_line(server.local_addrs()));
+    let (stop, stopped) = oneshot::channel();
+    let ended_twice = async {
+        let end = signals.end().await;
+        tracing::info!("{end}: shutting down");
+        // The server may have failed just now.
+        let _ = stop.send(());
+        signals.end().await
+    };
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    tokio::select! {
+        outcome = server.run(stopped) => {
+            outcome.map_err(anyhow::Error::msg)?;
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        end = ended_twice => {
+            tracing::warn!("{end} during the shutdown: stopped at once, what was under way is cut");
+            Ok(end.exit_code())
         }
     }
 }
 
-/// Runs the server until a signal ends it.
-fn run(given: &Given) -> anyhow::Result<()> {
-    let Checked { config, warnings } = gather(given).check();
-    let config = config?;
-    telemetry::init(&config.log_level, config.log_format);
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    // Requests and the writer of frames take turns on one thread.
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime could not be started")?
-        .block_on(serve(config))
-}
-
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let shutdown = shutdown_signal().context("signals cannot be received")?;
-    // Its texts name the cause already; a chain would name it twice.
-    let server = Server::bind(config.clone()).await.map_err(anyhow::Error::msg)?;
-    tracing::info!("{}", config.start_line(server.local_addr()));
-    server.run(shutdown).await.map_err(anyhow::Error::msg)?;
-    tracing::info!("stopped");
-    Ok(())
-}
-
-/// Ends with the first SIGTERM or SIGINT. They are received from the call on.
-#[cfg(unix)]
-fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        tracing::info!("{name}: shutting down");
-    })
-}
-
-/// Ends with the first Ctrl-C. It is received from the call on.
-#[cfg(windows)]
-fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
-        tracing::info!("Ctrl-C: shutting down");
-    })
-}
-
-fn config_default(json: Option<&str>, output: Option<&Path>) -> anyhow::Result<()> {
+fn config_default(json: Option<&str>, output: Option<&Path>) -> anyhow::Result<ExitCode> {
     let sources = match json {
         Some(json) => source::from_json(json)?,
         None => source::from_environment(env::vars_os()),
@@ -103,19 +118,21 @@ fn config_default(json: Option<&str>, output: Option<&Path>) -> anyhow::Result<(
     warn(&warnings);
     match output {
         Some(path) => write_private(path, &file)
-            .with_context(|| format!("{} cannot be written", path.display())),
-        None => print(&file),
+            .with_context(|| format!("{} cannot be written", path.display()))?,
+        None => print(&file)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn config_check(given: &Given) -> anyhow::Result<()> {
+fn config_check(given: &Given) -> anyhow::Result<ExitCode> {
     let Checked { config, warnings } = gather(given).check();
     warn(&warnings);
     config?;
-    print("ok\n")
+    print("ok\n")?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn config_show(given: &Given) -> anyhow::Result<()> {
+fn config_show(given: &Given) -> anyhow::Result<ExitCode> {
     let sources = gather(given);
     let lines =
         sources.effective().iter().map(|one| template::shown(one) + "\n").collect::<String>();
@@ -123,7 +140,7 @@ fn config_show(given: &Given) -> anyhow::Result<()> {
     let Checked { config, warnings } = sources.check();
     warn(&warnings);
     config?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn gather(given: &Given) -> Sources {
@@ -131,6 +148,7 @@ fn gather(given: &Given) -> Sources {
 }
 
 /// Writes a file that holds secrets: a new one is for its owner alone.
+#[expect(clippy::disallowed_methods, reason = "nobody is served")]
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -140,6 +158,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Prints to standard output; that nobody reads to the end is no failure.
+#[expect(clippy::disallowed_methods, reason = "nobody is served")]
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -157,9 +176,12 @@ fn warn(warnings: &[String]) {
 }
 
 /// Prints to standard error; if that is gone, there is nobody to tell.
+#[expect(clippy::disallowed_methods, reason = "nobody is served yet, or at all")]
 fn complain(text: &str) {
-    let mut err = io::stderr().lock();
-    for line in text.lines() {
-        let _ = writeln!(err, "channelstream-server: {line}");
-    }
+    let _ = io::stderr().write_all(complaint(text).as_bytes());
+}
+
+/// A text in lines that name the program.
+fn complaint(text: &str) -> String {
+    text.lines().map(|line| format!("channelstream-server: {line}\n")).collect()
 }

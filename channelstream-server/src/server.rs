@@ -1,4 +1,4 @@
-//! The server as a whole: binds an address, runs its parts, drains them at the end.
+//! The server as a whole: binds its addresses, runs its parts, drains them at the end.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -9,20 +9,19 @@ use std::{io, iter};
 
 use channelstream_core::state::{Rules, State};
 use thiserror::Error;
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::bind;
 use crate::config::Config;
 use crate::http::{App, accept};
 use crate::hub::Hub;
 use crate::node;
 use crate::outbox::{Bounds, Ending, Patience};
 use crate::thread::Thread;
-
-/// Lines that the system keeps for us until we accept them.
-const BACKLOG: u32 = 4096;
 
 /// Between two portions of listeners that are closed at the end.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -34,7 +33,7 @@ pub enum ServerError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {}", told(.cause))]
     Bind {
-        /// The address, as it was set.
+        /// The address, as it was set, or one of the addresses of a name.
         address: String,
         /// What the system says.
         #[source]
@@ -53,45 +52,52 @@ fn told(cause: &io::Error) -> String {
     }
 }
 
-/// A server that is bound to its address.
+/// A server that is bound to its addresses.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    listeners: Vec<TcpListener>,
+    /// Of each listener; not empty.
+    local_addrs: Vec<SocketAddr>,
 }
 
 impl Server {
-    /// Binds the address of `config`. Port 0 takes a free one.
+    /// Binds the host and port of `config`. A name is listened on at each of its addresses that this
+    /// machine has. Port 0 takes a free one, the same on all addresses.
     ///
     /// # Errors
-    /// [`ServerError::Bind`] if the address is not there or taken.
+    /// [`ServerError::Bind`] if no address is there, or one is taken.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
-        let failed = |cause| ServerError::Bind {
-            address: match config.host.contains(':') {
-                true => format!("[{}]:{}", config.host, config.port),
-                false => format!("{}:{}", config.host, config.port),
-            },
-            cause,
-        };
-        let listener = listen(&config.host, config.port).await.map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
-        Ok(Self { config, listener, local_addr })
+        let listeners = bind::listen(&config.host, config.port)
+            .await
+            .map_err(|bind::Failure { address, cause }| ServerError::Bind { address, cause })?;
+        let local_addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
+        let local_addrs = local_addrs
+            .map_err(|cause| ServerError::Bind { address: config.host.clone(), cause })?;
+        Ok(Self { config, listeners, local_addrs })
     }
 
-    /// The address that is really listened on.
+    /// The address that is really listened on; where there are several, the first.
+    #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.local_addrs[0]
     }
 
-    /// Serves until `shutdown` is ready. Then accepts no more, lets requests finish, answers
-    /// polls, closes sockets with 1001 a portion after the other, and returns after
-    /// `shutdown_timeout` at the latest. Lines that have not ended by then end with the runtime.
+    /// All addresses that are really listened on; more than one if the host is a name that has more.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Serves until `shutdown` is ready. Then accepts no more, lets requests finish (for half of
+    /// `shutdown_timeout` at most), answers polls, closes sockets with 1001 a portion after the
+    /// other, and returns after `shutdown_timeout` at the latest. Lines that have not ended by then
+    /// end with the runtime.
     ///
     /// # Errors
     /// [`ServerError::Failed`] if a part of the server broke: it does not go on with half of it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { config, listener, local_addr } = self;
+        let Self { config, listeners, local_addrs } = self;
         let failed = |error: &dyn Display| ServerError::Failed(error.to_string());
         let further: Vec<Thread> = (1..config.threads)
             .map(|_| Thread::start())
@@ -104,17 +110,23 @@ impl Server {
         let (node, state_loop) = node::new(State::new(rules(&config)), Arc::clone(&hub));
         let (timeout, drain_rate) = (config.shutdown_timeout, config.drain_rate);
         let (heartbeat, patience) = (config.heartbeat_interval, patience(&config));
-        let app = Arc::new(App::new(config, node, local_addr).map_err(|error| failed(&error))?);
+        let app = Arc::new(App::new(config, node, &local_addrs).map_err(|error| failed(&error))?);
         let (drain, draining) = watch::channel(false);
-        let listener = listener.into_std().map_err(|error| failed(&error))?;
+        let listeners: Vec<_> = listeners
+            .into_iter()
+            .map(TcpListener::into_std)
+            .collect::<io::Result<_>>()
+            .map_err(|error| failed(&error))?;
         let mut parts = JoinSet::new();
         parts.spawn(state_loop.run());
         for shard in shards {
-            // The queue of new lines is one: whichever thread is free takes the next.
-            let listener = listener.try_clone().map_err(|error| failed(&error))?;
-            let accept = accept::serve(Arc::clone(&app), listener, draining.clone());
             let thread = shard.thread.clone();
-            parts.spawn_on(accept, &thread);
+            for listener in &listeners {
+                // The queue of new lines is one: whichever thread is free takes the next.
+                let listener = listener.try_clone().map_err(|error| failed(&error))?;
+                let accept = accept::serve(Arc::clone(&app), listener, draining.clone());
+                parts.spawn_on(accept, &thread);
+            }
             parts.spawn_on(shard.write(), &thread);
             parts.spawn_on(shard.beat(heartbeat, patience), &thread);
             if let Some(receive) = shard.receive() {
@@ -122,7 +134,7 @@ impl Server {
             }
         }
         // What is left open here would keep the port taken during the drain.
-        drop(listener);
+        drop(listeners);
 
         tokio::select! {
             () = shutdown => {}
@@ -134,44 +146,41 @@ impl Server {
             }
         }
         drain.send_replace(true);
-        app.close_pages();
-        let portion = portion(hub.count(), drain_rate, timeout);
-        let all_gone = async {
-            while !app.has_no_lines() {
-                hub.end_some(Ending::Shutdown, portion);
-                tokio::time::sleep(DRAIN_STEP).await;
-            }
-        };
-        if tokio::time::timeout(timeout, all_gone).await.is_err() {
-            tracing::warn!("some lines did not end in time and are cut");
-        }
+        end(&app, &hub, drain_rate, timeout).await;
         Ok(())
     }
 }
 
-/// Binds the first address of a name that can be bound.
-async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in lookup_host((host, port)).await? {
-        match bind(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
+/// Waits for requests, then closes listeners, then waits for lines to end; `time` for all of it.
+async fn end(app: &App, hub: &Hub, drain_rate: usize, time: Duration) {
+    let latest = Instant::now() + time;
+    // What is accepted reaches those who listen here, so they are closed behind it.
+    let requests_done = async {
+        loop {
+            sleep(DRAIN_STEP).await;
+            if app.requests() == 0 {
+                return;
+            }
         }
-    }
-    Err(last)
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
     };
-    // A restart must not wait for the last lines of the server before. (On Windows this would let
-    // two servers share a port.)
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    if timeout(time / 2, requests_done).await.is_err() {
+        tracing::warn!(
+            "requests are still under way after half of shutdown_timeout: listeners are closed \
+             before they are finished"
+        );
+    }
+    let lines_ended = async {
+        hub.settle().await;
+        app.close_pages();
+        let portion = portion(hub.count(), drain_rate, latest - Instant::now());
+        while !app.has_no_lines() {
+            hub.end_some(Ending::Shutdown, portion);
+            sleep(DRAIN_STEP).await;
+        }
+    };
+    if timeout_at(latest, lines_ended).await.is_err() {
+        tracing::warn!("some lines did not end in time and are cut");
+    }
 }
 
 /// How many listeners are closed in one step of the drain: as `rate` a second wants it, or more if

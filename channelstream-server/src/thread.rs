@@ -17,6 +17,7 @@ pub(crate) struct Thread {
 impl Thread {
     /// # Errors
     /// What the system says when it has no place for another thread or its files.
+    #[expect(clippy::disallowed_methods, reason = "nobody is served yet")]
     pub(crate) fn start() -> io::Result<Self> {
         let (_until, dropped) = oneshot::channel::<Infallible>();
         let (tell, started) = mpsc::channel();

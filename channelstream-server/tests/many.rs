@@ -2,6 +2,7 @@
 //! while a tenth of them does not read, and all come back at once after a restart.
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+#![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
 #[path = "it/app.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]

@@ -1,9 +1,14 @@
 //! Who can reach the server and with which secrets: what is refused, warned of and announced.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
+use super::error::{Origin, Value};
 use super::table::{DEFAULT_ADMIN_SECRET, DEFAULT_SECRET, Setting, setting};
 use super::{Config, Networks, Secret, Tutorial};
+
+/// Characters of a secret that nobody guesses by trying.
+const LEAST_SECRET: usize = 16;
 
 /// Whether only the machine itself reaches a server that listens there. A name other than
 /// `localhost` may lead anywhere.
@@ -78,21 +83,34 @@ impl Config {
         default_secrets(&self.secrets, &self.admin_secret)
     }
 
+    /// Checks what the host turned out to be. `localhost` counts as this machine alone while
+    /// settings are read; but where names come from, it may be anything.
+    ///
+    /// # Errors
+    /// Why a server with default secrets must not serve on these addresses, and what to do.
+    pub fn check_addresses(&self, local: &[SocketAddr]) -> Result<(), String> {
+        let defaults = self.default_secrets();
+        let reached = local.iter().find(|local| !local.ip().to_canonical().is_loopback());
+        match reached {
+            Some(reached) if !defaults.is_empty() && !self.allow_default_secrets => {
+                Err(format!("{} is {reached}: {}", self.host, refusal(&defaults)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The line that says at each start where the server listens, who may post and where the pages
-    /// are. `local` is the address that was bound.
+    /// are. `local` are the addresses that were bound.
     #[must_use]
-    pub fn start_line(&self, local: SocketAddr) -> String {
-        let reach = if local.ip().is_unspecified() { " (all addresses)" } else { "" };
-        let here = match local.ip() {
-            IpAddr::V4(address) if address.is_unspecified() => "127.0.0.1".into(),
-            IpAddr::V6(address) if address.is_unspecified() => "[::1]".into(),
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        };
-        let pages = format!("http://{here}:{}/", local.port());
+    pub fn start_line(&self, local: &[SocketAddr]) -> String {
+        let listens = local.iter().map(|local| {
+            let reach = if local.ip().is_unspecified() { " (all addresses)" } else { "" };
+            format!("http://{local}{reach}")
+        });
+        let listens = listens.collect::<Vec<_>>().join(" and ");
+        let pages = local.first().map(pages).unwrap_or_default();
         let mut line = format!(
-            "listening on http://{local}{reach}; signed requests count from {}; admin pages at \
-             {pages}admin",
+            "listening on {listens}; signed requests count from {}; admin pages at {pages}admin",
             self.allow_posting_from,
         );
         if self.tutorial != Tutorial::Off {
@@ -104,4 +122,71 @@ impl Config {
         }
         line
     }
+}
+
+/// Where a browser on this machine finds the pages.
+fn pages(local: &SocketAddr) -> String {
+    let here = match local.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => "127.0.0.1".into(),
+        IpAddr::V6(address) if address.is_unspecified() => "[::1]".into(),
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    format!("http://{here}:{}/", local.port())
+}
+
+/// Warnings of secrets that others can find out: they are short, or in files that everybody on this
+/// machine can read. The well-known defaults are told of elsewhere.
+pub(super) fn weak_secrets(values: &[Value]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut open_files: Vec<&Path> = Vec::new();
+    for value in values {
+        let is_secret = setting(&value.key).is_some_and(|setting| setting.kind.is_secret());
+        let Value { key, text: Ok(text), origin } = value else { continue };
+        let secrets = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut own = secrets().filter(|secret| !is_default(key, secret)).peekable();
+        if !is_secret || own.peek().is_none() {
+            continue;
+        }
+        // It is the first value that counts.
+        let counts = values.iter().find(|other| other.key == *key).is_some_and(|it| it == value);
+        if counts && own.any(|secret| secret.chars().count() < LEAST_SECRET) {
+            warnings.push(format!(
+                "{origin}: {key} has fewer than {LEAST_SECRET} characters, so that it can be \
+                 guessed; `openssl rand -hex 32` makes a good one"
+            ));
+        }
+        if let Origin::SecretFile { path, .. } | Origin::File { path, .. } = origin
+            && !open_files.contains(&path.as_path())
+            && is_open_to_all(path)
+        {
+            open_files.push(path);
+            warnings.push(format!(
+                "{0}: everybody on this machine can read the secrets in it: chmod 600 {0}",
+                path.display()
+            ));
+        }
+    }
+    warnings
+}
+
+fn is_default(key: &str, secret: &str) -> bool {
+    match key {
+        "secret" => secret == DEFAULT_SECRET,
+        "admin_secret" => secret == DEFAULT_ADMIN_SECRET,
+        _ => false,
+    }
+}
+
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "settings are read before anybody is served")]
+fn is_open_to_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path)
+        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o004 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_all(_: &Path) -> bool {
+    false
 }

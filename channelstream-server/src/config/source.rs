@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{ConfigErrors, Mistake, Origin, Value};
 use super::table::{Kind, Setting, VARIABLE_PREFIX, setting, settings};
-use super::{Checked, Config, ini, read};
+use super::{Checked, Config, exposure, ini, read};
 
 /// The section of the ini file that belongs to the server.
 pub const SECTION: &str = "channelstream";
@@ -138,7 +138,8 @@ impl Sources {
     /// Reads and checks everything; also reports what was wrong with the sources themselves.
     #[must_use]
     pub fn check(&self) -> Checked {
-        Config::check(&self.values, self.mistakes.clone(), self.warnings.clone())
+        let warnings = [&self.warnings[..], &exposure::weak_secrets(&self.values)].concat();
+        Config::check(&self.values, self.mistakes.clone(), warnings)
     }
 
     /// Every setting with the text that counts, in the order of the table. Texts are not checked.
@@ -185,6 +186,7 @@ impl Sources {
     }
 
     /// The settings in an ini file.
+    #[expect(clippy::disallowed_methods, reason = "settings are read before anybody is served")]
     fn file(&mut self, path: &Path, named_by: &Origin) -> Vec<Value> {
         let at = |line| Origin::File { path: path.into(), line };
         let text = match fs::read(path) {
@@ -250,6 +252,7 @@ fn variables(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec
 }
 
 /// The text of a secret's file, without the line break with which editors end it.
+#[expect(clippy::disallowed_methods, reason = "settings are read before anybody is served")]
 fn read_secret(path: &Path) -> Result<String, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);

@@ -124,7 +124,8 @@ pub const GROUPS: &[Group] = &[
                 key: "host",
                 kind: Kind::Host,
                 default: "127.0.0.1",
-                doc: "Name or address to listen on; 0.0.0.0 or :: for all addresses of the machine.",
+                doc: "Name or address to listen on, a name at each of its addresses; 0.0.0.0 or :: \
+                      for all addresses of the machine.",
             },
             Setting {
                 key: "port",
@@ -326,14 +327,15 @@ pub const GROUPS: &[Group] = &[
                 key: "shutdown_timeout",
                 kind: Kind::Seconds,
                 default: "10",
-                doc: "Seconds that running requests get to finish after SIGTERM or SIGINT.",
+                doc: "Seconds that the server takes at most to end after SIGTERM, SIGINT or SIGQUIT. \
+                      Running requests get half of it before listeners are closed.",
             },
             Setting {
                 key: "drain_rate",
                 kind: Kind::Number(1, MANY),
                 default: "2000",
-                doc: "Listeners closed a second after SIGTERM or SIGINT, so that they don't come \
-                      back all at once; more if half of `shutdown_timeout` is too short for it.",
+                doc: "Listeners closed a second at the end, so that they don't come back all at \
+                      once; more if half of the time that is left is too short for it.",
             },
         ],
     },

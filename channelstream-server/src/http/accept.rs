@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::App;
 use super::allowance::holder;
@@ -98,10 +99,13 @@ pub(crate) async fn serve(
             () = begun(&mut drain) => return,
         };
         match accepted {
-            Ok((stream, peer)) => begin(&app, stream, peer, &drain),
+            Ok((stream, peer)) => {
+                app.accepting.works(Instant::now());
+                begin(&app, stream, peer, &drain);
+            }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "lines cannot be accepted for now");
+                app.accepting.fails(&error, Instant::now());
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -174,6 +178,8 @@ async fn speak(
         http.serve_connection(Refusing::new(TokioIo::new(stream)), service).with_upgrades();
     tokio::pin!(connection);
     let outcome = tokio::select! {
+        // A request that is there already is read first.
+        biased;
         outcome = connection.as_mut() => outcome,
         () = begun(&mut drain) => {
             connection.as_mut().graceful_shutdown();

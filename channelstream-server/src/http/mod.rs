@@ -1,6 +1,7 @@
 //! HTTP: what every request goes through, and what serves each call.
 
 pub(crate) mod accept;
+mod accepting;
 mod admin;
 mod allowance;
 mod answer;
@@ -31,6 +32,7 @@ use warp::Filter;
 use crate::config::Config;
 use crate::node::Node;
 use accept::{Head, Lines};
+use accepting::Accepting;
 use allowance::Allowance;
 use answer::{Answer, Common, Problem, TEXT, respond};
 use request::Request;
@@ -50,11 +52,15 @@ pub(crate) struct App {
     sign_ins: Allowance,
     requests: Allowance,
     lines: Arc<Lines>,
+    /// Whether connections can be accepted.
+    accepting: Accepting,
+    /// Held by each request that is being answered, but not by a poll, which waits for others.
+    under_way: Arc<()>,
     live: admin::Live,
     started: Instant,
     /// Whether only this machine reaches the server.
     is_on_loopback: bool,
-    /// The address that is listened on, as text.
+    /// The (first) address that is listened on, as text.
     local: String,
 }
 
@@ -64,7 +70,7 @@ impl App {
     pub(crate) fn new(
         config: Config,
         node: Node,
-        local: SocketAddr,
+        local: &[SocketAddr],
     ) -> Result<Self, InvalidSeparator> {
         Ok(Self {
             gate: Gate::new(&config)?,
@@ -72,16 +78,23 @@ impl App {
             sign_ins: Allowance::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
             requests: Allowance::new(config.max_requests_per_address, REQUESTS_WINDOW),
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
+            accepting: Accepting::default(),
+            under_way: Arc::default(),
             live: admin::Live::new(),
             started: Instant::now(),
-            is_on_loopback: local.ip().to_canonical().is_loopback(),
-            local: local.to_string(),
+            is_on_loopback: local.iter().all(|local| local.ip().to_canonical().is_loopback()),
+            local: local.first().map(ToString::to_string).unwrap_or_default(),
             config,
             node,
         })
     }
 
-    /// Lets the pages that are told live go, at the beginning of the drain.
+    /// How many requests are being answered, waiting polls aside.
+    pub(crate) fn requests(&self) -> usize {
+        Arc::strong_count(&self.under_way) - 1
+    }
+
+    /// Lets the pages that are told live go, with the listeners.
     pub(crate) fn close_pages(&self) {
         self.live.close();
     }
@@ -194,6 +207,7 @@ async fn answer_one(
         Access::Admin => return Err(admin::sign_in_first(app, &request)),
         Access::Backend | Access::Documents => return Err(Problem::Forbidden),
     }
+    let _under_way = (route.call != Call::Listen).then(|| Arc::clone(&app.under_way));
     match route.call {
         Call::Connect => backend::connect(app, request).await,
         Call::Subscribe => backend::subscribe(app, request).await,

@@ -55,6 +55,8 @@ enum Parcel {
     Account { outbox: Arc<Outbox>, known: Sequence, answer: oneshot::Sender<Sent> },
     /// To forget one of its listeners.
     Forget(ListenerId),
+    /// To tell that all is carried out that was given before.
+    Settle(oneshot::Sender<()>),
 }
 
 /// What serves one shard, on its own thread.
@@ -194,6 +196,16 @@ impl Hub {
         match sent.await {
             Ok(sent) => sent,
             Err(_) => outbox.sent(known), // its thread is gone
+        }
+    }
+
+    /// Waits until all that was delivered so far is in the outboxes.
+    pub(crate) async fn settle(&self) {
+        for number in 0..self.shards.len() {
+            let (tell, settled) = oneshot::channel();
+            self.give(number, Parcel::Settle(tell)).await;
+            // A thread that is gone has nothing left to carry out.
+            let _ = settled.await;
         }
     }
 

@@ -122,6 +122,8 @@ impl Shard {
                 let _ = answer.send(outbox.sent(known.max(listeners.latest)));
             }
             Parcel::Forget(listener) => listeners.remove(listener),
+            // The end of the server may have run out of time.
+            Parcel::Settle(tell) => drop(tell.send(())),
         }
     }
 

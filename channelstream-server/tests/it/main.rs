@@ -1,12 +1,14 @@
 //! The server from outside: settings and the program.
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+#![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
 mod admin;
 mod admin_live;
 mod app;
 mod config;
 mod hostile_http;
+mod hostile_process;
 mod ini;
 mod lifecycle;
 mod limits;

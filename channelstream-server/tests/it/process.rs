@@ -11,6 +11,44 @@ use tempfile::NamedTempFile;
 /// How long starting and ending may take, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_channelstream-server");
+
+/// Gives the program its flags, a free port unless they name one, and nothing else.
+pub(crate) fn quiet<'command>(
+    command: &'command mut Command,
+    flags: &[&str],
+) -> &'command mut Command {
+    for (flag, value) in [("--host", "127.0.0.1"), ("--port", "0")] {
+        if !flags.contains(&flag) {
+            command.args([flag, value]);
+        }
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CHANNELSTREAM_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(flags).stdin(Stdio::null())
+}
+
+/// Sends a signal by its name.
+pub(crate) fn signal(id: u32, name: &str) {
+    let id = id.to_string();
+    assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+}
+
+/// Waits until a process has ended by itself; `log` is told if it does not.
+pub(crate) fn ended(child: &mut Child, log: impl Fn() -> String) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", log());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A running server; killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -21,23 +59,23 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the program with flags and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_behind(":", flags)
+    }
+
+    /// The same from a shell that has carried out a command, such as `ulimit`.
+    pub(crate) fn start_behind(command: &str, flags: &[&str]) -> Self {
         let output = NamedTempFile::new().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_channelstream-server"));
-        command.args(["--host", "127.0.0.1"]).args(flags).stdin(Stdio::null());
-        if !flags.contains(&"--port") {
-            command.args(["--port", "0"]);
-        }
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("CHANNELSTREAM_") {
-                command.env_remove(name);
-            }
-        }
-        command.stdout(output.reopen().unwrap()).stderr(output.reopen().unwrap());
-        let child = command.spawn().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{command}; exec \"$@\""), "sh", PROGRAM]);
+        let child = quiet(&mut shell, flags)
+            .stdout(output.reopen().unwrap())
+            .stderr(output.reopen().unwrap())
+            .spawn()
+            .unwrap();
         let mut process = Self { child, address: ([127, 0, 0, 1], 0).into(), output };
         process.address = process.wait_for("listening on http://", |log| {
             let (_, rest) = log.split_once("listening on http://")?;
-            rest.split_once(';')?.0.parse().ok()
+            rest.split([';', ' ']).next()?.parse().ok()
         });
         process
     }
@@ -68,20 +106,13 @@ impl Process {
 
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+        signal(self.id(), name);
     }
 
     /// Waits until it has ended by itself.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
-            thread::sleep(Duration::from_millis(20));
-        }
+        let Self { child, output, .. } = self;
+        ended(child, || std::fs::read_to_string(output.path()).unwrap())
     }
 }
 

@@ -5,12 +5,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::app::{Line, Request, Site, eventually, numbers};
+use crate::app::{Line, Request, Site, eventually, numbered, numbers};
 use crate::process::Process;
 
 /// Polls are not woken, and what is stuck is not cut, before a test would have failed.
 const LONG: [&str; 6] =
     ["--wake-connections-after", "300", "--shutdown-timeout", "25", "--body-timeout", "300"];
+
+/// Beside the request that asks.
+fn wait_for_two_listeners_and_a_request(site: Site) {
+    let debug = Request::new("GET", "/admin/debug").signed();
+    eventually("two listen and one posts", || {
+        site.send(&debug).body.contains("\nrequests: 2\nlisteners: 2\n")
+    });
+}
 
 #[test]
 fn what_is_under_way_is_finished_on_sigterm() {
@@ -34,14 +42,10 @@ fn what_is_under_way_is_finished(flags: &[&str]) {
     let (begin, rest) = request.split_at(request.len() - 5);
     let mut posting = Line::open(process.address);
     posting.write(begin);
-    let listeners = Request::new("GET", "/admin/debug").signed();
-    eventually("both listen", || site.send(&listeners).body.contains("\nlisteners: 2\n"));
+    wait_for_two_listeners_and_a_request(site);
 
     process.signal("TERM");
     process.wait_for("the shutdown", |log| log.contains("shutting down").then_some(()));
-    assert_eq!(poll.answer(false).unwrap().body, "[]");
-    assert_eq!(socket.closed(), Some(1001));
-    drop(socket);
     assert!(idle.answer(false).is_none(), "lines between requests end");
     drop(untouched.answer(false));
     eventually("it accepts no more", || TcpStream::connect(process.address).is_err());
@@ -49,9 +53,38 @@ fn what_is_under_way_is_finished(flags: &[&str]) {
     posting.write(rest);
     assert_eq!(posting.answer(false).unwrap().status, 200);
     assert!(posting.answer(false).is_none(), "then the line ends");
+    // What was accepted reaches those who listen.
+    assert_eq!(socket.event()["message"], json!({"n": 1}));
+    assert_eq!(socket.closed(), Some(1001));
+    assert_eq!(numbers(&poll.answer(false).unwrap().events()), [1]);
+    drop(socket);
     let status = process.ended();
     assert_eq!(status.code(), Some(0), "{}", process.log());
     assert!(!process.log().contains("are cut"), "{}", process.log());
+}
+
+#[test]
+fn a_request_that_is_stuck_holds_listeners_for_half_of_the_time() {
+    let flags = ["--shutdown-timeout", "4", "--body-timeout", "300"];
+    let mut process = Process::start(&flags);
+    let site = Site(process.address);
+    let mut socket = site.socket(&site.connect("alice", &["room"]));
+    let mut poll = Line::open(process.address);
+    let waiting = site.connect("bob", &["room"]);
+    poll.write(&Request::new("GET", &format!("/listen?conn_id={waiting}")).bytes());
+    let request = Request::call("/message", &numbered("room", 1)).bytes();
+    let mut posting = Line::open(process.address);
+    posting.write(&request[..request.len() - 5]);
+    wait_for_two_listeners_and_a_request(site);
+    let begun = Instant::now();
+    process.signal("TERM");
+    assert_eq!(socket.closed(), Some(1001));
+    assert_eq!(poll.answer(false).unwrap().body, "[]");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    drop(socket);
+    assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+    assert!(process.log().contains("listeners are closed before they are finished"));
+    drop(posting);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A storm: hundreds of clients that come, go, stall, break off and publish, and a model of its own
 //! that knows what each listener had to be given. `cargo xtask storm` makes it long.
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+#![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
 mod client;
 mod dice;

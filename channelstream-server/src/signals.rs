@@ -1,0 +1,115 @@
+//! The signals that the program receives: those that end it, and those that it lives through.
+
+use std::process::ExitCode;
+use std::{fmt, io};
+
+/// A signal that ends the program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    name: &'static str,
+    number: u8,
+}
+
+impl End {
+    /// The exit status of what a signal has ended, as shells count it.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        ExitCode::from(128 + self.number)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+#[cfg(unix)]
+pub(crate) use unix::Signals;
+#[cfg(windows)]
+pub(crate) use windows::Signals;
+
+#[cfg(unix)]
+mod unix {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
+    use super::{End, io};
+
+    /// The signals, received for as long as the process lives.
+    pub(crate) struct Signals {
+        terminate: Signal,
+        interrupt: Signal,
+        quit: Signal,
+        hangup: Signal,
+        user1: Signal,
+        user2: Signal,
+    }
+
+    impl Signals {
+        /// Receives them from now on: none has its usual effect any more.
+        pub(crate) fn receive() -> io::Result<Self> {
+            Ok(Self {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                quit: signal(SignalKind::quit())?,
+                hangup: signal(SignalKind::hangup())?,
+                user1: signal(SignalKind::user_defined1())?,
+                user2: signal(SignalKind::user_defined2())?,
+            })
+        }
+
+        /// Waits for the next signal that ends the program, and passes over the others.
+        pub(crate) async fn end(&mut self) -> End {
+            loop {
+                let (name, number) = tokio::select! {
+                    _ = self.terminate.recv() => ("SIGTERM", 15),
+                    _ = self.interrupt.recv() => ("SIGINT", 2),
+                    _ = self.quit.recv() => ("SIGQUIT", 3),
+                    _ = self.hangup.recv() => {
+                        tracing::warn!(
+                            "SIGHUP ignored: settings cannot be reloaded yet; restart the server to \
+                             change them"
+                        );
+                        continue;
+                    }
+                    _ = self.user1.recv() => {
+                        tracing::info!("SIGUSR1 ignored");
+                        continue;
+                    }
+                    _ = self.user2.recv() => {
+                        tracing::info!("SIGUSR2 ignored");
+                        continue;
+                    }
+                };
+                return End { name, number };
+            }
+        }
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};
+
+    use super::{End, io};
+
+    /// The signals, received for as long as the process lives.
+    pub(crate) struct Signals {
+        interrupt: CtrlC,
+        stop: CtrlBreak,
+    }
+
+    impl Signals {
+        /// Receives them from now on: none has its usual effect any more.
+        pub(crate) fn receive() -> io::Result<Self> {
+            Ok(Self { interrupt: ctrl_c()?, stop: ctrl_break()? })
+        }
+
+        /// Waits for the next signal that ends the program.
+        pub(crate) async fn end(&mut self) -> End {
+            tokio::select! {
+                _ = self.interrupt.recv() => End { name: "Ctrl-C", number: 2 },
+                _ = self.stop.recv() => End { name: "Ctrl-Break", number: 2 },
+            }
+        }
+    }
+}
