@@ -23,11 +23,14 @@
 mod clock;
 pub mod config;
 mod frame_codec;
+mod header;
 mod http;
 mod hub;
 mod journal;
+mod limits;
 mod node;
 mod outbox;
+mod peer;
 mod server;
 pub mod telemetry;
 mod thread;

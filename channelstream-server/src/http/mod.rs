@@ -6,6 +6,7 @@ mod allowance;
 mod answer;
 mod backend;
 mod browser;
+mod forwarded;
 mod openapi;
 mod pages;
 mod poll;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 use warp::Filter;
 
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::node::Node;
 use accept::{Head, Lines};
 use allowance::Allowance;
@@ -50,6 +52,8 @@ pub(crate) struct App {
     sign_ins: Allowance,
     requests: Allowance,
     lines: Arc<Lines>,
+    limits: Arc<Limits>,
+    notes: forwarded::Notes,
     live: admin::Live,
     started: Instant,
     /// Whether only this machine reaches the server.
@@ -64,14 +68,17 @@ impl App {
     pub(crate) fn new(
         config: Config,
         node: Node,
+        limits: Arc<Limits>,
         local: SocketAddr,
     ) -> Result<Self, InvalidSeparator> {
         Ok(Self {
-            gate: Gate::new(&config)?,
+            gate: Gate::new(&config, local.port())?,
             common_headers: Common::new(&config.allow_cors),
             sign_ins: Allowance::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
             requests: Allowance::new(config.max_requests_per_address, REQUESTS_WINDOW),
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
+            limits,
+            notes: forwarded::Notes::default(),
             live: admin::Live::new(),
             started: Instant::now(),
             is_on_loopback: local.ip().to_canonical().is_loopback(),
@@ -96,8 +103,7 @@ impl App {
     fn admit(&self, request: &Request) -> Result<(), Problem> {
         let peer = request.peer;
         let Config { trusted_proxies, allow_posting_from, .. } = &self.config;
-        if peer.is_loopback() || trusted_proxies.contains(peer) || allow_posting_from.contains(peer)
-        {
+        if peer.is_loopback() || peer.is_in(trusted_proxies) || peer.is_in(allow_posting_from) {
             return Ok(());
         }
         let now = Instant::now();
@@ -135,11 +141,15 @@ pub(crate) fn routes(
                 let pieces = Box::pin(futures_util::StreamExt::map(body, |piece| {
                     Result::map(piece, request::piece)
                 }));
-                let trusted = &app.config.trusted_proxies;
                 let began = Instant::now();
-                let mut request = Request::new(Arc::clone(&head), upgrade, pieces, trusted);
-                let path = request.path.take();
+                let head_of_request = Arc::clone(&head);
+                let mut request =
+                    Request::new(head_of_request, upgrade, pieces, &app.config, &app.notes);
+                let (path, peer) = (request.path.take(), request.peer);
                 let outcome = answer_one(&app, path.as_deref(), request).await;
+                if let Some(limit) = outcome.as_ref().err().and_then(Problem::limit) {
+                    app.limits.refused(limit, peer);
+                }
                 let response = respond(outcome, &head.headers, &app.common_headers);
                 tracing::debug!(
                     method = %head.method,
@@ -165,7 +175,7 @@ async fn answer_one(
     if routes::find(method.as_str(), path).is_some_and(|route| route.call == Call::Socket) {
         return socket::open(app, &mut request);
     }
-    if app.config.enforce_https && !request.is_https(&app.config) {
+    if app.config.enforce_https && !request.is_https() {
         return Err(Problem::HttpsOnly);
     }
     let has_cookie_area = path == "/admin" || path.starts_with("/admin/");
