@@ -287,7 +287,7 @@ fn is_bad_signature(body: &[u8]) -> bool {
 
 /// In seconds or as a date; a date that is over asks for nothing.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let text = str::from_utf8(headers.get(RETRY_AFTER)?.as_bytes()).ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }

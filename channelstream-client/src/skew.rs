@@ -26,7 +26,8 @@ impl ClockSkew {
     /// By the `Date` of an answer that came at `now`; nothing if that doesn't differ enough to
     /// have a signature refused.
     pub(crate) fn between(headers: &HeaderMap, now: SystemTime) -> Option<Self> {
-        let theirs = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+        let theirs =
+            httpdate::parse_http_date(str::from_utf8(headers.get(DATE)?.as_bytes()).ok()?).ok()?;
         let skew = match now.duration_since(theirs) {
             Ok(ahead) => Self::Ahead(ahead),
             Err(behind) => Self::Behind(behind.duration()),

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use crate::hub::Hub;
 use crate::journal::{self, Appender, Entry, Reader};
+use crate::limits::{Limit, Limits};
 use crate::outbox::Outbox;
 
 /// Entries applied before others get a turn.
@@ -50,6 +51,7 @@ struct Inner {
     waiting: Mutex<Waiting>,
     submitted: AtomicU64,
     hub: Arc<Hub>,
+    limits: Arc<Limits>,
 }
 
 /// The loop: the only place that changes the state.
@@ -61,12 +63,12 @@ pub(crate) struct Loop {
 }
 
 /// A node and its loop, which has to be run.
-pub(crate) fn new(state: State, hub: Arc<Hub>) -> (Node, Loop) {
+pub(crate) fn new(state: State, hub: Arc<Hub>, limits: Arc<Limits>) -> (Node, Loop) {
     let (journal, reader) = journal::open();
     let (questions, asked) = mpsc::channel(QUESTIONS);
     let waiting = Mutex::default();
-    let node =
-        Node(Arc::new(Inner { journal, questions, waiting, submitted: AtomicU64::new(0), hub }));
+    let submitted = AtomicU64::new(0);
+    let node = Node(Arc::new(Inner { journal, questions, waiting, submitted, hub, limits }));
     (node.clone(), Loop { state, journal: reader, questions: asked, node })
 }
 
@@ -96,6 +98,9 @@ impl Node {
         let envelope = Envelope { stamp: clock::stamp(), command };
         if let Err(error) = self.0.journal.append(Entry { id, envelope }) {
             self.waiting().remove(&id);
+            if matches!(error, journal::Error::Full) {
+                self.0.limits.refused(Limit::WaitingCommands, None);
+            }
             return Err(error);
         }
         Ok(receiver)
@@ -111,7 +116,13 @@ impl Node {
             // Who asked may have gone meanwhile.
             let _ = sender.send(question(state));
         });
-        self.0.questions.try_send(question).map_err(|_| journal::Error::Full)?;
+        self.0.questions.try_send(question).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                self.0.limits.refused(Limit::WaitingQuestions, None);
+                journal::Error::Full
+            }
+            mpsc::error::TrySendError::Closed(_) => journal::Error::Closed,
+        })?;
         answer.await.map_err(|_| Error::Stopped)
     }
 

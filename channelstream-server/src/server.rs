@@ -19,6 +19,7 @@ use crate::bind;
 use crate::config::Config;
 use crate::http::{App, accept};
 use crate::hub::Hub;
+use crate::limits::Limits;
 use crate::node;
 use crate::outbox::{Bounds, Ending, Patience};
 use crate::thread::Thread;
@@ -107,10 +108,13 @@ impl Server {
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let (hub, shards) = Hub::new(threads.collect(), bounds, config.max_listeners);
         let hub = Arc::new(hub);
-        let (node, state_loop) = node::new(State::new(rules(&config)), Arc::clone(&hub));
+        let (hub_of_node, limits) = (Arc::clone(&hub), Arc::new(Limits::default()));
+        let (node, state_loop) =
+            node::new(State::new(rules(&config)), hub_of_node, Arc::clone(&limits));
         let (timeout, drain_rate) = (config.shutdown_timeout, config.drain_rate);
         let (heartbeat, patience) = (config.heartbeat_interval, patience(&config));
-        let app = Arc::new(App::new(config, node, &local_addrs).map_err(|error| failed(&error))?);
+        let app = App::new(config, node, limits, &local_addrs).map_err(|error| failed(&error))?;
+        let app = Arc::new(app);
         let (drain, draining) = watch::channel(false);
         let listeners: Vec<_> = listeners
             .into_iter()

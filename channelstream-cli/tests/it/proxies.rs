@@ -20,8 +20,9 @@ fn nothing_is_wrong_as_the_readme_has_it() {
     let server = server();
     let nginx = Nginx::start(&example(), &server, None);
     finds_nothing(&mut doctor(&nginx.url(), &["--origin", "https://shop.example.com"]));
-    let prefixed = "location /push/ { proxy_set_header X-Script-Name /push;";
-    let nginx = Nginx::start(&example_with("location / {", prefixed), &server, None);
+    let prefixed = example_with("location / {", "location /push/ {")
+        .replace("X-Script-Name \"\";", "X-Script-Name /push;");
+    let nginx = Nginx::start(&prefixed, &server, None);
     finds_nothing(&mut doctor(&format!("{}/push/", nginx.url()), &[]));
     // As samples for the reference have it.
     let text = example_with("Connection $connection_upgrade;", "Connection \"upgrade\";");

@@ -175,7 +175,7 @@ pub const GROUPS: &[Group] = &[
                 key: "cookie_secret",
                 kind: Kind::Secret,
                 default: "",
-                doc: "Secret that signs the sign-in cookie. Empty: a random one at each start, which \
+                doc: "Secret that signs the sign-in cookie, with user and password. Empty: a random one at each start, which \
                       signs everybody out; set it where several servers share one address.",
             },
             Setting {
@@ -203,8 +203,10 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::Networks,
                 default: "",
                 doc: "Addresses and networks of reverse proxies. Their X-Forwarded-For names the \
-                      client's address, and their X-Forwarded-Proto, X-Scheme or X-Url-Scheme its \
-                      scheme; such headers of others give no rights and count as no https.",
+                      client's address, their X-Forwarded-Proto, X-Scheme or X-Url-Scheme its scheme, \
+                      X-Forwarded-Host and X-Forwarded-Port the host, X-Script-Name the path prefix. Such \
+                      headers of others do not count; while this is empty, loopback addresses may tell \
+                      the prefix and the scheme of redirects.",
             },
             Setting {
                 key: "allow_cors",

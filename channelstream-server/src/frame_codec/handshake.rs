@@ -8,6 +8,8 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode, Version};
 use sha1::{Digest as _, Sha1};
 
+use crate::header::items;
+
 /// What RFC 6455 §1.3 appends to the client's key before hashing.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -116,11 +118,7 @@ pub(crate) fn check_handshake(
 
 /// Whether one of the header's lines lists the token; case doesn't count.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    items(headers, name, b',').any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// Whether this is base64 of 16 bytes: 22 digits and two signs of padding. The last digit's four

@@ -1,7 +1,7 @@
 //! The accept loop: TCP lines, how many there may be, and HTTP on each of them until the drain.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,13 +18,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::App;
-use super::allowance::holder;
 use super::refusal::{Refusing, refusal};
+use crate::limits::Limit;
+use crate::peer::Peer;
 
 /// One TCP line, counted as long as anything holds it.
 #[derive(Debug)]
 pub(crate) struct Line {
-    pub(super) peer: IpAddr,
+    pub(super) peer: Peer,
     lines: Arc<Lines>,
     counted: bool,
 }
@@ -33,7 +34,7 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub(super) struct Lines {
     open: AtomicUsize,
-    by_address: DashMap<IpAddr, usize>,
+    by_address: DashMap<Peer, usize>,
     most: usize,
     most_by_address: usize,
 }
@@ -49,14 +50,17 @@ impl Lines {
 
     /// Counts a line in, unless there are too many. Addresses that speak for many, as proxies do,
     /// are not `bounded`.
-    fn enter(self: &Arc<Self>, peer: IpAddr, bounded: bool) -> Result<Line, &'static str> {
+    fn enter(self: &Arc<Self>, peer: Peer, bounded: bool) -> Result<Line, (Limit, &'static str)> {
         if self.count() >= self.most {
-            return Err("as many lines as allowed are open");
+            return Err((Limit::Connections, "as many lines as allowed are open"));
         }
         if bounded {
-            let mut count = self.by_address.entry(holder(peer)).or_insert(0);
+            let mut count = self.by_address.entry(peer.holder()).or_insert(0);
             if *count >= self.most_by_address {
-                return Err("as many lines as allowed from one address are open");
+                return Err((
+                    Limit::ConnectionsPerAddress,
+                    "as many lines as allowed from one address are open",
+                ));
             }
             *count += 1;
         }
@@ -69,7 +73,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.lines.open.fetch_sub(1, Ordering::AcqRel);
         if self.counted {
-            let holder = holder(self.peer);
+            let holder = self.peer.holder();
             if let Some(mut count) = self.lines.by_address.get_mut(&holder) {
                 *count -= 1;
             }
@@ -126,12 +130,12 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: SocketAddr, drain: &watch::Rec
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let address = peer.ip().to_canonical();
-    let bounded = !address.is_loopback() && !app.config.trusted_proxies.contains(address);
-    let line = match app.lines.enter(address, bounded) {
+    let peer = Peer::at(peer.ip());
+    let bounded = !peer.is_loopback() && !peer.is_in(&app.config.trusted_proxies);
+    let line = match app.lines.enter(peer, bounded) {
         Ok(line) => Arc::new(line),
-        Err(why) => {
-            tracing::debug!(%peer, why, "a line is refused");
+        Err((limit, why)) => {
+            app.limits.refused(limit, peer);
             refuse(&stream, why);
             return;
         }
@@ -156,6 +160,7 @@ async fn speak(
     mut drain: watch::Receiver<bool>,
 ) {
     let config = &app.config;
+    let peer = line.peer;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
@@ -187,6 +192,9 @@ async fn speak(
         }
     };
     if let Err(error) = outcome {
+        if error.is_parse_too_large() {
+            app.limits.refused(Limit::HeadSize, peer);
+        }
         tracing::debug!(%error, "a line ended early");
     }
 }
@@ -213,18 +221,18 @@ mod tests {
     #[test]
     fn lines_are_counted_in_all_and_by_address_as_long_as_they_live() {
         let lines = Arc::new(Lines::new(4, 2));
-        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let address = |last: u8| Peer::at([192, 0, 2, last].into());
         let first = lines.enter(address(1), true).unwrap();
         let _second = lines.enter(address(1), true).unwrap();
-        assert!(lines.enter(address(1), true).unwrap_err().contains("from one address"));
+        assert!(lines.enter(address(1), true).unwrap_err().1.contains("from one address"));
         assert_eq!(lines.count(), 2, "what is refused is not counted");
         drop(first);
         let _again = lines.enter(address(1), true).unwrap();
         // Those that speak for many count in all only.
         let proxied: Vec<_> = (0..2).map(|_| lines.enter(address(1), false).unwrap()).collect();
         for bounded in [true, false] {
-            let refusal = lines.enter(address(2), bounded).unwrap_err();
-            assert!(!refusal.contains("address"), "{refusal}");
+            let (limit, _) = lines.enter(address(2), bounded).unwrap_err();
+            assert_eq!(limit, Limit::Connections);
         }
         drop(proxied);
         assert!(lines.enter(address(2), true).is_ok());

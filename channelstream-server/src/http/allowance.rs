@@ -1,27 +1,19 @@
-//! Allowances: how often one address may do something within a time.
+//! Allowances: how often one peer may do something within a time.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::time::Instant;
 
+use crate::peer::Peer;
+
 /// Addresses that are remembered; beyond, those whose time is over are forgotten, and then all.
 const ADDRESSES: usize = 10_000;
-
-/// Whom an address is counted for. Whoever has one IPv6 address has its whole network of 64 bits, so
-/// that is what counts.
-pub(super) fn holder(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
-}
 
 /// Counts what addresses do. The time of an address begins with the first thing it does.
 #[derive(Debug)]
 pub(super) struct Allowance {
-    used: DashMap<IpAddr, (usize, Instant)>,
+    used: DashMap<Peer, (usize, Instant)>,
     most: usize,
     window: Duration,
 }
@@ -33,21 +25,21 @@ impl Allowance {
 
     /// How long this address has to wait, if it has used up what it is allowed; in whole seconds,
     /// as answers tell it.
-    pub(super) fn wait(&self, peer: IpAddr, now: Instant) -> Option<u64> {
-        let (count, since) = *self.used.get(&holder(peer))?;
+    pub(super) fn wait(&self, peer: Peer, now: Instant) -> Option<u64> {
+        let (count, since) = *self.used.get(&peer.holder())?;
         let left = self.window.checked_sub(now.duration_since(since))?;
         (count >= self.most).then_some(left.as_secs() + 1)
     }
 
     /// Counts one more.
-    pub(super) fn count(&self, peer: IpAddr, now: Instant) {
+    pub(super) fn count(&self, peer: Peer, now: Instant) {
         if self.used.len() >= ADDRESSES {
             self.used.retain(|_, (_, since)| now.duration_since(*since) < self.window);
         }
         if self.used.len() >= ADDRESSES {
             self.used.clear();
         }
-        let mut entry = self.used.entry(holder(peer)).or_insert((0, now));
+        let mut entry = self.used.entry(peer.holder()).or_insert((0, now));
         if now.duration_since(entry.1) >= self.window {
             *entry = (0, now);
         }
@@ -55,8 +47,8 @@ impl Allowance {
     }
 
     /// Forgets what an address did.
-    pub(super) fn forget(&self, peer: IpAddr) {
-        self.used.remove(&holder(peer));
+    pub(super) fn forget(&self, peer: Peer) {
+        self.used.remove(&peer.holder());
     }
 }
 
@@ -66,39 +58,49 @@ mod tests {
 
     use super::*;
 
-    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    fn peer(last: u8) -> Peer {
+        Peer::at([192, 0, 2, last].into())
+    }
 
     #[test]
     fn an_address_is_bounded_until_its_time_is_over() {
         let allowance = Allowance::new(2, Duration::from_secs(10));
         let start = Instant::now();
-        let wait = |seconds| allowance.wait(ADDRESS, start + Duration::from_secs(seconds));
+        let wait = |seconds| allowance.wait(peer(1), start + Duration::from_secs(seconds));
         assert_eq!(wait(0), None);
-        allowance.count(ADDRESS, start);
+        allowance.count(peer(1), start);
         assert_eq!(wait(0), None);
-        allowance.count(ADDRESS, start + Duration::from_secs(2));
+        allowance.count(peer(1), start + Duration::from_secs(2));
         assert_eq!(wait(2), Some(9));
-        assert_eq!(allowance.wait([192, 0, 2, 2].into(), start), None, "another address");
+        assert_eq!(allowance.wait(peer(2), start), None, "another address");
         assert_eq!(wait(7), Some(4));
         assert_eq!(wait(11), None);
-        allowance.count(ADDRESS, start + Duration::from_secs(11));
+        allowance.count(peer(1), start + Duration::from_secs(11));
         assert_eq!(wait(11), None, "it counts from one again");
-        allowance.count(ADDRESS, start + Duration::from_secs(11));
+        allowance.count(peer(1), start + Duration::from_secs(11));
         assert_eq!(wait(11), Some(11));
-        allowance.forget(ADDRESS);
+        allowance.forget(peer(1));
         assert_eq!(wait(11), None);
     }
 
     #[test]
-    fn a_network_of_ipv6_counts_as_one_address() {
+    fn who_is_unknown_has_an_allowance_apart_from_all_addresses() {
         let allowance = Allowance::new(1, Duration::from_secs(10));
         let now = Instant::now();
-        let wait = |address: &str| allowance.wait(address.parse().unwrap(), now);
-        allowance.count("2001:db8:1:2::1".parse().unwrap(), now);
-        assert!(wait("2001:db8:1:2:ffff::9").is_some());
-        assert_eq!(wait("2001:db8:1:3::1"), None);
-        allowance.forget("2001:db8:1:2::2".parse().unwrap());
-        assert_eq!(wait("2001:db8:1:2::1"), None);
+        allowance.count(Peer::UNKNOWN, now);
+        assert!(allowance.wait(Peer::UNKNOWN, now).is_some());
+        assert_eq!(allowance.wait(peer(1), now), None);
+    }
+
+    #[test]
+    fn all_addresses_of_a_network_of_ipv6_share_an_allowance() {
+        let allowance = Allowance::new(1, Duration::from_secs(10));
+        let now = Instant::now();
+        let peer = |address: &str| Peer::at(address.parse().unwrap());
+        allowance.count(peer("2001:db8:1:2::1"), now);
+        assert!(allowance.wait(peer("2001:db8:1:2:ffff::9"), now).is_some());
+        allowance.forget(peer("2001:db8:1:2::2"));
+        assert_eq!(allowance.wait(peer("2001:db8:1:2::1"), now), None);
     }
 
     #[test]
@@ -107,7 +109,7 @@ mod tests {
         let now = Instant::now();
         for number in 0..=2 * ADDRESSES {
             let number = u32::try_from(number).unwrap_or_default();
-            allowance.count(IpAddr::from(number.to_be_bytes()), now);
+            allowance.count(Peer::at(number.to_be_bytes().into()), now);
             assert!(allowance.used.len() <= ADDRESSES);
         }
     }

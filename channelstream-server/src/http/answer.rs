@@ -7,6 +7,8 @@ use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 
 use crate::frame_codec::HandshakeError;
+use crate::header::items;
+use crate::limits::Limit;
 use crate::node;
 
 pub(super) const JSON: &str = "application/json";
@@ -143,7 +145,7 @@ pub(super) enum Problem {
     /// The tutorial does not act for whoever asks; why.
     NotSimulated(&'static str),
     /// The admin area does nothing for whoever asks; why.
-    Refused(&'static str),
+    Refused(String),
     /// No such path, or not by this method.
     NotFound {
         /// A path that may have been meant.
@@ -153,7 +155,7 @@ pub(super) enum Problem {
     UnknownConnection,
     /// Only https is served.
     HttpsOnly,
-    /// Somewhere else, as a full address.
+    /// Somewhere else, as an address or a path.
     Elsewhere(String),
     /// What is wrong with the fields.
     Faults(Faults),
@@ -213,6 +215,19 @@ impl Problem {
         }
     }
 
+    /// The limit that was reached, where this kind of problem tells it. Others are counted where
+    /// they come up.
+    pub(super) fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::BodyTooLarge(_) => Some(Limit::BodySize),
+            Self::BodyTooSlow => Some(Limit::BodyTime),
+            Self::NotJson(NotJson::TooDeep { .. }) => Some(Limit::JsonDepth),
+            Self::NotJson(NotJson::TooMany { .. }) => Some(Limit::JsonElements),
+            Self::TooManyRequests(_) => Some(Limit::RequestsPerAddress),
+            _ => None,
+        }
+    }
+
     fn message(&self) -> String {
         match self {
             Self::BadSignature => "the signature is not good".to_owned(),
@@ -220,7 +235,6 @@ impl Problem {
                 "a signature or a listed address is missing; both are needed".to_owned()
             }
             Self::NotSimulated(why) => format!("the tutorial does not act for this request: {why}"),
-            Self::Refused(why) => (*why).to_owned(),
             Self::NotFound { nearest: None } => "there is nothing here for this method".to_owned(),
             Self::NotFound { nearest: Some(nearest) } => {
                 format!("there is nothing here for this method; did you mean {nearest}?")
@@ -239,12 +253,12 @@ impl Problem {
             Self::Handshake(error) => error.to_string(),
             Self::TooManySignIns(_) => "too many failed sign-ins, try again later".to_owned(),
             Self::TooManyRequests(_) => "too many requests from this address".to_owned(),
-            Self::Unavailable(why) => why.clone(),
+            Self::Refused(why) | Self::Unavailable(why) => why.clone(),
         }
     }
 
-    /// The answer; `accept` chooses the format where the contract lets it.
-    fn into_answer(self, accept: Option<&HeaderValue>) -> Answer {
+    /// The answer; what was `asked` with chooses the format where the contract lets it.
+    fn into_answer(self, asked: &HeaderMap) -> Answer {
         let status = self.status();
         let answer = match &self {
             Self::BadSignature => Answer::json(&serde_json::json!({"request": "Bad Signature"})),
@@ -254,7 +268,7 @@ impl Problem {
             | Self::NotFound { .. }
             | Self::UnknownConnection
             | Self::HttpsOnly
-            | Self::Elsewhere(_) => error_page(status, &self.message(), Format::wanted(accept)),
+            | Self::Elsewhere(_) => error_page(status, &self.message(), Format::wanted(asked)),
             _ => error_page(status, &self.message(), Format::Json),
         };
         let answer = answer.with_status(status);
@@ -286,15 +300,14 @@ enum Format {
 
 impl Format {
     /// What `Accept` likes best; of what it likes equally HTML, then JSON. Without it, text.
-    fn wanted(accept: Option<&HeaderValue>) -> Self {
-        let Some(accept) = accept.and_then(|value| value.to_str().ok()) else { return Self::Text };
+    fn wanted(asked: &HeaderMap) -> Self {
         let mut best = (Self::Text, 0.0);
         for (format, media_type) in [
             (Self::Html, "text/html"),
             (Self::Json, "application/json"),
             (Self::Text, "text/plain"),
         ] {
-            let liking = liking(accept, media_type);
+            let liking = liking(asked, media_type);
             if liking > best.1 {
                 best = (format, liking);
             }
@@ -303,11 +316,12 @@ impl Format {
     }
 }
 
-/// How much `accept` likes a media type, from 0 to 1: the most specific range that fits decides.
-fn liking(accept: &str, media_type: &str) -> f32 {
+/// How much `Accept` likes a media type, from 0 to 1: the most specific range that fits decides.
+fn liking(asked: &HeaderMap, media_type: &str) -> f32 {
     let whole_type = media_type.split('/').next().unwrap_or_default();
     let mut found = (0, 0.0);
-    for range in accept.split(',') {
+    for range in items(asked, &header::ACCEPT, b',').filter_map(|range| str::from_utf8(range).ok())
+    {
         let mut parts = range.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let specific = if name.eq_ignore_ascii_case(media_type) {
@@ -360,7 +374,7 @@ pub(super) fn respond(
     asked: &HeaderMap,
     common: &Common,
 ) -> Response<Bytes> {
-    let answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked.get(header::ACCEPT)));
+    let answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked));
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -383,8 +397,12 @@ mod tests {
 
     #[test]
     fn the_format_of_error_pages() {
-        let wanted = |accept: &'static str| Format::wanted(Some(&HeaderValue::from_static(accept)));
-        assert_eq!(Format::wanted(None), Format::Text);
+        let wanted = |accept: &str| {
+            let accept = HeaderValue::from_bytes(accept.as_bytes()).expect("no control characters");
+            Format::wanted(&HeaderMap::from_iter([(header::ACCEPT, accept)]))
+        };
+        assert_eq!(Format::wanted(&HeaderMap::new()), Format::Text);
+        assert_eq!(wanted("text/html;x=\u{e9}, application/json;q=0.5"), Format::Html);
         assert_eq!(wanted("*/*"), Format::Html);
         assert_eq!(wanted("text/html"), Format::Html);
         assert_eq!(wanted("application/json"), Format::Json);

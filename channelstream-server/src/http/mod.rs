@@ -7,6 +7,7 @@ mod allowance;
 mod answer;
 mod backend;
 mod browser;
+mod forwarded;
 mod openapi;
 mod pages;
 mod poll;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 use warp::Filter;
 
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::node::Node;
 use accept::{Head, Lines};
 use accepting::Accepting;
@@ -56,6 +58,8 @@ pub(crate) struct App {
     accepting: Accepting,
     /// Held by each request that is being answered, but not by a poll, which waits for others.
     under_way: Arc<()>,
+    limits: Arc<Limits>,
+    notes: forwarded::Notes,
     live: admin::Live,
     started: Instant,
     /// Whether only this machine reaches the server.
@@ -70,16 +74,19 @@ impl App {
     pub(crate) fn new(
         config: Config,
         node: Node,
+        limits: Arc<Limits>,
         local: &[SocketAddr],
     ) -> Result<Self, InvalidSeparator> {
         Ok(Self {
-            gate: Gate::new(&config)?,
+            gate: Gate::new(&config, local.first().map_or(config.port, SocketAddr::port))?,
             common_headers: Common::new(&config.allow_cors),
             sign_ins: Allowance::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
             requests: Allowance::new(config.max_requests_per_address, REQUESTS_WINDOW),
             lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
             accepting: Accepting::default(),
             under_way: Arc::default(),
+            limits,
+            notes: forwarded::Notes::default(),
             live: admin::Live::new(),
             started: Instant::now(),
             is_on_loopback: local.iter().all(|local| local.ip().to_canonical().is_loopback()),
@@ -109,8 +116,7 @@ impl App {
     fn admit(&self, request: &Request) -> Result<(), Problem> {
         let peer = request.peer;
         let Config { trusted_proxies, allow_posting_from, .. } = &self.config;
-        if peer.is_loopback() || trusted_proxies.contains(peer) || allow_posting_from.contains(peer)
-        {
+        if peer.is_loopback() || peer.is_in(trusted_proxies) || peer.is_in(allow_posting_from) {
             return Ok(());
         }
         let now = Instant::now();
@@ -148,11 +154,15 @@ pub(crate) fn routes(
                 let pieces = Box::pin(futures_util::StreamExt::map(body, |piece| {
                     Result::map(piece, request::piece)
                 }));
-                let trusted = &app.config.trusted_proxies;
                 let began = Instant::now();
-                let mut request = Request::new(Arc::clone(&head), upgrade, pieces, trusted);
-                let path = request.path.take();
+                let head_of_request = Arc::clone(&head);
+                let mut request =
+                    Request::new(head_of_request, upgrade, pieces, &app.config, &app.notes);
+                let (path, peer) = (request.path.take(), request.peer);
                 let outcome = answer_one(&app, path.as_deref(), request).await;
+                if let Some(limit) = outcome.as_ref().err().and_then(Problem::limit) {
+                    app.limits.refused(limit, peer);
+                }
                 let response = respond(outcome, &head.headers, &app.common_headers);
                 tracing::debug!(
                     method = %head.method,
@@ -178,7 +188,7 @@ async fn answer_one(
     if routes::find(method.as_str(), path).is_some_and(|route| route.call == Call::Socket) {
         return socket::open(app, &mut request);
     }
-    if app.config.enforce_https && !request.is_https(&app.config) {
+    if app.config.enforce_https && !request.is_https() {
         return Err(Problem::HttpsOnly);
     }
     let has_cookie_area = path == "/admin" || path.starts_with("/admin/");

@@ -13,8 +13,9 @@ use super::App;
 use super::answer::{Answer, JSON, Problem, SCRIPT};
 use super::request::Request;
 use crate::frame_codec::events_in;
+use crate::limits::Limit;
 use crate::node::{self, Node};
-use crate::outbox::{Outbox, Way};
+use crate::outbox::{Ending, Outbox, Way};
 
 /// A poll beside a socket looks so often whether the socket is still there.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -31,6 +32,7 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     let connection = parse_uuid(&connection).ok_or(WRONG)?;
     let callback = callback(&request)?;
     let Ok(outbox) = app.node.hub().open(connection, Way::Poll(Notify::new())) else {
+        app.limits.refused(Limit::Listeners, request.peer);
         return Err(Problem::Unavailable("as many listeners as allowed are open".to_owned()));
     };
     // Whatever happens from here on, also if the peer goes away, dropping this closes the listener.
@@ -52,6 +54,9 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
             return Err(Problem::UnknownConnection);
         }
         Err(error) => return Err(error.into()),
+    }
+    if poll.outbox.ending() == Some(Ending::Slow) {
+        app.limits.refused(Limit::Outbox, request.peer);
     }
     Ok(answer(&poll.outbox.take(), callback.as_deref()))
 }

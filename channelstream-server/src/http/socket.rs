@@ -15,10 +15,12 @@ use super::accept::Line;
 use super::answer::{Answer, Problem};
 use super::refusal::Refusing;
 use super::request::Request;
-use crate::frame_codec::{Decoder, Incoming, check_handshake, close_frame, pong_frame};
+use crate::frame_codec::{CloseCode, Decoder, Incoming, check_handshake, close_frame, pong_frame};
 use crate::journal;
+use crate::limits::Limit;
 use crate::node;
 use crate::outbox::{Ending, Outbox, Way};
+use crate::peer::Peer;
 
 /// Reads of one socket before others get a turn.
 const READS: usize = 8;
@@ -45,22 +47,23 @@ pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
             .ok_or_else(|| Faults::from_texts("conn_id", ["Not a valid UUID."]))?,
     };
     if !app.node.hub().has_place() {
+        app.limits.refused(Limit::Listeners, request.peer);
         return Err(Problem::Unavailable("as many listeners as allowed are open".to_owned()));
     }
     let upgrade = request
         .upgrade
         .take()
         .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".to_owned()))?;
-    let line = Arc::clone(&request.head.line);
+    let client = Client { peer: request.peer, _line: Arc::clone(&request.head.line) };
     let thread = app.node.hub().thread(connection);
-    thread.spawn(begin(Arc::clone(app), connection, upgrade, line));
+    thread.spawn(begin(Arc::clone(app), connection, upgrade, client));
     Ok(Answer::switching_protocols(&accept))
 }
 
 /// Takes the line over from HTTP and opens the listener. What reads afterwards is a task of its
 /// own, as is the closing: a task keeps the memory of the largest step in it as long as it lives,
 /// and reading is what sockets do nearly all of their life.
-async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line: Arc<Line>) {
+async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, client: Client) {
     let (stream, first) = match upgrade.await.map_err(io::Error::other).and_then(take_over) {
         Ok(taken) => taken,
         Err(error) => {
@@ -72,13 +75,14 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
         Ok(outbox) => outbox,
         // Others were faster since the handshake. A new line has room for the few bytes.
         Err(Way::Socket(stream)) => {
+            app.limits.refused(Limit::Listeners, client.peer);
             let _ = stream.try_write(&Ending::Full.close_frame());
             return;
         }
         Err(Way::Poll(_)) => return,
     };
     let decoder = Some(Decoder::new(app.config.max_client_message as u64));
-    let mut reader = Reader { app, outbox, decoder, connection, _line: line };
+    let mut reader = Reader { app, outbox, decoder, connection, client };
     let node = &reader.app.node;
     if let Err(error) = node.open(connection, &reader.outbox, ListenerKind::Socket).await {
         tracing::debug!(%error, "a socket is closed at once");
@@ -106,6 +110,12 @@ pub(super) fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Byt
     Ok((TcpStream::from_std(stream)?, parts.read_buf))
 }
 
+/// Who has opened a socket. The line counts as open as long as this lives.
+struct Client {
+    peer: Peer,
+    _line: Arc<Line>,
+}
+
 /// The reading side of a socket. What clients say is ignored, but for pings and closing.
 struct Reader {
     app: Arc<App>,
@@ -113,8 +123,7 @@ struct Reader {
     /// None once the peer has closed.
     decoder: Option<Decoder>,
     connection: ConnectionId,
-    /// Counts as open as long as this lives.
-    _line: Arc<Line>,
+    client: Client,
 }
 
 impl Reader {
@@ -128,8 +137,12 @@ impl Reader {
     /// Tells of the end as soon as the peer has closed, and keeps the line until it has let go of
     /// it: what it still sends must not make the system reset the line, and our close frame with it.
     async fn close(mut self) {
-        self.app.live.count_end(self.outbox.ending());
-        let how = match self.outbox.ending() {
+        let ending = self.outbox.ending();
+        self.app.live.count_end(ending);
+        if ending == Some(Ending::Slow) {
+            self.app.limits.refused(Limit::Outbox, self.client.peer);
+        }
+        let how = match ending {
             Some(Ending::Ended) => Closing::ByPeer,
             // A line that broke without a word may be opened again, as after an end of ours.
             Some(_) | None => Closing::Otherwise,
@@ -183,6 +196,9 @@ impl Reader {
         });
         if let Err(violation) = outcome {
             tracing::debug!(%violation, "a websocket breaks the protocol");
+            if violation.code() == CloseCode::TOO_BIG {
+                self.app.limits.refused(Limit::ClientMessage, self.client.peer);
+            }
             last = Some(violation.close_frame());
         }
         // Of many pings the newest is answered.

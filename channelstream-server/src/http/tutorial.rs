@@ -52,7 +52,7 @@ pub(super) fn allow(app: &App, request: &Request) -> Result<(), Problem> {
     if !is_json(headers) {
         return Err(Problem::NotSimulated("only a body of application/json is simulated"));
     }
-    if !is_same_origin(headers) {
+    if is_same_origin(request).is_err() {
         return Err(Problem::NotSimulated("only the server's own page may simulate"));
     }
     Ok(())
@@ -75,8 +75,7 @@ fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
     if !app.is_on_loopback {
         return Err("the server listens for other machines too");
     }
-    if !request.head.line.peer.is_loopback()
-        || !app.config.allow_posting_from.contains(request.peer)
+    if !request.head.line.peer.is_loopback() || !request.peer.is_in(&app.config.allow_posting_from)
     {
         return Err("the request does not come from the server's own machine");
     }

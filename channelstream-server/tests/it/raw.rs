@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use channelstream_server::Config;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket as Socket2, Type};
 
 use crate::app::{App, PATIENCE, signature};
 
@@ -129,7 +130,20 @@ pub(crate) struct Line {
 impl Line {
     #[track_caller]
     pub(crate) fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// From another of the machine's own addresses.
+    #[track_caller]
+    pub(crate) fn from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = Socket2::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::over(socket.into())
+    }
+
+    #[track_caller]
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();

@@ -31,6 +31,7 @@ use crate::http::answer::{Answer, Problem};
 use crate::http::browser::is_same_origin;
 use crate::http::request::Request;
 use crate::http::{App, socket};
+use crate::limits::Limit;
 use crate::outbox::Ending;
 
 /// How often pages are told.
@@ -116,17 +117,16 @@ pub(in crate::http) fn open(
     request: &mut Request,
     is_signed_in: bool,
 ) -> Result<Answer, Problem> {
-    let headers = &request.head.headers;
+    let head = &request.head;
     if !is_signed_in {
-        return Err(Problem::Refused("sign in first"));
+        return Err(Problem::Refused("sign in first".to_owned()));
     }
     // Browsers open sockets to other sites, with the cookies of those.
-    if !is_same_origin(headers) {
-        return Err(Problem::Refused("only a page of this server may watch"));
-    }
-    let accept = check_handshake(&request.head.method, request.head.version, headers)
-        .map_err(Problem::Handshake)?;
+    is_same_origin(request).map_err(Problem::Refused)?;
+    let accept =
+        check_handshake(&head.method, head.version, &head.headers).map_err(Problem::Handshake)?;
     let place = app.live.enter().ok_or_else(|| {
+        app.limits.refused(Limit::AdminPages, request.peer);
         Problem::Unavailable("as many admin pages as allowed are open".to_owned())
     })?;
     let upgrade = request

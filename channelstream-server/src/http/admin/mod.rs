@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::answer::{Answer, Problem, TEXT};
 use super::browser::{asks_for_html, is_json, is_same_origin};
 use super::request::{Request, parameter};
-use super::rights::sign_out_cookie;
 use super::{App, pages, routes};
+use crate::limits::Limit;
 pub(super) use live::{Live, open as watch};
 
 /// How long a wrong sign-in takes at least: guessing many passwords takes long.
@@ -47,14 +47,13 @@ pub(super) fn acting(path: &str) -> Option<&str> {
 pub(super) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Result<(), Problem> {
     let headers = &request.head.headers;
     if !is_signed_in {
-        return Err(Problem::Refused("sign in first"));
+        return Err(Problem::Refused("sign in first".to_owned()));
     }
     if matches!(request.head.method, Method::GET | Method::HEAD) || !is_json(headers) {
-        return Err(Problem::Refused("only a body of application/json is taken here"));
+        let why = "only a body of application/json is taken here";
+        return Err(Problem::Refused(why.to_owned()));
     }
-    if !is_same_origin(headers) {
-        return Err(Problem::Refused("only a page of this server may act"));
-    }
+    is_same_origin(request).map_err(Problem::Refused)?;
     tracing::info!(peer = %request.peer, method = %request.head.method, endpoint, "an admin acts");
     Ok(())
 }
@@ -85,11 +84,13 @@ pub(super) async fn debug(app: &App) -> Result<Answer, Problem> {
         |when| format!("{:?} from now", when.since(crate::clock::now())),
     );
     let memory = process::memory().map_or_else(|| "unknown".to_owned(), |bytes| bytes.to_string());
+    let refused: String =
+        app.limits.counts().map(|(name, count)| format!("refused by {name}: {count}\n")).collect();
     let text = format!(
         "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nrequests: {}\nlisteners: {}\n\
          frames: {frames}\nmessages: {}\ndeliveries: {}\nmemory: {memory} bytes\n\
          dropped log lines: {}\n\
-         next expiry: {deadline}\n",
+         next expiry: {deadline}\n{refused}",
         env!("CARGO_PKG_VERSION"),
         runtime.num_alive_tasks(),
         app.lines.count(),
@@ -125,6 +126,7 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     let body = request.body(MAX_FORM, app.config.body_timeout).await?;
     // No waiting from here to the counting, or many at once would all find few failures.
     if let Some(wait) = app.sign_ins.wait(request.peer, Instant::now()) {
+        app.limits.refused(Limit::FailedSignIns, request.peer);
         if !is_browser {
             return Err(Problem::TooManySignIns(wait));
         }
@@ -147,24 +149,24 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
         return Ok(Answer::page(pages::sign_in_page(&user, Some(error), next)));
     }
     app.sign_ins.forget(request.peer);
-    let cookie = app.gate.sign_in_cookie(&app.config, request.is_https(&app.config));
+    let cookie = app.gate.sign_in_cookie(&request, &app.config);
     let path = if next.is_some() { "/api-explorer" } else { "/admin" };
     redirect(&request.address_of(path, &app.config, &app.local), cookie)
 }
 
 pub(super) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> {
-    let cookie = sign_out_cookie(request.is_https(&app.config));
-    redirect(&request.address_of("/admin/sign_in", &app.config, &app.local), cookie)
+    let cookies = app.gate.sign_out_cookies(request, &app.config);
+    redirect(&request.address_of("/admin/sign_in", &app.config, &app.local), cookies)
 }
 
-/// Somewhere else, with a cookie.
-fn redirect(address: &str, cookie: Option<HeaderValue>) -> Result<Answer, Problem> {
+/// Somewhere else, with cookies.
+fn redirect(
+    address: &str,
+    cookies: impl IntoIterator<Item = HeaderValue>,
+) -> Result<Answer, Problem> {
     let location =
         HeaderValue::from_str(address).map_err(|_| Problem::Elsewhere(address.to_owned()))?;
-    let mut answer = Answer::page("").with_status(StatusCode::FOUND).same_origin();
-    answer = answer.with(header::LOCATION, location);
-    if let Some(cookie) = cookie {
-        answer = answer.with(header::SET_COOKIE, cookie);
-    }
-    Ok(answer)
+    let answer = Answer::page("").with_status(StatusCode::FOUND).same_origin();
+    let answer = answer.with(header::LOCATION, location);
+    Ok(cookies.into_iter().fold(answer, |answer, cookie| answer.with(header::SET_COOKIE, cookie)))
 }

@@ -1,0 +1,475 @@
+//! What proxies tell of a request: who asks, over which scheme, by which host and below which path.
+//!
+//! Each proxy adds its word to what it got, on the right. So lists are read from the right, over
+//! the proxies that are trusted, and what stands beyond these is a stranger's word and counts for
+//! nothing. What cannot be read there is not passed over either.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use http::header::{HOST, HeaderMap, HeaderName};
+use tokio::time::Instant;
+
+use crate::config::{Config, Scheme};
+use crate::header;
+use crate::peer::Peer;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const SCHEME: HeaderName = HeaderName::from_static("x-scheme");
+const SCRIPT_NAME: HeaderName = HeaderName::from_static("x-script-name");
+const URL_SCHEME: HeaderName = HeaderName::from_static("x-url-scheme");
+
+/// What is believed of the headers of one request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forwarded {
+    /// Who asks: the other end of the line, or whom trusted proxies name.
+    pub(super) peer: Peer,
+    trust: Trust,
+    /// Where in a list the word of the outermost trusted proxy stands, from the right and from 0.
+    place: usize,
+}
+
+/// How much is believed of whoever opened the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Nothing.
+    None,
+    /// A prefix and the scheme of redirects, in the headers that the reference takes from everybody:
+    /// from the machine's own addresses, as long as no proxies are named (contract §2).
+    Addresses,
+    /// All: it is in `trusted_proxies`.
+    All,
+}
+
+impl Forwarded {
+    pub(super) fn new(line: Peer, headers: &HeaderMap, config: &Config, notes: &Notes) -> Self {
+        let trusted = &config.trusted_proxies;
+        let trust = if line.is_in(trusted) {
+            Trust::All
+        } else if trusted.is_empty() && line.is_loopback() {
+            Trust::Addresses
+        } else {
+            Trust::None
+        };
+        if trust != Trust::All && headers.contains_key(FORWARDED_FOR) {
+            notes.untrusted(line);
+        }
+        let mut read = Self { peer: line, trust, place: 0 };
+        for (place, hop) in header::items(headers, &FORWARDED_FOR, b',').rev().enumerate() {
+            if !read.peer.is_in(trusted) {
+                break;
+            }
+            read.place = place;
+            let Some(address) = address(hop) else {
+                notes.unreadable(line, hop);
+                read.peer = Peer::UNKNOWN;
+                break;
+            };
+            read.peer = Peer::at(address);
+        }
+        read
+    }
+
+    /// The path below which the server is reached, without a slash at its end; mostly nothing. Of
+    /// several lines the last is the nearest proxy's.
+    pub(super) fn prefix(self, headers: &HeaderMap) -> &str {
+        if self.trust == Trust::None {
+            return "";
+        }
+        let line = headers.get_all(SCRIPT_NAME).iter().next_back();
+        let prefix = line.and_then(header::text_in).filter(|prefix| is_prefix(prefix));
+        prefix.unwrap_or_default().trim_end_matches('/')
+    }
+
+    /// The client's scheme, as trusted proxies tell it. A client may have added a header that its
+    /// proxy does not set, so that all of them have to say https.
+    pub(super) fn scheme(self, headers: &HeaderMap) -> Option<Scheme> {
+        if self.trust != Trust::All {
+            return None;
+        }
+        let mut told = [URL_SCHEME, SCHEME, FORWARDED_PROTO]
+            .into_iter()
+            .filter_map(|name| self.told(headers, &name));
+        let first = told.next()?;
+        let is_https = scheme(first) == Some(Scheme::Https)
+            && told.all(|other| scheme(other) == Some(Scheme::Https));
+        Some(if is_https { Scheme::Https } else { Scheme::Http })
+    }
+
+    /// The scheme of addresses that are given back.
+    pub(super) fn scheme_of_addresses(self, headers: &HeaderMap) -> Option<Scheme> {
+        match self.trust {
+            Trust::None => None,
+            Trust::Addresses => {
+                [URL_SCHEME, SCHEME].into_iter().find_map(|name| scheme(self.told(headers, &name)?))
+            }
+            Trust::All => self.scheme(headers),
+        }
+    }
+
+    /// Host and port by which the client knows the server, as far as they are told. Ports that the
+    /// host brings along are nearer to the truth than what a proxy thinks its own is.
+    pub(super) fn authority(self, headers: &HeaderMap) -> Option<(&str, Option<u16>)> {
+        let told = |name: HeaderName| {
+            let told = (self.trust == Trust::All).then(|| self.told(headers, &name)).flatten();
+            told.and_then(|told| str::from_utf8(told).ok())
+        };
+        let host = told(FORWARDED_HOST).filter(|host| is_host(host));
+        let host = host.or_else(|| header::text(headers, &HOST).filter(|host| is_host(host)))?;
+        let (name, port) = split_port(host);
+        let default = default_port(self.scheme(headers).unwrap_or(Scheme::Http));
+        let told = || told(FORWARDED_PORT)?.parse().ok().filter(|port| *port != default);
+        Some((name, port.or_else(told)))
+    }
+
+    /// The word of the outermost trusted proxy in a list; where it is shorter than the chain, a
+    /// proxy nearer to us has put it in the place of what it got.
+    fn told<'a>(self, headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+        header::items(headers, name, b',').rev().take(self.place + 1).last()
+    }
+}
+
+fn scheme(text: &[u8]) -> Option<Scheme> {
+    [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .find(|scheme| text.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
+}
+
+/// The address in an item of `X-Forwarded-For`, with or without port, brackets and zone.
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(hop).ok()?;
+    let (address, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            (address, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        }
+        None => match text.split_once(':') {
+            Some((address, port)) if !port.contains(':') => (address, Some(port)),
+            _ => (text, None),
+        },
+    };
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return None;
+    }
+    match address.split_once('%') {
+        Some((address, _zone)) => address.parse().map(Ipv6Addr::into).ok(),
+        None => address.parse().ok(),
+    }
+}
+
+/// Host and port of an authority; a port that is none belongs to the host.
+pub(super) fn split_port(authority: &str) -> (&str, Option<u16>) {
+    if let Some((host, port)) = authority.rsplit_once(':')
+        && (!host.contains(':') || host.ends_with(']'))
+        && let Ok(port) = port.parse()
+    {
+        return (host, Some(port));
+    }
+    (authority, None)
+}
+
+/// The port that an address of this scheme has without naming one.
+pub(super) fn default_port(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    }
+}
+
+/// Letters that may stand in a host and port; anything else is not given back.
+fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+}
+
+/// Whether this is a path: in an address it stands right behind the host and must not become part
+/// of it.
+fn is_prefix(prefix: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    prefix.starts_with('/') && !prefix.starts_with("//") && prefix.bytes().all(fits)
+}
+
+/// What the log is told of proxies, each thing seldom.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// When it was last told of a word that cannot be read.
+    unreadable: Mutex<Option<Instant>>,
+    /// Of whom it was told that they are not trusted.
+    untrusted: Mutex<HashSet<Peer>>,
+}
+
+impl Notes {
+    /// How often the log is told of what cannot be read, at most.
+    const EVERY: Duration = Duration::from_secs(60);
+    /// Peers of whom it is told. Everybody can send the header; so many are enough to see it.
+    const PEERS: usize = 64;
+    /// Bytes that are shown of what cannot be read.
+    const SHOWN: usize = 64;
+
+    fn unreadable(&self, proxy: Peer, hop: &[u8]) {
+        let now = Instant::now();
+        let mut last = self.unreadable.lock().expect("nothing that holds it can panic");
+        if last.is_some_and(|last| now.duration_since(last) < Self::EVERY) {
+            return;
+        }
+        *last = Some(now);
+        let read = hop[..hop.len().min(Self::SHOWN)].escape_ascii();
+        tracing::warn!(
+            %proxy,
+            %read,
+            "X-Forwarded-For of a trusted proxy names no address: the client is unknown and has no \
+             rights by address"
+        );
+    }
+
+    fn untrusted(&self, peer: Peer) {
+        let mut told = self.untrusted.lock().expect("nothing that holds it can panic");
+        if told.len() < Self::PEERS && told.insert(peer.holder()) {
+            drop(told);
+            tracing::warn!(
+                %peer,
+                "X-Forwarded-For comes from an address that is not in trusted_proxies, and does not \
+                 count; is this a proxy? then add it to trusted_proxies"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &[u8])]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    /// What is believed of a line from this address.
+    fn read(line: &str, trusted: &str, headers: &HeaderMap) -> Forwarded {
+        let config = Config { trusted_proxies: trusted.parse().unwrap(), ..Config::default() };
+        Forwarded::new(Peer::at(line.parse().unwrap()), headers, &config, &Notes::default())
+    }
+
+    const TRUSTED: &str = "10.0.0.0/8, 127.0.0.1";
+
+    fn client(line: &str, forwarded: &[&[u8]]) -> String {
+        let lines: Vec<_> = forwarded.iter().map(|value| ("x-forwarded-for", *value)).collect();
+        read(line, TRUSTED, &headers(&lines)).peer.to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_name_the_client() {
+        assert_eq!(client("127.0.0.1", &[]), "127.0.0.1");
+        assert_eq!(client("192.0.2.1", &[b"203.0.113.5"]), "192.0.2.1");
+        assert_eq!(client("192.0.2.1", &[b"\xff"]), "192.0.2.1");
+        assert_eq!(client("127.0.0.1", &[b"203.0.113.5"]), "203.0.113.5");
+        assert_eq!(client("127.0.0.1", &[b"198.51.100.9, 203.0.113.5, 10.1.1.1"]), "203.0.113.5");
+        assert_eq!(client("127.0.0.1", &[b"198.51.100.9", b"10.1.1.1"]), "198.51.100.9");
+        // All of them are proxies: the first is the one that asks.
+        assert_eq!(client("127.0.0.1", &[b"10.1.1.1,10.1.1.2"]), "10.1.1.1");
+    }
+
+    #[test]
+    fn a_hop_that_decides_and_cannot_be_read_is_nobody() {
+        for hop in [
+            &b""[..],
+            b" ",
+            b"\xff",
+            b"unknown",
+            b"_hidden",
+            b"203.0.113.5,",
+            b",",
+            b"203.0.113.5 x",
+            b"203.0.113.5\xff",
+            b"\xff203.0.113.5",
+            b"203.0.113",
+            b"203.0.113.05",
+            b"203.0.113.5:",
+            b"203.0.113.5:x",
+            b"203.0.113.5:99999",
+            b"[2001:db8::1",
+            b"[2001:db8::1]4711",
+            b"[]",
+            b"2001:db8::1]:80",
+            b"203.0.113.5%eth0",
+            b"127.0.0.1, nonsense",
+            b"localhost",
+            b"10.0.0.1;",
+            b"for=10.0.0.1",
+            b"\"10.0.0.1\"",
+            b"203.0.113.5, \xff, 10.1.1.1",
+        ] {
+            assert_eq!(client("127.0.0.1", &[hop]), "unknown", "{}", hop.escape_ascii());
+            assert_eq!(
+                client("127.0.0.1", &[b"203.0.113.5", hop]),
+                "unknown",
+                "{}",
+                hop.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn what_stands_beyond_the_client_costs_nothing() {
+        for beyond in [&b"\xff"[..], b"unknown", b"", b"127.0.0.1", b"\xff, , unknown"] {
+            let list = [beyond, b", 203.0.113.5, 10.1.1.1"].concat();
+            assert_eq!(client("127.0.0.1", &[&list]), "203.0.113.5", "{}", list.escape_ascii());
+            assert_eq!(client("127.0.0.1", &[beyond, b"203.0.113.5"]), "203.0.113.5");
+        }
+    }
+
+    #[test]
+    fn an_address_is_read_in_each_form_that_proxies_write() {
+        for (hop, expected) in [
+            ("203.0.113.5:4711", "203.0.113.5"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:DB8:0::1", "2001:db8::1"),
+            ("::ffff:203.0.113.5", "203.0.113.5"),
+            ("[::ffff:203.0.113.5]:4711", "203.0.113.5"),
+            ("::ffff:cb00:7105", "203.0.113.5"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("[fe80::1%25eth0]:80", "fe80::1"),
+            ("\t203.0.113.5 ", "203.0.113.5"),
+            // A trusted one, so that the walk goes on to what stands before it.
+            ("198.51.100.9,::ffff:10.1.1.1", "198.51.100.9"),
+            ("198.51.100.9, 10.1.1.1:4711", "198.51.100.9"),
+        ] {
+            assert_eq!(client("127.0.0.1", &[hop.as_bytes()]), expected, "{hop}");
+            assert_eq!(client("::ffff:127.0.0.1", &[hop.as_bytes()]), expected, "{hop}");
+        }
+    }
+
+    fn told(line: &str, trusted: &str, lines: &[(&'static str, &[u8])]) -> [Option<Scheme>; 2] {
+        let headers = headers(lines);
+        let read = read(line, trusted, &headers);
+        [read.scheme(&headers), read.scheme_of_addresses(&headers)]
+    }
+
+    #[test]
+    fn the_scheme_is_what_the_outermost_trusted_proxy_says() {
+        let (http, https) = (Some(Scheme::Http), Some(Scheme::Https));
+        for (lines, expected) in [
+            (&[("x-forwarded-proto", &b"https"[..])][..], https),
+            (&[("x-forwarded-proto", b"HTTPS")], https),
+            (&[("x-forwarded-proto", b"http")], http),
+            (&[("x-forwarded-proto", b"https, http")], http),
+            (&[("x-forwarded-proto", b"http, https")], https),
+            (&[("x-forwarded-proto", b"https"), ("x-forwarded-proto", b"http")], http),
+            (&[("x-forwarded-proto", b"https,")], http),
+            (&[("x-forwarded-proto", b"https\xff")], http),
+            (&[("x-forwarded-proto", b"\xff, https")], https),
+            // Behind two proxies that each add their word, and behind two of which the inner one
+            // says it anew.
+            (
+                &[
+                    ("x-forwarded-for", b"203.0.113.5, 10.1.1.1"),
+                    ("x-forwarded-proto", b"http, https, http"),
+                ],
+                https,
+            ),
+            (
+                &[("x-forwarded-for", b"203.0.113.5, 10.1.1.1"), ("x-forwarded-proto", b"https")],
+                https,
+            ),
+            // A client may have added what its proxy does not set.
+            (&[("x-forwarded-proto", b"http"), ("x-url-scheme", b"https")], http),
+            (&[("x-forwarded-proto", b"http"), ("x-scheme", b"https")], http),
+            (&[("x-forwarded-proto", b"https"), ("x-scheme", b"https")], https),
+            (&[("x-url-scheme", b"")], http),
+            (&[], None),
+        ] {
+            assert_eq!(told("127.0.0.1", TRUSTED, lines), [expected; 2], "{lines:?}");
+            assert_eq!(told("192.0.2.1", TRUSTED, lines), [None; 2], "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn without_named_proxies_the_machine_itself_tells_the_scheme_of_redirects() {
+        let https = Some(Scheme::Https);
+        let both = [("x-scheme", &b"http"[..]), ("x-url-scheme", b"https")];
+        assert_eq!(told("127.0.0.1", "", &both), [None, https]);
+        assert_eq!(told("::1", "", &both[..1]), [None, Some(Scheme::Http)]);
+        assert_eq!(told("192.0.2.1", "", &both), [None; 2]);
+        assert_eq!(told("127.0.0.1", "10.0.0.0/8", &both), [None; 2]);
+        assert_eq!(told("127.0.0.1", "", &[("x-forwarded-proto", b"https")]), [None; 2]);
+    }
+
+    #[test]
+    fn the_prefix_is_a_path_that_a_trusted_proxy_tells() {
+        let prefix = |line: &str, trusted: &str, values: &[&'static [u8]]| {
+            let lines: Vec<_> = values.iter().map(|value| ("x-script-name", *value)).collect();
+            let headers = headers(&lines);
+            read(line, trusted, &headers).prefix(&headers).to_owned()
+        };
+        for (line, trusted, expected) in [
+            ("127.0.0.1", TRUSTED, "/push"),
+            ("127.0.0.1", "", "/push"),
+            ("127.0.0.1", "10.0.0.0/8", ""),
+            ("192.0.2.1", TRUSTED, ""),
+            ("192.0.2.1", "", ""),
+        ] {
+            assert_eq!(prefix(line, trusted, &[b"/push/"]), expected, "{line} {trusted}");
+        }
+        for none in [&b"push"[..], b"", b"/", b"//evil.test", b"/a b", b"/\xff", b"http://x"] {
+            assert_eq!(prefix("127.0.0.1", TRUSTED, &[none]), "", "{}", none.escape_ascii());
+        }
+        // Where a proxy adds a line of its own to the client's.
+        assert_eq!(prefix("127.0.0.1", TRUSTED, &[b"/ws", b"/push"]), "/push");
+    }
+
+    #[test]
+    fn host_and_port_are_what_a_trusted_proxy_says_and_else_what_the_client_asks_for() {
+        let authority = |line: &str, lines: &[(&'static str, &[u8])]| {
+            let headers = headers(lines);
+            let read = read(line, TRUSTED, &headers);
+            read.authority(&headers).map(|(host, port)| (host.to_owned(), port))
+        };
+        let is = |host: &str, port| Some((host.to_owned(), port));
+        let (host, port) = (("host", &b"inner:8000"[..]), ("x-forwarded-port", &b"8080"[..]));
+        let outer = ("x-forwarded-host", &b"outer"[..]);
+        let https = ("x-forwarded-proto", &b"https"[..]);
+        assert_eq!(authority("127.0.0.1", &[host]), is("inner", Some(8000)));
+        assert_eq!(authority("127.0.0.1", &[host, outer]), is("outer", None));
+        assert_eq!(authority("127.0.0.1", &[host, outer, port]), is("outer", Some(8080)));
+        assert_eq!(authority("127.0.0.1", &[host, port]), is("inner", Some(8000)));
+        assert_eq!(authority("127.0.0.1", &[("host", b"h"), port]), is("h", Some(8080)));
+        assert_eq!(authority("127.0.0.1", &[("host", b"[::1]"), port]), is("[::1]", Some(8080)));
+        let default = ("x-forwarded-port", &b"443"[..]);
+        assert_eq!(authority("127.0.0.1", &[("host", b"h"), https, default]), is("h", None));
+        assert_eq!(authority("127.0.0.1", &[("host", b"h"), default]), is("h", Some(443)));
+        assert_eq!(authority("192.0.2.1", &[host, outer, port]), is("inner", Some(8000)));
+        for odd in [&b"\xff"[..], b"a b", b"a/b", b""] {
+            let odd = ("x-forwarded-host", odd);
+            assert_eq!(authority("127.0.0.1", &[host, odd]), is("inner", Some(8000)), "{odd:?}");
+        }
+        assert_eq!(authority("127.0.0.1", &[]), None);
+    }
+
+    #[test]
+    fn ports() {
+        for (authority, host, port) in [
+            ("h:80", "h", Some(80)),
+            ("h", "h", None),
+            ("[::1]:80", "[::1]", Some(80)),
+            ("[::1]", "[::1]", None),
+            ("::1", "::1", None),
+            ("h:", "h:", None),
+            ("h:99999", "h:99999", None),
+        ] {
+            assert_eq!(split_port(authority), (host, port), "{authority}");
+        }
+    }
+}

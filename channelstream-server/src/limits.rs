@@ -1,0 +1,167 @@
+//! Limits: each refusal because a bound is reached is counted here, and told in the log.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::peer::Peer;
+
+/// How often the log warns of one limit, at most.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// What has a bound and refuses what is beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Connections,
+    ConnectionsPerAddress,
+    RequestsPerAddress,
+    FailedSignIns,
+    HeadSize,
+    BodySize,
+    BodyTime,
+    JsonDepth,
+    JsonElements,
+    ClientMessage,
+    Listeners,
+    Outbox,
+    WaitingCommands,
+    WaitingQuestions,
+    AdminPages,
+}
+
+/// Every limit, at the place of its number.
+const ALL: [Limit; 15] = [
+    Limit::Connections,
+    Limit::ConnectionsPerAddress,
+    Limit::RequestsPerAddress,
+    Limit::FailedSignIns,
+    Limit::HeadSize,
+    Limit::BodySize,
+    Limit::BodyTime,
+    Limit::JsonDepth,
+    Limit::JsonElements,
+    Limit::ClientMessage,
+    Limit::Listeners,
+    Limit::Outbox,
+    Limit::WaitingCommands,
+    Limit::WaitingQuestions,
+    Limit::AdminPages,
+];
+
+impl Limit {
+    /// The key of its setting; where the bound is fixed, what is bounded.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "max_connections",
+            Self::ConnectionsPerAddress => "max_connections_per_address",
+            Self::RequestsPerAddress => "max_requests_per_address",
+            Self::FailedSignIns => "max_failed_sign_ins",
+            Self::HeadSize => "max_head_size",
+            Self::BodySize => "max_body_size",
+            Self::BodyTime => "body_timeout",
+            Self::JsonDepth => "max_json_depth",
+            Self::JsonElements => "max_json_elements",
+            Self::ClientMessage => "max_client_message",
+            Self::Listeners => "max_listeners",
+            Self::Outbox => "outbox_frames or outbox_bytes",
+            Self::WaitingCommands => "waiting commands",
+            Self::WaitingQuestions => "waiting questions",
+            Self::AdminPages => "admin pages",
+        }
+    }
+
+    /// Whether it counts by address: a proxy that is not known as one reaches it for all its users.
+    fn is_per_address(self) -> bool {
+        matches!(self, Self::ConnectionsPerAddress | Self::RequestsPerAddress | Self::FailedSignIns)
+    }
+}
+
+/// What was refused by one limit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    count: u64,
+    /// When the log was last warned, and of how many in all.
+    warned: Option<(Instant, u64)>,
+}
+
+impl Tally {
+    /// Counts one more; how many there were since the last warning, if it is time for one.
+    fn add(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        let told = match self.warned {
+            Some((when, _)) if now.duration_since(when) < WARN_EVERY => return None,
+            Some((_, told)) => told,
+            None => 0,
+        };
+        self.warned = Some((now, self.count));
+        Some(self.count - told)
+    }
+}
+
+/// The refusals of a server since its start, by limit.
+#[derive(Debug, Default)]
+pub(crate) struct Limits(Mutex<[Tally; ALL.len()]>);
+
+impl Limits {
+    /// Counts a refusal, and warns of it unless that was done lately. Who was refused may be unknown
+    /// at the place where it happens.
+    pub(crate) fn refused(&self, limit: Limit, peer: impl Into<Option<Peer>>) {
+        let peer = peer.into().map(tracing::field::display);
+        let name = limit.name();
+        tracing::debug!(limit = name, peer, "refused");
+        let Some(count) = self.tallies()[limit as usize].add(Instant::now()) else { return };
+        if limit.is_per_address() {
+            tracing::warn!(
+                limit = name,
+                peer,
+                count,
+                "refused by a limit; is this a proxy? then add it to trusted_proxies"
+            );
+        } else {
+            tracing::warn!(limit = name, peer, count, "refused by a limit");
+        }
+    }
+
+    /// How much was refused by each limit, by its name.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let tallies = *self.tallies();
+        ALL.into_iter().map(move |limit| (limit.name(), tallies[limit as usize].count))
+    }
+
+    fn tallies(&self) -> MutexGuard<'_, [Tally; ALL.len()]> {
+        self.0.lock().expect("nothing that holds the tallies can panic")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::table::setting;
+
+    #[test]
+    fn every_limit_has_its_place_and_a_setting_or_a_name_that_is_none() {
+        let limits = Limits::default();
+        for (number, limit) in ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, number, "{limit:?}");
+            let is_fixed = limit.name().contains(' ');
+            assert!(is_fixed || setting(limit.name()).is_some(), "{limit:?}");
+            for _ in 0..=number {
+                limits.refused(limit, None);
+            }
+        }
+        let counts: Vec<_> = limits.counts().map(|(_, count)| count).collect();
+        assert!(counts.iter().copied().eq(1..=ALL.len() as u64), "{counts:?}");
+    }
+
+    #[test]
+    fn the_log_is_warned_once_a_minute_of_all_since_the_last_time() {
+        let (mut tally, start) = (Tally::default(), Instant::now());
+        let mut add = |seconds| tally.add(start + Duration::from_secs(seconds));
+        assert_eq!(add(0), Some(1));
+        assert_eq!([add(0), add(30), add(59)], [None; 3]);
+        assert_eq!(add(60), Some(4));
+        assert_eq!(add(119), None);
+        assert_eq!(add(600), Some(2));
+    }
+}
