@@ -12,6 +12,7 @@ use super::arena::Key;
 use super::catchup::{StoredFrames, edited};
 use super::command::Sequence;
 use super::connection::Connection;
+use super::time::Moment;
 use super::user::User;
 use crate::protocol::{ChannelSettings, Edit, Message, Timestamp};
 
@@ -28,19 +29,16 @@ pub(super) struct Channel {
     /// Users with the connections by which they are in here, in order of joining.
     pub(super) members: IndexMap<Key<User>, SmallVec<[Key<Connection>; 4]>>,
     pub(super) connections: usize,
+    /// When something last happened in it, as people see it,
     pub(super) last_active: Timestamp,
+    /// and by own time.
+    pub(super) active: Moment,
     /// When to look whether it can be removed; set while there are no members.
-    pub(super) deadline: Option<Timestamp>,
+    pub(super) deadline: Option<Moment>,
 }
 
 impl Channel {
-    pub(super) fn new(
-        uuid: Uuid,
-        name: Arc<str>,
-        number: u64,
-        settings: ChannelSettings,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(uuid: Uuid, name: Arc<str>, number: u64, settings: ChannelSettings) -> Self {
         Self {
             uuid,
             name,
@@ -50,7 +48,8 @@ impl Channel {
             stored: StoredFrames::default(),
             members: IndexMap::new(),
             connections: 0,
-            last_active: now,
+            last_active: Timestamp::default(),
+            active: Moment::default(),
             deadline: None,
         }
     }

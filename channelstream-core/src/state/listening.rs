@@ -62,7 +62,7 @@ impl State {
         sent: &Sent,
     ) {
         let Some(&key) = self.connection_ids.get(&id) else { return };
-        let now = self.now;
+        let now = self.own_time.now();
         let connection = &mut self.connections[key];
         if connection.listener.is_none_or(|present| present.id != listener) {
             return; // superseded: a newer one has the say

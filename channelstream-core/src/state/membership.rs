@@ -72,7 +72,7 @@ impl State {
             listener: None,
             cursor: Cursor::at(self.sequence),
             phase: Phase::Alive,
-            since: self.now,
+            since: self.own_time.now(),
             deadline: None,
         });
         self.connection_ids.insert(id, key);
@@ -141,7 +141,7 @@ impl State {
 
     pub(super) fn disconnect(&mut self, id: ConnectionId) -> bool {
         let Some(&key) = self.connection_ids.get(&id) else { return false };
-        let now = self.now;
+        let now = self.own_time.now();
         let connection = &mut self.connections[key];
         if connection.phase != Phase::Ended {
             connection.phase = Phase::Ended;

@@ -116,8 +116,8 @@ impl State {
             }
             Frame::UserStateChange(_) => (None, Vec::new()),
         };
+        self.channel_is_active(key);
         let channel = &mut self.channels[key];
-        channel.last_active = self.now;
         if channel.settings.store_frames {
             channel.stored.push(self.sequence, frame.clone(), self.rules.channel_frames);
         }

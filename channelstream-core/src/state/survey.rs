@@ -189,7 +189,7 @@ impl State {
         let by: fn(&&Channel, &&Channel) -> Ordering = match window.order {
             Order::Name => |_, _| Ordering::Equal,
             Order::Connections => |a, b| b.connections.cmp(&a.connections),
-            Order::Active => |a, b| b.last_active.cmp(&a.last_active),
+            Order::Active => |a, b| b.active.cmp(&a.active),
         };
         cut(channels, self.channels.len(), window, |channel| &channel.name, by, channel_row)
     }

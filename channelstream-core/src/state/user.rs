@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::arena::Key;
 use super::catchup::StoredFrames;
 use super::connection::Connection;
-use crate::protocol::{Changed, Scalar, Timestamp, UserState};
+use super::time::Moment;
+use crate::protocol::{Changed, Scalar, UserState};
 
 /// A named participant; outlives its connections.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub(super) struct User {
     pub(super) stored: StoredFrames,
     pub(super) connections: SmallVec<[Key<Connection>; 4]>,
     /// When it is forgotten, unless it connects before.
-    pub(super) deadline: Option<Timestamp>,
+    pub(super) deadline: Option<Moment>,
 }
 
 impl User {

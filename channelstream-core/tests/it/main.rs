@@ -5,6 +5,7 @@ mod world;
 
 mod addressing;
 mod catchup;
+mod clocks;
 mod connecting;
 mod edits;
 mod expiry;
