@@ -1,12 +1,12 @@
 //! A connection: the identity that a backend creates for one user, and who listens on it.
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 use super::arena::Key;
 use super::catchup::Cursor;
 use super::channel::Channel;
 use super::command::{ConnectionId, ListenerId, ListenerKind, Rules};
+use super::keys::Keys;
 use super::time::Moment;
 use super::user::User;
 
@@ -15,8 +15,7 @@ use super::user::User;
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) user: Key<User>,
-    /// In order of joining.
-    pub(super) channels: SmallVec<[Key<Channel>; 4]>,
+    pub(super) channels: Keys<Channel>,
     pub(super) listener: Option<Listener>,
     pub(super) cursor: Cursor,
     pub(super) phase: Phase,

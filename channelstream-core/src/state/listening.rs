@@ -43,7 +43,7 @@ impl State {
         let connection = &self.connections[key];
         let user = &self.users[connection.user];
         let mut channels: Vec<_> =
-            connection.channels.iter().map(|channel| &self.channels[*channel]).collect();
+            connection.channels.iter().map(|channel| &self.channels[channel]).collect();
         channels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let stored = channels.iter().map(|channel| &channel.stored).chain([&user.stored]);
         for (sequence, frame) in

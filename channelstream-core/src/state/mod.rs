@@ -7,6 +7,7 @@ mod command;
 mod connection;
 mod expiry;
 mod info;
+mod keys;
 mod listening;
 mod membership;
 mod posting;
@@ -212,7 +213,8 @@ impl State {
             public_keys: user.public_keys().to_vec(),
         };
         if !changed.is_empty() {
-            let public = changed.into_iter().filter(|change| user.is_public(&change.key)).collect();
+            let is_public = |change: &Changed| user.public_state.contains_key(&change.key);
+            let public = changed.into_iter().filter(is_public).collect();
             self.tell_state_change(step, key, public);
         }
         Ok(answer)
@@ -224,8 +226,7 @@ impl State {
         let mut channels: Vec<Key<Channel>> = user
             .connections
             .iter()
-            .flat_map(|connection| &self.connections[*connection].channels)
-            .copied()
+            .flat_map(|connection| self.connections[connection].channels.iter())
             .filter(|channel| self.channels[*channel].settings.notify_state)
             .collect();
         channels.sort_unstable_by_key(|channel| self.channels[*channel].number);

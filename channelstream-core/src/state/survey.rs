@@ -259,12 +259,12 @@ impl State {
     pub fn user_facts(&self, name: &str, limit: usize) -> Option<UserFacts> {
         let user = &self.users[*self.user_names.get(name)?];
         let connections = user.connections.iter().take(limit).map(|key| {
-            let connection = &self.connections[*key];
+            let connection = &self.connections[key];
             let channels = connection.channels.iter().take(limit);
             ConnectionRow {
                 id: connection.id,
                 total_channels: connection.channels.len(),
-                channels: channels.map(|key| Arc::clone(&self.channels[*key].name)).collect(),
+                channels: channels.map(|key| Arc::clone(&self.channels[key].name)).collect(),
                 listener: connection.listener.map(|listener| kind(listener.kind)),
                 ended: connection.phase == Phase::Ended,
             }

@@ -1,9 +1,9 @@
 //! Catch-up: everything that was not sent yet, once and in order, within bounds (contract §8).
 
-use channelstream_core::protocol::{Address, ChannelSettings, NewMessage};
+use channelstream_core::protocol::{Address, ChannelSettings};
 use channelstream_core::state::Closing;
 
-use crate::world::{World, announcing, message, millis, secs, to, to_users};
+use crate::world::{World, announcing, message, millis, secs, to_users};
 
 #[test]
 fn everything_since_connecting_comes_when_the_first_socket_opens() {

@@ -12,6 +12,8 @@ mod expiry;
 mod frames;
 mod history;
 mod info;
+#[cfg(target_os = "linux")]
+mod largest;
 mod listening;
 mod long_run;
 mod presence;
@@ -22,3 +24,5 @@ mod snapshots;
 mod subscribing;
 mod survey;
 mod user_state;
+#[cfg(target_os = "linux")]
+mod workloads;

@@ -6,7 +6,10 @@ mod admin;
 mod admin_live;
 mod app;
 mod config;
+#[cfg(target_os = "linux")]
+mod hostile_clock;
 mod hostile_http;
+mod hostile_lists;
 mod ini;
 mod lifecycle;
 mod limits;

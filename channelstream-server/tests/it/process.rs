@@ -1,5 +1,6 @@
 //! The program as a process: started on a free port, its log kept, ended by a signal.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -21,6 +22,11 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the program with flags and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_in(flags, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn start_in(flags: &[&str], environment: &[(&str, &OsStr)]) -> Self {
         let output = NamedTempFile::new().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_channelstream-server"));
         command.args(["--host", "127.0.0.1"]).args(flags).stdin(Stdio::null());
@@ -32,6 +38,7 @@ impl Process {
                 command.env_remove(name);
             }
         }
+        command.envs(environment.iter().copied());
         command.stdout(output.reopen().unwrap()).stderr(output.reopen().unwrap());
         let child = command.spawn().unwrap();
         let mut process = Self { child, address: ([127, 0, 0, 1], 0).into(), output };
