@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+use channelstream_signer::unix_now;
 use serde_json::{Map, Value};
 
 use crate::listeners::Faults;
@@ -59,8 +59,7 @@ impl Report {
             self.workloads.push(workload);
         }
         let mut line = Map::new();
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        line.insert("at".into(), since.as_secs().into());
+        line.insert("at".into(), unix_now().into());
         line.insert("run".into(), run.into());
         line.insert("workload".into(), workload.into());
         line.insert("peer".into(), kind.name().into());

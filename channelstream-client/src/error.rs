@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
 
 use channelstream_core::protocol::{Fault, Faults};
+use channelstream_signer::unix_now;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use thiserror::Error;
@@ -195,9 +196,10 @@ impl Error {
         error.0.status = Some(status);
         error.0.retryable = busy || matches!(status.as_u16(), 502..=504);
         error.0.in_doubt |= kind == ErrorKind::Unavailable && !busy;
-        error.0.retry_after = retry_after(headers, SystemTime::now());
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_now());
+        error.0.retry_after = retry_after(headers, now);
         if status == StatusCode::UNAUTHORIZED && is_bad_signature(body) {
-            error.0.skew = ClockSkew::between(headers, SystemTime::now());
+            error.0.skew = ClockSkew::between(headers, now);
             if let Some(skew) = error.0.skew {
                 let text = format!(": signature refused; this machine's clock is {skew}");
                 error.0.text.push_str(&text);

@@ -7,8 +7,8 @@ use channelstream_core::protocol::{
     Address, Bounds, Connect, Frame, InfoOptions, NewMessage, Timestamp, parse, read_messages,
 };
 use channelstream_core::state::{
-    Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Outcome, Rules, Stamp,
-    State,
+    Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, Outcome, Rules,
+    Stamp, State,
 };
 use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{Bencher, BenchmarkId, Criterion};
@@ -19,7 +19,7 @@ const STEP: Duration = Duration::from_millis(1);
 /// A state that ends connections after a step when asked to, and never by itself.
 struct World {
     state: State,
-    now: Timestamp,
+    now: Moment,
     seed: u128,
 }
 
@@ -27,8 +27,7 @@ impl World {
     /// With users `user0` and so on, each with one connection in the channel `room`.
     fn with_connections(count: u64) -> Self {
         let rules = Rules { connection_timeout: LONG, closing_grace: STEP, ..Rules::default() };
-        let now = Timestamp::from_micros(1_704_067_200_000_000);
-        let mut world = Self { state: State::new(rules), now, seed: 0 };
+        let mut world = Self { state: State::new(rules), now: Moment::default(), seed: 0 };
         for number in 0..count {
             world.apply(connect(number));
         }
@@ -47,7 +46,10 @@ impl World {
 
     fn envelope(&mut self, command: Command) -> Envelope {
         self.seed += 1;
-        Envelope { stamp: Stamp { now: self.now, seed: self.seed }, command }
+        Envelope {
+            stamp: Stamp { now: Timestamp::default(), moment: self.now, seed: self.seed },
+            command,
+        }
     }
 
     fn apply(&mut self, command: Command) -> Outcome {

@@ -12,12 +12,14 @@
 //!
 //! ```
 //! use channelstream_core::protocol::Connect;
-//! use channelstream_core::state::{Command, ConnectionId, Envelope, Reply, Rules, Stamp, State};
 //! use channelstream_core::protocol::Timestamp;
+//! use channelstream_core::state::{
+//!     Command, ConnectionId, Envelope, Moment, Reply, Rules, Stamp, State,
+//! };
 //!
 //! let mut state = State::new(Rules::default());
 //! let outcome = state.apply(&Envelope {
-//!     stamp: Stamp { now: Timestamp::from_micros(0), seed: 7 },
+//!     stamp: Stamp { now: Timestamp::from_micros(0), moment: Moment::default(), seed: 7 },
 //!     command: Command::Connect {
 //!         connection: ConnectionId::from_u128(1),
 //!         request: Box::new(Connect::new("ann").channels(["news"])),

@@ -1,17 +1,43 @@
-//! Time and luck: the only place that reads a clock and draws randomness.
+//! Time and luck: the only place that reads the wall clock and draws randomness.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use channelstream_core::protocol::Timestamp;
-use channelstream_core::state::Stamp;
+use channelstream_core::state::{Moment, Stamp};
 use uuid::Uuid;
 
-/// A stamp for a command that is submitted now.
-pub(crate) fn stamp() -> Stamp {
-    Stamp { now: now(), seed: seed() }
+/// Stamps commands, and tells how long it is until a moment.
+///
+/// Moments come from the monotonic clock, which goes on evenly whatever happens to the time of day.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+    /// The moment at which it started.
+    from: Moment,
+}
+
+impl Clock {
+    /// A clock for a state whose latest stamp was of the moment `from`.
+    pub(crate) fn going_on_from(from: Moment) -> Self {
+        Self { started: Instant::now(), from }
+    }
+
+    /// A stamp for a command that is submitted now.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp { now: now(), moment: self.moment(), seed: seed() }
+    }
+
+    /// How long it is until a moment; nothing, if it is over.
+    pub(crate) fn until(&self, moment: Moment) -> Duration {
+        moment.since(self.moment())
+    }
+
+    fn moment(&self) -> Moment {
+        self.from.after(self.started.elapsed())
+    }
 }
 
 /// Luck for one command. The system is asked for randomness once: each time would be a system call
@@ -24,15 +50,20 @@ fn seed() -> u128 {
     high << 64 | low
 }
 
-/// The time now. A clock before 1970 counts as 1970.
+/// The time of day, for people.
 pub(crate) fn now() -> Timestamp {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
+    Timestamp::from_micros(i64::try_from(since_1970().as_micros()).unwrap_or(i64::MAX))
 }
 
-/// The time now in whole seconds since 1970, as signatures count it.
+/// The same in whole seconds, as signatures count it.
 pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    since_1970().as_secs()
+}
+
+/// A clock before 1970 counts as 1970.
+#[expect(clippy::disallowed_methods, reason = "what people see and what is signed has this time")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A new id that nobody can guess.

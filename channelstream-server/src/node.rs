@@ -3,22 +3,29 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use channelstream_core::state::{
-    Closing, Command, ConnectionId, Envelope, ListenerKind, Refusal, Reply, Sent, State,
+    Closing, Command, ConnectionId, Envelope, ListenerKind, Moment, Refusal, Reply, Sent, State,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::journal::{self, Appender, Entry, Reader};
 use crate::limits::{Limit, Limits};
 use crate::outbox::Outbox;
 
-/// Entries applied before others get a turn.
+/// Entries taken from the journal at once.
 const BATCH: usize = 256;
+
+/// How long entries are applied before others get a turn.
+const TURN: Duration = Duration::from_millis(10);
+
+/// The longest that own time stands still while something is to happen. Less than the state's
+/// longest step, so that it keeps pace.
+const TICK: Duration = Duration::from_secs(2);
 
 /// Questions that may wait.
 const QUESTIONS: usize = 1024;
@@ -50,6 +57,7 @@ struct Inner {
     /// Who waits for a reply, by the number of the entry.
     waiting: Mutex<Waiting>,
     submitted: AtomicU64,
+    clock: Clock,
     hub: Arc<Hub>,
     limits: Arc<Limits>,
 }
@@ -66,9 +74,10 @@ pub(crate) struct Loop {
 pub(crate) fn new(state: State, hub: Arc<Hub>, limits: Arc<Limits>) -> (Node, Loop) {
     let (journal, reader) = journal::open();
     let (questions, asked) = mpsc::channel(QUESTIONS);
-    let waiting = Mutex::default();
-    let submitted = AtomicU64::new(0);
-    let node = Node(Arc::new(Inner { journal, questions, waiting, submitted, hub, limits }));
+    let (waiting, submitted) = (Mutex::default(), AtomicU64::new(0));
+    let clock = Clock::going_on_from(state.latest_stamp());
+    let inner = Inner { journal, questions, waiting, submitted, clock, hub, limits };
+    let node = Node(Arc::new(inner));
     (node.clone(), Loop { state, journal: reader, questions: asked, node })
 }
 
@@ -79,6 +88,11 @@ impl Node {
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.0.hub
+    }
+
+    /// How long it is until a moment of the state.
+    pub(crate) fn until(&self, moment: Moment) -> Duration {
+        self.0.clock.until(moment)
     }
 
     /// Puts a command into the one order and waits for what came of it.
@@ -95,7 +109,7 @@ impl Node {
         let id = self.0.submitted.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting().insert(id, sender);
-        let envelope = Envelope { stamp: clock::stamp(), command };
+        let envelope = Envelope { stamp: self.0.clock.stamp(), command };
         if let Err(error) = self.0.journal.append(Entry { id, envelope }) {
             self.waiting().remove(&id);
             if matches!(error, journal::Error::Full) {
@@ -166,18 +180,25 @@ impl Loop {
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            let deadline = self.state.next_deadline();
+            let pause = deadline.map(|deadline| self.node.until(deadline).min(TICK));
             tokio::select! {
                 biased;
                 count = self.journal.next(&mut batch, BATCH) => {
                     if count == 0 {
                         return;
                     }
+                    let mut begun = Instant::now();
                     for entry in batch.drain(..) {
                         self.apply(&entry).await;
+                        if begun.elapsed() > TURN {
+                            tokio::task::yield_now().await;
+                            begun = Instant::now();
+                        }
                     }
                 }
                 Some(question) = self.questions.recv() => question(&self.state),
-                () = until(self.state.next_deadline()) => {
+                () = wait(pause) => {
                     // If the journal is full, what comes out of it brings the time as well.
                     let _ = self.node.append(Command::Tick);
                     tokio::task::yield_now().await;
@@ -196,10 +217,10 @@ impl Loop {
     }
 }
 
-/// Waits for a time on the wall; for ever, if there is none.
-async fn until(deadline: Option<channelstream_core::protocol::Timestamp>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep(deadline.since(clock::now())).await,
+/// Waits so long; for ever, if there is nothing to wait for.
+async fn wait(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
         None => std::future::pending().await,
     }
 }

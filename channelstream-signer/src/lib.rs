@@ -304,6 +304,7 @@ impl fmt::Debug for Builder {
 /// The system's clock in whole seconds since 1970, for [`TimestampSigner::unsign_within`]. Zero if
 /// the clock stands before 1970.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "signatures have the time of day")]
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

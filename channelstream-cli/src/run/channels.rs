@@ -33,7 +33,7 @@ pub(super) async fn info(access: &AccessArgs, args: &InfoArgs) -> Result<(), Fai
                 channel.name.to_string(),
                 channel.total_users.to_string(),
                 channel.total_connections.to_string(),
-                format!("{}Z", channel.last_active),
+                channel.last_active.in_utc().to_string(),
             ]
         });
         output::table(&mut stdout(), columns, rows)?;
@@ -124,7 +124,7 @@ fn show(view: &ChannelView) -> Result<(), Failure> {
     let users: Vec<&str> = view.users.iter().map(AsRef::as_ref).collect();
     let mut rows = vec![
         ["channel".to_owned(), view.name.to_string()],
-        ["last active".to_owned(), format!("{}Z", view.last_active)],
+        ["last active".to_owned(), view.last_active.in_utc().to_string()],
         ["connections".to_owned(), view.total_connections.to_string()],
         ["users".to_owned(), users.join(", ")],
     ];
@@ -137,7 +137,7 @@ fn show(view: &ChannelView) -> Result<(), Failure> {
     let columns = ["ID", "TIME", "USER", "MESSAGE"].map(|title| (title, Align::Left));
     let rows = view.history.iter().map(|message| {
         let text = message.message.as_deref().map_or("", |raw| raw.get());
-        let time = format!("{}Z", message.timestamp);
+        let time = message.timestamp.in_utc().to_string();
         [message.uuid.to_string(), time, message.user.clone(), text.to_owned()]
     });
     Ok(output::table(&mut stdout(), columns, rows)?)

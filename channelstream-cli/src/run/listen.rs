@@ -222,7 +222,7 @@ fn told(frame: &Frame) -> String {
     let text = match &frame.content {
         Content::Message { user, message, timestamp, .. } => {
             let text = message.as_deref().map_or("", RawValue::get);
-            format!("{timestamp}Z {place} {user}: {text}")
+            format!("{} {place} {user}: {text}", timestamp.in_utc())
         }
         Content::Edit { user, message, .. } => {
             let user = user.as_deref().map_or_else(String::new, |user| format!(" {user}:"));
@@ -233,10 +233,10 @@ fn told(frame: &Frame) -> String {
         Content::Presence { user, action, timestamp, .. } => {
             let action = to_value(action).ok();
             let action = action.as_ref().and_then(Value::as_str).unwrap_or_default();
-            format!("{timestamp}Z {place} {user} {action}")
+            format!("{} {place} {user} {action}", timestamp.in_utc())
         }
         Content::UserState { user, timestamp, state, .. } => {
-            format!("{timestamp}Z {place} {user} is now {}", shown(state))
+            format!("{} {place} {user} is now {}", timestamp.in_utc(), shown(state))
         }
         _ => frame.json().to_owned(),
     };

@@ -63,7 +63,7 @@ pub(super) fn unsign(access: &AccessArgs, args: &UnsignArgs) -> Result<(), Failu
 fn date(seconds: u64) -> String {
     match i64::try_from(seconds) {
         Ok(signed) if seconds < END_OF_DATES => {
-            format!("{}Z", DateTime::from(Timestamp::from_micros(signed * 1_000_000)))
+            DateTime::from(Timestamp::from_micros(signed * 1_000_000)).in_utc().to_string()
         }
         _ => format!("{seconds} s after 1970"),
     }

@@ -213,3 +213,34 @@ fn files_that_are_none() {
     let ended = end(&mut program(&["publish", "news", "text", "--file", "/no/such/file"]));
     assert_eq!(failed(&ended, 2).0, "with --file, the messages come from there");
 }
+
+/// Times come with any zone or none; people are shown one.
+#[test]
+fn times_are_shown_in_utc_wherever_they_were_told() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    let lines = file(["07:08:00+02:00", "05:08:00Z", "05:08:00"].map(|time| {
+        let rest = r#""channel": "news", "user": "ann", "message": {}"#;
+        format!(r#"{{"timestamp": "2024-05-06T{time}", {rest}}}"#)
+    }));
+    printed(ask(&server, &["publish", "--file", path(&lines), "--quiet"]));
+    let shown = printed(ask(&server, &["channel", "news"]));
+    let times: Vec<_> = shown.lines().filter(|line| line.contains("  ann  ")).collect();
+    assert_eq!(times.len(), 3, "{shown}");
+    for line in times {
+        assert!(line.contains("  2024-05-06T05:08:00Z  ann"), "{shown}");
+    }
+
+    let id = printed(ask(&server, &["connect", "bob", "news", "--quiet"]));
+    let mut listening =
+        command(&server, &["listen", id.trim_end(), "--count", "1", "--for", "60s"]);
+    let listening = listening.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // At once or as catch-up, whichever is first there.
+    let lines =
+        file([r#"{"timestamp": "2024-05-06T07:08:00+02:00", "channel": "news", "message": {}}"#
+            .to_owned()]);
+    printed(ask(&server, &["publish", "--file", path(&lines), "--quiet"]));
+    let heard = listening.wait_with_output().unwrap();
+    let heard = String::from_utf8(heard.stdout).unwrap();
+    assert!(heard.starts_with("2024-05-06T05:08:00Z news system: {}"), "{heard}");
+}

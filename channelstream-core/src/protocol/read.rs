@@ -343,27 +343,35 @@ impl<'a, F: Form<'a>> Form<'a> for Mapping<F> {
 
     fn read(&self, raw: &'a RawValue) -> Result<Self::Value, Fault> {
         let fields = fields(raw).ok_or_else(|| Fault::text("Not a valid mapping type."))?;
-        let fields = fields.by_name();
-        let mut faults = Faults::new();
-        let mut values = IndexMap::with_capacity(fields.len());
-        for (key, value) in fields {
-            match self.0.read(value) {
-                Ok(value) => {
-                    values.insert(key.to_owned(), value);
-                }
-                Err(fault) => {
-                    let mut inner = Faults::new();
-                    inner.add("value", fault);
-                    faults.add(key, Fault::Inner(inner));
-                }
-            }
-        }
-        if faults.is_empty() { Ok(values) } else { Err(Fault::Inner(faults)) }
+        mapping(&fields, |value| self.0.read(value)).map_err(Fault::Inner)
     }
 
     fn schema(&self) -> Schema {
         Schema::Mapping(Box::new(self.0.schema()))
     }
+}
+
+/// The values of a free mapping; faults stand under the key and `value`.
+pub(super) fn mapping<'a, V>(
+    fields: &Fields<'a>,
+    read: impl Fn(&'a RawValue) -> Result<V, Fault>,
+) -> Result<IndexMap<String, V>, Faults> {
+    let fields = fields.by_name();
+    let mut faults = Faults::new();
+    let mut values = IndexMap::with_capacity(fields.len());
+    for (key, value) in fields {
+        match read(value) {
+            Ok(value) => {
+                values.insert(key.to_owned(), value);
+            }
+            Err(fault) => {
+                let mut inner = Faults::new();
+                inner.add("value", fault);
+                faults.add(key, Fault::Inner(inner));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(values) } else { Err(faults) }
 }
 
 /// A boolean in any of its forms; 1 and 0 count, however they are written.
@@ -421,11 +429,14 @@ fn size(raw: &RawValue) -> Result<u64, Fault> {
     Ok(number as u64)
 }
 
-/// A UUID in any of the forms of contract §4: 32 hex digits, hyphens anywhere, braces, `urn:`.
+/// A UUID in any of the forms of contract §4, as Python's `uuid.UUID` takes them: without `urn:`
+/// and then `uuid:` wherever they stand, braces at the ends and hyphens, 32 hex digits are left.
 pub fn parse_uuid(text: &str) -> Option<Uuid> {
-    let text = text.strip_prefix("urn:").unwrap_or(text);
-    let text = text.strip_prefix("uuid:").unwrap_or(text);
-    let digits = text.trim_matches(['{', '}']).bytes().filter(|byte| *byte != b'-');
+    let bare = match text.contains(':') {
+        true => Cow::from(text.replace("urn:", "").replace("uuid:", "")),
+        false => Cow::from(text),
+    };
+    let digits = bare.trim_matches(['{', '}']).bytes().filter(|byte| *byte != b'-');
     let (mut value, mut count) = (0u128, 0);
     for digit in digits {
         value = value << 4 | u128::from(char::from(digit).to_digit(16)?);
@@ -506,12 +517,22 @@ mod tests {
             "{01234567-89ab-cdef-0123-456789abcdef}",
             "urn:uuid:01234567-89ab-cdef-0123-456789abcdef",
             "uuid:0-1-2-3456789abcdef0123456789abcdef-",
+            "{urn:uuid:01234567-89ab-cdef-0123-456789abcdef}",
+            "uuid:urn:0123456789abcdef0123456789abcdef",
+            "}{0123urn:456789abcdef0123uuid:456789abcdef{",
+            "uuurn:id:0123456789abcdef0123456789abcdef",
         ] {
             assert_eq!(parse_uuid(text), Some(want), "{text}");
         }
-        for text in
-            ["", "0123", "g123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0"]
-        {
+        for text in [
+            "",
+            "0123",
+            "g123456789abcdef0123456789abcdef",
+            "0123456789abcdef0123456789abcdef0",
+            "-{0123456789abcdef0123456789abcdef}",
+            "0123456789abcdef{0123456789abcdef",
+            "ur-n:0123456789abcdef0123456789abcdef",
+        ] {
             assert_eq!(parse_uuid(text), None, "{text}");
         }
     }

@@ -12,7 +12,7 @@ use super::fault::{Fault, Faults, WRONG_TYPE};
 use super::message::{Delete, Edit, NewMessage, read_items};
 use super::read::{
     Boolean, Form, Id, Inner, Like, Mapping, NAME, Object, State, USER, any_text, is_null, list,
-    parse_uuid, some,
+    mapping, parse_uuid, some,
 };
 use super::scalar::UserState;
 use super::schema::Schema;
@@ -229,25 +229,16 @@ impl Configure {
     /// Reads a body.
     ///
     /// # Errors
-    /// The faults of the first faulty channel, without its name.
+    /// All faults of the body.
     pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
-        let schema = || Faults::from_texts("_schema", [WRONG_TYPE]);
-        let Body(Value::Object(fields)) = body else { return Err(schema()) };
-        let entries = fields.by_name();
-        let mut channels = IndexMap::with_capacity(entries.len());
-        for (name, entry) in entries {
-            let name = name.to_owned();
-            if is_null(entry) {
-                channels.insert(name, None);
-                continue;
-            }
-            let settings = ChannelSettings::read(entry).map_err(|fault| match fault {
-                Fault::Inner(faults) => faults,
-                Fault::Texts(_) => schema(),
-            })?;
-            channels.insert(name, Some(settings));
-        }
-        Ok(Self { channels })
+        let Body(Value::Object(fields)) = body else {
+            return Err(Faults::from_texts("_schema", [WRONG_TYPE]));
+        };
+        let read = |raw| match is_null(raw) {
+            true => Ok(None),
+            false => ChannelSettings::read(raw).map(Some),
+        };
+        Ok(Self { channels: mapping(fields, read)? })
     }
 }
 
@@ -531,11 +522,21 @@ mod tests {
     }
 
     #[test]
-    fn channel_config_tells_the_first_faulty_channel() {
+    fn channel_config_tells_the_faults_of_each_channel() {
         let settings = Configure::read(&body(r#"{"a": null, "b": {}}"#)).unwrap().channels;
         assert_eq!((settings["a"], settings["b"]), (None, Some(ChannelSettings::default())));
-        let json = r#"{"a": null, "b": {"history_size": "x"}, "c": {"store_frames": 7}}"#;
+        let json = r#"{"a": null, "b": {"history_size": "x"}, "c": 7, "d": {}}"#;
         let faults = Configure::read(&body(json)).unwrap_err();
-        assert_eq!(told(&faults), r#"{"history_size":["Not a valid integer."]}"#);
+        assert_eq!(
+            told(&faults),
+            concat!(
+                r#"{"b":{"value":{"history_size":["Not a valid integer."]}},"#,
+                r#""c":{"value":{"_schema":["Invalid input type."]}}}"#
+            )
+        );
+        let connect =
+            format!(r#"{{"username": "u", "channel_configs": {}}}"#, json.replace("null", "{}"));
+        let faults_of_connect = Connect::read(&body(&connect)).unwrap_err();
+        assert_eq!(told(&faults_of_connect), format!(r#"{{"channel_configs":{}}}"#, told(&faults)));
     }
 }

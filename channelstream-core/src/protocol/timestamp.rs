@@ -101,6 +101,12 @@ impl DateTime {
         InFrame(self)
     }
 
+    /// The form for people: in UTC and ending in `Z`, whatever zone it was given in.
+    pub fn in_utc(self) -> InFrame {
+        let Timestamp(local) = self.instant();
+        InFrame(Self { local, offset: Some(0) })
+    }
+
     /// The text, with UTC as `utc`. Made by hand: each frame and each answer has such texts, and
     /// formatting machinery would be a good part of what they cost.
     fn text(self, utc: &str) -> String {
@@ -314,6 +320,14 @@ mod tests {
     fn instants_are_the_same_in_every_zone() {
         for text in ["1970-01-02T00:00", "1970-01-02T02:30+02:30", "1970-01-01T23:00-01"] {
             assert_eq!(DateTime::parse(text).unwrap().instant(), Timestamp(DAY), "{text}");
+        }
+    }
+
+    #[test]
+    fn people_see_one_zone() {
+        for text in ["2024-05-06T05:08", "2024-05-06T05:08Z", "2024-05-06T07:08+02:00"] {
+            let time = DateTime::parse(text).unwrap();
+            assert_eq!(time.in_utc().to_string(), "2024-05-06T05:08:00Z", "{text}");
         }
     }
 

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::arena::Key;
 use super::catchup::{StoredFrames, edited};
 use super::command::Sequence;
 use super::connection::Connection;
+use super::keys::Keys;
+use super::time::Moment;
 use super::user::User;
 use crate::protocol::{ChannelSettings, Edit, Message, Timestamp};
 
@@ -25,22 +26,19 @@ pub(super) struct Channel {
     pub(super) settings: ChannelSettings,
     history: VecDeque<(Sequence, Arc<Message>)>,
     pub(super) stored: StoredFrames,
-    /// Users with the connections by which they are in here, in order of joining.
-    pub(super) members: IndexMap<Key<User>, SmallVec<[Key<Connection>; 4]>>,
+    /// Users with the connections by which they are in here.
+    pub(super) members: IndexMap<Key<User>, Keys<Connection>>,
     pub(super) connections: usize,
+    /// When something last happened in it, as people see it,
     pub(super) last_active: Timestamp,
+    /// and by own time.
+    pub(super) active: Moment,
     /// When to look whether it can be removed; set while there are no members.
-    pub(super) deadline: Option<Timestamp>,
+    pub(super) deadline: Option<Moment>,
 }
 
 impl Channel {
-    pub(super) fn new(
-        uuid: Uuid,
-        name: Arc<str>,
-        number: u64,
-        settings: ChannelSettings,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(uuid: Uuid, name: Arc<str>, number: u64, settings: ChannelSettings) -> Self {
         Self {
             uuid,
             name,
@@ -50,7 +48,8 @@ impl Channel {
             stored: StoredFrames::default(),
             members: IndexMap::new(),
             connections: 0,
-            last_active: now,
+            last_active: Timestamp::default(),
+            active: Moment::default(),
             deadline: None,
         }
     }
@@ -82,9 +81,21 @@ impl Channel {
         }
     }
 
-    /// Edits a message in the history, with its stored frame, or else one in the stored frames.
-    pub(super) fn edit(&mut self, edit: &Edit) {
-        match self.history.iter_mut().find(|(_, message)| message.uuid == edit.uuid) {
+    /// The places in the history where messages of these ids stand first.
+    pub(super) fn places(&self, ids: &IndexSet<Uuid>) -> IndexMap<Uuid, usize> {
+        let mut places = IndexMap::with_capacity(ids.len());
+        for (place, (_, message)) in self.history.iter().enumerate() {
+            if ids.contains(&message.uuid) {
+                places.entry(message.uuid).or_insert(place);
+            }
+        }
+        places
+    }
+
+    /// Edits the message in this place of the history, with its stored frame, or else one in the
+    /// stored frames.
+    pub(super) fn edit(&mut self, place: Option<usize>, edit: &Edit) {
+        match place.and_then(|place| self.history.get_mut(place)) {
             Some((sequence, message)) => {
                 *message = Arc::new(edited(message, edit));
                 self.stored.replace(*sequence, message);
@@ -93,28 +104,22 @@ impl Channel {
         }
     }
 
-    /// Removes a message from the history and the stored frames.
-    pub(super) fn delete(&mut self, uuid: Uuid) {
-        self.history.retain(|(_, message)| message.uuid != uuid);
-        self.stored.delete(uuid);
+    /// Removes messages from the history.
+    pub(super) fn forget(&mut self, ids: &IndexSet<Uuid>) {
+        self.history.retain(|(_, message)| !ids.contains(&message.uuid));
     }
 
     /// Adds a connection of a user; whether it is the user's first.
     pub(super) fn add(&mut self, user: Key<User>, connection: Key<Connection>) -> bool {
-        self.connections += 1;
         let connections = self.members.entry(user).or_default();
-        connections.push(connection);
+        self.connections += usize::from(connections.insert(connection));
         connections.len() == 1
     }
 
     /// Takes a connection of a user out; whether it was the user's last.
     pub(super) fn remove(&mut self, user: Key<User>, connection: Key<Connection>) -> bool {
         let Some(connections) = self.members.get_mut(&user) else { return false };
-        let Some(place) = connections.iter().position(|member| *member == connection) else {
-            return false;
-        };
-        connections.remove(place);
-        self.connections -= 1;
+        self.connections -= usize::from(connections.remove(connection));
         if !connections.is_empty() {
             return false;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::time::Moment;
 use crate::protocol::{
     ChannelsInfo, Configure, Connect, Connected, Delete, Edit, Faults, Frame, Message, NewMessage,
     SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
@@ -27,8 +28,11 @@ pub type Sequence = u64;
 /// What the outside decides and the state may not: time and luck.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
-    /// The time. Inside it never runs backwards: an earlier one counts as the latest so far.
+    /// The time on the wall, which people see. It may step.
     pub now: Timestamp,
+    /// The time of deadlines. An earlier one than that of a stamp before changes no time, neither
+    /// this nor that on the wall.
+    pub moment: Moment,
     /// Random bits from which the ids of this step are made.
     pub seed: u128,
 }
@@ -239,6 +243,9 @@ pub struct Rules {
     pub channel_frames: usize,
     /// Private frames stored for catch-up, per user.
     pub user_frames: usize,
+    /// The state's own time moves by so much at most from one stamp to the next, so that an outage
+    /// of any length counts as no more.
+    pub longest_step: Duration,
 }
 
 impl Default for Rules {
@@ -251,6 +258,7 @@ impl Default for Rules {
             channel_timeout: Duration::from_secs(72 * 3600),
             channel_frames: 100,
             user_frames: 50,
+            longest_step: Duration::from_secs(5),
         }
     }
 }

@@ -1,28 +1,27 @@
 //! A connection: the identity that a backend creates for one user, and who listens on it.
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 use super::arena::Key;
 use super::catchup::Cursor;
 use super::channel::Channel;
 use super::command::{ConnectionId, ListenerId, ListenerKind, Rules};
+use super::keys::Keys;
+use super::time::Moment;
 use super::user::User;
-use crate::protocol::Timestamp;
 
 /// Belongs to one user, joins channels, outlives its sockets and polls.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) user: Key<User>,
-    /// In order of joining.
-    pub(super) channels: SmallVec<[Key<Channel>; 4]>,
+    pub(super) channels: Keys<Channel>,
     pub(super) listener: Option<Listener>,
     pub(super) cursor: Cursor,
     pub(super) phase: Phase,
     /// When the phase began, or a listener was last seen.
-    pub(super) since: Timestamp,
-    pub(super) deadline: Option<Timestamp>,
+    pub(super) since: Moment,
+    pub(super) deadline: Option<Moment>,
 }
 
 /// The one who listens.
@@ -46,7 +45,7 @@ pub(super) enum Phase {
 impl Connection {
     /// When it is to be collected, as things stand. One that was idle for long and only now
     /// joined or left a channel is given the grace of a closed one.
-    pub(super) fn due(&self, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn due(&self, rules: &Rules, now: Moment) -> Option<Moment> {
         match self.phase {
             Phase::Ended | Phase::Closed => Some(self.since.after(rules.closing_grace)),
             Phase::Alive if self.listener.is_some() => None,

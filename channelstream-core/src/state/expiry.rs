@@ -5,14 +5,18 @@ use std::collections::BTreeSet;
 use super::arena::Key;
 use super::channel::Channel;
 use super::connection::{Connection, Phase};
+use super::time::Moment;
 use super::user::User;
 use super::{State, Step, forget};
-use crate::protocol::Timestamp;
 
 /// Everything that has a deadline, the next one first. Only what waits is in here: a connection
 /// with a listener, a user with connections and a channel with members are not.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines(BTreeSet<(Timestamp, Due)>);
+pub(super) struct Deadlines(BTreeSet<(Moment, Due)>);
+
+/// What one step ends at most, counted in users, channels, connections and the channels these were
+/// in: some milliseconds of work. The rest is still due, and comes with the next envelopes.
+const PORTION: usize = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -22,12 +26,12 @@ enum Due {
 }
 
 impl Deadlines {
-    pub(super) fn first(&self) -> Option<Timestamp> {
+    pub(super) fn first(&self) -> Option<Moment> {
         self.0.first().map(|(when, _)| *when)
     }
 
     /// Moves `due` from the deadline in `place` to `when`, and notes that there.
-    fn set(&mut self, place: &mut Option<Timestamp>, when: Option<Timestamp>, due: Due) {
+    fn set(&mut self, place: &mut Option<Moment>, when: Option<Moment>, due: Due) {
         if *place == when {
             return;
         }
@@ -42,16 +46,20 @@ impl Deadlines {
 }
 
 impl State {
-    /// Ends what is due by now, in the order in which it became due.
+    /// Ends what is due by now, in the order in which it became due, but not more than a portion.
     pub(super) fn expire(&mut self, step: &mut Step) {
+        let mut left = PORTION;
         while let Some(&(when, due)) = self.deadlines.0.first() {
-            if when > self.now {
+            if when > self.own_time.now() || left == 0 {
                 return;
             }
+            left -= 1;
             self.deadlines.0.pop_first();
             match due {
                 Due::Connection(key) => {
-                    self.connections[key].deadline = None;
+                    let connection = &mut self.connections[key];
+                    left = left.saturating_sub(connection.channels.len());
+                    connection.deadline = None;
                     self.end_connection(step, key);
                 }
                 Due::User(key) => {
@@ -70,8 +78,8 @@ impl State {
     /// Removes a channel without members, unless something happened in it meanwhile.
     fn channel_is_due(&mut self, key: Key<Channel>) {
         let channel = &mut self.channels[key];
-        let idle_until = channel.last_active.after(self.rules.channel_timeout);
-        if idle_until > self.now {
+        let idle_until = channel.active.after(self.rules.channel_timeout);
+        if idle_until > self.own_time.now() {
             self.deadlines.set(&mut channel.deadline, Some(idle_until), Due::Channel(key));
         } else if let Some(channel) = self.channels.remove(key) {
             forget(&mut self.channel_names, &channel.name);
@@ -82,14 +90,14 @@ impl State {
     pub(super) fn connection_is_active(&mut self, key: Key<Connection>) {
         let connection = &mut self.connections[key];
         connection.phase = Phase::Alive;
-        connection.since = self.now;
+        connection.since = self.own_time.now();
         self.watch_connection(key);
     }
 
     /// Sets the deadline that a connection has as things stand.
     pub(super) fn watch_connection(&mut self, key: Key<Connection>) {
         let connection = &mut self.connections[key];
-        let when = connection.due(&self.rules, self.now);
+        let when = connection.due(&self.rules, self.own_time.now());
         self.deadlines.set(&mut connection.deadline, when, Due::Connection(key));
     }
 
@@ -100,16 +108,25 @@ impl State {
 
     /// Something happened that shows a user in use; without connections its time begins anew.
     pub(super) fn user_is_active(&mut self, key: Key<User>) {
+        let now = self.own_time.now();
         let user = &mut self.users[key];
-        let when = user.connections.is_empty().then(|| self.now.after(self.rules.user_timeout));
+        let when = user.connections.is_empty().then(|| now.after(self.rules.user_timeout));
         self.deadlines.set(&mut user.deadline, when, Due::User(key));
+    }
+
+    /// Something happened in a channel.
+    pub(super) fn channel_is_active(&mut self, key: Key<Channel>) {
+        let channel = &mut self.channels[key];
+        channel.last_active = self.now;
+        channel.active = self.own_time.now();
     }
 
     /// Sets the deadline of a channel that was created or whose members changed: so long after
     /// the last one left. A message does not move it; it is looked at when it comes.
     pub(super) fn watch_channel(&mut self, key: Key<Channel>) {
+        let now = self.own_time.now();
         let channel = &mut self.channels[key];
-        let when = channel.members.is_empty().then(|| self.now.after(self.rules.channel_timeout));
+        let when = channel.members.is_empty().then(|| now.after(self.rules.channel_timeout));
         self.deadlines.set(&mut channel.deadline, when, Due::Channel(key));
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use indexmap::IndexSet;
+
 use super::State;
 use super::arena::Key;
 use super::channel::Channel;
@@ -26,11 +28,14 @@ impl State {
 
     /// Information about these channels, less those the options exclude.
     pub(super) fn view(&self, shown: &[Key<Channel>], options: &InfoOptions) -> ChannelsInfo {
+        let excluded: IndexSet<&str> =
+            options.exclude_channels.iter().map(|name| &**name).collect();
         let mut info = ChannelsInfo::default();
+        info.channels.reserve(shown.len());
         let mut users: Vec<Key<User>> = Vec::new();
         for key in shown {
             let channel = &self.channels[*key];
-            if options.exclude_channels.iter().any(|excluded| **excluded == *channel.name) {
+            if excluded.contains(&*channel.name) || info.channels.contains_key(&channel.name) {
                 continue;
             }
             if options.include_users {
@@ -79,7 +84,7 @@ impl State {
                 user: Arc::clone(&user.name),
                 uuid: user.uuid,
                 state: Arc::clone(&user.public_state),
-                connections: user.connections.iter().map(|key| self.connections[*key].id).collect(),
+                connections: user.connections.iter().map(|key| self.connections[key].id).collect(),
             })
             .collect();
         Figures {

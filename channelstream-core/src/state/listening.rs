@@ -43,7 +43,7 @@ impl State {
         let connection = &self.connections[key];
         let user = &self.users[connection.user];
         let mut channels: Vec<_> =
-            connection.channels.iter().map(|channel| &self.channels[*channel]).collect();
+            connection.channels.iter().map(|channel| &self.channels[channel]).collect();
         channels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let stored = channels.iter().map(|channel| &channel.stored).chain([&user.stored]);
         for (sequence, frame) in
@@ -62,7 +62,7 @@ impl State {
         sent: &Sent,
     ) {
         let Some(&key) = self.connection_ids.get(&id) else { return };
-        let now = self.now;
+        let now = self.own_time.now();
         let connection = &mut self.connections[key];
         if connection.listener.is_none_or(|present| present.id != listener) {
             return; // superseded: a newer one has the say

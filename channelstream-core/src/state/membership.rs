@@ -72,11 +72,11 @@ impl State {
             listener: None,
             cursor: Cursor::at(self.sequence),
             phase: Phase::Alive,
-            since: self.now,
+            since: self.own_time.now(),
             deadline: None,
         });
         self.connection_ids.insert(id, key);
-        self.users[user].connections.push(key);
+        self.users[user].connections.insert(key);
         self.user_is_active(user);
         key
     }
@@ -111,11 +111,9 @@ impl State {
         let mut unsubscribed_from = Vec::new();
         for name in &request.channels {
             let Some(&channel) = self.channel_names.get(&**name) else { continue };
-            let channels = &mut self.connections[connection].channels;
-            let Some(place) = channels.iter().position(|joined| *joined == channel) else {
+            if !self.connections[connection].channels.remove(channel) {
                 continue;
-            };
-            channels.remove(place);
+            }
             unsubscribed_from.push(Arc::clone(&self.channels[channel].name));
             self.leave(step, connection, channel);
         }
@@ -141,7 +139,7 @@ impl State {
 
     pub(super) fn disconnect(&mut self, id: ConnectionId) -> bool {
         let Some(&key) = self.connection_ids.get(&id) else { return false };
-        let now = self.now;
+        let now = self.own_time.now();
         let connection = &mut self.connections[key];
         if connection.phase != Phase::Ended {
             connection.phase = Phase::Ended;
@@ -157,7 +155,7 @@ impl State {
         connection: Key<Connection>,
         options: &InfoOptions,
     ) -> (Vec<Arc<str>>, ChannelsInfo) {
-        let mut channels = self.connections[connection].channels.to_vec();
+        let mut channels: Vec<_> = self.connections[connection].channels.iter().collect();
         channels.sort_unstable_by(|a, b| self.channels[*a].name.cmp(&self.channels[*b].name));
         let names = channels.iter().map(|channel| Arc::clone(&self.channels[*channel].name));
         (names.collect(), self.view(&channels, options))
@@ -171,10 +169,9 @@ impl State {
         channel: Key<Channel>,
     ) -> bool {
         let joining = &mut self.connections[connection];
-        if joining.channels.contains(&channel) {
+        if !joining.channels.insert(channel) {
             return false;
         }
-        joining.channels.push(channel);
         let user = joining.user;
         let first_of_user = self.channels[channel].add(user, connection);
         self.watch_channel(channel);
@@ -230,7 +227,7 @@ impl State {
     pub(super) fn end_connection(&mut self, step: &mut Step, key: Key<Connection>) {
         self.unwatch_connection(key);
         let connection = &mut self.connections[key];
-        let mut channels = std::mem::take(&mut connection.channels);
+        let mut channels: Vec<_> = std::mem::take(&mut connection.channels).iter().collect();
         let (id, user, listener) = (connection.id, connection.user, connection.listener.take());
         channels.sort_unstable_by_key(|channel| self.channels[*channel].number);
         for channel in channels {
@@ -238,10 +235,7 @@ impl State {
         }
         self.connections.remove(key);
         forget(&mut self.connection_ids, &id);
-        let of_user = &mut self.users[user].connections;
-        if let Some(place) = of_user.iter().position(|connection| *connection == key) {
-            of_user.swap_remove(place);
-        }
+        self.users[user].connections.remove(key);
         if let Some(listener) = listener {
             let listener = listener.id;
             step.deliveries.push(Delivery::End { listener, reason: EndReason::Ended });

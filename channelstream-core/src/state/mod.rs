@@ -7,11 +7,13 @@ mod command;
 mod connection;
 mod expiry;
 mod info;
+mod keys;
 mod listening;
 mod membership;
 mod posting;
 mod snapshot;
 mod survey;
+mod time;
 mod user;
 
 use std::hash::Hash;
@@ -29,6 +31,7 @@ pub use survey::{
     ChannelFacts, ChannelRow, ConnectionRow, Counts, Events, ListenerOwner, Order, UserFacts,
     UserRow, Window, Windowed,
 };
+pub use time::Moment;
 
 use crate::protocol::{
     Changed, ChannelSettings, DateTime, Frame, SetUserState, Timestamp, UserState, UserStateChange,
@@ -38,6 +41,7 @@ use arena::{Arena, Key};
 use channel::Channel;
 use connection::Connection;
 use expiry::Deadlines;
+use time::OwnTime;
 use user::User;
 
 /// Everything a server knows. Pure: it has no clock and no randomness of its own, and the same
@@ -45,8 +49,10 @@ use user::User;
 #[derive(Debug)]
 pub struct State {
     rules: Rules,
-    /// The latest time any envelope brought.
+    /// The time on the wall, for what people see. It may step; nothing is decided by it.
     now: Timestamp,
+    /// The time of all deadlines.
+    own_time: OwnTime,
     /// Number of the newest frame.
     sequence: Sequence,
     /// Number of channels ever created.
@@ -97,6 +103,7 @@ impl State {
         Self {
             rules,
             now: Timestamp::default(),
+            own_time: OwnTime::default(),
             sequence: 0,
             channels_created: 0,
             users: Arena::default(),
@@ -112,10 +119,13 @@ impl State {
         }
     }
 
-    /// Does first what was due by the envelope's time, then its command. Never fails: what cannot
-    /// be done is refused in the reply and changes nothing.
+    /// Does first what was due by the envelope's moment, or a portion of it if that is very much,
+    /// then its command. Never fails: what cannot be done is refused in the reply and changes
+    /// nothing.
     pub fn apply(&mut self, envelope: &Envelope) -> Outcome {
-        self.now = self.now.max(envelope.stamp.now);
+        if self.own_time.go_on(envelope.stamp.moment, self.rules.longest_step) {
+            self.now = envelope.stamp.now;
+        }
         let mut step = Step { seed: envelope.stamp.seed, ids: 0, deliveries: Vec::new() };
         self.expire(&mut step);
         let reply = self.carry_out(&mut step, &envelope.command);
@@ -157,10 +167,17 @@ impl State {
         }
     }
 
-    /// When the next thing happens by itself; a [`Command::Tick`] is due then, if nothing else
-    /// comes before.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first()
+    /// When the next thing happens by itself, on the clock of the stamps; a [`Command::Tick`] is due
+    /// then, if nothing else comes before. Since one stamp moves own time by
+    /// [`Rules::longest_step`] at most, ticks have to come more often than that until then.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        Some(self.own_time.stamp_of(self.deadlines.first()?))
+    }
+
+    /// The latest moment that a stamp brought. The stamps for a restored state go on from here: what
+    /// lies between does not count.
+    pub fn latest_stamp(&self) -> Moment {
+        self.own_time.latest_stamp()
     }
 
     /// Number of the newest frame.
@@ -196,7 +213,8 @@ impl State {
             public_keys: user.public_keys().to_vec(),
         };
         if !changed.is_empty() {
-            let public = changed.into_iter().filter(|change| user.is_public(&change.key)).collect();
+            let is_public = |change: &Changed| user.public_state.contains_key(&change.key);
+            let public = changed.into_iter().filter(is_public).collect();
             self.tell_state_change(step, key, public);
         }
         Ok(answer)
@@ -208,8 +226,7 @@ impl State {
         let mut channels: Vec<Key<Channel>> = user
             .connections
             .iter()
-            .flat_map(|connection| &self.connections[*connection].channels)
-            .copied()
+            .flat_map(|connection| self.connections[connection].channels.iter())
             .filter(|channel| self.channels[*channel].settings.notify_state)
             .collect();
         channels.sort_unstable_by_key(|channel| self.channels[*channel].number);
@@ -256,9 +273,10 @@ impl State {
         let settings = settings.copied().unwrap_or_default();
         self.channels_created += 1;
         let number = self.channels_created;
-        let channel = Channel::new(step.id(), Arc::clone(&name), number, settings, self.now);
+        let channel = Channel::new(step.id(), Arc::clone(&name), number, settings);
         let key = self.channels.insert(channel);
         self.channel_names.insert(name, key);
+        self.channel_is_active(key);
         self.watch_channel(key);
         key
     }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use indexmap::{IndexMap, IndexSet};
+
 use super::arena::Key;
 use super::channel::Channel;
+use super::connection::Connection;
+use super::keys::Keys;
 use super::user::User;
 use super::{Delivery, ListenerId, Sequence, State, Step};
-use crate::protocol::{Address, DateTime, Delete, Edit, Frame, Message, NewMessage};
+use crate::protocol::{Address, DateTime, Delete, Edit, Frame, Message, NewMessage, Uuid};
 
 impl State {
     pub(super) fn publish(
@@ -48,12 +52,16 @@ impl State {
 
     pub(super) fn edit(&mut self, step: &mut Step, edits: &[Edit]) -> Vec<Edit> {
         let mut answer = edits.to_vec();
+        let ids = self.by_channel(edits.iter().map(|edit| (&edit.address, edit.uuid)));
+        let places: IndexMap<Key<Channel>, IndexMap<Uuid, usize>> =
+            ids.iter().map(|(key, ids)| (*key, self.channels[*key].places(ids))).collect();
         for edit in &mut answer {
             edit.edited.get_or_insert(DateTime::from(self.now));
             let frame = Frame::Edit(Arc::new(edit.clone()));
             match self.destination(&edit.address) {
                 Destination::Channel(channel) => {
-                    self.channels[channel].edit(edit);
+                    let place = places.get(&channel).and_then(|places| places.get(&edit.uuid));
+                    self.channels[channel].edit(place.copied(), edit);
                     self.send(step, channel, &frame);
                 }
                 Destination::Users => {
@@ -69,11 +77,15 @@ impl State {
     }
 
     pub(super) fn delete(&mut self, step: &mut Step, deletes: &[Delete]) -> Vec<Delete> {
+        let ids = self.by_channel(deletes.iter().map(|delete| (&delete.address, delete.uuid)));
+        for (channel, ids) in &ids {
+            self.channels[*channel].forget(ids);
+        }
         for delete in deletes {
             let frame = Frame::Delete(Arc::new(delete.clone()));
             match self.destination(&delete.address) {
                 Destination::Channel(channel) => {
-                    self.channels[channel].delete(delete.uuid);
+                    self.channels[channel].stored.delete(delete.uuid);
                     self.send(step, channel, &frame);
                 }
                 Destination::Users => {
@@ -86,6 +98,21 @@ impl State {
             }
         }
         deletes.to_vec()
+    }
+
+    /// The ids that are meant in each channel: so that its history is gone through once, however many
+    /// they are.
+    fn by_channel<'a>(
+        &self,
+        meant: impl Iterator<Item = (&'a Address, Uuid)>,
+    ) -> IndexMap<Key<Channel>, IndexSet<Uuid>> {
+        let mut ids: IndexMap<_, IndexSet<_>> = IndexMap::new();
+        for (address, id) in meant {
+            if let Destination::Channel(channel) = self.destination(address) {
+                ids.entry(channel).or_default().insert(id);
+            }
+        }
+        ids
     }
 
     fn destination(&self, address: &Address) -> Destination {
@@ -116,19 +143,17 @@ impl State {
             }
             Frame::UserStateChange(_) => (None, Vec::new()),
         };
+        self.channel_is_active(key);
         let channel = &mut self.channels[key];
-        channel.last_active = self.now;
         if channel.settings.store_frames {
             channel.stored.push(self.sequence, frame.clone(), self.rules.channel_frames);
         }
         let mut addressed = 0;
         let mut to = Vec::new();
-        let mut address = |user: &Key<User>, connections: &[Key<_>]| {
+        let mut address = |user: &Key<User>, connections: &Keys<Connection>| {
             if never.binary_search(user).is_err() {
                 addressed += connections.len() as u64;
-                to.extend(connections.iter().filter_map(|connection| {
-                    self.connections[*connection].listener.map(|listener| listener.id)
-                }));
+                to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
             }
         };
         let members = &self.channels[key].members;
@@ -160,21 +185,37 @@ impl State {
     }
 
     /// Sends a frame to users wherever they are and stores it with each, once per mention; how
-    /// many connections it was for.
+    /// many connections it was for. Each user's first mention has one number, the second the
+    /// next: so it is one delivery, however many users are named.
     fn send_private(&mut self, step: &mut Step, address: &Address, frame: &Frame) -> u64 {
-        let mut addressed = 0;
+        let mut rounds: Vec<Vec<Key<User>>> = Vec::new();
+        let mut mentions: IndexMap<Key<User>, usize> = IndexMap::new();
         for key in self.named(&address.pm_users) {
+            let round = mentions.entry(key).or_default();
+            if *round == rounds.len() {
+                rounds.push(Vec::new());
+            }
+            rounds[*round].push(key);
+            *round += 1;
+        }
+        let mut addressed = 0;
+        for round in rounds {
             self.sequence += 1;
-            let user = &mut self.users[key];
-            user.stored.push(self.sequence, frame.clone(), self.rules.user_frames);
-            addressed += user.connections.len() as u64;
-            let listeners = user.connections.iter().filter_map(|connection| {
-                self.connections[*connection].listener.map(|listener| listener.id)
-            });
-            let to = listeners.collect();
+            let mut to = Vec::new();
+            for key in round {
+                let user = &mut self.users[key];
+                user.stored.push(self.sequence, frame.clone(), self.rules.user_frames);
+                addressed += user.connections.len() as u64;
+                let connections = &self.users[key].connections;
+                to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
+            }
             deliver(step, to, frame, self.sequence);
         }
         addressed
+    }
+
+    fn listener_of(&self, key: Key<Connection>) -> Option<ListenerId> {
+        self.connections[key].listener.map(|listener| listener.id)
     }
 }
 

@@ -8,12 +8,13 @@ use thiserror::Error;
 use super::arena::Arena;
 use super::channel::Channel;
 use super::connection::Connection;
+use super::time::OwnTime;
 use super::user::User;
 use super::{Rules, Sequence, State};
 use crate::protocol::Timestamp;
 
 /// Goes up with each change of what is written.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const NAME: &[u8] = b"channelstream-state ";
 
@@ -45,6 +46,7 @@ pub enum SnapshotError {
 #[derive(Serialize, Deserialize)]
 struct Snapshot<T, C, H> {
     now: Timestamp,
+    own_time: OwnTime,
     sequence: Sequence,
     channels_created: u64,
     messages_delivered: u64,
@@ -59,6 +61,7 @@ impl State {
     pub fn snapshot(&self) -> Vec<u8> {
         let snapshot = Snapshot {
             now: self.now,
+            own_time: self.own_time,
             sequence: self.sequence,
             channels_created: self.channels_created,
             messages_delivered: self.messages_delivered,
@@ -95,6 +98,7 @@ impl State {
             serde_json::from_slice(json)?;
         let mut state = Self {
             now: snapshot.now,
+            own_time: snapshot.own_time,
             sequence: snapshot.sequence,
             channels_created: snapshot.channels_created,
             messages_delivered: snapshot.messages_delivered,

@@ -189,7 +189,7 @@ impl State {
         let by: fn(&&Channel, &&Channel) -> Ordering = match window.order {
             Order::Name => |_, _| Ordering::Equal,
             Order::Connections => |a, b| b.connections.cmp(&a.connections),
-            Order::Active => |a, b| b.last_active.cmp(&a.last_active),
+            Order::Active => |a, b| b.active.cmp(&a.active),
         };
         cut(channels, self.channels.len(), window, |channel| &channel.name, by, channel_row)
     }
@@ -259,12 +259,12 @@ impl State {
     pub fn user_facts(&self, name: &str, limit: usize) -> Option<UserFacts> {
         let user = &self.users[*self.user_names.get(name)?];
         let connections = user.connections.iter().take(limit).map(|key| {
-            let connection = &self.connections[*key];
+            let connection = &self.connections[key];
             let channels = connection.channels.iter().take(limit);
             ConnectionRow {
                 id: connection.id,
                 total_channels: connection.channels.len(),
-                channels: channels.map(|key| Arc::clone(&self.channels[*key].name)).collect(),
+                channels: channels.map(|key| Arc::clone(&self.channels[key].name)).collect(),
                 listener: connection.listener.map(|listener| kind(listener.kind)),
                 ended: connection.phase == Phase::Ended,
             }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::arena::Key;
 use super::catchup::StoredFrames;
 use super::connection::Connection;
-use crate::protocol::{Changed, Scalar, Timestamp, UserState};
+use super::keys::Keys;
+use super::time::Moment;
+use crate::protocol::{Changed, Scalar, UserState};
 
 /// A named participant; outlives its connections.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,9 +21,9 @@ pub(super) struct User {
     /// The part of `state` under `public_keys`.
     pub(super) public_state: Arc<UserState>,
     pub(super) stored: StoredFrames,
-    pub(super) connections: SmallVec<[Key<Connection>; 4]>,
+    pub(super) connections: Keys<Connection>,
     /// When it is forgotten, unless it connects before.
-    pub(super) deadline: Option<Timestamp>,
+    pub(super) deadline: Option<Moment>,
 }
 
 impl User {
@@ -37,7 +37,7 @@ impl User {
             state,
             public_keys: Vec::new(),
             stored: StoredFrames::default(),
-            connections: SmallVec::new(),
+            connections: Keys::default(),
             deadline: None,
         }
     }
@@ -74,12 +74,13 @@ impl User {
         changed
     }
 
-    pub(super) fn is_public(&self, key: &str) -> bool {
-        self.public_keys.iter().any(|public| **public == *key)
-    }
-
+    /// Takes over the public part of the state, in the order of the whole.
     fn publish_state(&mut self) {
-        let public = self.state.iter().filter(|(key, _)| self.is_public(key));
+        let keys = self.public_keys.iter();
+        let mut places: Vec<_> = keys.filter_map(|key| self.state.get_index_of(&**key)).collect();
+        places.sort_unstable();
+        places.dedup();
+        let public = places.into_iter().filter_map(|place| self.state.get_index(place));
         self.public_state =
             Arc::new(public.map(|(key, value)| (key.clone(), value.clone())).collect());
     }

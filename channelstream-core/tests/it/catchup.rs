@@ -1,9 +1,9 @@
 //! Catch-up: everything that was not sent yet, once and in order, within bounds (contract §8).
 
-use channelstream_core::protocol::{Address, ChannelSettings, NewMessage};
+use channelstream_core::protocol::{Address, ChannelSettings};
 use channelstream_core::state::Closing;
 
-use crate::world::{World, announcing, message, millis, secs, to, to_users};
+use crate::world::{World, announcing, message, millis, secs, to_users};
 
 #[test]
 fn everything_since_connecting_comes_when_the_first_socket_opens() {
@@ -250,24 +250,4 @@ fn a_connection_begins_where_it_is_made() {
     w.post(to_users(&["ann"], "while you were out"));
     w.join("ann/2", &["room"]);
     w.expect("ann/2", &[]);
-}
-
-#[test]
-fn equal_times_and_clocks_that_step_back_do_not_matter() {
-    let mut w = World::new();
-    w.connect("ann", &["room"]);
-    w.poll("ann");
-    w.say("room", "1");
-    w.answer("ann");
-    w.say("room", "2");
-    let later = w.now;
-    w.now = channelstream_core::protocol::Timestamp::from_micros(later.as_micros() - 3_600_000_000);
-    w.say("room", "3");
-    w.poll("ann");
-    w.answer("ann");
-    w.expect("ann", &["room bot: 1", "~room bot: 2", "~room bot: 3"]);
-    let stamped = w.post(NewMessage::new("bot", Address::channel("room"))).unwrap().timestamp;
-    assert_eq!(stamped.to_string(), "2024-01-01T00:00:00", "the clock never runs backwards");
-    w.now = later;
-    w.post(to("room", "4"));
 }

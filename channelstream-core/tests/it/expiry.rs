@@ -2,7 +2,7 @@
 
 use channelstream_core::state::Rules;
 
-use crate::world::{End, World, announcing, hours, millis, remembering, secs};
+use crate::world::{End, World, announcing, hours, millis, remembering, rules, secs};
 
 #[test]
 fn a_connection_in_a_channel_ends_after_15_seconds_without_a_listener() {
@@ -189,7 +189,7 @@ fn nothing_is_due_where_everybody_listens() {
 
 #[test]
 fn one_that_left_its_last_channel_late_has_the_grace_to_join_another() {
-    let mut w = World::with(Rules { connection_timeout: secs(600), ..Rules::default() });
+    let mut w = World::with(Rules { connection_timeout: secs(600), ..rules() });
     w.connect("ann", &["a"]);
     w.connect("ben", &["a"]);
     w.advance(secs(400));

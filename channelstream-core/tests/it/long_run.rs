@@ -1,10 +1,10 @@
 //! Days of virtual time with users who come, talk and go; in the end nothing is left.
 
 use channelstream_core::protocol::{Address, ChannelSettings, NewMessage, SetUserState, Uuid};
-use channelstream_core::state::{Closing, Command, ListenerKind, Rules, State};
+use channelstream_core::state::{Closing, Command, ListenerKind, State};
 
 use crate::properties::without_counters;
-use crate::world::{World, announcing, hours, new_text, secs, to, to_users, user_state};
+use crate::world::{World, announcing, hours, new_text, rules, secs, to, to_users, user_state};
 
 /// Numbers that look random and are the same each time.
 struct Dice(u64);
@@ -61,7 +61,7 @@ fn eighty_hours_leave_nothing_behind() {
     assert!(!w.info().channels.is_empty(), "channels stay longer");
     w.advance(hours(49));
     assert_eq!(w.state.next_deadline(), None);
-    assert_eq!(without_counters(&w.state), without_counters(&State::new(Rules::default())));
+    assert_eq!(without_counters(&w.state), without_counters(&State::new(rules())));
 }
 
 /// Somebody comes, goes, or listens in another way.

@@ -5,12 +5,15 @@ mod world;
 
 mod addressing;
 mod catchup;
+mod clocks;
 mod connecting;
 mod edits;
 mod expiry;
 mod frames;
 mod history;
 mod info;
+#[cfg(target_os = "linux")]
+mod largest;
 mod listening;
 mod long_run;
 mod presence;
@@ -21,3 +24,5 @@ mod snapshots;
 mod subscribing;
 mod survey;
 mod user_state;
+#[cfg(target_os = "linux")]
+mod workloads;

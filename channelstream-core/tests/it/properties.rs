@@ -10,7 +10,7 @@ use proptest::{prop_assert, prop_assert_eq, proptest};
 use serde_json::Value;
 
 use crate::random::{CHANNELS, LABELS, Op, ops};
-use crate::world::{Got, World, announcing, hours, told, user_of};
+use crate::world::{Got, World, announcing, hours, rules, told, user_of};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -30,7 +30,7 @@ proptest! {
             check_order(&w.take(label));
         }
         empty(&mut w);
-        assert_eq!(without_counters(&w.state), without_counters(&State::new(Rules::default())));
+        assert_eq!(without_counters(&w.state), without_counters(&State::new(rules())));
     }
 
     #[test]
@@ -39,12 +39,12 @@ proptest! {
         for op in &ops {
             op.happen(&mut w);
         }
-        let mut here = State::new(Rules::default());
-        let mut there = State::new(Rules::default());
+        let mut here = State::new(rules());
+        let mut there = State::new(rules());
         for (number, envelope) in w.log.iter().enumerate() {
             if number % every == 0 {
                 let bytes = there.snapshot();
-                there = State::restore(&bytes, Rules::default()).unwrap();
+                there = State::restore(&bytes, rules()).unwrap();
                 prop_assert_eq!(&there.snapshot(), &bytes);
             }
             prop_assert_eq!(outcome(&mut here, envelope), outcome(&mut there, envelope));
@@ -63,7 +63,7 @@ proptest! {
             channel_timeout: day,
             channel_frames: 10_000,
             user_frames: 10_000,
-            ..Rules::default()
+            ..rules()
         });
         w.connect("ann/1", &CHANNELS);
         w.connect("ann/2", &CHANNELS);
@@ -195,7 +195,7 @@ proptest! {
 
     #[test]
     fn what_is_stored_stays_within_bounds(ops in ops(120)) {
-        let rules = Rules { channel_frames: 5, user_frames: 3, ..Rules::default() };
+        let rules = Rules { channel_frames: 5, user_frames: 3, ..rules() };
         let mut w = World::with(rules);
         for op in ops {
             op.happen(&mut w);
@@ -277,7 +277,7 @@ fn check_order(got: &[Got]) {
 
 /// The channels of each connection that there is, asked of a copy of the state.
 fn memberships(w: &mut World) -> BTreeMap<&'static str, BTreeSet<String>> {
-    let mut copy = State::restore(&w.state.snapshot(), Rules::default()).unwrap();
+    let mut copy = State::restore(&w.state.snapshot(), rules()).unwrap();
     let mut all = BTreeMap::new();
     for label in LABELS.into_iter().filter(|label| w.knows(label)).collect::<Vec<_>>() {
         let ask = channelstream_core::protocol::Unsubscribe::new(w.id(label), ["nowhere"]);
@@ -344,7 +344,8 @@ pub(crate) fn without_counters(state: &State) -> Value {
     // The first line has the version and the checksum.
     let json = bytes.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
     let mut snapshot: Value = serde_json::from_slice(json).unwrap();
-    for counter in ["now", "sequence", "channels_created", "messages_delivered", "messages_posted"]
+    for counter in
+        ["now", "own_time", "sequence", "channels_created", "messages_delivered", "messages_posted"]
     {
         assert!(snapshot.as_object_mut().unwrap().remove(counter).is_some(), "{counter}");
     }

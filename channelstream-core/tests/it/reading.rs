@@ -1,6 +1,9 @@
 //! Reading requests: no input breaks the readers, and what is accepted reads the same again
 //! (contract §4).
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use channelstream_core::protocol::{
     Body, Bounds, Configure, Connect, DateTime, Disconnect, Faults, Info, SetUserState, Subscribe,
     Unsubscribe, parse, parse_uuid, read_deletes, read_edits, read_messages,
@@ -408,4 +411,51 @@ proptest! {
         let _ = DateTime::parse(&other);
         let _ = parse_uuid(&other);
     }
+}
+
+/// What a Python server takes for an id, this one takes, and the other way round.
+#[test]
+fn ids_read_as_python_reads_them() {
+    const PIECES: [&str; 12] = ["urn:", "uuid:", "{", "}", "-", "u", "rn:", ":", "0", "aF", "", ""];
+    let mut luck = 7u64;
+    let mut dice = |sides: usize| {
+        luck = luck.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(luck >> 33).unwrap() % sides
+    };
+    let texts: Vec<String> = (0..5000)
+        .map(|_| {
+            let digits = "0123456789abcdefABCDEF0123456789";
+            let mut text = digits[..32 - usize::from(dice(4) == 0)].to_owned();
+            for _ in 0..dice(5) {
+                let place = [0, text.len(), dice(text.len() + 1)][dice(3)];
+                text.insert_str(place, PIECES[dice(PIECES.len())]);
+            }
+            text
+        })
+        .collect();
+    let program = "import sys, uuid\nfor line in sys.stdin:\n try: print(uuid.UUID(line[:-1]))\n \
+                   except ValueError: print('-')";
+    let python = std::env::var_os("CHANNELSTREAM_TEST_PYTHON").unwrap_or("python3".into());
+    let mut command = Command::new(python);
+    let mut child = command
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this test needs Python");
+    let mut stdin = child.stdin.take().unwrap();
+    let lines = texts.join("\n") + "\n";
+    let writer = std::thread::spawn(move || stdin.write_all(lines.as_bytes()).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let theirs = String::from_utf8(output.stdout).unwrap();
+    let ours =
+        texts.iter().map(|text| parse_uuid(text).map_or("-".to_owned(), |id| id.to_string()));
+    let mut taken = 0;
+    for ((ours, theirs), text) in ours.zip(theirs.lines()).zip(&texts) {
+        assert_eq!(ours, theirs, "{text}");
+        taken += usize::from(theirs != "-");
+    }
+    assert_eq!(theirs.lines().count(), texts.len());
+    assert!(taken > 500 && taken < 4500, "{taken} of {}", texts.len());
 }

@@ -1,9 +1,9 @@
 //! Snapshots: all of the state, in bytes that are the same for the same state.
 
 use channelstream_core::protocol::{Address, ChannelSettings, Connect};
-use channelstream_core::state::{Rules, SnapshotError, State};
+use channelstream_core::state::{SnapshotError, State};
 
-use crate::world::{World, announcing, hours, new_text, secs, to_users, user_state};
+use crate::world::{World, announcing, hours, new_text, rules, secs, to_users, user_state};
 
 /// Something of everything: states, histories, stored frames, listeners, deadlines.
 fn lively() -> World {
@@ -40,7 +40,7 @@ fn lively() -> World {
 }
 
 fn restored(w: &World) -> State {
-    State::restore(&w.state.snapshot(), Rules::default()).unwrap()
+    State::restore(&w.state.snapshot(), rules()).unwrap()
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn life_goes_on_after_a_restart() {
 fn bytes_that_are_no_snapshot_are_refused() {
     let bytes = lively().state.snapshot();
     for end in 0..bytes.len() {
-        let cut = State::restore(&bytes[..end], Rules::default());
+        let cut = State::restore(&bytes[..end], rules());
         assert!(matches!(cut, Err(SnapshotError::Damaged)), "{end}");
     }
     for garbage in [&b"{}"[..], b"[]", b"null", b"\xff", br#"{"version": 1}"#] {
-        assert!(State::restore(garbage, Rules::default()).is_err());
+        assert!(State::restore(garbage, rules()).is_err());
     }
 }
 
@@ -90,23 +90,23 @@ fn every_wrong_byte_is_noticed() {
     for place in 0..bytes.len() {
         let mut wrong = bytes.clone();
         wrong[place] ^= 1;
-        assert!(State::restore(&wrong, Rules::default()).is_err(), "{place}");
+        assert!(State::restore(&wrong, rules()).is_err(), "{place}");
     }
 }
 
 #[test]
 fn another_version_is_named() {
     let text = String::from_utf8(lively().state.snapshot()).unwrap();
-    let other = text.replacen(" 1 ", " 99 ", 1);
-    let error = State::restore(other.as_bytes(), Rules::default()).unwrap_err();
+    let other = text.replacen(" 2 ", " 99 ", 1);
+    let error = State::restore(other.as_bytes(), rules()).unwrap_err();
     assert!(matches!(error, SnapshotError::Version { found: 99 }), "{error}");
     assert!(error.to_string().contains("99"));
 }
 
 #[test]
 fn a_state_of_nothing_is_restored_as_such() {
-    let new = State::new(Rules::default());
-    let copy = State::restore(&new.snapshot(), Rules::default()).unwrap();
+    let new = State::new(rules());
+    let copy = State::restore(&new.snapshot(), rules()).unwrap();
     assert_eq!(copy.snapshot(), new.snapshot());
     assert_eq!(copy.next_deadline(), None);
 }

@@ -3,7 +3,7 @@
 use channelstream_core::protocol::{ChannelSettings, Connect};
 use channelstream_core::state::{Order, Rules, Window};
 
-use crate::world::{World, json, remembering, secs, user_state};
+use crate::world::{World, json, remembering, rules, secs, user_state};
 
 fn window(search: &str, order: Order, offset: usize, limit: usize) -> Window {
     Window { search: search.to_owned(), order, offset, limit }
@@ -117,7 +117,7 @@ fn one_channel_and_its_history_newest_first() {
 
 #[test]
 fn events_of_a_channel_since_a_number_and_whether_some_are_missing() {
-    let mut w = World::with(Rules { channel_frames: 4, ..Rules::default() });
+    let mut w = World::with(Rules { channel_frames: 4, ..rules() });
     w.connect("ann", &["a"]);
     let since = w.state.sequence();
     let events = |w: &World, after, limit| {

@@ -14,7 +14,7 @@ use channelstream_core::protocol::{
 };
 use channelstream_core::state::{
     Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
-    Refusal, Reply, Rules, Sent, Sequence, Stamp, State,
+    Moment, Refusal, Reply, Rules, Sent, Sequence, Stamp, State,
 };
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -24,7 +24,9 @@ use serde_json::value::RawValue;
 /// of the user ann, and so is `ann/phone`; a label has one id for good.
 pub(crate) struct World {
     pub(crate) state: State,
-    pub(crate) now: Timestamp,
+    pub(crate) now: Moment,
+    /// Microseconds by which the clock on the wall is off.
+    pub(crate) wall_is_off: i64,
     seed: u128,
     ids: IndexMap<String, ConnectionId>,
     pub(crate) lines: Vec<Line>,
@@ -69,13 +71,14 @@ pub(crate) enum End {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with(Rules::default())
+        Self::with(rules())
     }
 
     pub(crate) fn with(rules: Rules) -> Self {
         Self {
             state: State::new(rules),
-            now: Timestamp::from_micros(1_704_067_200_000_000), // 2024-01-01T00:00:00
+            now: Moment::default(),
+            wall_is_off: 0,
             seed: 0,
             ids: IndexMap::new(),
             lines: Vec::new(),
@@ -86,7 +89,8 @@ impl World {
     /// The one place where the state is touched.
     pub(crate) fn apply(&mut self, command: Command) -> Result<Reply, Refusal> {
         self.seed += 1;
-        let envelope = Envelope { stamp: Stamp { now: self.now, seed: self.seed }, command };
+        let stamp = Stamp { now: self.wall(), moment: self.now, seed: self.seed };
+        let envelope = Envelope { stamp, command };
         let outcome = self.state.apply(&envelope);
         self.log.push(envelope);
         let deadline = self.state.next_deadline();
@@ -138,6 +142,13 @@ impl World {
     }
 
     // Time.
+
+    /// The time on the wall: 2024-01-01T00:00:00 at the beginning, if it isn't off.
+    pub(crate) fn wall(&self) -> Timestamp {
+        let right =
+            Timestamp::from_micros(1_704_067_200_000_000).after(self.now.since(Moment::default()));
+        Timestamp::from_micros(right.as_micros() + self.wall_is_off)
+    }
 
     /// Lets time pass, waking the state whenever it wants to be woken.
     pub(crate) fn advance(&mut self, duration: Duration) {
@@ -481,6 +492,12 @@ fn said(payload: &Option<Payload>) -> String {
 
 pub(crate) fn user_of(label: &str) -> &str {
     label.split('/').next().unwrap()
+}
+
+/// The default rules, but that time may pass in leaps: a test that waits for days needs no tick
+/// each second.
+pub(crate) fn rules() -> Rules {
+    Rules { longest_step: Duration::MAX, ..Rules::default() }
 }
 
 /// A message from the user bot in a channel.

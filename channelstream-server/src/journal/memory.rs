@@ -38,12 +38,14 @@ impl Reader {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
-    use channelstream_core::state::{Command, Envelope};
+    use channelstream_core::state::{Command, Envelope, Moment};
 
     use super::*;
+    use crate::clock::Clock;
 
     fn entry(id: u64) -> Entry {
-        Entry { id, envelope: Envelope { stamp: crate::clock::stamp(), command: Command::Tick } }
+        let stamp = Clock::going_on_from(Moment::default()).stamp();
+        Entry { id, envelope: Envelope { stamp, command: Command::Tick } }
     }
 
     #[tokio::test]

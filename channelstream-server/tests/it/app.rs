@@ -246,6 +246,12 @@ impl Line {
         Self { stream, read: Vec::new() }
     }
 
+    /// The same with more patience.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        self
+    }
+
     pub(crate) fn send(&mut self, request: &Request) -> Answer {
         self.write(&request.bytes());
         self.answer(request.method == "HEAD").expect("the line ended without an answer")

@@ -7,8 +7,11 @@ mod admin;
 mod admin_live;
 mod app;
 mod config;
+#[cfg(target_os = "linux")]
+mod hostile_clock;
 mod hostile_headers;
 mod hostile_http;
+mod hostile_lists;
 mod hostile_process;
 mod hostile_proxy;
 mod ini;

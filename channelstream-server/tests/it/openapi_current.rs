@@ -337,7 +337,7 @@ fn the_limits_of_fields_are_those_that_are_told() {
         ("MessageBody", "post", "/message", &listed, "/0"),
         ("MessageEditBody", "patch", "/message", &listed, "/0"),
         ("MessagesDeleteBody", "delete", "/message", &listed, "/0"),
-        ("ChannelConfigBody", "post", "/channel_config", &named, ""),
+        ("ChannelConfigBody", "post", "/channel_config", &named, "/news/value"),
         ("DisconnectBody", "post", "/disconnect", &whole, ""),
         ("InfoResolution", "post", "/info", &asked, "/info"),
     ];

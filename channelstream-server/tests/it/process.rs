@@ -1,5 +1,6 @@
 //! The program as a process: started on a free port, its log kept, ended by a signal.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -59,15 +60,25 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the program with flags and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::start_behind(":", flags)
+        Self::start_with(":", flags, &[])
     }
 
     /// The same from a shell that has carried out a command, such as `ulimit`.
     pub(crate) fn start_behind(command: &str, flags: &[&str]) -> Self {
+        Self::start_with(command, flags, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn start_in(flags: &[&str], environment: &[(&str, &OsStr)]) -> Self {
+        Self::start_with(":", flags, environment)
+    }
+
+    fn start_with(command: &str, flags: &[&str], environment: &[(&str, &OsStr)]) -> Self {
         let output = NamedTempFile::new().unwrap();
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{command}; exec \"$@\""), "sh", PROGRAM]);
         let child = quiet(&mut shell, flags)
+            .envs(environment.iter().copied())
             .stdout(output.reopen().unwrap())
             .stderr(output.reopen().unwrap())
             .spawn()

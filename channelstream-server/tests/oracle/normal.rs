@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use channelstream_signer::unix_now;
 use regex_lite::Regex;
 
 use crate::json::{Json, Object};
@@ -110,8 +110,7 @@ fn recent_stamp(text: &str) -> Option<String> {
         return None;
     }
     let when = ((days * 24 + hour) * 60 + minute) * 60 + second;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    if now.cast_signed().abs_diff(when) > 2 * 86_400 {
+    if unix_now().cast_signed().abs_diff(when) > 2 * 86_400 {
         return None;
     }
     let mut family = match parts.get(9).map(|zone| zone.as_str()) {

@@ -1,10 +1,9 @@
 //! Signatures of every quality, made without the product's own signer (contract §3).
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use channelstream_signer::unix_now;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::{Digest as _, Sha1};
 
@@ -12,8 +11,7 @@ use crate::json::Json;
 
 /// `value` signed as if `age` seconds ago; a negative age lies in the future.
 pub(crate) fn sign(secret: &str, value: &str, age: i64) -> Result<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("clock before 1970")?;
-    let time = now.as_secs().checked_add_signed(-age).context("age out of range")?;
+    let time = unix_now().checked_add_signed(-age).context("age out of range")?;
     let bytes = time.to_be_bytes();
     let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
     Ok(sign_untimed(secret, &format!("{value}.{}", URL_SAFE_NO_PAD.encode(&bytes[start..]))))

@@ -15,8 +15,9 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use channelstream_signer::unix_now;
 use dice::Dice;
 use round::Plan;
 use server::Server;
@@ -48,8 +49,8 @@ fn nothing_is_lost_doubled_or_out_of_order_with_a_fixed_seed_and_three_threads()
 
 #[test]
 fn nothing_is_lost_doubled_or_out_of_order_with_any_seed() {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let seed = number("CHANNELSTREAM_STORM_SEED").unwrap_or((now % 1_000_000) as u64);
+    let any = (unix_now() + u64::from(std::process::id())) % 1_000_000;
+    let seed = number("CHANNELSTREAM_STORM_SEED").unwrap_or(any);
     let threads = number("CHANNELSTREAM_STORM_THREADS").unwrap_or(1);
     storm(number("CHANNELSTREAM_STORM_SECONDS").unwrap_or(SHORT / 2), seed, threads);
 }

@@ -1,7 +1,7 @@
 //! The checks, from the machine's own limits to whether pages may use the server.
 
 use std::fs;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use channelstream_client::{Client, StatusCode, TimestampSigner};
 use channelstream_signer::unix_now;
@@ -166,7 +166,7 @@ async fn redirects(probe: &Probe, findings: &mut Findings) -> Result<(), Failure
 /// Whether the clocks differ so much that signatures are refused.
 fn clock(answer: &Answer, findings: &mut Findings) -> Result<bool, Failure> {
     const NAME: &str = "clock";
-    let Some(skew) = answer.skew(SystemTime::now()) else {
+    let Some(skew) = answer.skew(SystemTime::UNIX_EPOCH + Duration::from_secs(unix_now())) else {
         findings.skipped(NAME, "the answer has no date")?;
         return Ok(false);
     };

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use channelstream_client::{ChannelView, ChannelsInfo, Client, Error, InfoOptions, Timestamp};
+use channelstream_signer::unix_now;
 
 use super::super::connections::shown;
 
@@ -71,7 +72,7 @@ pub(super) async fn take(client: &Client) -> Result<Sample, Error> {
     let text = client.debug_text().await?;
     let info = client.info(&options).await?;
     let at = Instant::now();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = Duration::from_secs(unix_now());
     let (channels, users) = rows(&info, Timestamp::default().after(now));
     let moment = Moment { totals: Totals::read(&text), at, took: at - begun };
     Ok(Sample { moment, channels, users })

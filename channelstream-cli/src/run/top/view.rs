@@ -233,7 +233,7 @@ fn told(channel: &ChannelView) -> Vec<Told> {
     let text = |text: String| Told::Text(plain(&text));
     let heading = |text: String| [Told::Text(String::new()), Told::Heading(text)];
     let mut lines = vec![
-        text(format!("last active  {}Z", channel.last_active)),
+        text(format!("last active  {}", channel.last_active.in_utc())),
         text(format!("connections  {}", channel.total_connections)),
     ];
     lines.extend(heading("SETTINGS".to_owned()));
@@ -242,7 +242,7 @@ fn told(channel: &ChannelView) -> Vec<Told> {
     lines.extend(heading(format!("HISTORY ({})", channel.history.len())));
     lines.extend(channel.history.iter().rev().map(|message| {
         let said = message.message.as_deref().map_or("", |raw| raw.get());
-        text(format!("{}Z {}: {said}", message.timestamp, message.user))
+        text(format!("{} {}: {said}", message.timestamp.in_utc(), message.user))
     }));
     lines.extend(heading(format!("MEMBERS ({})", channel.users.len())));
     let mut line = String::new();
@@ -341,6 +341,18 @@ mod tests {
         let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         press(&mut view, &typed("/"));
         assert_eq!(view.press(control_c), After::End, "also while a filter is typed");
+    }
+
+    #[test]
+    fn times_are_shown_in_utc_wherever_they_were_told() {
+        let mut channel = serde_json::to_value(channel(0)).unwrap();
+        channel["history"] = json!([{
+            "uuid": channelstream_client::Uuid::nil(), "user": "ann", "no_history": false,
+            "message": {}, "timestamp": "2024-05-06T07:08:00+02:00", "edited": null,
+        }]);
+        let lines = told(&serde_json::from_value(channel).unwrap());
+        assert_eq!(lines[0], Told::Text("last active  2024-05-06T07:08:09Z".to_owned()));
+        assert!(lines.contains(&Told::Text("2024-05-06T05:08:00Z ann: {}".to_owned())));
     }
 
     #[test]

@@ -79,10 +79,8 @@ pub(super) async fn debug(app: &App) -> Result<Answer, Problem> {
         app.node.ask(|state| (state.sequence(), state.next_deadline(), state.counts())).await?;
     let runtime = tokio::runtime::Handle::current().metrics();
     let uptime = app.started.elapsed().as_secs();
-    let deadline = deadline.map_or_else(
-        || "none".to_owned(),
-        |when| format!("{:?} from now", when.since(crate::clock::now())),
-    );
+    let deadline = deadline
+        .map_or_else(|| "none".to_owned(), |when| format!("{:?} from now", app.node.until(when)));
     let memory = process::memory().map_or_else(|| "unknown".to_owned(), |bytes| bytes.to_string());
     let refused: String =
         app.limits.counts().map(|(name, count)| format!("refused by {name}: {count}\n")).collect();

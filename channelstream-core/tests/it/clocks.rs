@@ -1,0 +1,230 @@
+//! Clocks: whatever the one on the wall does, what ends when goes by own time, which goes on
+//! evenly and not while the server was away.
+
+use std::time::Duration;
+
+use channelstream_core::protocol::{Connect, Timestamp};
+use channelstream_core::state::{Command, ConnectionId, Envelope, Moment, Rules, Stamp, State};
+use proptest::collection::vec;
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof};
+use proptest::{prop_assert_eq, proptest};
+
+use crate::random::ops;
+use crate::world::{World, announcing, hours, millis, remembering, secs, told};
+
+const SECOND: i64 = 1_000_000;
+const HOUR: i64 = 3600 * SECOND;
+const DAY: i64 = 24 * HOUR;
+
+/// By how much the wall is off, step by step of a story.
+const WALLS: [(&str, [i64; 6]); 4] = [
+    ("right", [0; 6]),
+    ("back an hour", [0, -HOUR, -HOUR, -HOUR, -HOUR, -HOUR]),
+    ("an hour ahead", [0, HOUR, HOUR, HOUR, HOUR, HOUR]),
+    ("four days ahead for a moment", [0, 4 * DAY, 0, 0, 0, 0]),
+];
+
+/// Connections, users and channels come and go; what can be seen of it, but for the times.
+fn story(wall: [i64; 6]) -> Vec<String> {
+    let mut w = World::new();
+    let mut seen = Vec::new();
+    w.configure("room", announcing());
+    w.configure("kept", remembering(5));
+    w.say("kept", "hello");
+    w.join("zoe", &["room"]);
+    w.join("ann", &["room"]);
+    w.connect("idle", &["room"]);
+    w.connect("waiting", &[]);
+    w.set_state("ann", r#"{"a": 1}"#);
+    let chapters: [&dyn Fn(&mut World); 6] = [
+        &|w| w.advance(secs(1)),
+        &|w| {
+            w.connect("new", &["room"]);
+            w.advance(secs(1));
+        },
+        &|w| {
+            assert!(w.disconnect("ann"));
+            w.advance(secs(1));
+        },
+        &|w| w.advance(secs(15)),
+        &|w| {
+            w.say("kept", "again");
+            w.advance(hours(30));
+        },
+        &|w| w.advance(hours(50)),
+    ];
+    for (number, (chapter, off)) in chapters.into_iter().zip(wall).enumerate() {
+        w.wall_is_off = off;
+        chapter(&mut w);
+        seen.extend(w.take("zoe").iter().map(told));
+        let there = ["ann", "idle", "waiting", "new"].map(|label| w.knows(label));
+        let users = ["ann", "idle"].map(|user| w.state.knows_user(user));
+        let channels: Vec<_> = w.info().channels.keys().map(ToString::to_string).collect();
+        let due = w.state.next_deadline();
+        seen.push(format!(
+            "{number} {there:?} {users:?} {channels:?} {due:?} {:?}",
+            w.listens("ann")
+        ));
+    }
+    seen
+}
+
+#[test]
+fn a_wall_clock_that_steps_changes_nothing_but_timestamps() {
+    let want = story([0; 6]);
+    assert!(want.iter().any(|seen| seen == "room -ann"), "{want:?}");
+    for (name, wall) in WALLS {
+        assert_eq!(story(wall), want, "{name}");
+    }
+}
+
+#[test]
+fn what_people_see_is_the_time_on_the_wall() {
+    let mut w = World::new();
+    w.configure("room", remembering(5));
+    let mut shown = |w: &mut World, off| {
+        w.wall_is_off = off;
+        w.say("room", "x");
+        let view = w.channel("room");
+        let newest = view.history.last().unwrap().timestamp.to_string();
+        assert_eq!(view.last_active.to_string(), newest);
+        newest
+    };
+    assert_eq!(shown(&mut w, 0), "2024-01-01T00:00:00");
+    assert_eq!(shown(&mut w, 4 * DAY), "2024-01-05T00:00:00");
+    assert_eq!(shown(&mut w, -HOUR), "2023-12-31T23:00:00");
+    w.advance(secs(1));
+    assert_eq!(shown(&mut w, -HOUR), "2023-12-31T23:00:01", "it goes on from there");
+}
+
+/// Two threads may stamp in another order than they append in.
+#[test]
+fn a_stamp_that_comes_late_takes_no_time_back() {
+    let mut w = World::new();
+    w.configure("room", remembering(5));
+    w.connect("ann", &["room"]);
+    w.advance(secs(10));
+    let due = w.state.next_deadline();
+    w.now = Moment::default();
+    w.say("room", "late");
+    assert_eq!(w.state.next_deadline(), due);
+    assert_eq!(w.channel("room").last_active.to_string(), "2024-01-01T00:00:10");
+}
+
+/// Lets time pass as a node does, which ticks every two seconds.
+fn pass(w: &mut World, time: Duration) {
+    let end = w.now.after(time);
+    while w.now < end {
+        w.advance(end.since(w.now).min(secs(2)));
+    }
+}
+
+/// A machine is suspended, or a process stopped, for days: nobody could show that they are there.
+#[test]
+fn an_outage_counts_as_a_few_seconds() {
+    let mut w = World::with(Rules::default());
+    w.configure("kept", remembering(5));
+    w.say("kept", "hello");
+    w.join("zoe", &["kept"]);
+    w.connect("ann", &["kept"]);
+    w.jump(hours(200));
+    w.say("kept", "there again");
+    assert!(w.knows("ann"));
+    assert_eq!(w.history("kept"), ["hello", "there again"]);
+    pass(&mut w, millis(9_999));
+    assert!(w.knows("ann"), "five seconds count");
+    pass(&mut w, millis(1));
+    assert!(!w.knows("ann"));
+}
+
+#[test]
+fn own_time_is_as_fast_as_any_other() {
+    let mut w = World::with(Rules::default());
+    w.connect("ann", &["room"]);
+    pass(&mut w, millis(14_999));
+    assert!(w.knows("ann"));
+    pass(&mut w, millis(1));
+    assert!(!w.knows("ann"));
+    pass(&mut w, hours(24) - secs(1));
+    assert!(w.state.knows_user("ann"));
+    pass(&mut w, secs(1));
+    assert!(!w.state.knows_user("ann"));
+}
+
+#[test]
+fn a_restored_state_goes_on_from_its_own_time() {
+    let mut w = World::new();
+    w.connect("ann", &["room"]);
+    w.advance(secs(10));
+    w.state = State::restore(&w.state.snapshot(), crate::world::rules()).unwrap();
+    assert_eq!(w.state.latest_stamp(), w.now, "where the clock of the next program begins");
+    w.advance(millis(4_999));
+    assert!(w.knows("ann"));
+    w.advance(millis(1));
+    assert!(!w.knows("ann"));
+}
+
+/// A server that many leave at once answers others meanwhile.
+#[test]
+fn what_is_due_at_once_ends_in_portions() {
+    const MANY: u64 = 3500;
+    let mut state = State::new(Rules::default());
+    let mut now = Moment::default();
+    let mut apply = |state: &mut State, moment, command| {
+        state.apply(&Envelope {
+            stamp: Stamp { now: Timestamp::default(), moment, seed: 1 },
+            command,
+        })
+    };
+    for number in 0..MANY {
+        let connection = ConnectionId::from_u128(number.into());
+        let request = Box::new(Connect::new(format!("user{number}")).channels(["room"]));
+        apply(&mut state, now, Command::Connect { connection, request }).reply.unwrap();
+    }
+    let mut connections = vec![state.counts().connections];
+    for _ in 0..8 {
+        now = now.after(secs(2));
+        apply(&mut state, now, Command::Tick);
+        connections.push(state.counts().connections);
+    }
+    // The first portion at 15 s, the others without any delay.
+    while state.next_deadline() == Some(now) {
+        apply(&mut state, now, Command::Tick);
+        connections.push(state.counts().connections);
+    }
+    assert_eq!(*connections.last().unwrap(), 0);
+    for pair in connections.windows(2) {
+        assert!(pair[0] - pair[1] <= 1000, "{connections:?}");
+    }
+    assert_eq!(state.counts().users, 3500, "whose deadline is another");
+}
+
+/// Microseconds by which a wall may be off.
+fn wild() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(0), -SECOND..SECOND, -DAY..DAY, -1000 * DAY..1000 * DAY]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 100, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_wild_wall_clock_changes_no_delivery(ops in ops(60), walls in vec(wild(), 60)) {
+        let (mut calm, mut wild) = (World::new(), World::new());
+        for (op, off) in ops.iter().zip(walls) {
+            op.happen(&mut calm);
+            wild.wall_is_off = off;
+            op.happen(&mut wild);
+            prop_assert_eq!(wild.state.next_deadline(), calm.state.next_deadline());
+        }
+        prop_assert_eq!(wild.lines.len(), calm.lines.len());
+        for (wild, calm) in wild.lines.iter().zip(&calm.lines) {
+            prop_assert_eq!(wild.end, calm.end);
+            prop_assert_eq!(wild.got.len(), calm.got.len());
+            for (wild, calm) in wild.got.iter().zip(&calm.got) {
+                prop_assert_eq!((wild.sequence, told(wild)), (calm.sequence, told(calm)));
+            }
+        }
+    }
+}

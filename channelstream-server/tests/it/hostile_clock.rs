@@ -1,0 +1,180 @@
+//! A clock on the wall that steps while the server runs: whoever has to go goes, whoever is there
+//! stays, and only what people see has another time.
+//!
+//! The program gets its time from a shim in C before the system's library, which the command's tests
+//! use too.
+
+use std::fs;
+use std::process::Command;
+
+use channelstream_signer::{TimestampSigner, unix_now};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::app::{Frame, Request, Site, Socket, eventually};
+use crate::process::Process;
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+/// A server whose time of day can be changed.
+struct Shifted {
+    /// With the shim, and the file that it reads the shift from.
+    folder: TempDir,
+    _process: Process,
+    site: Site,
+    seconds: i64,
+}
+
+impl Shifted {
+    fn start(flags: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../channelstream-cli/tests/it/clock.c");
+        let (shim, shift) = (folder.path().join("clock.so"), folder.path().join("shift"));
+        let output = Command::new("cc")
+            .args(["-shared", "-fPIC", "-Wall", "-Werror", source, "-ldl", "-o"])
+            .arg(&shim)
+            .output()
+            .expect("this test needs a C compiler");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::write(&shift, "0").unwrap();
+        let environment = [("LD_PRELOAD", &shim), ("CLOCK_SHIFT_FILE", &shift)];
+        let process =
+            Process::start_in(flags, &environment.map(|(name, path)| (name, path.as_os_str())));
+        let site = Site(process.address);
+        Self { folder, _process: process, site, seconds: 0 }
+    }
+
+    /// Puts the clock so far from the right time.
+    fn shift(&mut self, seconds: i64) {
+        // At once: the server never reads half of it.
+        let aside = self.folder.path().join("next");
+        fs::write(&aside, seconds.to_string()).unwrap();
+        fs::rename(aside, self.folder.path().join("shift")).unwrap();
+        self.seconds = seconds;
+    }
+
+    /// The server's time of day, in seconds since 1970.
+    fn now(&self) -> u64 {
+        unix_now().checked_add_signed(self.seconds).unwrap()
+    }
+
+    /// A call of the backend API by a backend with the server's time, that succeeds.
+    fn call(&self, path: &str, body: &Value) -> Value {
+        let signature = TimestampSigner::new("secret").sign_at("/tests", self.now());
+        let request = Request::new("POST", path).header("x-channelstream-secret", &signature);
+        self.site.send(&request.json(body)).ok()
+    }
+
+    fn connect(&self, user: &str, channel: &str) -> String {
+        let answer = self.call("/connect", &json!({"username": user, "channels": [channel]}));
+        answer["conn_id"].as_str().unwrap().to_owned()
+    }
+
+    fn publish(&self, channel: &str, text: &str) -> Value {
+        let message = json!({"user": "bot", "channel": channel, "message": {"text": text}});
+        self.call("/message", &json!([message]))[0]["timestamp"].take()
+    }
+
+    fn channel(&self, name: &str) -> Value {
+        let info = json!({"info": {"channels": [name]}});
+        self.call("/info", &info)["channels"][name].take()
+    }
+}
+
+/// Who joined and parted, as somebody in the room hears it.
+struct Watcher {
+    socket: Socket,
+    heard: Vec<String>,
+}
+
+impl Watcher {
+    /// Waits until something was heard, at any time.
+    fn hears(&mut self, what: &str) {
+        while !self.heard.iter().any(|heard| heard == what) {
+            let event = self.socket.event();
+            let (user, action) = (&event["user"], &event["message"]["action"]);
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            self.heard.push(format!("{} {}", word(user), word(action)));
+        }
+    }
+}
+
+/// Whether a time is these seconds after 1970, within ten minutes.
+fn is_near(time: &Value, seconds: u64) -> bool {
+    let told = channelstream_core::protocol::DateTime::parse(time.as_str().unwrap()).unwrap();
+    let micros = told.instant().as_micros() - i64::try_from(seconds).unwrap() * 1_000_000;
+    micros.abs() < 600_000_000
+}
+
+/// What has to be so whatever the clock did; `since` was connected before it did.
+fn life_goes_on(server: &Shifted, watcher: &mut Watcher, step: usize, before: &str) {
+    let mut before = server.site.socket(before);
+    let (leaver, lost) = (format!("leaver{step}"), format!("lost{step}"));
+
+    let connection = server.connect(&leaver, "room");
+    watcher.hears(&format!("{leaver} joined"));
+    let mut socket = server.site.socket(&connection);
+    let time = server.publish("room", "hello");
+    assert!(is_near(&time, server.now()), "{time} at {}", server.now());
+    while socket.event()["message"]["text"] != "hello" {}
+    while before.event()["message"]["text"] != "hello" {}
+
+    // Nobody listens on this one: it ends by itself.
+    server.connect(&lost, "room");
+
+    assert_eq!(server.call("/disconnect", &json!({"conn_id": connection})), json!(true));
+    while socket.event_or_close().is_some() {}
+    socket.close(1000);
+    assert_eq!(socket.next(), Frame::End);
+    watcher.hears(&format!("{leaver} parted"));
+    let users = server.channel("room")["users"].to_string();
+    assert!(!users.contains(&leaver) && users.contains("before"), "{users}");
+
+    assert_eq!(server.channel("kept")["history"][0]["message"]["text"], "remember");
+    let state = server.call("/user_state", &json!({"user": "remembered", "user_state": {}}));
+    assert_eq!(state["user_state"]["key"], 1);
+}
+
+#[test]
+fn a_clock_that_steps_holds_nobody_back_and_ends_nothing() {
+    let mut server = Shifted::start(&["--gc-conns-after", "10"]);
+    let settings = json!({"kept": {"store_history": true}, "room": {"notify_presence": true}});
+    server.call("/channel_config", &settings);
+    server.publish("kept", "remember");
+    let state = json!({"username": "remembered", "user_state": {"key": 1}});
+    let connection = server.call("/connect", &state)["conn_id"].take();
+    server.call("/disconnect", &json!({"conn_id": connection}));
+    let socket = server.site.socket(&server.connect("watcher", "room"));
+    let mut watcher = Watcher { socket, heard: Vec::new() };
+
+    for (step, seconds) in [0, -HOUR, HOUR, 4 * DAY, 0].into_iter().enumerate() {
+        let before = server.connect(&format!("before{step}"), "room");
+        server.shift(seconds);
+        life_goes_on(&server, &mut watcher, step, &before);
+    }
+    for step in 0..5 {
+        watcher.hears(&format!("lost{step} parted"));
+    }
+}
+
+/// One moment of a wrong time, in which the server does something.
+#[test]
+fn four_days_ahead_for_a_moment_end_nothing() {
+    let mut server = Shifted::start(&["--gc-conns-after", "10"]);
+    server.call("/channel_config", &json!({"kept": {"store_history": true}}));
+    server.publish("kept", "remember");
+    let connection = server.connect("ann", "room");
+    server.shift(4 * DAY);
+    server.publish("room", "ahead");
+    server.shift(0);
+    let mut socket = server.site.socket(&connection);
+    assert_eq!(socket.event()["message"]["text"], "ahead");
+    let time = server.publish("room", "right again");
+    assert!(is_near(&time, server.now()), "{time}");
+    assert_eq!(socket.event()["message"]["text"], "right again");
+    assert_eq!(server.channel("kept")["history"][0]["message"]["text"], "remember");
+    assert_eq!(server.call("/disconnect", &json!({"conn_id": connection})), json!(true));
+    while socket.event_or_close().is_some() {}
+    eventually("ann is gone", || server.channel("room")["total_connections"] == 0);
+}
