@@ -111,7 +111,10 @@ impl Node {
             // Who asked may have gone meanwhile.
             let _ = sender.send(question(state));
         });
-        self.0.questions.try_send(question).map_err(|_| journal::Error::Full)?;
+        self.0.questions.try_send(question).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => journal::Error::Full,
+            mpsc::error::TrySendError::Closed(_) => journal::Error::Closed,
+        })?;
         answer.await.map_err(|_| Error::Stopped)
     }
 

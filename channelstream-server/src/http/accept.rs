@@ -50,12 +50,13 @@ impl Lines {
     /// are not `bounded`.
     fn enter(self: &Arc<Self>, peer: IpAddr, bounded: bool) -> Result<Line, &'static str> {
         if self.count() >= self.most {
-            return Err("as many lines as allowed are open");
+            return Err("as many lines as allowed are open (max_connections)");
         }
         if bounded {
             let mut count = self.by_address.entry(holder(peer)).or_insert(0);
             if *count >= self.most_by_address {
-                return Err("as many lines as allowed from one address are open");
+                return Err("as many lines as allowed from one address are open \
+                     (max_connections_per_address)");
             }
             *count += 1;
         }

@@ -127,12 +127,14 @@ pub(in crate::http) fn open(
     let accept = check_handshake(&request.head.method, request.head.version, headers)
         .map_err(Problem::Handshake)?;
     let place = app.live.enter().ok_or_else(|| {
-        Problem::Unavailable("as many admin pages as allowed are open".to_owned())
+        Problem::Unavailable(
+            format!("as many admin pages as allowed are open ({PAGES}, fixed)").into(),
+        )
     })?;
     let upgrade = request
         .upgrade
         .take()
-        .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".to_owned()))?;
+        .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".into()))?;
     tokio::spawn(begin(Arc::clone(app), Arc::clone(&request.head), upgrade, place));
     Ok(Answer::switching_protocols(&accept))
 }

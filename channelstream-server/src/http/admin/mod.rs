@@ -8,8 +8,8 @@ use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::answer::{Answer, Problem, TEXT};
-use super::browser::{asks_for_html, is_json, is_same_origin};
+use super::answer::{Answer, BodyBound, Problem, TEXT};
+use super::browser::{asks_for_html, is_json, is_of_another_site, is_same_origin};
 use super::request::{Request, parameter};
 use super::rights::sign_out_cookie;
 use super::{App, pages, routes};
@@ -18,8 +18,8 @@ pub(super) use live::{Live, open as watch};
 /// How long a wrong sign-in takes at least: guessing many passwords takes long.
 const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Bytes of the sign-in form.
-const MAX_FORM: usize = 8 * 1024;
+/// The most that is read of the sign-in form.
+const MAX_FORM: BodyBound = BodyBound { bytes: 8 * 1024, name: "fixed, for this form" };
 
 /// Sends who has no rights to the sign-in page; people come from there to the page they wanted.
 pub(super) fn sign_in_first(app: &App, request: &Request) -> Problem {
@@ -30,6 +30,11 @@ pub(super) fn sign_in_first(app: &App, request: &Request) -> Problem {
         "/admin/sign_in"
     };
     Problem::Elsewhere(request.address_of(path, &app.config, &app.local))
+}
+
+/// Whether a path belongs to the admin area.
+pub(super) fn is_below(path: &str) -> bool {
+    path.strip_prefix("/admin").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The endpoint of the backend API that the admin page calls at this path.
@@ -105,7 +110,7 @@ pub(super) fn static_file(path: &str) -> Result<Answer, Problem> {
         return Ok(Answer::new(content_type, body));
     }
     let (content_type, body) =
-        pages::static_file(path).ok_or(Problem::NotFound { nearest: None })?;
+        pages::static_file(path).ok_or(Problem::NotFound("there is no such file".into()))?;
     Ok(Answer::new(content_type, body).same_origin())
 }
 
@@ -119,6 +124,15 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
         return Ok(Answer::page(pages::sign_in_page("", None, next)));
     }
     let is_browser = asks_for_html(&request.head.headers);
+    // Before anything is read, compared or counted: a page of another site locks nobody out.
+    if let Err(problem) = may_sign_in(app, &request) {
+        if !is_browser {
+            return Err(problem);
+        }
+        let error = format!("Not signed in: {}.", problem.message());
+        return Ok(Answer::page(pages::sign_in_page("", Some(&error), next))
+            .with_status(StatusCode::FORBIDDEN));
+    }
     let body = request.body(MAX_FORM, app.config.body_timeout).await?;
     // No waiting from here to the counting, or many at once would all find few failures.
     if let Some(wait) = app.sign_ins.wait(request.peer, Instant::now()) {
@@ -147,6 +161,16 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     let cookie = app.gate.sign_in_cookie(&app.config, request.is_https(&app.config));
     let path = if next.is_some() { "/api-explorer" } else { "/admin" };
     redirect(&request.address_of(path, &app.config, &app.local), cookie)
+}
+
+/// Whether a sign-in may be tried from where the form was sent.
+fn may_sign_in(app: &App, request: &Request) -> Result<(), Problem> {
+    if is_of_another_site(&request.head.headers) {
+        return Err(Problem::Refused(
+            "only a page of this server may sign in; if this is one, a proxy in between changes Host",
+        ));
+    }
+    app.check_default("admin_secret", request)
 }
 
 pub(super) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> {
