@@ -69,7 +69,7 @@ impl Listener {
     async fn open(address: SocketAddr, connection: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!(
-            "GET /ws?conn_id={connection} HTTP/1.1\r\nhost: push.test\r\nconnection: upgrade\r\n\
+            "GET /ws?conn_id={connection} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
              upgrade: websocket\r\nsec-websocket-version: 13\r\n\
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );

@@ -56,11 +56,18 @@ impl Faults {
     pub fn add(&mut self, field: &str, fault: Fault) {
         match (self.0.get_mut(field), fault) {
             (Some(Fault::Texts(old)), Fault::Texts(new)) => old.extend(new),
-            (Some(Fault::Inner(old)), Fault::Inner(new)) => old.0.extend(new.0),
+            (Some(Fault::Inner(old)), Fault::Inner(new)) => old.merge(new),
             (Some(_), _) => {} // what a field is comes before what it holds
             (None, fault) => {
                 self.0.insert(field.to_owned(), fault);
             }
+        }
+    }
+
+    /// Adds all of `others`.
+    pub fn merge(&mut self, others: Self) {
+        for (field, fault) in others.0 {
+            self.add(&field, fault);
         }
     }
 

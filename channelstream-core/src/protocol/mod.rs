@@ -13,6 +13,7 @@ mod request;
 mod scalar;
 mod schema;
 mod settings;
+mod strict;
 mod timestamp;
 
 pub use body::{Body, Bounds, NotJson, parse};
@@ -21,8 +22,8 @@ pub use frame::{Action, Frame, Presence, UserStateChange};
 pub use message::{Address, Delete, Edit, Message, NewMessage, Payload};
 pub use read::parse_uuid;
 pub use reply::{
-    Changed, ChannelView, ChannelsInfo, Connected, Figures, FiguresUser, Subscribed, Unsubscribed,
-    UserStateSet, UserView,
+    Changed, ChannelView, ChannelsInfo, Connected, Figures, FiguresUser, Posted, Receipt,
+    Subscribed, Unsubscribed, UserStateSet, UserView,
 };
 pub use request::{
     Configure, Connect, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
@@ -31,5 +32,6 @@ pub use request::{
 pub use scalar::{Scalar, UserState};
 pub use schema::request_schemas;
 pub use settings::ChannelSettings;
+pub use strict::{RequestBody, unknown_fields};
 pub use timestamp::{DateTime, InFrame, Timestamp};
 pub use uuid::Uuid;

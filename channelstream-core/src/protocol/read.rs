@@ -45,9 +45,14 @@ pub(super) struct Fields<'a>(Vec<(Key<'a>, &'a RawValue)>);
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Fields<'a> {
-    /// The fields by their names; of repeated ones the last counts.
+    /// The fields in their order, repeated ones too.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(Key(name), raw)| (&**name, *raw))
+    }
+
+    /// The same by their names; of repeated ones the last counts.
     pub(super) fn by_name(&self) -> IndexMap<&str, &'a RawValue> {
-        self.0.iter().map(|(Key(name), raw)| (&**name, *raw)).collect()
+        self.iter().collect()
     }
 }
 
@@ -138,7 +143,8 @@ impl<'a> Object<'a> {
     }
 }
 
-fn fields(raw: &RawValue) -> Option<Fields<'_>> {
+/// The fields of `raw`, if it is an object.
+pub(super) fn fields(raw: &RawValue) -> Option<Fields<'_>> {
     serde_json::from_str(raw.get()).ok()
 }
 

@@ -1,9 +1,13 @@
 //! Bodies of answers: written by the server, read by the client (contract §4, §5, §10).
 
+use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::message::Message;
@@ -51,6 +55,71 @@ pub struct Unsubscribed {
     pub channels_info: ChannelsInfo,
     /// Those that it was in and left, sorted.
     pub unsubscribed_from: Vec<Arc<str>>,
+}
+
+/// Answer of `POST /message` about one message.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Posted {
+    /// The message as it was taken, with everything filled in.
+    #[serde(flatten)]
+    pub message: Arc<Message>,
+    /// What became of it.
+    #[serde(flatten)]
+    pub receipt: Receipt,
+}
+
+impl Posted {
+    pub(crate) fn new(message: Arc<Message>, receipt: Receipt) -> Self {
+        Self { message, receipt }
+    }
+}
+
+impl Deref for Posted {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
+}
+
+/// Its parts lie on one level, which a raw payload and a flattened part cannot be read from at once.
+impl<'de> Deserialize<'de> for Posted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let message = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
+        let receipt = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
+        Ok(Self { message: Arc::new(message), receipt })
+    }
+}
+
+/// What became of a message. A server tells it to whom asks (`Prefer`, contract §5); what it does not
+/// tell is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The open sockets and waiting polls that it was sent to at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<u64>,
+    /// Whether it was kept, in the history of the channel or for who catches up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<bool>,
+    /// Why it went nowhere: `no address`, `no such channel` or `no such user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Cow<'static, str>>,
+}
+
+impl Receipt {
+    /// It had neither a channel nor users.
+    pub const NO_ADDRESS: &'static str = "no address";
+    /// Its channel does not exist.
+    pub const NO_CHANNEL: &'static str = "no such channel";
+    /// None of its users exists.
+    pub const NO_USER: &'static str = "no such user";
+
+    pub(crate) fn nowhere(problem: &'static str) -> Self {
+        Self { recipients: Some(0), stored: Some(false), problem: Some(problem.into()) }
+    }
 }
 
 /// Answer of `/user_state`.

@@ -85,12 +85,25 @@ impl Field {
     }
 }
 
-/// The schema of what `read` reads. What it makes of an object without fields holds the defaults.
-fn described<T: Serialize>(read: impl FnOnce(&mut Object<'_>) -> T) -> Value {
+/// What a reader tells of an object.
+pub(super) struct Described {
+    pub(super) name: &'static str,
+    pub(super) fields: Vec<Field>,
+    /// What it makes of an object without fields.
+    defaults: Value,
+}
+
+fn described<T: Serialize>(
+    name: &'static str,
+    read: impl FnOnce(&mut Object<'_>) -> T,
+) -> Described {
     let (value, fields) = Object::describe(read);
-    let defaults = serde_json::to_value(value).unwrap_or_default();
+    Described { name, fields, defaults: serde_json::to_value(value).unwrap_or_default() }
+}
+
+fn schema(Described { fields, defaults, .. }: &Described) -> Value {
     let mut properties = Map::new();
-    for field in &fields {
+    for field in fields {
         let mut json = field.json();
         let default = &defaults[field.name];
         if !field.required
@@ -110,23 +123,30 @@ fn described<T: Serialize>(read: impl FnOnce(&mut Object<'_>) -> T) -> Value {
     schema
 }
 
-/// The objects that requests are made of, by the names that the API document has for them, each as
-/// JSON Schema. References between them lead to `#/components/schemas/`.
-pub fn request_schemas() -> [(&'static str, Value); 12] {
+/// The objects with fixed fields that requests are made of, by the names that the API document has
+/// for them.
+pub(super) fn objects() -> [Described; 11] {
     [
-        ("ConnectBody", described(Connect::fields)),
-        ("SubscribeBody", described(|object| Subscribe::fields(object, None, |_| true))),
-        ("UnsubscribeBody", described(|object| Unsubscribe::fields(object, None, |_| true))),
-        ("UserStateBody", described(|object| SetUserState::fields(object, |_| true))),
-        ("MessageBody", described(NewMessage::fields)),
-        ("MessageEditBody", described(Edit::fields)),
-        ("MessagesDeleteBody", described(Delete::fields)),
-        ("DisconnectBody", described(Disconnect::fields)),
-        ("ChannelInfoBody", described(Info::fields)),
-        ("InfoResolution", described(InfoOptions::fields)),
-        ("ChannelConfigBody", described(ChannelSettings::fields)),
-        ("ChannelConfigsBody", channel_configs()),
+        described("ConnectBody", Connect::fields),
+        described("SubscribeBody", |object| Subscribe::fields(object, None, |_| true)),
+        described("UnsubscribeBody", |object| Unsubscribe::fields(object, None, |_| true)),
+        described("UserStateBody", |object| SetUserState::fields(object, |_| true)),
+        described("MessageBody", NewMessage::fields),
+        described("MessageEditBody", Edit::fields),
+        described("MessagesDeleteBody", Delete::fields),
+        described("DisconnectBody", Disconnect::fields),
+        described("ChannelInfoBody", Info::fields),
+        described("InfoResolution", InfoOptions::fields),
+        described("ChannelConfigBody", ChannelSettings::fields),
     ]
+}
+
+/// The same and the body of `/channel_config`, each as JSON Schema. References between them lead to
+/// `#/components/schemas/`.
+pub fn request_schemas() -> Vec<(&'static str, Value)> {
+    let objects = objects();
+    let schemas = objects.iter().map(|object| (object.name, schema(object)));
+    schemas.chain([("ChannelConfigsBody", channel_configs())]).collect()
 }
 
 /// The body of `/channel_config`: any names, each with settings or null.

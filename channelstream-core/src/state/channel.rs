@@ -71,14 +71,15 @@ impl Channel {
 
     /// Keeps a message for show, if the settings and the message want it. The history is trimmed
     /// here only: a setting that shrinks it waits for the next message.
-    pub(super) fn remember(&mut self, sequence: Sequence, message: &Arc<Message>) {
+    pub(super) fn remember(&mut self, sequence: Sequence, message: &Arc<Message>) -> bool {
         if !self.settings.store_history || message.no_history {
-            return;
+            return false;
         }
         self.history.push_back((sequence, Arc::clone(message)));
         while self.history.len() as u64 > self.settings.history_size {
             self.history.pop_front();
         }
+        !self.history.is_empty()
     }
 
     /// The places in the history where messages of these ids stand first.

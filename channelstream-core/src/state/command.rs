@@ -1,6 +1,5 @@
 //! The whole surface of the state: what goes in, and what comes out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -8,7 +7,7 @@ use uuid::Uuid;
 
 use super::time::Moment;
 use crate::protocol::{
-    ChannelsInfo, Configure, Connect, Connected, Delete, Edit, Faults, Frame, Message, NewMessage,
+    ChannelsInfo, Configure, Connect, Connected, Delete, Edit, Faults, Frame, NewMessage, Posted,
     SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
 };
 
@@ -146,8 +145,8 @@ pub enum Reply {
     UserStateSet(Box<UserStateSet>),
     /// To [`Command::Configure`].
     Configured(Box<ChannelsInfo>),
-    /// To [`Command::Publish`]: those that have an address.
-    Published(Vec<Arc<Message>>),
+    /// To [`Command::Publish`]: all, also those that went nowhere.
+    Published(Vec<Posted>),
     /// To [`Command::Edit`].
     Edited(Vec<Edit>),
     /// To [`Command::Delete`].

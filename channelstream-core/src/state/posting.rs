@@ -10,44 +10,54 @@ use super::connection::Connection;
 use super::keys::Keys;
 use super::user::User;
 use super::{Delivery, ListenerId, Sequence, State, Step};
-use crate::protocol::{Address, DateTime, Delete, Edit, Frame, Message, NewMessage, Uuid};
+use crate::protocol::{
+    Address, DateTime, Delete, Edit, Frame, Message, NewMessage, Posted, Receipt, Uuid,
+};
 
 impl State {
-    pub(super) fn publish(
-        &mut self,
-        step: &mut Step,
-        messages: &[NewMessage],
-    ) -> Vec<Arc<Message>> {
-        let addressed = messages.iter().filter(|message| !message.address.is_nowhere());
-        let posted: Vec<Arc<Message>> = addressed
-            .map(|message| {
-                Arc::new(Message {
-                    uuid: message.uuid.unwrap_or_else(|| step.id()),
-                    user: message.user.clone(),
-                    message: message.message.clone(),
-                    address: message.address.clone(),
-                    no_history: message.no_history,
-                    timestamp: message.timestamp.unwrap_or_else(|| DateTime::from(self.now)),
-                    edited: None,
-                })
-            })
-            .collect();
-        for message in &posted {
-            self.messages_posted += 1;
-            let frame = Frame::Message(Arc::clone(message));
-            let addressed = match self.destination(&message.address) {
-                Destination::Channel(channel) => {
-                    // Its frame gets the next number, and both have the same.
-                    let sequence = self.sequence + 1;
-                    self.channels[channel].remember(sequence, message);
-                    self.send(step, channel, &frame)
+    pub(super) fn publish(&mut self, step: &mut Step, messages: &[NewMessage]) -> Vec<Posted> {
+        let post = |message: &NewMessage| {
+            let message = Arc::new(Message {
+                uuid: message.uuid.unwrap_or_else(|| step.id()),
+                user: message.user.clone(),
+                message: message.message.clone(),
+                address: message.address.clone(),
+                no_history: message.no_history,
+                timestamp: message.timestamp.unwrap_or_else(|| DateTime::from(self.now)),
+                edited: None,
+            });
+            let receipt = self.post(step, &message);
+            Posted::new(message, receipt)
+        };
+        messages.iter().map(post).collect()
+    }
+
+    fn post(&mut self, step: &mut Step, message: &Arc<Message>) -> Receipt {
+        let address = &message.address;
+        self.messages_posted += u64::from(!address.is_nowhere());
+        let frame = Frame::Message(Arc::clone(message));
+        let (reach, stored) = match self.destination(address) {
+            Destination::Channel(key) => {
+                // Its frame gets the next number, and both have the same.
+                let sequence = self.sequence + 1;
+                let channel = &mut self.channels[key];
+                let remembered = channel.remember(sequence, message);
+                let stores = channel.settings.store_frames && self.rules.channel_frames > 0;
+                (self.send(step, key, &frame), remembered || stores)
+            }
+            Destination::Users => {
+                if self.named(&address.pm_users).is_empty() {
+                    return Receipt::nowhere(Receipt::NO_USER);
                 }
-                Destination::Users => self.send_private(step, &message.address, &frame),
-                Destination::Nowhere => 0,
-            };
-            self.messages_delivered += addressed;
-        }
-        posted
+                (self.send_private(step, address, &frame), self.rules.user_frames > 0)
+            }
+            Destination::Nowhere if address.channel.is_some() => {
+                return Receipt::nowhere(Receipt::NO_CHANNEL);
+            }
+            Destination::Nowhere => return Receipt::nowhere(Receipt::NO_ADDRESS),
+        };
+        self.messages_delivered += reach.connections;
+        Receipt { recipients: Some(reach.listeners), stored: Some(stored), problem: None }
     }
 
     pub(super) fn edit(&mut self, step: &mut Step, edits: &[Edit]) -> Vec<Edit> {
@@ -131,8 +141,8 @@ impl State {
         names.iter().filter_map(|name| self.user_names.get(&**name)).copied().collect()
     }
 
-    /// Sends a frame to a channel and stores it there; how many connections it was for.
-    pub(super) fn send(&mut self, step: &mut Step, key: Key<Channel>, frame: &Frame) -> u64 {
+    /// Sends a frame to a channel and stores it there.
+    pub(super) fn send(&mut self, step: &mut Step, key: Key<Channel>, frame: &Frame) -> Reach {
         self.sequence += 1;
         let (only, never) = match frame {
             Frame::Message(message) => self.audience(&message.address),
@@ -167,8 +177,9 @@ impl State {
                 }
             }
         }
+        let reach = Reach { connections: addressed, listeners: to.len() as u64 };
         deliver(step, to, frame, self.sequence);
-        addressed
+        reach
     }
 
     /// The only users a frame in a channel is for, if it is not for all, and those it is never
@@ -184,10 +195,11 @@ impl State {
         (only, sorted(&address.exclude_users))
     }
 
-    /// Sends a frame to users wherever they are and stores it with each, once per mention; how
-    /// many connections it was for. Each user's first mention has one number, the second the
-    /// next: so it is one delivery, however many users are named.
-    fn send_private(&mut self, step: &mut Step, address: &Address, frame: &Frame) -> u64 {
+    /// Sends a frame to users wherever they are and stores it with each, once per mention. Each
+    /// user's first mention has one number, the second the next: so it is one delivery, however
+    /// many users are named.
+    fn send_private(&mut self, step: &mut Step, address: &Address, frame: &Frame) -> Reach {
+        let mut reach = Reach::default();
         let mut rounds: Vec<Vec<Key<User>>> = Vec::new();
         let mut mentions: IndexMap<Key<User>, usize> = IndexMap::new();
         for key in self.named(&address.pm_users) {
@@ -198,25 +210,34 @@ impl State {
             rounds[*round].push(key);
             *round += 1;
         }
-        let mut addressed = 0;
         for round in rounds {
             self.sequence += 1;
             let mut to = Vec::new();
             for key in round {
                 let user = &mut self.users[key];
                 user.stored.push(self.sequence, frame.clone(), self.rules.user_frames);
-                addressed += user.connections.len() as u64;
+                reach.connections += user.connections.len() as u64;
                 let connections = &self.users[key].connections;
                 to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
             }
+            reach.listeners += to.len() as u64;
             deliver(step, to, frame, self.sequence);
         }
-        addressed
+        reach
     }
 
     fn listener_of(&self, key: Key<Connection>) -> Option<ListenerId> {
         self.connections[key].listener.map(|listener| listener.id)
     }
+}
+
+/// Whom a frame was for.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reach {
+    /// The connections that were addressed, listening or not,
+    connections: u64,
+    /// and the listeners among them.
+    listeners: u64,
 }
 
 enum Destination {

@@ -1,7 +1,7 @@
 //! Who gets a message: channels, private messages, exclusion, and how deliveries are counted
 //! (contract §5, §8).
 
-use channelstream_core::protocol::{Address, NewMessage};
+use channelstream_core::protocol::{Address, ChannelSettings, NewMessage, Receipt};
 use channelstream_core::state::{Command, Reply};
 
 use crate::world::{World, json, message, payload, secs, to, to_users};
@@ -126,10 +126,41 @@ fn several_messages_are_sent_in_order_and_answered_whole() {
         to("room", "3"),
     ];
     let Ok(Reply::Published(answer)) = w.apply(Command::Publish(messages)) else { panic!() };
-    assert_eq!(answer.len(), 3);
+    let problems: Vec<_> = answer.iter().map(|posted| posted.receipt.problem.as_deref()).collect();
+    assert_eq!(problems, [None, Some("no address"), None, None]);
     w.expect("ann", &["room bot: 1", "private bot: 2", "room bot: 3"]);
-    assert_ne!(answer[0].uuid, answer[1].uuid, "ids that were left out are made up");
-    assert_ne!(answer[0].uuid, answer[2].uuid);
+    assert_ne!(answer[0].uuid, answer[2].uuid, "ids that were left out are made up");
+    assert_ne!(answer[0].uuid, answer[3].uuid);
+}
+
+/// Recipients, whether it was stored, and problem of one message.
+fn receipt(w: &mut World, message: NewMessage) -> (u64, bool, Option<String>) {
+    let Ok(Reply::Published(answer)) = w.apply(Command::Publish(vec![message])) else { panic!() };
+    let Receipt { recipients, stored, problem, .. } = answer[0].receipt.clone();
+    (recipients.unwrap(), stored.unwrap(), problem.map(Into::into))
+}
+
+#[test]
+fn a_receipt_tells_who_listened_and_what_was_kept() {
+    let mut w = World::new();
+    assert_eq!(receipt(&mut w, to("room", "x")), (0, false, Some("no such channel".into())));
+    let nobody = to_users(&["ann", "bob"], "x");
+    assert_eq!(receipt(&mut w, nobody), (0, false, Some("no such user".into())));
+    w.join("ann", &["room"]);
+    assert_eq!(receipt(&mut w, to("room", "x")), (1, true, None));
+    assert_eq!(receipt(&mut w, to_users(&["ann", "bob"], "x")), (1, true, None));
+    w.configure("room", ChannelSettings { store_frames: false, ..ChannelSettings::default() });
+    assert_eq!(receipt(&mut w, to("room", "x")), (1, false, None));
+    let history =
+        ChannelSettings { store_frames: false, store_history: true, ..Default::default() };
+    w.configure("room", history);
+    assert_eq!(receipt(&mut w, to("room", "x")), (1, true, None));
+    let unheard = NewMessage { no_history: true, ..to("room", "x") };
+    assert_eq!(receipt(&mut w, unheard), (1, false, None));
+    w.configure("room", ChannelSettings { history_size: 0, ..history });
+    assert_eq!(receipt(&mut w, to("room", "x")), (1, false, None));
+    w.close("ann");
+    assert_eq!(receipt(&mut w, to("room", "x")), (0, false, None), "nobody hears it, ever");
 }
 
 #[test]

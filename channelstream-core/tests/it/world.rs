@@ -279,7 +279,10 @@ impl World {
     #[track_caller]
     pub(crate) fn post(&mut self, message: NewMessage) -> Option<Message> {
         match self.apply(Command::Publish(vec![message])).unwrap() {
-            Reply::Published(mut messages) => messages.pop().map(Arc::unwrap_or_clone),
+            Reply::Published(mut messages) => {
+                let posted = messages.pop().filter(|posted| !posted.address.is_nowhere());
+                posted.map(|posted| Arc::unwrap_or_clone(posted.message))
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -9,6 +9,7 @@ mod exposure;
 pub mod ini;
 mod level;
 mod networks;
+mod origins;
 mod read;
 mod secret;
 pub mod source;
@@ -50,10 +51,12 @@ pub struct Config {
     pub allow_posting_from: Networks,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Networks,
-    /// Texts to look for in `Origin`; empty for all origins.
+    /// Origins whose scripts may read answers: texts to look for in `Origin`; empty for all.
     pub allow_cors: Vec<String>,
     /// Whether the age of signatures is checked.
     pub validate_requests: bool,
+    /// Whether unknown fields of requests get 422 unless a request prefers otherwise.
+    pub strict_requests: bool,
     /// Whether requests that are not https get 406.
     pub enforce_https: bool,
     /// Scheme of redirects; `None` for that of the request.
@@ -103,7 +106,7 @@ pub struct Config {
     /// Open TCP lines from one address that is neither loopback nor a trusted proxy.
     pub max_connections_per_address: usize,
     /// Requests from one address within ten seconds, unless it is loopback, a trusted proxy or may
-    /// post; 503 above.
+    /// post; 429 above.
     pub max_requests_per_address: usize,
     /// Open sockets and polls; 503 above.
     pub max_listeners: usize,
@@ -192,6 +195,7 @@ impl Config {
             trusted_proxies: read.networks("trusted_proxies"),
             allow_cors: read.texts("allow_cors"),
             validate_requests: read.switch("validate_requests"),
+            strict_requests: read.switch("strict_requests"),
             enforce_https: read.switch("enforce_https"),
             http_scheme: read.scheme("http_scheme"),
             tutorial: read.tutorial("tutorial"),
@@ -225,6 +229,7 @@ impl Config {
         };
         read.switch("debug");
         config.check_exposure(&mut read);
+        origins::check(&config.allow_cors, &mut read);
         let read::Reader { mistakes, warnings, .. } = read;
         let config = ConfigErrors::from_mistakes(mistakes).map_or(Ok(config), Err);
         Checked { config, warnings }

@@ -212,8 +212,8 @@ pub const GROUPS: &[Group] = &[
                 key: "allow_cors",
                 kind: Kind::Texts,
                 default: "",
-                doc: "Texts to look for in the Origin of a browser, by commas or lines: scripts on \
-                      matching origins may read answers. Empty: all origins.",
+                doc: "Origins whose scripts may read answers, each whole as in https://example.com, by \
+                      commas or lines. Empty: all origins.",
             },
             Setting {
                 key: "validate_requests",
@@ -221,6 +221,13 @@ pub const GROUPS: &[Group] = &[
                 default: "true",
                 doc: "Refuse signatures that are older than 60 seconds. If false, a signature that \
                       somebody has seen is good for ever.",
+            },
+            Setting {
+                key: "strict_requests",
+                kind: Kind::Switch,
+                default: "false",
+                doc: "Handle all requests as those with the header Prefer: handling=strict: unknown \
+                      fields get 422, and answers tell of messages that went nowhere.",
             },
             Setting {
                 key: "enforce_https",
@@ -409,7 +416,7 @@ pub const GROUPS: &[Group] = &[
                 key: "max_requests_per_address",
                 kind: Kind::Number(1, MANY),
                 default: "2000",
-                doc: "Requests from one address (as above) within ten seconds; further ones get 503. \
+                doc: "Requests from one address (as above) within ten seconds; further ones get 429. \
                       Loopback addresses, `trusted_proxies` and `allow_posting_from` are not counted.",
             },
             Setting {

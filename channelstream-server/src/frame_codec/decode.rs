@@ -52,7 +52,7 @@ pub(crate) enum Violation {
     #[error("frame length out of range")]
     LengthRange,
     /// The message, over all its fragments, is longer than the bound.
-    #[error("message too big")]
+    #[error("message too big (max_client_message)")]
     TooBig,
     /// A text message is not UTF-8.
     #[error("text is not UTF-8")]

@@ -198,6 +198,9 @@ mod tests {
         let close = Close { code: CloseCode::NORMAL, reason: "bye" };
         assert_eq!(&close_frame(Some(close))[..], b"\x88\x05\x03\xe8bye");
         assert_eq!(&close_frame(None)[..], b"\x88\x00");
-        assert_eq!(&Violation::TooBig.close_frame()[..], b"\x88\x11\x03\xf1message too big");
+        assert_eq!(
+            &Violation::TooBig.close_frame()[..],
+            b"\x88\x26\x03\xf1message too big (max_client_message)"
+        );
     }
 }

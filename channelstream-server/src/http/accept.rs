@@ -52,14 +52,15 @@ impl Lines {
     /// are not `bounded`.
     fn enter(self: &Arc<Self>, peer: Peer, bounded: bool) -> Result<Line, (Limit, &'static str)> {
         if self.count() >= self.most {
-            return Err((Limit::Connections, "as many lines as allowed are open"));
+            return Err((Limit::Connections, "as many lines as allowed are open (max_connections)"));
         }
         if bounded {
             let mut count = self.by_address.entry(peer.holder()).or_insert(0);
             if *count >= self.most_by_address {
                 return Err((
                     Limit::ConnectionsPerAddress,
-                    "as many lines as allowed from one address are open",
+                    "as many lines as allowed from one address are open \
+                     (max_connections_per_address)",
                 ));
             }
             *count += 1;

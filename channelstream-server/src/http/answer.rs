@@ -1,5 +1,7 @@
 //! What a handler returns: an [`Answer`] or a [`Problem`], and how each becomes a response.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use channelstream_core::protocol::{Faults, NotJson};
 use http::header::{self, HeaderName, HeaderValue};
@@ -15,6 +17,9 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const HTML: &str = "text/html; charset=UTF-8";
 pub(super) const TEXT: &str = "text/plain; charset=UTF-8";
 pub(super) const SCRIPT: &str = "text/javascript; charset=UTF-8";
+
+/// What is told of a listener that finds no place.
+pub(super) const FULL: &str = "as many listeners as allowed are open (max_listeners)";
 
 /// Pages load nothing from elsewhere and stand in no frame.
 const PAGE_POLICY: &str =
@@ -145,12 +150,11 @@ pub(super) enum Problem {
     /// The tutorial does not act for whoever asks; why.
     NotSimulated(&'static str),
     /// The admin area does nothing for whoever asks; why.
-    Refused(String),
-    /// No such path, or not by this method.
-    NotFound {
-        /// A path that may have been meant.
-        nearest: Option<&'static str>,
-    },
+    Refused(Cow<'static, str>),
+    /// This setting is the default that everybody knows, and does not count for this request; why.
+    WellKnown(&'static str, &'static str),
+    /// No such path, or not by this method; what is there.
+    NotFound(Cow<'static, str>),
     /// Listening on a connection that is not known.
     UnknownConnection,
     /// Only https is served.
@@ -165,8 +169,8 @@ pub(super) enum Problem {
     NotJson(NotJson),
     /// The body could not be read.
     BrokenBody,
-    /// The body is over the bound, in bytes.
-    BodyTooLarge(usize),
+    /// The body is over the bound.
+    BodyTooLarge(BodyBound),
     /// The body did not come in time.
     BodyTooSlow,
     /// The body is compressed.
@@ -177,15 +181,25 @@ pub(super) enum Problem {
     TooManySignIns(u64),
     /// Too many requests from this address; in so many seconds again.
     TooManyRequests(u64),
-    /// A bound is reached, or the server is at its end.
-    Unavailable(String),
+    /// A bound is reached, or the server is at its end; why. Nothing was done.
+    Unavailable(Cow<'static, str>),
+    /// The server is at its end, and what was wanted may have been done.
+    Stopped,
+}
+
+/// How much of a body is read, and what says so: a setting, or for whom it is fixed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyBound {
+    pub(super) bytes: usize,
+    pub(super) name: &'static str,
 }
 
 impl From<node::Error> for Problem {
     fn from(error: node::Error) -> Self {
         match error {
             node::Error::Refused(refusal) => Self::Faults(refusal.faults()),
-            other => Self::Unavailable(other.to_string()),
+            node::Error::Unavailable(_) => Self::Unavailable(error.to_string().into()),
+            node::Error::Stopped => Self::Stopped,
         }
     }
 }
@@ -200,8 +214,10 @@ impl Problem {
     fn status(&self) -> StatusCode {
         match self {
             Self::BadSignature | Self::UnknownConnection => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::NotSimulated(_) | Self::Refused(_) => StatusCode::FORBIDDEN,
-            Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::Forbidden | Self::NotSimulated(_) | Self::Refused(_) | Self::WellKnown(..) => {
+                StatusCode::FORBIDDEN
+            }
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::HttpsOnly => StatusCode::NOT_ACCEPTABLE,
             Self::Elsewhere(_) => StatusCode::FOUND,
             Self::Faults(_) | Self::Texts(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -210,8 +226,8 @@ impl Problem {
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Handshake(error) => error.status(),
-            Self::TooManySignIns(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooManyRequests(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManySignIns(_) | Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -228,32 +244,59 @@ impl Problem {
         }
     }
 
-    fn message(&self) -> String {
+    /// A sentence for people. What is refused by a bound names the setting.
+    pub(super) fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::BadSignature => "the signature is not good".to_owned(),
-            Self::Forbidden => {
-                "a signature or a listed address is missing; both are needed".to_owned()
+            Self::BadSignature => "the signature is not good".into(),
+            Self::Forbidden => "a signature or a listed address is missing; both are needed".into(),
+            Self::NotSimulated(why) => {
+                format!("the tutorial does not act for this request: {why}").into()
             }
-            Self::NotSimulated(why) => format!("the tutorial does not act for this request: {why}"),
-            Self::NotFound { nearest: None } => "there is nothing here for this method".to_owned(),
-            Self::NotFound { nearest: Some(nearest) } => {
-                format!("there is nothing here for this method; did you mean {nearest}?")
+            Self::WellKnown(setting, why) => format!(
+                "{setting} is the well-known default, which does not count for this request: \
+                 {why}; set {setting} to something of your own"
+            )
+            .into(),
+            Self::NotFound(what) => what.clone(),
+            Self::UnknownConnection => "the connection is not known, or has ended".into(),
+            Self::HttpsOnly => "only https is served here".into(),
+            Self::Elsewhere(address) => format!("see {address}").into(),
+            Self::Faults(_) | Self::Texts(_) => "fields are faulty".into(),
+            Self::NotJson(error @ NotJson::TooDeep { .. }) => {
+                format!("{error} (max_json_depth)").into()
             }
-            Self::UnknownConnection => "the connection is not known, or has ended".to_owned(),
-            Self::HttpsOnly => "only https is served here".to_owned(),
-            Self::Elsewhere(address) => format!("see {address}"),
-            Self::Faults(_) | Self::Texts(_) => "fields are faulty".to_owned(),
-            Self::NotJson(error) => error.to_string(),
-            Self::BrokenBody => "the body could not be read to its end".to_owned(),
-            Self::BodyTooLarge(most) => format!("the body is larger than {most} bytes"),
-            Self::BodyTooSlow => "the body did not come in time".to_owned(),
+            Self::NotJson(error @ NotJson::TooMany { .. }) => {
+                format!("{error} (max_json_elements)").into()
+            }
+            Self::NotJson(error) => error.to_string().into(),
+            Self::BrokenBody => "the body could not be read to its end".into(),
+            Self::BodyTooLarge(BodyBound { bytes, name }) => {
+                format!("the body is larger than {bytes} bytes ({name})").into()
+            }
+            Self::BodyTooSlow => "the body did not come in time (body_timeout)".into(),
             Self::Encoded(coding) => {
                 format!("the header content-encoding: {coding} is not supported, send plain JSON")
+                    .into()
             }
-            Self::Handshake(error) => error.to_string(),
-            Self::TooManySignIns(_) => "too many failed sign-ins, try again later".to_owned(),
-            Self::TooManyRequests(_) => "too many requests from this address".to_owned(),
+            Self::Handshake(error) => error.to_string().into(),
+            Self::TooManySignIns(_) => {
+                "too many failed sign-ins, try again later (max_failed_sign_ins)".into()
+            }
+            Self::TooManyRequests(_) => {
+                "too many requests from this address (max_requests_per_address)".into()
+            }
             Self::Refused(why) | Self::Unavailable(why) => why.clone(),
+            Self::Stopped => node::Error::Stopped.to_string().into(),
+        }
+    }
+
+    /// What programs learn from a 503: whether what they wanted was surely not done, so that asking
+    /// again doubles nothing.
+    fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable(_) => Some("not_done"),
+            Self::Stopped => Some("unknown"),
+            _ => None,
         }
     }
 
@@ -265,11 +308,11 @@ impl Problem {
             Self::Faults(faults) => Answer::json(faults),
             Self::Texts(texts) => Answer::json(texts),
             Self::Forbidden
-            | Self::NotFound { .. }
+            | Self::NotFound(_)
             | Self::UnknownConnection
             | Self::HttpsOnly
             | Self::Elsewhere(_) => error_page(status, &self.message(), Format::wanted(asked)),
-            _ => error_page(status, &self.message(), Format::Json),
+            _ => error_json(status, &self.message(), self.outcome()),
         };
         let answer = answer.with_status(status);
         match self {
@@ -284,7 +327,9 @@ impl Problem {
             Self::TooManySignIns(seconds) | Self::TooManyRequests(seconds) => {
                 answer.with(header::RETRY_AFTER, HeaderValue::from(seconds))
             }
-            Self::Unavailable(_) => answer.with(header::RETRY_AFTER, HeaderValue::from(1)),
+            Self::Unavailable(_) | Self::Stopped => {
+                answer.with(header::RETRY_AFTER, HeaderValue::from(1))
+            }
             _ => answer,
         }
     }
@@ -346,10 +391,7 @@ fn liking(asked: &HeaderMap, media_type: &str) -> f32 {
 fn error_page(status: StatusCode, message: &str, format: Format) -> Answer {
     let title = status.canonical_reason().unwrap_or("Error");
     match format {
-        Format::Json => {
-            let code = format!("{} {title}", status.as_u16());
-            Answer::json(&ErrorBody { message, code: &code, title })
-        }
+        Format::Json => error_json(status, message, None),
         Format::Html => {
             let message = super::pages::escaped(message);
             Answer::page(format!(
@@ -361,20 +403,32 @@ fn error_page(status: StatusCode, message: &str, format: Format) -> Answer {
     }
 }
 
+fn error_json(status: StatusCode, message: &str, outcome: Option<&'static str>) -> Answer {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let code = format!("{} {title}", status.as_u16());
+    Answer::json(&ErrorBody { message, code: &code, title, outcome })
+}
+
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     message: &'a str,
     code: &'a str,
     title: &'a str,
+    /// `not_done` or `unknown`, where that is a question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
 }
 
-/// Makes the response to a request with these headers.
+/// Makes the response to a request with these headers. Of a `private` area nothing is for pages of
+/// other origins, whatever it is.
 pub(super) fn respond(
     outcome: Result<Answer, Problem>,
     asked: &HeaderMap,
+    private: bool,
     common: &Common,
 ) -> Response<Bytes> {
-    let answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked));
+    let mut answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked));
+    answer.cross_origin &= !private;
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();

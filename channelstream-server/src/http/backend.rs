@@ -2,129 +2,172 @@
 
 use std::sync::Mutex;
 
+use bytes::Bytes;
 use channelstream_core::protocol::{
-    self, Body, Configure, Connect, Disconnect, Faults, Info, InfoOptions, SetUserState, Subscribe,
-    Unsubscribe, Uuid,
+    self, Body, Configure, Connect, Disconnect, Faults, Info, InfoOptions, RequestBody,
+    SetUserState, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Command, Reply};
 
 use super::App;
 use super::answer::{Answer, Problem};
+use super::prefer::Preferences;
 use super::request::Request;
 use crate::clock;
 
-pub(super) async fn connect(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let body = app.body(&mut request).await?;
-    let request = Connect::read(&app.json(&body)?)?;
+/// A request whose body has come, and how it is to be handled.
+struct Asked<'a> {
+    app: &'a App,
+    body: Bytes,
+    prefer: Preferences,
+    /// What stands for the connection in the query.
+    in_query: Option<String>,
+}
+
+impl<'a> Asked<'a> {
+    async fn read(app: &'a App, mut request: Request) -> Result<Self, Problem> {
+        let body = app.body(&mut request).await?;
+        let in_query = connection_in_query(&request);
+        Ok(Self { app, body, prefer: preferences(app, &request), in_query })
+    }
+
+    fn json(&self) -> Result<Body<'_>, Problem> {
+        self.app.json(&self.body)
+    }
+
+    /// What `read` makes of the body.
+    fn take<T>(
+        &self,
+        of: RequestBody,
+        read: impl FnOnce(&Body<'_>) -> Result<T, Faults>,
+    ) -> Result<T, Problem> {
+        let body = self.json()?;
+        Ok(self.prefer.check(of, &body, read(&body))?)
+    }
+
+    async fn submit(&self, command: Command) -> Result<Answer, Problem> {
+        submit(self.app, self.prefer, command).await
+    }
+}
+
+fn preferences(app: &App, request: &Request) -> Preferences {
+    Preferences::of(&request.head.headers, app.config.strict_requests)
+}
+
+pub(super) async fn connect(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
+    let request = asked.take(RequestBody::Connect, Connect::read)?;
     let connection = request.conn_id.unwrap_or_else(clock::secret_id);
-    submit(app, Command::Connect { connection, request: Box::new(request) }).await
+    asked.submit(Command::Connect { connection, request: Box::new(request) }).await
 }
 
-pub(super) async fn subscribe(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let body = app.body(&mut request).await?;
-    let in_query = connection_in_query(&request);
+pub(super) async fn subscribe(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
     let read = |body: &Body<'_>, known: &dyn Fn(Uuid) -> bool| {
-        Subscribe::read(body, in_query.as_deref(), known)
+        Subscribe::read(body, asked.in_query.as_deref(), known)
     };
-    let request = read_with_connection(app, &app.json(&body)?, read).await?;
-    submit(app, Command::Subscribe(request)).await
+    let request = read_with_connection(&asked, RequestBody::Subscribe, read).await?;
+    asked.submit(Command::Subscribe(request)).await
 }
 
-pub(super) async fn unsubscribe(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let body = app.body(&mut request).await?;
-    let in_query = connection_in_query(&request);
+pub(super) async fn unsubscribe(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
     let read = |body: &Body<'_>, known: &dyn Fn(Uuid) -> bool| {
-        Unsubscribe::read(body, in_query.as_deref(), known)
+        Unsubscribe::read(body, asked.in_query.as_deref(), known)
     };
-    let request = read_with_connection(app, &app.json(&body)?, read).await?;
-    submit(app, Command::Unsubscribe(request)).await
+    let request = read_with_connection(&asked, RequestBody::Unsubscribe, read).await?;
+    asked.submit(Command::Unsubscribe(request)).await
 }
 
 /// A request that is faulty elsewhere is read again once it is known whether its connection
 /// exists, so that all faults are told at once. One without faults is not held up: the state
 /// refuses it if the connection is not there.
 async fn read_with_connection<T>(
-    app: &App,
-    body: &Body<'_>,
+    asked: &Asked<'_>,
+    of: RequestBody,
     read: impl Fn(&Body<'_>, &dyn Fn(Uuid) -> bool) -> Result<T, Faults>,
 ) -> Result<T, Problem> {
+    let body = asked.json()?;
+    let read = |known: &dyn Fn(Uuid) -> bool| asked.prefer.check(of, &body, read(&body, known));
     let named = Mutex::new(None);
     let note = |id| {
         *named.lock().expect("no thread panics here") = Some(id);
         true
     };
-    let faults = match read(body, &note) {
+    let faults = match read(&note) {
         Ok(request) => return Ok(request),
         Err(faults) => faults,
     };
     let Some(id) = named.into_inner().expect("no thread panics here") else {
         return Err(faults.into());
     };
-    let known = app.node.ask(move |state| state.knows_connection(id)).await?;
-    Ok(read(body, &|_| known)?)
+    let known = asked.app.node.ask(move |state| state.knows_connection(id)).await?;
+    Ok(read(&|_| known)?)
 }
 
-pub(super) async fn user_state(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let body = app.body(&mut request).await?;
-    let body = app.json(&body)?;
+pub(super) async fn user_state(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
     let mut named = None;
     let note = |name: &str| {
         named = Some(name.to_owned());
         true
     };
-    let request = match (SetUserState::read(&body, note), named) {
-        (Ok(request), _) => request,
-        (Err(faults), None) => return Err(faults.into()),
-        (Err(_), Some(name)) => {
+    let read = asked.take(RequestBody::UserState, |body| SetUserState::read(body, note));
+    let request = match (read, named) {
+        (Err(Problem::Faults(_)), Some(name)) => {
             let known = app.node.ask(move |state| state.knows_user(&name)).await?;
-            SetUserState::read(&body, |_| known)?
+            asked.take(RequestBody::UserState, |body| SetUserState::read(body, |_| known))?
         }
+        (read, _) => read?,
     };
-    submit(app, Command::SetUserState(request)).await
+    asked.submit(Command::SetUserState(request)).await
 }
 
-pub(super) async fn publish(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let body = app.body(&mut request).await?;
-    let messages = protocol::read_messages(&app.json(&body)?)?;
-    submit(app, Command::Publish(messages)).await
+pub(super) async fn publish(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
+    let messages = asked.take(RequestBody::Messages, protocol::read_messages)?;
+    asked.submit(Command::Publish(messages)).await
 }
 
-pub(super) async fn edit(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let body = app.body(&mut request).await?;
-    let edits = protocol::read_edits(&app.json(&body)?)?;
-    submit(app, Command::Edit(edits)).await
+pub(super) async fn edit(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
+    let edits = asked.take(RequestBody::Edits, protocol::read_edits)?;
+    asked.submit(Command::Edit(edits)).await
 }
 
-pub(super) async fn delete(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let body = app.body(&mut request).await?;
-    let deletes = protocol::read_deletes(&app.json(&body)?)?;
-    submit(app, Command::Delete(deletes)).await
+pub(super) async fn delete(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
+    let deletes = asked.take(RequestBody::Deletes, protocol::read_deletes)?;
+    asked.submit(Command::Delete(deletes)).await
 }
 
-pub(super) async fn configure(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let body = app.body(&mut request).await?;
-    let request = Configure::read(&app.json(&body)?)?;
-    submit(app, Command::Configure(request)).await
+pub(super) async fn configure(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
+    let request = asked.take(RequestBody::Configure, Configure::read)?;
+    asked.submit(Command::Configure(request)).await
 }
 
 /// `/info`, by any method: without a body, about all channels.
-pub(super) async fn info(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let body = app.body(&mut request).await?;
-    let options =
-        if body.is_empty() { InfoOptions::default() } else { Info::read(&app.json(&body)?)?.info };
+pub(super) async fn info(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
+    let options = if asked.body.is_empty() {
+        InfoOptions::default()
+    } else {
+        asked.take(RequestBody::Info, Info::read)?.info
+    };
     let info = app.node.ask(move |state| state.info(&options)).await?;
-    Ok(Answer::json(&info))
+    Ok(asked.prefer.applied(Answer::json(&info)))
 }
 
 /// `/disconnect` needs no rights: who knows the id may end the connection.
-pub(super) async fn disconnect(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let Disconnect { conn_id } = if request.head.method == http::Method::POST {
-        let body = app.body(&mut request).await?;
-        Disconnect::read(&app.json(&body)?)?
-    } else {
-        Disconnect::read_query(connection_in_query(&request).as_deref())?
-    };
-    submit(app, Command::Disconnect(conn_id)).await
+pub(super) async fn disconnect(app: &App, request: Request) -> Result<Answer, Problem> {
+    if request.head.method == http::Method::POST {
+        let asked = Asked::read(app, request).await?;
+        let Disconnect { conn_id } = asked.take(RequestBody::Disconnect, Disconnect::read)?;
+        return asked.submit(Command::Disconnect(conn_id)).await;
+    }
+    let Disconnect { conn_id } = Disconnect::read_query(connection_in_query(&request).as_deref())?;
+    submit(app, preferences(app, &request), Command::Disconnect(conn_id)).await
 }
 
 /// What stands for the connection in the query; what is not UTF-8 is no id.
@@ -132,17 +175,18 @@ fn connection_in_query(request: &Request) -> Option<String> {
     request.parameter("conn_id").map(Option::unwrap_or_default)
 }
 
-async fn submit(app: &App, command: Command) -> Result<Answer, Problem> {
-    Ok(match app.node.submit(command).await? {
+async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {
+    let answer = match app.node.submit(command).await? {
         Reply::Connected(body) => Answer::json(&body),
         Reply::Subscribed(body) => Answer::json(&body),
         Reply::Unsubscribed(body) => Answer::json(&body),
         Reply::UserStateSet(body) => Answer::json(&body),
         Reply::Configured(body) => Answer::json(&body),
-        Reply::Published(body) => Answer::json(&body),
+        Reply::Published(posted) => prefer.posted(posted),
         Reply::Edited(body) => Answer::json(&body),
         Reply::Deleted(body) => Answer::json(&body),
         Reply::Disconnected(known) => Answer::json(&known),
         Reply::Opened | Reply::Occupied | Reply::Done => Answer::json(&()),
-    })
+    };
+    Ok(prefer.applied(answer))
 }

@@ -1,11 +1,12 @@
 //! What browsers tell in the headers of a request: whose page asks, and what for.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, ORIGIN};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::uri::Authority;
 
 use super::forwarded::{default_port, split_port};
 use super::request::Request;
-use crate::config::Scheme;
+use crate::config::{Scheme, is_loopback};
 use crate::header::{items, text};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -33,7 +34,11 @@ fn is_media_type(text: &[u8], media_type: &[u8]) -> bool {
 /// # Errors
 /// Why it is not taken for one, in words for who set up the proxy.
 pub(super) fn is_same_origin(request: &Request) -> Result<(), String> {
-    let headers = &request.head.headers;
+    is_asked_by(&request.head.headers, request.authority())
+}
+
+/// Whether a page of the server at `own` host and port asks.
+fn is_asked_by(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> Result<(), String> {
     if let Some(site) = headers.get(FETCH_SITE) {
         return match site == "same-origin" {
             true => Ok(()),
@@ -47,7 +52,6 @@ pub(super) fn is_same_origin(request: &Request) -> Result<(), String> {
                     (sec-fetch-site, origin)"
             .to_owned());
     };
-    let own = request.authority();
     if own.is_some_and(|own| is_of(origin, own)) {
         return Ok(());
     }
@@ -76,10 +80,123 @@ fn is_of(origin: &str, (host, port): (&str, Option<u16>)) -> bool {
     of_page.eq_ignore_ascii_case(host) && port_of_page.unwrap_or(default) == port.unwrap_or(default)
 }
 
+/// Whether a browser tells that a page of another site asks. Programs tell nothing of the kind.
+pub(super) fn is_of_another_site(request: &Request) -> bool {
+    is_asked_by_another(&request.head.headers, request.authority())
+}
+
+fn is_asked_by_another(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> bool {
+    let mut sites = headers.get_all(FETCH_SITE).iter();
+    if sites.any(|site| site != "same-origin" && site != "none") {
+        return true;
+    }
+    headers.contains_key(ORIGIN) && is_asked_by(headers, own).is_err()
+}
+
+/// Whether `Host` is this machine's own name or address. Any other name may belong to somebody else
+/// who lets it lead here (DNS rebinding): their pages would be of the server's own origin.
+pub(super) fn names_loopback(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    is_loopback(authority.host().trim_start_matches('[').trim_end_matches(']'))
+}
+
+/// Whether a secret that everybody knows may count for this request: a browser does not ask for a
+/// page of somebody else. A server that other machines reach has names that it does not know, so
+/// that `Host` decides on loopback alone.
+///
+/// # Errors
+/// Why it may not.
+pub(super) fn may_use_defaults(
+    request: &Request,
+    is_on_loopback: bool,
+) -> Result<(), &'static str> {
+    if is_of_another_site(request) {
+        return Err("a page of another site asks");
+    }
+    if is_on_loopback && !names_loopback(&request.head.headers) {
+        return Err("the address is not 127.0.0.1 or localhost");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is_of;
-    use crate::http::forwarded::split_port;
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let lines = lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        lines.fold(HeaderMap::new(), |mut headers, (name, value)| {
+            headers.append(name, value);
+            headers
+        })
+    }
+
+    #[test]
+    fn which_hosts_are_this_machine() {
+        for host in [
+            "localhost",
+            "LocalHost:8000",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "127.9.9.9:8000",
+            "[::1]",
+            "[::1]:8000",
+            "[::ffff:127.0.0.1]:8000",
+        ] {
+            assert!(names_loopback(&headers(&[("host", host)])), "{host}");
+        }
+        for host in [
+            "",
+            "[",
+            "localhost.evil.test",
+            "127.0.0.1.evil.test",
+            "evil.test:8000",
+            "0.0.0.0",
+            "10.0.0.1",
+            "[::]",
+            "localhost, evil.test",
+        ] {
+            assert!(!names_loopback(&headers(&[("host", host)])), "{host}");
+        }
+        assert!(!names_loopback(&headers(&[])));
+        assert!(!names_loopback(&headers(&[("host", "localhost"), ("host", "localhost")])));
+    }
+
+    #[test]
+    fn which_pages_are_of_another_site() {
+        const HOST: (&str, &str) = ("host", "127.0.0.1:8000");
+        const OWN: (&str, &str) = ("origin", "http://127.0.0.1:8000");
+        let own: [&[_]; 5] = [
+            &[HOST],
+            &[HOST, OWN],
+            &[HOST, ("sec-fetch-site", "same-origin")],
+            &[HOST, ("sec-fetch-site", "none")],
+            &[HOST, OWN, ("sec-fetch-site", "same-origin")],
+        ];
+        let server = Some(("127.0.0.1", Some(8000)));
+        for lines in own {
+            assert!(!is_asked_by_another(&headers(lines), server), "{lines:?}");
+        }
+        let others: [&[_]; 8] = [
+            &[HOST, ("origin", "http://evil.test")],
+            &[HOST, ("origin", "http://127.0.0.1:8001")],
+            &[HOST, ("origin", "null")],
+            &[HOST, ("origin", "")],
+            &[HOST, ("sec-fetch-site", "cross-site")],
+            &[HOST, ("sec-fetch-site", "same-site")],
+            &[HOST, OWN, ("sec-fetch-site", "cross-site")],
+            &[HOST, ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
+        ];
+        for lines in others {
+            assert!(is_asked_by_another(&headers(lines), server), "{lines:?}");
+        }
+    }
 
     #[test]
     fn default_ports_equal_none() {

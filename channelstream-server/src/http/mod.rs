@@ -11,6 +11,7 @@ mod forwarded;
 mod openapi;
 mod pages;
 mod poll;
+mod prefer;
 mod refusal;
 mod request;
 mod rights;
@@ -36,13 +37,17 @@ use crate::node::Node;
 use accept::{Head, Lines};
 use accepting::Accepting;
 use allowance::Allowance;
-use answer::{Answer, Common, Problem, TEXT, respond};
+use answer::{Answer, BodyBound, Common, Problem, TEXT, respond};
 use request::Request;
 use rights::Gate;
 use routes::{Access, Call};
 
 /// The time in which one address may make `max_requests_per_address` requests.
 const REQUESTS_WINDOW: Duration = Duration::from_secs(10);
+
+/// The most that is read of a body for who has no rights: what needs none is short.
+const BODY_WITHOUT_RIGHTS: BodyBound =
+    BodyBound { bytes: 8 * 1024, name: "fixed, for requests without rights" };
 
 /// What handlers share.
 pub(crate) struct App {
@@ -64,6 +69,8 @@ pub(crate) struct App {
     started: Instant,
     /// Whether only this machine reaches the server.
     is_on_loopback: bool,
+    /// The settings that are the defaults which everybody knows.
+    default_secrets: Vec<&'static str>,
     /// The (first) address that is listened on, as text.
     local: String,
 }
@@ -91,6 +98,7 @@ impl App {
             started: Instant::now(),
             is_on_loopback: local.iter().all(|local| local.ip().to_canonical().is_loopback()),
             local: local.first().map(ToString::to_string).unwrap_or_default(),
+            default_secrets: config.default_secrets(),
             config,
             node,
         })
@@ -129,9 +137,26 @@ impl App {
         }
     }
 
+    /// While the secret `setting` is the default that everybody knows, knowing it is not enough.
+    ///
+    /// # Errors
+    /// If a page of somebody else may be behind the request.
+    fn check_default(&self, setting: &'static str, request: &Request) -> Result<(), Problem> {
+        if !self.default_secrets.contains(&setting) {
+            return Ok(());
+        }
+        browser::may_use_defaults(request, self.is_on_loopback)
+            .map_err(|why| Problem::WellKnown(setting, why))
+    }
+
     /// The whole body of a request to the API.
     async fn body(&self, request: &mut Request) -> Result<Bytes, Problem> {
-        request.body(self.config.max_body_size, self.config.body_timeout).await
+        let most = if request.has_rights {
+            BodyBound { bytes: self.config.max_body_size, name: "max_body_size" }
+        } else {
+            BODY_WITHOUT_RIGHTS
+        };
+        request.body(most, self.config.body_timeout).await
     }
 
     fn json<'a>(&self, body: &'a [u8]) -> Result<Body<'a>, Problem> {
@@ -158,17 +183,20 @@ pub(crate) fn routes(
                 let head_of_request = Arc::clone(&head);
                 let mut request =
                     Request::new(head_of_request, upgrade, pieces, &app.config, &app.notes);
-                let (path, peer) = (request.path.take(), request.peer);
+                let (id, peer, path) = (request.id, request.peer, request.path.take());
                 let outcome = answer_one(&app, path.as_deref(), request).await;
                 if let Some(limit) = outcome.as_ref().err().and_then(Problem::limit) {
                     app.limits.refused(limit, peer);
                 }
-                let response = respond(outcome, &head.headers, &app.common_headers);
+                let private = path.as_deref().is_some_and(admin::is_below);
+                let response = respond(outcome, &head.headers, private, &app.common_headers);
                 tracing::debug!(
+                    request = id,
+                    %peer,
                     method = %head.method,
                     path = path.as_deref().unwrap_or("(undecodable)"),
                     status = response.status().as_u16(),
-                    micros = began.elapsed().as_micros(),
+                    micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
                     "answered"
                 );
                 response
@@ -183,7 +211,7 @@ async fn answer_one(
     mut request: Request,
 ) -> Result<Answer, Problem> {
     app.admit(&request)?;
-    let path = path.ok_or(Problem::NotFound { nearest: None })?;
+    let path = path.ok_or(Problem::NotFound("the path is not UTF-8".into()))?;
     let method = request.head.method.clone();
     if routes::find(method.as_str(), path).is_some_and(|route| route.call == Call::Socket) {
         return socket::open(app, &mut request);
@@ -191,10 +219,12 @@ async fn answer_one(
     if app.config.enforce_https && !request.is_https() {
         return Err(Problem::HttpsOnly);
     }
-    let has_cookie_area = path == "/admin" || path.starts_with("/admin/");
-    let may_sign_in = has_cookie_area || path == "/api-explorer" || path.starts_with("/openapi");
+    let may_sign_in =
+        admin::is_below(path) || path == "/api-explorer" || path.starts_with("/openapi");
     let is_signed_in = may_sign_in && app.gate.is_signed_in(&request.head.headers, &app.config);
-    let has_rights = is_signed_in || app.gate.may_post(&request, &app.config)?;
+    let signs = !is_signed_in && app.gate.may_post(&request, &app.config)?;
+    let well_known = if signs { app.check_default("secret", &request).err() } else { None };
+    let has_rights = is_signed_in || (signs && well_known.is_none());
     // Others than backends call the same endpoints below paths of their own.
     let (path, may_call) = if let Some(endpoint) = tutorial::simulated(path) {
         tutorial::allow(app, &request)?;
@@ -209,13 +239,19 @@ async fn answer_one(
         return Ok(Answer::new(TEXT, ""));
     }
     let route = routes::find(method.as_str(), path)
-        .ok_or_else(|| Problem::NotFound { nearest: routes::nearest(path) })?;
+        .ok_or_else(|| Problem::NotFound(routes::missing(method.as_str(), path).into()))?;
+    request.has_rights = may_call;
     match route.access {
         Access::Open => {}
         Access::Backend if may_call => {}
         Access::Admin | Access::Documents if has_rights => {}
-        Access::Admin => return Err(admin::sign_in_first(app, &request)),
-        Access::Backend | Access::Documents => return Err(Problem::Forbidden),
+        access => {
+            return Err(match (well_known, access) {
+                (Some(problem), _) => problem,
+                (None, Access::Admin) => admin::sign_in_first(app, &request),
+                (None, _) => Problem::Forbidden,
+            });
+        }
     }
     let _under_way = (route.call != Call::Listen).then(|| Arc::clone(&app.under_way));
     match route.call {

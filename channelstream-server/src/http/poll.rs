@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
-use super::answer::{Answer, JSON, Problem, SCRIPT};
+use super::answer::{Answer, FULL, JSON, Problem, SCRIPT};
 use super::request::Request;
 use crate::frame_codec::events_in;
 use crate::limits::Limit;
@@ -33,7 +33,7 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     let callback = callback(&request)?;
     let Ok(outbox) = app.node.hub().open(connection, Way::Poll(Notify::new())) else {
         app.limits.refused(Limit::Listeners, request.peer);
-        return Err(Problem::Unavailable("as many listeners as allowed are open".to_owned()));
+        return Err(Problem::Unavailable(FULL.into()));
     };
     // Whatever happens from here on, also if the peer goes away, dropping this closes the listener.
     let mut poll = Poll { node: app.node.clone(), connection, outbox, is_open: false };

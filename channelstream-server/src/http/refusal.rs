@@ -23,7 +23,9 @@ const LONGEST: Duration = Duration::from_secs(3);
 /// lines.
 pub(super) fn refusal(status: &str, message: &str, more: &str) -> String {
     let title = status.split_once(' ').map_or(status, |(_, reason)| reason);
-    let body = format!(r#"{{"message":"{message}","code":"{status}","title":"{title}"}}"#);
+    // As in our own answers: here, nothing was done.
+    let outcome = if status.starts_with("503") { r#","outcome":"not_done""# } else { "" };
+    let body = format!(r#"{{"message":"{message}","code":"{status}","title":"{title}"{outcome}}}"#);
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
          x-content-type-options: nosniff\r\ncache-control: no-store\r\n{more}\
@@ -50,7 +52,7 @@ fn instead_of(written: &[u8]) -> Option<String> {
     }
     let message = match status.get(..3)? {
         "414" => "the address in the request line is too long",
-        "431" => "the head of the request is too large",
+        "431" => "the head of the request is too large (max_head_size)",
         _ => "the head of the request is malformed",
     };
     (is_empty && is_last).then(|| refusal(&status, message, ""))

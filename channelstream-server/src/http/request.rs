@@ -2,6 +2,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -12,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use super::accept::Head;
-use super::answer::Problem;
+use super::answer::{BodyBound, Problem};
 use super::browser::asks_for_html;
 use super::forwarded::{Forwarded, Notes};
 use crate::config::{Config, Scheme};
@@ -22,9 +23,14 @@ use crate::peer::Peer;
 /// The pieces of a body as they come.
 pub(super) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
 
+/// The number of requests so far, which names each in the log.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
 /// One request, with what proxies said about it already looked at.
 pub(super) struct Request {
     pub(super) head: Arc<Head>,
+    /// Names it in the log; no other of this process has it.
+    pub(super) id: u64,
     /// Decoded, without the prefix of a proxy; none if it cannot be decoded.
     pub(super) path: Option<String>,
     /// The prefix that a proxy has put in front of all paths, or nothing.
@@ -33,6 +39,8 @@ pub(super) struct Request {
     pub(super) peer: Peer,
     forwarded: Forwarded,
     pub(super) upgrade: Option<OnUpgrade>,
+    /// Whether what it asks for was found to be allowed: until then, little of its body is read.
+    pub(super) has_rights: bool,
     body: Pieces,
 }
 
@@ -50,7 +58,9 @@ impl Request {
             let inner = if prefix.is_empty() { None } else { path.strip_prefix(&prefix) };
             inner.filter(|inner| inner.starts_with('/')).unwrap_or(&path).to_owned()
         });
-        Self { peer: forwarded.peer, head, path, prefix, forwarded, upgrade, body }
+        let id = REQUESTS.fetch_add(1, Ordering::Relaxed) + 1;
+        let peer = forwarded.peer;
+        Self { head, id, path, prefix, peer, forwarded, upgrade, has_rights: false, body }
     }
 
     /// A parameter of the query; of repeated ones the last. `Some(None)` if it is not UTF-8.
@@ -89,7 +99,11 @@ impl Request {
     ///
     /// # Errors
     /// If it is over the bound, compressed, broken or late.
-    pub(super) async fn body(&mut self, most: usize, within: Duration) -> Result<Bytes, Problem> {
+    pub(super) async fn body(
+        &mut self,
+        most: BodyBound,
+        within: Duration,
+    ) -> Result<Bytes, Problem> {
         if let Some(coding) = self.head.headers.get(CONTENT_ENCODING) {
             let coding = String::from_utf8_lossy(coding.as_bytes()).trim().to_owned();
             if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
@@ -98,7 +112,7 @@ impl Request {
         }
         let announced =
             header::text(&self.head.headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok());
-        if announced.is_some_and(|length: u64| length > most as u64) {
+        if announced.is_some_and(|length: u64| length > most.bytes as u64) {
             return Err(Problem::BodyTooLarge(most));
         }
         let mut pieces = pin!(self.gather(most));
@@ -109,12 +123,12 @@ impl Request {
         timeout(within, pieces).await.unwrap_or(Err(Problem::BodyTooSlow))
     }
 
-    async fn gather(&mut self, most: usize) -> Result<Bytes, Problem> {
+    async fn gather(&mut self, most: BodyBound) -> Result<Bytes, Problem> {
         let mut first = Bytes::new();
         let mut rest = Vec::new();
         while let Some(piece) = self.body.next().await {
             let piece = piece.map_err(|_| Problem::BrokenBody)?;
-            if first.len() + rest.len() + piece.len() > most {
+            if first.len() + rest.len() + piece.len() > most.bytes {
                 return Err(Problem::BodyTooLarge(most));
             }
             if first.is_empty() {

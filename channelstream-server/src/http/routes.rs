@@ -65,6 +65,9 @@ const fn any_method(path: &'static str, call: Call, access: Access) -> Route {
     Route { methods: None, path, call, access }
 }
 
+/// The methods that any route names.
+const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
+
 pub(super) static ROUTES: [Route; 24] = [
     route(&["POST"], "/connect", Call::Connect, Access::Backend),
     route(&["POST"], "/subscribe", Call::Subscribe, Access::Backend),
@@ -118,6 +121,18 @@ pub(super) fn find(method: &str, path: &str) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.is_for(method, path))
 }
 
+/// What a request is told that leads nowhere.
+pub(super) fn missing(method: &str, path: &str) -> String {
+    let methods: Vec<_> = METHODS.into_iter().filter(|known| find(known, path).is_some()).collect();
+    if !methods.is_empty() {
+        return format!("this path takes {}, not {method}", methods.join(", "));
+    }
+    match nearest(path) {
+        Some(nearest) => format!("there is nothing at this path; did you mean {nearest}?"),
+        None => "there is nothing at this path".to_owned(),
+    }
+}
+
 /// The paths that need rights of a backend.
 pub(super) fn is_backend(path: &str) -> bool {
     ROUTES.iter().any(|route| route.access == Access::Backend && route.path == path)
@@ -159,6 +174,18 @@ mod tests {
             [("GET", "/message"), ("POST", "/admin"), ("GET", "/static/"), ("GET", "/message/")]
         {
             assert_eq!(call(method, path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_told_what_there_is() {
+        for (method, path, wanted) in [
+            ("GET", "/message", "this path takes POST, PATCH, DELETE, not GET"),
+            ("POST", "/", "this path takes GET, not POST"),
+            ("POST", "/conect", "there is nothing at this path; did you mean /connect?"),
+            ("GET", "/a/b", "there is nothing at this path"),
+        ] {
+            assert_eq!(missing(method, path), wanted, "{method} {path}");
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::App;
 use super::accept::Line;
-use super::answer::{Answer, Problem};
+use super::answer::{Answer, FULL, Problem};
 use super::refusal::Refusing;
 use super::request::Request;
 use crate::frame_codec::{CloseCode, Decoder, Incoming, check_handshake, close_frame, pong_frame};
@@ -48,12 +48,12 @@ pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
     };
     if !app.node.hub().has_place() {
         app.limits.refused(Limit::Listeners, request.peer);
-        return Err(Problem::Unavailable("as many listeners as allowed are open".to_owned()));
+        return Err(Problem::Unavailable(FULL.into()));
     }
     let upgrade = request
         .upgrade
         .take()
-        .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".to_owned()))?;
+        .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".into()))?;
     let client = Client { peer: request.peer, _line: Arc::clone(&request.head.line) };
     let thread = app.node.hub().thread(connection);
     thread.spawn(begin(Arc::clone(app), connection, upgrade, client));

@@ -3,15 +3,13 @@
 //! `/tutorial/connect` and its kin do what `/connect` and its kin do for a signed request. What
 //! vouches for them in the place of a signature is decided here.
 
-use http::HeaderMap;
-use http::header::{HOST, HeaderName};
-use http::uri::Authority;
+use http::header::HeaderName;
 
 use super::answer::{Answer, Problem};
-use super::browser::{asks_for_html, is_json, is_same_origin};
+use super::browser::{asks_for_html, is_json, is_same_origin, names_loopback};
 use super::request::Request;
 use super::{App, pages, routes};
-use crate::config::{Tutorial, is_loopback};
+use crate::config::Tutorial;
 
 /// What proxies add, beside everything that begins with `x-forwarded`: who comes through one is not
 /// local, whatever the address says.
@@ -36,8 +34,12 @@ pub(super) fn simulated(path: &str) -> Option<&str> {
 /// The page: it says whether it can be played with, and if not, why. Who does not ask for pages gets
 /// what the reference has at this address, which is nothing.
 pub(super) fn page(app: &App, request: &Request) -> Result<Answer, Problem> {
-    if app.config.tutorial == Tutorial::Off || !asks_for_html(&request.head.headers) {
-        return Err(Problem::NotFound { nearest: None });
+    if app.config.tutorial == Tutorial::Off {
+        return Err(Problem::NotFound("the tutorial, which was here, is switched off".into()));
+    }
+    if !asks_for_html(&request.head.headers) {
+        let what = "there is nothing here but a page for browsers, which ask for text/html";
+        return Err(Problem::NotFound(what.into()));
     }
     Ok(Answer::page(pages::tutorial_page(standing(app, request))).same_origin())
 }
@@ -85,19 +87,12 @@ fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
     if headers.keys().any(is_of_proxy) {
         return Err("the request comes through a proxy");
     }
-    // A name of somebody else may lead here: by DNS rebinding their page would be of our origin.
+    // The page itself may be asked for by a link of another site, so no more is held against it.
     if !names_loopback(headers) {
         return Err("the address is not 127.0.0.1 or localhost");
     }
-    if !app.config.default_secrets().contains(&"secret") {
+    if !app.default_secrets.contains(&"secret") {
         return Err("the server has a secret of its own");
     }
     Ok(())
-}
-
-fn names_loopback(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    is_loopback(authority.host().trim_start_matches('[').trim_end_matches(']'))
 }

@@ -154,7 +154,10 @@ impl Ending {
         let (code, reason) = match self {
             Self::Ended => (CloseCode::NORMAL, ""),
             Self::Superseded => (CloseCode::NORMAL, "superseded by a newer listener"),
-            Self::Slow => (CloseCode::POLICY, "reads too slowly: its outbox is full"),
+            Self::Slow => (
+                CloseCode::POLICY,
+                "reads too slowly: its outbox is full (outbox_frames, outbox_bytes)",
+            ),
             Self::Silent => (CloseCode::POLICY, "a ping was not answered"),
             Self::Full => (CloseCode::TRY_LATER, "the server is full, try again later"),
             Self::Shutdown => (CloseCode::GOING_AWAY, "the server is shutting down"),

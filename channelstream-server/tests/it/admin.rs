@@ -22,7 +22,7 @@ fn signing_in_and_out() {
         assert!(form.body.contains(name), "{name}: {}", form.body);
     }
     let answer = sign_in(&app, "+admin%20", "%20admin_secret+");
-    assert_eq!((answer.status, answer.header("location")), (302, Some("http://push.test/admin")));
+    assert_eq!((answer.status, answer.header("location")), (302, Some("http://localhost/admin")));
     let cookie = answer.header("set-cookie").unwrap().to_owned();
     let attributes: BTreeSet<_> = cookie.split("; ").skip(1).collect();
     let expected = ["Max-Age=2592000", "Path=/", "SameSite=Lax", "HttpOnly"];
@@ -33,7 +33,7 @@ fn signing_in_and_out() {
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), Some("text/html; charset=UTF-8"));
     let answer = with_cookie("/admin/sign_out");
-    let place = "http://push.test/admin/sign_in";
+    let place = "http://localhost/admin/sign_in";
     assert_eq!((answer.status, answer.header("location")), (302, Some(place)));
     let emptied = answer.header("set-cookie").unwrap();
     let name = format!("channelstream_{}=;", app.site.0.port());
@@ -235,10 +235,10 @@ fn pages_load_their_own_files_and_nothing_else() {
 
 /// How a browser takes the links of the page at `path`.
 fn url_of(path: &str) -> impl Fn(&str) -> String {
-    let base = reqwest::Url::parse(&format!("http://push.test{path}")).unwrap();
+    let base = reqwest::Url::parse(&format!("http://localhost{path}")).unwrap();
     move |link| {
         let url = base.join(link).unwrap();
-        assert_eq!(url.host_str(), Some("push.test"), "{link} leads to another host");
+        assert_eq!(url.host_str(), Some("localhost"), "{link} leads to another host");
         url.path().to_owned()
     }
 }

@@ -101,7 +101,7 @@ fn handshake(site: &Site, headers: &[(&str, &str)]) -> Answer {
 fn only_pages_of_this_server_watch_and_only_for_who_is_signed_in() {
     let app = App::start(Config::default());
     let cookie = cookie(&app);
-    let own = ("origin", "http://push.test");
+    let own = ("origin", "http://localhost");
     let signed_in = ("cookie", &*cookie);
     let refused = |headers: &[(&str, &str)], status, why: &str| {
         let answer = handshake(&app, headers);
@@ -114,7 +114,7 @@ fn only_pages_of_this_server_watch_and_only_for_who_is_signed_in() {
     refused(&[own, ("x-channelstream-secret", &signature)], 403, "sign in first");
     refused(&[signed_in], 403, "only a page of this server");
     for foreign in
-        ["http://evil.test", "http://push.test.evil.test", "https://push.test:81", "null"]
+        ["http://evil.test", "http://localhost.evil.test", "https://localhost:81", "null"]
     {
         refused(&[signed_in, ("origin", foreign)], 403, "only a page of this server");
     }
@@ -353,7 +353,7 @@ fn the_end_of_the_server_closes_pages_at_once() {
 fn deed(method: &str, path: &str, cookie: &str) -> Request {
     Request::new(method, path)
         .header("cookie", cookie)
-        .header("origin", "http://push.test")
+        .header("origin", "http://localhost")
         .header("content-type", "application/json")
 }
 
@@ -384,7 +384,7 @@ fn deeds_go_by_the_cookie_and_come_from_the_page_alone() {
 
     let bare = || Request::new("POST", "/admin/api/message").json(&message);
     let json_type = ("content-type", "application/json");
-    let own = ("origin", "http://push.test");
+    let own = ("origin", "http://localhost");
     let signed_in = ("cookie", &*cookie);
     for (headers, why) in [
         (&[json_type, own][..], "sign in first"),

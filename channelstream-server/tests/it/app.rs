@@ -188,7 +188,7 @@ impl Request {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            head += "host: push.test\r\n";
+            head += "host: localhost\r\n";
         }
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");

@@ -271,6 +271,26 @@ fn default_secrets_stay_on_the_machine_unless_told() {
 }
 
 #[test]
+fn origins_that_let_in_nobody_or_too_many_are_warned_of() {
+    let mut command = program(&["config", "check"]);
+    let origins = "*, https://a.example/, b.example, https://good.example";
+    let output = command.env("CHANNELSTREAM_ALLOW_CORS", origins).output().unwrap();
+    let err = self::err(&output);
+    assert_eq!(code(&output), 0, "{err}");
+    for part in [
+        "CHANNELSTREAM_ALLOW_CORS: allow_cors has *, ",
+        "leave allow_cors empty to let all pages in",
+        "allow_cors has https://a.example/, ",
+        "write https://a.example\n",
+        "allow_cors has b.example, which also lets in pages of every other origin",
+        "write https://b.example\n",
+    ] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    assert!(!err.contains("good.example"), "{err}");
+}
+
+#[test]
 fn a_written_file_reads_back_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("push.ini");

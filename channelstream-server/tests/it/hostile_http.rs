@@ -9,7 +9,7 @@ use crate::raw::{Line, Response, TestServer};
 
 /// A request that ends its line; its answer is `false`.
 const LAST: &str = "GET /disconnect?conn_id=00000000-0000-0000-0000-000000000000 HTTP/1.1\r\n\
-                    host: x\r\nconnection: close\r\n\r\n";
+                    host: localhost\r\nconnection: close\r\n\r\n";
 
 /// All answers to these bytes, until the server closes.
 #[track_caller]
@@ -23,7 +23,7 @@ fn answers(server: &TestServer, bytes: impl AsRef<[u8]>) -> Vec<Response> {
 fn signed(request_line: &str, headers: &str, body: &str) -> String {
     let signature = signature();
     format!(
-        "{request_line}\r\nhost: x\r\nx-channelstream-secret: {signature}\r\n{headers}\r\n{body}"
+        "{request_line}\r\nhost: localhost\r\nx-channelstream-secret: {signature}\r\n{headers}\r\n{body}"
     )
 }
 
@@ -49,14 +49,14 @@ fn heads_that_cannot_be_read_are_400_in_json() {
         "GET  / HTTP/1.1\r\n\r\n",
         "GET / HTTP/9.9\r\n\r\n",
         "GET / HTP/1.1\r\n\r\n",
-        "GET /a b HTTP/1.1\r\nhost: x\r\n\r\n",
+        "GET /a b HTTP/1.1\r\nhost: localhost\r\n\r\n",
         "GET / HTTP/1.1\r\nhost : x\r\n\r\n",
         "GET / HTTP/1.1\r\nho st: x\r\n\r\n",
         "GET / HTTP/1.1\r\nno colon\r\n\r\n",
         "GET / HTTP/1.1\r\n: x\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: x\0y\r\n\r\n",
-        "GET / HTTP/1.1\r\nhost: x\r\n folded: y\r\n\r\n",
-        "GET http:// HTTP/1.1\r\nhost: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: localhost\r\n folded: y\r\n\r\n",
+        "GET http:// HTTP/1.1\r\nhost: localhost\r\n\r\n",
         "POST /info HTTP/1.1\r\ncontent-length: x\r\n\r\n",
         "POST /info HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
         "POST /info HTTP/1.1\r\ncontent-length: +1\r\n\r\nx",
@@ -84,11 +84,11 @@ fn heads_that_cannot_be_read_are_400_in_json() {
 #[test]
 fn heads_over_the_bound_are_refused_with_a_reason_however_large() {
     let server = TestServer::start();
-    let head = |headers: &str| format!("GET /info HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+    let head = |headers: &str| format!("GET /info HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
     assert_refused(&server, head(&format!("x: {}\r\n", "y".repeat(20_000))), 431);
     assert_refused(&server, head(&"x: y\r\n".repeat(200)), 431);
     assert_refused(&server, head(&format!("x: {}\r\n", "y".repeat(20_000_000))), 431);
-    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(100_000));
+    let long = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "y".repeat(100_000));
     assert_refused(&server, long, 431);
     // The bound counts the whole head.
     let most = head(&format!("x: {}\r\n", "y".repeat(15_000)));
@@ -242,7 +242,7 @@ fn who_expects_a_continue_gets_it_unless_the_answer_is_known() {
     let large = format!("{expect}content-length: 99999999\r\n");
     let got = answers(&server, signed("POST /message HTTP/1.1", &large, ""));
     assert_eq!(got.iter().map(|answer| answer.status).collect::<Vec<_>>(), [413]);
-    let unsigned = "POST /message HTTP/1.1\r\nhost: x\r\nx-channelstream-secret: bad\r\n\
+    let unsigned = "POST /message HTTP/1.1\r\nhost: localhost\r\nx-channelstream-secret: bad\r\n\
                     expect: 100-continue\r\ncontent-length: 2\r\n\r\n";
     let got = answers(&server, unsigned);
     assert_eq!(got.iter().map(|answer| answer.status).collect::<Vec<_>>(), [401]);
@@ -300,7 +300,7 @@ fn pipelined_requests_are_answered_in_their_order() {
     let mut bytes = String::new();
     for id in &ids {
         for id in [id.as_str(), unknown] {
-            bytes += &format!("GET /disconnect?conn_id={id} HTTP/1.1\r\nhost: x\r\n\r\n");
+            bytes += &format!("GET /disconnect?conn_id={id} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         }
     }
     let got = answers(&server, bytes + LAST);

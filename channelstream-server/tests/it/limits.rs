@@ -5,12 +5,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::app::eventually;
+use crate::app::{eventually, signature};
 use crate::raw::{CLOSE, Frame, Line, PING, Response, Socket, TEXT, TestServer, close};
 
 #[track_caller]
-fn assert_unavailable(answer: &Response) {
+fn assert_unavailable(answer: &Response, setting: &str) {
     answer.assert_problem(503);
+    assert_eq!(answer.json()["outcome"], "not_done", "{answer:?}");
+    assert_put_off(answer, setting);
+}
+
+/// The answer names the setting that is the bound, and when to come again.
+#[track_caller]
+fn assert_put_off(answer: &Response, setting: &str) {
+    assert!(answer.text().contains(setting), "{answer:?}");
     let seconds = answer.header("retry-after").and_then(|text| text.parse::<u32>().ok());
     assert!(seconds.is_some_and(|seconds| seconds > 0), "{answer:?}");
 }
@@ -25,7 +33,7 @@ fn lines_over_the_bound_get_503_without_having_to_ask() {
     }
     for _ in 0..3 {
         let mut over = server.line();
-        assert_unavailable(&over.answer());
+        assert_unavailable(&over.answer(), "max_connections");
         over.assert_closed();
     }
     // Those that are open are served, and one that ends makes place.
@@ -37,7 +45,7 @@ fn lines_over_the_bound_get_503_without_having_to_ask() {
 }
 
 #[test]
-fn requests_over_the_bound_from_one_address_get_503() {
+fn requests_over_the_bound_from_one_address_get_429() {
     let server = TestServer::with(|config| {
         config.max_requests_per_address = 5;
         config.trusted_proxies = "127.0.0.1".parse().unwrap();
@@ -49,7 +57,9 @@ fn requests_over_the_bound_from_one_address_get_503() {
         assert_eq!(ask("/nowhere", "203.0.113.5").status, 404);
     }
     for path in ["/nowhere", "/ws", "/listen", "/admin/sign_in"] {
-        assert_unavailable(&ask(path, "203.0.113.5"));
+        let answer = ask(path, "203.0.113.5");
+        answer.assert_problem(429);
+        assert_put_off(&answer, "max_requests_per_address");
     }
     assert_eq!(ask("/nowhere", "203.0.113.6").status, 404, "another address is none of its");
     // Nor are backends, of which one may ask for everybody.
@@ -69,8 +79,8 @@ fn listeners_over_the_bound_get_503() {
     eventually("the poll is open", || server.debug_figure("listeners") == 2);
     let mut line = server.line();
     line.write(Socket::handshake(&three));
-    assert_unavailable(&line.answer());
-    assert_unavailable(&server.get(&format!("/listen?conn_id={three}")));
+    assert_unavailable(&line.answer(), "max_listeners");
+    assert_unavailable(&server.get(&format!("/listen?conn_id={three}")), "max_listeners");
     // Those that listen are not harmed.
     server.publish("a", &json!({"n": 1}));
     assert_eq!(first.event()["message"]["n"], 1);
@@ -191,8 +201,9 @@ fn many_sign_ins_at_once_are_not_more_guesses() {
     let server = TestServer::with(|config| config.max_failed_sign_ins = 3);
     let (begin, rest) = ("username=admin&", "password=x");
     let length = begin.len() + rest.len();
-    let head =
-        format!("POST /admin/sign_in HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    let head = format!(
+        "POST /admin/sign_in HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n"
+    );
     // All are looked at before any has failed.
     let mut lines: Vec<_> = (0..8).map(|_| server.line()).collect();
     for line in &mut lines {
@@ -216,14 +227,38 @@ fn bounds_of_bodies_can_be_set() {
     });
     let fits = format!("[{}]", " ".repeat(998));
     assert_eq!(server.send("POST", "/message", &fits).status, 200);
-    server.send("POST", "/message", fits + " ").assert_problem(413);
+    let refused = |body: String, status, setting: &str| {
+        let answer = server.send("POST", "/message", body);
+        answer.assert_problem(status);
+        assert!(answer.text().contains(setting), "{answer:?}");
+    };
+    refused(fits + " ", 413, "max_body_size");
     let message =
         |inner: &str| format!(r#"[{{"user":"a","channel":"b","message":{{"k":{inner}}}}}]"#);
     assert_eq!(server.send("POST", "/message", message("1")).status, 200);
-    server.send("POST", "/message", message("[]")).assert_problem(400);
+    refused(message("[]"), 400, "max_json_depth");
     let list = |count| format!("[{}]", vec!["1"; count].join(","));
-    server.send("POST", "/message", list(30)).assert_problem(400);
+    refused(list(30), 400, "max_json_elements");
     assert_eq!(server.send("POST", "/message", list(10)).status, 422);
+}
+
+#[test]
+fn who_has_no_rights_is_read_little() {
+    let server = TestServer::start();
+    let id = server.connect("ann", &["a"]);
+    let body = |length: usize| {
+        let body = json!({"conn_id": id}).to_string();
+        " ".repeat(length - body.len()) + &body
+    };
+    let ask = |headers: &[(&str, &str)], body| server.request("POST", "/disconnect", headers, body);
+    let refused = ask(&[], body(8 * 1024 + 1));
+    refused.assert_problem(413);
+    assert!(refused.text().contains("8192"), "{refused:?}");
+    let elsewhere = [("x-channelstream-secret", &*signature()), ("origin", "http://evil.test")];
+    ask(&elsewhere, body(8 * 1024 + 1)).assert_problem(413);
+    assert_eq!(ask(&[], body(8 * 1024)).json(), true, "enough for every id");
+    let signed = [("x-channelstream-secret", &*signature())];
+    assert_eq!(ask(&signed, body(100_000)).status, 200, "a backend may");
 }
 
 #[test]

@@ -167,12 +167,16 @@ fn a_request_is_one_line_at_debug() {
         let log = process.log();
         let lines: Vec<&str> = log.lines().filter(|line| line.contains("answered")).collect();
         assert_eq!(lines.len(), expected.len(), "{log}");
+        let mut ids = Vec::new();
         for (line, (method, path, status, answer)) in lines.iter().zip(&expected) {
             assert_eq!(answer.status, *status, "{method} {path}");
             if format == "json" {
                 let line: Value = serde_json::from_str(line).unwrap();
                 assert_eq!(line["level"], "DEBUG");
                 let fields = &line["fields"];
+                assert!(fields["micros"].is_u64(), "{line}");
+                assert_eq!(fields["peer"], "127.0.0.1");
+                ids.push(fields["request"].as_u64().unwrap());
                 assert_eq!(fields["method"], *method);
                 assert_eq!(fields["path"], *path);
                 assert_eq!(fields["status"], *status);
@@ -185,7 +189,9 @@ fn a_request_is_one_line_at_debug() {
                         && line.contains(&told),
                     "{line}"
                 );
+                assert!(line.contains(" peer=127.0.0.1 ") && line.contains("request="), "{line}");
             }
         }
+        assert!(ids.is_sorted_by(|a, b| a < b), "no two have the same: {ids:?}");
     }
 }

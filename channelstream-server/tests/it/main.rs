@@ -7,6 +7,7 @@ mod admin;
 mod admin_live;
 mod app;
 mod config;
+mod hostile_browser;
 #[cfg(target_os = "linux")]
 mod hostile_clock;
 mod hostile_headers;
@@ -29,6 +30,7 @@ mod readme;
 mod rights;
 mod shutdown;
 mod socket;
+mod strict;
 mod tutorial;
 mod websocket;
 mod wrong_types;

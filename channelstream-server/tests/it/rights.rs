@@ -315,14 +315,14 @@ fn other_origins_may_read_what_is_allowed() {
     let any = Some("*".to_owned());
     // Errors as well as answers.
     let client = "/static/channelstream/index.js";
-    for path in ["/admin/sign_in", "/nowhere", "/info", "/listen?conn_id=x", "/ws", client] {
+    for path in ["/nowhere", "/info", "/listen?conn_id=x", "/ws", client] {
         assert_eq!(origin(&app, path, "https://anything"), any, "{path}");
         assert_eq!(origin(&choosy, path, "https://www.example.org"), any, "{path}");
         assert_eq!(origin(&choosy, path, "https://other:8443"), any, "{path}");
         assert_eq!(origin(&choosy, path, "http://other"), None, "{path}");
         assert_eq!(origin(&choosy, path, ""), None, "{path}");
     }
-    for path in ["/static/admin/style.css", "/admin/sign_out", "/admin"] {
+    for path in ["/static/admin/style.css", "/admin/sign_out", "/admin", "/admin/sign_in"] {
         let answer = app.get(path);
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
     }

@@ -48,7 +48,21 @@ fn who_does_not_ask_for_pages_finds_none() {
         let request = Request::new("GET", "/").header("accept", accept);
         assert_eq!(app.send(&request).status, 404, "{accept}");
     }
-    assert_eq!(app.get("/").status, 404);
+    let answer = app.get("/");
+    assert_eq!(answer.status, 404);
+    assert!(answer.body.contains("nothing here but a page for browsers"), "{}", answer.body);
+    for (method, path, told) in [
+        ("GET", "/message", "this path takes POST, PATCH, DELETE, not GET"),
+        ("POST", "/conect", "there is nothing at this path; did you mean /connect?"),
+        ("GET", "/static/admin/none", "there is no such file"),
+        ("GET", "/%ff", "the path is not UTF-8"),
+    ] {
+        let answer = app.send(&Request::new(method, path));
+        assert_eq!(answer.status, 404, "{method} {path}");
+        assert!(answer.body.contains(told), "{method} {path}: {}", answer.body);
+    }
+    let off = with(Tutorial::Off).get("/");
+    assert!(off.status == 404 && off.body.contains("switched off"), "{off:?}");
 }
 
 fn with(tutorial: Tutorial) -> App {

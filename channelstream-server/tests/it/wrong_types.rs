@@ -316,7 +316,7 @@ fn bodies_over_the_bound_are_413_whether_announced_or_not() {
     }
     let mut line = server.line();
     line.write(format!(
-        "POST /message HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\
+        "POST /message HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\
          x-channelstream-secret: {signature}\r\n\r\n"
     ));
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));

@@ -17,6 +17,8 @@ pub(crate) struct Rule {
     step: Option<usize>,
     #[serde(rename = "do")]
     kind: Option<String>,
+    /// Method and path of the request, as a pattern.
+    what: Option<String>,
     path: Option<String>,
     want: Option<Vec<Json>>,
     #[expect(dead_code, reason = "each rule must give its reason; it is for readers")]
@@ -28,6 +30,9 @@ impl Rule {
         let is = |key: &str, wanted: String| step.get(key).is_some_and(|v| v.plain() == wanted);
         self.path.as_ref().is_some_and(|pattern| matches(pattern, path))
             && self.step.is_none_or(|number| is("step", number.to_string()))
+            && self.what.as_ref().is_none_or(|pattern| {
+                step.get("what").is_some_and(|what| matches(pattern, &what.plain()))
+            })
             && self.kind.as_ref().is_none_or(|kind| is("do", kind.clone()))
             && self.want.as_ref().is_none_or(|want| got.is_some_and(|got| want.contains(got)))
     }

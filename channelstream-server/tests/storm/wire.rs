@@ -48,7 +48,7 @@ impl Line {
         body: &str,
     ) -> io::Result<Answer> {
         let request = format!(
-            "{method} {target} HTTP/1.1\r\nhost: push.test\r\nx-channelstream-secret: {}\r\n\
+            "{method} {target} HTTP/1.1\r\nhost: localhost\r\nx-channelstream-secret: {}\r\n\
              content-length: {}\r\n\r\n{body}",
             site.signature,
             body.len()
@@ -141,7 +141,7 @@ impl Socket {
         stream.set_nodelay(true)?;
         let mut socket = Self { stream, read: Vec::new(), taken: 0 };
         let request = format!(
-            "GET /ws?conn_id={id} HTTP/1.1\r\nhost: push.test\r\nconnection: upgrade\r\n\
+            "GET /ws?conn_id={id} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
              upgrade: websocket\r\nsec-websocket-version: 13\r\n\
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );

@@ -119,20 +119,22 @@ pub(in crate::http) fn open(
 ) -> Result<Answer, Problem> {
     let head = &request.head;
     if !is_signed_in {
-        return Err(Problem::Refused("sign in first".to_owned()));
+        return Err(Problem::Refused("sign in first".into()));
     }
     // Browsers open sockets to other sites, with the cookies of those.
-    is_same_origin(request).map_err(Problem::Refused)?;
+    is_same_origin(request).map_err(|why| Problem::Refused(why.into()))?;
     let accept =
         check_handshake(&head.method, head.version, &head.headers).map_err(Problem::Handshake)?;
     let place = app.live.enter().ok_or_else(|| {
         app.limits.refused(Limit::AdminPages, request.peer);
-        Problem::Unavailable("as many admin pages as allowed are open".to_owned())
+        Problem::Unavailable(
+            format!("as many admin pages as allowed are open ({PAGES}, fixed)").into(),
+        )
     })?;
     let upgrade = request
         .upgrade
         .take()
-        .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".to_owned()))?;
+        .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".into()))?;
     tokio::spawn(begin(Arc::clone(app), Arc::clone(&request.head), upgrade, place));
     Ok(Answer::switching_protocols(&accept))
 }

@@ -8,8 +8,8 @@ use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::answer::{Answer, Problem, TEXT};
-use super::browser::{asks_for_html, is_json, is_same_origin};
+use super::answer::{Answer, BodyBound, Problem, TEXT};
+use super::browser::{asks_for_html, is_json, is_of_another_site, is_same_origin};
 use super::request::{Request, parameter};
 use super::{App, pages, routes};
 use crate::limits::Limit;
@@ -18,8 +18,8 @@ pub(super) use live::{Live, open as watch};
 /// How long a wrong sign-in takes at least: guessing many passwords takes long.
 const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Bytes of the sign-in form.
-const MAX_FORM: usize = 8 * 1024;
+/// The most that is read of the sign-in form.
+const MAX_FORM: BodyBound = BodyBound { bytes: 8 * 1024, name: "fixed, for this form" };
 
 /// Sends who has no rights to the sign-in page; people come from there to the page they wanted.
 pub(super) fn sign_in_first(app: &App, request: &Request) -> Problem {
@@ -30,6 +30,11 @@ pub(super) fn sign_in_first(app: &App, request: &Request) -> Problem {
         "/admin/sign_in"
     };
     Problem::Elsewhere(request.address_of(path, &app.config, &app.local))
+}
+
+/// Whether a path belongs to the admin area.
+pub(super) fn is_below(path: &str) -> bool {
+    path.strip_prefix("/admin").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The endpoint of the backend API that the admin page calls at this path.
@@ -47,13 +52,13 @@ pub(super) fn acting(path: &str) -> Option<&str> {
 pub(super) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Result<(), Problem> {
     let headers = &request.head.headers;
     if !is_signed_in {
-        return Err(Problem::Refused("sign in first".to_owned()));
+        return Err(Problem::Refused("sign in first".into()));
     }
     if matches!(request.head.method, Method::GET | Method::HEAD) || !is_json(headers) {
         let why = "only a body of application/json is taken here";
-        return Err(Problem::Refused(why.to_owned()));
+        return Err(Problem::Refused(why.into()));
     }
-    is_same_origin(request).map_err(Problem::Refused)?;
+    is_same_origin(request).map_err(|why| Problem::Refused(why.into()))?;
     tracing::info!(peer = %request.peer, method = %request.head.method, endpoint, "an admin acts");
     Ok(())
 }
@@ -87,8 +92,7 @@ pub(super) async fn debug(app: &App) -> Result<Answer, Problem> {
     let text = format!(
         "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nrequests: {}\nlisteners: {}\n\
          frames: {frames}\nmessages: {}\ndeliveries: {}\nmemory: {memory} bytes\n\
-         dropped log lines: {}\n\
-         next expiry: {deadline}\n{refused}",
+         dropped log lines: {}\nnext expiry: {deadline}\n{refused}",
         env!("CARGO_PKG_VERSION"),
         runtime.num_alive_tasks(),
         app.lines.count(),
@@ -107,7 +111,7 @@ pub(super) fn static_file(path: &str) -> Result<Answer, Problem> {
         return Ok(Answer::new(content_type, body));
     }
     let (content_type, body) =
-        pages::static_file(path).ok_or(Problem::NotFound { nearest: None })?;
+        pages::static_file(path).ok_or(Problem::NotFound("there is no such file".into()))?;
     Ok(Answer::new(content_type, body).same_origin())
 }
 
@@ -121,6 +125,15 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
         return Ok(Answer::page(pages::sign_in_page("", None, next)));
     }
     let is_browser = asks_for_html(&request.head.headers);
+    // Before anything is read, compared or counted: a page of another site locks nobody out.
+    if let Err(problem) = may_sign_in(app, &request) {
+        if !is_browser {
+            return Err(problem);
+        }
+        let error = format!("Not signed in: {}.", problem.message());
+        return Ok(Answer::page(pages::sign_in_page("", Some(&error), next))
+            .with_status(StatusCode::FORBIDDEN));
+    }
     let body = request.body(MAX_FORM, app.config.body_timeout).await?;
     // No waiting from here to the counting, or many at once would all find few failures.
     if let Some(wait) = app.sign_ins.wait(request.peer, Instant::now()) {
@@ -150,6 +163,17 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     let cookie = app.gate.sign_in_cookie(&request, &app.config);
     let path = if next.is_some() { "/api-explorer" } else { "/admin" };
     redirect(&request.address_of(path, &app.config, &app.local), cookie)
+}
+
+/// Whether a sign-in may be tried from where the form was sent.
+fn may_sign_in(app: &App, request: &Request) -> Result<(), Problem> {
+    if is_of_another_site(request) {
+        return Err(Problem::Refused(
+            "only a page of this server may sign in; if this is one, a proxy in between changes Host"
+                .into(),
+        ));
+    }
+    app.check_default("admin_secret", request)
 }
 
 pub(super) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> {

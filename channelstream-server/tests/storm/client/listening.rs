@@ -280,7 +280,7 @@ impl Client {
     pub(super) async fn begin_poll(&mut self, present: &Present) -> Option<(Line, usize)> {
         let mut line = self.line().await?;
         let head =
-            format!("GET /listen?conn_id={} HTTP/1.1\r\nhost: push.test\r\n\r\n", present.id);
+            format!("GET /listen?conn_id={} HTTP/1.1\r\nhost: localhost\r\n\r\n", present.id);
         line.write(head.as_bytes()).await.ok()?;
         let listener = self.new_listener(present);
         let lives = &mut self.round.record.lives.borrow_mut();
