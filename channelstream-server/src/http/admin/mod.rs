@@ -86,15 +86,15 @@ pub(super) async fn debug(app: &App) -> Result<Answer, Problem> {
     );
     let memory = process::memory().map_or_else(|| "unknown".to_owned(), |bytes| bytes.to_string());
     let text = format!(
-        "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nrequests: {}\nlisteners: {}\n\
+        "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nlisteners: {}\nrequests: {}\n\
          frames: {frames}\nmessages: {}\ndeliveries: {}\nmemory: {memory} bytes\n\
          dropped log lines: {}\n\
          next expiry: {deadline}\n",
         env!("CARGO_PKG_VERSION"),
         runtime.num_alive_tasks(),
         app.lines.count(),
-        app.requests(),
         app.node.hub().count(),
+        app.requests(),
         counts.posted,
         counts.delivered,
         crate::telemetry::dropped_lines(),
