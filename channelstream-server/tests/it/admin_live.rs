@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 use tungstenite::client::IntoClientRequest as _;
 
-use crate::app::{Answer, App, PATIENCE, Request, Site, eventually};
+use crate::app::{Answer, App, Line, PATIENCE, Request, Site, eventually, numbered};
 
 /// The cookie of a sign-in.
 fn cookie(site: &Site) -> String {
@@ -347,6 +347,30 @@ fn the_end_of_the_server_closes_pages_at_once() {
     drop(page);
     app.stop();
     assert!(begun.elapsed() < PATIENCE / 2, "it waited for the page");
+}
+
+#[test]
+fn what_a_request_under_way_brings_is_told_before_the_end() {
+    let mut app = App::start(Config { shutdown_timeout: PATIENCE, ..Config::default() });
+    app.configure("room", &json!({"store_history": true}));
+    let mut page = Page::open(&app);
+    page.say(&json!({"channel": {"name": "room"}}));
+    let messages = |count: usize| move |part: &Value| part["facts"]["history"] == count;
+    page.part("channel", messages(0));
+    let request = Request::call("/message", &numbered("room", 1)).bytes();
+    let (begin, rest) = request.split_at(request.len() - 5);
+    let mut posting = Line::open(app.0);
+    posting.write(begin);
+    let debug = Request::new("GET", "/admin/debug").signed();
+    eventually("it is under way", || app.send(&debug).body.contains("\nrequests: 2\n"));
+    app.begin_to_stop();
+    eventually("it accepts no more", || TcpStream::connect(app.0).is_err());
+    posting.write(rest);
+    assert_eq!(posting.answer(false).unwrap().status, 200);
+    page.part("channel", messages(1));
+    assert_eq!(page.closed().0, 1001);
+    drop(page);
+    app.stop();
 }
 
 /// A deed of the page.

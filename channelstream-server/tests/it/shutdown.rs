@@ -16,7 +16,7 @@ const LONG: [&str; 6] =
 fn wait_for_two_listeners_and_a_request(site: Site) {
     let debug = Request::new("GET", "/admin/debug").signed();
     eventually("two listen and one posts", || {
-        site.send(&debug).body.contains("\nrequests: 2\nlisteners: 2\n")
+        site.send(&debug).body.contains("\nlisteners: 2\nrequests: 2\n")
     });
 }
 

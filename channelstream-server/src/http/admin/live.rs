@@ -232,6 +232,8 @@ impl Page {
         loop {
             tokio::select! {
                 () = begun(&mut closing) => {
+                    // What was the last to happen is seen.
+                    self.show(true).await?;
                     return Ok(close(CloseCode::GOING_AWAY, "the server is shutting down"));
                 }
                 ready = self.stream.readable() => {

@@ -90,14 +90,14 @@ pub(super) async fn debug(app: &App) -> Result<Answer, Problem> {
     let refused: String =
         app.limits.counts().map(|(name, count)| format!("refused by {name}: {count}\n")).collect();
     let text = format!(
-        "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nrequests: {}\nlisteners: {}\n\
+        "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nlisteners: {}\nrequests: {}\n\
          frames: {frames}\nmessages: {}\ndeliveries: {}\nmemory: {memory} bytes\n\
          dropped log lines: {}\nnext expiry: {deadline}\n{refused}",
         env!("CARGO_PKG_VERSION"),
         runtime.num_alive_tasks(),
         app.lines.count(),
-        app.requests(),
         app.node.hub().count(),
+        app.requests(),
         counts.posted,
         counts.delivered,
         crate::telemetry::dropped_lines(),
