@@ -38,7 +38,7 @@ pub(super) fn is_same_origin(request: &Request) -> Result<(), String> {
         return match site == "same-origin" {
             true => Ok(()),
             false => Err("only a page of this server may do that, and the browser says that \
-                          another site asks (sec-fetch-site)"
+                          none of them asks (sec-fetch-site)"
                 .to_owned()),
         };
     }

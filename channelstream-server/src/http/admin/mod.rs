@@ -54,7 +54,10 @@ pub(super) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Re
         return Err(Problem::Refused(why.to_owned()));
     }
     is_same_origin(request).map_err(Problem::Refused)?;
-    tracing::info!(peer = %request.peer, method = %request.head.method, endpoint, "an admin acts");
+    // By OPTIONS the page only asks whether it may.
+    if request.head.method != Method::OPTIONS {
+        tracing::info!(peer = %request.peer, method = %request.head.method, endpoint, "an admin acts");
+    }
     Ok(())
 }
 
