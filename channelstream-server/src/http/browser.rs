@@ -43,7 +43,7 @@ fn is_asked_by(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> Result<
         return match site == "same-origin" {
             true => Ok(()),
             false => Err("only a page of this server may do that, and the browser says that \
-                          another site asks (sec-fetch-site)"
+                          none of them asks (sec-fetch-site)"
                 .to_owned()),
         };
     }

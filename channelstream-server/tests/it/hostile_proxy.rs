@@ -293,6 +293,10 @@ fn signs_in_and_acts(address: SocketAddr, origin: &str) -> (Option<String>, Resp
     let headers = format!("cookie: {cookie}\r\ncontent-type: application/json\r\n");
     let info: Value = json!({"info": {"channels": []}});
     let acted = browser("POST", "/admin/api/info", &headers, &info.to_string());
+    // So the page asks whether it may, when it gets no socket.
+    let asked = browser("OPTIONS", "/admin/api/info", &headers, "");
+    assert_eq!(asked.status, acted.status);
+    assert!(asked.status == 200 || asked.body == acted.body, "{asked:?}");
     (answer.header("location").map(str::to_owned), acted)
 }
 

@@ -27,6 +27,7 @@ mod poll;
 mod process;
 mod raw;
 mod readme;
+mod refused;
 mod rights;
 mod shutdown;
 mod socket;

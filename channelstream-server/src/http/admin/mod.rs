@@ -59,7 +59,10 @@ pub(super) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Re
         return Err(Problem::Refused(why.into()));
     }
     is_same_origin(request).map_err(|why| Problem::Refused(why.into()))?;
-    tracing::info!(peer = %request.peer, method = %request.head.method, endpoint, "an admin acts");
+    // By OPTIONS the page only asks whether it may.
+    if request.head.method != Method::OPTIONS {
+        tracing::info!(peer = %request.peer, method = %request.head.method, endpoint, "an admin acts");
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { live, openAdmin, says, signIn } from '../stage/admin.mjs';
+import { HttpProxy } from '../stage/http_proxy.mjs';
 import { Server } from '../stage/server.mjs';
 import { until } from '../stage/until.mjs';
 
@@ -288,4 +289,19 @@ test('a server that goes and comes back', { timeout: 90_000 }, async () => {
     } finally {
         await lasting.stop();
     }
+});
+
+test('a proxy that does not pass on host and port is named', { timeout: 60_000 }, async () => {
+    const proxy = await HttpProxy.to(server);
+    // As over plain http from elsewhere: browsers tell no more than the origin then.
+    proxy.changed = ({ 'sec-fetch-site': _, ...headers }) => ({ ...headers, host: 'inner.test' });
+    // The cookie is the host's, whatever the port.
+    const { page, context } = await open('/admin');
+    await live(page);
+    await page.goto(`http://${proxy.address}/admin`);
+    await page.locator('#refused').waitFor();
+    await says(page, 'refused-why', `the page is of http://${proxy.address}, but it is asked as inner.test`);
+    assert.equal(await page.locator('#blocked').isVisible(), false);
+    await context.close();
+    proxy.close();
 });

@@ -9,6 +9,8 @@ import { connect } from 'node:net';
  */
 export class HttpProxy {
     mode = 'pass';
+    /** What it makes of the headers of requests. */
+    changed = (headers) => headers;
     #lines = new Set();
 
     /** A proxy on a free port to a server. */
@@ -24,7 +26,7 @@ export class HttpProxy {
     }
 
     #forward({ method, url, headers }, response) {
-        const onward = ask({ host: '127.0.0.1', port: this.server.port, method, path: url, headers });
+        const onward = ask({ host: '127.0.0.1', port: this.server.port, method, path: url, headers: this.changed(headers) });
         onward.on('response', (answer) => {
             response.writeHead(answer.statusCode, answer.headers);
             answer.pipe(response);
@@ -45,7 +47,7 @@ export class HttpProxy {
         const far = connect(this.server.port, '127.0.0.1');
         line.far = far;
         far.on('error', () => far.destroy());
-        const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+        const head = Object.entries(this.changed(headers)).map(([name, value]) => `${name}: ${value}\r\n`);
         far.write(`GET ${url} HTTP/1.1\r\n${head.join('')}\r\n`);
         let answered = false;
         far.on('data', (bytes) => {

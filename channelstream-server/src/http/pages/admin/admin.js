@@ -8,7 +8,7 @@ import * as slow from './slow.js';
 import * as users from './users.js';
 
 const VIEWS = { overview: 'Overview', channels: 'Channels', users: 'Users', slow: 'Slow listeners' };
-const PULSES = { live: 'live', gone: 'not connected', blocked: 'not connected', 'signed-out': 'signed out' };
+const PULSES = { live: 'live', gone: 'not connected', blocked: 'not connected', refused: 'refused', 'signed-out': 'signed out' };
 const WATCHING = { channels, users, slow };
 // Where to return to after a sign-in, which leaves the page.
 const PLACE = 'channelstream-admin-view';
@@ -43,10 +43,11 @@ function told({ overview: now, error, ...parts }) {
   WATCHING[view]?.tick?.();
 }
 
-function stand(now) {
+function stand(now, why = '') {
+  say(at('refused-why'), why);
   if (now === standing) return;
   standing = now;
-  for (const name of ['signed-out', 'gone', 'blocked']) at(name).hidden = name !== now;
+  for (const name of ['signed-out', 'gone', 'blocked', 'refused']) at(name).hidden = name !== now;
   at('pulse').dataset.state = now;
   say(at('pulse-text'), PULSES[now]);
   at('content').classList.toggle('stale', now !== 'live');

@@ -21,8 +21,8 @@ export class Live {
   #probing = false;
 
   /**
-   * `told` gets each object that the server sends; `standing` gets 'live', 'gone', 'signed-out' or
-   * 'blocked' whenever that changes.
+   * `told` gets each object that the server sends; `standing` gets 'live', 'gone', 'signed-out',
+   * 'blocked', or 'refused' and why, whenever that changes.
    */
   constructor(told, standing) {
     this.#told = told;
@@ -81,7 +81,10 @@ export class Live {
     }
     // One that was only lost is opened anew without a word; others have failed before.
     if (standing === 'gone' || this.#wait > FIRST_WAIT) {
-      this.#standing(standing === 'gone' ? 'gone' : 'blocked');
+      const why = standing === 'gone' ? null : await this.#refusal();
+      if (this.#socket) return;
+      if (why) this.#standing('refused', why);
+      else this.#standing(standing === 'gone' ? 'gone' : 'blocked');
     }
     this.#retry(this.#wait * (0.75 + Math.random() / 2));
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
@@ -109,6 +112,19 @@ export class Live {
       return answer.ok ? 'there' : 'gone';
     } catch {
       return 'gone';
+    }
+  }
+
+  /** Why the server itself refuses this page, which a socket does not tell; null if it does not. */
+  async #refusal() {
+    try {
+      const answer = await fetch('admin/api/info', {
+        method: 'OPTIONS', headers: { 'Content-Type': 'application/json' }, cache: 'no-store',
+        redirect: 'manual', signal: AbortSignal.timeout(10_000),
+      });
+      return answer.status === 403 ? (await answer.json()).message : null;
+    } catch {
+      return null;
     }
   }
 
