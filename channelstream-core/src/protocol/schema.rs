@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use super::message::{Delete, Edit, NewMessage};
 use super::read::{Form as _, Object};
 use super::request::{
-    Connect, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
+    Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
 };
-use super::settings::ChannelSettings;
+use super::settings::{ChannelConfig, ChannelSettings};
 
 /// What a value may be.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +112,7 @@ fn described<T: Serialize>(read: impl FnOnce(&mut Object<'_>) -> T) -> Value {
 
 /// The objects that requests are made of, by the names that the API document has for them, each as
 /// JSON Schema. References between them lead to `#/components/schemas/`.
-pub fn request_schemas() -> [(&'static str, Value); 12] {
+pub fn request_schemas() -> [(&'static str, Value); 13] {
     [
         ("ConnectBody", described(Connect::fields)),
         ("SubscribeBody", described(|object| Subscribe::fields(object, None, |_| true))),
@@ -124,14 +124,18 @@ pub fn request_schemas() -> [(&'static str, Value); 12] {
         ("DisconnectBody", described(Disconnect::fields)),
         ("ChannelInfoBody", described(Info::fields)),
         ("InfoResolution", described(InfoOptions::fields)),
-        ("ChannelConfigBody", described(ChannelSettings::fields)),
+        (
+            "ChannelConfigBody",
+            described(|object| ChannelConfig::fields(object).over(ChannelSettings::default())),
+        ),
         ("ChannelConfigsBody", channel_configs()),
+        ("ChannelsDeleteBody", described(DeleteChannels::fields)),
     ]
 }
 
 /// The body of `/channel_config`: any names, each with settings or null.
 fn channel_configs() -> Value {
-    let settings = ChannelSettings::FORM.schema().json();
+    let settings = ChannelConfig::FORM.schema().json();
     json!({"type": "object", "additionalProperties": {"anyOf": [settings, {"type": "null"}]}})
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::defaults::ChannelDefaults;
 use crate::protocol::{
-    ChannelsInfo, Configure, Connect, Connected, Delete, Edit, Faults, Frame, Message, NewMessage,
-    SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
+    ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels, Edit,
+    Faults, Frame, Message, NewMessage, SetUserState, Subscribe, Subscribed, Timestamp,
+    Unsubscribe, Unsubscribed, UserStateSet,
 };
 
 /// Names a connection; who knows it may listen on it.
@@ -61,6 +63,8 @@ pub enum Command {
     SetUserState(SetUserState),
     /// `/channel_config`.
     Configure(Configure),
+    /// `DELETE /channels`.
+    DeleteChannels(DeleteChannels),
     /// `POST /message`.
     Publish(Vec<NewMessage>),
     /// `PATCH /message`.
@@ -142,6 +146,8 @@ pub enum Reply {
     UserStateSet(Box<UserStateSet>),
     /// To [`Command::Configure`].
     Configured(Box<ChannelsInfo>),
+    /// To [`Command::DeleteChannels`].
+    ChannelsDeleted(Box<ChannelsDeleted>),
     /// To [`Command::Publish`]: those that have an address.
     Published(Vec<Arc<Message>>),
     /// To [`Command::Edit`].
@@ -239,6 +245,9 @@ pub struct Rules {
     pub channel_frames: usize,
     /// Private frames stored for catch-up, per user.
     pub user_frames: usize,
+    /// Settings that channels get when they are created, where nobody says otherwise: the first
+    /// pattern counts that matches the name.
+    pub channel_defaults: Vec<ChannelDefaults>,
 }
 
 impl Default for Rules {
@@ -251,6 +260,7 @@ impl Default for Rules {
             channel_timeout: Duration::from_secs(72 * 3600),
             channel_frames: 100,
             user_frames: 50,
+            channel_defaults: Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod world;
 mod addressing;
 mod catchup;
 mod connecting;
+mod deleting;
 mod edits;
 mod expiry;
 mod frames;
