@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use channelstream_core::protocol::{
-    self, Body, Configure, Connect, Disconnect, Faults, Info, InfoOptions, SetUserState, Subscribe,
-    Unsubscribe, Uuid,
+    self, Body, Configure, Connect, DeleteChannels, Disconnect, Faults, Info, InfoOptions,
+    SetUserState, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Command, Reply};
 
@@ -107,6 +107,12 @@ pub(super) async fn configure(app: &App, mut request: Request) -> Result<Answer,
     submit(app, Command::Configure(request)).await
 }
 
+pub(super) async fn delete_channels(app: &App, mut request: Request) -> Result<Answer, Problem> {
+    let body = app.body(&mut request).await?;
+    let request = DeleteChannels::read(&app.json(&body)?)?;
+    submit(app, Command::DeleteChannels(request)).await
+}
+
 /// `/info`, by any method: without a body, about all channels.
 pub(super) async fn info(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let body = app.body(&mut request).await?;
@@ -139,6 +145,7 @@ async fn submit(app: &App, command: Command) -> Result<Answer, Problem> {
         Reply::Unsubscribed(body) => Answer::json(&body),
         Reply::UserStateSet(body) => Answer::json(&body),
         Reply::Configured(body) => Answer::json(&body),
+        Reply::ChannelsDeleted(body) => Answer::json(&body),
         Reply::Published(body) => Answer::json(&body),
         Reply::Edited(body) => Answer::json(&body),
         Reply::Deleted(body) => Answer::json(&body),

@@ -5,6 +5,7 @@
 mod admin;
 mod admin_live;
 mod app;
+mod channels;
 mod config;
 mod hostile_http;
 mod ini;

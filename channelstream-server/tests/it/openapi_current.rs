@@ -147,6 +147,10 @@ fn every_call_answers_as_described() {
     it.call("patch", "/message", "", Some(&edit)).ok();
     let delete = json!([{"uuid": posted[0]["uuid"], "channel": "news"}]);
     it.call("delete", "/message", "", Some(&delete)).ok();
+    let channels = json!({"channels": ["nowhere", "news"]});
+    let deleted = it.call("delete", "/channels", "", Some(&channels)).ok();
+    assert_eq!(deleted, json!({"deleted": ["news"], "unknown": ["nowhere"]}));
+    post("/channel_config", &it.example("post", "/channel_config"));
     post("/unsubscribe", &with_connection("/unsubscribe"));
     assert!(!it.call("get", "/listen", &query, None).events().is_empty(), "nothing was told");
     assert_eq!(it.call("get", "/disconnect", &query, None).ok(), true);
@@ -337,6 +341,7 @@ fn the_limits_of_fields_are_those_that_are_told() {
         ("MessageBody", "post", "/message", &listed, "/0"),
         ("MessageEditBody", "patch", "/message", &listed, "/0"),
         ("MessagesDeleteBody", "delete", "/message", &listed, "/0"),
+        ("ChannelsDeleteBody", "delete", "/channels", &whole, ""),
         ("ChannelConfigBody", "post", "/channel_config", &named, ""),
         ("DisconnectBody", "post", "/disconnect", &whole, ""),
         ("InfoResolution", "post", "/info", &asked, "/info"),
