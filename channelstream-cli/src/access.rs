@@ -2,10 +2,10 @@
 
 use std::env::{self, VarError};
 use std::fmt::{self, Display, Formatter};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use channelstream_client::{Client, ClientBuilder, TimestampSigner};
+use channelstream_signer::file;
 
 use crate::args::AccessArgs;
 use crate::failure::Failure;
@@ -42,13 +42,16 @@ impl Display for Origin {
     }
 }
 
-/// The signer, and where its secret was found.
+/// Larger files are no certificates: all that a system trusts are a quarter of that.
+const MAX_CA_FILE: u64 = 1024 * 1024;
+
+/// The signer, and where its secret was found. Of several it signs with the newest, as they stand in
+/// the server's file, and checks with all.
 pub(crate) fn signer(args: &AccessArgs) -> Result<(TimestampSigner, Origin), Failure> {
-    let (secret, origin) = secret(args)?;
-    if secret.is_empty() {
-        return Err(Failure::usage(format!("the secret is empty: {origin}")));
-    }
-    Ok((TimestampSigner::new(secret), origin))
+    let (text, origin) = secret(args)?;
+    let signer = TimestampSigner::with_secrets(file::secrets(&text));
+    let signer = signer.ok_or_else(|| Failure::usage(format!("the secret is empty: {origin}")))?;
+    Ok((signer, origin))
 }
 
 /// Where the server is.
@@ -97,19 +100,20 @@ pub(crate) fn roots(args: &AccessArgs) -> Result<Option<Vec<u8>>, Failure> {
         },
     };
     let Some(path) = path else { return Ok(None) };
-    let pem = fs::read(&path);
+    let pem = file::read_bytes(&path, MAX_CA_FILE);
     pem.map(Some).map_err(|error| {
         let text = format!("cannot read certificates from {}", path.display());
         anyhow::Error::new(error).context(text).into()
     })
 }
 
-fn secret(args: &AccessArgs) -> Result<(Vec<u8>, Origin), Failure> {
+/// The text that holds it.
+fn secret(args: &AccessArgs) -> Result<(String, Origin), Failure> {
     if let Some(path) = &args.secret_file {
         return read(path);
     }
     if let Some(secret) = &args.secret {
-        return Ok((secret.clone().into(), Origin::Flag));
+        return Ok((secret.clone(), Origin::Flag));
     }
     if let Some(Profile { secret_file: Some(path), .. }) = named(args)? {
         return read(&path);
@@ -118,7 +122,7 @@ fn secret(args: &AccessArgs) -> Result<(Vec<u8>, Origin), Failure> {
         (Some(_), Some(_)) => {
             Err(Failure::usage(format!("{SECRET} and {SECRET_FILE} are both set: which one?")))
         }
-        (Some(secret), None) => Ok((secret.into(), Origin::Variable)),
+        (Some(secret), None) => Ok((secret, Origin::Variable)),
         (None, Some(path)) => read(Path::new(&path)),
         (None, None) => match default_profile(args)?.secret_file {
             Some(path) => read(&path),
@@ -136,28 +140,26 @@ fn default_profile(args: &AccessArgs) -> Result<Profile, Failure> {
     if args.profile.is_some() { Ok(Profile::default()) } else { profile::default() }
 }
 
-/// The content of a secret's file, without the line break with which editors end it.
-fn read(path: &Path) -> Result<(Vec<u8>, Origin), Failure> {
+/// The content of a secret's file.
+fn read(path: &Path) -> Result<(String, Origin), Failure> {
     if is_open_to_all(path) {
         output::say(&format!(
             "warning: everybody on this machine can read the secret in {0}: chmod 600 {0}",
             output::plain(&path.display().to_string())
         ));
     }
-    let mut secret = fs::read(path).map_err(|error| {
+    let text = file::read_secrets(path).map_err(|error| {
         let text = format!("cannot read the secret from {}", path.display());
         Failure::from(anyhow::Error::new(error).context(text))
     })?;
-    if secret.pop_if(|last| *last == b'\n').is_some() {
-        secret.pop_if(|last| *last == b'\r');
-    }
-    Ok((secret, Origin::File(path.into())))
+    Ok((text, Origin::File(path.into())))
 }
 
 #[cfg(unix)]
 fn is_open_to_all(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o004 != 0)
+    std::fs::metadata(path)
+        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o004 != 0)
 }
 
 #[cfg(not(unix))]

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use channelstream_client::Uuid;
-use clap::{Parser, Subcommand};
+use channelstream_client::{Uuid, parse_duration};
+use clap::{Arg, ArgAction, Parser, Subcommand};
 use clap_complete::Shell;
 
 const NOTES: &str = "\
@@ -123,6 +123,8 @@ is `good`, `note`, `fault` or `skipped`. Exit status: 1 if there are faults.";
 #[command(
     name = "channelstream",
     version,
+    disable_version_flag = true,
+    arg = version_flag(),
     arg_required_else_help = true,
     subcommand_required = true,
     after_help = NOTES
@@ -177,6 +179,8 @@ pub(crate) enum Command {
     /// Show a channel, or change its settings
     #[command(after_help = CHANNEL_NOTES)]
     Channel(ChannelArgs),
+    /// Delete channels, with history and stored events; who is in them parts
+    DeleteChannel(DeleteChannelArgs),
     /// Show a user: state, channels and connections
     User(UserArgs),
     /// End a connection
@@ -357,6 +361,15 @@ pub(crate) struct ChannelArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct DeleteChannelArgs {
+    /// The channels; one that the server doesn't have is told, and no failure
+    #[arg(value_name = "CHANNEL", required = true)]
+    pub(crate) channels: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct UserArgs {
     /// Which user
     pub(crate) user: String,
@@ -408,7 +421,7 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// End after this time, such as 30s, 5m, 2h or 250ms
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) r#for: Option<Duration>,
     /// Print frames as they were sent, one a line
     #[arg(long, conflicts_with = "json")]
@@ -440,7 +453,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub(crate) size: u32,
     /// How long messages are sent
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) r#for: Duration,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -461,8 +474,8 @@ pub(crate) struct UnsignArgs {
     /// The signed text
     pub(crate) text: String,
     /// Refuse it if it was signed longer ago
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) max_age: Option<u64>,
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) max_age: Option<Duration>,
     /// Print {"value", "signed", "age"} as JSON, times in seconds
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) json: bool,
@@ -478,7 +491,7 @@ pub(crate) struct DoctorArgs {
     pub(crate) origin: Option<String>,
     /// How long lines may be silent: more than the server's heartbeat_interval and
     /// wake_connections_after
-    #[arg(long, value_name = "TIME", default_value = "8s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "8s", value_parser = parse_duration)]
     pub(crate) patience: Duration,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -505,24 +518,15 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// A number with its unit; seconds without one.
-fn duration(text: &str) -> Result<Duration, String> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err("the unit is none of ms, s, m and h".to_owned()),
-    };
-    let number: f64 = number.parse().map_err(|_| "it is no number with a unit".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+/// The same short flags as the server's, `-v` as in the reference.
+fn version_flag() -> Arg {
+    let flag = Arg::new("version").short('v').short_alias('V').long("version");
+    flag.action(ArgAction::Version).help("Print the version")
 }
 
 /// A duration that leaves the server in peace.
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = duration(text)?;
+    let interval = parse_duration(text).map_err(|error| error.to_string())?;
     if interval < Duration::from_millis(100) {
         return Err("it is shorter than 100ms".to_owned());
     }
@@ -548,15 +552,5 @@ mod tests {
     #[test]
     fn the_definitions_agree_with_each_other() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-        for wrong in ["", "s", "5d", "-1s", "1.2.3s", "999999999999999999999h"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -48,6 +48,12 @@ pub(crate) fn rows<const N: usize>(
     out.write_all(text.as_bytes())
 }
 
+/// A number of things: `1 request`, `2 requests`.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// Prints one JSON document.
 pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;

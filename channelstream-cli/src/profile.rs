@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use channelstream_signer::file::{self, FileError};
 use serde::Deserialize;
 
 use crate::access::variable;
 use crate::failure::Failure;
 
 const CONFIG: &str = "CHANNELSTREAM_CONFIG";
+/// Larger files are no profiles.
+const MAX_CONFIG: u64 = 1024 * 1024;
 const PROFILE: &str = "CHANNELSTREAM_PROFILE";
 
 /// One server.
@@ -72,9 +74,9 @@ fn read() -> Result<(Option<PathBuf>, File), Failure> {
     let named = variable(CONFIG)?.map(PathBuf::from);
     let demanded = named.is_some();
     let Some(path) = named.or_else(usual_place) else { return Ok((None, File::default())) };
-    let text = match fs::read_to_string(&path) {
+    let text = match file::read_text(&path, MAX_CONFIG) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound && !demanded => {
+        Err(FileError::System(error)) if error.kind() == ErrorKind::NotFound && !demanded => {
             return Ok((Some(path), File::default()));
         }
         Err(error) => {

@@ -22,7 +22,7 @@ async fn main() -> Result<(), Error> {
     // The channel is new, so it gets these settings: it keeps its last messages for newcomers.
     let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
     let request = Connect {
-        channel_configs: [("first-steps".to_owned(), settings)].into(),
+        channel_configs: [("first-steps".to_owned(), settings.into())].into(),
         ..Connect::new("ann").channels(["first-steps"])
     };
     let connected = client.connect(&request).await?;

@@ -78,7 +78,8 @@ impl Display for PublishError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (taken, count) = (self.published.messages, self.unpublished.len());
         let whether = if self.is_in_doubt() { "perhaps" } else { "not" };
-        write!(f, "{taken} messages were taken, the next {count} {whether}: {}", self.error)
+        let were = if taken == 1 { "message was" } else { "messages were" };
+        write!(f, "{taken} {were} taken, the next {count} {whether}: {}", self.error)
     }
 }
 

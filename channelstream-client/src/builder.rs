@@ -1,9 +1,11 @@
 //! `ClientBuilder`: from an address and a secret to a [`Client`].
 
 use std::fmt::{self, Debug, Formatter};
+use std::path::Path;
 use std::time::Duration;
 
 use channelstream_signer::TimestampSigner;
+use channelstream_signer::file::{self, FileError};
 use http::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Url};
@@ -20,7 +22,8 @@ const DEFAULT_USER_AGENT: &str = concat!("channelstream-client/", env!("CARGO_PK
 
 /// The settings of a [`Client`] in the making; [`Client::builder`] starts one.
 ///
-/// Only the secret has no default: give [`secret`](Self::secret) or [`signer`](Self::signer).
+/// Only the secret has no default: give [`secret`](Self::secret),
+/// [`secret_file`](Self::secret_file) or [`signer`](Self::signer).
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,6 +67,24 @@ impl ClientBuilder {
     /// Signs requests with this secret: the server's setting `secret` (contract §3).
     pub fn secret(self, secret: impl AsRef<[u8]>) -> Self {
         self.signer(TimestampSigner::new(secret))
+    }
+
+    /// Signs requests with the secret in a file: the first line of it that is not empty, as the
+    /// server takes the newest of its `secret_file` (contract §11). The file is read now.
+    ///
+    /// # Errors
+    ///
+    /// Of the kind [`Builder`](crate::ErrorKind::Builder): the file cannot be read, or holds no
+    /// secret that can be told from an accident.
+    pub fn secret_file(self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let cannot = |error| {
+            let text = format!("the secret cannot be read from {}", path.display());
+            Error::settings_because(text, error)
+        };
+        let text = file::read_secrets(path).map_err(cannot)?;
+        let signer = TimestampSigner::with_secrets(file::secrets(&text));
+        Ok(self.signer(signer.ok_or_else(|| cannot(FileError::Empty))?))
     }
 
     /// Signs requests with a signer of one's own, in place of a secret.

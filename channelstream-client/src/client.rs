@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    ChannelsInfo, Configure, Connect, Connected, Delete, Disconnect, Edit, Info, InfoOptions,
-    Message, NewMessage, SetUserState, Subscribe, Subscribed, Unsubscribe, Unsubscribed,
-    UserStateSet, Uuid,
+    ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels,
+    Disconnect, Edit, Info, InfoOptions, Message, NewMessage, SetUserState, Subscribe, Subscribed,
+    Unsubscribe, Unsubscribed, UserStateSet, Uuid,
 };
 use channelstream_signer::TimestampSigner;
 use http::{HeaderValue, Method};
@@ -61,6 +61,7 @@ const USER_STATE: Endpoint = post("/user_state");
 pub(crate) const MESSAGE: Endpoint = post("/message");
 const MESSAGE_EDIT: Endpoint = Endpoint { method: &Method::PATCH, path: "/message" };
 const MESSAGE_DELETE: Endpoint = Endpoint { method: &Method::DELETE, path: "/message" };
+const CHANNELS_DELETE: Endpoint = Endpoint { method: &Method::DELETE, path: "/channels" };
 const CHANNEL_CONFIG: Endpoint = post("/channel_config");
 const INFO: Endpoint = post("/info");
 const DISCONNECT: Endpoint = post("/disconnect");
@@ -210,6 +211,20 @@ impl Client {
     /// 422 for settings out of bounds; then no channel is changed.
     pub async fn configure(&self, request: &Configure) -> Result<ChannelsInfo, Error> {
         self.call(CHANNEL_CONFIG, request, Repeats::Harmless).await
+    }
+
+    /// Deletes channels with history and stored frames. Who is in them parts, and those who listen
+    /// are told so, as if they were unsubscribed (contract §5). The answer tells which there were;
+    /// one that wasn't is no error. A repeated request may tell that there was none of them any more.
+    ///
+    /// # Errors
+    ///
+    /// 422 for an empty list and for names out of bounds; then none is deleted.
+    pub async fn delete_channels(
+        &self,
+        request: &DeleteChannels,
+    ) -> Result<ChannelsDeleted, Error> {
+        self.call(CHANNELS_DELETE, request, Repeats::Harmless).await
     }
 
     /// Asks about channels, their users and histories (contract §4). Unknown channels are left

@@ -52,14 +52,14 @@
 //! rest by `..`, so that fields of later versions do no harm.
 //!
 //! ```
-//! use channelstream_client::{ChannelSettings, Connect, Scalar};
+//! use channelstream_client::{ChannelConfig, Connect, Scalar};
 //!
 //! let request = Connect {
 //!     user_state: [("name".to_owned(), Scalar::from("Ann"))].into(),
 //!     state_public_keys: vec!["name".to_owned()],
 //!     channel_configs: [(
 //!         "chat".to_owned(),
-//!         ChannelSettings { notify_presence: true, ..ChannelSettings::default() },
+//!         ChannelConfig { notify_presence: Some(true), ..ChannelConfig::default() },
 //!     )]
 //!     .into(),
 //!     ..Connect::new("ann").channels(["chat"])
@@ -196,11 +196,12 @@ mod skew;
 #[cfg(feature = "listen")]
 pub use channelstream_core::protocol::Action;
 pub use channelstream_core::protocol::{
-    Address, Changed, ChannelSettings, ChannelView, ChannelsInfo, Configure, Connect, Connected,
-    DateTime, Delete, Edit, Fault, Faults, Figures, FiguresUser, InfoOptions, Message, NewMessage,
-    Payload, Scalar, SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed,
-    UserState, UserStateSet, UserView, Uuid,
+    Address, Changed, ChannelConfig, ChannelSettings, ChannelView, ChannelsDeleted, ChannelsInfo,
+    Configure, Connect, Connected, DateTime, Delete, DeleteChannels, Edit, Fault, Faults, Figures,
+    FiguresUser, InfoOptions, Message, NewMessage, Payload, Scalar, SetUserState, Subscribe,
+    Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, UserView, Uuid,
 };
+pub use channelstream_core::{NotADuration, parse_duration};
 pub use channelstream_signer::TimestampSigner;
 pub use http::StatusCode;
 pub use serde_json::json;

@@ -29,5 +29,8 @@
 //! assert_eq!(answer.channels, ["news"]);
 //! ```
 
+mod duration;
 pub mod protocol;
 pub mod state;
+
+pub use duration::{NotADuration, parse_duration};

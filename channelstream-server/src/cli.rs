@@ -1,7 +1,9 @@
 //! The command line of the program, made from the table of settings.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use channelstream_server::config::boolean;
 use channelstream_server::config::table::{self, GROUPS, Kind, Setting};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -16,6 +18,10 @@ pub(crate) enum Action {
         json: Option<String>,
         /// Where to write, instead of standard output.
         output: Option<PathBuf>,
+        /// Whether a file that is there may be replaced.
+        force: bool,
+        /// Whether secrets that nobody gave are drawn at random.
+        fresh_secrets: bool,
     },
     /// Say what is wrong with the settings.
     ConfigCheck(Given),
@@ -34,19 +40,47 @@ pub(crate) struct Given {
 /// Reads the command line. Prints help, version or what is wrong with the usage, and then ends the
 /// process with 0 or 2.
 pub(crate) fn parse() -> Action {
-    let matches = command().get_matches();
-    let Some(("config", matches)) = matches.subcommand() else {
+    let matches = command().get_matches_from(with_joined_switches(std::env::args_os()));
+    let Some((CONFIG, matches)) = matches.subcommand() else {
         return Action::Run(given(&matches));
     };
     match matches.subcommand() {
         Some(("default", matches)) => Action::ConfigDefault {
             json: matches.get_one("json").cloned(),
             output: matches.get_one("output").cloned(),
+            force: matches.get_flag("force"),
+            fresh_secrets: matches.get_flag("fresh_secrets"),
         },
         Some(("check", matches)) => Action::ConfigCheck(given(matches)),
         Some((_, matches)) => Action::ConfigShow(given(matches)),
         None => unreachable!("clap demands one of the commands"),
     }
+}
+
+/// The arguments with each switch and the value behind it in one: `--enforce-https true` becomes
+/// `--enforce-https=true`. A switch needs no value, so that what comes behind it may be something else:
+/// a flag, a command, or the file of `config check`.
+fn with_joined_switches(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut after_switch = false;
+    let mut names_file = false;
+    for argument in arguments {
+        let text = argument.to_string_lossy();
+        let is_value = after_switch
+            && !text.starts_with('-')
+            && (boolean(&text).is_some() || !names_file && text != CONFIG);
+        names_file |= text == "check";
+        after_switch =
+            table::settings().any(|setting| setting.kind == Kind::Switch && setting.flag() == text);
+        match joined.last_mut() {
+            Some(switch) if is_value => {
+                switch.push("=");
+                switch.push(argument);
+            }
+            _ => joined.push(argument),
+        }
+    }
+    joined
 }
 
 fn given(matches: &ArgMatches) -> Given {
@@ -59,6 +93,9 @@ fn given(matches: &ArgMatches) -> Given {
     Given { flags: texts.collect(), ini }
 }
 
+/// The command for settings.
+const CONFIG: &str = "config";
+
 const ABOUT: &str = "Real-time push server: channels, presence, state and history over websockets \
                      and long polls";
 
@@ -68,7 +105,8 @@ Each setting can stand
   in an ini file            gc_conns_after = 20        in the section [channelstream]
   in the environment        CHANNELSTREAM_GC_CONNS_AFTER=20
 Flags come first. With a file (--ini, or CHANNELSTREAM_INI) the environment does not count.
-An empty value is the default; an empty secret is refused.
+An empty value is the default; an empty secret is refused. A TIME is a number of seconds, or has a
+unit: 500ms, 5s, 1m, 2h, 1d. A switch alone is true, and takes true or false.
 
 Exit status: 0 after SIGTERM, SIGINT or SIGQUIT, 128 and its number after a second one, 1 if the
 server could not start or failed, 2 for wrong usage.";
@@ -95,10 +133,20 @@ fn command() -> Command {
                 .long("output")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help(
-                    "Write to this file instead: created for the owner's eyes alone, or overwritten \
-                     as it is",
-                ),
+                .help("Write to this new file instead, for its owner's eyes alone"),
+        )
+        .arg(
+            Arg::new("force")
+                .long("force")
+                .action(ArgAction::SetTrue)
+                .requires("output")
+                .help("Replace the file if it is there"),
+        )
+        .arg(
+            Arg::new("fresh_secrets")
+                .long("fresh-secrets")
+                .action(ArgAction::SetTrue)
+                .help("Write random secrets in place of the well-known defaults"),
         );
     let file = Arg::new("file")
         .value_name("FILE")
@@ -110,7 +158,7 @@ fn command() -> Command {
         .arg(file);
     let show =
         Command::new("show").about("Print every setting as it is in force and where it comes from");
-    let config = Command::new("config")
+    let config = Command::new(CONFIG)
         .about("Write, check or show settings")
         .subcommand_required(true)
         .arg_required_else_help(true)

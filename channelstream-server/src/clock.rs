@@ -71,6 +71,11 @@ pub(crate) fn secret_id() -> Uuid {
     Uuid::new_v4()
 }
 
+/// A new text that nobody can guess: 64 hexadecimal digits.
+pub(crate) fn secret_text() -> String {
+    format!("{}{}", secret_id().simple(), secret_id().simple())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -5,7 +5,7 @@ mod files;
 mod signals;
 
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,8 +27,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let outcome = match cli::parse() {
         Action::Run(given) => run(&given),
-        Action::ConfigDefault { json, output } => {
-            config_default(json.as_deref(), output.as_deref())
+        Action::ConfigDefault { json, output, force, fresh_secrets } => {
+            config_default(json.as_deref(), output.as_deref(), force, fresh_secrets)
         }
         Action::ConfigCheck(given) => config_check(&given),
         Action::ConfigShow(given) => config_show(&given),
@@ -106,18 +106,27 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn config_default(json: Option<&str>, output: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let sources = match json {
+fn config_default(
+    json: Option<&str>,
+    output: Option<&Path>,
+    force: bool,
+    fresh_secrets: bool,
+) -> anyhow::Result<ExitCode> {
+    let mut sources = match json {
         Some(json) => source::from_json(json)?,
         None => source::from_environment(env::vars_os()),
     };
+    if fresh_secrets {
+        sources = sources.with_fresh_secrets();
+    }
     let file = template::ini_file(&sources)?;
-    let Checked { config, warnings } = sources.with_secret_files().check();
+    let sources = sources.with_secret_files();
     // A file that the server would refuse is of no use.
-    config?;
-    warn(&warnings);
+    sources.check().config?;
+    // Whoever asks for the defaults needs no warning of them.
+    warn(&sources.with_fresh_secrets().check().warnings);
     match output {
-        Some(path) => write_private(path, &file)
+        Some(path) => write_private(path, &file, force)
             .with_context(|| format!("{} cannot be written", path.display()))?,
         None => print(&file)?,
     }
@@ -134,9 +143,9 @@ fn config_check(given: &Given) -> anyhow::Result<ExitCode> {
 
 fn config_show(given: &Given) -> anyhow::Result<ExitCode> {
     let sources = gather(given);
-    let lines =
-        sources.effective().iter().map(|one| template::shown(one) + "\n").collect::<String>();
-    print(&lines)?;
+    let effective = sources.effective();
+    let lines = effective.iter().map(template::shown).chain(template::shown_channels(&sources));
+    print(&lines.map(|line| line + "\n").collect::<String>())?;
     let Checked { config, warnings } = sources.check();
     warn(&warnings);
     config?;
@@ -147,14 +156,30 @@ fn gather(given: &Given) -> Sources {
     source::gather(given.flags.iter().cloned(), given.ini.as_deref(), env::vars_os())
 }
 
-/// Writes a file that holds secrets: a new one is for its owner alone.
+/// Writes a file that holds secrets, for its owner alone: whole or not at all. Only an ordinary file
+/// is ever replaced: a link may lead anywhere, and a device is none of ours.
 #[expect(clippy::disallowed_methods, reason = "nobody is served")]
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
+fn write_private(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => anyhow::bail!("what is there is no ordinary file"),
+        Ok(_) if !force => anyhow::bail!("it is there already; --force replaces it"),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(text.as_bytes())
+    // What is replaced stays as it is until the new one is whole.
+    let mut name = path.file_name().context("it names no file")?.to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = if force { path.with_file_name(name) } else { path.into() };
+    let mut file = options.open(&new)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = written.and_then(|()| if force { fs::rename(&new, path) } else { Ok(()) });
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    Ok(written?)
 }
 
 /// Prints to standard output; that nobody reads to the end is no failure.

@@ -218,6 +218,7 @@ fn rules(config: &Config) -> Rules {
         waiting_timeout: config.gc_waiting_conns_after,
         user_timeout: config.gc_users_after,
         channel_timeout: config.gc_channels_after,
+        channel_defaults: config.channel_defaults.clone(),
         ..Rules::default()
     }
 }

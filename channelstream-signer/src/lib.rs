@@ -52,6 +52,7 @@
 
 mod encoding;
 mod error;
+pub mod file;
 mod key;
 
 use std::fmt;
@@ -95,6 +96,16 @@ impl TimestampSigner {
     #[must_use]
     pub fn new(secret: impl AsRef<[u8]>) -> Self {
         Builder::new(secret.as_ref()).signer(DEFAULT_SEPARATOR.to_owned())
+    }
+
+    /// A signer that signs with the first of these secrets and checks with all, as they stand in a
+    /// file that [`file::read_secrets`] reads. `None` if there are none.
+    #[must_use]
+    pub fn with_secrets<T: AsRef<[u8]>>(secrets: impl IntoIterator<Item = T>) -> Option<Self> {
+        let mut secrets = secrets.into_iter();
+        let newest = Builder::new(secrets.next()?.as_ref());
+        let builder = secrets.fold(newest, Builder::older_secret);
+        Some(builder.signer(DEFAULT_SEPARATOR.to_owned()))
     }
 
     /// A signer with other settings. `secret` is the newest: it signs.

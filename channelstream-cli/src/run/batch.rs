@@ -14,7 +14,7 @@ use crate::access::{self, Origin};
 use crate::args::{AccessArgs, PublishArgs};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::output;
+use crate::output::{self, counted};
 
 /// Messages that are sent together at most: so much is in doubt when the server vanishes.
 const MOST: u32 = 1000;
@@ -246,12 +246,14 @@ fn report(account: &Account, args: &PublishArgs) {
         0 => String::new(),
         dropped => format!(", {dropped} without an address"),
     };
-    output::say(&format!(
-        "{lines} lines done: {messages} messages in {requests} requests{dropped}, {seconds} s"
-    ));
+    let [done, taken, requests] = [(lines, "line"), (messages, "message"), (requests, "request")]
+        .map(|(number, word)| counted(*number, word));
+    output::say(&format!("{done} done: {taken} in {requests}{dropped}, {seconds} s"));
     if *in_doubt > 0 {
+        let (were, they) = if *in_doubt == 1 { ("was", "it") } else { ("were", "they") };
         output::say(&format!(
-            "the next {in_doubt} messages were perhaps taken; sent again, they may be heard twice"
+            "the next {} {were} perhaps taken; sent again, {they} may be heard twice",
+            counted(*in_doubt, "message")
         ));
     }
     if !account.complete {

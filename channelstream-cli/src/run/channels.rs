@@ -1,13 +1,15 @@
-//! `channel` and `info`.
+//! `channel`, `delete-channel` and `info`.
 
 use std::io::{Write as _, stdout};
 
-use channelstream_client::{ChannelSettings, ChannelView, Client, Configure, InfoOptions};
+use channelstream_client::{
+    ChannelSettings, ChannelView, Client, Configure, DeleteChannels, InfoOptions,
+};
 use serde_json::{Map, Value};
 
 use super::reading::value;
 use crate::access::{self, Origin};
-use crate::args::{AccessArgs, ChannelArgs, InfoArgs};
+use crate::args::{AccessArgs, ChannelArgs, DeleteChannelArgs, InfoArgs};
 use crate::failure::Failure;
 use crate::output::{self, Align};
 
@@ -75,6 +77,24 @@ pub(super) async fn channel(access: &AccessArgs, args: &ChannelArgs) -> Result<(
         Some(view) => show(view),
         None => Err(anyhow::anyhow!("the server has no channel `{name}` any more").into()),
     }
+}
+
+pub(super) async fn delete(access: &AccessArgs, args: &DeleteChannelArgs) -> Result<(), Failure> {
+    let (client, origin) = access::client(access)?;
+    let request = DeleteChannels::new(&args.channels);
+    let answer = client.delete_channels(&request).await;
+    let answer = answer.map_err(|error| Failure::of_client(error, &origin))?;
+    if args.output.json {
+        return Ok(output::json(&mut stdout(), &answer)?);
+    }
+    if args.output.quiet {
+        return Ok(());
+    }
+    let row =
+        |what: &'static str| move |name: &std::sync::Arc<str>| [what.to_owned(), name.to_string()];
+    let deleted = answer.deleted.iter().map(row("deleted"));
+    let rows: Vec<_> = deleted.chain(answer.unknown.iter().map(row("unknown"))).collect();
+    Ok(output::rows(&mut stdout(), [Align::Left, Align::Left], &rows)?)
 }
 
 async fn ask(

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use channelstream_client::{Address, DateTime, NewMessage, Payload, Uuid};
+use channelstream_signer::file::{self, FileError};
 use serde::Deserialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::reading::{address, payload};
 use crate::args::PublishArgs;
 use crate::failure::Failure;
+use crate::output::counted;
 
 /// Longer lines would be refused by the server anyway.
 const LONGEST: u64 = 1024 * 1024;
@@ -74,7 +76,10 @@ fn pass_on(
         let line = match next(&mut reader, number + 1) {
             Ok(Some(line)) => line,
             Ok(None) if number < skip => {
-                let text = format!("there are only {number} lines, and --skip passes over {skip}");
+                let text = format!(
+                    "there are only {}, and --skip passes over {skip}",
+                    counted(number, "line")
+                );
                 let _ = sender.blocking_send(Err(anyhow::Error::msg(text).into()));
                 return;
             }
@@ -105,7 +110,15 @@ fn next(reader: &mut impl BufRead, number: u64) -> Result<Option<Line>, Failure>
     if bytes.len() as u64 > LONGEST {
         return Err(failed(format!("it is longer than {LONGEST} bytes")));
     }
-    let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
+    // Of the first line the byte order mark of the file is left out, or told of if it is another's.
+    let text = if number == 1 {
+        file::text(bytes).map_err(|error| match error {
+            FileError::Encoding(_) => failed(error.to_string()),
+            _ => failed("it is not UTF-8".to_owned()),
+        })?
+    } else {
+        String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?
+    };
     Ok(Some(Line { number, text }))
 }
 

@@ -34,6 +34,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Command::UserState(command) => users::set_state(access, command).await,
         Command::User(command) => users::show(access, command).await,
         Command::Channel(command) => channels::channel(access, command).await,
+        Command::DeleteChannel(command) => channels::delete(access, command).await,
         Command::Info(command) => channels::info(access, command).await,
         Command::Listen(command) => listen::listen(access, command).await,
         Command::Top(command) => top::watch(access, command).await,

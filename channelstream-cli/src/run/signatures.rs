@@ -26,7 +26,8 @@ pub(super) fn sign(access: &AccessArgs, args: &SignArgs) -> Result<(), Failure> 
 pub(super) fn unsign(access: &AccessArgs, args: &UnsignArgs) -> Result<(), Failure> {
     let (signer, origin) = access::signer(access)?;
     let now = unix_now();
-    let unsigned = signer.unsign_within(&args.text, args.max_age.unwrap_or(u64::MAX), now);
+    let unsigned =
+        signer.unsign_within(&args.text, args.max_age.map_or(u64::MAX, |age| age.as_secs()), now);
     let unsigned = unsigned.map_err(|error| {
         let failure = Failure::from(anyhow::Error::from(error));
         match error {

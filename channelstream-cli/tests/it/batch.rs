@@ -244,3 +244,19 @@ fn times_are_shown_in_utc_wherever_they_were_told() {
     let heard = String::from_utf8(heard.stdout).unwrap();
     assert!(heard.starts_with("2024-05-06T05:08:00Z news system: {}"), "{heard}");
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    let marked = file(["\u{feff}{\"n\": 1}\r".to_owned()]);
+    let ended = ask(&server, &["publish", "news", "--file", path(&marked)]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.starts_with("1 line done: 1 message in 1 request, "), "{}", ended.err);
+    let foreign = file([]);
+    fs::write(&foreign, b"\xff\xfe{\0}\0\n\0").unwrap();
+    let ended = ask(&server, &["publish", "news", "--file", path(&foreign)]);
+    assert_eq!(ended.code, 1);
+    let told = "channelstream: line 1: it is UTF-16 by its byte order mark; save it as UTF-8\n";
+    assert!(ended.err.contains(told), "{}", ended.err);
+}

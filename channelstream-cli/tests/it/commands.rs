@@ -35,6 +35,19 @@ fn a_connection_joins_leaves_and_ends() {
 }
 
 #[test]
+fn channels_are_deleted_and_unknown_ones_told() {
+    let server = Server::start();
+    configure(&server, &["news", "chat"]);
+    let deleted = printed(ask(&server, &["delete-channel", "nowhere", "news"]));
+    assert_eq!(deleted, "deleted  news\nunknown  nowhere\n");
+    assert_eq!(ask(&server, &["info", "news"]).code, 1);
+    let answer = json(&server, &["delete-channel", "news", "chat", "--json"]);
+    assert_eq!(answer, serde_json::json!({"deleted": ["chat"], "unknown": ["news"]}));
+    assert_eq!(printed(ask(&server, &["delete-channel", "news", "--quiet"])), "");
+    failed(&ask(&server, &["delete-channel", ""]), 1);
+}
+
+#[test]
 fn users_have_states() {
     let server = Server::start();
     let arguments =

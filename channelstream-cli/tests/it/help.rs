@@ -39,7 +39,11 @@ fn without_a_command_the_help_is_shown() {
     let ended = run(&[]);
     assert_eq!((ended.code, ended.out.as_str()), (2, ""));
     assert!(ended.err.contains("Usage: channelstream"), "{}", ended.err);
-    assert_eq!(printed(run(&["-V"])), concat!("channelstream ", env!("CARGO_PKG_VERSION"), "\n"));
+    // The server has the same three.
+    for flag in ["-v", "-V", "--version"] {
+        let version = concat!("channelstream ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(printed(run(&[flag])), version, "{flag}");
+    }
 }
 
 #[test]

@@ -89,3 +89,19 @@ fn a_secret_that_everybody_can_read_is_warned_of() {
     secret(&path, 0o640);
     printed(end(program(&["sign", "--secret-file"]).arg(&path)));
 }
+
+#[test]
+fn a_configuration_may_begin_with_a_byte_order_mark() {
+    let server = Server::start();
+    let text =
+        format!("[profiles.live]\nurl = \"{}\"\nsecret_file = \"live.secret\"\n", server.url);
+    let folder = config(&format!("\u{feff}{text}"));
+    printed(end(&mut info(&folder, &["--profile", "live"])));
+    let utf_16: Vec<u8> =
+        "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    fs::write(folder.path().join("channelstream/config.toml"), utf_16).unwrap();
+    let ended = end(&mut info(&folder, &["--profile", "live"]));
+    let (what, _) = failed(&ended, 1);
+    assert!(what.starts_with("cannot read the configuration from "), "{what}");
+    assert!(what.ends_with("it is UTF-16 by its byte order mark; save it as UTF-8"), "{what}");
+}

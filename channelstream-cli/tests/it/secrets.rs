@@ -4,12 +4,14 @@ use std::fs;
 use std::io::pipe;
 use std::process::Command;
 
+use channelstream_server::config::Secret;
 use channelstream_signer::{TimestampSigner, unix_now};
 use tempfile::NamedTempFile;
 
 use crate::program::{end, failed, printed, program};
+use crate::server::Server;
 
-fn file(content: &str) -> NamedTempFile {
+fn file(content: impl AsRef<[u8]>) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     fs::write(&file, content).unwrap();
     file
@@ -81,12 +83,51 @@ fn a_secret_on_the_command_line_is_warned_of() {
 }
 
 #[test]
+fn the_newest_of_several_signs_as_the_server_reads_them() {
+    let several = file("\u{feff}newest\r\n\r\n  older \r\n");
+    let set_up = |c: &mut Command| {
+        c.env("CHANNELSTREAM_SECRET_FILE", several.path());
+    };
+    signs_with("newest", &printed(end(&mut sign(set_up))));
+    // What was signed before the change is good still.
+    let before = TimestampSigner::new("older").sign("/");
+    let mut unsign = program(&["unsign", &before, "--max-age", "1m"]);
+    set_up(&mut unsign);
+    assert!(printed(end(&mut unsign)).starts_with("value   /\n"));
+
+    let server = Server::start_with(|config| {
+        config.secrets = vec![Secret::new("newest"), Secret::new("older")];
+    });
+    for command in ["info", "doctor"] {
+        let mut command = program(&[command, "--json", "--url", &server.url]);
+        set_up(&mut command);
+        let ended = end(&mut command);
+        assert!(!ended.out.contains("secret is not the server's"), "{}", ended.out);
+        assert!(!ended.err.contains("secret is not the server's"), "{}", ended.err);
+    }
+}
+
+#[test]
 fn secrets_that_are_none_are_refused() {
-    let empty = file("\n");
+    for (bytes, because) in [
+        (&b"\n"[..], "it is empty"),
+        (b"\xff\xfeh\0i\0", "it is UTF-16 by its byte order mark; save it as UTF-8"),
+        (b"hi\0dden", "line 1 has the character U+0000, which cannot be seen"),
+        (b"\xff", "line 1 is not UTF-8"),
+        (&[b'x'; 70_000], "it is larger than 65536 bytes"),
+    ] {
+        let refused = file(bytes);
+        let ended = end(&mut sign(|c| {
+            c.env("CHANNELSTREAM_SECRET_FILE", refused.path());
+        }));
+        let (what, _) = failed(&ended, 1);
+        assert!(what.starts_with("cannot read the secret from /"), "{what}");
+        assert!(what.ends_with(because), "{what}");
+    }
     let ended = end(&mut sign(|c| {
-        c.env("CHANNELSTREAM_SECRET_FILE", empty.path());
+        c.env("CHANNELSTREAM_SECRET", " ");
     }));
-    assert!(failed(&ended, 2).0.starts_with("the secret is empty: it was taken from /"));
+    assert!(failed(&ended, 2).0.starts_with("the secret is empty: it was taken from CHANNEL"));
 
     let ended = end(&mut sign(|c| {
         c.arg("--secret-file").arg("/no/such/file");

@@ -9,10 +9,10 @@ use crate::server::{SECRET, Server};
 /// Makes channels that keep their messages.
 pub(crate) fn configure(server: &Server, names: &[&str]) {
     let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
-    let channels = names.iter().map(|name| ((*name).to_owned(), Some(settings))).collect();
+    let configs = Configure::new(names.iter().map(|name| (*name, settings)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = Client::new(&server.url, SECRET).unwrap();
-    runtime.block_on(client.configure(&Configure { channels })).unwrap();
+    runtime.block_on(client.configure(&configs)).unwrap();
 }
 
 pub(crate) fn history(server: &Server, channel: &str) -> Value {

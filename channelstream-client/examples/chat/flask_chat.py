@@ -34,8 +34,9 @@ SETTINGS = {
     "store_history": True,
     "history_size": 50,
 }
-# How the rooms are for the one who is the first in them; and private state is not for other users.
-JOINING = {"channel_configs": dict.fromkeys(ROOMS, SETTINGS), "info": {"return_public_state": True}}
+CONFIGS = dict.fromkeys(ROOMS, SETTINGS)
+# A server that was restarted knows no rooms; and private state is not for other users.
+JOINING = {"channel_configs": CONFIGS, "info": {"return_public_state": True}}
 signer = TimestampSigner(os.environ.get("CHANNELSTREAM_SECRET", "secret"))
 sent = {}  # by id: who sent it, where and what; a real application asks its database
 
@@ -168,7 +169,8 @@ def failed(error):
 
 if __name__ == "__main__":
     try:
-        push("POST", "/info", {"info": {"channels": []}})
+        # What channel_configs say of a room that is there already counts for nothing.
+        push("POST", "/channel_config", CONFIGS)
     except requests.HTTPError as error:
         sys.exit(f"{error}: is CHANNELSTREAM_SECRET the secret of the push server?")
     except requests.RequestException:

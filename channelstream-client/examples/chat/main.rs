@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use channelstream_client::{
-    Address, ChannelSettings, Client, Connect, Delete, Edit, InfoOptions, NewMessage, Scalar,
-    SetUserState, StatusCode, Subscribe, Unsubscribe, Uuid, json,
+    Address, ChannelConfig, Client, Configure, Connect, Delete, Edit, InfoOptions, NewMessage,
+    Scalar, SetUserState, StatusCode, Subscribe, Unsubscribe, Uuid, json,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -83,7 +83,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let push = setting("CHANNELSTREAM_URL", "http://127.0.0.1:8000");
     let client = Client::new(&push, setting("CHANNELSTREAM_SECRET", "secret"))?;
     let port: u16 = setting("PORT", "8080").parse()?;
-    if let Err(error) = client.info(&InfoOptions::default().channels(ROOMS)).await {
+    // What `channel_configs` say of a room that is there already counts for nothing.
+    if let Err(error) = client.configure(&Configure::new(settings())).await {
         let hint = if error.status().is_some() {
             "is CHANNELSTREAM_SECRET the secret of the push server?"
         } else {
@@ -244,15 +245,16 @@ fn rooms(names: &[String]) -> Result<Vec<String>, Refusal> {
     good.then(|| names.to_vec()).ok_or(Refusal(StatusCode::FORBIDDEN, "no such room"))
 }
 
-/// How the rooms are, for the one who is the first in them.
-fn settings() -> impl Iterator<Item = (String, ChannelSettings)> {
-    let settings = ChannelSettings {
-        notify_presence: true,
-        broadcast_presence_with_user_lists: true,
-        notify_state: true,
-        store_history: true,
-        history_size: 50,
-        ..ChannelSettings::default()
+/// How the rooms are: told at the start, and to a push server that was restarted and knows none by the
+/// first one who comes.
+fn settings() -> impl Iterator<Item = (String, ChannelConfig)> {
+    let settings = ChannelConfig {
+        notify_presence: Some(true),
+        broadcast_presence_with_user_lists: Some(true),
+        notify_state: Some(true),
+        store_history: Some(true),
+        history_size: Some(50),
+        ..ChannelConfig::default()
     };
     ROOMS.into_iter().map(move |room| (room.to_owned(), settings))
 }

@@ -25,7 +25,7 @@ async fn a_whole_life() {
     let client = server.client();
     let settings =
         ChannelSettings { store_history: true, history_size: 5, ..ChannelSettings::default() };
-    let configs = Configure { channels: [("life".to_owned(), Some(settings))].into() };
+    let configs = Configure::new([("life", settings)]);
 
     let info = client.configure(&configs).await.unwrap();
     assert_eq!(info.channels["life"].settings, settings);

@@ -73,7 +73,7 @@ fn talkative() -> Connect {
     let settings =
         ChannelSettings { notify_presence: true, notify_state: true, ..ChannelSettings::default() };
     Connect {
-        channel_configs: [("life".to_owned(), settings)].into(),
+        channel_configs: [("life".to_owned(), settings.into())].into(),
         ..Connect::new("ann").channels(["life"])
     }
 }

@@ -22,16 +22,17 @@ pub use frame::{Action, Frame, Presence, UserStateChange};
 pub use message::{Address, Delete, Edit, Message, NewMessage, Payload};
 pub use read::parse_uuid;
 pub use reply::{
-    Changed, ChannelView, ChannelsInfo, Connected, Figures, FiguresUser, Posted, Receipt,
+    Changed, ChannelView, ChannelsDeleted, ChannelsInfo, Connected, Figures, FiguresUser, Posted,
+    Receipt,
     Subscribed, Unsubscribed, UserStateSet, UserView,
 };
 pub use request::{
-    Configure, Connect, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
-    read_deletes, read_edits, read_messages,
+    Configure, Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe,
+    Unsubscribe, read_deletes, read_edits, read_messages,
 };
 pub use scalar::{Scalar, UserState};
 pub use schema::request_schemas;
-pub use settings::ChannelSettings;
+pub use settings::{ChannelConfig, ChannelSettings};
 pub use strict::{RequestBody, unknown_fields};
 pub use timestamp::{DateTime, InFrame, Timestamp};
 pub use uuid::Uuid;

@@ -154,6 +154,16 @@ pub struct ChannelsInfo {
     pub users: Vec<UserView>,
 }
 
+/// Answer of `DELETE /channels`; each name once, sorted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ChannelsDeleted {
+    /// The channels that were there, and are no more.
+    pub deleted: Vec<Arc<str>>,
+    /// Those that were not there.
+    pub unknown: Vec<Arc<str>>,
+}
+
 /// What is told of a channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]

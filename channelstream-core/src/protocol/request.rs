@@ -16,7 +16,7 @@ use super::read::{
 };
 use super::scalar::UserState;
 use super::schema::Schema;
-use super::settings::ChannelSettings;
+use super::settings::ChannelConfig;
 
 /// `POST /connect`: a new connection for a user.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -34,8 +34,9 @@ pub struct Connect {
     pub user_state: UserState,
     /// Which keys of the state others may see: replaces what was set before.
     pub state_public_keys: Vec<String>,
-    /// Settings for channels that are new.
-    pub channel_configs: IndexMap<String, ChannelSettings>,
+    /// Settings for channels that are new; of those that are there already they change nothing. What
+    /// is left out gets the channel's default.
+    pub channel_configs: IndexMap<String, ChannelConfig>,
     /// What the answer tells of the channels.
     pub info: InfoOptions,
 }
@@ -84,8 +85,9 @@ pub struct Subscribe {
     pub conn_id: Uuid,
     /// The channels, at least one.
     pub channels: Vec<String>,
-    /// Settings for channels that are new.
-    pub channel_configs: IndexMap<String, ChannelSettings>,
+    /// Settings for channels that are new; of those that are there already they change nothing. What
+    /// is left out gets the channel's default.
+    pub channel_configs: IndexMap<String, ChannelConfig>,
     /// What the answer tells of the channels.
     pub info: InfoOptions,
 }
@@ -208,7 +210,7 @@ impl SetUserState {
 pub struct Configure {
     /// The settings of each channel; what is left out of them goes back to its default. `None`
     /// creates a channel that is new and leaves one that is there as it is.
-    pub channels: IndexMap<String, Option<ChannelSettings>>,
+    pub channels: IndexMap<String, Option<ChannelConfig>>,
 }
 
 impl Configure {
@@ -219,11 +221,13 @@ impl Configure {
     ///
     /// let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
     /// let request = Configure::new([("news", settings)]);
-    /// assert_eq!(request.channels["news"], Some(settings));
+    /// assert_eq!(request.channels["news"], Some(settings.into()));
     /// ```
-    pub fn new<T: Into<String>>(channels: impl IntoIterator<Item = (T, ChannelSettings)>) -> Self {
+    pub fn new<T: Into<String>, S: Into<ChannelConfig>>(
+        channels: impl IntoIterator<Item = (T, S)>,
+    ) -> Self {
         let channels = channels.into_iter();
-        Self { channels: channels.map(|(name, set)| (name.into(), Some(set))).collect() }
+        Self { channels: channels.map(|(name, set)| (name.into(), Some(set.into()))).collect() }
     }
 
     /// Reads a body.
@@ -236,9 +240,35 @@ impl Configure {
         };
         let read = |raw| match is_null(raw) {
             true => Ok(None),
-            false => ChannelSettings::read(raw).map(Some),
+            false => ChannelConfig::read(raw).map(Some),
         };
         Ok(Self { channels: mapping(fields, read)? })
+    }
+}
+
+/// `DELETE /channels`: ends channels with all that is in them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DeleteChannels {
+    /// Their names, at least one.
+    pub channels: Vec<String>,
+}
+
+impl DeleteChannels {
+    /// The channels of these names.
+    pub fn new<T: Into<String>>(channels: impl IntoIterator<Item = T>) -> Self {
+        Self { channels: channels.into_iter().map(Into::into).collect() }
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
+        read_object(body, WRONG_TYPE, Self::fields)
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
+        Self { channels: object.required("channels", some(NAME)) }
     }
 }
 
@@ -444,17 +474,17 @@ const CONFIGS: Mapping<Config> = Mapping(Config);
 struct Config;
 
 impl Form<'_> for Config {
-    type Value = ChannelSettings;
+    type Value = ChannelConfig;
 
-    fn read(&self, raw: &RawValue) -> Result<ChannelSettings, Fault> {
+    fn read(&self, raw: &RawValue) -> Result<ChannelConfig, Fault> {
         if is_null(raw) {
             return Err(Fault::text("Field may not be null."));
         }
-        ChannelSettings::read(raw)
+        ChannelConfig::read(raw)
     }
 
     fn schema(&self) -> Schema {
-        ChannelSettings::FORM.schema()
+        ChannelConfig::FORM.schema()
     }
 }
 
@@ -524,7 +554,7 @@ mod tests {
     #[test]
     fn channel_config_tells_the_faults_of_each_channel() {
         let settings = Configure::read(&body(r#"{"a": null, "b": {}}"#)).unwrap().channels;
-        assert_eq!((settings["a"], settings["b"]), (None, Some(ChannelSettings::default())));
+        assert_eq!((settings["a"], settings["b"]), (None, Some(ChannelConfig::default())));
         let json = r#"{"a": null, "b": {"history_size": "x"}, "c": 7, "d": {}}"#;
         let faults = Configure::read(&body(json)).unwrap_err();
         assert_eq!(

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use super::message::{Delete, Edit, NewMessage};
 use super::read::{Form as _, Object};
 use super::request::{
-    Connect, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
+    Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
 };
-use super::settings::ChannelSettings;
+use super::settings::{ChannelConfig, ChannelSettings};
 
 /// What a value may be.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,7 +125,7 @@ fn schema(Described { fields, defaults, .. }: &Described) -> Value {
 
 /// The objects with fixed fields that requests are made of, by the names that the API document has
 /// for them.
-pub(super) fn objects() -> [Described; 11] {
+pub(super) fn objects() -> [Described; 12] {
     [
         described("ConnectBody", Connect::fields),
         described("SubscribeBody", |object| Subscribe::fields(object, None, |_| true)),
@@ -137,7 +137,10 @@ pub(super) fn objects() -> [Described; 11] {
         described("DisconnectBody", Disconnect::fields),
         described("ChannelInfoBody", Info::fields),
         described("InfoResolution", InfoOptions::fields),
-        described("ChannelConfigBody", ChannelSettings::fields),
+        described("ChannelConfigBody", |object| {
+            ChannelConfig::fields(object).over(ChannelSettings::default())
+        }),
+        described("ChannelsDeleteBody", DeleteChannels::fields),
     ]
 }
 
@@ -151,7 +154,7 @@ pub fn request_schemas() -> Vec<(&'static str, Value)> {
 
 /// The body of `/channel_config`: any names, each with settings or null.
 fn channel_configs() -> Value {
-    let settings = ChannelSettings::FORM.schema().json();
+    let settings = ChannelConfig::FORM.schema().json();
     json!({"type": "object", "additionalProperties": {"anyOf": [settings, {"type": "null"}]}})
 }
 

@@ -1,4 +1,4 @@
-//! The settings of a channel: six switches and their defaults (contract §1).
+//! The settings of a channel: six, with their defaults, in whole or in part (contract §1).
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -36,8 +36,67 @@ impl Default for ChannelSettings {
     }
 }
 
-impl ChannelSettings {
-    /// Reads settings; what is left out gets its default.
+/// Settings of a channel as far as somebody gives them; the rest are the channel's defaults.
+///
+/// ```
+/// use channelstream_core::protocol::{ChannelConfig, ChannelSettings};
+///
+/// let given = ChannelConfig { history_size: Some(50), ..ChannelConfig::default() };
+/// let settings = given.over(ChannelSettings { store_history: true, ..ChannelSettings::default() });
+/// assert!(settings.store_history && settings.history_size == 50);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ChannelConfig {
+    /// Send `presence` when a user joins or parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify_presence: Option<bool>,
+    /// Put the list of present users into `presence`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broadcast_presence_with_user_lists: Option<bool>,
+    /// Send `user_state_change`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify_state: Option<bool>,
+    /// Keep messages in the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_history: Option<bool>,
+    /// How many messages the history keeps; 0 keeps none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_size: Option<u64>,
+    /// Keep frames for catch-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_frames: Option<bool>,
+}
+
+impl From<ChannelSettings> for ChannelConfig {
+    fn from(all: ChannelSettings) -> Self {
+        Self {
+            notify_presence: Some(all.notify_presence),
+            broadcast_presence_with_user_lists: Some(all.broadcast_presence_with_user_lists),
+            notify_state: Some(all.notify_state),
+            store_history: Some(all.store_history),
+            history_size: Some(all.history_size),
+            store_frames: Some(all.store_frames),
+        }
+    }
+}
+
+impl ChannelConfig {
+    /// All six settings: those that are given, else these.
+    #[must_use]
+    pub fn over(self, defaults: ChannelSettings) -> ChannelSettings {
+        ChannelSettings {
+            notify_presence: self.notify_presence.unwrap_or(defaults.notify_presence),
+            broadcast_presence_with_user_lists: self
+                .broadcast_presence_with_user_lists
+                .unwrap_or(defaults.broadcast_presence_with_user_lists),
+            notify_state: self.notify_state.unwrap_or(defaults.notify_state),
+            store_history: self.store_history.unwrap_or(defaults.store_history),
+            history_size: self.history_size.unwrap_or(defaults.history_size),
+            store_frames: self.store_frames.unwrap_or(defaults.store_frames),
+        }
+    }
+
+    /// Reads settings.
     pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
         Self::FORM.read(raw)
     }
@@ -46,16 +105,14 @@ impl ChannelSettings {
     pub(super) const FORM: Inner<Self> = Inner::named("ChannelConfigBody", Self::fields);
 
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
-        let default = Self::default();
         Self {
-            notify_presence: object.optional("notify_presence", Boolean).unwrap_or(false),
+            notify_presence: object.optional("notify_presence", Boolean),
             broadcast_presence_with_user_lists: object
-                .optional("broadcast_presence_with_user_lists", Boolean)
-                .unwrap_or(false),
-            notify_state: object.optional("notify_state", Boolean).unwrap_or(false),
-            store_history: object.optional("store_history", Boolean).unwrap_or(false),
-            history_size: object.optional("history_size", Size).unwrap_or(default.history_size),
-            store_frames: object.optional("store_frames", Boolean).unwrap_or(true),
+                .optional("broadcast_presence_with_user_lists", Boolean),
+            notify_state: object.optional("notify_state", Boolean),
+            store_history: object.optional("store_history", Boolean),
+            history_size: object.optional("history_size", Size),
+            store_frames: object.optional("store_frames", Boolean),
         }
     }
 }

@@ -38,6 +38,8 @@ pub enum RequestBody {
     Deletes,
     /// `POST /channel_config`
     Configure,
+    /// `DELETE /channels`
+    DeleteChannels,
     /// `/info`
     Info,
     /// `POST /disconnect`
@@ -56,6 +58,7 @@ impl RequestBody {
             Self::Edits => "MessageEditBody",
             Self::Deletes => "MessagesDeleteBody",
             Self::Configure => "ChannelConfigBody",
+            Self::DeleteChannels => "ChannelsDeleteBody",
             Self::Info => "ChannelInfoBody",
             Self::Disconnect => "DisconnectBody",
         }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::defaults::ChannelDefaults;
 use super::time::Moment;
 use crate::protocol::{
-    ChannelsInfo, Configure, Connect, Connected, Delete, Edit, Faults, Frame, NewMessage, Posted,
-    SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
+    ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels, Edit,
+    Faults, Frame, NewMessage, Posted, SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe,
+    Unsubscribed, UserStateSet,
 };
 
 /// Names a connection; who knows it may listen on it.
@@ -64,6 +66,8 @@ pub enum Command {
     SetUserState(SetUserState),
     /// `/channel_config`.
     Configure(Configure),
+    /// `DELETE /channels`.
+    DeleteChannels(DeleteChannels),
     /// `POST /message`.
     Publish(Vec<NewMessage>),
     /// `PATCH /message`.
@@ -145,6 +149,8 @@ pub enum Reply {
     UserStateSet(Box<UserStateSet>),
     /// To [`Command::Configure`].
     Configured(Box<ChannelsInfo>),
+    /// To [`Command::DeleteChannels`].
+    ChannelsDeleted(Box<ChannelsDeleted>),
     /// To [`Command::Publish`]: all, also those that went nowhere.
     Published(Vec<Posted>),
     /// To [`Command::Edit`].
@@ -245,6 +251,9 @@ pub struct Rules {
     /// The state's own time moves by so much at most from one stamp to the next, so that an outage
     /// of any length counts as no more.
     pub longest_step: Duration,
+    /// Settings that channels get when they are created, where nobody says otherwise: the first
+    /// pattern counts that matches the name.
+    pub channel_defaults: Vec<ChannelDefaults>,
 }
 
 impl Default for Rules {
@@ -258,6 +267,7 @@ impl Default for Rules {
             channel_frames: 100,
             user_frames: 50,
             longest_step: Duration::from_secs(5),
+            channel_defaults: Vec::new(),
         }
     }
 }

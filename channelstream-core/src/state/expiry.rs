@@ -81,7 +81,15 @@ impl State {
         let idle_until = channel.active.after(self.rules.channel_timeout);
         if idle_until > self.own_time.now() {
             self.deadlines.set(&mut channel.deadline, Some(idle_until), Due::Channel(key));
-        } else if let Some(channel) = self.channels.remove(key) {
+        } else {
+            self.remove_channel(key);
+        }
+    }
+
+    /// Forgets a channel that no connection is in.
+    pub(super) fn remove_channel(&mut self, key: Key<Channel>) {
+        self.deadlines.set(&mut self.channels[key].deadline, None, Due::Channel(key));
+        if let Some(channel) = self.channels.remove(key) {
             forget(&mut self.channel_names, &channel.name);
         }
     }

@@ -128,7 +128,7 @@ impl State {
         for (name, settings) in &request.channels {
             let channel = self.channel_named(step, name, settings.as_ref());
             if let Some(settings) = settings {
-                self.channels[channel].settings = *settings;
+                self.channels[channel].settings = settings.over(self.rules.settings_for(name));
             }
             shown.push(channel);
         }
@@ -182,7 +182,12 @@ impl State {
     }
 
     /// Takes a connection out of a channel that is no longer in its own list.
-    fn leave(&mut self, step: &mut Step, connection: Key<Connection>, channel: Key<Channel>) {
+    pub(super) fn leave(
+        &mut self,
+        step: &mut Step,
+        connection: Key<Connection>,
+        channel: Key<Channel>,
+    ) {
         let user = self.connections[connection].user;
         if self.channels[channel].remove(user, connection) {
             self.tell_presence(step, user, channel, Action::Parted);

@@ -5,6 +5,8 @@ mod catchup;
 mod channel;
 mod command;
 mod connection;
+mod defaults;
+mod deletion;
 mod expiry;
 mod info;
 mod keys;
@@ -26,6 +28,7 @@ pub use command::{
     Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
     Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
 };
+pub use defaults::{ChannelDefaults, Pattern};
 pub use snapshot::SnapshotError;
 pub use survey::{
     ChannelFacts, ChannelRow, ConnectionRow, Counts, Events, ListenerOwner, Order, UserFacts,
@@ -34,7 +37,7 @@ pub use survey::{
 pub use time::Moment;
 
 use crate::protocol::{
-    Changed, ChannelSettings, DateTime, Frame, SetUserState, Timestamp, UserState, UserStateChange,
+    Changed, ChannelConfig, DateTime, Frame, SetUserState, Timestamp, UserState, UserStateChange,
     UserStateSet,
 };
 use arena::{Arena, Key};
@@ -150,6 +153,9 @@ impl State {
             Command::Configure(request) => {
                 Ok(Reply::Configured(Box::new(self.configure(step, request))))
             }
+            Command::DeleteChannels(request) => {
+                Ok(Reply::ChannelsDeleted(Box::new(self.delete_channels(step, request))))
+            }
             Command::Publish(messages) => Ok(Reply::Published(self.publish(step, messages))),
             Command::Edit(edits) => Ok(Reply::Edited(self.edit(step, edits))),
             Command::Delete(deletes) => Ok(Reply::Deleted(self.delete(step, deletes))),
@@ -259,18 +265,18 @@ impl State {
         key
     }
 
-    /// The channel of this name; a new one gets `settings`.
+    /// The channel of this name; a new one gets `settings`, and for the rest its defaults.
     fn channel_named(
         &mut self,
         step: &mut Step,
         name: &str,
-        settings: Option<&ChannelSettings>,
+        settings: Option<&ChannelConfig>,
     ) -> Key<Channel> {
         if let Some(key) = self.channel_names.get(name) {
             return *key;
         }
         let name = Arc::<str>::from(name);
-        let settings = settings.copied().unwrap_or_default();
+        let settings = settings.copied().unwrap_or_default().over(self.rules.settings_for(&name));
         self.channels_created += 1;
         let number = self.channels_created;
         let channel = Channel::new(step.id(), Arc::clone(&name), number, settings);

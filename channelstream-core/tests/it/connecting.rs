@@ -20,9 +20,9 @@ fn channels_are_answered_sorted_with_repetitions() {
 fn settings_are_for_new_channels_only() {
     let mut w = World::new();
     let request = |label: &str, size| Connect {
-        channel_configs: [("room".to_owned(), remembering(size)), ("x".to_owned(), announcing())]
-            .into_iter()
-            .collect(),
+        channel_configs: [("room", remembering(size)), ("x", announcing())]
+            .map(|(name, settings)| (name.to_owned(), settings.into()))
+            .into(),
         ..Connect::new(label).channels(["room"])
     };
     w.connect_with("ann", request("ann", 3));

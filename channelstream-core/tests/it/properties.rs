@@ -70,7 +70,7 @@ proptest! {
         w.socket("ann/2");
         for mut op in ops {
             for settings in op.settings_mut() {
-                settings.store_frames = true;
+                settings.store_frames = Some(true);
             }
             match op.label() {
                 Some("ann/1") if !op.is_listening() => continue,
@@ -111,7 +111,7 @@ proptest! {
         w.join("zoe", &CHANNELS);
         for mut op in ops {
             for settings in op.settings_mut() {
-                settings.notify_presence = true;
+                settings.notify_presence = Some(true);
             }
             op.happen(&mut w);
         }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Address, ChannelSettings, Connect, Edit, NewMessage, SetUserState, Subscribe, Unsubscribe, Uuid,
+    Address, ChannelConfig, Connect, Edit, NewMessage, SetUserState, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Closing, Command, ListenerKind, Refusal};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::{select, subsequence};
 
@@ -38,7 +39,7 @@ pub(crate) enum Op {
     },
     Configure {
         channel: &'static str,
-        settings: ChannelSettings,
+        settings: ChannelConfig,
     },
     SetState(SetUserState),
     Publish(Vec<NewMessage>),
@@ -105,7 +106,7 @@ impl Op {
     }
 
     /// The settings it gives to channels.
-    pub(crate) fn settings_mut(&mut self) -> Vec<&mut ChannelSettings> {
+    pub(crate) fn settings_mut(&mut self) -> Vec<&mut ChannelConfig> {
         match self {
             Self::Connect { request, .. } => request.channel_configs.values_mut().collect(),
             Self::Configure { settings, .. } => vec![settings],
@@ -248,14 +249,16 @@ fn states() -> impl Strategy<Value = &'static str> {
     select(&["{}", r#"{"x": 1}"#, r#"{"x": 2, "y": 1}"#, r#"{"y": null, "z": true}"#][..])
 }
 
-fn settings() -> impl Strategy<Value = ChannelSettings> {
-    (any::<[bool; 5]>(), 0..5u64).prop_map(|(flags, history_size)| ChannelSettings {
-        notify_presence: flags[0],
-        broadcast_presence_with_user_lists: flags[1],
-        notify_state: flags[2],
-        store_history: flags[3],
-        store_frames: flags[4],
-        history_size,
+fn settings() -> impl Strategy<Value = ChannelConfig> {
+    (any::<[Option<bool>; 5]>(), option::of(0..5u64)).prop_map(|(flags, history_size)| {
+        ChannelConfig {
+            notify_presence: flags[0],
+            broadcast_presence_with_user_lists: flags[1],
+            notify_state: flags[2],
+            store_history: flags[3],
+            store_frames: flags[4],
+            history_size,
+        }
     })
 }
 
@@ -277,7 +280,7 @@ fn address() -> impl Strategy<Value = Address> {
 }
 
 fn message() -> impl Strategy<Value = NewMessage> {
-    (proptest::option::weighted(0.6, ids()), address(), any::<bool>()).prop_map(
+    (option::weighted(0.6, ids()), address(), any::<bool>()).prop_map(
         |(id, address, no_history)| NewMessage {
             uuid: id.map(Uuid::from_u128),
             message: Some(payload("said")),

@@ -34,9 +34,10 @@ fn a_new_channel_gets_its_settings() {
     let mut w = World::new();
     w.connect("ann", &["old"]);
     let id = w.id("ann");
-    let configs = [("old".to_owned(), announcing()), ("new".to_owned(), remembering(4))];
+    let configs = [("old", announcing()), ("new", remembering(4))];
+    let configs = configs.map(|(name, settings)| (name.to_owned(), settings.into()));
     w.try_subscribe(Subscribe {
-        channel_configs: configs.into_iter().collect(),
+        channel_configs: configs.into(),
         info: InfoOptions { include_users: false, ..InfoOptions::default() },
         ..Subscribe::new(id, ["old", "new"])
     })

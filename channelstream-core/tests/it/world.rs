@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Action, Address, ChannelSettings, ChannelView, ChannelsInfo, Configure, Connect, Connected,
-    Delete, Edit, Frame, InfoOptions, Message, NewMessage, Payload, SetUserState, Subscribe,
-    Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, Uuid,
+    Action, Address, ChannelConfig, ChannelSettings, ChannelView, ChannelsInfo, Configure, Connect,
+    Connected, Delete, Edit, Frame, InfoOptions, Message, NewMessage, Payload, SetUserState,
+    Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, Uuid,
 };
 use channelstream_core::state::{
     Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
@@ -255,9 +255,12 @@ impl World {
     }
 
     #[track_caller]
-    pub(crate) fn configure(&mut self, channel: &str, settings: ChannelSettings) -> ChannelsInfo {
-        let channels = [(channel.to_owned(), Some(settings))].into_iter().collect();
-        match self.apply(Command::Configure(Configure { channels })).unwrap() {
+    pub(crate) fn configure(
+        &mut self,
+        channel: &str,
+        settings: impl Into<ChannelConfig>,
+    ) -> ChannelsInfo {
+        match self.apply(Command::Configure(Configure::new([(channel, settings)]))).unwrap() {
             Reply::Configured(info) => *info,
             other => panic!("{other:?}"),
         }

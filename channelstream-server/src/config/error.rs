@@ -23,6 +23,8 @@ pub enum Origin {
     Flag(String),
     /// A JSON document given on the command line.
     Json,
+    /// It was drawn just now.
+    Fresh,
     /// The file named by a `*_file` setting.
     SecretFile {
         /// The file.
@@ -40,6 +42,7 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment(name) | Self::Flag(name) => f.write_str(name),
             Self::Json => f.write_str("JSON"),
+            Self::Fresh => f.write_str("drawn at random"),
             Self::SecretFile { path, named_by } => write!(f, "{} ({named_by})", path.display()),
         }
     }

@@ -16,6 +16,8 @@ const DEFAULT_SECTION: &str = "DEFAULT";
 #[derive(Debug, Default)]
 pub struct Ini {
     sections: BTreeMap<String, Section>,
+    /// The line on which each begins.
+    lines: BTreeMap<String, usize>,
     defaults: Section,
 }
 
@@ -41,6 +43,12 @@ impl Ini {
     /// The names of the sections, without `[DEFAULT]`, sorted.
     pub fn sections(&self) -> impl Iterator<Item = &str> {
         self.sections.keys().map(String::as_str)
+    }
+
+    /// The line on which a section begins, counted from 1; 0 if there is none.
+    #[must_use]
+    pub fn line(&self, section: &str) -> usize {
+        self.lines.get(section).copied().unwrap_or_default()
     }
 
     /// The keys that are seen in a section, with the line on which each stands and whether it
@@ -144,7 +152,6 @@ fn reference(text: &str) -> Option<(&str, &str)> {
 #[must_use]
 pub fn parse(text: &str) -> (Ini, Vec<IniError>) {
     let mut reader = Reader::default();
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     for (index, line) in text.split('\n').enumerate() {
         reader.line(index + 1, line);
@@ -159,8 +166,7 @@ struct Reader {
     errors: Vec<IniError>,
     /// The section being read; `None` before the first header.
     section: Option<String>,
-    /// The first line of each section and of each (section, key).
-    section_lines: BTreeMap<String, usize>,
+    /// The first line of each (section, key).
     key_lines: BTreeMap<(String, String), usize>,
     /// The value being read: its key and its lines so far.
     value: Option<(String, Entry)>,
@@ -203,7 +209,7 @@ impl Reader {
 
     fn header(&mut self, number: usize, name: &str) {
         if name != DEFAULT_SECTION {
-            let first = *self.section_lines.entry(name.into()).or_insert(number);
+            let first = *self.ini.lines.entry(name.into()).or_insert(number);
             if first != number {
                 self.error(number, format!("[{name}] stands twice, first on line {first}"));
             }
@@ -316,8 +322,7 @@ mod tests {
 
     #[test]
     fn keys_know_their_line_and_home() {
-        let (ini, _) =
-            parse("\u{feff}[DEFAULT]\nhere = /\nport = 1\n[channelstream]\nPort = 2\n[App]");
+        let (ini, _) = parse("[DEFAULT]\nhere = /\nport = 1\n[channelstream]\nPort = 2\n[App]");
         assert_eq!(ini.sections().collect::<Vec<_>>(), ["App", "channelstream"]);
         let keys = ini.keys("channelstream").unwrap();
         assert_eq!(keys, [("port", 5, true), ("here", 2, false)]);

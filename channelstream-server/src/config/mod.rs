@@ -4,6 +4,7 @@
 //! environment, and [`Config::from_sources`] makes a value of them. A program that embeds the server
 //! starts from [`Config::default`] and sets fields.
 
+mod channels;
 mod error;
 mod exposure;
 pub mod ini;
@@ -20,10 +21,13 @@ mod tests;
 
 use std::time::Duration;
 
+use channelstream_core::state::ChannelDefaults;
+
 pub use error::{ConfigErrors, Mistake, Origin, Value};
 pub(crate) use exposure::is_loopback;
 pub use level::{LogFormat, LogLevel, LogLevelError};
 pub use networks::{Networks, NetworksError};
+pub use read::boolean;
 pub use secret::Secret;
 
 /// Everything that can be set. Each field is the setting of the same name in [`table`], where its
@@ -118,6 +122,9 @@ pub struct Config {
     pub max_failed_sign_ins: usize,
     /// After which failed sign-ins are forgotten.
     pub failed_sign_ins_window: Duration,
+    /// The sections `[channel PATTERN]`: settings for channels that are created, by their names; the
+    /// first pattern that matches counts.
+    pub channel_defaults: Vec<ChannelDefaults>,
 }
 
 /// The scheme of an address.
@@ -176,12 +183,19 @@ impl Config {
     /// by then ([`source::gather`] does so); here these settings have no effect.
     #[must_use]
     pub fn from_sources(values: &[Value]) -> Checked {
-        Self::check(values, Vec::new(), Vec::new())
+        Self::check(values, &[], &[], &[])
     }
 
     /// The same, after what was found wrong while gathering.
-    fn check(values: &[Value], mistakes: Vec<Mistake>, warnings: Vec<String>) -> Checked {
-        let mut read = read::Reader::new(values, mistakes, warnings);
+    fn check(
+        values: &[Value],
+        channels: &[channels::ChannelSection],
+        mistakes: &[Mistake],
+        warnings: &[String],
+    ) -> Checked {
+        let mut read = read::Reader::new(values, table::settings().collect());
+        read.mistakes.splice(..0, mistakes.iter().cloned());
+        read.warnings.splice(..0, warnings.iter().cloned());
         let config = Self {
             host: read.host("host"),
             port: read.port("port"),
@@ -226,6 +240,7 @@ impl Config {
             outbox_bytes: read.number("outbox_bytes"),
             max_failed_sign_ins: read.number("max_failed_sign_ins"),
             failed_sign_ins_window: read.seconds("failed_sign_ins_window"),
+            channel_defaults: channels::read(channels, &mut read),
         };
         read.switch("debug");
         config.check_exposure(&mut read);

@@ -4,17 +4,25 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use channelstream_core::parse_duration;
+use channelstream_core::protocol::ChannelConfig;
+use channelstream_signer::file;
+
 use super::error::{Mistake, Origin, Value};
 use super::level::LogFormat;
-use super::table::{Kind, Setting, nearest_key, setting};
+use super::table::{Kind, Setting, nearest_of};
 use super::{Networks, Scheme, Secret, Tutorial};
 
+const MIN_TIME: Duration = Duration::from_millis(1);
+
 /// A hundred years: far from where adding to a clock overflows.
-const MAX_SECONDS: f64 = 100.0 * 365.25 * 86_400.0;
+const MAX_TIME: Duration = Duration::from_secs(36_525 * 86_400);
 
 /// The values of all sources, the most important first, and what was found wrong so far.
 pub(super) struct Reader<'a> {
     values: &'a [Value],
+    /// The settings that there are.
+    known: Vec<&'static Setting>,
     /// The keys of settings that are wrong, for which the default stands in.
     wrong: Vec<&'static str>,
     pub(super) mistakes: Vec<Mistake>,
@@ -44,9 +52,10 @@ impl<'a> Found<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Begins with what the sources themselves were found to have wrong.
-    pub(super) fn new(values: &'a [Value], mistakes: Vec<Mistake>, warnings: Vec<String>) -> Self {
-        let mut reader = Self { values, wrong: Vec::new(), mistakes, warnings };
+    /// Reads values of these settings.
+    pub(super) fn new(values: &'a [Value], known: Vec<&'static Setting>) -> Self {
+        let (wrong, mistakes, warnings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut reader = Self { values, known, wrong, mistakes, warnings };
         reader.find_unknown();
         reader
     }
@@ -55,8 +64,10 @@ impl<'a> Reader<'a> {
     /// the environment may hold what other programs know.
     fn find_unknown(&mut self) {
         let mut strangers = Vec::new();
-        for value in self.values.iter().filter(|value| setting(&value.key).is_none()) {
-            let near = nearest_key(&value.key).and_then(setting);
+        let known = self.known.clone();
+        let is_known = |key: &str| known.iter().any(|setting| setting.key == key);
+        for value in self.values.iter().filter(|value| !is_known(&value.key)) {
+            let near = nearest_of(&value.key, known.iter().copied());
             match &value.origin {
                 Origin::Environment(name) => match near {
                     Some(near) => self.warnings.push(format!(
@@ -86,7 +97,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn find(&self, key: &str) -> Found<'a> {
-        Found::new(self.values, setting(key).expect("every key read here is in the table"))
+        let setting = self.known.iter().find(|setting| setting.key == key);
+        Found::new(self.values, setting.expect("every key read here is in the table"))
     }
 
     /// Whether the setting was right, or nobody set it.
@@ -149,20 +161,26 @@ impl<'a> Reader<'a> {
         self.parsed(key)
     }
 
-    /// Contract §11: some words in any case are true, all else is false.
     pub(super) fn switch(&mut self, key: &str) -> bool {
-        let word = |text: &str| text.trim().to_lowercase();
-        let on = |word: &str| ["t", "true", "y", "yes", "on", "1"].contains(&word);
-        let off = |word: &str| ["f", "false", "n", "no", "off", "0"].contains(&word);
-        let Found { text, origin, .. } = self.find(key);
-        if let Ok(text) = text
-            && !on(&word(text))
-            && !off(&word(text))
-        {
-            self.warnings
-                .push(format!("{origin}: {key} = {text:?} counts as false; say true or false"));
+        self.read(key, |text, _| boolean(text).ok_or_else(|| "neither true nor false".into()))
+    }
+
+    /// The settings of a channel as far as they are given.
+    pub(super) fn channel_config(&mut self) -> ChannelConfig {
+        let size = self.is_given("history_size").then(|| self.number("history_size") as u64);
+        let mut switch = |key| self.is_given(key).then(|| self.switch(key));
+        ChannelConfig {
+            notify_presence: switch("notify_presence"),
+            broadcast_presence_with_user_lists: switch("broadcast_presence_with_user_lists"),
+            notify_state: switch("notify_state"),
+            store_history: switch("store_history"),
+            history_size: size,
+            store_frames: switch("store_frames"),
         }
-        self.read(key, |text, _| Ok(on(&word(text))))
+    }
+
+    fn is_given(&self, key: &str) -> bool {
+        *self.find(key).origin != Origin::Default
     }
 
     pub(super) fn scheme(&mut self, key: &str) -> Option<Scheme> {
@@ -193,11 +211,11 @@ impl<'a> Reader<'a> {
 
     pub(super) fn seconds(&mut self, key: &str) -> Duration {
         self.read(key, |text, _| {
-            let seconds: f64 = text.trim().parse().map_err(|_| "not a number of seconds")?;
-            if (0.001..=MAX_SECONDS).contains(&seconds) {
-                Ok(Duration::from_secs_f64(seconds))
+            let time = parse_duration(text).map_err(|error| error.to_string())?;
+            if (MIN_TIME..=MAX_TIME).contains(&time) {
+                Ok(time)
             } else {
-                Err(format!("seconds from 0.001 to {MAX_SECONDS} are possible"))
+                Err(String::from("times from 1ms to 36525d are possible"))
             }
         })
     }
@@ -217,7 +235,7 @@ impl<'a> Reader<'a> {
     /// One secret; `None` if it is empty.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         self.warn_of_secret(key);
-        self.read(key, |text, _| match text.trim() {
+        self.read(key, |text, _| match file::without_mark(text).trim() {
             "" => Ok(None),
             text if text.contains('\n') => Err("more than one line".into()),
             text => Ok(Some(Secret::new(text))),
@@ -234,23 +252,12 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Secrets, one a line, the newest first. The reference takes the whole text of a variable,
-    /// line break at the end included; whoever signs may do so or not, so both count.
+    /// Secrets, one a line, the newest first.
     pub(super) fn secrets(&mut self, key: &str) -> Vec<Secret> {
         self.warn_of_secret(key);
         self.read(key, |text, _| {
-            let mut secrets: Vec<_> = text
-                .lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty())
-                .map(Secret::new)
-                .collect();
-            match secrets.len() {
-                0 => return Err("empty".into()),
-                1 if text.trim() != text => secrets.push(Secret::new(text)),
-                _ => {}
-            }
-            Ok(secrets)
+            let secrets: Vec<_> = file::secrets(text).into_iter().map(Secret::new).collect();
+            if secrets.is_empty() { Err("empty".into()) } else { Ok(secrets) }
         })
     }
 
@@ -281,6 +288,16 @@ impl<'a> Reader<'a> {
                 ));
             }
         }
+    }
+}
+
+/// The words of contract §11, in any case. There all others are false, so that `enabled` is; here they
+/// are none.
+pub fn boolean(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "t" | "true" | "y" | "yes" | "on" | "1" => Some(true),
+        "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
+        _ => None,
     }
 }
 

@@ -3,12 +3,16 @@
 //! A file shuts the environment out, as in the reference (contract §11).
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use channelstream_signer::file::{self, FileError};
+use indexmap::IndexMap;
+
+use super::channels::{self, ChannelSection};
 use super::error::{ConfigErrors, Mistake, Origin, Value};
 use super::table::{Kind, Setting, VARIABLE_PREFIX, setting, settings};
 use super::{Checked, Config, exposure, ini, read};
+use crate::clock;
 
 /// The section of the ini file that belongs to the server.
 pub const SECTION: &str = "channelstream";
@@ -16,11 +20,16 @@ pub const SECTION: &str = "channelstream";
 /// The variable that names the ini file where no flag does.
 pub const INI_VARIABLE: &str = "CHANNELSTREAM_INI";
 
+/// Larger files are no settings.
+const MAX_INI: u64 = 1024 * 1024;
+
 /// All values, the most important first, and what was found wrong while gathering them.
 #[derive(Debug, Default)]
 pub struct Sources {
     /// What was given, for [`Config::from_sources`].
     pub values: Vec<Value>,
+    /// The sections `[channel PATTERN]` of the file, in their order.
+    pub(super) channels: Vec<ChannelSection>,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
 }
@@ -78,34 +87,44 @@ pub fn from_environment(environment: impl IntoIterator<Item = (OsString, OsStrin
     Sources { values, ..Sources::default() }
 }
 
-/// The members of a JSON object as settings: texts, numbers, booleans, lists; `null` is left out.
+/// The members of a JSON object as settings: texts, numbers, booleans, lists; `null` is left out. A
+/// member such as `"channel orders-*"` is an object of settings for these channels.
 ///
 /// # Errors
 ///
-/// The document is no JSON object, or a member is itself an object.
+/// The document is no JSON object, or another member is itself an object.
 pub fn from_json(document: &str) -> Result<Sources, ConfigErrors> {
     let wrong = |problem: String| {
         ConfigErrors::from_mistakes(vec![Mistake::at(Origin::Json, problem)])
             .expect("there is one mistake")
     };
-    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(document)
-        .map_err(|error| {
+    let members: IndexMap<String, serde_json::Value> =
+        serde_json::from_str(file::without_mark(document)).map_err(|error| {
             wrong(format!("no JSON object (line {}, column {})", error.line(), error.column()))
         })?;
-    let mut values = Vec::new();
-    for (key, member) in members {
+    let value = |key: String, member: &serde_json::Value| {
         let separator = match setting(&key).map(|setting| setting.kind) {
             Some(Kind::Secrets) => "\n",
             _ => ", ",
         };
-        if member.is_null() {
-            continue;
-        }
-        let text = json_text(&member, separator)
+        let text = json_text(member, separator)
             .ok_or_else(|| wrong(format!("{key} is no text, number, boolean or list of such")))?;
-        values.push(Value::new(key, text, Origin::Json));
+        Ok(Value::new(key, text, Origin::Json))
+    };
+    let mut sources = Sources::default();
+    for (key, member) in members {
+        match (channels::pattern(&key), member) {
+            (_, serde_json::Value::Null) => {}
+            (Some(pattern), serde_json::Value::Object(own)) => {
+                let own = own.into_iter().filter(|(_, member)| !member.is_null());
+                let values =
+                    own.map(|(key, member)| value(key, &member)).collect::<Result<_, _>>()?;
+                sources.channels.push(ChannelSection { pattern, values, origin: Origin::Json });
+            }
+            (_, member) => sources.values.push(value(key, &member)?),
+        }
     }
-    Ok(Sources { values, ..Sources::default() })
+    Ok(sources)
 }
 
 fn json_text(value: &serde_json::Value, separator: &str) -> Option<String> {
@@ -134,34 +153,48 @@ pub struct Effective {
     pub origin: Origin,
 }
 
+impl Effective {
+    pub(super) fn of(values: &[Value], setting: &'static Setting) -> Self {
+        let found = read::Found::new(values, setting);
+        let text = found.text.map(String::from).map_err(String::from);
+        Self { setting, text, origin: found.origin.clone() }
+    }
+}
+
 impl Sources {
     /// Reads and checks everything; also reports what was wrong with the sources themselves.
     #[must_use]
     pub fn check(&self) -> Checked {
         let warnings = [&self.warnings[..], &exposure::weak_secrets(&self.values)].concat();
-        Config::check(&self.values, self.mistakes.clone(), warnings)
+        Config::check(&self.values, &self.channels, &self.mistakes, &warnings)
     }
 
     /// Every setting with the text that counts, in the order of the table. Texts are not checked.
     #[must_use]
     pub fn effective(&self) -> Vec<Effective> {
-        let found = settings().map(|setting| read::Found::new(&self.values, setting));
-        found
-            .map(|found| Effective {
-                setting: found.setting,
-                text: found.text.map(String::from).map_err(String::from),
-                origin: found.origin.clone(),
-            })
-            .collect()
+        settings().map(|setting| Effective::of(&self.values, setting)).collect()
     }
 
     /// Reads the files that `*_file` settings of the values name.
     #[must_use]
     pub fn with_secret_files(self) -> Self {
-        let (mistakes, warnings) = (self.mistakes, self.warnings);
-        let mut sources = Self { values: Vec::new(), mistakes, warnings };
+        let mut sources = Self { values: Vec::new(), ..self };
         sources.add_layer(self.values);
         sources
+    }
+
+    /// Gives secrets that nobody has set new random values.
+    #[must_use]
+    pub fn with_fresh_secrets(mut self) -> Self {
+        for setting in settings().filter(|setting| setting.kind.is_secret()) {
+            let file = format!("{}_file", setting.key);
+            let is_set =
+                |value: &Value| value.key == setting.key || value.key == file && !value.is_blank();
+            if !self.values.iter().any(is_set) {
+                self.values.push(Value::new(setting.key, clock::secret_text(), Origin::Fresh));
+            }
+        }
+        self
     }
 
     /// Adds values that are less important than those there are.
@@ -177,7 +210,9 @@ impl Sources {
             let (path, named_by) = (PathBuf::from(path), Box::new(named.origin.clone()));
             let text = match layer.iter().find(|value| value.key == key) {
                 Some(other) => Err(format!("set twice, here and by {}", other.origin)),
-                None => read_secret(&path),
+                None => {
+                    file::read_secrets(&path).map_err(|error| format!("cannot be read: {error}"))
+                }
             };
             let origin = Origin::SecretFile { path, named_by };
             self.values.push(Value { key: key.into(), text, origin });
@@ -189,17 +224,13 @@ impl Sources {
     #[expect(clippy::disallowed_methods, reason = "settings are read before anybody is served")]
     fn file(&mut self, path: &Path, named_by: &Origin) -> Vec<Value> {
         let at = |line| Origin::File { path: path.into(), line };
-        let text = match fs::read(path) {
-            Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
-                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-                Mistake::at(at(line), "not UTF-8")
-            }),
-            Err(error) => Err(Mistake::at(at(0), format!("cannot be read ({named_by}): {error}"))),
-        };
-        let text = match text {
+        let text = match file::read_text(path, MAX_INI) {
             Ok(text) => text,
-            Err(mistake) => {
+            Err(error) => {
+                let mistake = match error {
+                    FileError::NotUtf8(line) => Mistake::at(at(line), "not UTF-8"),
+                    error => Mistake::at(at(0), format!("cannot be read ({named_by}): {error}")),
+                };
                 self.mistakes.push(mistake);
                 return Vec::new();
             }
@@ -208,33 +239,55 @@ impl Sources {
         for error in errors {
             self.mistakes.push(Mistake::at(at(error.line), error.problem));
         }
-        let Some(keys) = ini.keys(SECTION) else {
+        let Some(values) = values_in(&ini, SECTION, |key| setting(key).is_some(), &at) else {
             let sections: Vec<_> = ini.sections().map(|name| format!("[{name}]")).collect();
             let there = if sections.is_empty() { "none".into() } else { sections.join(", ") };
             let problem = format!("no [{SECTION}] section; sections found: {there}");
             self.mistakes.push(Mistake::at(at(0), problem));
             return Vec::new();
         };
-        let mut values = Vec::new();
-        for (key, line, own) in keys {
-            let known = setting(key).is_some();
-            // What other keys are for is not known here, nor need their percent signs be right.
-            if !known && (!own || ini.is_referred_to(SECTION, key)) {
-                continue;
+        let mut sections: Vec<_> = ini.sections().collect();
+        sections.sort_by_key(|section| ini.line(section));
+        for section in sections.into_iter().filter(|section| *section != SECTION) {
+            let origin = at(ini.line(section));
+            if let Some(pattern) = channels::pattern(section) {
+                let values = values_in(&ini, section, channels::is_setting, &at);
+                let values = values.unwrap_or_default();
+                self.channels.push(ChannelSection { pattern, values, origin });
+            } else if channels::is_near(section) {
+                self.warnings.push(format!(
+                    "{origin}: unknown section [{section}], ignored; did you mean [channel ...]?"
+                ));
             }
-            let (text, line) = match ini.get(SECTION, key) {
-                Some(Err(error)) if known => (Err(error.problem), error.line),
-                Some(Ok(text)) if known => (Ok(text), line),
-                _ => (Ok(String::new()), line),
-            };
-            values.push(Value { key: key.into(), text, origin: at(line) });
         }
-        values.sort_by_key(|value| match value.origin {
-            Origin::File { line, .. } => line,
-            _ => 0,
-        });
         values
     }
+}
+
+/// The values in a section, by their lines; `None` if there is no such section.
+fn values_in(
+    ini: &ini::Ini,
+    section: &str,
+    is_known: impl Fn(&str) -> bool,
+    at: impl Fn(usize) -> Origin,
+) -> Option<Vec<Value>> {
+    let mut values = Vec::new();
+    let mut keys = ini.keys(section)?;
+    keys.sort_by_key(|(_, line, _)| *line);
+    for (key, line, own) in keys {
+        let known = is_known(key);
+        // What other keys are for is not known here, nor need their percent signs be right.
+        if !known && (!own || ini.is_referred_to(section, key)) {
+            continue;
+        }
+        let (text, line) = match ini.get(section, key) {
+            Some(Err(error)) if known => (Err(error.problem), error.line),
+            Some(Ok(text)) if known => (Ok(text), line),
+            _ => (Ok(String::new()), line),
+        };
+        values.push(Value { key: key.into(), text, origin: at(line) });
+    }
+    Some(values)
 }
 
 /// The `CHANNELSTREAM_*` variables, sorted by name so that reports are stable.
@@ -249,12 +302,4 @@ fn variables(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec
     }
     values.sort_by(|one, other| one.key.cmp(&other.key));
     values
-}
-
-/// The text of a secret's file, without the line break with which editors end it.
-#[expect(clippy::disallowed_methods, reason = "settings are read before anybody is served")]
-fn read_secret(path: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(text.strip_suffix('\r').unwrap_or(text).into())
 }

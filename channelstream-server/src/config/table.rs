@@ -29,7 +29,7 @@ pub enum Kind {
     LogLevel,
     /// `text` or `json`.
     LogFormat,
-    /// A time in seconds, with decimals, more than zero.
+    /// A time of more than zero: seconds, or a number with its unit, both with decimals.
     Seconds,
     /// A whole number within bounds, both included.
     Number(usize, usize),
@@ -54,7 +54,7 @@ impl Kind {
             Self::Tutorial => "auto|on|off",
             Self::LogLevel => "LEVEL",
             Self::LogFormat => "text|json",
-            Self::Seconds => "SECONDS",
+            Self::Seconds => "TIME",
             Self::Number(..) => "NUMBER",
             Self::Bytes(..) => "BYTES",
         }
@@ -456,7 +456,7 @@ pub const GROUPS: &[Group] = &[
 ];
 
 /// Every setting, in the order of [`GROUPS`].
-pub fn settings() -> impl Iterator<Item = &'static Setting> {
+pub fn settings() -> impl Iterator<Item = &'static Setting> + Clone {
     GROUPS.iter().flat_map(|group| group.settings)
 }
 
@@ -466,11 +466,14 @@ pub fn setting(key: &str) -> Option<&'static Setting> {
     settings().find(|setting| setting.key == key)
 }
 
-/// The known key that was probably meant by `key`, if one is near enough.
-#[must_use]
-pub fn nearest_key(key: &str) -> Option<&'static str> {
+/// The one of these settings that was probably meant by `key`, if one is near enough.
+pub(super) fn nearest_of(
+    key: &str,
+    mut known: impl Iterator<Item = &'static Setting> + Clone,
+) -> Option<&'static Setting> {
     let key = key.to_lowercase().replace('-', "_");
-    nearest(&key, settings().map(|setting| setting.key))
+    let near = nearest(&key, known.clone().map(|setting| setting.key))?;
+    known.find(|setting| setting.key == near)
 }
 
 /// The word that was probably meant by `word`, if one is near enough.
@@ -555,10 +558,11 @@ mod tests {
             ("allow_post_from", "allow_posting_from"),
             ("loglevel", "log_level"),
         ] {
-            assert_eq!(nearest_key(typed), Some(meant), "{typed}");
+            let near = nearest_of(typed, settings());
+            assert_eq!(near.map(|near| near.key), Some(meant), "{typed}");
         }
         for typed in ["demo", "signature_checker", "x", "", "pyramid.includes"] {
-            assert_eq!(nearest_key(typed), None, "{typed}");
+            assert_eq!(nearest_of(typed, settings()), None, "{typed}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Writes an ini file of all settings, each with its meaning, that reads back as it was.
 
+use super::channels::{CHANNEL_SETTINGS, ChannelSection};
 use super::error::{ConfigErrors, Mistake, Origin};
 use super::ini;
 use super::source::{Effective, SECTION, Sources};
@@ -34,8 +35,41 @@ pub fn ini_file(sources: &Sources) -> Result<String, ConfigErrors> {
             }
         }
     }
-    check(&file, &effective)?;
+    file.push_str(&channels_head());
+    for section in &sources.channels {
+        file.push_str(&format!("\n[{}]\n", section.name()));
+        for one in section_effective(section) {
+            file.push_str(&entry(one.setting, one.text.as_deref().unwrap_or_default()));
+        }
+    }
+    check(&file, sources, &effective)?;
     Ok(file)
+}
+
+/// What sections for channels are, with an example that does not count.
+fn channels_head() -> String {
+    let title = "Channels by name";
+    let about = "A section such as the one below gives channels whose name matches its settings when \
+        they are created; * stands for any characters. The first section that matches counts, and \
+        what a request says in channel_configs comes before it. Channels that are there stay as they \
+        are. Neither flags nor the environment can say this.";
+    let mut head = format!("\n# {title}\n# {}\n\n", "-".repeat(title.len()));
+    for line in wrap(about, 96) {
+        head.push_str(&format!("# {line}\n"));
+    }
+    head.push_str("#\n# [channel orders-*]\n");
+    for setting in CHANNEL_SETTINGS {
+        head.push_str(&format!("# {} = {}\n", setting.key, setting.default));
+    }
+    head
+}
+
+/// The settings of a section that are known and given.
+fn section_effective(section: &ChannelSection) -> impl Iterator<Item = Effective> {
+    CHANNEL_SETTINGS
+        .iter()
+        .map(|setting| Effective::of(&section.values, setting))
+        .filter(|one| one.origin != Origin::Default)
 }
 
 /// `key = value`, further lines indented.
@@ -54,9 +88,20 @@ fn entry(setting: &Setting, text: &str) -> String {
 }
 
 /// Reads the file back and compares.
-fn check(file: &str, effective: &[Effective]) -> Result<(), ConfigErrors> {
+fn check(file: &str, sources: &Sources, effective: &[Effective]) -> Result<(), ConfigErrors> {
     let (ini, _) = ini::parse(file);
     let mut mistakes = Vec::new();
+    for section in &sources.channels {
+        let name = section.name();
+        let same = |one: Effective| match ini.get(&name, one.setting.key) {
+            Some(Ok(read)) => one.text.is_ok_and(|text| text.trim() == read),
+            _ => false,
+        };
+        if ini.line(&name) == 0 || !section_effective(section).all(same) {
+            let problem = format!("[{}] cannot stand in an ini file", name.escape_debug());
+            mistakes.push(Mistake::at(section.origin.clone(), problem));
+        }
+    }
     for one in effective {
         let text = one.text.as_deref().unwrap_or_default();
         let same = match (ini.get(SECTION, one.setting.key), one.setting.kind) {
@@ -74,6 +119,18 @@ fn check(file: &str, effective: &[Effective]) -> Result<(), ConfigErrors> {
         }
     }
     ConfigErrors::from_mistakes(mistakes).map_or(Ok(()), Err)
+}
+
+/// The sections for channels as they are shown to the operator: a line for each and for each of its
+/// settings.
+#[must_use]
+pub fn shown_channels(sources: &Sources) -> Vec<String> {
+    let mut lines = Vec::new();
+    for section in &sources.channels {
+        lines.push(format!("[{}]  ({})", section.name(), section.origin));
+        lines.extend(section_effective(section).map(|one| shown(&one)));
+    }
+    lines
 }
 
 /// How a setting is shown to the operator: one line, secrets as `***`.

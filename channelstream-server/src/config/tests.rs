@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use channelstream_core::protocol::ChannelConfig;
+
 use super::source::{Sources, from_json, gather};
 use super::*;
 
@@ -76,14 +78,9 @@ fn every_setting_of_the_table_is_read() {
             table::Kind::Texts | table::Kind::SecretFile => continue,
             _ => "no such thing!",
         };
-        let checked = Config::from_sources(&[flag(setting.key, text)]);
-        if setting.kind == table::Kind::Switch {
-            assert!(warned(&checked, &[setting.key, "counts as false"]), "{}", setting.key);
-        } else {
-            let lines = error_lines(&checked);
-            assert_eq!(lines.len(), 1, "{lines:?}");
-            assert!(lines[0].starts_with(&setting.flag()), "{lines:?}");
-        }
+        let lines = error_lines(&Config::from_sources(&[flag(setting.key, text)]));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with(&setting.flag()), "{lines:?}");
     }
 }
 
@@ -109,7 +106,7 @@ fn all_mistakes_are_reported_at_once_without_secrets() {
              neither an address nor a network (10.1.2.3, 10.0.0.0/8, fd00::/8)",
             "--log-level: log_level = \"INOF\": no level (DEBUG, INFO, WARNING, ERROR, CRITICAL) and \
              no tracing directive; did you mean INFO?",
-            "--gc-conns-after: gc_conns_after = \"0\": seconds from 0.001 to 3155760000 are possible",
+            "--gc-conns-after: gc_conns_after = \"0\": times from 1ms to 36525d are possible",
         ]
     );
 }
@@ -124,7 +121,9 @@ fn numbers_and_times_stay_within_bounds() {
         ("gc_conns_after", "NaN"),
         ("gc_conns_after", "-5"),
         ("gc_conns_after", "1e300"),
-        ("gc_conns_after", "5s"),
+        ("gc_conns_after", "5x"),
+        ("gc_conns_after", "0.5ms"),
+        ("gc_conns_after", "40000d"),
         ("max_head_size", "8191"),
         ("max_connections", "0"),
         ("max_connections", "99999999999999999999999"),
@@ -142,12 +141,84 @@ fn booleans_are_those_of_the_reference() {
     for text in ["t", "True", "y", "YES", " on ", "1"] {
         assert!(config(&[("enforce_https", text)]).enforce_https, "{text}");
     }
-    for text in ["f", "false", "No", "off", "0", "2", "ja", "enabled"] {
+    for text in ["f", "false", "No", "off", "0"] {
         assert!(!config(&[("validate_requests", text)]).validate_requests, "{text}");
     }
     assert!(config(&[("validate_requests", "")]).validate_requests);
-    let checked = Config::from_sources(&[flag("enforce_https", "enabled")]);
-    assert!(warned(&checked, &["--enforce-https", "counts as false"]));
+    // There they are false; here nobody has to find that out.
+    for text in ["maybe", "2", "ja", "enabled", "true false"] {
+        assert_eq!(
+            mistakes(&[("enforce_https", text)]),
+            [format!("--enforce-https: enforce_https = {text:?}: neither true nor false")]
+        );
+    }
+}
+
+#[test]
+fn times_have_units() {
+    for (text, millis) in [
+        ("500ms", 500),
+        ("5s", 5000),
+        ("1m", 60_000),
+        ("2h", 7_200_000),
+        ("1d", 86_400_000),
+        ("7", 7000),
+    ] {
+        let time = config(&[("gc_users_after", text)]).gc_users_after;
+        assert_eq!(time, Duration::from_millis(millis), "{text}");
+    }
+}
+
+#[test]
+fn files_of_secrets_are_text_in_utf_8() {
+    let of = |bytes: &[u8]| {
+        let (_folder, path) = file(bytes);
+        from_environment(&[("CHANNELSTREAM_SECRET_FILE", path.to_str().unwrap())]).check()
+    };
+    let secrets = of(b"\xef\xbb\xbfnew\r\n\r\nold\r\n").config.unwrap().secrets;
+    assert_eq!(secrets, ["new", "old"].map(Secret::new));
+    for (bytes, because) in [
+        (&b"\xff\xfen\0e\0w\0"[..], "it is UTF-16 by its byte order mark; save it as UTF-8"),
+        (b"n\0w", "line 1 has the character U+0000"),
+        (b"\n", "it is empty"),
+        (b"new\n\xff", "line 2 is not UTF-8"),
+    ] {
+        let lines = error_lines(&of(bytes));
+        assert!(lines[0].contains("secret: cannot be read: "), "{lines:?}");
+        assert!(lines.len() == 1 && lines[0].contains(because), "{lines:?}");
+    }
+    // A variable that was filled from such a file.
+    for key in ["CHANNELSTREAM_SECRET", "CHANNELSTREAM_ADMIN_SECRET"] {
+        let config = from_environment(&[(key, "\u{feff}new")]).check().config.unwrap();
+        let secret = if key.contains("ADMIN") { &config.admin_secret } else { &config.secrets[0] };
+        assert_eq!(*secret, Secret::new("new"));
+    }
+}
+
+#[test]
+fn ini_files_and_json_may_begin_with_a_mark() {
+    let (_folder, path) = file("\u{feff}[channelstream]\nport = 9002\n");
+    assert_eq!(from_file(&path).check().config.unwrap().port, 9002);
+    let (_folder, path) = file(b"\xff\xfe[\0c\0");
+    let lines = error_lines(&from_file(&path).check());
+    assert!(lines[0].contains("push.ini: cannot be read (--ini): it is UTF-16"), "{lines:?}");
+    let (folder, _path) = file("");
+    let lines = error_lines(&from_file(folder.path()).check());
+    assert!(lines[0].ends_with("cannot be read (--ini): it is a directory"), "{lines:?}");
+    let sources = from_json("\u{feff}{\"port\": 9003}").unwrap();
+    assert_eq!(sources.check().config.unwrap().port, 9003);
+}
+
+#[test]
+fn fresh_secrets_stand_in_for_those_that_nobody_set() {
+    let given = || from_environment(&[("CHANNELSTREAM_ADMIN_SECRET", "mine")]);
+    let fresh = given().with_fresh_secrets().check().config.unwrap();
+    let again = given().with_fresh_secrets().check().config.unwrap();
+    assert_eq!(fresh.admin_secret, Secret::new("mine"));
+    assert_eq!(fresh.secrets[0].expose().len(), 64);
+    assert!(fresh.secrets != again.secrets && fresh.cookie_secret != again.cookie_secret);
+    assert!(fresh.default_secrets().is_empty());
+    assert_ne!(fresh.secrets.first(), fresh.cookie_secret.as_ref());
 }
 
 #[test]
@@ -402,6 +473,88 @@ fn json_that_is_no_object_of_settings_is_refused() {
     for document in ["", "[]", "{", "{\"port\": {}}", "{\"port\": [null]}"] {
         assert!(from_json(document).is_err(), "{document}");
     }
+}
+
+/// Patterns with the settings of channels that match.
+fn channels(config: &Config) -> Vec<(&str, ChannelConfig)> {
+    let all = config.channel_defaults.iter();
+    all.map(|defaults| (defaults.pattern.as_str(), defaults.settings)).collect()
+}
+
+#[test]
+fn sections_give_channels_their_settings_by_name() {
+    let (_folder, path) = file(
+        "[DEFAULT]\nsize = 50\n[channelstream]\nport = 1\n[channel  orders-* ]\nStore_History = yes\n\
+         history_size = %(size)s\n[app:main]\nx = 1\n[channel a]b]\nnotify_state = off\n\
+         store_frames =\n[channel orders-]\n",
+    );
+    let sources = from_file(&path);
+    let checked = sources.check();
+    assert!(warned(&checked, &["13: [channel orders-] never counts"]), "{:?}", checked.warnings);
+    let kept = ChannelConfig {
+        store_history: Some(true),
+        history_size: Some(50),
+        ..ChannelConfig::default()
+    };
+    let state = ChannelConfig { notify_state: Some(false), ..ChannelConfig::default() };
+    let config = checked.config.unwrap();
+    assert_eq!(channels(&config)[..2], [("orders-*", kept), ("a]b", state)]);
+    let path = path.display();
+    assert_eq!(
+        template::shown_channels(&sources)[..3],
+        [
+            format!("[channel orders-*]  ({path}:5)"),
+            format!("store_history = yes  ({path}:6)"),
+            format!("history_size = 50  ({path}:7)"),
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_section_is_told() {
+    let (_folder, path) = file(
+        "[channelstream]\n[channel a-*]\nstore_history = maybe\nhistory_size = -1\n\
+         history_sise = 1\nport = 1\n[channel]\n[channel a-b*]\n[channels x]\n[Channel:y]\n[logger z]\n",
+    );
+    let checked = from_file(&path).check();
+    for parts in [
+        &[":5: unknown setting history_sise", "did you mean history_size?"][..],
+        &[":6: unknown setting port, ignored"],
+        &[":8: [channel a-b*] never counts: [channel a-*] stands before it"],
+        &[":9: unknown section [channels x], ignored; did you mean [channel ...]?"],
+        &[":10: unknown section [Channel:y]"],
+    ] {
+        assert!(warned(&checked, parts), "{parts:?}: {:?}", checked.warnings);
+    }
+    assert!(!warned(&checked, &["logger"]));
+    let lines = error_lines(&checked).join("\n");
+    for part in [
+        ":3: store_history = \"maybe\": neither true nor false",
+        ":4: history_size = \"-1\": not a whole number from 0",
+        ":7: [channel] names no channels",
+    ] {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
+    let many: String = (0..1001).map(|number| format!("[channel x{number}]\n")).collect();
+    let (_folder, path) = file(format!("[channelstream]\n{many}"));
+    let lines = error_lines(&from_file(&path).check());
+    assert!(lines[0].ends_with(":1002: more than 1000 sections [channel ...]"), "{lines:?}");
+}
+
+#[test]
+fn json_has_sections_in_their_order_and_files_keep_them() {
+    let document = r#"{"port": 9001, "channel z-*": {"store_history": true, "history_size": 5},
+        "channel *": {"store_frames": null, "notify_state": "no"}}"#;
+    let sources = from_json(document).unwrap();
+    let wanted = sources.check().config.unwrap();
+    assert_eq!(wanted.channel_defaults.len(), 2);
+    assert_eq!(wanted.channel_defaults[0].pattern.as_str(), "z-*");
+    let (_folder, path) = file(template::ini_file(&sources).unwrap());
+    assert_eq!(from_file(&path).check().config.unwrap(), wanted);
+    assert!(from_json(r#"{"channel x": {"store_history": {}}}"#).is_err());
+    let broken = from_json(r#"{"channel a\nb": {}}"#).unwrap();
+    let errors = template::ini_file(&broken).unwrap_err().to_string();
+    assert_eq!(errors, r"JSON: [channel a\nb] cannot stand in an ini file");
 }
 
 #[test]

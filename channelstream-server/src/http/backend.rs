@@ -4,7 +4,8 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{
-    self, Body, Configure, Connect, Disconnect, Faults, Info, InfoOptions, RequestBody,
+    self, Body, Configure, Connect, DeleteChannels, Disconnect, Faults, Info, InfoOptions,
+    RequestBody,
     SetUserState, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Command, Reply};
@@ -147,6 +148,12 @@ pub(super) async fn configure(app: &App, request: Request) -> Result<Answer, Pro
     asked.submit(Command::Configure(request)).await
 }
 
+pub(super) async fn delete_channels(app: &App, request: Request) -> Result<Answer, Problem> {
+    let asked = Asked::read(app, request).await?;
+    let request = asked.take(RequestBody::DeleteChannels, DeleteChannels::read)?;
+    asked.submit(Command::DeleteChannels(request)).await
+}
+
 /// `/info`, by any method: without a body, about all channels.
 pub(super) async fn info(app: &App, request: Request) -> Result<Answer, Problem> {
     let asked = Asked::read(app, request).await?;
@@ -182,6 +189,7 @@ async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answ
         Reply::Unsubscribed(body) => Answer::json(&body),
         Reply::UserStateSet(body) => Answer::json(&body),
         Reply::Configured(body) => Answer::json(&body),
+        Reply::ChannelsDeleted(body) => Answer::json(&body),
         Reply::Published(posted) => prefer.posted(posted),
         Reply::Edited(body) => Answer::json(&body),
         Reply::Deleted(body) => Answer::json(&body),

@@ -263,6 +263,7 @@ async fn answer_one(
         Call::Edit => backend::edit(app, request).await,
         Call::Delete => backend::delete(app, request).await,
         Call::Configure => backend::configure(app, request).await,
+        Call::DeleteChannels => backend::delete_channels(app, request).await,
         Call::Info => backend::info(app, request).await,
         Call::Disconnect => backend::disconnect(app, request).await,
         Call::Listen => poll::listen(app, request).await,

@@ -11,6 +11,7 @@ pub(super) enum Call {
     Edit,
     Delete,
     Configure,
+    DeleteChannels,
     Info,
     Disconnect,
     Listen,
@@ -68,7 +69,7 @@ const fn any_method(path: &'static str, call: Call, access: Access) -> Route {
 /// The methods that any route names.
 const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
 
-pub(super) static ROUTES: [Route; 24] = [
+pub(super) static ROUTES: [Route; 25] = [
     route(&["POST"], "/connect", Call::Connect, Access::Backend),
     route(&["POST"], "/subscribe", Call::Subscribe, Access::Backend),
     route(&["POST"], "/unsubscribe", Call::Unsubscribe, Access::Backend),
@@ -77,6 +78,7 @@ pub(super) static ROUTES: [Route; 24] = [
     route(&["PATCH"], "/message", Call::Edit, Access::Backend),
     route(&["DELETE"], "/message", Call::Delete, Access::Backend),
     route(&["POST"], "/channel_config", Call::Configure, Access::Backend),
+    route(&["DELETE"], "/channels", Call::DeleteChannels, Access::Backend),
     any_method("/info", Call::Info, Access::Backend),
     any_method("/disconnect", Call::Disconnect, Access::Open),
     route(&["GET"], "/listen", Call::Listen, Access::Open),

@@ -28,7 +28,8 @@ const OF_PROXIES: [&str; 9] = [
 /// The endpoint that is simulated at this path.
 pub(super) fn simulated(path: &str) -> Option<&str> {
     let endpoint = path.strip_prefix("/tutorial")?;
-    routes::is_backend(endpoint).then_some(endpoint)
+    // Who plays with it has no need to delete what others are in.
+    (routes::is_backend(endpoint) && endpoint != "/channels").then_some(endpoint)
 }
 
 /// The page: it says whether it can be played with, and if not, why. Who does not ask for pages gets

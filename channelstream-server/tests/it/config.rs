@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -313,7 +313,13 @@ fn a_written_file_reads_back_as_it_was() {
     assert_eq!(out(&again), "ok\n", "{}", err(&again));
 
     // Over the same file, this time from JSON, which the environment does not touch.
-    let output = write.args(["--json", r#"{"secret": "other%", "port": 9009}"#]).output().unwrap();
+    write.args(["--json", r#"{"secret": "other%", "port": 9009}"#]);
+    let told = fails(&mut write);
+    assert!(
+        told.ends_with("push.ini cannot be written: it is there already; --force replaces it\n")
+    );
+    assert!(fs::read_to_string(&path).unwrap().contains("50%%off"), "it is as it was");
+    let output = write.arg("--force").output().unwrap();
     assert_eq!(code(&output), 0, "{}", err(&output));
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("\nsecret = other%%\n") && text.contains("\nport = 9009\n"), "{text}");
@@ -321,6 +327,123 @@ fn a_written_file_reads_back_as_it_was() {
 
     let err = fails(&mut program(&["config", "default", "-j", "{\"port\": \"x\"}"]));
     assert!(err.contains("JSON: port = \"x\": not a port"), "{err}");
+}
+
+#[test]
+fn only_ordinary_files_are_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_folder = |name: &str| folder.path().join(name);
+    let target = in_folder("target.ini");
+    fs::write(&target, "precious").unwrap();
+    symlink(&target, in_folder("link.ini")).unwrap();
+    symlink(in_folder("nowhere"), in_folder("dangling.ini")).unwrap();
+    fs::create_dir(in_folder("folder.ini")).unwrap();
+    for name in ["link.ini", "dangling.ini", "folder.ini"] {
+        for force in [&[][..], &["--force"]] {
+            let mut command = program(&["config", "default", "-o"]);
+            let told = fails(command.arg(in_folder(name)).args(force));
+            assert!(told.contains(": what is there is no ordinary file"), "{name}: {told}");
+        }
+    }
+    assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+    assert!(!in_folder("nowhere").exists());
+    let told =
+        fails(program(&["config", "default", "--force", "-o"]).arg(in_folder("no/such.ini")));
+    assert!(told.contains("no/such.ini cannot be written: No such file"), "{told}");
+
+    // What is replaced is for its owner alone, whatever it was before; nothing is left beside it.
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
+    let output = program(&["config", "default", "--force", "-o"]).arg(&target).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+    let output = program(&["config", "default", "--force"]).output().unwrap();
+    assert_eq!(code(&output), 2, "nothing to replace");
+}
+
+#[test]
+fn fresh_secrets_take_the_place_of_the_defaults() {
+    let plain = program(&["config", "default"]).output().unwrap();
+    assert_eq!((code(&plain), err(&plain).as_str()), (0, ""), "no warning of what was asked for");
+    assert!(out(&plain).contains("\nsecret = secret\n"));
+    assert!(out(&plain).contains("\n# [channel orders-*]\n# notify_presence = false\n"));
+
+    let mut command = program(&["config", "default", "--fresh-secrets"]);
+    // With them it may listen anywhere; without it is refused.
+    command.env("CHANNELSTREAM_HOST", "0.0.0.0");
+    let fresh = command.output().unwrap();
+    assert_eq!((code(&fresh), err(&fresh).as_str()), (0, ""));
+    let of = |output: &Output, key: &str| {
+        let text = out(output);
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key} = ")));
+        line.unwrap_or_default().to_owned()
+    };
+    let again = command.output().unwrap();
+    for key in ["secret", "admin_secret", "cookie_secret"] {
+        assert_eq!(of(&fresh, key).len(), 64, "{key}");
+        assert_ne!(of(&fresh, key), of(&again, key), "{key}");
+    }
+    fails(program(&["config", "default"]).env("CHANNELSTREAM_HOST", "0.0.0.0"));
+    let given = command.env("CHANNELSTREAM_SECRET", "mine and long enough").output().unwrap();
+    assert_eq!(of(&given, "secret"), "mine and long enough");
+}
+
+#[test]
+fn a_switch_takes_its_value_behind_a_blank() {
+    let shown_as = |arguments: &[&str], line: &str| {
+        let lines = shown(program(&["config", "show"]).args(arguments));
+        assert!(lines.iter().any(|shown| shown == line), "{arguments:?}: {lines:?}");
+    };
+    for arguments in [
+        &["--enforce-https"][..],
+        &["--enforce-https", "true"],
+        &["--enforce-https", "Yes"],
+        &["--enforce-https=on"],
+        &["--enforce-https", "--port", "1"],
+        &["--enforce-https", "true", "--port", "1"],
+    ] {
+        let value = arguments.get(1).filter(|text| !text.starts_with('-'));
+        let value = if arguments[0].contains('=') { "on" } else { value.unwrap_or(&"true") };
+        shown_as(arguments, &format!("enforce_https = {value}  (--enforce-https)"));
+    }
+    shown_as(&["--validate-requests", "0"], "validate_requests = 0  (--validate-requests)");
+
+    // A bad one is told of as such, and stops the start.
+    for arguments in [&["--enforce-https", "maybe"][..], &["--enforce-https=maybe"]] {
+        let told = fails(&mut program(arguments));
+        assert!(
+            told.contains("--enforce-https: enforce_https = \"maybe\": neither true"),
+            "{told}"
+        );
+    }
+    let told = fails(program(&[]).env("CHANNELSTREAM_ENFORCE_HTTPS", "maybe"));
+    assert!(told.contains("CHANNELSTREAM_ENFORCE_HTTPS: enforce_https = \"maybe\": "), "{told}");
+
+    // Neither a command nor a file is a value.
+    let output = program(&["--enforce-https", "config", "show"]).output().unwrap();
+    assert_eq!(code(&output), 2);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("push.ini");
+    fs::write(&path, "[channelstream]\nport = 1\n").unwrap();
+    let mut command = program(&["config", "check", "--enforce-https"]);
+    let output = command.arg(&path).output().unwrap();
+    assert_eq!(out(&output), "ok\n", "{}", err(&output));
+}
+
+#[test]
+fn settings_of_channels_are_shown_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("push.ini");
+    fs::write(&path, "[channelstream]\n[channel orders-*]\nstore_history = true\nsize = 1\n")
+        .unwrap();
+    let lines = shown(program(&["config", "show", "--ini"]).arg(&path));
+    let path = path.to_str().unwrap();
+    let last =
+        [format!("[channel orders-*]  ({path}:2)"), format!("store_history = true  ({path}:3)")];
+    assert_eq!(lines[lines.len() - 2..], last);
+    let output = program(&["config", "check", path]).output().unwrap();
+    assert_eq!(out(&output), "ok\n");
+    assert!(err(&output).contains(":4: unknown setting size, ignored"), "{}", err(&output));
 }
 
 #[test]

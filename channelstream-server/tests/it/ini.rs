@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use channelstream_server::config::ini;
+use channelstream_signer::file::without_mark;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
@@ -72,7 +73,7 @@ fn python(text: &str) -> Json {
 /// Panics if the two readers differ about the text.
 fn compare(text: &str) {
     let theirs = python(text);
-    let (ours, errors) = ini::parse(text);
+    let (ours, errors) = ini::parse(without_mark(text));
     let wrong: Vec<_> = errors.iter().map(|error| error.line).collect();
     if let Some(line) = theirs["stopped"].as_u64() {
         // We go on and may find more.

@@ -6,6 +6,7 @@
 mod admin;
 mod admin_live;
 mod app;
+mod channels;
 mod config;
 mod hostile_browser;
 #[cfg(target_os = "linux")]

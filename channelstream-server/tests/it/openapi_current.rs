@@ -149,6 +149,9 @@ fn every_call_answers_as_described() {
     it.call("delete", "/message", "", Some(&delete)).ok();
     post("/unsubscribe", &with_connection("/unsubscribe"));
     assert!(!it.call("get", "/listen", &query, None).events().is_empty(), "nothing was told");
+    let channels = json!({"channels": ["nowhere", "news"]});
+    let deleted = it.call("delete", "/channels", "", Some(&channels)).ok();
+    assert_eq!(deleted, json!({"deleted": ["news"], "unknown": ["nowhere"]}));
     assert_eq!(it.call("get", "/disconnect", &query, None).ok(), true);
     assert_eq!(
         it.call("post", "/disconnect", "", Some(&json!({"conn_id": connection}))).ok(),
@@ -270,7 +273,7 @@ fn examples_are_as_the_schemas_want_them() {
             }
         }
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 11);
 }
 
 /// Values just within what a schema allows, and just beyond.
@@ -329,7 +332,7 @@ fn the_limits_of_fields_are_those_that_are_told() {
     let named = |fields: Value| json!({"news": fields});
     let asked = |fields: Value| json!({"info": fields});
     type Wrap<'a> = &'a dyn Fn(Value) -> Value;
-    let bodies: [(&str, &str, &str, Wrap<'_>, &str); 10] = [
+    let bodies: [(&str, &str, &str, Wrap<'_>, &str); 11] = [
         ("ConnectBody", "post", "/connect", &whole, ""),
         ("SubscribeBody", "post", "/subscribe", &whole, ""),
         ("UnsubscribeBody", "post", "/unsubscribe", &whole, ""),
@@ -337,6 +340,7 @@ fn the_limits_of_fields_are_those_that_are_told() {
         ("MessageBody", "post", "/message", &listed, "/0"),
         ("MessageEditBody", "patch", "/message", &listed, "/0"),
         ("MessagesDeleteBody", "delete", "/message", &listed, "/0"),
+        ("ChannelsDeleteBody", "delete", "/channels", &whole, ""),
         ("ChannelConfigBody", "post", "/channel_config", &named, "/news/value"),
         ("DisconnectBody", "post", "/disconnect", &whole, ""),
         ("InfoResolution", "post", "/info", &asked, "/info"),

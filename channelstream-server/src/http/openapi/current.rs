@@ -252,6 +252,7 @@ fn schemas(old: &Value, new: &Value) -> Map<String, Value> {
     let mut schemas = Map::new();
     for (name, mut schema) in request_schemas() {
         describe(&mut schema, &old["definitions"][name]);
+        describe(&mut schema, &new["requests"][name]);
         schemas.insert(name.to_owned(), schema);
     }
     for name in ANSWERS {
@@ -267,7 +268,7 @@ fn schemas(old: &Value, new: &Value) -> Map<String, Value> {
     schemas
 }
 
-/// Puts the old document's words to the fields.
+/// Puts a document's words to the fields.
 fn describe(schema: &mut Value, words: &Value) {
     let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
     for (name, field) in fields.into_iter().flatten() {
