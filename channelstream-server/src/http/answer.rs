@@ -243,8 +243,9 @@ impl Problem {
         }
     }
 
-    /// The answer; `accept` chooses the format where the contract lets it.
-    fn into_answer(self, accept: Option<&HeaderValue>) -> Answer {
+    /// The answer; `accept` chooses the format where the contract lets it, and a page that is shown
+    /// at `path` finds its files from there.
+    fn into_answer(self, accept: Option<&HeaderValue>, path: &str) -> Answer {
         let status = self.status();
         let answer = match &self {
             Self::BadSignature => Answer::json(&serde_json::json!({"request": "Bad Signature"})),
@@ -254,8 +255,10 @@ impl Problem {
             | Self::NotFound { .. }
             | Self::UnknownConnection
             | Self::HttpsOnly
-            | Self::Elsewhere(_) => error_page(status, &self.message(), Format::wanted(accept)),
-            _ => error_page(status, &self.message(), Format::Json),
+            | Self::Elsewhere(_) => {
+                error_page(status, &self.message(), Format::wanted(accept), path)
+            }
+            _ => error_page(status, &self.message(), Format::Json, path),
         };
         let answer = answer.with_status(status);
         match self {
@@ -329,20 +332,14 @@ fn liking(accept: &str, media_type: &str) -> f32 {
     found.1
 }
 
-fn error_page(status: StatusCode, message: &str, format: Format) -> Answer {
+fn error_page(status: StatusCode, message: &str, format: Format, path: &str) -> Answer {
     let title = status.canonical_reason().unwrap_or("Error");
     match format {
         Format::Json => {
             let code = format!("{} {title}", status.as_u16());
             Answer::json(&ErrorBody { message, code: &code, title })
         }
-        Format::Html => {
-            let message = super::pages::escaped(message);
-            Answer::page(format!(
-                "<!doctype html>\n<html lang=\"en\">\n<head><title>{title}</title></head>\n\
-                 <body><h1>{title}</h1><p>{message}</p></body>\n</html>\n"
-            ))
-        }
+        Format::Html => Answer::page(super::pages::error_page(path, title, message)),
         Format::Text => Answer::new(TEXT, format!("{} {title}\n\n{message}\n", status.as_u16())),
     }
 }
@@ -354,13 +351,15 @@ struct ErrorBody<'a> {
     title: &'a str,
 }
 
-/// Makes the response to a request with these headers.
+/// Makes the response to a request with these headers for this path.
 pub(super) fn respond(
     outcome: Result<Answer, Problem>,
     asked: &HeaderMap,
+    path: &str,
     common: &Common,
 ) -> Response<Bytes> {
-    let answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked.get(header::ACCEPT)));
+    let accept = asked.get(header::ACCEPT);
+    let answer = outcome.unwrap_or_else(|problem| problem.into_answer(accept, path));
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -372,7 +371,12 @@ pub(super) fn respond(
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     }
     for (name, value) in answer.headers {
-        headers.append(name, value);
+        // What says how long it may be kept says so alone.
+        if name == header::CACHE_CONTROL {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
     }
     response
 }

@@ -140,7 +140,8 @@ pub(crate) fn routes(
                 let mut request = Request::new(Arc::clone(&head), upgrade, pieces, trusted);
                 let path = request.path.take();
                 let outcome = answer_one(&app, path.as_deref(), request).await;
-                let response = respond(outcome, &head.headers, &app.common_headers);
+                let shown = path.as_deref().unwrap_or(head.uri.path());
+                let response = respond(outcome, &head.headers, shown, &app.common_headers);
                 tracing::debug!(
                     method = %head.method,
                     path = path.as_deref().unwrap_or("(undecodable)"),
@@ -217,6 +218,6 @@ async fn answer_one(
         Call::Explorer => Ok(admin::explorer()),
         Call::OldDocument => Ok(Answer::new(answer::JSON, openapi::old_document())),
         Call::Document => Ok(Answer::new(answer::JSON, openapi::document())),
-        Call::StaticFile => admin::static_file(path),
+        Call::StaticFile => pages::static_file(path, &request.head.headers),
     }
 }

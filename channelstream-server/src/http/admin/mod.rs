@@ -60,11 +60,11 @@ pub(super) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Re
 }
 
 pub(super) fn page() -> Answer {
-    Answer::page(pages::ADMIN)
+    Answer::page(pages::ADMIN.as_str())
 }
 
 pub(super) fn explorer() -> Answer {
-    Answer::page(pages::EXPLORER).same_origin()
+    Answer::page(pages::EXPLORER.as_str()).same_origin()
 }
 
 pub(super) async fn figures(app: &App) -> Result<Answer, Problem> {
@@ -97,16 +97,6 @@ pub(super) async fn debug(app: &App) -> Result<Answer, Problem> {
         counts.delivered,
     );
     Ok(Answer::new(TEXT, text))
-}
-
-pub(super) fn static_file(path: &str) -> Result<Answer, Problem> {
-    // Pages of applications, which are of other origins, import it from here.
-    if let Some((content_type, body)) = pages::client_file(path) {
-        return Ok(Answer::new(content_type, body));
-    }
-    let (content_type, body) =
-        pages::static_file(path).ok_or(Problem::NotFound { nearest: None })?;
-    Ok(Answer::new(content_type, body).same_origin())
 }
 
 /// The form, or what came of it.
