@@ -109,6 +109,7 @@ impl Server {
         let listener = listener.into_std().map_err(|error| failed(&error))?;
         let mut parts = JoinSet::new();
         parts.spawn(state_loop.run());
+        parts.spawn(Arc::clone(&app).take_samples());
         for shard in shards {
             // The queue of new lines is one: whichever thread is free takes the next.
             let listener = listener.try_clone().map_err(|error| failed(&error))?;

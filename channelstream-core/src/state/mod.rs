@@ -26,8 +26,8 @@ pub use command::{
 };
 pub use snapshot::SnapshotError;
 pub use survey::{
-    ChannelFacts, ChannelRow, ConnectionRow, Counts, Events, ListenerOwner, Order, UserFacts,
-    UserRow, Window, Windowed,
+    ChannelFacts, ChannelRow, ConnectionRow, Counts, Events, ListenerOwner, Order, Traffic,
+    UserFacts, UserRow, Window, Windowed,
 };
 
 use crate::protocol::{

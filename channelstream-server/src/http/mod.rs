@@ -81,6 +81,11 @@ impl App {
         })
     }
 
+    /// Keeps figures for the charts of pages to come; never ends.
+    pub(crate) async fn take_samples(self: Arc<Self>) {
+        admin::take_samples(&self).await;
+    }
+
     /// Lets the pages that are told live go, at the beginning of the drain.
     pub(crate) fn close_pages(&self) {
         self.live.close();

@@ -13,6 +13,7 @@ mod limits;
 mod logs;
 mod openapi;
 mod openapi_current;
+mod pages;
 mod pings;
 mod poll;
 mod process;

@@ -1,6 +1,7 @@
 //! The admin area: sign-in, pages, figures, debug text, API document and explorer (contract §10).
 
 mod live;
+mod past;
 mod process;
 mod watch;
 
@@ -14,6 +15,7 @@ use super::request::{Request, parameter};
 use super::rights::sign_out_cookie;
 use super::{App, pages, routes};
 pub(super) use live::{Live, open as watch};
+pub(super) use past::take_samples;
 
 /// How long a wrong sign-in takes at least: guessing many passwords takes long.
 const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);

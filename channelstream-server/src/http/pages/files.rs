@@ -139,7 +139,9 @@ pub(in crate::http) fn static_file(path: &str, asked: &HeaderMap) -> Result<Answ
     let path = path.strip_prefix("/static/").ok_or_else(missing)?;
     if let Some(name) = path.strip_prefix("admin/") {
         let index = find(name, false).ok_or_else(missing)?;
-        return Ok(answer(index, asked).with(header::CACHE_CONTROL, fixed(ASK_ALWAYS)).same_origin());
+        return Ok(answer(index, asked)
+            .with(header::CACHE_CONTROL, fixed(ASK_ALWAYS))
+            .same_origin());
     }
     let path = path.strip_prefix(CLIENT).ok_or_else(missing)?;
     let (version, name) = match path.split_once('/') {
@@ -282,7 +284,10 @@ mod tests {
     #[test]
     fn nothing_names_another_host() {
         for file in FILES.iter().filter(|file| !file.is_of_client()) {
-            crate::http::pages::assert_names_no_host(file.path, str::from_utf8(file.plain).unwrap());
+            crate::http::pages::assert_names_no_host(
+                file.path,
+                str::from_utf8(file.plain).unwrap(),
+            );
         }
     }
 

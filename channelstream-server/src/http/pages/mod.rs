@@ -175,7 +175,8 @@ mod tests {
                 .map(|place| place.strip_prefix(root).unwrap())
                 .collect();
             assert_eq!(places[..3], ["./", "admin", "api-explorer"], "{path}");
-            let current = PLACES.iter().position(|(place, _)| place.trim_start_matches("./") == path);
+            let current =
+                PLACES.iter().position(|(place, _)| place.trim_start_matches("./") == path);
             let marks = nav.matches("aria-current").count();
             assert_eq!(marks, usize::from(current.is_some()), "{path}");
         }
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn error_pages_find_their_files_from_any_path() {
-        for (path, root) in [("/", ""), ("/nowhere", ""), ("/a/b", "../"), ("/a/b/c/", "../../../")] {
+        for (path, root) in [("/", ""), ("/nowhere", ""), ("/a/b", "../"), ("/a/b/c/", "../../../")]
+        {
             let page = error_page(path, "Not Found", "<b>");
             assert!(page.contains(&format!("href=\"{root}static/admin/style.css\"")), "{path}");
             assert!(page.contains("&lt;b&gt;") && !page.contains("<b>"), "{page}");

@@ -1,5 +1,7 @@
 // Making elements, and writing numbers and times: everything goes into the page as text.
 
+import { indent } from './json_text.js';
+
 const NUMBER = new Intl.NumberFormat('en');
 const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
@@ -85,12 +87,11 @@ export function timeOf(text) {
   return element;
 }
 
-/** JSON as the server shows it: whole, or its beginning and how long it is. */
+/** JSON as the server has it: whole, or its beginning and how long it is. */
 export function shownJson(shown) {
   if (!shown) return 'no content';
   if ('begin' in shown) return `${shown.begin} … (${bytes(shown.bytes)} in all)`;
-  const line = JSON.stringify(shown.json);
-  return line.length <= ONE_LINE ? line : JSON.stringify(shown.json, null, 2);
+  return shown.text.length <= ONE_LINE ? shown.text : indent(shown.text);
 }
 
 /**
