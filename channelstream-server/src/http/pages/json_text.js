@@ -1,4 +1,4 @@
-// JSON as text: laid out without reading its values, so that each stays digit for digit as it came.
+// JSON in which each number stays digit for digit as it came: JavaScript's hold 16 or 17 of them.
 
 /** Spreads JSON over lines. */
 export function indent(json) {
@@ -17,4 +17,10 @@ export function indent(json) {
     else out += /^[{[]/.test(token) ? token.replace(/\s/g, '') : token;
   }
   return out;
+}
+
+/** The value of JSON, to be written again: numbers stay as they stand there, where the browser can. */
+export function parseExact(json) {
+  if (!JSON.rawJSON) return JSON.parse(json);
+  return JSON.parse(json, (_, value, { source }) => (typeof value === 'number' ? JSON.rawJSON(source) : value));
 }

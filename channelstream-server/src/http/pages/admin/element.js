@@ -77,13 +77,15 @@ export function ago(text) {
   return `${seconds} s ago`;
 }
 
-/** A time of day, in full on pointing at it. */
+/** A time of day, or of another day; in full on pointing at it. */
 export function timeOf(text) {
   const element = make('time', 'quiet');
   const time = parseTime(text);
   element.dateTime = text;
   element.title = text;
-  element.textContent = Number.isNaN(time.getTime()) ? text : time.toLocaleTimeString();
+  const isToday = time.toDateString() === new Date().toDateString();
+  const shown = isToday ? time.toLocaleTimeString() : time.toLocaleString();
+  element.textContent = Number.isNaN(time.getTime()) ? text : shown;
   return element;
 }
 
