@@ -44,12 +44,13 @@ fn with_bar(page: &str, root: &str, current: Option<&str>) -> String {
 pub(super) fn error_page(path: &str, title: &str, message: &str) -> String {
     let root = "../".repeat(path.matches('/').count().saturating_sub(1));
     // The start page itself may be what is not served.
-    let (back, name) = if path == "/" { PLACES[1] } else { PLACES[0] };
+    let (back, link) =
+        if path == "/" { ("admin", "Go to the admin page") } else { ("./", "Go to the tutorial") };
     with_bar(include_str!("error.html"), &root, None)
         .replace("{{root}}", &root)
         .replace("{{title}}", title)
         .replace("{{back}}", &format!("{root}{back}"))
-        .replace("{{where}}", &format!("Go to the page: {name}"))
+        .replace("{{link}}", link)
         .replace("{{message}}", &escaped(message))
 }
 

@@ -39,7 +39,7 @@ for (const width of [1600, 1280, 390]) {
         for (const [path, found] of Object.entries(seen)) assert.deepEqual(found, first, path);
         // The way back leads somewhere.
         await page.goto(`http://${server.address}/no/such/page`);
-        await page.getByRole('link', { name: 'Go to the page: Tutorial' }).click();
+        await page.getByRole('link', { name: 'Go to the tutorial' }).click();
         await page.waitForURL(`http://${server.address}/`);
         await context.close();
     });
