@@ -36,7 +36,7 @@ fn check_versions(shell: &Shell) -> Result<()> {
         let member: Table = toml::from_str(&shell.read_file(&path)?).context(path.clone())?;
         let own = &member["package"]["version"];
         if own.get("workspace").and_then(Value::as_bool) != Some(true) {
-            named.push((path, own.to_string()));
+            named.push((path, own.as_str().unwrap_or_default().to_owned()));
         }
     }
     let code = "const at = (name) => require(`./${name}`); \
