@@ -9,6 +9,11 @@ export interface Callbacks {
     connectCallback(request: XMLHttpRequest, data: ConnectAnswer): void;
     /** It did not, or could not be reached. */
     connectErrorCallback(request: XMLHttpRequest, data: any): void;
+    /**
+     * The application answered connect with a status from 400 to 499 (but 408, 425 and 429): it is
+     * not asked again until `connect()` is called. Comes after `connectErrorCallback`.
+     */
+    refusedCallback(request: XMLHttpRequest, data: any): void;
     /** Just before a websocket or poll is opened. */
     beforeListeningCallback(request: XMLHttpRequest, data: ConnectAnswer): void;
     /** Listening: the websocket's event, or the poll's request. */
@@ -41,7 +46,7 @@ export interface Callbacks {
     errorCallback(error: ChannelStreamError): void;
 }
 
-type Asking<Data = any> = { request: XMLHttpRequest; data: Data };
+type Asking<Data = any> = { request: XMLHttpRequest; data: Data; status: number };
 
 type Detail<Told> = Told extends []
     ? null
@@ -91,4 +96,5 @@ export const NAMES: (keyof Events)[] = [
     'listenError',
     'listenMessage',
     'listenOpened',
+    'refused',
 ];

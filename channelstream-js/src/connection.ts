@@ -2,7 +2,7 @@
 import { jittered, longer } from './backoff.js';
 import { NAMES, type Asked, type Callbacks, type Events } from './callbacks.js';
 import { ChannelStreamError, report } from './error.js';
-import type { ConnectAnswer, Frame } from './frames.js';
+import type { ChannelsInfo, ConnectAnswer, Frame } from './frames.js';
 import { FrameQueue } from './iterator.js';
 import type { End, Line } from './line.js';
 import { Rhythm } from './liveness.js';
@@ -10,6 +10,7 @@ import { noMutators, type Mutator, type Mutators, type MutatorType } from './mut
 import type { Options } from './options.js';
 import { PollLine } from './polling.js';
 import { AjaxRequest, urlFor } from './request.js';
+import { addDates } from './times.js';
 import { watch } from './wake.js';
 import { probe, WebsocketLine } from './websocket.js';
 
@@ -22,6 +23,9 @@ const RESUMING = 15_000;
 /** From long polling the websocket is tried again after so long, then after ever longer. */
 const FIRST_PROBE = 10_000;
 const LONGEST_PROBE = 600_000;
+
+/** Of the statuses from 400 to 499 these pass: request timeout, too early, too many requests. */
+const PASSING = [408, 425, 429];
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -80,7 +84,6 @@ export class ChannelStreamConnection extends EventTarget {
     /** Whether to come back when the connection is lost. */
     shouldReconnect = true;
     /**
-     * Whether to come back with the same connection, so that what was missed is caught up and
      * Whether to come back with the same connection where the line broke a moment ago: the server
      * sends what was missed, and `connectCallback` is not called again. Else, and always where
      * frames may be gone, each return is a `connect()`. True if the constructor was given options:
@@ -123,6 +126,8 @@ export class ChannelStreamConnection extends EventTarget {
     #socketRhythm = new Rhythm();
     #pollRhythm = new Rhythm();
     #queues = new Set<FrameQueue>();
+    /** What is asked once there is a connection. */
+    #waiting: (() => void)[] = [];
 
     constructor(options?: Options) {
         super();
@@ -132,8 +137,7 @@ export class ChannelStreamConnection extends EventTarget {
         Object.assign(this, settings);
         this.#signal = signal;
         signal?.addEventListener('abort', () => {
-            if (this.disconnectUrl && this.connectionId) this.disconnect();
-            else this.closeConnection();
+            this.disconnect();
         });
     }
 
@@ -142,14 +146,18 @@ export class ChannelStreamConnection extends EventTarget {
         this.mutators[type].push(func);
     }
 
-    /** Connects the user to `channels`, and listens. Throws if the signal is aborted. */
+    /**
+     * Connects the user to `channels`, and listens. Throws if the signal is aborted or `connectUrl`
+     * is not set.
+     *
+     * An application that answers with a status from 400 to 499 does not want this user: after
+     * `connectError` comes `refused`, and nothing is tried again until `connect()` is called. 408,
+     * 425 and 429 ask for patience, and are retried like failures.
+     */
     connect(): void {
         this.#signal?.throwIfAborted();
         const { username, channels } = this;
-        const request = this.#request('connect', 'connect', this.connectUrl, {
-            username,
-            channels,
-        });
+        const request = this.#request('connect', 'connect', { username, channels });
         this.#drop();
         this.#stale = true;
         this.#asleep = false;
@@ -162,9 +170,14 @@ export class ChannelStreamConnection extends EventTarget {
         const failed = (xhr: XMLHttpRequest, data: unknown) => {
             this.#connecting = null;
             this.connected = false;
-            const again = this.#retry();
+            const { status } = xhr;
+            const refused = status >= 400 && status < 500 && !PASSING.includes(status);
+            const again = !refused && this.#retry();
             this.#failed('connect', xhr, data);
-            if (!again) this.#endQueues();
+            // The page may have called connect() in the meantime.
+            if (again || epoch !== this.#epoch) return;
+            this.#endQueues();
+            if (refused) this.#tell('refused', xhr, data);
         };
         request.timeout = CONNECTING;
         request.handleError = failed;
@@ -176,63 +189,82 @@ export class ChannelStreamConnection extends EventTarget {
             this.connectionId = data.conn_id;
             this.#setChannels(data);
             this.#tell('connect', xhr, data);
-            if (epoch === this.#epoch) this.startListening(xhr, data);
+            if (epoch !== this.#epoch) return;
+            for (const ask of this.#waiting.splice(0)) ask();
+            this.startListening(xhr, data);
         };
         request.execute('POST');
     }
 
-    /** Joins more channels. */
+    /** Joins more channels. Throws if `subscribeUrl` is not set; waits until there is a connection. */
     subscribe(channels: string[]): void {
-        const body = { channels, conn_id: this.connectionId };
-        const request = this.#request('subscribe', 'subscribe', this.subscribeUrl, body);
-        if (request.body.channels?.length) request.execute('POST');
+        this.#aboutConnection('subscribe', 'subscribe', (conn_id) => ({ channels, conn_id }));
     }
 
-    /** Leaves channels. */
+    /** Leaves channels. Throws if `unsubscribeUrl` is not set; waits until there is a connection. */
     unsubscribe(channels: string[]): void {
-        const body = { channels, conn_id: this.connectionId };
-        this.#request('unsubscribe', 'unsubscribe', this.unsubscribeUrl, body).execute('POST');
+        this.#aboutConnection('unsubscribe', 'unsubscribe', (conn_id) => ({ channels, conn_id }));
     }
 
-    /** Changes the user's state; the application gets it as `update_state`. */
+    /**
+     * Changes the user's state; the application gets it as `update_state`. Throws if `userStateUrl`
+     * is not set; waits until there is a connection.
+     */
     updateUserState(state: any): void {
-        const body = { username: this.username, conn_id: this.connectionId, update_state: state };
-        this.#request('setUserState', 'userState', this.userStateUrl, body).execute('POST');
+        this.#aboutConnection('setUserState', 'userState', (conn_id) => ({
+            username: this.username,
+            conn_id,
+            update_state: state,
+        }));
     }
 
-    /** Sends a message, as the application wants it. */
+    /** Sends a message, as the application wants it. Throws if `messageUrl` is not set. */
     message(message: any): void {
-        this.#request('message', 'message', this.messageUrl, message).execute('POST');
+        this.#request('message', 'message', message).execute('POST');
     }
 
-    /** Edits a message. */
+    /** Edits a message. Throws if `messageEditUrl` is not set. */
     edit(message: any): void {
-        this.#request('messageEdit', 'messageEdit', this.messageEditUrl, message).execute('PATCH');
+        this.#request('messageEdit', 'messageEdit', message).execute('PATCH');
     }
 
-    /** Deletes a message. */
+    /** Deletes a message. Throws if `messageDeleteUrl` is not set. */
     delete(message: any): void {
-        const request = this.#request('messageDelete', 'messageDelete', this.messageDeleteUrl, null);
+        const request = this.#request('messageDelete', 'messageDelete', null);
         request.body = message;
         request.execute('DELETE');
     }
 
-    /** Ends the connection on the server, and `closeConnection()`. */
+    /**
+     * Ends the connection on the server, if `disconnectUrl` is set, and `closeConnection()`. If the
+     * answer to `connect()` is still to come, it is waited for, and the connection in it is ended.
+     */
     disconnect(): void {
-        const id = this.connectionId;
-        if (id) {
-            const url = urlFor(this.disconnectUrl, id);
-            this.#request('disconnect', 'disconnect', url, { conn_id: id }).execute('POST');
+        const connecting = this.#connecting;
+        if (connecting && this.disconnectUrl) {
+            this.#connecting = null;
+            connecting.handleError = () => {};
+            connecting.handleResponse = (_xhr, data) => {
+                const id = data?.conn_id;
+                // An application may name the same connection to a connect() that came after.
+                const isUsed = id === this.connectionId && (this.#line || this.#connecting);
+                if (!isUsed) this.#disconnect(id);
+            };
         }
+        this.#disconnect(this.connectionId);
         this.closeConnection();
     }
 
-    /** Stops listening, and whatever was on the way to it. `connect()` begins anew. */
+    /**
+     * Stops listening, and whatever was on the way to it or waited for a connection. `connect()`
+     * begins anew.
+     */
     closeConnection(): void {
         this.#drop();
         this.#unwatch?.();
         this.#unwatch = undefined;
         this.#endQueues();
+        this.#waiting = [];
         this.#tell('connectionClosed');
     }
 
@@ -312,11 +344,50 @@ export class ChannelStreamConnection extends EventTarget {
         return queue;
     }
 
-    /** A request that tells what became of it; mutators have seen it. */
-    #request(asked: Asked, type: MutatorType, url: string, body: unknown): AjaxRequest {
+    #disconnect(id: string | null | undefined): void {
+        if (!id || !this.disconnectUrl) return;
+        const url = urlFor(this.disconnectUrl, id);
+        this.#request('disconnect', 'disconnect', { conn_id: id }, url).execute('POST');
+    }
+
+    /** Asks about the connection, by its id: now, or as soon as a connect under way has brought it. */
+    #aboutConnection(asked: Asked, type: MutatorType, body: (id: string) => unknown): void {
+        const isComing =
+            this.#stale && (this.#connecting || this.#retryTimer !== undefined || this.#asleep);
+        if (this.connectionId && !isComing) {
+            const request = this.#request(asked, type, body(this.connectionId));
+            // A mutator may have found that there is nothing to join.
+            if (asked !== 'subscribe' || request.body.channels?.length) request.execute('POST');
+            return;
+        }
+        // A mutator may set it.
+        if (!this.mutators[type]?.length) this.#urlOf(type);
+        this.#waiting.push(() => {
+            try {
+                this.#aboutConnection(asked, type, body);
+            } catch (error) {
+                report(error);
+            }
+        });
+    }
+
+    #urlOf(type: MutatorType): string {
+        const url = this[`${type}Url`];
+        if (!url) throw new ChannelStreamError(type, `${type}Url is not set`);
+        return url;
+    }
+
+    /** A request that tells what became of it; mutators have seen it. Throws if it has no URL. */
+    #request(
+        asked: Asked,
+        type: MutatorType,
+        body: unknown,
+        url: string = this[`${type}Url`],
+    ): AjaxRequest {
         const request = new AjaxRequest(url, body);
         request.handleError = (xhr, data) => this.#failed(asked, xhr, data);
         for (const mutate of this.mutators[type] ?? []) mutate(request);
+        if (!request.url) this.#urlOf(type);
         request.handleResponse = (xhr, data) => {
             if (asked.endsWith('subscribe')) this.#setChannels(data);
             this.#tell(asked, xhr, data);
@@ -324,7 +395,10 @@ export class ChannelStreamConnection extends EventTarget {
         return request;
     }
 
-    #setChannels(data: { channels?: string[] }): void {
+    #setChannels(data: { channels?: string[]; channels_info?: ChannelsInfo }): void {
+        for (const { history } of Object.values(data?.channels_info?.channels ?? {})) {
+            addDates(history);
+        }
         if (data?.channels) this.channels = data.channels;
         this.#tell('channelsChanged', this.channels);
     }
@@ -335,7 +409,8 @@ export class ChannelStreamConnection extends EventTarget {
         } catch (error) {
             report(error);
         }
-        const detail = told.length > 1 ? { request: told[0], data: told[1] } : told[0];
+        const [request, data] = told;
+        const detail = told.length > 1 ? { request, data, status: request?.status } : request;
         this.dispatchEvent(new CustomEvent(name, { detail }));
     }
 
@@ -422,6 +497,7 @@ export class ChannelStreamConnection extends EventTarget {
         this.#lostAt = 0;
         if (this.#line instanceof WebsocketLine) this.#probeDelay = FIRST_PROBE;
         if (Array.isArray(list)) {
+            addDates(list);
             for (const queue of this.#queues) list.forEach((frame) => queue.push(frame));
         }
         this.#tell('listenMessage', list);

@@ -2,11 +2,13 @@
 export { ChannelStreamConnection } from './connection.js';
 export { ChannelStreamError } from './error.js';
 export { ChannelStreamSigner } from './signer.js';
+export { parseTimestamp } from './times.js';
 export type { Callbacks, Events } from './callbacks.js';
 export type {
     ChannelInfo,
     ChannelsInfo,
     ConnectAnswer,
+    Dated,
     DeleteFrame,
     EditFrame,
     Frame,

@@ -123,6 +123,7 @@ impl Server {
             .map_err(|error| failed(&error))?;
         let mut parts = JoinSet::new();
         parts.spawn(state_loop.run());
+        parts.spawn(Arc::clone(&app).take_samples());
         for shard in shards {
             let thread = shard.thread.clone();
             for listener in &listeners {

@@ -22,6 +22,10 @@ pub struct Frame {
 }
 
 /// What happened, by kind.
+///
+/// Times that the server made are UTC. Frames write them with a `Z` where the kind of frame has one, and
+/// without a zone elsewhere: a [`DateTime`] that names no zone is to be read as UTC, never as local
+/// time. A `timestamp` that a backend gave itself comes back in the zone it was given in.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Content {
@@ -32,9 +36,9 @@ pub enum Content {
         user: String,
         /// What is said: [`Frame::payload`] reads it.
         message: Option<Payload>,
-        /// When it was said.
+        /// When it was said; UTC if it names no zone.
         timestamp: DateTime,
-        /// When it was edited, if that was before it came as catch-up.
+        /// When it was edited, if that was before it came as catch-up; UTC if it names no zone.
         edited: Option<DateTime>,
     },
     /// A message was changed. What is `None` stays as it was.
@@ -44,9 +48,9 @@ pub enum Content {
         user: Option<String>,
         /// The new payload as a whole: [`Frame::payload`] reads it.
         message: Option<Payload>,
-        /// The new time.
+        /// The new time; UTC if it names no zone.
         timestamp: Option<DateTime>,
-        /// When it was edited.
+        /// When it was edited; UTC if it names no zone.
         edited: Option<DateTime>,
     },
     /// A message was removed.
@@ -58,7 +62,7 @@ pub enum Content {
         user: String,
         /// Whether it was joining or parting.
         action: Action,
-        /// When.
+        /// When; UTC if it names no zone.
         timestamp: DateTime,
         /// Who is present now, if the channel sends such lists.
         users: Vec<UserView>,
@@ -70,7 +74,7 @@ pub enum Content {
     UserState {
         /// Whose.
         user: String,
-        /// When.
+        /// When; UTC if it names no zone.
         timestamp: DateTime,
         /// The whole public state now.
         state: UserState,

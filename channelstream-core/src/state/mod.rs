@@ -31,8 +31,8 @@ pub use command::{
 pub use defaults::{ChannelDefaults, Pattern};
 pub use snapshot::SnapshotError;
 pub use survey::{
-    ChannelFacts, ChannelRow, ConnectionRow, Counts, Events, ListenerOwner, Order, UserFacts,
-    UserRow, Window, Windowed,
+    ChannelFacts, ChannelRow, ConnectionRow, Counts, Events, ListenerOwner, Order, Traffic,
+    UserFacts, UserRow, Window, Windowed,
 };
 pub use time::Moment;
 

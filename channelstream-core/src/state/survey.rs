@@ -75,6 +75,15 @@ pub struct Counts {
     pub delivered: u64,
 }
 
+/// What has gone through, since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// As [`Counts::posted`].
+    pub posted: u64,
+    /// As [`Counts::delivered`].
+    pub delivered: u64,
+}
+
 /// A channel in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChannelRow {
@@ -181,6 +190,11 @@ impl State {
             posted: self.messages_posted,
             delivered: self.messages_delivered,
         }
+    }
+
+    /// What has gone through, without looking at what there is.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { posted: self.messages_posted, delivered: self.messages_delivered }
     }
 
     /// A window of all channels.

@@ -300,8 +300,9 @@ impl Problem {
         }
     }
 
-    /// The answer; what was `asked` with chooses the format where the contract lets it.
-    fn into_answer(self, asked: &HeaderMap) -> Answer {
+    /// The answer; what was `asked` with chooses the format where the contract lets it, and a page
+    /// that is shown at `path` finds its files from there.
+    fn into_answer(self, asked: &HeaderMap, path: &str) -> Answer {
         let status = self.status();
         let answer = match &self {
             Self::BadSignature => Answer::json(&serde_json::json!({"request": "Bad Signature"})),
@@ -311,7 +312,9 @@ impl Problem {
             | Self::NotFound(_)
             | Self::UnknownConnection
             | Self::HttpsOnly
-            | Self::Elsewhere(_) => error_page(status, &self.message(), Format::wanted(asked)),
+            | Self::Elsewhere(_) => {
+                error_page(status, &self.message(), Format::wanted(asked), path)
+            }
             _ => error_json(status, &self.message(), self.outcome()),
         };
         let answer = answer.with_status(status);
@@ -388,17 +391,11 @@ fn liking(asked: &HeaderMap, media_type: &str) -> f32 {
     found.1
 }
 
-fn error_page(status: StatusCode, message: &str, format: Format) -> Answer {
+fn error_page(status: StatusCode, message: &str, format: Format, path: &str) -> Answer {
     let title = status.canonical_reason().unwrap_or("Error");
     match format {
         Format::Json => error_json(status, message, None),
-        Format::Html => {
-            let message = super::pages::escaped(message);
-            Answer::page(format!(
-                "<!doctype html>\n<html lang=\"en\">\n<head><title>{title}</title></head>\n\
-                 <body><h1>{title}</h1><p>{message}</p></body>\n</html>\n"
-            ))
-        }
+        Format::Html => Answer::page(super::pages::error_page(path, title, message)),
         Format::Text => Answer::new(TEXT, format!("{} {title}\n\n{message}\n", status.as_u16())),
     }
 }
@@ -419,16 +416,16 @@ struct ErrorBody<'a> {
     outcome: Option<&'static str>,
 }
 
-/// Makes the response to a request with these headers. Of a `private` area nothing is for pages of
-/// other origins, whatever it is.
+/// Makes the response to a request with these headers for this path. Of the admin area nothing is
+/// for pages of other origins, whatever it is.
 pub(super) fn respond(
     outcome: Result<Answer, Problem>,
     asked: &HeaderMap,
-    private: bool,
+    path: &str,
     common: &Common,
 ) -> Response<Bytes> {
-    let mut answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked));
-    answer.cross_origin &= !private;
+    let mut answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked, path));
+    answer.cross_origin &= !super::admin::is_below(path);
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -440,7 +437,12 @@ pub(super) fn respond(
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     }
     for (name, value) in answer.headers {
-        headers.append(name, value);
+        // What says how long it may be kept says so alone.
+        if name == header::CACHE_CONTROL {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
     }
     response
 }

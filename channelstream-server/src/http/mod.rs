@@ -109,6 +109,11 @@ impl App {
         Arc::strong_count(&self.under_way) - 1
     }
 
+    /// Keeps figures for the charts of pages to come; never ends.
+    pub(crate) async fn take_samples(self: Arc<Self>) {
+        admin::take_samples(&self).await;
+    }
+
     /// Lets the pages that are told live go, with the listeners.
     pub(crate) fn close_pages(&self) {
         self.live.close();
@@ -188,8 +193,8 @@ pub(crate) fn routes(
                 if let Some(limit) = outcome.as_ref().err().and_then(Problem::limit) {
                     app.limits.refused(limit, peer);
                 }
-                let private = path.as_deref().is_some_and(admin::is_below);
-                let response = respond(outcome, &head.headers, private, &app.common_headers);
+                let shown = path.as_deref().unwrap_or(head.uri.path());
+                let response = respond(outcome, &head.headers, shown, &app.common_headers);
                 tracing::debug!(
                     request = id,
                     %peer,
@@ -278,6 +283,6 @@ async fn answer_one(
         Call::Explorer => Ok(admin::explorer()),
         Call::OldDocument => Ok(Answer::new(answer::JSON, openapi::old_document())),
         Call::Document => Ok(Answer::new(answer::JSON, openapi::document())),
-        Call::StaticFile => admin::static_file(path),
+        Call::StaticFile => pages::static_file(path, &request.head.headers),
     }
 }

@@ -202,29 +202,103 @@ fn one_channel_with_members_history_and_what_happens() {
     page.say(&json!({"channel": {"name": "room", "events": true}}));
     app.publish("room", 7);
     let events = page.part("events", |part| {
-        part["events"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|one| one["event"]["json"]["message"]["n"] == 7)
+        part["events"].as_array().unwrap().iter().any(|one| one["line"] == r#"{"n":7}"#)
     });
     assert_eq!(events["channel"], "room");
     // Each event comes once.
     app.publish("room", 8);
     let more = page.part("events", |_| true);
-    let numbers: Vec<_> = more["events"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| &one["event"]["json"]["message"]["n"])
-        .collect();
+    let numbers: Vec<_> =
+        more["events"].as_array().unwrap().iter().map(|one| &one["line"]).collect();
     assert_eq!(
         (numbers, &more["begins"], &more["gap"]),
-        (vec![&json!(8)], &json!(false), &json!(false))
+        (vec![&json!(r#"{"n":8}"#)], &json!(false), &json!(false))
     );
     page.say(&json!({"channel": {"name": "room", "history": true}}));
     let history = page.part("history", |part| part["messages"].as_array().unwrap().len() == 2);
-    assert_eq!(history["messages"][0]["message"], json!({"json": {"n": 8}}), "newest first");
+    assert_eq!(history["messages"][0]["message"], json!({"text": r#"{"n":8}"#}), "newest first");
+}
+
+#[test]
+fn messages_travel_as_the_text_that_is_stored() {
+    // Read as JavaScript's numbers and objects, all of it would come out otherwise.
+    let stored = r#"{"id": 9007199254740993, "big": 123456789012345678901234567890, "e": 1E400,
+        "z": 1.0, "a": 0.10, "z": -0, "text": "typ\u006f"}"#;
+    let app = App::start(Config::default());
+    app.configure("room", &json!({"store_history": true}));
+    let body = format!(r#"[{{"user": "x", "channel": "room", "message": {stored}}}]"#);
+    let post = Request::new("POST", "/message").signed().header("content-type", "application/json");
+    assert_eq!(app.send(&post.body(body)).status, 200);
+    let mut page = Page::open(&app);
+    page.say(&json!({"channel": {"name": "room", "history": true, "events": true}}));
+    let history = page.part("history", |_| true);
+    assert_eq!(history["messages"][0]["message"], json!({"text": stored}));
+    let mut page = Page::open(&app);
+    page.say(&json!({"channel": {"name": "room", "events": true}}));
+    let events = page.part("events", |_| true);
+    assert!(events["events"][0]["event"]["text"].as_str().unwrap().contains(stored), "{events}");
+}
+
+#[test]
+fn events_say_when_they_happened() {
+    let app = App::start(Config::default());
+    app.configure("room", &json!({"notify_presence": true, "store_history": true}));
+    app.connect("alice", &["room"]);
+    let sent = "2024-05-06T07:08:09.250000";
+    app.call(
+        "/message",
+        &json!([{"user": "x", "channel": "room", "timestamp": sent, "message": {"n": 1}}]),
+    );
+    let one = json!([{"user": "x", "channel": "room", "message": {"n": 2}}]);
+    let uuid = app.call("/message", &one)[0]["uuid"].take();
+    let edit = Request::new("PATCH", "/message").signed();
+    app.send(&edit.json(&json!([{"uuid": uuid, "channel": "room", "message": {"n": 2}}]))).ok();
+    let long = json!([{"user": "x", "channel": "room", "message": {"text": "x".repeat(100_000)}}]);
+    app.call("/message", &long);
+    let delete = Request::new("DELETE", "/message").signed();
+    app.send(&delete.json(&json!([{"uuid": uuid, "channel": "room"}]))).ok();
+    let mut page = Page::open(&app);
+    page.say(&json!({"channel": {"name": "room", "events": true}}));
+    let events = page.part("events", |_| true);
+    let events = events["events"].as_array().unwrap();
+    let heads: Vec<_> = events
+        .iter()
+        .map(|event| (event["kind"].as_str().unwrap(), event["at"].as_str(), &event["user"]))
+        .collect();
+    let kinds: Vec<_> = heads.iter().map(|(kind, _, _)| *kind).collect();
+    assert_eq!(kinds, ["presence", "message", "message:edit", "message", "message:delete"]);
+    assert!(heads[0].1.is_some() && heads[0].2 == "alice", "{heads:?}");
+    assert!(heads[1].1.unwrap().starts_with("2024-05-06T07:08:09.25"), "{heads:?}");
+    assert!(heads[2].1.is_some() && heads[2].1 > heads[1].1, "when it was edited: {heads:?}");
+    assert_eq!(heads[4].1, None, "of deletes no time is kept");
+    // One that is too long to be shown still says what it is, when and by whom it was sent.
+    assert!(events[3]["event"]["bytes"].as_u64() > Some(100_000), "{}", events[3]["event"]);
+    assert!(heads[3].1.is_some() && heads[3].2 == "x", "{heads:?}");
+    assert!(events.iter().all(|event| event["line"].as_str().unwrap().len() <= 300));
+}
+
+#[test]
+fn a_page_that_opens_is_told_of_the_minutes_before() {
+    let app = App::start(Config::default());
+    app.connect("alice", &["room"]);
+    app.publish("room", 1);
+    let mut samples = Vec::new();
+    // Samples are taken without pages: each time a page opens there are more.
+    eventually("three samples, one with the message", || {
+        let past = Page::open(&app).part("past", |_| true);
+        samples = past.as_array().unwrap().clone();
+        samples.len() >= 3 && samples.last().unwrap()["delivered"] == 1
+    });
+    let times: Vec<_> = samples.iter().map(|sample| sample["uptime"].as_f64().unwrap()).collect();
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] > 0.5), "one a second: {times:?}");
+    for name in ["listeners", "posted", "delivered", "ended_slow", "ended_silent"] {
+        assert!(samples[0][name].is_u64(), "{name}: {}", samples[0]);
+    }
+    // It is told once, and before what is now.
+    let mut page = Page::open(&app);
+    let first = page.next();
+    assert!(first.get("past").is_some() && first.get("overview").is_some(), "{first}");
+    assert!(page.next().get("past").is_none());
 }
 
 #[test]
@@ -255,7 +329,7 @@ fn a_user_with_state_and_connections() {
     let mut page = Page::open(&app);
     page.say(&json!({"user": "alice"}));
     let user = page.part("user", |part| part["facts"]["connections"][0]["listener"] == "socket");
-    assert_eq!(user["state"], json!({"json": {"seen": 1, "hidden": 2}}));
+    assert_eq!(user["state"], json!({"text": r#"{"hidden":2,"seen":1}"#}));
     assert_eq!(user["facts"]["public_keys"], json!(["seen"]));
     assert_eq!(user["facts"]["connections"][0]["channels"], json!(["room", "side"]));
     assert_eq!(user["facts"]["connections"][0]["id"], id);

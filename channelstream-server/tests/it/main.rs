@@ -23,6 +23,7 @@ mod logs;
 mod nginx;
 mod openapi;
 mod openapi_current;
+mod pages;
 mod pings;
 mod poll;
 mod process;

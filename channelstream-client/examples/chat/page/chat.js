@@ -8,7 +8,8 @@ const TYPING = 3000; // ms after the last key
 let me, connection;
 let rooms = [];
 let current = null;
-/** By `#room` or `@user`: the list of messages, what is in it by id, states by user, number unread. */
+/** By `#room` or `@user`: the list of messages, what is in it by id, states by user, number unread, what is
+ * still to be sent, and why it could not be. */
 const conversations = new Map();
 
 function make(tag, className, ...content) {
@@ -27,7 +28,7 @@ function button(className, text, act) {
 
 function conversation(key) {
   if (!conversations.has(key)) {
-    conversations.set(key, { key, list: make('ol'), items: new Map(), people: new Map(), unread: 0 });
+    conversations.set(key, { key, list: make('ol'), items: new Map(), people: new Map(), unread: 0, draft: '', failed: '' });
   }
   return conversations.get(key);
 }
@@ -93,13 +94,21 @@ function draw() {
   const typing = room ? [...room.people].filter(([user, state]) => user !== me && `#${state?.typing}` === room.key) : [];
   at('typing').textContent = typing.length ? `${typing.map(([user]) => user).join(', ')}: typing …` : '';
   at('leave').hidden = !room || here.length < 2;
+  // What could not be sent stays where it was written, and says so.
+  const { failed } = current ?? {};
+  at('text').readOnly = sending !== null && sending === current;
+  at('text').setAttribute('aria-invalid', String(Boolean(failed)));
+  at('unsent').textContent = failed ? `Not sent: ${failed}.` : '';
+  at('submit').textContent = failed ? 'Send again' : 'Send';
   at('title').textContent = room ? room.key.replace('#', '# ') : `${current?.key.slice(1)}, in private`;
 }
 
 function open(key) {
   if (key.startsWith('#') && !joined().includes(key)) return connection.subscribe([key.slice(1)]);
   setTyping(null);
+  if (current) current.draft = at('text').value;
   current = conversation(key);
+  at('text').value = current.draft;
   current.unread = 0;
   at('log').replaceChildren(current.list);
   at('log').scrollTop = at('log').scrollHeight;
@@ -225,13 +234,31 @@ at('text').addEventListener('input', ({ target }) => {
   setTyping(target.value && current.key.startsWith('#') ? current.key.slice(1) : null);
 });
 
+/** The conversation whose draft is on its way; one at a time, so that they stay in order. */
+let sending = null;
+
 at('send').addEventListener('submit', (event) => {
   event.preventDefault();
-  const name = current.key.slice(1);
-  connection.message({ text: at('text').value, ...(current.key.startsWith('#') ? { room: name } : { to: name }) });
-  at('text').value = '';
-  setTyping(null);
+  if (sending) return;
+  sending = current;
+  sending.draft = at('text').value;
+  sending.failed = '';
+  const name = sending.key.slice(1);
+  connection.message({ text: sending.draft, ...(sending.key.startsWith('#') ? { room: name } : { to: name }) });
+  draw();
 });
+
+/** The draft was accepted, or why it was not: then it stays, to be sent again. */
+function sent(failed) {
+  sending.failed = failed;
+  if (!failed) {
+    sending.draft = '';
+    if (sending === current) at('text').value = '';
+    setTyping(null);
+  }
+  sending = null;
+  draw();
+}
 
 at('leave').addEventListener('click', () => connection.unsubscribe([current.key.slice(1)]));
 
@@ -282,11 +309,16 @@ async function enter({ user, rooms: names }) {
   on('listenMessage', (frames) => frames.forEach(hear));
   on('listenOpened', () => line('connected'));
   on('listenClose', () => line('coming back …'));
+  on('refused', ({ status }) => line(`refused (${status})`));
   // The application forgets who is signed in when it is started anew.
   on('connectError', ({ request }) => (request.status === 401 ? location.reload() : line('coming back …')));
-  on('message', () => notice(''));
+  on('message', () => {
+    notice('');
+    sent('');
+  });
+  on('messageError', ({ data }) => sent(data?.error ?? 'the application does not answer'));
   for (const end of ['setUserState', 'setUserStateError']) on(end, toldTyping);
-  on('error', ({ source, data }) => source !== 'setUserStateError' && data?.error && notice(data.error));
+  on('error', ({ source, data }) => !['messageError', 'setUserStateError'].includes(source) && data?.error && notice(data.error));
   at('me').replaceChildren(face(me), me);
   at('sign-in').hidden = true;
   at('chat').hidden = at('sign-out').hidden = false;

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::past::Past;
 use super::process;
 use super::watch::{BEHIND, Part, Seen, Watch};
 use crate::clock;
@@ -60,6 +61,7 @@ pub(in crate::http) struct Live {
     node: Uuid,
     pages: Arc<AtomicUsize>,
     closing: watch::Sender<bool>,
+    pub(super) past: Past,
     /// Listeners that were ended because they read too slowly, or did not answer.
     ended_slow: AtomicU64,
     ended_silent: AtomicU64,
@@ -71,6 +73,7 @@ impl Live {
             node: clock::secret_id(),
             pages: Arc::default(),
             closing: watch::Sender::new(false),
+            past: Past::default(),
             ended_slow: AtomicU64::new(0),
             ended_silent: AtomicU64::new(0),
         }
@@ -83,6 +86,11 @@ impl Live {
             Some(Ending::Silent) => self.ended_silent.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
+    }
+
+    /// The listeners that were ended: for being slow, and for being silent.
+    pub(super) fn ended(&self) -> (u64, u64) {
+        (self.ended_slow.load(Ordering::Relaxed), self.ended_silent.load(Ordering::Relaxed))
     }
 
     /// Closes all pages, those to come included.
@@ -159,6 +167,7 @@ async fn begin(app: Arc<App>, head: Arc<Head>, upgrade: OnUpgrade, place: Place)
         seen: Seen::default(),
         shown: BTreeMap::new(),
         pings: 0,
+        knows_past: false,
         _place: place,
     };
     let outcome = Box::pin(page.serve(&mut first.to_vec())).await;
@@ -197,6 +206,8 @@ struct Page {
     shown: BTreeMap<&'static str, String>,
     /// Since the page was last heard of.
     pings: u64,
+    /// Whether it was told what its charts begin with.
+    knows_past: bool,
     _place: Place,
 }
 
@@ -329,6 +340,9 @@ impl Page {
         self.shown.retain(|name, _| watched.contains(name));
         parts.retain(|part| self.is_news(part));
         if is_time {
+            if !std::mem::replace(&mut self.knows_past, true) {
+                parts.push(("past", self.app.live.past.json().map_err(io::Error::other)?));
+            }
             let overview =
                 serde_json::to_string(&self.overview(counts)).map_err(io::Error::other)?;
             parts.push(("overview", overview));
@@ -351,6 +365,7 @@ impl Page {
 
     fn overview(&self, counts: Counts) -> Overview {
         let live = &self.app.live;
+        let (ended_slow, ended_silent) = live.ended();
         Overview {
             node: live.node,
             version: env!("CARGO_PKG_VERSION"),
@@ -359,8 +374,8 @@ impl Page {
             listeners: self.app.node.hub().count(),
             lines: self.app.lines.count(),
             counts,
-            ended_slow: live.ended_slow.load(Ordering::Relaxed),
-            ended_silent: live.ended_silent.load(Ordering::Relaxed),
+            ended_slow,
+            ended_silent,
             memory: process::memory(),
             cpu: process::cpu_time().map(|time| time.as_secs_f64()),
         }

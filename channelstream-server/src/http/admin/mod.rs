@@ -1,6 +1,7 @@
 //! The admin area: sign-in, pages, figures, debug text, API document and explorer (contract §10).
 
 mod live;
+mod past;
 mod process;
 mod watch;
 
@@ -14,6 +15,7 @@ use super::request::{Request, parameter};
 use super::{App, pages, routes};
 use crate::limits::Limit;
 pub(super) use live::{Live, open as watch};
+pub(super) use past::take_samples;
 
 /// How long a wrong sign-in takes at least: guessing many passwords takes long.
 const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);
@@ -67,11 +69,11 @@ pub(super) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Re
 }
 
 pub(super) fn page() -> Answer {
-    Answer::page(pages::ADMIN)
+    Answer::page(pages::ADMIN.as_str())
 }
 
 pub(super) fn explorer() -> Answer {
-    Answer::page(pages::EXPLORER).same_origin()
+    Answer::page(pages::EXPLORER.as_str()).same_origin()
 }
 
 pub(super) async fn figures(app: &App) -> Result<Answer, Problem> {
@@ -106,16 +108,6 @@ pub(super) async fn debug(app: &App) -> Result<Answer, Problem> {
         crate::telemetry::dropped_lines(),
     );
     Ok(Answer::new(TEXT, text))
-}
-
-pub(super) fn static_file(path: &str) -> Result<Answer, Problem> {
-    // Pages of applications, which are of other origins, import it from here.
-    if let Some((content_type, body)) = pages::client_file(path) {
-        return Ok(Answer::new(content_type, body));
-    }
-    let (content_type, body) =
-        pages::static_file(path).ok_or(Problem::NotFound("there is no such file".into()))?;
-    Ok(Answer::new(content_type, body).same_origin())
 }
 
 /// The form, or what came of it.

@@ -7,13 +7,12 @@
 
 use std::sync::Arc;
 
-use channelstream_core::protocol::{DateTime, Message};
+use channelstream_core::protocol::{Action, DateTime, Frame, Message, Payload};
 use channelstream_core::state::{
     ChannelFacts, ChannelRow, Counts, Events, ListenerId, ListenerOwner, Order, Sequence, State,
     UserFacts, UserRow, Window, Windowed,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::outbox::Bounds;
 
@@ -34,6 +33,9 @@ const NAMES: usize = 20;
 
 /// Bytes of something written by others, such as a message, that are shown.
 const SHOWN: usize = 8 * 1024;
+
+/// Characters of the line that says what happened.
+const LINE: usize = 300;
 
 /// Listeners that are behind.
 pub(super) const BEHIND: usize = 100;
@@ -219,10 +221,7 @@ fn channel_parts(
         let newest = events.frames.last().map(|(sequence, _)| *sequence);
         *seen = Seen(Some((watch.name.clone(), newest.or(seen.of(name)).unwrap_or(0))));
         if begins || !events.frames.is_empty() {
-            let shown = events.frames.iter().map(|(number, frame)| ShownEvent {
-                number: *number,
-                event: Shown::new(frame.encode(false)),
-            });
+            let shown = events.frames.iter().map(|(number, frame)| ShownEvent::new(*number, frame));
             parts.push((
                 "events",
                 json(&EventsPart {
@@ -313,20 +312,58 @@ struct EventsPart<'a> {
     begins: bool,
     /// Whether there were more than these since the last.
     gap: bool,
-    events: Vec<ShownEvent>,
+    events: Vec<ShownEvent<'a>>,
 }
 
+/// An event: what a line about it says, and the whole.
 #[derive(Serialize)]
-struct ShownEvent {
+struct ShownEvent<'a> {
     number: Sequence,
+    kind: &'static str,
+    user: Option<&'a str>,
+    /// When it happened; of deletes no time is kept.
+    at: Option<DateTime>,
+    /// What happened, at most [`LINE`] characters of it.
+    line: String,
     event: Shown,
 }
 
-/// JSON that others wrote, if it is not too long; else its length and beginning.
+impl<'a> ShownEvent<'a> {
+    fn new(number: Sequence, frame: &'a Frame) -> Self {
+        let content = |payload: Option<&'a Payload>| payload.map_or("", |payload| payload.get());
+        let (kind, user, at, line) = match frame {
+            Frame::Message(message) => {
+                let line = content(message.message.as_ref()).to_owned();
+                ("message", Some(&*message.user), Some(message.timestamp), line)
+            }
+            Frame::Edit(edit) => {
+                let line = content(edit.message.as_ref()).to_owned();
+                ("message:edit", edit.user.as_deref(), edit.edited, line)
+            }
+            Frame::Delete(delete) => ("message:delete", None, None, delete.uuid.to_string()),
+            Frame::Presence(presence) => {
+                let line = match presence.action {
+                    Action::Joined => "joined",
+                    Action::Parted => "parted",
+                };
+                ("presence", Some(&*presence.user), Some(presence.timestamp), line.to_owned())
+            }
+            Frame::UserStateChange(change) => {
+                let line = json(&change.state);
+                ("user_state_change", Some(&*change.user), Some(change.timestamp), line)
+            }
+        };
+        let line = line.chars().take(LINE).collect();
+        Self { number, kind, user, at, line, event: Shown::new(frame.encode(false)) }
+    }
+}
+
+/// JSON that others wrote, if it is not too long; else its length and beginning. It travels as text:
+/// a page that parsed it would lose digits, repeated keys and their order.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Shown {
-    Whole { json: Box<RawValue> },
+    Whole { text: String },
     Cut { bytes: usize, begin: String },
 }
 
@@ -334,11 +371,7 @@ impl Shown {
     fn new(mut text: String) -> Self {
         let bytes = text.len();
         if bytes <= SHOWN {
-            match RawValue::from_string(text) {
-                Ok(json) => return Self::Whole { json },
-                // What is kept as JSON is JSON.
-                Err(_) => return Self::Cut { bytes, begin: String::new() },
-            }
+            return Self::Whole { text };
         }
         text.truncate(text.floor_char_boundary(SHOWN));
         Self::Cut { bytes, begin: text }
@@ -456,7 +489,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut_between_characters() {
         let short = format!("\"{}\"", "x".repeat(SHOWN - 2));
-        assert!(json(&Shown::new(short)).starts_with(r#"{"json":"xxx"#));
+        assert!(json(&Shown::new(short)).starts_with(r#"{"text":"\"xxx"#));
         let long = format!("\"x{}\"", "é".repeat(SHOWN));
         let told: serde_json::Value =
             serde_json::from_str(&json(&Shown::new(long.clone()))).unwrap();

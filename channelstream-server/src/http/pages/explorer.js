@@ -1,7 +1,8 @@
 // The API explorer: lists the operations of openapi-3.1.json, and sends what one writes, signed with a
 // signature made in the page. Everything that comes from the server goes into the page as text.
 
-import { describe, fields, indent, resolve } from './schema.js';
+import { indent } from './json_text.js';
+import { describe, fields, resolve } from './schema.js';
 import { sign } from './signer.js';
 
 // The groups of calls, and what to call them; pages are for looking at.

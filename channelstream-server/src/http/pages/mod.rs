@@ -4,29 +4,67 @@
 //! `/api-explorer`), so they work below any prefix that a proxy puts in front. They hold no script
 //! and no style of their own and ask nothing of other hosts, so `default-src 'self'` suits them.
 
-use super::answer::SCRIPT;
+mod files;
+
+use std::sync::LazyLock;
+
+pub(super) use files::static_file;
 
 /// The admin page, for `/admin`.
-pub(crate) const ADMIN: &str = include_str!("admin/admin.html");
+pub(super) static ADMIN: LazyLock<String> =
+    LazyLock::new(|| with_bar(include_str!("admin/admin.html"), "", Some("admin")));
 
 /// The API explorer, for `/api-explorer`.
-pub(crate) const EXPLORER: &str = include_str!("explorer.html");
+pub(super) static EXPLORER: LazyLock<String> =
+    LazyLock::new(|| with_bar(include_str!("explorer.html"), "", Some("api-explorer")));
 
-const TUTORIAL: &str = include_str!("tutorial.html");
+/// The pages that every page leads to: where they lie, and their names.
+const PLACES: [(&str, &str); 3] =
+    [("./", "Tutorial"), ("admin", "Admin"), ("api-explorer", "API explorer")];
 
-const SIGN_IN: &str = include_str!("sign_in.html");
+/// The way out, for the pages that are behind the sign-in.
+const SIGN_OUT: (&str, &str) = ("admin/sign_out", "Sign out");
+
+/// A page with the bar that all pages have at their top. `root` leads from the page to where `/` is;
+/// `current` is the place of the page itself, if it is one.
+fn with_bar(page: &str, root: &str, current: Option<&str>) -> String {
+    let is_signed_in = current.is_some_and(|current| current != "./");
+    let places = PLACES.into_iter().chain(is_signed_in.then_some(SIGN_OUT));
+    let links: String = places
+        .map(|(place, name)| {
+            let mark = if current == Some(place) { " aria-current=\"page\"" } else { "" };
+            format!("      <a href=\"{root}{place}\"{mark}>{name}</a>\n")
+        })
+        .collect();
+    page.replace("{{bar}}", include_str!("bar.html").trim_end()).replace("{{links}}", &links)
+}
+
+/// What a browser gets where a request is not served. `path` is what was asked for, below the
+/// prefix of a proxy: from it follows where the page's files are.
+pub(super) fn error_page(path: &str, title: &str, message: &str) -> String {
+    let root = "../".repeat(path.matches('/').count().saturating_sub(1));
+    // The start page itself may be what is not served.
+    let (back, link) =
+        if path == "/" { ("admin", "Go to the admin page") } else { ("./", "Go to the tutorial") };
+    with_bar(include_str!("error.html"), &root, None)
+        .replace("{{root}}", &root)
+        .replace("{{title}}", title)
+        .replace("{{back}}", &format!("{root}{back}"))
+        .replace("{{link}}", link)
+        .replace("{{message}}", &escaped(message))
+}
 
 /// The sign-in page, for `/admin/sign_in`, with the name that was typed (empty at first) and, after
 /// a refusal, what was wrong. Both may hold any text: they are escaped here. `next` names the page
 /// to go to, if it is not `/admin`.
-pub(crate) fn sign_in_page(name: &str, error: Option<&str>, next: Option<&'static str>) -> String {
+pub(super) fn sign_in_page(name: &str, error: Option<&str>, next: Option<&'static str>) -> String {
     let error = error.map_or_else(String::new, |error| {
         format!(r#"<p id="error" class="error" role="alert">{}</p>"#, escaped(error))
     });
     let (focus_name, focus_password) =
         if name.is_empty() { (" autofocus", "") } else { ("", " autofocus") };
     // The name comes last: braces in it are then no longer looked at.
-    SIGN_IN
+    with_bar(include_str!("sign_in.html"), "../", None)
         .replace("{{focus_name}}", focus_name)
         .replace("{{focus_password}}", focus_password)
         .replace("{{next}}", &next.map(|next| format!("?next={next}")).unwrap_or_default())
@@ -35,62 +73,13 @@ pub(crate) fn sign_in_page(name: &str, error: Option<&str>, next: Option<&'stati
 }
 
 /// The tutorial, for `/`: to be played with, or the reason why it cannot be.
-pub(crate) fn tutorial_page(standing: Result<(), &'static str>) -> String {
+pub(super) fn tutorial_page(standing: Result<(), &'static str>) -> String {
     let (state, why) = match standing {
         Ok(()) => ("on", ""),
         Err(why) => ("off", why),
     };
-    TUTORIAL.replace("{{simulation}}", state).replace("{{why}}", &escaped(why))
-}
-
-/// The file for a path as requested (`/static/admin/style.css`) with its content type; `None` where
-/// there is none.
-pub(crate) fn static_file(path: &str) -> Option<(&'static str, &'static [u8])> {
-    const CSS: &str = "text/css; charset=UTF-8";
-    Some(match path.strip_prefix("/static/admin/")? {
-        "acting.js" => (SCRIPT, include_bytes!("admin/acting.js")),
-        "admin.css" => (CSS, include_bytes!("admin/admin.css")),
-        "admin.js" => (SCRIPT, include_bytes!("admin/admin.js")),
-        "channel.js" => (SCRIPT, include_bytes!("admin/channel.js")),
-        "channels.js" => (SCRIPT, include_bytes!("admin/channels.js")),
-        "chart.js" => (SCRIPT, include_bytes!("admin/chart.js")),
-        "element.js" => (SCRIPT, include_bytes!("admin/element.js")),
-        "explorer.js" => (SCRIPT, include_bytes!("explorer.js")),
-        "icon.svg" => ("image/svg+xml", include_bytes!("icon.svg")),
-        "live.js" => (SCRIPT, include_bytes!("admin/live.js")),
-        "overview.js" => (SCRIPT, include_bytes!("admin/overview.js")),
-        "schema.js" => (SCRIPT, include_bytes!("schema.js")),
-        "sign_in.js" => (SCRIPT, include_bytes!("sign_in.js")),
-        "signer.js" => (SCRIPT, include_bytes!("signer.js")),
-        "slow.js" => (SCRIPT, include_bytes!("admin/slow.js")),
-        "snippets.js" => (SCRIPT, include_bytes!("snippets.js")),
-        "socket.js" => (SCRIPT, include_bytes!("socket.js")),
-        "style.css" => (CSS, include_bytes!("style.css")),
-        "tutorial.css" => (CSS, include_bytes!("tutorial.css")),
-        "tutorial.js" => (SCRIPT, include_bytes!("tutorial.js")),
-        "users.js" => (SCRIPT, include_bytes!("admin/users.js")),
-        "window_list.js" => (SCRIPT, include_bytes!("admin/window_list.js")),
-        _ => return None,
-    })
-}
-
-/// The browser client's file for a path as requested, with its content type. Its names are those of
-/// the reference's, whose pages load `index.js`; the files are what `channelstream-js` builds.
-pub(crate) fn client_file(path: &str) -> Option<(&'static str, &'static [u8])> {
-    const MAP: &str = "application/json";
-    Some(match path.strip_prefix("/static/channelstream/")? {
-        "channelstream.global.js" => {
-            (SCRIPT, include_bytes!("channelstream/channelstream.global.js"))
-        }
-        "channelstream.global.js.map" => {
-            (MAP, include_bytes!("channelstream/channelstream.global.js.map"))
-        }
-        "channelstream.js" => (SCRIPT, include_bytes!("channelstream/channelstream.js")),
-        "channelstream.js.map" => (MAP, include_bytes!("channelstream/channelstream.js.map")),
-        "index.js" => (SCRIPT, include_bytes!("channelstream/index.js")),
-        "signer.js" => (SCRIPT, include_bytes!("channelstream/signer.js")),
-        _ => return None,
-    })
+    let page = with_bar(include_str!("tutorial.html"), "", Some("./"));
+    page.replace("{{simulation}}", state).replace("{{why}}", &escaped(why))
 }
 
 /// A text for use between tags and in quoted attributes.
@@ -110,18 +99,27 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
+fn assert_names_no_host(name: &str, text: &str) {
+    let text = text.replace("http://www.w3.org/2000/svg", "");
+    for foreign in ["http://", "https://", "\"//", "'//", "url(", "@import"] {
+        assert!(!text.contains(foreign), "{name} holds {foreign}");
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
     #![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
     use super::*;
 
-    fn pages() -> [(&'static str, String); 4] {
+    fn pages() -> [(&'static str, String); 5] {
         [
-            ("admin", ADMIN.to_owned()),
-            ("api-explorer", EXPLORER.to_owned()),
+            ("admin", ADMIN.clone()),
+            ("api-explorer", EXPLORER.clone()),
             ("admin/sign_in", sign_in_page("ann", Some("wrong"), None)),
             ("", tutorial_page(Err("why"))),
+            ("no/such", error_page("/no/such", "Not Found", "nothing <here>")),
         ]
     }
 
@@ -134,6 +132,10 @@ mod tests {
     fn values<'page>(page: &'page str, attribute: &str) -> Vec<&'page str> {
         let opening = format!(" {attribute}=\"");
         page.split(&*opening).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+    }
+
+    fn is_file(path: &str) -> bool {
+        static_file(path, &http::HeaderMap::new()).is_ok()
     }
 
     #[test]
@@ -157,39 +159,38 @@ mod tests {
 
     #[test]
     fn nothing_names_another_host() {
-        let names = [
-            "acting.js",
-            "admin.css",
-            "admin.js",
-            "channel.js",
-            "channels.js",
-            "chart.js",
-            "element.js",
-            "explorer.js",
-            "icon.svg",
-            "live.js",
-            "overview.js",
-            "schema.js",
-            "sign_in.js",
-            "signer.js",
-            "slow.js",
-            "snippets.js",
-            "socket.js",
-            "style.css",
-            "tutorial.css",
-            "tutorial.js",
-            "users.js",
-            "window_list.js",
-        ];
-        let files = names.map(|name| {
-            let (_, bytes) = static_file(&format!("/static/admin/{name}")).unwrap();
-            (name, String::from_utf8(bytes.to_vec()).unwrap())
-        });
-        for (name, text) in files.into_iter().chain(pages()) {
-            let text = text.replace("http://www.w3.org/2000/svg", "");
-            for foreign in ["http://", "https://", "\"//", "'//", "url(", "@import"] {
-                assert!(!text.contains(foreign), "{name} holds {foreign}");
-            }
+        for (path, page) in pages() {
+            assert_names_no_host(path, &page);
+        }
+    }
+
+    /// The places that a page leads to, each with its name, as seen from `/`.
+    #[test]
+    fn all_pages_lead_to_the_same_places_in_the_same_order() {
+        for (path, page) in pages() {
+            assert!(!page.contains("{{"), "{path} keeps a gap: {page}");
+            let (_, rest) = page.split_once("<nav aria-label=\"Pages\">").unwrap();
+            let (nav, _) = rest.split_once("</nav>").unwrap();
+            let root = if path.contains('/') { "../" } else { "" };
+            let places: Vec<_> = values(nav, "href")
+                .into_iter()
+                .map(|place| place.strip_prefix(root).unwrap())
+                .collect();
+            assert_eq!(places[..3], ["./", "admin", "api-explorer"], "{path}");
+            let current =
+                PLACES.iter().position(|(place, _)| place.trim_start_matches("./") == path);
+            let marks = nav.matches("aria-current").count();
+            assert_eq!(marks, usize::from(current.is_some()), "{path}");
+        }
+    }
+
+    #[test]
+    fn error_pages_find_their_files_from_any_path() {
+        for (path, root) in [("/", ""), ("/nowhere", ""), ("/a/b", "../"), ("/a/b/c/", "../../../")]
+        {
+            let page = error_page(path, "Not Found", "<b>");
+            assert!(page.contains(&format!("href=\"{root}static/admin/style.css\"")), "{path}");
+            assert!(page.contains("&lt;b&gt;") && !page.contains("<b>"), "{page}");
         }
     }
 
@@ -205,7 +206,7 @@ mod tests {
             assert!(files.len() >= 2, "{path} names {files:?}");
             for file in files {
                 let file = file.strip_prefix(below).unwrap();
-                assert!(static_file(&format!("/{file}")).is_some(), "{path} names {file}");
+                assert!(is_file(&format!("/{file}")), "{path} names {file}");
             }
         }
     }
@@ -228,29 +229,15 @@ mod tests {
             "/static/admin/",
             "/static/admin/mod.rs",
             "admin.js",
+            "/static/admin/index.js",
+            "/static/channelstream/",
+            "/static/channelstream/none.js",
+            "/static/channelstream/sign_in.js",
+            "/static/channelstream/9/none.js",
+            "/static/channelstream/x/index.js",
         ] {
-            assert!(static_file(path).is_none(), "{path}");
+            assert!(!is_file(path), "{path}");
         }
-    }
-
-    #[test]
-    fn the_whole_browser_client_is_served() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/pages/channelstream");
-        let mut count = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let name = entry.file_name().into_string().unwrap();
-            let (content_type, bytes) =
-                client_file(&format!("/static/channelstream/{name}")).unwrap();
-            assert_eq!(std::fs::read(entry.path()).unwrap(), bytes, "{name}");
-            assert_eq!(content_type == SCRIPT, name.ends_with(".js"), "{name}: {content_type}");
-            count += 1;
-        }
-        assert!(count >= 4, "{count} files");
-        for name in ["", "none.js", "sign_in.js"] {
-            assert!(client_file(&format!("/static/channelstream/{name}")).is_none(), "{name}");
-        }
-        assert!(client_file("index.js").is_none());
     }
 
     #[test]

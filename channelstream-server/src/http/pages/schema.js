@@ -64,22 +64,3 @@ export function fields(api, node, path = '', within = []) {
   }
   return rows;
 }
-
-/** Indents JSON without reading its values, so that numbers and texts stay exactly as they came. */
-export function indent(json) {
-  let depth = 0;
-  let out = '';
-  const line = () => `\n${'  '.repeat(depth)}`;
-  for (const [token] of json.matchAll(/"(?:\\.|[^"\\])*"|\{\s*\}|\[\s*\]|[{}[\],:]|[^\s{}[\],:"]+/g)) {
-    if (token === '{' || token === '[') {
-      depth += 1;
-      out += token + line();
-    } else if (token === '}' || token === ']') {
-      depth -= 1;
-      out += line() + token;
-    } else if (token === ',') out += token + line();
-    else if (token === ':') out += ': ';
-    else out += /^[{[]/.test(token) ? token.replace(/\s/g, '') : token;
-  }
-  return out;
-}

@@ -44,6 +44,7 @@ function literal(value, words = {}, indent = '') {
     if (flat.length + indent.length < 60) return flat;
     return `${open}\n${items.map((item) => inner + item).join(',\n')}\n${indent}${close}`;
   };
+  if (JSON.isRawJSON?.(value)) return value.rawJSON;
   if (Array.isArray(value)) {
     return list('[', value.map((item) => literal(item, words, inner)), ']');
   }

@@ -2,6 +2,7 @@
 // a program. Everything that comes from the server goes into the page as text.
 
 import { ChannelStreamConnection } from '../channelstream/index.js';
+import { indent, parseExact } from './json_text.js';
 import { FRAMEWORKS, LANGUAGES, snippets } from './snippets.js';
 
 const at = (id) => document.getElementById(id);
@@ -11,8 +12,10 @@ const simulated = document.body.dataset.simulation === 'on';
 const base = new URL('./', location.href).href.replace(/\/$/, '');
 const socketBase = base.replace(/^http/, 'ws');
 
-/** How many frames a list keeps. */
-const KEPT = 30;
+/** How many frames the log keeps. */
+const KEPT = 60;
+/** What the log calls this page. */
+const PAGE = 'this page';
 /** Between two looks at the channel, in ms. */
 const LOOK = 2000;
 
@@ -82,7 +85,7 @@ async function ask(method, path, body) {
       // Shown as it is.
     }
     const head = `${response.status} ${response.statusText}, after ${took} ms\ncontent-type: ${response.headers.get('content-type')}`;
-    return { ok: response.ok, data, request, answer: `${head}\n\n${data === null ? text : indented(data)}` };
+    return { ok: response.ok, data, request, answer: `${head}\n\n${data === null ? text : indent(text)}` };
   } catch (error) {
     return { ok: false, data: null, request, answer: `no answer: ${error.message}` };
   }
@@ -128,17 +131,20 @@ function told(frame) {
   }
 }
 
-function showFrame(list, frame) {
+/** Adds a frame to the log; `hearer` is who heard it. */
+function showFrame(frame, hearer) {
+  const list = at('frames');
   const line = make('p', '', make('span', 'kind', frame.type), make('span', '', told(frame)));
   if (frame.catchup) line.append(make('span', 'badge', 'catchup'));
   if (frame.type === 'message' && frame.channel === null) line.append(make('span', 'badge', 'private'));
+  line.append(make('span', 'quiet', `to ${hearer}`));
   const json = scrolling('Frame', indented(frame));
-  list.prepend(make('li', '', line, make('details', '', make('summary', '', 'as it came'), json)));
+  list.prepend(make('li', '', line, make('details', '', make('summary', '', 'the whole frame'), json)));
   while (list.children.length > KEPT) list.lastElementChild.remove();
 }
 
-/** A connection that the simulation makes, whose frames go into a list. */
-function listener(username, list, more) {
+/** A connection that the simulation makes, whose frames go into the log as what `hearer` heard. */
+function listener(username, hearer, more) {
   const connection = new ChannelStreamConnection({
     username,
     channels: [at('listen-channel').value],
@@ -150,8 +156,8 @@ function listener(username, list, more) {
   });
   connection.addEventListener('listenMessage', ({ detail }) => {
     for (const frame of Array.isArray(detail) ? detail : []) {
-      showFrame(list, frame);
-      arrived(frame, list);
+      showFrame(frame, hearer);
+      arrived(frame, hearer);
     }
   });
   return connection;
@@ -183,7 +189,7 @@ let page = null;
 
 function startListening() {
   page?.disconnect();
-  const mine = listener(at('listen-user').value, at('frames'));
+  const mine = listener(at('listen-user').value, PAGE);
   page = mine;
   const state = (text) => {
     if (page === mine) at('listen-state').textContent = text;
@@ -218,11 +224,11 @@ function message() {
   let value = null;
   let fault = 'A message is a JSON object, in braces.';
   try {
-    value = JSON.parse(field.value);
+    value = parseExact(field.value);
   } catch (error) {
     fault = `This is no JSON: ${error.message}`;
   }
-  const good = value !== null && typeof value === 'object' && !Array.isArray(value);
+  const good = value !== null && typeof value === 'object' && !Array.isArray(value) && !JSON.isRawJSON?.(value);
   at('send-fault').textContent = good ? '' : fault;
   field.setAttribute('aria-invalid', String(!good));
   return good ? value : null;
@@ -260,11 +266,11 @@ at('send-form').addEventListener('submit', (event) => {
   });
 });
 
-function arrived(frame, list) {
-  at('frames-none').hidden = at('frames').children.length > 0;
-  if (list !== at('frames') || frame.uuid !== sent?.uuid) return;
+function arrived(frame, hearer) {
+  at('frames-none').hidden = true;
+  if (hearer !== PAGE || frame.uuid !== sent?.uuid) return;
   if (frame.type === 'message') {
-    at('send-arrival').textContent = `Arrived in step 2 after ${Math.max(1, Math.round(performance.now() - sent.at))} ms.`;
+    at('send-arrival').textContent = `Arrived after ${Math.max(1, Math.round(performance.now() - sent.at))} ms.`;
   } else {
     at('edit-state').textContent = `The listeners were told: ${frame.type}.`;
   }
@@ -302,7 +308,7 @@ at('settings-button').addEventListener('click', (event) => {
 at('friend-button').addEventListener('click', (event) => {
   const button = event.currentTarget;
   button.disabled = true;
-  friend = listener(friendName, at('friend-frames'));
+  friend = listener(friendName, friendName);
   friend.addEventListener('connect', ({ detail }) => {
     const body = { username: friendName, channels: friend.channels };
     const request = `POST ${new URL(friend.connectUrl).pathname} HTTP/1.1\ncontent-type: application/json\n\n${indented(body)}`;
@@ -344,7 +350,7 @@ function awayAt(stage, text) {
 
 at('away-connect').addEventListener('click', () => {
   awayAt('waiting', 'Connecting.');
-  traveller = listener(travellerName, at('away-frames'), { noWebsocket: true });
+  traveller = listener(travellerName, travellerName, { noWebsocket: true });
   traveller.addEventListener('connect', () => awayAt('listening', `${travellerName} listens.`));
   traveller.addEventListener('connectError', () => awayAt('gone', 'The server does not answer.'));
   traveller.addEventListener('listenError', () => {
@@ -427,7 +433,7 @@ function showPrograms() {
   const value = (id) => at(id).value;
   let content = { text: 'This can serve as notification', level: 'warning' };
   try {
-    content = Object(JSON.parse(value('send-message')));
+    content = Object(parseExact(value('send-message')));
   } catch {
     // The form says so when it is sent.
   }

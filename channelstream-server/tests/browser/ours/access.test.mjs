@@ -76,7 +76,7 @@ const PAGES = {
             await page.getByText('Listening on').waitFor();
             await press(page, 'Simulate /connect');
             await press(page, 'Send message');
-            await page.getByText('Arrived in step 2').waitFor();
+            await page.getByText('Arrived after').waitFor();
             await press(page, 'Switch presence on');
             await press(page, 'Connect a traveller');
             await press(page, 'Close the lid');
@@ -90,6 +90,8 @@ const PAGES = {
         path: '/',
         prepare: (page) => page.getByText('The buttons are switched off').waitFor(),
     },
+    'what is not there': { path: '/no/such/page', prepare: (page) => page.getByRole('heading', { name: 'Not Found' }).waitFor(), errors: /status of 404/ },
+    'what is refused': { path: '/openapi.json', prepare: (page) => page.getByRole('heading', { name: 'Forbidden' }).waitFor(), errors: /status of 403/ },
     'the sign-in page': { path: '/admin/sign_in', prepare: (page) => page.getByLabel('User name').waitFor() },
     'the sign-in page after a refusal': {
         path: '/admin/sign_in',

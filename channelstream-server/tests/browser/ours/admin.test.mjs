@@ -4,7 +4,7 @@ import { after, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { live, openAdmin, says, signIn } from '../stage/admin.mjs';
 import { HttpProxy } from '../stage/http_proxy.mjs';
-import { Server } from '../stage/server.mjs';
+import { Server, sign } from '../stage/server.mjs';
 import { until } from '../stage/until.mjs';
 
 const executablePath = process.env.CHANNELSTREAM_CHROMIUM ?? '/usr/bin/chromium';
@@ -124,6 +124,85 @@ test('a channel: live, history, members, settings', { timeout: 90_000 }, async (
     await page.getByRole('tab', { name: /Members/ }).click();
     await page.locator('#member-list').getByRole('option', { name: /carol/ }).click();
     await says(page, 'user-name', 'carol');
+    await leave();
+});
+
+test('an edit leaves what nobody touched digit for digit', { timeout: 60_000 }, async () => {
+    const channel = 'digits';
+    const message = '{"id": 9007199254740993, "big": 123456789012345678901234567890, "e": 1E400, "zero": -0, "z": 1.0, "z": 0.10, "a": "\\u00e9", "text": "tpyo"}';
+    const post = (method, body) => fetch(`http://${server.address}/message`, {
+        method, headers: { 'content-type': 'application/json', 'x-channelstream-secret': sign('/message') }, body,
+    });
+    await connect('reader', [channel], { channel_configs: { [channel]: { store_history: true } } });
+    assert.equal((await post('POST', `[{"user": "bob", "channel": "${channel}", "message": ${message}}]`)).status, 200);
+    const stored = async () => {
+        const body = JSON.stringify({ info: { channels: [channel] } });
+        const answer = await server.request('POST', '/info', JSON.parse(body), sign('/info'));
+        return answer.text();
+    };
+    assert.ok((await stored()).includes(message));
+    const { page, leave } = await open(`/admin#channels/${channel}`);
+    await live(page);
+    await page.locator('#events li', { hasText: '9007199254740993' }).waitFor();
+    await page.locator('#events summary').first().click();
+    await page.locator('#events pre', { hasText: '"e": 1E400' }).waitFor();
+    await page.getByRole('tab', { name: 'History' }).click();
+    await page.locator('#history pre', { hasText: '123456789012345678901234567890' }).waitFor();
+    await page.getByRole('button', { name: 'Edit' }).click();
+    const dialog = page.getByRole('dialog');
+    const editor = dialog.getByLabel('Message (a JSON object)');
+    assert.equal(await editor.inputValue(), message, 'as it is stored');
+    // Nobody is told of an edit that changes nothing.
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await says(page, 'done', 'Nothing was changed');
+    assert.equal((await stored()).includes('"edited":null'), true);
+    await page.getByRole('button', { name: 'Edit' }).click();
+    await editor.fill(message.replace('tpyo', 'typo'));
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await says(page, 'done', 'was edited');
+    assert.ok((await stored()).includes(message.replace('tpyo', 'typo')), await stored());
+    // So does what is sent.
+    await page.getByRole('button', { name: 'Send a message' }).click();
+    await editor.fill('{"typed": 9007199254740995.0}');
+    await dialog.getByRole('button', { name: 'Send' }).click();
+    await says(page, 'done', 'was sent');
+    assert.ok((await stored()).includes('{"typed": 9007199254740995.0}'), await stored());
+    await leave();
+});
+
+test('charts begin with what was before the page', { timeout: 60_000 }, async () => {
+    const older = await Server.start();
+    try {
+        await until(async () => {
+            const { uptime } = await older.call('POST', '/admin/admin.json', {});
+            return Number.parseFloat(String(uptime).split(':').at(-1)) >= 4;
+        }, 'the server runs for some seconds');
+        const { page, leave } = await openAdmin(browser, older, '/admin');
+        await live(page);
+        const points = async () => (await page.locator('.chart-line').first().getAttribute('d'))?.split('L').length ?? 0;
+        await page.locator('.chart-line[d]').first().waitFor({ state: 'attached' });
+        assert.ok((await points()) >= 4, `${await points()} points at once`);
+        // A page that is loaded again loses nothing, and draws nothing twice.
+        const before = await points();
+        await page.reload();
+        await live(page);
+        await page.locator('.chart-line[d]').first().waitFor({ state: 'attached' });
+        assert.ok((await points()) >= before, `${await points()} after ${before}`);
+        await leave();
+    } finally {
+        await older.stop();
+    }
+});
+
+test('events say when they happened, not when they are looked at', { timeout: 60_000 }, async () => {
+    await connect('reader', ['clock']);
+    await server.publish({ user: 'bob', channel: 'clock', message: { text: 'long ago' }, timestamp: '2024-05-06T07:08:09.250000' });
+    const { page, leave } = await open('/admin#channels/clock', { timezoneId: 'America/New_York', locale: 'en-GB' });
+    await live(page);
+    const time = page.locator('#events li', { hasText: 'long ago' }).locator('time');
+    await time.waitFor();
+    assert.match(await time.innerText(), /^06\/05\/2024, 03:08:09$/);
+    assert.match(await time.getAttribute('title'), /^2024-05-06T07:08:09/);
     await leave();
 });
 

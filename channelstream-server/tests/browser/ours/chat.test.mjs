@@ -250,6 +250,39 @@ test('the page says when the push server is gone, and comes back', { timeout: 90
     }
 });
 
+test('a message that the push server does not take stays in the field, marked, to be sent again', { timeout: 90_000 }, async () => {
+    const own = await Server.start();
+    const program = await Program.start(() => CHATS.flask, { CHANNELSTREAM_URL: `http://${own.address}` });
+    programs.push(program);
+    try {
+        const ann = await Person.enter(program.address, 'ann', own);
+        const field = ann.page.getByLabel('Message', { exact: true });
+        await ann.say('before');
+        await ann.sees('ann before');
+        assert.equal(await field.inputValue(), '', 'emptied when it was accepted');
+        await own.stop();
+        await ann.page.getByText('coming back').waitFor();
+        await ann.say('into the dark');
+        await ann.page.getByRole('alert').getByText('Not sent: the push server does not answer').waitFor();
+        assert.equal(await field.inputValue(), 'into the dark');
+        assert.equal(await field.getAttribute('aria-invalid'), 'true');
+        // It belongs to its conversation.
+        await ann.open('people', 'ann');
+        assert.equal(await field.inputValue(), '');
+        await ann.open('rooms', 'lobby');
+        assert.equal(await field.inputValue(), 'into the dark');
+        await own.start();
+        await ann.isConnected();
+        await ann.page.getByRole('button', { name: 'Send again' }).click();
+        await ann.sees('ann into the dark');
+        await until(async () => (await field.inputValue()) === '', 'the field is emptied');
+        await ann.page.getByRole('button', { name: 'Send', exact: true }).waitFor();
+        await ann.leave(GONE);
+    } finally {
+        await own.stop();
+    }
+});
+
 for (const name of ['flask', 'pyramid']) {
     test(`without its packages ${name} says what to install`, { timeout: 60_000 }, async () => {
         const [python, ...more] = CHATS[name];

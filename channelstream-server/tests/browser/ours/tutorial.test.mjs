@@ -24,11 +24,11 @@ async function open(options, address = server.address) {
 const says = (page, id, text) =>
     page.waitForFunction(([id, text]) => document.getElementById(id).textContent.includes(text), [id, text]);
 
-/** The kinds and lines of a list of frames, the newest first. */
-const frames = (page, id = 'frames') => page.locator(`#${id} > li > p`).allInnerTexts();
+/** The lines of the log, the newest first: kind, what it says, who heard it. */
+const frames = (page) => page.locator('#frames > li > p').allInnerTexts();
 
-async function hears(page, what, id) {
-    await until(async () => (await frames(page, id)).some((line) => what.test(line)), `a frame like ${what}`);
+async function hears(page, what) {
+    await until(async () => (await frames(page)).some((line) => what.test(line)), `a frame like ${what}`);
 }
 
 /** Notes which controls are used, by their ids or texts. */
@@ -90,7 +90,7 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
 
     // 3: to the channel, to one user, to all but one.
     await page.getByRole('button', { name: 'Send message' }).click();
-    await says(page, 'send-arrival', 'Arrived in step 2');
+    await says(page, 'send-arrival', 'Arrived after');
     await hears(page, /^message\s+system: This can serve as notification/);
     await hears(another.page, /^message\s+system: This can serve as notification/);
     assert.match(await page.textContent('#send-wire'), /"level": "warning"/);
@@ -113,7 +113,7 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     await hears(page, /operator: hello/);
     await says(page, 'edit-state', 'About the message');
 
-    await page.getByText('as it came').first().click();
+    await page.getByText('the whole frame').first().click();
     assert.match(await page.locator('#frames pre').first().innerText(), /"text": "hello"/);
 
     // 4
@@ -134,7 +134,7 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     await page.fill('#state-mood', 'curious');
     await page.getByRole('button', { name: 'Set the state' }).click();
     await hears(page, /^user_state_change\s+friend-\w+ is {"mood":"curious"}/);
-    await hears(page, /^user_state_change/, 'friend-frames');
+    await hears(page, /^user_state_change[^]*to friend-/);
     await page.getByRole('button', { name: 'Let them go' }).click();
     await hears(page, /^presence\s+friend-\w+ parted/);
 
@@ -144,10 +144,13 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     await page.getByRole('button', { name: 'Close the lid' }).click();
     await page.getByRole('button', { name: 'Send while away' }).click();
     await says(page, 'away-state', 'Sent, and kept');
-    assert.equal((await frames(page, 'away-frames')).some((line) => /while you were away/.test(line)), false);
+    assert.equal((await frames(page)).some((line) => /while you were away[^]*to traveller/.test(line)), false);
     await page.getByRole('button', { name: 'Open the lid' }).click();
-    await hears(page, /while you were away\s+catchup/, 'away-frames');
+    await hears(page, /while you were away\s+catchup\s+to traveller/);
 
+    await page.locator('#log-heading').click();
+    await page.locator('#frames').waitFor({ state: 'hidden' });
+    await page.locator('#log-heading').click();
     await page.locator('#setup-heading').click();
     await page.getByText('A signature is any text and the time').waitFor();
     assert.deepEqual(await unusedControls(page), []);
@@ -155,6 +158,44 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     const heard = (await frames(page)).join('\n');
     assert.doesNotMatch(heard, /not for you/, `${me} was excluded`);
     await another.leave();
+    await leave();
+});
+
+test('the log of what arrives stays in view, beside the steps or at the bottom', { timeout: 60_000 }, async () => {
+    for (const [width, height] of [[1280, 740], [390, 740]]) {
+        const { page, leave } = await open({ viewport: { width, height } });
+        await says(page, 'listen-state', 'Listening');
+        for (const name of ['Simulate /connect', 'Send message', 'Edit', 'Switch presence on', 'Bring in a friend', 'Connect a traveller']) {
+            const button = page.getByRole('button', { name, exact: true });
+            await button.scrollIntoViewIfNeeded();
+            await button.click();
+            const log = await page.locator('.log').boundingBox();
+            const seen = Math.min(log.y + log.height, height) - Math.max(log.y, 0);
+            assert.ok(seen >= 60 && seen >= log.height - 1, `${name} at ${width}: the log is at ${JSON.stringify(log)}`);
+            const place = await button.boundingBox();
+            const covered = log.x < place.x + place.width && log.y < place.y + place.height && log.y + log.height > place.y;
+            assert.equal(covered && log.x + log.width > place.x, false, `${name} at ${width} is covered`);
+        }
+        // What happens in a late step is seen there, in the window.
+        await hears(page, /^presence\s+friend-\w+ joined/);
+        const newest = await page.locator('#frames > li').first().boundingBox();
+        assert.ok(newest.y > 0 && newest.y + 20 < height, `${width}: ${JSON.stringify(newest)}`);
+        const words = await page.locator('.intro').innerText();
+        assert.match(words, width > 1000 ? /log on the right/ : /log at the bottom/);
+        await leave();
+    }
+});
+
+test('what is sent and shown keeps its digits', { timeout: 60_000 }, async () => {
+    const { page, leave } = await open();
+    await says(page, 'listen-state', 'Listening');
+    await page.fill('#send-message', '{"id": 9007199254740993, "e": 1E400}');
+    await page.getByRole('button', { name: 'Send message' }).click();
+    await says(page, 'send-arrival', 'Arrived');
+    const text = await page.textContent('#send-wire');
+    assert.equal(text.match(/"id": 9007199254740993/g)?.length, 2, text);
+    assert.equal(text.match(/"e": 1E400/g)?.length, 2, text);
+    assert.match(await page.locator('.code[data-step="send"] pre').innerText(), /9007199254740993/);
     await leave();
 });
 

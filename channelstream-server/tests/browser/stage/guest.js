@@ -6,6 +6,7 @@ window.log = [];
 const NAMES = [
     'connect', 'connectError', 'beforeListening', 'listenOpened', 'listenMessage', 'listenClose',
     'listenError', 'connectionClosed', 'channelsChanged', 'disconnect', 'disconnectError', 'error',
+    'refused',
 ];
 
 // What an event told, as far as it can leave the page.

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { until } from './until.mjs';
 
 // What the browser itself logs when a request meets no server or proxies refuse it.
-const BROKEN_NETWORK = /net::ERR_|WebSocket connection to .* failed|status of (401|422|502)/;
+const BROKEN_NETWORK = /net::ERR_|WebSocket connection to .* failed|status of (40[134]|422|502)/;
 
 const script = await readFile(new URL('guest.js', import.meta.url), 'utf8');
 
@@ -26,8 +26,8 @@ export class Guest {
     /** Errors that the page threw or logged. */
     faults = [];
 
-    /** Opens the page in a browser of its own. */
-    static async open({ application, server, browser }, username = 'ann') {
+    /** Opens the page in a browser of its own, with these settings. */
+    static async open({ application, server, browser }, username = 'ann', context = {}) {
         // What a module in a worker imports is a matter of worker-src.
         const scripts = `'self' http://${server.address}`;
         const policy =
@@ -42,7 +42,7 @@ export class Guest {
         const guest = new Guest();
         guest.username = username;
         guest.application = application;
-        guest.context = await browser.newContext();
+        guest.context = await browser.newContext(context);
         const page = await guest.context.newPage();
         guest.page = page;
         page.on('pageerror', (error) => guest.faults.push(String(error)));

@@ -21,13 +21,14 @@ function faultLines(faults, path = '') {
   return Object.entries(faults).flatMap(([key, below]) => faultLines(below, path ? `${path}.${key}` : key));
 }
 
+/** Asks the server; `body` is JSON as text, so that what people typed or the server stored goes as it is. */
 async function post(method, endpoint, body) {
   let answer;
   try {
     answer = await fetch(`admin/api${endpoint}`, {
       method,
       headers: { 'Content-Type': 'application/json', Accept: 'application/json' },
-      body: JSON.stringify(body),
+      body,
       cache: 'no-store',
       redirect: 'manual',
       signal: AbortSignal.timeout(PATIENCE),
@@ -63,8 +64,8 @@ function input(value) {
 
 function editor(json) {
   const control = make('textarea');
-  control.value = JSON.stringify(json, null, 2);
-  control.rows = Math.min(12, Math.max(4, control.value.split('\n').length));
+  control.value = json;
+  control.rows = Math.min(12, Math.max(4, json.split('\n').length, Math.ceil(json.length / 60)));
   control.spellcheck = false;
   return control;
 }
@@ -77,7 +78,7 @@ function check(label) {
   return control;
 }
 
-/** The object in an editor; what is no object is marked and told. */
+/** The text of the object in an editor, as it stands there; what is no object is marked and told. */
 function objectIn(control) {
   let value;
   let why = 'A message is a JSON object, such as {"text": "hello"}.';
@@ -88,7 +89,7 @@ function objectIn(control) {
   }
   const good = value !== null && typeof value === 'object' && !Array.isArray(value);
   control.setAttribute('aria-invalid', String(!good));
-  if (good) return value;
+  if (good) return control.value;
   control.focus();
   throw new Error(why);
 }
@@ -134,28 +135,37 @@ export function send({ channel, user, listeners }) {
     ok: 'Send',
     fill: () => ({
       from: field('From (a user name)', input('admin')),
-      message: field('Message (a JSON object)', editor({ text: '' })),
+      message: field('Message (a JSON object)', editor('{"text": ""}')),
       hidden: channel === undefined ? null : check('Keep it out of the history'),
     }),
     async go({ from, message, hidden }) {
-      const sent = { user: from.value, message: objectIn(message) };
-      if (channel === undefined) sent.pm_users = [user];
-      else Object.assign(sent, { channel, no_history: hidden.checked });
-      await post('POST', '/message', [sent]);
+      const address = channel === undefined ? { pm_users: [user] } : { channel, no_history: hidden.checked };
+      await post('POST', '/message', withMessage({ user: from.value, ...address }, objectIn(message)));
       return 'The message was sent.';
     },
   });
 }
 
-/** Edits a message of a channel's history. */
+/** A list of one message with these fields, whose content is JSON as text. */
+function withMessage(fields, content) {
+  return `[${JSON.stringify(fields).slice(0, -1)},"message":${content}}]`;
+}
+
+/** Edits a message of a channel's history: what nobody touches stays as it is stored. */
 export function edit(channel, { uuid, user, message }) {
+  const stored = message ? message.text : '{}';
   ask({
     title: `Edit a message of ${user}`,
     text: `Everybody in ${channel} is told of the change.`,
     ok: 'Save',
-    fill: () => ({ content: field('Message (a JSON object)', editor(message ? message.json : {})) }),
-    async go({ content }) {
-      await post('PATCH', '/message', [{ uuid, channel, message: objectIn(content) }]);
+    fill() {
+      const content = field('Message (a JSON object)', editor(stored));
+      return { content, shown: content.value };
+    },
+    async go({ content, shown }) {
+      const changed = objectIn(content);
+      if (changed === shown) return 'Nothing was changed.';
+      await post('PATCH', '/message', withMessage({ uuid, channel }, changed));
       return 'The message was edited.';
     },
   });
@@ -169,7 +179,7 @@ export function remove(channel, { uuid, user }) {
     ok: 'Delete',
     danger: true,
     async go() {
-      await post('DELETE', '/message', [{ uuid, channel }]);
+      await post('DELETE', '/message', JSON.stringify([{ uuid, channel }]));
       return 'The message was deleted.';
     },
   });
@@ -184,7 +194,7 @@ export function disconnect(user, ids) {
     ok: 'Disconnect',
     danger: true,
     async go() {
-      for (const conn_id of ids) await post('POST', '/disconnect', { conn_id });
+      for (const conn_id of ids) await post('POST', '/disconnect', JSON.stringify({ conn_id }));
       return one ? 'The connection was ended.' : `${ids.length} connections were ended.`;
     },
   });
@@ -197,7 +207,7 @@ export function configure(channel, settings, changes, done) {
     text: `${changes.join(', ')}. It counts from the next message or event on.`,
     ok: 'Change',
     async go() {
-      await post('POST', '/channel_config', { [channel]: settings });
+      await post('POST', '/channel_config', JSON.stringify({ [channel]: settings }));
       done();
       return 'The settings were changed.';
     },

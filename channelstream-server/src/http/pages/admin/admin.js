@@ -26,7 +26,7 @@ function ask() {
   live.watch(WATCHING[view]?.watched() ?? {});
 }
 
-function told({ overview: now, error, ...parts }) {
+function told({ overview: now, past, error, ...parts }) {
   if (error) console.error(`the server does not understand what is to be watched: ${error}`);
   WATCHING[view]?.show(parts);
   if (!now) return;
@@ -35,6 +35,7 @@ function told({ overview: now, error, ...parts }) {
   node = now.node;
   at('loading').hidden = true;
   at('content').hidden = false;
+  if (past) overview.begin(past, now);
   if (document.hidden) {
     overview.show(now, false);
     return;

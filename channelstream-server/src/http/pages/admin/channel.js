@@ -149,35 +149,24 @@ function showEvents({ begins, gap, events }) {
   if (gap || (begins && newest > 0 && fresh.length === events.length && events.length > 1)) {
     list.prepend(make('li', 'quiet gap', 'More has happened than is shown.'));
   }
-  for (const { number, event } of fresh) {
-    newest = number;
+  for (const event of fresh) {
+    newest = event.number;
     list.prepend(makeEvent(event));
   }
   while (list.children.length > MOST_EVENTS) list.lastElementChild.remove();
   describeEvents();
 }
 
-/** What an event says, in one line. */
-function summary(event) {
-  switch (event.type) {
-    case 'presence': return event.message?.action ?? '';
-    case 'user_state_change': return JSON.stringify(event.message?.state ?? {});
-    case 'message:delete': return event.uuid;
-    default: return 'message' in event ? JSON.stringify(event.message) : '';
-  }
-}
-
-function makeEvent(shown) {
-  const event = shown.json ?? {};
-  const kind = event.type ?? 'too long to be shown';
-  const when = make('time', 'quiet', new Date().toLocaleTimeString());
+function makeEvent({ kind, user, at, line, event }) {
+  // The server keeps no time of deletes.
+  const when = at === null ? make('span', 'quiet', 'no time kept') : timeOf(at);
   const head = make('summary', '',
     when, ' ', make('span', `kind ${kind.replace(':', '-')}`, kind), ' ',
-    make('strong', '', event.user ?? ''), ' ', make('span', 'line', summary(event)));
+    make('strong', '', user ?? ''), ' ', make('span', 'line', line));
   const body = make('pre');
   const fold = make('details', '', head, body);
   // Most are never opened.
-  fold.addEventListener('toggle', () => say(body, shownJson(shown)));
+  fold.addEventListener('toggle', () => say(body, shownJson(event)));
   return make('li', '', fold);
 }
 

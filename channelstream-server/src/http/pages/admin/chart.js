@@ -51,6 +51,10 @@ export class Chart {
     box.append(card);
   }
 
+  clear() {
+    this.#values = [];
+  }
+
   /** Adds a value; null where it is not known. */
   add(value) {
     this.#values.push(value);

@@ -1,5 +1,7 @@
 // Making elements, and writing numbers and times: everything goes into the page as text.
 
+import { indent } from './json_text.js';
+
 const NUMBER = new Intl.NumberFormat('en');
 const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
@@ -75,22 +77,23 @@ export function ago(text) {
   return `${seconds} s ago`;
 }
 
-/** A time of day, in full on pointing at it. */
+/** A time of day, or of another day; in full on pointing at it. */
 export function timeOf(text) {
   const element = make('time', 'quiet');
   const time = parseTime(text);
   element.dateTime = text;
   element.title = text;
-  element.textContent = Number.isNaN(time.getTime()) ? text : time.toLocaleTimeString();
+  const isToday = time.toDateString() === new Date().toDateString();
+  const shown = isToday ? time.toLocaleTimeString() : time.toLocaleString();
+  element.textContent = Number.isNaN(time.getTime()) ? text : shown;
   return element;
 }
 
-/** JSON as the server shows it: whole, or its beginning and how long it is. */
+/** JSON as the server has it: whole, or its beginning and how long it is. */
 export function shownJson(shown) {
   if (!shown) return 'no content';
   if ('begin' in shown) return `${shown.begin} … (${bytes(shown.bytes)} in all)`;
-  const line = JSON.stringify(shown.json);
-  return line.length <= ONE_LINE ? line : JSON.stringify(shown.json, null, 2);
+  return shown.text.length <= ONE_LINE ? shown.text : indent(shown.text);
 }
 
 /**

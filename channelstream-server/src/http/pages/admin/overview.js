@@ -4,6 +4,9 @@ import { Chart } from './chart.js';
 import { at, bytes, count, make, plural, say, short, span } from './element.js';
 
 const rate = (value) => `${value < 10 && value > 0 ? value.toFixed(1) : short(value)}/s`;
+// Seconds between two samples, at least: rates over less would mislead.
+const LEAST = 0.5;
+
 const percent = (value) => `${value.toFixed(value < 10 ? 1 : 0)} %`;
 
 const box = at('charts');
@@ -35,12 +38,22 @@ const facts = FACTS.map(([name, write]) => {
 });
 
 let before = null;
+let node = null;
 
-/** Takes in what the server counts, once a second. */
-export function show(now, inView) {
-  if (before?.node !== now.node) before = null;
+/** Draws the charts anew from what the server has kept of the last minutes. */
+export function begin(past, now) {
+  before = null;
+  ({ node } = now);
+  for (const chart of Object.values(charts)) chart.clear();
+  past.forEach(take);
+}
+
+/** Adds one sample to the charts. */
+function take(now) {
   const seconds = before ? now.uptime - before.uptime : 0;
   const perSecond = (name) => (seconds > 0 ? (now[name] - before[name]) / seconds : null);
+  // What was just told with the past.
+  if (before && seconds < LEAST) return;
   // Where the line was lost for long there is a gap, not a straight line.
   const missed = Math.min(Math.round(seconds) - 1, 300);
   if (missed > 2) {
@@ -54,6 +67,13 @@ export function show(now, inView) {
   const slow = perSecond('ended_slow');
   charts.drops.add(slow === null ? null : slow + perSecond('ended_silent'));
   before = now;
+}
+
+/** Takes in what the server counts, once a second. */
+export function show(now, inView) {
+  if (node !== now.node) before = null;
+  node = now.node;
+  take(now);
   say(at('server-line'), `Version ${now.version} · up ${span(now.uptime)} · node ${now.node.slice(0, 8)}`);
   at('server-line').title = `Node ${now.node}: another after each start`;
   say(at('count-channels'), short(now.channels));

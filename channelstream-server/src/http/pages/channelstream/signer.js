@@ -1,1 +1,1 @@
-export * from './channelstream.js';
+export * from './index.js';

@@ -1,0 +1,26 @@
+// JSON in which each number stays digit for digit as it came: JavaScript's hold 16 or 17 of them.
+
+/** Spreads JSON over lines. */
+export function indent(json) {
+  let depth = 0;
+  let out = '';
+  const line = () => `\n${'  '.repeat(depth)}`;
+  for (const [token] of json.matchAll(/"(?:\\.|[^"\\])*"|\{\s*\}|\[\s*\]|[{}[\],:]|[^\s{}[\],:"]+/g)) {
+    if (token === '{' || token === '[') {
+      depth += 1;
+      out += token + line();
+    } else if (token === '}' || token === ']') {
+      depth -= 1;
+      out += line() + token;
+    } else if (token === ',') out += token + line();
+    else if (token === ':') out += ': ';
+    else out += /^[{[]/.test(token) ? token.replace(/\s/g, '') : token;
+  }
+  return out;
+}
+
+/** The value of JSON, to be written again: numbers stay as they stand there, where the browser can. */
+export function parseExact(json) {
+  if (!JSON.rawJSON) return JSON.parse(json);
+  return JSON.parse(json, (_, value, { source }) => (typeof value === 'number' ? JSON.rawJSON(source) : value));
+}
