@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::keys::Keys;
 use super::{State, Step};
 use crate::protocol::{ChannelsDeleted, DeleteChannels};
 
@@ -30,15 +31,15 @@ impl State {
             if channel.members.len() > TOLD_AT_MOST {
                 channel.settings.notify_presence = false;
             }
-            let members: Vec<_> = channel.members.values().flatten().copied().collect();
+            let members: Vec<_> = channel.members.values().flat_map(Keys::iter).collect();
             for connection in members {
                 self.leave(step, connection, key);
+                self.connections[connection].channels.remove(key);
                 parted.insert(connection);
             }
             channels.insert(key);
         }
         for connection in parted {
-            self.connections[connection].channels.retain(|joined| !channels.contains(joined));
             self.watch_connection(connection);
         }
         for key in channels {
