@@ -259,7 +259,8 @@ impl State {
         key
     }
 
-    /// The channel of this name; a new one gets `settings`.
+    /// The channel of this name; a new one gets `settings`, and a deadline from who asks for it,
+    /// unless somebody joins it at once.
     fn channel_named(
         &mut self,
         step: &mut Step,
@@ -277,7 +278,6 @@ impl State {
         let key = self.channels.insert(channel);
         self.channel_names.insert(name, key);
         self.channel_is_active(key);
-        self.watch_channel(key);
         key
     }
 }
