@@ -5,48 +5,33 @@
 #[path = "../tests/it/workloads.rs"]
 mod workloads;
 
-use workloads::{ENDINGS, Server, Spent, WORKLOADS, Workload, expire, on_processor};
+use workloads::{ENDINGS, WORKLOADS, expired, least};
 
 const FEW: usize = 10_000;
 const MANY: usize = 80_000;
-
-/// The least of some times.
-fn least(workload: &Workload, count: usize) -> Spent {
-    let body = (workload.body)(count);
-    let times = (0..3).map(|_| (workload.before)(count).carry_out(workload.path, &body));
-    times.min_by(|a, b| a.total().total_cmp(&b.total())).expect("there are three")
-}
-
-fn ending(before: fn(usize) -> Server, count: usize) -> (f64, usize) {
-    let mut server = before(count);
-    let begun = on_processor();
-    let steps = expire(&mut server);
-    (on_processor() - begun, steps)
-}
 
 #[expect(clippy::print_stdout, reason = "it is what a benchmark is for")]
 fn main() {
     let ms = |seconds: f64| seconds * 1000.0;
     println!(
-        "{:<40} {:>8} {:>8} {:>6}   {:>6} {:>6} {:>6}  answer",
+        "{:<40} {:>8} {:>8} {:>6}   {:>6} {:>6} {:>6}",
         "", "10,000", "80,000", "ratio", "read", "apply", "write"
     );
     for workload in WORKLOADS {
         let (few, many) = (least(workload, FEW).total(), least(workload, MANY));
         let (total, ratio) = (many.total(), many.total() / few);
         println!(
-            "{:<40} {:>8.1} {:>8.1} {ratio:>6.1}   {:>6.1} {:>6.1} {:>6.1}  {} kB",
+            "{:<40} {:>8.1} {:>8.1} {ratio:>6.1}   {:>6.1} {:>6.1} {:>6.1}",
             workload.name,
             ms(few),
             ms(total),
             ms(many.read),
             ms(many.apply),
-            ms(many.write),
-            many.bytes >> 10
+            ms(many.write)
         );
     }
     for (name, before) in ENDINGS {
-        let ((few, _), (many, steps)) = (ending(*before, FEW), ending(*before, MANY));
+        let ((few, _), (many, steps)) = (expired(*before, FEW), expired(*before, MANY));
         let ratio = many / few;
         println!("{name:<40} {:>8.1} {:>8.1} {ratio:>6.1}   in {steps} steps", ms(few), ms(many));
     }

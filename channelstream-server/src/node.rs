@@ -180,8 +180,9 @@ impl Loop {
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let deadline = self.state.next_deadline();
-            let pause = deadline.map(|deadline| self.node.until(deadline).min(TICK));
+            // Counted from the latest stamp: questions, which bring none, must not put it off.
+            let latest = self.state.latest_stamp().after(TICK);
+            let pause = self.state.next_deadline().map(|when| self.node.until(when.min(latest)));
             tokio::select! {
                 biased;
                 count = self.journal.next(&mut batch, BATCH) => {

@@ -130,6 +130,9 @@ impl State {
             if let Some(settings) = settings {
                 self.channels[channel].settings = settings.over(self.rules.settings_for(name));
             }
+            if self.channels[channel].deadline.is_none() {
+                self.watch_channel(channel);
+            }
             shown.push(channel);
         }
         let options =

@@ -265,7 +265,8 @@ impl State {
         key
     }
 
-    /// The channel of this name; a new one gets `settings`, and for the rest its defaults.
+    /// The channel of this name; a new one gets `settings`, and for the rest its defaults. Its
+    /// deadline comes from who asks for it, unless somebody joins it at once.
     fn channel_named(
         &mut self,
         step: &mut Step,
@@ -283,7 +284,6 @@ impl State {
         let key = self.channels.insert(channel);
         self.channel_names.insert(name, key);
         self.channel_is_active(key);
-        self.watch_channel(key);
         key
     }
 }

@@ -82,7 +82,7 @@ fn a_wall_clock_that_steps_changes_nothing_but_timestamps() {
 fn what_people_see_is_the_time_on_the_wall() {
     let mut w = World::new();
     w.configure("room", remembering(5));
-    let mut shown = |w: &mut World, off| {
+    let shown = |w: &mut World, off| {
         w.wall_is_off = off;
         w.say("room", "x");
         let view = w.channel("room");
@@ -170,7 +170,7 @@ fn what_is_due_at_once_ends_in_portions() {
     const MANY: u64 = 3500;
     let mut state = State::new(Rules::default());
     let mut now = Moment::default();
-    let mut apply = |state: &mut State, moment, command| {
+    let apply = |state: &mut State, moment, command| {
         state.apply(&Envelope {
             stamp: Stamp { now: Timestamp::default(), moment, seed: 1 },
             command,

@@ -52,6 +52,7 @@ fn held_up(site: Site, request: Request) -> (usize, Duration) {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "how long others wait is measured, not asserted")]
 fn others_are_served_beside_the_largest_requests() {
     let app = App::start(Config { gc_conns_after: Duration::from_secs(600), ..Config::default() });
     let message = |id: usize| format!(r#"{{"uuid":"{:032x}","channel":"c0"}}"#, id + 1);
