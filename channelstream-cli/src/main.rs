@@ -1,11 +1,13 @@
 //! The command `channelstream`: parse, run, exit code.
 
 mod access;
+mod address;
 mod args;
 mod failure;
 mod interrupt;
 mod output;
 mod profile;
+mod reader;
 mod run;
 
 use std::env;
@@ -30,6 +32,9 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody reads it: nothing to be done about that.
             let _ = error.print();
+            if let Some(hint) = args::hint(&error, &arguments) {
+                output::say(&format!("hint: {hint}"));
+            }
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
