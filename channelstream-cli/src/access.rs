@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use channelstream_client::{Client, ClientBuilder, TimestampSigner};
 use channelstream_signer::file;
 
+use crate::address::Address;
 use crate::args::AccessArgs;
 use crate::failure::Failure;
 use crate::output;
@@ -54,19 +55,28 @@ pub(crate) fn signer(args: &AccessArgs) -> Result<(TimestampSigner, Origin), Fai
     Ok((signer, origin))
 }
 
-/// Where the server is.
+/// Where the server is; whoever left something out of the address is told what was added.
 pub(crate) fn url(args: &AccessArgs) -> Result<String, Failure> {
-    if let Some(url) = &args.url {
-        return Ok(url.clone());
+    let Address { url, note } = address(args)?;
+    if let Some(note) = note {
+        output::say(&format!("note: {note}"));
     }
-    if let Some(Profile { url: Some(url), .. }) = named(args)? {
-        return Ok(url);
+    Ok(url)
+}
+
+/// The same, with what is to be told.
+pub(crate) fn address(args: &AccessArgs) -> Result<Address, Failure> {
+    let mut typed = args.url.clone();
+    if typed.is_none() {
+        typed = named(args)?.and_then(|profile| profile.url);
     }
-    let url = match variable(URL)? {
-        Some(url) => Some(url),
-        None => default_profile(args)?.url,
-    };
-    Ok(url.unwrap_or_else(|| DEFAULT_URL.to_owned()))
+    if typed.is_none() {
+        typed = variable(URL)?;
+    }
+    if typed.is_none() {
+        typed = default_profile(args)?.url;
+    }
+    Ok(Address::read(typed.unwrap_or_else(|| DEFAULT_URL.to_owned())))
 }
 
 /// A client for the server, and where the secret was found.
@@ -145,7 +155,7 @@ fn read(path: &Path) -> Result<(String, Origin), Failure> {
     if is_open_to_all(path) {
         output::say(&format!(
             "warning: everybody on this machine can read the secret in {0}: chmod 600 {0}",
-            output::plain(&path.display().to_string())
+            path.display()
         ));
     }
     let text = file::read_secrets(path).map_err(|error| {

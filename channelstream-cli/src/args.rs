@@ -19,6 +19,8 @@ configuration file's `default` names:
   CHANNELSTREAM_CA_FILE      as --ca-file
   CHANNELSTREAM_PROFILE      as --profile, but after the variables above
 Without any, the server is http://127.0.0.1:8000 and its secret `secret`, as the server's default.
+HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count, but a server on this machine is never asked
+through a proxy.
 
 Profiles stand in ~/.config/channelstream/config.toml ($XDG_CONFIG_HOME is heeded; the variable
 CHANNELSTREAM_CONFIG names another file). Paths in it begin at its folder:
@@ -33,7 +35,7 @@ only ever added. With --quiet nothing but an id that is needed further on is pri
 line on standard error, and perhaps a hint. Colours are used on terminals only, and never if
 NO_COLOR is set.
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
+Exit status: 0 done, 1 refused or failed, 2 wrong usage; `doctor` has more of its own.";
 
 const SIGN_NOTES: &str = "\
 It is good for every endpoint, and for 60 seconds:
@@ -61,11 +63,16 @@ It listens over a websocket, or long polls where none comes through, and comes b
 breaks. With --user it makes the connection itself, again if the server was restarted, and ends it
 when it leaves; without, only the connection's id is needed, and no secret.
 
+A line of text begins with the time, in UTC, and the last eight characters of the message's id, so
+that it can be told which one an edit or a delete is of. That is the message's own time or that of
+its edit; a delete has none, and is shown with that of its arrival.
+
 With --json each line is an object with `event`: `opened` (`conn_id`, `transport`), `frame` (`frame`
 as it was sent), `gap` (`reason`, `channel`), `interrupted` (`error`, `pause`), `ended` (`reason`).
 
-Exit status: 0 after --count, --for, Ctrl-C, or when the connection was disconnected; 1 if --for was
-over before --count, or the connection is unknown or heard by somebody else.";
+It ends after --count, --for, Ctrl-C or another signal, when nobody reads its output any more, or
+when the connection was disconnected, all with exit status 0; with 1 if --for was over before
+--count, or the connection is unknown or heard by somebody else.";
 
 const TOP_NOTES: &str = "\
 Keys: arrows, Page Up and Down, Home and End choose a row; n, u, c, h and a sort by name, users,
@@ -83,9 +90,10 @@ at least ten times as long.
 If the server doesn't answer any more, the last figures stay, and it is tried again.";
 
 const BENCH_NOTES: &str = "\
-It connects users channelstream-bench-0, -1 and so on to a channel of its own with a name that
-nobody guesses, listens on a websocket for each, publishes at the rate, and disconnects all of
-them, also after Ctrl-C. The server forgets users and channel as any others that nobody is in.
+It connects the user channelstream-bench as often as it listens to a channel of its own,
+channelstream-bench-ID, publishes at the rate, and ends all these connections, also after a failure,
+Ctrl-C or another signal, or when nobody reads its output any more. The server forgets the user and
+the channel as any others that nobody is in.
 
 All runs on one core here. Its own CPU time is told: when it takes much of the core, times are this
 command's rather than the server's, and about half of what a message costs it is in the latency.
@@ -109,14 +117,19 @@ store_frames (true or false) and history_size (a number). Those that are not nam
 are.";
 
 const DOCTOR_NOTES: &str = "\
-It looks at open files, certificate, reachability, version of HTTP, clock, redirects, rights,
-secret, version, long poll, websocket, idle lines and, with --origin, whether pages have access.
+It looks at open files, address, proxy, certificate, reachability, version of HTTP, clock,
+redirects, rights, secret, version, long poll, websocket, idle lines and, with --origin, whether
+pages have access.
 
 It connects a user `channelstream-doctor` for the tests of websocket and long poll, and disconnects
 it again. Idle lines are watched until the server gives a sign of life, for --patience at most.
 
 With --json: {\"faults\": N, \"checks\": [{\"name\", \"status\", \"detail\", \"advice\"}]}, where the status
-is `good`, `note`, `fault` or `skipped`. Exit status: 1 if there are faults.";
+is `good`, `note`, `fault` or `skipped`.
+
+Exit status: 0 nothing is wrong, 1 it works but in parts, 2 wrong usage, 3 no channelstream server
+was reached (nothing answered, or something else did), 4 it was reached but refuses us (address,
+signature, clock, scheme, or a sign-in before it).";
 
 /// Publish to a channelstream server, look into it, and sign requests for it
 #[derive(Debug, Parser)]
@@ -281,6 +294,9 @@ pub(crate) struct PublishArgs {
     /// Who says it
     #[arg(long, value_name = "USER", default_value = "system")]
     pub(crate) user: String,
+    /// Send the message as a text, whatever it looks like
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) text: bool,
     /// Leave it out of the channel's history
     #[arg(long)]
     pub(crate) no_history: bool,
@@ -298,15 +314,16 @@ pub(crate) struct PublishArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(allow_missing_positional = true)]
 pub(crate) struct EditArgs {
     /// Which message
     pub(crate) id: Uuid,
-    /// The channel it was sent to
-    #[arg(value_name = "CHANNEL", required_unless_present = "to_user")]
-    pub(crate) channel: Option<String>,
-    /// What it says now: a JSON object, or a text that is sent as {"text": "..."}
-    pub(crate) message: String,
+    /// The channel it was sent to (not needed with --to-user); what it says now: a JSON object, or
+    /// a text that is sent as {"text": "..."}
+    #[arg(value_names = ["CHANNEL", "MESSAGE"], num_args = 0..=2)]
+    pub(crate) what: Vec<String>,
+    /// Send the message as a text, whatever it looks like
+    #[arg(long)]
+    pub(crate) text: bool,
     #[command(flatten)]
     pub(crate) address: AddressArgs,
     /// Who says it now
@@ -531,16 +548,6 @@ fn interval(text: &str) -> Result<Duration, String> {
         return Err("it is shorter than 100ms".to_owned());
     }
     Ok(interval)
-}
-
-/// Whether the program is called as the one program of Channelstream 0.7.1, which was the server:
-/// with `-i` or `--ini` before anything else. Gives the file, if one follows.
-pub(crate) fn meant_for_server(arguments: &[String]) -> Option<Option<&str>> {
-    let first = arguments.first()?;
-    if first == "--ini" || first == "-i" {
-        return Some(arguments.get(1).map(String::as_str));
-    }
-    first.strip_prefix("--ini=").or_else(|| first.strip_prefix("-i")).map(Some)
 }
 
 #[cfg(test)]

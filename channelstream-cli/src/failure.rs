@@ -5,27 +5,30 @@ use std::io;
 use channelstream_client::{Error, ErrorKind, StatusCode};
 
 use crate::access::Origin;
-use crate::output;
 
 /// What a command that failed leaves behind.
 #[derive(Debug)]
 pub(crate) struct Failure {
     error: anyhow::Error,
     hint: Option<String>,
-    usage: bool,
+    code: u8,
 }
+
+/// Exit codes: refused or failed, and wrong usage.
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 
 impl Failure {
     /// The command was called wrongly: exit code 2.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
-        Self { error: anyhow::Error::msg(text.into()), hint: None, usage: true }
+        Self { error: anyhow::Error::msg(text.into()), hint: None, code: USAGE }
     }
 
     /// A call to the server failed; the secret for it came from `origin`.
     pub(crate) fn of_client(error: Error, origin: &Origin) -> Self {
         let hint = hint(&error, origin);
-        let usage = error.kind() == ErrorKind::Builder;
-        Self { error: error.into(), hint, usage }
+        let code = if error.kind() == ErrorKind::Builder { USAGE } else { FAILED };
+        Self { error: error.into(), hint, code }
     }
 
     /// A request of many messages failed, perhaps because of that on this line.
@@ -35,11 +38,17 @@ impl Failure {
         if std::error::Error::source(error).is_some() {
             text.push_str(&format!(": {}", root(error)));
         }
-        Self { error: anyhow::Error::msg(text), hint: hint(error, origin), usage: false }
+        Self { error: anyhow::Error::msg(text), hint: hint(error, origin), code: FAILED }
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// With an exit code that tells more than that it failed.
+    pub(crate) fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
         self
     }
 
@@ -51,22 +60,22 @@ impl Failure {
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
-        if self.usage { 2 } else { 1 }
+        self.code
     }
 
     /// One line with what happened and its root, and perhaps one with what to do about it.
     pub(crate) fn lines(&self) -> Vec<String> {
         let (what, root) = (self.error.to_string(), self.error.root_cause().to_string());
         let text = if what == root { what } else { format!("{what}: {root}") };
-        let mut lines = vec![format!("channelstream: {}", output::plain(&text))];
-        lines.extend(self.hint.as_deref().map(|hint| format!("hint: {}", output::plain(hint))));
+        let mut lines = vec![format!("channelstream: {text}")];
+        lines.extend(self.hint.as_deref().map(|hint| format!("hint: {hint}")));
         lines
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { error, hint: None, usage: false }
+        Self { error, hint: None, code: FAILED }
     }
 }
 
@@ -75,6 +84,10 @@ impl From<io::Error> for Failure {
         anyhow::Error::from(error).into()
     }
 }
+
+/// What to do about a proxy in between.
+pub(crate) const NO_PROXY: &str =
+    "NO_PROXY lists hosts that are asked without the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY";
 
 /// What is at the bottom of it.
 fn root(error: &Error) -> String {
@@ -91,6 +104,15 @@ fn hint(error: &Error, origin: &Origin) -> Option<String> {
             "they were taken from --ca-file, CHANNELSTREAM_CA_FILE or a profile".to_owned()
         }
         (ErrorKind::Builder, _) => "an address is such as http://127.0.0.1:8000".to_owned(),
+        (ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::BadAnswer, _)
+            if error.proxy().is_some() =>
+        {
+            NO_PROXY.to_owned()
+        }
+        (_, Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED)) => {
+            "HTTP_PROXY or HTTPS_PROXY have to name user and password: http://user:password@host"
+                .to_owned()
+        }
         (ErrorKind::Connect, _) if root(error).contains("certificate") => {
             "`channelstream doctor` tells what is wrong with it; --ca-file names those that are \
              trusted"
@@ -107,6 +129,9 @@ fn hint(error: &Error, origin: &Origin) -> Option<String> {
                 .to_owned()
         }
         (_, Some(StatusCode::UNPROCESSABLE_ENTITY)) => return None,
+        (ErrorKind::Unavailable, _) if error.proxy().is_some() => {
+            format!("the server's log says why, if it was asked at all; {NO_PROXY}")
+        }
         (ErrorKind::Unavailable, _) => "the server's log says why".to_owned(),
         (ErrorKind::Timeout | ErrorKind::BadAnswer | ErrorKind::Refused, _) => {
             "is that a channelstream server? look at scheme, port and path of its address"

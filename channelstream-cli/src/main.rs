@@ -1,11 +1,14 @@
 //! The command `channelstream`: parse, run, exit code.
 
 mod access;
+mod address;
 mod args;
 mod failure;
 mod interrupt;
+mod mistyped;
 mod output;
 mod profile;
+mod reader;
 mod run;
 
 use std::env;
@@ -20,7 +23,7 @@ use crate::failure::Failure;
 fn main() -> ExitCode {
     let arguments: Vec<String> =
         env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()).collect();
-    if let Some(file) = args::meant_for_server(&arguments) {
+    if let Some(file) = mistyped::meant_for_server(&arguments) {
         let file = file.unwrap_or("FILE");
         return end(&Failure::usage("this command talks to servers, and has no --ini")
             .with_hint(format!("the server is `channelstream-server --ini {file}`")));
@@ -30,6 +33,9 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody reads it: nothing to be done about that.
             let _ = error.print();
+            if let Some(hint) = mistyped::hint(&error, &arguments) {
+                output::say(&format!("hint: {hint}"));
+            }
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };

@@ -12,6 +12,7 @@ use reqwest::{Certificate, Url};
 
 use crate::client::{Client, Parts};
 use crate::error::Error;
+use crate::proxy;
 use crate::retry::RetryPolicy;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,7 +106,7 @@ impl ClientBuilder {
     ///
     /// Have it follow no redirects: it would carry signatures to wherever they lead. The default
     /// follows none and takes proxies from the environment (`HTTP_PROXY`, `NO_PROXY` and the
-    /// like).
+    /// like), but asks a server on this machine itself never through one.
     pub fn http_client(mut self, client: reqwest::Client) -> Self {
         self.http = Some(client);
         self
@@ -154,12 +155,13 @@ impl ClientBuilder {
             .signer
             .ok_or_else(|| Error::settings("the client has no secret to sign requests with"))?;
         let user_agent = user_agent(self.user_agent.as_deref(), self.http.is_none())?;
-        let http = match self.http {
-            Some(http) => http,
+        let (http, proxy) = match self.http {
+            Some(http) => (http, None),
             None => default_http_client(&address, self.roots.as_deref())?,
         };
         let Self { timeout, retries, max_body_size, .. } = self;
-        let parts = Parts { http, address, signer, timeout, user_agent, retries, max_body_size };
+        let parts =
+            Parts { http, address, proxy, signer, timeout, user_agent, retries, max_body_size };
         Ok(Client::from_parts(parts))
     }
 }
@@ -190,10 +192,18 @@ pub(crate) fn user_agent(
 /// Errors don't repeat the text: it may hold a password.
 pub(crate) fn parse_address(text: &str) -> Result<Url, Error> {
     const NO_SCHEME: &str = "the server's address does not begin with http:// or https://";
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim_start());
-    let with_scheme = |name: &str| scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(name));
-    if !with_scheme("http") && !with_scheme("https") {
-        return Err(Error::settings(NO_SCHEME));
+    let (scheme, rest) = text.split_once(':').unwrap_or_default();
+    let scheme = scheme.trim_start().to_ascii_lowercase();
+    let named = ["http", "https", "ws", "wss"].into_iter().find(|name| *name == scheme);
+    let Some(scheme) = named else { return Err(Error::settings(NO_SCHEME)) };
+    if !rest.starts_with("//") {
+        let text = format!("the server's address lacks a slash: it begins with {scheme}://");
+        return Err(Error::settings(text));
+    }
+    if scheme.starts_with("ws") {
+        let http = scheme.replace("ws", "http");
+        let text = format!("the server's address begins with {http}://, not with {scheme}://");
+        return Err(Error::settings(text));
     }
     let mut address = Url::parse(text)
         .map_err(|error| Error::settings_because("the server's address is no URL", error))?;
@@ -205,13 +215,17 @@ pub(crate) fn parse_address(text: &str) -> Result<Url, Error> {
     Ok(address)
 }
 
-/// By root certificates in PEM, or those of the system.
+/// By root certificates in PEM, or those of the system; with the proxy that it asks through.
 pub(crate) fn default_http_client(
     address: &Url,
     roots: Option<&[u8]>,
-) -> Result<reqwest::Client, Error> {
+) -> Result<(reqwest::Client, Option<String>), Error> {
     let mut builder =
         reqwest::Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
+    let proxy = proxy::of(address);
+    if proxy.is_none() {
+        builder = builder.no_proxy();
+    }
     if let Some(pem) = roots {
         builder = builder.tls_certs_only(read_roots(pem)?);
     } else if address.scheme() == "http" {
@@ -219,7 +233,9 @@ pub(crate) fn default_http_client(
         // none is needed.
         builder = builder.tls_certs_only([]);
     }
-    builder.build().map_err(|error| Error::settings_because("TLS cannot be set up", error))
+    let http = builder.build();
+    let http = http.map_err(|error| Error::settings_because("TLS cannot be set up", error))?;
+    Ok((http, proxy))
 }
 
 fn read_roots(pem: &[u8]) -> Result<Vec<Certificate>, Error> {
@@ -261,6 +277,9 @@ mod tests {
             "localhost:8000",
             "ftp://marked:marked@host/",
             "http:/host",
+            "http:marked",
+            "ws:/marked/x",
+            "ws://marked",
             "http://",
             "http://marked:marked@host:99999",
             "http://host/?secret=marked",
@@ -269,6 +288,20 @@ mod tests {
             let error = Client::builder(address).secret("s").build().expect_err(address);
             assert_eq!(error.kind(), ErrorKind::Builder, "{address}");
             assert!(!format!("{error} {error:?}").contains("marked"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_named() {
+        for (address, told) in [
+            ("ws:/host/x", "the server's address lacks a slash: it begins with ws://"),
+            ("HTTP:/host", "the server's address lacks a slash: it begins with http://"),
+            ("http:host", "the server's address lacks a slash: it begins with http://"),
+            ("wss://host", "the server's address begins with https://, not with wss://"),
+            ("ws://host", "the server's address begins with http://, not with ws://"),
+            ("host:8000", "the server's address does not begin with http:// or https://"),
+        ] {
+            assert_eq!(parse_address(address).unwrap_err().to_string(), told, "{address}");
         }
     }
 

@@ -69,7 +69,7 @@ impl Client {
             let answer = self.send_once(endpoint, body.clone(), timeout).await;
             let error = match answer.and_then(|answer| read(&answer)) {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error.after(repeated + 1, in_doubt),
+                Err(error) => error.through(self.proxy()).after(repeated + 1, in_doubt),
             };
             in_doubt = error.is_in_doubt();
             if in_doubt && repeats == Repeats::Doubling {

@@ -36,6 +36,8 @@ pub(crate) struct Parts {
     pub(crate) http: reqwest::Client,
     /// Without a slash, query or fragment at its end, except that a bare host has its one slash.
     pub(crate) address: Url,
+    /// Through which requests go, without user and password.
+    pub(crate) proxy: Option<String>,
     pub(crate) signer: TimestampSigner,
     pub(crate) timeout: Duration,
     pub(crate) user_agent: Option<HeaderValue>,
@@ -99,6 +101,14 @@ impl Client {
     /// A client for the server at `address` with settings of one's own.
     pub fn builder(address: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(address.into())
+    }
+
+    /// The proxy of the environment (`HTTP_PROXY` and the like) through which requests go, without
+    /// its user and password. Those of one's own [`http_client`](ClientBuilder::http_client) are not
+    /// known here.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&str> {
+        self.0.proxy.as_deref()
     }
 
     pub(crate) fn from_parts(parts: Parts) -> Self {

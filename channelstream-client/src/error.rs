@@ -36,6 +36,7 @@ struct Inner {
     attempts: u32,
     retry_after: Option<Duration>,
     skew: Option<ClockSkew>,
+    proxy: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -59,7 +60,22 @@ pub enum ErrorKind {
     Builder,
     /// What a listener was given to make a new connection failed.
     Renewal,
+    /// `https` was asked of a port that speaks plain HTTP, or `http` of one that speaks TLS.
+    /// Nothing was carried out, and nothing will be before the address says the other.
+    Scheme,
 }
+
+/// What servers answer to plain HTTP at a port for TLS: nginx, Go, Apache.
+const AT_TLS_PORT: [&str; 3] = [
+    "The plain HTTP request was sent to HTTPS port",
+    "Client sent an HTTP request to an HTTPS server",
+    "speaking plain HTTP to an SSL-enabled server port",
+];
+const SPEAKS_TLS: &str = "this port speaks TLS; use https://";
+const SPEAKS_PLAIN_HTTP: &str = "this port speaks plain HTTP; use http://";
+/// A TLS alert, or whatever else came, cannot be seen from here.
+const SPEAKS_NO_HTTP: &str =
+    "this port does not answer in plain HTTP; if it speaks TLS, use https://";
 
 impl Error {
     /// What went wrong.
@@ -122,6 +138,13 @@ impl Error {
         self.0.faults.as_ref()
     }
 
+    /// The proxy of the environment that stood between, without its user and password, unless
+    /// the answer was for sure the server's own.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&str> {
+        self.0.proxy.as_deref()
+    }
+
     fn new(kind: ErrorKind, text: String) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -133,6 +156,7 @@ impl Error {
             attempts: 1,
             retry_after: None,
             skew: None,
+            proxy: None,
             source: None,
         }))
     }
@@ -146,6 +170,18 @@ impl Error {
     pub(crate) fn after(mut self, attempts: u32, in_doubt: bool) -> Self {
         self.0.attempts = attempts;
         self.0.in_doubt |= in_doubt;
+        self
+    }
+
+    /// The same error with the proxy that stood between, which may be the cause.
+    pub(crate) fn through(mut self, proxy: Option<&str>) -> Self {
+        let Some(proxy) = proxy else { return self };
+        let is_servers_own = self.0.faults.is_some() || self.0.skew.is_some();
+        if is_servers_own || self.0.kind == ErrorKind::Builder {
+            return self;
+        }
+        self.0.text.push_str(&format!(" (through the proxy {proxy} of the environment)"));
+        self.0.proxy = Some(proxy.to_owned());
         self
     }
 
@@ -164,7 +200,16 @@ impl Error {
     /// user, password and query.
     pub(crate) fn transport(endpoint: Endpoint, server: &str, source: reqwest::Error) -> Self {
         let broken = !source.is_redirect();
-        let (kind, text) = if source.is_connect() {
+        let cause = root(&source);
+        let (kind, text) = if cause.contains("InvalidContentType") {
+            // Where a TLS record should begin, something else does.
+            (
+                ErrorKind::Scheme,
+                format!("cannot reach {server} for {endpoint}: {SPEAKS_PLAIN_HTTP}"),
+            )
+        } else if server.starts_with("http:") && cause.contains("invalid HTTP version") {
+            (ErrorKind::Scheme, format!("cannot reach {server} for {endpoint}: {SPEAKS_NO_HTTP}"))
+        } else if source.is_connect() {
             (ErrorKind::Connect, format!("cannot reach {server} for {endpoint}"))
         } else if source.is_timeout() {
             (ErrorKind::Timeout, format!("no answer to {endpoint} in time"))
@@ -183,6 +228,12 @@ impl Error {
         let Answered { status, headers, body } = answered;
         let status = *status;
         let busy = matches!(status.as_u16(), 408 | 429);
+        let says = |text: &&str| body.windows(text.len()).any(|part| part == text.as_bytes());
+        if status == StatusCode::BAD_REQUEST && AT_TLS_PORT.iter().any(says) {
+            let mut error = Self::new(ErrorKind::Scheme, format!("{endpoint}: {SPEAKS_TLS}"));
+            error.0.status = Some(status);
+            return error;
+        }
         let (kind, how) = if busy {
             (ErrorKind::Unavailable, "was put off")
         } else if status.is_client_error() || status.is_redirection() {
@@ -285,6 +336,15 @@ pub(crate) struct Answered {
 fn is_bad_signature(body: &[u8]) -> bool {
     let told: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     told.is_some_and(|told| told["request"] == "Bad Signature")
+}
+
+/// What is at the bottom of it.
+fn root(error: &dyn StdError) -> String {
+    let mut root = error;
+    while let Some(inner) = root.source() {
+        root = inner;
+    }
+    root.to_string()
 }
 
 /// In seconds or as a date; a date that is over asks for nothing.

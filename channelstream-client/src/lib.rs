@@ -190,6 +190,7 @@ mod client;
 mod error;
 #[cfg(feature = "listen")]
 mod listen;
+mod proxy;
 mod retry;
 mod skew;
 

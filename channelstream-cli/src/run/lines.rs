@@ -166,7 +166,8 @@ impl<'a> Reading<'a> {
             return Err(fault("it is no JSON object".to_owned()));
         }
         if let Some(address) = &self.address {
-            let message = payload(text).map_err(|_| fault("it is no JSON object".to_owned()))?;
+            let message =
+                payload(text, false).map_err(|_| fault("it is no JSON object".to_owned()))?;
             return Ok(Some(NewMessage {
                 message: Some(message),
                 no_history: self.no_history,

@@ -2,10 +2,12 @@
 
 use std::future::pending;
 use std::io::{Write as _, stdout};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use channelstream_client::{
-    Client, Connect, Content, End, ErrorKind, Event, Frame, Gap, Listener, Transport, Uuid, json,
+    Client, Connect, Content, DateTime, End, Error, ErrorKind, Event, Frame, Gap, Listener,
+    Timestamp, Transport, Uuid, json,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, to_value};
@@ -17,12 +19,13 @@ use crate::args::{AccessArgs, ListenArgs};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output;
+use crate::reader::Reader;
 
 /// How long the server may take to end our connection when we leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 pub(super) async fn listen(access: &AccessArgs, args: &ListenArgs) -> Result<(), Failure> {
-    let mut interrupt = Interrupt::new()?;
+    let mut end = Ending { interrupt: Interrupt::new()?, reader: Reader::new() };
     let Some(user) = &args.user else {
         // There is one without a user, says the command line.
         let conn_id = args.conn_id.unwrap_or_default();
@@ -33,29 +36,92 @@ pub(super) async fn listen(access: &AccessArgs, args: &ListenArgs) -> Result<(),
             builder = builder.root_certificates(pem);
         }
         let listener = builder.build().map_err(|error| Failure::of_client(error, &origin))?;
-        return Course::new(args, &origin).follow(listener, &mut interrupt).await;
+        return Course::new(args, &origin).follow(listener, &mut end).await;
     };
     let (client, origin) = access::client(access)?;
     let request = Connect::new(user).channels(args.channel.clone());
-    // Here, and not in the listener, which would try for ever.
-    let connected = client.connect(&request).await;
-    let connected = connected.map_err(|error| Failure::of_client(error, &origin))?;
-    let again = client.clone();
-    let listener = client.listen(connected.conn_id).renewed_by(move || {
-        let (client, request) = (again.clone(), request.clone());
-        async move { client.connect(&request).await.map(|connected| connected.conn_id) }
-    });
-    let listener = listener.build().map_err(|error| Failure::of_client(error, &origin))?;
-    let mut course = Course { conn_id: Some(connected.conn_id), ..Course::new(args, &origin) };
-    let outcome = course.follow(listener, &mut interrupt).await;
-    leave(&client, course.conn_id).await;
+    let own = Own { client, request, conn_id: Arc::default() };
+    let mut course = Course::new(args, &origin);
+    let outcome = listen_on_own(&own, &mut course, &mut end).await;
+    if !course.ended {
+        own.leave().await;
+    }
     outcome
 }
 
-/// If it fails, the connection ends by itself after a while.
-async fn leave(client: &Client, conn_id: Option<Uuid>) {
-    if let Some(conn_id) = conn_id {
-        let _ = timeout(FAREWELL, client.disconnect(conn_id)).await;
+async fn listen_on_own(
+    own: &Own,
+    course: &mut Course<'_>,
+    end: &mut Ending,
+) -> Result<(), Failure> {
+    // Here, and not in the listener, which would try for ever.
+    let connected = tokio::select! {
+        connected = own.connect() => connected,
+        () = end.wanted() => return Ok(()),
+    };
+    let failed = |error| Failure::of_client(error, course.origin);
+    let conn_id = connected.map_err(failed)?;
+    let again = own.clone();
+    let listener = own.client.listen(conn_id).renewed_by(move || {
+        let own = again.clone();
+        async move { own.connect().await }
+    });
+    let listener = listener.build().map_err(failed)?;
+    course.follow(listener, end).await
+}
+
+/// Why to end before there is anything more to tell.
+struct Ending {
+    interrupt: Interrupt,
+    reader: Reader,
+}
+
+impl Ending {
+    async fn wanted(&mut self) {
+        tokio::select! {
+            () = self.interrupt.heard() => {}
+            () = self.reader.gone() => {}
+        }
+    }
+}
+
+/// A connection of our own, which is made again when the server does not know it any more.
+#[derive(Clone)]
+struct Own {
+    client: Client,
+    request: Connect,
+    /// That of the connection, and whether it was made for sure.
+    conn_id: Arc<Mutex<Option<(Uuid, bool)>>>,
+}
+
+impl Own {
+    /// Its id is known before it is made, so that it can be ended whatever comes in between.
+    async fn connect(&self) -> Result<Uuid, Error> {
+        let conn_id = match self.conn_id() {
+            Some((conn_id, false)) => conn_id,
+            _ => Uuid::new_v4(),
+        };
+        self.note(conn_id, false);
+        let request = Connect { conn_id: Some(conn_id), ..self.request.clone() };
+        self.client.connect(&request).await?;
+        self.note(conn_id, true);
+        Ok(conn_id)
+    }
+
+    /// If it fails, the connection ends by itself after a while.
+    async fn leave(&self) {
+        if let Some((conn_id, _)) = self.conn_id() {
+            let _ = timeout(FAREWELL, self.client.disconnect(conn_id)).await;
+        }
+    }
+
+    fn conn_id(&self) -> Option<(Uuid, bool)> {
+        *self.conn_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, conn_id: Uuid, is_made: bool) {
+        let mut noted = self.conn_id.lock().unwrap_or_else(PoisonError::into_inner);
+        *noted = Some((conn_id, is_made));
     }
 }
 
@@ -65,20 +131,16 @@ struct Course<'a> {
     origin: &'a Origin,
     heard: u64,
     opened: bool,
-    /// The connection that is listened on, until it ends.
-    conn_id: Option<Uuid>,
+    /// Whether the connection is over, or somebody else's.
+    ended: bool,
 }
 
 impl<'a> Course<'a> {
     fn new(args: &'a ListenArgs, origin: &'a Origin) -> Self {
-        Self { args, origin, heard: 0, opened: false, conn_id: None }
+        Self { args, origin, heard: 0, opened: false, ended: false }
     }
 
-    async fn follow(
-        &mut self,
-        mut listener: Listener,
-        interrupt: &mut Interrupt,
-    ) -> Result<(), Failure> {
+    async fn follow(&mut self, mut listener: Listener, end: &mut Ending) -> Result<(), Failure> {
         let over = async {
             match self.args.r#for {
                 Some(time) => sleep(time).await,
@@ -89,7 +151,7 @@ impl<'a> Course<'a> {
         loop {
             let event = tokio::select! {
                 event = listener.next() => event,
-                () = interrupt.heard() => return Ok(()),
+                () = end.wanted() => return Ok(()),
                 () = &mut over => return self.time_is_over(),
             };
             let Some(event) = event else { return Ok(()) };
@@ -118,7 +180,6 @@ impl<'a> Course<'a> {
             }
             Event::Opened { conn_id, transport, .. } => {
                 self.opened = true;
-                self.conn_id = self.conn_id.map(|_| conn_id);
                 let transport = match transport {
                     Transport::Websocket => "websocket",
                     Transport::LongPoll => "long_poll",
@@ -144,7 +205,8 @@ impl<'a> Course<'a> {
                 )?;
             }
             Event::Interrupted { error, .. }
-                if error.kind() == ErrorKind::Refused && !self.opened =>
+                if matches!(error.kind(), ErrorKind::Refused | ErrorKind::Scheme)
+                    && !self.opened =>
             {
                 return Err(Failure::of_client(error, self.origin));
             }
@@ -162,7 +224,7 @@ impl<'a> Course<'a> {
     }
 
     fn ended(&mut self, end: End) -> Result<bool, Failure> {
-        self.conn_id = None;
+        self.ended = true;
         let (reason, text) = match end {
             End::Disconnected => ("disconnected", "the connection was disconnected"),
             End::UnknownConnection => {
@@ -188,7 +250,7 @@ impl<'a> Course<'a> {
         if self.args.json {
             output::json_line(&mut stdout(), value)?;
         } else if !self.args.quiet {
-            output::say(&output::plain(&text()));
+            output::say(&text());
         }
         Ok(())
     }
@@ -200,11 +262,10 @@ impl<'a> Course<'a> {
             let raw: &RawValue = serde_json::from_str(frame.json()).map_err(anyhow::Error::new)?;
             return Ok(output::json_line(&mut out, &Told { event: "frame", frame: raw })?);
         }
-        let line = match self.args.raw {
-            true => frame.json().to_owned(),
-            false => output::plain(&told(frame)),
-        };
-        writeln!(out, "{line}")?;
+        if self.args.raw {
+            return Ok(output::raw_json_line(&mut out, frame.json())?);
+        }
+        writeln!(out, "{}", output::plain(&told(frame, now())))?;
         Ok(out.flush()?)
     }
 }
@@ -215,30 +276,43 @@ struct Told<'a> {
     frame: &'a RawValue,
 }
 
-/// A frame in one line for people.
-fn told(frame: &Frame) -> String {
+fn now() -> DateTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Nobody wants to know to the microsecond when something came.
+    Timestamp::default().after(Duration::from_secs(since.as_secs())).into()
+}
+
+/// The end of an id: where they are made one after the other or by the clock, beginnings are alike.
+fn short(id: Uuid) -> String {
+    let mut text = id.to_string();
+    text.split_off(text.len() - 8)
+}
+
+/// A frame in one line for people; `now` is when it came.
+fn told(frame: &Frame, now: DateTime) -> String {
     let place = frame.channel.as_deref().unwrap_or("(private)");
-    let id = frame.uuid;
-    let text = match &frame.content {
-        Content::Message { user, message, timestamp, .. } => {
+    let (time, text) = match &frame.content {
+        Content::Message { user, message, timestamp, edited, .. } => {
             let text = message.as_deref().map_or("", RawValue::get);
-            format!("{} {place} {user}: {text}", timestamp.in_utc())
+            let edited = if edited.is_some() { " (edited)" } else { "" };
+            (*timestamp, format!("{user}: {text}{edited}"))
         }
-        Content::Edit { user, message, .. } => {
+        Content::Edit { user, message, timestamp, edited, .. } => {
             let user = user.as_deref().map_or_else(String::new, |user| format!(" {user}:"));
             let text = message.as_deref().map_or("", RawValue::get);
-            format!("{place} edited {id}:{user} {text}")
+            (edited.or(*timestamp).unwrap_or(now), format!("edited:{user} {text}"))
         }
-        Content::Delete => format!("{place} deleted {id}"),
+        Content::Delete => (now, "deleted".to_owned()),
         Content::Presence { user, action, timestamp, .. } => {
             let action = to_value(action).ok();
             let action = action.as_ref().and_then(Value::as_str).unwrap_or_default();
-            format!("{} {place} {user} {action}", timestamp.in_utc())
+            (*timestamp, format!("{user} {action}"))
         }
         Content::UserState { user, timestamp, state, .. } => {
-            format!("{} {place} {user} is now {}", timestamp.in_utc(), shown(state))
+            (*timestamp, format!("{user} is now {}", shown(state)))
         }
-        _ => frame.json().to_owned(),
+        _ => (now, frame.json().to_owned()),
     };
+    let text = format!("{} {} {place} {text}", time.in_utc(), short(frame.uuid));
     if frame.catchup { format!("{text} (caught up)") } else { text }
 }

@@ -7,21 +7,14 @@ use serde::Serialize;
 
 use super::reading::{address, payload};
 use crate::access;
-use crate::args::{AccessArgs, DeleteArgs, EditArgs, OutputArgs, PublishArgs};
+use crate::args::{AccessArgs, AddressArgs, DeleteArgs, EditArgs, OutputArgs, PublishArgs};
 use crate::failure::Failure;
 use crate::output;
 
 pub(super) async fn publish(access: &AccessArgs, args: &PublishArgs) -> Result<(), Failure> {
-    let (channel, text) = match &args.what[..] {
-        [text] if !args.address.to_user.is_empty() => (None, text),
-        [channel, text] => (Some(channel.as_str()), text),
-        _ => {
-            let failure = Failure::usage("a message needs a channel or --to-user, and a text");
-            return Err(failure.with_hint("channelstream publish CHANNEL MESSAGE"));
-        }
-    };
+    let (channel, text) = channel_and_text(&args.what, &args.address, "publish")?;
     let message = NewMessage {
-        message: Some(payload(text)?),
+        message: Some(payload(text, args.text)?),
         no_history: args.no_history,
         ..NewMessage::new(&args.user, address(channel, &args.address))
     };
@@ -30,11 +23,26 @@ pub(super) async fn publish(access: &AccessArgs, args: &PublishArgs) -> Result<(
     show(args.output, &sent, sent.iter().map(|message| message.uuid))
 }
 
+/// What was typed behind a command: whoever gets the message as a user needs no channel.
+fn channel_and_text<'a>(
+    what: &'a [String],
+    address: &AddressArgs,
+    command: &str,
+) -> Result<(Option<&'a str>, &'a str), Failure> {
+    match what {
+        [text] if !address.to_user.is_empty() => Ok((None, text)),
+        [channel, text] => Ok((Some(channel), text)),
+        _ => Err(Failure::usage("a message needs a channel or --to-user, and a text")
+            .with_hint(format!("channelstream {command} CHANNEL MESSAGE"))),
+    }
+}
+
 pub(super) async fn edit(access: &AccessArgs, args: &EditArgs) -> Result<(), Failure> {
+    let (channel, text) = channel_and_text(&args.what, &args.address, "edit ID")?;
     let edit = Edit {
-        message: Some(payload(&args.message)?),
+        message: Some(payload(text, args.text)?),
         user: args.user.clone(),
-        ..Edit::new(args.id, address(args.channel.as_deref(), &args.address))
+        ..Edit::new(args.id, address(channel, &args.address))
     };
     let (client, origin) = access::client(access)?;
     let done = client.edit(edit).await.map_err(|error| Failure::of_client(error, &origin))?;

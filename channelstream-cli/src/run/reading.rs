@@ -9,16 +9,37 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::args::AddressArgs;
 use crate::failure::Failure;
 
-/// The JSON object as it was typed, or a text as `{"text": "..."}`.
-pub(super) fn payload(text: &str) -> Result<Payload, Failure> {
-    if !text.trim_start().starts_with('{') {
+/// The JSON object as it was typed, or a text as `{"text": "..."}`. JSON that is no object might be
+/// meant as either.
+pub(super) fn payload(text: &str, is_text: bool) -> Result<Payload, Failure> {
+    if is_text {
         let raw = to_raw_value(&json!({ "text": text })).map_err(anyhow::Error::new)?;
         return Ok(Arc::from(raw));
     }
-    let raw = RawValue::from_string(text.to_owned()).map_err(|error| {
-        Failure::usage(format!("the message begins like a JSON object but is none: {error}"))
-    })?;
-    Ok(Arc::from(raw))
+    let as_text = "--text sends it as a text";
+    let begins_like_one = text.trim_start().starts_with('{');
+    let what = match serde_json::from_str::<Box<RawValue>>(text) {
+        Ok(raw) if begins_like_one => return Ok(Arc::from(raw)),
+        Ok(raw) => kind(raw.get()),
+        Err(error) if begins_like_one => {
+            let text = format!("the message begins like a JSON object but is none: {error}");
+            return Err(Failure::usage(text).with_hint(as_text));
+        }
+        Err(_) => return payload(text, true),
+    };
+    Err(Failure::usage(format!("the message is {what} in JSON; it has to be an object, or a text"))
+        .with_hint(as_text))
+}
+
+/// What a JSON value is that is no object.
+fn kind(json: &str) -> &'static str {
+    match json.as_bytes().first() {
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
 }
 
 /// The JSON value that it is, or else a text.

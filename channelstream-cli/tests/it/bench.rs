@@ -33,7 +33,8 @@ fn each_message_reaches_everybody() {
     assert!(time("latency_ms", "p50") > 0.0 && time("connect_ms", "p50") > 0.0, "{report}");
     assert!(time("latency_ms", "p50") <= time("latency_ms", "max"), "{report}");
     // Ended connections are collected within a second.
-    failed(&ask_until_it_fails(&server, &["user", "channelstream-bench-4"]), 1);
+    failed(&ask_until_it_fails(&server, &["user", "channelstream-bench"]), 1);
+    assert_eq!(remembered(&server), 1, "users are kept for a day: there is but one");
 
     let table = printed(ask(&server, &arguments));
     assert!(table.contains("\ndeliveries    100, ") && table.contains("\nlost          0\n"));
@@ -61,7 +62,7 @@ fn who_interrupts_it_leaves_nobody_behind() {
     let mut running = command(&server, &["bench", "--listeners", "3", "--for", "60s"]);
     let child = running.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
-    while ask(&server, &["user", "channelstream-bench-2"]).code != 0 {
+    while ask(&server, &["user", "channelstream-bench"]).code != 0 {
         assert!(begun.elapsed() < Duration::from_secs(20), "nobody has come");
         sleep(Duration::from_millis(50));
     }
@@ -70,9 +71,14 @@ fn who_interrupts_it_leaves_nobody_behind() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "channelstream: interrupted\n");
-    for user in 0..3 {
-        failed(&ask_until_it_fails(&server, &["user", &format!("channelstream-bench-{user}")]), 1);
-    }
+    failed(&ask_until_it_fails(&server, &["user", "channelstream-bench"]), 1);
+}
+
+/// How many users the server remembers, there or not.
+fn remembered(server: &Server) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = channelstream_client::Client::new(&server.url, SECRET).unwrap();
+    runtime.block_on(client.figures()).unwrap().remembered_user_count
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub(crate) fn told(command: &mut Command) -> Vec<[String; 3]> {
         .collect();
     let faults = told.iter().filter(|[status, ..]| status == "fault").count();
     assert_eq!(report["faults"], faults, "{told:?}");
-    assert_eq!(ended.code, i32::from(faults > 0));
+    let codes: &[i32] = if faults > 0 { &[1, 3, 4] } else { &[0] };
+    assert!(codes.contains(&ended.code), "{}: {told:?}", ended.code);
     told
 }
 

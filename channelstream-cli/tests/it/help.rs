@@ -50,7 +50,6 @@ fn without_a_command_the_help_is_shown() {
 fn wrong_usage_ends_with_2() {
     for arguments in [
         &["publish"][..],
-        &["publish", "news", "two", "three"],
         &["unsign"],
         &["unsign", "x", "--max-age", "soon"],
         &["sign", "--secret", "a", "--secret-file", "b"],

@@ -66,9 +66,11 @@ fn frames_for_people_and_as_they_were_sent() {
     let sent = printed(ask(&server, &["publish", "news", "a\u{1b}b", "--user", "bob"]));
     let mut listening = Listening::start(&server, &[id, "--count", "2"]);
     let line = listening.line();
-    assert!(line.contains("Z news bob: {\"text\":\"a") && !line.contains('\u{1b}'), "{line}");
+    let short = &sent.trim_end()[28..];
+    let start = format!("Z {short} news bob: {{\"text\":\"a");
+    assert!(line.contains(&start) && !line.contains('\u{1b}'), "{line}");
     printed(ask(&server, &["delete", sent.trim_end(), "news"]));
-    assert!(listening.line().starts_with(&format!("news deleted {}", sent.trim_end())));
+    assert!(listening.line().ends_with(&format!("Z {short} news deleted")));
     let (code, said) = listening.end();
     assert_eq!((code, said), (Some(0), format!("listening on {id} by websocket\n")));
 
@@ -78,6 +80,44 @@ fn frames_for_people_and_as_they_were_sent() {
     assert!(frame.starts_with('{') && frame.contains("1.10"), "{frame}");
     printed(ask(&server, &["disconnect", id]));
     assert_eq!(listening.end(), (Some(0), String::new()));
+}
+
+/// Which one was edited can be told, and when.
+#[test]
+fn lines_begin_with_time_and_id() {
+    let server = Server::start();
+    let mut listening =
+        Listening::start(&server, &["--user", "ann", "--channel", "news", "--count", "5"]);
+    ask_until_it_is_there(&server, "ann");
+    let publish = |text: &str| printed(ask(&server, &["publish", "news", text]));
+    let ids = [publish("one"), publish("two")].map(|id| id.trim_end().to_owned());
+    let [one, two] = &ids;
+    printed(ask(&server, &["edit", one, "news", "uno"]));
+    printed(ask(&server, &["edit", two, "news", "--text", "2", "--user", "bob"]));
+    printed(ask(&server, &["delete", one, "news"]));
+    let texts = [
+        (one, "news system: {\"text\":\"one\"}"),
+        (two, "news system: {\"text\":\"two\"}"),
+        (one, "news edited: {\"text\":\"uno\"}"),
+        (two, "news edited: bob: {\"text\":\"2\"}"),
+        (one, "news deleted"),
+    ];
+    for (id, text) in texts {
+        let line = listening.line();
+        let mut parts = line.splitn(3, ' ');
+        let (time, short, rest) =
+            (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+        assert!(time.len() >= 20 && time.starts_with("20") && time.ends_with('Z'), "{line}");
+        assert_eq!((short, rest), (&id[28..], text), "{line}");
+    }
+    assert_eq!(listening.end().0, Some(0));
+}
+
+/// Waits until this user is there.
+fn ask_until_it_is_there(server: &Server, user: &str) {
+    while ask(server, &["user", user]).code != 0 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 #[test]

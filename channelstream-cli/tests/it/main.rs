@@ -7,16 +7,22 @@ mod bench;
 mod clock;
 mod commands;
 mod doctor;
+#[cfg(unix)]
+mod ending;
 mod fault;
 mod help;
 mod life;
 mod listen;
 mod nginx;
+mod outside;
 mod profiles;
 mod program;
 mod proxies;
+#[cfg(target_os = "linux")]
+mod readme;
 mod secrets;
 mod server;
+mod shown;
 mod signatures;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -190,9 +190,13 @@ fn certificates_that_expire_soon() {
 fn schemes_that_are_mixed_up() {
     let (server, authority) = (server(), Authority::new());
     let plain = Nginx::start(&example(), &server, None);
-    finds(&mut over_tls(&plain, &authority), "reachable", "does --url name its scheme");
+    let words = "this port speaks plain HTTP; use http://";
+    finds(&mut over_tls(&plain, &authority), "reachable", words);
     let certificate = authority.issue("localhost", &["-days", "100"]);
     let tls = Nginx::start(&example(), &server, Some(&certificate));
     let url = format!("http://localhost:{}", tls.port);
-    finds(&mut doctor(&url, &[]), "reachable", "look at scheme");
+    finds(&mut doctor(&url, &[]), "reachable", "this port speaks TLS; use https://");
+    let mut info = program(&["info", "--url", &url]);
+    let ended = end(info.env("CHANNELSTREAM_SECRET", SECRET));
+    assert_eq!(failed(&ended, 1), ("POST /info: this port speaks TLS; use https://", None));
 }

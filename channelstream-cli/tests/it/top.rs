@@ -52,6 +52,27 @@ fn channels_are_sorted_filtered_and_looked_at() {
 }
 
 #[test]
+fn the_length_of_histories_is_shown() {
+    let server = Server::start();
+    configure(&server, &["news", "quiet"]);
+    for text in ["one", "two", "three"] {
+        printed(ask(&server, &["publish", "news", text, "--quiet"]));
+    }
+    let mut terminal = Terminal::start(&server, "top --interval 100ms", &[]);
+    // Users, connections, history.
+    let row = |lines: &[String], name: &str| -> Vec<String> {
+        let line = lines.iter().find(|line| line.starts_with(name)).cloned().unwrap_or_default();
+        line.split_whitespace().skip(1).take(3).map(str::to_owned).collect()
+    };
+    terminal.wait_until(|lines| row(lines, "news") == ["0", "0", "3"]);
+    terminal.wait_until(|lines| row(lines, "quiet") == ["0", "0", "0"]);
+    printed(ask(&server, &["publish", "news", "four", "--quiet"]));
+    terminal.wait_until(|lines| row(lines, "news") == ["0", "0", "4"]);
+    terminal.press("q");
+    terminal.ends_with(0);
+}
+
+#[test]
 fn ten_thousand_channels_are_no_burden() {
     let server = Server::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -100,7 +100,7 @@ fn a_server_that_is_not_there() {
 
 #[test]
 fn what_cannot_be_sent_is_wrong_usage() {
-    let ended = run(&["info", "--url", "127.0.0.1:8000"]);
+    let ended = run(&["info", "--url", "ftp://127.0.0.1:8000"]);
     let (what, hint) = failed(&ended, 2);
     assert_eq!(what, "the server's address does not begin with http:// or https://");
     assert_eq!(hint, Some("an address is such as http://127.0.0.1:8000"));
@@ -109,4 +109,47 @@ fn what_cannot_be_sent_is_wrong_usage() {
     let ended = run(&["publish", "news", "{\"text\": "]);
     let (what, _) = failed(&ended, 2);
     assert!(what.starts_with("the message begins like a JSON object but is none: "), "{what}");
+}
+
+#[test]
+fn messages_that_are_not_quoted_or_no_object() {
+    let server = Server::start();
+    configure(&server, &["news"]);
+    let id = printed(ask(&server, &["publish", "news", "first"]));
+    let id = id.trim_end();
+    for (arguments, example) in [
+        (&["publish", "news", "hello", "world"][..], "publish CHANNEL 'Hello world'"),
+        (&["publish", "news", "hello", "big", "world"], "publish CHANNEL 'Hello world'"),
+        (&["edit", id, "news", "hello", "world"], "edit ID CHANNEL 'Hello world'"),
+    ] {
+        let ended = ask(&server, arguments);
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{}", ended.err);
+        let hint = ended.err.lines().last().unwrap();
+        assert!(hint.starts_with("hint: quote a message of several words: "), "{}", ended.err);
+        assert!(hint.ends_with(example), "{hint}");
+    }
+    assert!(!run(&["info", "--josn"]).err.contains("quote"));
+    for (json, what) in [
+        ("[1,2]", "a list"),
+        (" [1, 2]", "a list"),
+        ("42", "a number"),
+        ("\"quoted\"", "a string"),
+        ("true", "a boolean"),
+        ("null", "null"),
+    ] {
+        for arguments in [&["publish", "news", json][..], &["edit", id, "news", json]] {
+            let ended = ask(&server, arguments);
+            let (text, hint) = failed(&ended, 2);
+            let told = format!("the message is {what} in JSON; it has to be an object, or a text");
+            assert_eq!((text, hint), (told.as_str(), Some("--text sends it as a text")), "{json}");
+        }
+        printed(ask(&server, &["publish", "news", "--text", json, "--quiet"]));
+    }
+    printed(ask(&server, &["publish", "news", "--text", "{\"a\": 1}", "--quiet"]));
+    printed(ask(&server, &["publish", "news", "[draft] 7 things, \"quoted\"", "--quiet"]));
+    let history = history(&server, "news");
+    let texts: Vec<_> =
+        history.as_array().unwrap().iter().map(|message| &message["message"]["text"]).collect();
+    assert_eq!(texts[1], "[1,2]");
+    assert_eq!(texts[texts.len() - 2..], ["{\"a\": 1}", "[draft] 7 things, \"quoted\""]);
 }

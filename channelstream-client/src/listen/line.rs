@@ -65,10 +65,15 @@ impl Server {
     /// Opens a websocket by an ordinary request, so that certificates, proxies and credentials
     /// are those of all other requests.
     pub(super) async fn open_websocket(&self, conn_id: Uuid, patience: Duration) -> Opening {
-        match timeout(patience, self.upgrade(conn_id)).await {
+        let opening = match timeout(patience, self.upgrade(conn_id)).await {
             Ok(opening) => opening,
             // Some proxies let an upgrade hang.
             Err(_) => Opening::NoWebsocket(Error::silence(WEBSOCKET, patience)),
+        };
+        match opening {
+            Opening::Open(socket) => Opening::Open(socket),
+            Opening::NoWebsocket(error) => Opening::NoWebsocket(self.named(error)),
+            Opening::Failed(error) => Opening::Failed(self.named(error)),
         }
     }
 
@@ -117,6 +122,18 @@ impl Server {
 
     /// Asks once for what the connection was sent, and waits for it.
     pub(super) async fn poll(&self, conn_id: Uuid, patience: Duration) -> Polled {
+        match self.poll_once(conn_id, patience).await {
+            Polled::Failed(error) => Polled::Failed(self.named(error)),
+            polled => polled,
+        }
+    }
+
+    /// The error with the proxy that is in between.
+    fn named(&self, error: Error) -> Error {
+        error.through(self.proxy.as_deref())
+    }
+
+    async fn poll_once(&self, conn_id: Uuid, patience: Duration) -> Polled {
         let request = self.request(LONG_POLL, conn_id).header(ACCEPT, JSON).timeout(patience);
         let answered = match receive(LONG_POLL, &shown(&self.address), request).await {
             Ok(answered) => answered,

@@ -41,6 +41,7 @@ pub(super) enum Place {
 pub(super) struct Server {
     pub(super) http: reqwest::Client,
     pub(super) address: Url,
+    pub(super) proxy: Option<String>,
     pub(super) user_agent: Option<HeaderValue>,
 }
 
@@ -154,13 +155,14 @@ impl ListenerBuilder {
                 Server {
                     http: parts.http.clone(),
                     address: parts.address.clone(),
+                    proxy: parts.proxy.clone(),
                     user_agent: parts.user_agent.clone(),
                 }
             }
             Place::Address(text) => {
                 let address = parse_address(&text)?;
-                let http = default_http_client(&address, self.roots.as_deref())?;
-                Server { http, address, user_agent: user_agent(None, true)? }
+                let (http, proxy) = default_http_client(&address, self.roots.as_deref())?;
+                Server { http, address, proxy, user_agent: user_agent(None, true)? }
             }
         };
         Ok(Listener::new(Course::new(server, self.settings, self.conn_id, self.renew)))

@@ -74,6 +74,23 @@ async fn calls_websockets_and_polls_share_it() {
 }
 
 #[tokio::test]
+async fn a_scheme_that_the_port_does_not_speak_is_named() {
+    let server = Server::start();
+    let secure = front(server.port).await;
+    for (url, told) in [
+        (server.url.replace("http:", "https:"), "this port speaks plain HTTP; use http://"),
+        (secure.replace("https:", "http:"), "if it speaks TLS, use https://"),
+    ] {
+        let client = Client::builder(&url).secret(SECRET).root_certificates(ISSUER).build();
+        let client = client.unwrap();
+        let error = client.publish(numbered(1)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Scheme, "{error:?}");
+        assert!(error.to_string().ends_with(told), "{error}");
+        assert_eq!((error.attempts(), error.is_in_doubt()), (1, false), "no repeat helps");
+    }
+}
+
+#[tokio::test]
 async fn a_server_of_unknown_issue_is_not_reached() {
     let server = Server::start();
     let url = front(server.port).await;

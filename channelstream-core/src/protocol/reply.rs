@@ -179,6 +179,9 @@ pub struct ChannelView {
     /// Its stored messages, oldest first.
     #[serde(with = "history")]
     pub history: Vec<Arc<Message>>,
+    /// How many of them there are, whether they are told or not; only if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_length: Option<usize>,
     /// The last message, event or creation.
     pub last_active: DateTime,
     /// Connections in it.

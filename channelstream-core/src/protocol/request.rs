@@ -298,6 +298,9 @@ impl Info {
 pub struct InfoOptions {
     /// Whether histories are in it.
     pub include_history: bool,
+    /// Whether the number of messages in histories is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub include_history_length: bool,
     /// Whether users are in it.
     pub include_users: bool,
     /// Channels to leave out.
@@ -313,6 +316,7 @@ impl Default for InfoOptions {
     fn default() -> Self {
         Self {
             include_history: true,
+            include_history_length: false,
             include_users: true,
             exclude_channels: Vec::new(),
             return_public_state: false,
@@ -343,6 +347,9 @@ impl InfoOptions {
         object.optional("include_connections", Boolean);
         Self {
             include_history: object.optional("include_history", Boolean).unwrap_or(true),
+            include_history_length: object
+                .optional("include_history_length", Boolean)
+                .unwrap_or(false),
             include_users: object.optional("include_users", Boolean).unwrap_or(true),
             exclude_channels: object.optional("exclude_channels", list(NAME)).unwrap_or_default(),
             return_public_state: object.optional("return_public_state", Boolean).unwrap_or(false),

@@ -69,6 +69,7 @@ impl State {
             long_name: None,
             settings: channel.settings,
             history: if options.include_history { channel.history() } else { Vec::new() },
+            history_length: options.include_history_length.then(|| channel.history_len()),
             last_active: DateTime::from(channel.last_active),
             total_connections: channel.connections,
             total_users: users.len(),

@@ -71,6 +71,21 @@ fn options_leave_things_out() {
 }
 
 #[test]
+fn lengths_of_histories_only_if_asked() {
+    let w = three_channels();
+    let ask = |include_history_length| {
+        let options = InfoOptions { include_history_length, ..InfoOptions::default() };
+        w.state.info(&InfoOptions { include_history: false, ..options })
+    };
+    assert!(!json(&ask(false)).contains("history_length"));
+    let whole = w.state.info(&InfoOptions::default());
+    for (name, channel) in ask(true).channels {
+        let length = whole.channels[&name].history.len();
+        assert_eq!((channel.history.len(), channel.history_length), (0, Some(length)), "{name}");
+    }
+}
+
+#[test]
 fn public_state_only_if_asked() {
     let w = three_channels();
     let info = w.state.info(&InfoOptions { return_public_state: true, ..InfoOptions::default() });

@@ -101,7 +101,7 @@ fn object<K: AsRef<str>>(fields: &[(K, String)]) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-const FIELDS: [&str; 31] = [
+const FIELDS: [&str; 32] = [
     "username",
     "conn_id",
     "channels",
@@ -120,6 +120,7 @@ const FIELDS: [&str; 31] = [
     "timestamp",
     "edited",
     "include_history",
+    "include_history_length",
     "include_users",
     "include_connections",
     "exclude_channels",
@@ -259,6 +260,7 @@ fn configs() -> impl Strategy<Value = String> {
 fn info() -> impl Strategy<Value = String> {
     some_of(vec![
         ("include_history", boolean().boxed()),
+        ("include_history_length", boolean().boxed()),
         ("include_users", boolean().boxed()),
         ("include_connections", boolean().boxed()),
         ("exclude_channels", texts(9, 0).boxed()),

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::sending::Said;
-use super::{Plan, TOGETHER};
+use super::{Plan, TOGETHER, USER};
 use crate::failure::Failure;
 
 /// All listeners, while they listen.
@@ -44,13 +44,13 @@ impl Listeners {
         let (stop, stopped) = watch::channel(false);
         let (tell, mut opened) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
-        for (place, conn_id) in plan.conn_ids.iter().copied().enumerate() {
+        for conn_id in plan.conn_ids.iter().copied() {
             let (plan, room) = (Arc::clone(plan), Arc::clone(&room));
             let (stopped, tell) = (stopped.clone(), tell.clone());
             tasks.spawn(async move {
                 let turn = room.acquire().await;
                 let begun = Instant::now();
-                let listener = match open(&plan, place, conn_id).await {
+                let listener = match open(&plan, conn_id).await {
                     Ok(listener) => listener,
                     Err(failure) => {
                         let _ = tell.send(Err(failure)).await;
@@ -89,8 +89,8 @@ impl Listeners {
     }
 }
 
-/// Connects a user, and opens a websocket for it.
-async fn open(plan: &Plan, place: usize, conn_id: Uuid) -> Result<Listener, Failure> {
+/// Makes a connection, and opens a websocket for it.
+async fn open(plan: &Plan, conn_id: Uuid) -> Result<Listener, Failure> {
     let request = Connect {
         conn_id: Some(conn_id),
         // All members in each of so many answers would be what is measured.
@@ -99,7 +99,7 @@ async fn open(plan: &Plan, place: usize, conn_id: Uuid) -> Result<Listener, Fail
             include_users: false,
             ..InfoOptions::default()
         },
-        ..Connect::new(format!("channelstream-bench-{place}")).channels([&plan.channel])
+        ..Connect::new(USER).channels([&plan.channel])
     };
     let failed = |error| Failure::of_client(error, &plan.origin);
     plan.client.connect(&request).await.map_err(failed)?;

@@ -21,6 +21,7 @@ use crate::access::{self, Origin};
 use crate::args::{AccessArgs, BenchArgs};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::reader::{self, Reader};
 
 /// Deliveries at most: the time that each took is kept.
 const MOST: u64 = 10_000_000;
@@ -31,6 +32,9 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// After the last delivery: what comes double, comes now.
 const AFTER: Duration = Duration::from_millis(200);
 const PROGRESS: Duration = Duration::from_millis(200);
+/// Who listens and says it all: the server remembers users for long, so it is one. Channels begin
+/// with the same name.
+const USER: &str = "channelstream-bench";
 /// How long the server may take to end all connections.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -65,10 +69,11 @@ impl Progress {
 
 pub(super) async fn measure(access: &AccessArgs, args: &BenchArgs) -> Result<(), Failure> {
     let plan = Arc::new(Plan::new(access, args)?);
-    let mut interrupt = Interrupt::new()?;
+    let (mut interrupt, mut reader) = (Interrupt::new()?, Reader::new());
     let outcome = tokio::select! {
         report = with_progress(&plan, args, course(&plan)) => report,
         () = interrupt.heard() => Err(anyhow::anyhow!("interrupted").into()),
+        () = reader.gone(), if !args.output.quiet => Err(reader::failure()),
     };
     // A second time means: at once. Connections that nobody listens on end by themselves.
     tokio::select! {
@@ -94,7 +99,7 @@ impl Plan {
         Ok(Self {
             client,
             origin,
-            channel: format!("channelstream-bench-{}", Uuid::new_v4()),
+            channel: format!("{USER}-{}", Uuid::new_v4()),
             conn_ids: (0..args.listeners).map(|_| Uuid::new_v4()).collect(),
             messages,
             rate: args.rate,

@@ -7,7 +7,7 @@ use channelstream_client::{NewMessage, json};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::Plan;
+use super::{Plan, USER};
 use crate::failure::Failure;
 
 /// Bytes of text in one request: well below what the server takes.
@@ -47,8 +47,7 @@ pub(super) async fn send(plan: &Plan) -> Result<u64, Failure> {
         while number < plan.messages && due(number) <= now && messages.len() < batch {
             let sent = if is_late { due(number) } else { now };
             let said = json!({ "number": number, "sent": plan.micros(sent), "text": text });
-            let message = NewMessage::to_channel("channelstream-bench", &plan.channel, said);
-            messages.push(message);
+            messages.push(NewMessage::to_channel(USER, &plan.channel, said));
             number += 1;
         }
         let published = plan.client.publish(&messages).await;

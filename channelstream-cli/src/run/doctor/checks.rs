@@ -3,16 +3,19 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use channelstream_client::{Client, StatusCode, TimestampSigner};
+use channelstream_client::{
+    Client, Error, ErrorKind, InfoOptions, RetryPolicy, StatusCode, TimestampSigner,
+};
 use channelstream_signer::unix_now;
 use reqwest::Version;
 
-use super::Findings;
-use super::listening::{self, CUTS};
+use super::listening::{self, CUTS, Guests};
 use super::probe::{Answer, Probe, told};
+use super::{Findings, Reach};
 use crate::access::{self, DEFAULT_SECRET, Origin};
+use crate::address::Address;
 use crate::args::{AccessArgs, DoctorArgs};
-use crate::failure::Failure;
+use crate::failure::{Failure, NO_PROXY};
 
 /// Signatures count for 60 s; from a few seconds on, a clock isn't kept right by anything.
 const MOST_SKEW: u64 = 55;
@@ -27,32 +30,61 @@ const HOST: &str = "a proxy has to tell the host; in nginx: proxy_set_header Hos
 const PREFIX: &str = "a proxy has to tell the prefix of paths; in nginx: proxy_set_header \
      X-Script-Name /the-prefix; with a proxy_pass without a path";
 
+/// The server that is examined, and what we have for it.
+pub(super) struct Subject {
+    address: Address,
+    signer: TimestampSigner,
+    origin: Origin,
+    client: Client,
+    probe: Probe,
+    pub(super) guests: Guests,
+}
+
+impl Subject {
+    pub(super) fn new(access: &AccessArgs) -> Result<Self, Failure> {
+        let address = access::address(access)?;
+        let (signer, origin) = access::signer(access)?;
+        let client = access::builder(access, &address.url)?.signer(signer.clone());
+        // A check tells what there is at once.
+        let client = client.retries(RetryPolicy::never()).build();
+        let client = client.map_err(|error| Failure::of_client(error, &origin))?;
+        let roots = access::roots(access)?;
+        let probe = Probe::new(&address.url, roots.as_deref(), client.proxy().is_some())?;
+        let guests = Guests::new(client.clone());
+        Ok(Self { address, signer, origin, client, probe, guests })
+    }
+}
+
 pub(super) async fn all(
-    access: &AccessArgs,
+    subject: &Subject,
     args: &DoctorArgs,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
+    let Subject { address, signer, origin, client, probe, guests } = subject;
     files(findings)?;
-    let url = access::url(access)?;
-    let (signer, origin) = access::signer(access)?;
-    let client = access::builder(access, &url)?.signer(signer.clone()).build();
-    let client = client.map_err(|error| Failure::of_client(error, &origin))?;
-    let probe = Probe::new(&url, access::roots(access)?.as_deref())?;
+    if let Some(note) = address.note {
+        findings.note("url", note, "write the scheme, so that nobody has to guess")?;
+    }
+    if let Some(proxy) = client.proxy() {
+        let detail = format!("the server is asked through {proxy}, which the environment names");
+        findings.note("proxy", detail, NO_PROXY)?;
+    }
 
-    let Some(answer) = reachable(&probe, findings).await? else {
+    let Some(answer) = reachable(probe, client, findings).await? else {
         return findings.skipped("the rest", "nothing more can be found out without the server");
     };
     let has_upgrades = http_version(&answer, findings)?;
     let skew = clock(&answer, findings)?;
-    redirects(&probe, findings).await?;
-    let own = Own { signer: &signer, origin: &origin, is_default: is_default(&signer) };
-    if rights(&probe, &own, skew, findings).await? {
-        version(&client, findings).await?;
-        listening::all(&probe, &client, args.patience, has_upgrades, findings).await?;
+    redirects(probe, findings).await?;
+    let own = Own { signer, origin, is_default: is_default(signer) };
+    if rights(probe, &own, skew, findings).await? {
+        version(client, findings).await?;
+        listening::all(probe, guests, args.patience, has_upgrades, findings).await?;
     } else {
+        findings.reach = Reach::Refused;
         findings.skipped("listening", "websocket and long poll need an accepted signature")?;
     }
-    cross_origin(&probe, args.origin.as_deref(), findings).await
+    cross_origin(probe, args.origin.as_deref(), findings).await
 }
 
 /// Of processes that are started as this one was.
@@ -74,14 +106,29 @@ fn files(findings: &mut Findings) -> Result<(), Failure> {
 }
 
 /// The answer to a request without a signature, if it is as of a server of ours.
-async fn reachable(probe: &Probe, findings: &mut Findings) -> Result<Option<Answer>, Failure> {
+async fn reachable(
+    probe: &Probe,
+    client: &Client,
+    findings: &mut Findings,
+) -> Result<Option<Answer>, Failure> {
     const NAME: &str = "reachable";
+    findings.reach = Reach::Nowhere;
     let answer = match probe.info(None).await {
         Ok(answer) => answer,
         Err(error) => {
-            if probe.certificate(findings)? {
-                let advice = "is the server running, does --url name its scheme, host and port, \
-                     and does a firewall let us through?";
+            if let Some(error) = wrong_scheme(client).await {
+                findings.fault(NAME, error.to_string(), "change the scheme in --url")?;
+            } else if probe.certificate(findings)? {
+                let advice = match client.proxy() {
+                    None => {
+                        "is the server running, does --url name its scheme, host and port, and \
+                         does a firewall let us through?"
+                    }
+                    Some(_) => {
+                        "is the proxy there, does it let us through, and is the server running \
+                         where --url says?"
+                    }
+                };
                 findings.fault(NAME, told(&error), advice)?;
             }
             return Ok(None);
@@ -90,15 +137,24 @@ async fn reachable(probe: &Probe, findings: &mut Findings) -> Result<Option<Answ
     probe.certificate(findings)?;
     let status = answer.status;
     if status == StatusCode::FORBIDDEN {
+        findings.reach = Reach::Parts;
         findings.good(NAME, "it answers, and gives no rights without a signature")?;
         return Ok(Some(answer));
+    }
+    if status == StatusCode::BAD_REQUEST
+        && let Some(error) = wrong_scheme(client).await
+    {
+        findings.fault(NAME, error.to_string(), "change the scheme in --url")?;
+        return Ok(None);
     }
     let detail = format!("a request without a signature was answered with {status}");
     let advice = if let Some(place) = answer.location() {
         format!("it is sent on to {place}: should that be in --url?")
     } else if answer.asks_who() {
+        findings.reach = Reach::Refused;
         "something before the server asks for a sign-in: let backends past it".to_owned()
     } else if status == StatusCode::NOT_ACCEPTABLE {
+        findings.reach = Reach::Refused;
         format!("the server's enforce_https wants https: {SCHEME}")
     } else if status == StatusCode::NOT_FOUND {
         "is the path prefix in --url right, and does the proxy pass it on as the server wants it?"
@@ -112,6 +168,13 @@ async fn reachable(probe: &Probe, findings: &mut Findings) -> Result<Option<Answ
     };
     findings.fault(NAME, detail, advice)?;
     Ok(None)
+}
+
+/// Why the server is not reached, if it is by the scheme in its address.
+async fn wrong_scheme(client: &Client) -> Option<Error> {
+    let nothing = InfoOptions { include_users: false, ..InfoOptions::default() };
+    let error = client.info(&nothing.channels([""; 0])).await.err()?;
+    (error.kind() == ErrorKind::Scheme).then_some(error)
 }
 
 /// Whether the answer came over an HTTP that has upgrades. Which one a proxy speaks to the server,

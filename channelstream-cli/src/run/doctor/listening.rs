@@ -1,5 +1,6 @@
 //! The checks of websocket and long poll: whether messages come through, and silence is borne.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use channelstream_client::{Client, Connect, NewMessage, StatusCode, Uuid, json};
@@ -26,58 +27,70 @@ const BUFFERS: &str = "a proxy must not keep answers back; in nginx: proxy_buffe
 pub(super) const CUTS: &str = "a proxy must bear silence for longer than the server's \
      heartbeat_interval and wake_connections_after; in nginx: proxy_read_timeout 60s;";
 
+/// The connections that we make, to be ended whatever comes.
+pub(super) struct Guests {
+    client: Client,
+    made: RefCell<Vec<Uuid>>,
+}
+
+impl Guests {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, made: RefCell::default() }
+    }
+
+    /// A connection for one check; nothing if there is none, which is a fault.
+    async fn connect(
+        &self,
+        name: &'static str,
+        findings: &mut Findings,
+    ) -> Result<Option<Uuid>, Failure> {
+        let conn_id = Uuid::new_v4();
+        self.made.borrow_mut().push(conn_id);
+        let request = Connect { conn_id: Some(conn_id), ..Connect::new(USER) };
+        match self.client.connect(&request).await {
+            Ok(_) => Ok(Some(conn_id)),
+            Err(error) => {
+                findings.fault(name, error.to_string(), LOG)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Ends all of them.
+    pub(super) async fn leave(&self) {
+        for conn_id in self.made.take() {
+            // If it fails, the connection ends by itself after a while.
+            let _ = self.client.disconnect(conn_id).await;
+        }
+    }
+}
+
 pub(super) async fn all(
     probe: &Probe,
-    client: &Client,
+    guests: &Guests,
     patience: Duration,
     has_upgrades: bool,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
+    let client = &guests.client;
     // First, since a socket hears every message, and is to hear one and then silence.
-    let polls_work = match connect(client, POLL, findings).await? {
+    let polls_work = match guests.connect(POLL, findings).await? {
         Some(conn_id) => {
-            let outcome = long_poll(probe, client, conn_id, patience, findings).await;
-            leave(client, conn_id).await;
-            outcome?
+            let works = long_poll(probe, client, conn_id, patience, findings).await?;
+            guests.leave().await;
+            works
         }
         None => false,
     };
-    let (mut connection, mut socket) = (None, None);
-    if has_upgrades {
-        connection = connect(client, WEBSOCKET, findings).await?;
-        if let Some(conn_id) = connection {
-            socket = websocket(probe, client, conn_id, patience, findings).await?;
-        }
-    } else {
+    let mut socket = None;
+    if !has_upgrades {
         findings.skipped(WEBSOCKET, "there are none over this HTTP")?;
+    } else if let Some(conn_id) = guests.connect(WEBSOCKET, findings).await? {
+        socket = websocket(probe, client, conn_id, patience, findings).await?;
     }
     // A new one, for which nothing is kept.
-    let poll = if polls_work { connect(client, IDLE, findings).await? } else { None };
-    let outcome = idle(socket, probe, poll, patience, findings).await;
-    for conn_id in connection.into_iter().chain(poll) {
-        leave(client, conn_id).await;
-    }
-    outcome
-}
-
-/// It would end by itself after a while.
-async fn leave(client: &Client, conn_id: Uuid) {
-    let _ = client.disconnect(conn_id).await;
-}
-
-/// A connection of our own, for one check; nothing if there is none, which is a fault.
-async fn connect(
-    client: &Client,
-    name: &'static str,
-    findings: &mut Findings,
-) -> Result<Option<Uuid>, Failure> {
-    match client.connect(&Connect::new(USER)).await {
-        Ok(connected) => Ok(Some(connected.conn_id)),
-        Err(error) => {
-            findings.fault(name, error.to_string(), LOG)?;
-            Ok(None)
-        }
-    }
+    let poll = if polls_work { guests.connect(IDLE, findings).await? } else { None };
+    idle(socket, probe, poll, patience, findings).await
 }
 
 /// Sends ourselves a message; its id, by which it is found.

@@ -10,14 +10,36 @@ use std::io::{Write as _, stdout};
 
 use serde::Serialize;
 
+use self::checks::Subject;
 use crate::args::{AccessArgs, DoctorArgs, OutputArgs};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::output::{self, Colour};
+use crate::reader::{self, Reader};
 
 pub(super) async fn examine(access: &AccessArgs, args: &DoctorArgs) -> Result<(), Failure> {
     let mut findings = Findings::new(args.output);
-    checks::all(access, args, &mut findings).await?;
+    let subject = Subject::new(access)?;
+    let (mut interrupt, mut reader) = (Interrupt::new()?, Reader::new());
+    let outcome = tokio::select! {
+        outcome = checks::all(&subject, args, &mut findings) => outcome,
+        () = interrupt.heard() => Err(anyhow::anyhow!("interrupted").into()),
+        () = reader.gone(), if !args.output.quiet => Err(reader::failure()),
+    };
+    tokio::select! {
+        () = subject.guests.leave() => {}
+        () = interrupt.heard() => {}
+    }
+    outcome?;
     findings.end()
+}
+
+/// How far we come, if there are faults; the exit codes that tell it.
+#[derive(Clone, Copy)]
+enum Reach {
+    Parts = 1,
+    Nowhere = 3,
+    Refused = 4,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,12 +65,13 @@ struct Finding {
 struct Findings {
     output: OutputArgs,
     coloured: bool,
+    reach: Reach,
     checks: Vec<Finding>,
 }
 
 impl Findings {
     fn new(output: OutputArgs) -> Self {
-        Self { output, coloured: output::is_coloured(), checks: Vec::new() }
+        Self { output, coloured: output::is_coloured(), reach: Reach::Parts, checks: Vec::new() }
     }
 
     fn good(&mut self, name: &'static str, detail: impl Into<String>) -> Result<(), Failure> {
@@ -119,10 +142,11 @@ impl Findings {
             }
             output::json(&mut stdout(), &Report { faults, checks: self.checks })?;
         }
-        match faults {
-            0 => Ok(()),
-            1 => Err(anyhow::anyhow!("there is a fault").into()),
-            _ => Err(anyhow::anyhow!("there are {faults} faults").into()),
-        }
+        let text = match faults {
+            0 => return Ok(()),
+            1 => "there is a fault".to_owned(),
+            _ => format!("there are {faults} faults"),
+        };
+        Err(Failure::from(anyhow::Error::msg(text)).with_code(self.reach as u8))
     }
 }

@@ -37,14 +37,18 @@ pub(super) struct Answer {
 }
 
 impl Probe {
-    /// By root certificates in PEM, or those of the system.
-    pub(super) fn new(url: &str, roots: Option<&[u8]>) -> Result<Self> {
+    /// By root certificates in PEM, or those of the system; through the proxy of the environment,
+    /// or not.
+    pub(super) fn new(url: &str, roots: Option<&[u8]>, by_proxy: bool) -> Result<Self> {
         let url = Url::parse(url.trim_end_matches('/')).context("the address is no URL")?;
         let mut builder = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(5))
             .http1_only()
             .user_agent(concat!("channelstream-doctor/", env!("CARGO_PKG_VERSION")));
+        if !by_proxy {
+            builder = builder.no_proxy();
+        }
         let mut examiner = None;
         if url.scheme() == "http" {
             builder = builder.tls_certs_only([]);

@@ -67,8 +67,12 @@ pub(super) struct Rates {
 /// as what is asked here.
 pub(super) async fn take(client: &Client) -> Result<Sample, Error> {
     let begun = Instant::now();
-    let options =
-        InfoOptions { include_history: false, return_public_state: true, ..InfoOptions::default() };
+    let options = InfoOptions {
+        include_history: false,
+        include_history_length: true,
+        return_public_state: true,
+        ..InfoOptions::default()
+    };
     let text = client.debug_text().await?;
     let info = client.info(&options).await?;
     let at = Instant::now();
@@ -92,8 +96,8 @@ fn rows(info: &ChannelsInfo, now: Timestamp) -> (Vec<Row>, Vec<Row>) {
         for user in &channel.users {
             *memberships.entry(user).or_default() += 1;
         }
-        let history =
-            if channel.settings.store_history { channel.settings.history_size } else { 0 };
+        // Servers of older versions tell none.
+        let history = channel.history_length.unwrap_or_default() as u64;
         let idle = now.since(channel.last_active.instant());
         let numbers =
             [channel.total_users as u64, channel.total_connections as u64, history, idle.as_secs()];

@@ -9,8 +9,9 @@ use super::super::channels::fields;
 use super::sample::{Moment, Rates, Sample};
 use super::table::{CHANNELS, Table, USERS};
 use crate::output::plain;
+use unicode_width::UnicodeWidthStr as _;
 
-/// Characters of a line with names of members, unless a single one is longer.
+/// Cells of a line with names of members, unless a single one is longer.
 const MEMBERS_LINE: usize = 72;
 
 /// What came of asking the server.
@@ -247,10 +248,11 @@ fn told(channel: &ChannelView) -> Vec<Told> {
     lines.extend(heading(format!("MEMBERS ({})", channel.users.len())));
     let mut line = String::new();
     for (place, name) in channel.users.iter().enumerate() {
-        if !line.is_empty() && line.chars().count() + name.chars().count() > MEMBERS_LINE {
+        let name = plain(name);
+        if !line.is_empty() && line.width() + name.width() > MEMBERS_LINE {
             lines.push(text(std::mem::take(&mut line)));
         }
-        line.push_str(name);
+        line.push_str(&name);
         if place + 1 < channel.users.len() {
             line.push_str(", ");
         }

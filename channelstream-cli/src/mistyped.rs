@@ -1,0 +1,33 @@
+//! What to say of command lines that were meant otherwise.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// What to do about a command line that is none: a message of several words is what shells make of
+/// one that is not quoted.
+pub(crate) fn hint(error: &clap::Error, arguments: &[String]) -> Option<String> {
+    let is_word = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => !text.starts_with('-'),
+        _ => false,
+    };
+    let is_too_much = match error.kind() {
+        ErrorKind::TooManyValues => is_word(ContextKind::InvalidValue),
+        ErrorKind::UnknownArgument => is_word(ContextKind::InvalidArg),
+        _ => false,
+    };
+    let before = ["publish CHANNEL", "edit ID CHANNEL"].into_iter().find(|command| {
+        let name = command.split(' ').next();
+        arguments.iter().any(|argument| Some(argument.as_str()) == name)
+    })?;
+    is_too_much
+        .then(|| format!("quote a message of several words: channelstream {before} 'Hello world'"))
+}
+
+/// Whether the program is called as the one program of Channelstream 0.7.1, which was the server:
+/// with `-i` or `--ini` before anything else. Gives the file, if one follows.
+pub(crate) fn meant_for_server(arguments: &[String]) -> Option<Option<&str>> {
+    let first = arguments.first()?;
+    if first == "--ini" || first == "-i" {
+        return Some(arguments.get(1).map(String::as_str));
+    }
+    first.strip_prefix("--ini=").or_else(|| first.strip_prefix("-i")).map(Some)
+}
