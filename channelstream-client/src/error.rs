@@ -194,7 +194,7 @@ impl Error {
         let mut error = Self::new(kind, format!("{endpoint} {how} with {status}"));
         error.0.status = Some(status);
         error.0.retryable = busy || matches!(status.as_u16(), 502..=504);
-        error.0.in_doubt |= kind == ErrorKind::Unavailable && !busy;
+        error.0.in_doubt |= kind == ErrorKind::Unavailable && !busy && !was_not_done(body);
         error.0.retry_after = retry_after(headers, SystemTime::now());
         if status == StatusCode::UNAUTHORIZED && is_bad_signature(body) {
             error.0.skew = ClockSkew::between(headers, SystemTime::now());
@@ -285,6 +285,12 @@ fn is_bad_signature(body: &[u8]) -> bool {
     told.is_some_and(|told| told["request"] == "Bad Signature")
 }
 
+/// The server's own words for it (contract §13); what a proxy answers leaves it open.
+fn was_not_done(body: &[u8]) -> bool {
+    let told: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    told.is_some_and(|told| told["outcome"] == "not_done")
+}
+
 /// In seconds or as a date; a date that is over asks for nothing.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -349,6 +355,22 @@ mod tests {
             let code = status.as_u16();
             assert_eq!(error.is_retryable(), [408, 429, 503].contains(&code), "{status}");
             assert_eq!(error.is_in_doubt(), [101, 500, 503, 700].contains(&code), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_was_not_done_is_not_in_doubt() {
+        for (body, in_doubt) in [
+            (r#"{"message": "full", "outcome": "not_done"}"#, false),
+            (r#"{"message": "stopped", "outcome": "unknown"}"#, true),
+            (r#"{"message": "full"}"#, true),
+            ("<html>not_done</html>", true),
+            ("", true),
+        ] {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let answered = Answered { body: body.into(), ..Answered::new(status) };
+            let error = Error::status_of(MESSAGE, &answered);
+            assert_eq!((error.is_retryable(), error.is_in_doubt()), (true, in_doubt), "{body}");
         }
     }
 
