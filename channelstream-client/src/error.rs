@@ -208,6 +208,8 @@ impl Error {
         }
         if let Some(faults) = &error.0.faults {
             error.0.text.push_str(&told(faults));
+        } else if let Some(message) = message(body, status) {
+            error.0.text.push_str(&format!(": {message}"));
         }
         error
     }
@@ -291,6 +293,17 @@ fn was_not_done(body: &[u8]) -> bool {
     told.is_some_and(|told| told["outcome"] == "not_done")
 }
 
+/// What the server says of an error (contract §2): which setting is the bound, which secret does not
+/// count. What others say in another form may hold anything, and is left out.
+fn message(body: &[u8], status: StatusCode) -> Option<String> {
+    /// The server's own are shorter.
+    const LONGEST: usize = 300;
+    let told: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let code = told["code"].as_str()?;
+    let message = told["message"].as_str().filter(|message| message.len() <= LONGEST)?;
+    code.starts_with(status.as_str()).then(|| message.to_owned())
+}
+
 /// In seconds or as a date; a date that is over asks for nothing.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -371,6 +384,26 @@ mod tests {
             let answered = Answered { body: body.into(), ..Answered::new(status) };
             let error = Error::status_of(MESSAGE, &answered);
             assert_eq!((error.is_retryable(), error.is_in_doubt()), (true, in_doubt), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_of_an_error_is_told() {
+        let told = |body: &str| {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            Error::status_of(MESSAGE, &Answered { body: body.into(), ..Answered::new(status) })
+                .to_string()
+        };
+        let plain = "POST /message was refused with 413 Payload Too Large";
+        assert_eq!(
+            told(r#"{"message": "too large (max_body_size)", "code": "413 Payload Too Large"}"#),
+            format!("{plain}: too large (max_body_size)")
+        );
+        let long = format!(r#"{{"message": "{}", "code": "413 x"}}"#, "x".repeat(301));
+        for other in
+            ["", "<html>", r#"{"message": "x"}"#, r#"{"message": "x", "code": 413}"#, &long]
+        {
+            assert_eq!(told(other), plain, "{other}");
         }
     }
 
