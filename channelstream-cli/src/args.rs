@@ -54,9 +54,11 @@ many lines are done: with `--skip` of this number it goes on. Ctrl-C lets the re
 finish; a second one doesn't.
 
 With --json, one message gives the list of messages with ids, as the server answers; a file gives
-{\"complete\", \"lines\", \"messages\", \"dropped\", \"requests\", \"in_doubt\", \"seconds\"}: whether all of it
-was sent; lines done, skipped ones included; messages taken; messages without an address; requests;
-messages that were perhaps taken beyond `lines`; time.";
+{\"complete\", \"lines\", \"messages\", \"dropped\", \"nowhere\", \"requests\", \"in_doubt\", \"seconds\"}:
+whether all of it was sent; lines done, skipped ones included; messages taken; messages without an
+address; messages to channels or users that do not exist; requests; messages that were perhaps taken
+beyond `lines`; time. Without it, one message prints its id, and says on standard error if nobody
+listened.";
 
 const LISTEN_NOTES: &str = "\
 It listens over a websocket, or long polls where none comes through, and comes back when the line

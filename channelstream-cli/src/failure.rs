@@ -124,6 +124,9 @@ fn hint(error: &Error, origin: &Origin) -> Option<String> {
         (_, Some(StatusCode::UNAUTHORIZED)) => {
             format!("the secret is not the server's, or the clocks differ ({origin})")
         }
+        (_, Some(StatusCode::FORBIDDEN)) if error.to_string().contains("well-known default") => {
+            "ask it by 127.0.0.1 or localhost".to_owned()
+        }
         (_, Some(StatusCode::FORBIDDEN)) => {
             "the server's setting allow_posting_from does not have this machine's address"
                 .to_owned()

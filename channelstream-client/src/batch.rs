@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use channelstream_core::protocol::{Bounds, Message, NewMessage, Uuid};
+use channelstream_core::protocol::{Bounds, NewMessage, Posted, Receipt, Uuid};
 use futures_util::{Stream, stream};
 
 use crate::call::Repeats;
@@ -24,8 +24,27 @@ pub struct Published {
     pub messages: u64,
     /// Messages that it dropped since they had neither a channel nor users.
     pub dropped: u64,
+    /// Of those it took, messages to channels or users that do not exist, as far as it tells.
+    pub nowhere: u64,
     /// Requests that were answered well.
     pub requests: u64,
+}
+
+impl Published {
+    /// Counts what was answered to so many messages.
+    fn take(&mut self, answer: &[Posted], sent: usize) {
+        let left_out = sent.saturating_sub(answer.len()) as u64;
+        self.dropped += left_out;
+        for posted in answer {
+            match posted.receipt.problem.as_deref() {
+                Some(Receipt::NO_ADDRESS) => self.dropped += 1,
+                problem => {
+                    self.messages += 1;
+                    self.nowhere += u64::from(problem.is_some());
+                }
+            }
+        }
+    }
 }
 
 /// Publishing many messages failed on the way.
@@ -150,11 +169,10 @@ impl Client {
                 return Ok(published);
             }
             let (body, messages) = batch.into_parts();
-            match self.send::<Vec<Message>>(MESSAGE, body, Repeats::Harmless).await {
+            match self.send::<Vec<Posted>>(MESSAGE, body, Repeats::Harmless).await {
                 Ok(taken) => {
                     published.requests += 1;
-                    published.messages += taken.len() as u64;
-                    published.dropped += messages.len().saturating_sub(taken.len()) as u64;
+                    published.take(&taken, messages.len());
                 }
                 Err(error) => {
                     return Err(PublishError { published, unpublished: messages, error });

@@ -49,6 +49,7 @@ pub struct ClientBuilder {
     user_agent: Option<String>,
     retries: RetryPolicy,
     max_body_size: usize,
+    strict: bool,
 }
 
 impl ClientBuilder {
@@ -62,6 +63,7 @@ impl ClientBuilder {
             user_agent: None,
             retries: RetryPolicy::new(),
             max_body_size: DEFAULT_MAX_BODY_SIZE,
+            strict: true,
         }
     }
 
@@ -142,6 +144,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether the server is asked to be strict, and to tell what became of messages
+    /// (`Prefer: handling=strict, return=representation`). Default true. Without it, a server that
+    /// is older than this client passes over fields that it does not know.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
     /// Makes the client. Nothing is sent yet.
     ///
     /// # Errors
@@ -159,9 +169,18 @@ impl ClientBuilder {
             Some(http) => (http, None),
             None => default_http_client(&address, self.roots.as_deref())?,
         };
-        let Self { timeout, retries, max_body_size, .. } = self;
-        let parts =
-            Parts { http, address, proxy, signer, timeout, user_agent, retries, max_body_size };
+        let Self { timeout, retries, max_body_size, strict, .. } = self;
+        let parts = Parts {
+            http,
+            address,
+            proxy,
+            signer,
+            timeout,
+            user_agent,
+            retries,
+            max_body_size,
+            strict,
+        };
         Ok(Client::from_parts(parts))
     }
 }

@@ -15,6 +15,9 @@ use crate::error::{Answered, Error};
 /// Larger answers are given up, so that nothing on the other end can fill this program's memory.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 const SIGNATURE: HeaderName = HeaderName::from_static("x-channelstream-secret");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// Nothing that is misspelt goes by in silence, and answers tell what became of messages.
+const PREFERENCES: HeaderValue = HeaderValue::from_static("handling=strict, return=representation");
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What a request does that is carried out twice.
@@ -102,6 +105,9 @@ impl Client {
             .timeout(timeout)
             .header(SIGNATURE, signature)
             .header(ACCEPT, JSON);
+        if parts.strict {
+            request = request.header(PREFER, PREFERENCES);
+        }
         if let Some(user_agent) = &parts.user_agent {
             request = request.header(USER_AGENT, user_agent);
         }

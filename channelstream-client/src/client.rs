@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use channelstream_core::protocol::{
     ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels,
-    Disconnect, Edit, Info, InfoOptions, Message, NewMessage, SetUserState, Subscribe, Subscribed,
+    Disconnect, Edit, Info, InfoOptions, NewMessage, Posted, SetUserState, Subscribe, Subscribed,
     Unsubscribe, Unsubscribed, UserStateSet, Uuid,
 };
 use channelstream_signer::TimestampSigner;
@@ -43,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) retries: RetryPolicy,
     pub(crate) max_body_size: usize,
+    pub(crate) strict: bool,
 }
 
 /// A method and a path below the server's address.
@@ -172,8 +173,13 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// The answer has them with id and time filled in, without those that had no address. A
-    /// channel or user that doesn't exist is no error: nobody was there to hear it.
+    /// The answer has them with id and time filled in, and tells of each how many listeners it was
+    /// sent to and whether it was stored. An address that is missing, or a channel or user that
+    /// doesn't exist, is no error, since nobody was there to hear it: [`Receipt::problem`] tells.
+    /// (Older servers tell nothing of this and leave out what had no address, as they do for
+    /// [clients that are not strict](crate::ClientBuilder::strict).)
+    ///
+    /// [`Receipt::problem`]: crate::Receipt::problem
     ///
     /// The request is repeated after a doubtful end only if each message has an id (`uuid`) of
     /// its own: then those who hear a message twice can tell. For very many messages there are
@@ -183,7 +189,7 @@ impl Client {
     ///
     /// 422 if any of them is faulty, and then none is sent; 413 if together they are larger than
     /// the server takes (1 MiB unless it is set otherwise).
-    pub async fn publish(&self, messages: impl AsRef<[NewMessage]>) -> Result<Vec<Message>, Error> {
+    pub async fn publish(&self, messages: impl AsRef<[NewMessage]>) -> Result<Vec<Posted>, Error> {
         let messages = messages.as_ref();
         let all_have_ids = messages.iter().all(|message| message.uuid.is_some());
         let repeats = if all_have_ids { Repeats::Harmless } else { Repeats::Doubling };

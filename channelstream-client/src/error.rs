@@ -246,7 +246,7 @@ impl Error {
         let mut error = Self::new(kind, format!("{endpoint} {how} with {status}"));
         error.0.status = Some(status);
         error.0.retryable = busy || matches!(status.as_u16(), 502..=504);
-        error.0.in_doubt |= kind == ErrorKind::Unavailable && !busy;
+        error.0.in_doubt |= kind == ErrorKind::Unavailable && !busy && !was_not_done(body);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_now());
         error.0.retry_after = retry_after(headers, now);
         if status == StatusCode::UNAUTHORIZED && is_bad_signature(body) {
@@ -261,6 +261,8 @@ impl Error {
         }
         if let Some(faults) = &error.0.faults {
             error.0.text.push_str(&told(faults));
+        } else if let Some(message) = message(body, status) {
+            error.0.text.push_str(&format!(": {message}"));
         }
         error
     }
@@ -347,6 +349,23 @@ fn root(error: &dyn StdError) -> String {
     root.to_string()
 }
 
+/// The server's own words for it (contract §13); what a proxy answers leaves it open.
+fn was_not_done(body: &[u8]) -> bool {
+    let told: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    told.is_some_and(|told| told["outcome"] == "not_done")
+}
+
+/// What the server says of an error (contract §2): which setting is the bound, which secret does not
+/// count. What others say in another form may hold anything, and is left out.
+fn message(body: &[u8], status: StatusCode) -> Option<String> {
+    /// The server's own are shorter.
+    const LONGEST: usize = 300;
+    let told: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let code = told["code"].as_str()?;
+    let message = told["message"].as_str().filter(|message| message.len() <= LONGEST)?;
+    code.starts_with(status.as_str()).then(|| message.to_owned())
+}
+
 /// In seconds or as a date; a date that is over asks for nothing.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = str::from_utf8(headers.get(RETRY_AFTER)?.as_bytes()).ok()?.trim();
@@ -411,6 +430,42 @@ mod tests {
             let code = status.as_u16();
             assert_eq!(error.is_retryable(), [408, 429, 503].contains(&code), "{status}");
             assert_eq!(error.is_in_doubt(), [101, 500, 503, 700].contains(&code), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_was_not_done_is_not_in_doubt() {
+        for (body, in_doubt) in [
+            (r#"{"message": "full", "outcome": "not_done"}"#, false),
+            (r#"{"message": "stopped", "outcome": "unknown"}"#, true),
+            (r#"{"message": "full"}"#, true),
+            ("<html>not_done</html>", true),
+            ("", true),
+        ] {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let answered = Answered { body: body.into(), ..Answered::new(status) };
+            let error = Error::status_of(MESSAGE, &answered);
+            assert_eq!((error.is_retryable(), error.is_in_doubt()), (true, in_doubt), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_of_an_error_is_told() {
+        let told = |body: &str| {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            Error::status_of(MESSAGE, &Answered { body: body.into(), ..Answered::new(status) })
+                .to_string()
+        };
+        let plain = "POST /message was refused with 413 Payload Too Large";
+        assert_eq!(
+            told(r#"{"message": "too large (max_body_size)", "code": "413 Payload Too Large"}"#),
+            format!("{plain}: too large (max_body_size)")
+        );
+        let long = format!(r#"{{"message": "{}", "code": "413 x"}}"#, "x".repeat(301));
+        for other in
+            ["", "<html>", r#"{"message": "x"}"#, r#"{"message": "x", "code": 413}"#, &long]
+        {
+            assert_eq!(told(other), plain, "{other}");
         }
     }
 

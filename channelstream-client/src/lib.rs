@@ -144,8 +144,8 @@
 //! # Repeats
 //!
 //! A [`Client`] repeats requests by itself, by its [`RetryPolicy`], if they fail in a way that may
-//! pass. Where for sure nothing was carried out (nobody could be reached; 408 and 429), every
-//! request is repeated. Else the first request may have been carried out though its answer didn't
+//! pass. Where for sure nothing was carried out (nobody could be reached; 408 and 429; a 503 in
+//! which the server says so), every request is repeated. Else the first request may have been carried out though its answer didn't
 //! come, and what a second one does decides:
 //!
 //! | call | what a repeat may do |
@@ -199,8 +199,9 @@ pub use channelstream_core::protocol::Action;
 pub use channelstream_core::protocol::{
     Address, Changed, ChannelConfig, ChannelSettings, ChannelView, ChannelsDeleted, ChannelsInfo,
     Configure, Connect, Connected, DateTime, Delete, DeleteChannels, Edit, Fault, Faults, Figures,
-    FiguresUser, InfoOptions, Message, NewMessage, Payload, Scalar, SetUserState, Subscribe,
-    Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, UserView, Uuid,
+    FiguresUser, InfoOptions, Message, NewMessage, Payload, Posted, Receipt, Scalar, SetUserState,
+    Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, UserView,
+    Uuid,
 };
 pub use channelstream_core::{NotADuration, parse_duration};
 pub use channelstream_signer::TimestampSigner;

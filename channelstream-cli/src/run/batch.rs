@@ -27,6 +27,7 @@ struct Account {
     lines: u64,
     messages: u64,
     dropped: u64,
+    nowhere: u64,
     requests: u64,
     in_doubt: u64,
     seconds: f64,
@@ -172,6 +173,7 @@ impl Sending<'_> {
     fn take(&mut self, published: &Published) {
         self.account.messages += published.messages;
         self.account.dropped += published.dropped;
+        self.account.nowhere += published.nowhere;
         self.account.requests += published.requests;
     }
 }
@@ -241,14 +243,18 @@ fn report(account: &Account, args: &PublishArgs) {
     if args.output.quiet && account.complete {
         return;
     }
-    let Account { lines, messages, dropped, requests, in_doubt, seconds, .. } = account;
+    let Account { lines, messages, dropped, nowhere, requests, in_doubt, seconds, .. } = account;
     let dropped = match dropped {
         0 => String::new(),
         dropped => format!(", {dropped} without an address"),
     };
+    let nowhere = match nowhere {
+        0 => String::new(),
+        nowhere => format!(", {nowhere} to channels or users that do not exist"),
+    };
     let [done, taken, requests] = [(lines, "line"), (messages, "message"), (requests, "request")]
         .map(|(number, word)| counted(*number, word));
-    output::say(&format!("{done} done: {taken} in {requests}{dropped}, {seconds} s"));
+    output::say(&format!("{done} done: {taken} in {requests}{dropped}{nowhere}, {seconds} s"));
     if *in_doubt > 0 {
         let (were, they) = if *in_doubt == 1 { ("was", "it") } else { ("were", "they") };
         output::say(&format!(

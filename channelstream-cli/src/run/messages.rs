@@ -2,7 +2,7 @@
 
 use std::io::{Write as _, stdout};
 
-use channelstream_client::{Delete, Edit, NewMessage, Uuid};
+use channelstream_client::{Delete, Edit, NewMessage, Receipt, Uuid};
 use serde::Serialize;
 
 use super::reading::{address, payload};
@@ -20,7 +20,21 @@ pub(super) async fn publish(access: &AccessArgs, args: &PublishArgs) -> Result<(
     };
     let (client, origin) = access::client(access)?;
     let sent = client.publish(message).await.map_err(|error| Failure::of_client(error, &origin))?;
-    show(args.output, &sent, sent.iter().map(|message| message.uuid))
+    show(args.output, &sent, sent.iter().map(|message| message.uuid))?;
+    if !args.output.quiet && !args.output.json {
+        sent.iter().filter_map(|sent| unheard(&sent.receipt)).for_each(|line| output::say(&line));
+    }
+    Ok(())
+}
+
+/// What is said of a message that nobody got yet.
+fn unheard(receipt: &Receipt) -> Option<String> {
+    match (&receipt.problem, receipt.recipients, receipt.stored) {
+        (Some(problem), ..) => Some(format!("0 listeners: {problem}")),
+        (None, Some(0), Some(true)) => Some("0 listeners, stored".to_owned()),
+        (None, Some(0), _) => Some("0 listeners, not stored".to_owned()),
+        _ => None,
+    }
 }
 
 /// What was typed behind a command: whoever gets the message as a user needs no channel.

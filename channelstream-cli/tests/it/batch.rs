@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use crate::program::{ask, command, end, failed, printed, program};
+use crate::program::{ask, command, end, failed, printed, program, published};
 use crate::server::Server;
 use crate::traffic::{configure, history};
 
@@ -50,7 +50,7 @@ fn all_lines_of_a_file() {
     let server = Server::start();
     configure(&server, &["news"]);
     let numbers = numbered(2500);
-    let out = printed(ask(&server, &["publish", "news", "--file", path(&numbers), "--json"]));
+    let out = published(ask(&server, &["publish", "news", "--file", path(&numbers), "--json"]));
     let account = account(&out);
     assert_eq!(
         (&account["complete"], &account["lines"]),
@@ -93,6 +93,16 @@ fn whole_messages_from_standard_input() {
     let account = account(std::str::from_utf8(&output.stdout).unwrap());
     assert_eq!((&account["lines"], &account["messages"]), (&4.into(), &1.into()), "{account}");
     assert_eq!(account["dropped"], 1, "it had no address");
+    assert_eq!(account["nowhere"], 0, "{account}");
+}
+
+#[test]
+fn messages_to_nobody_are_counted() {
+    let server = Server::start();
+    let lines = file(["{\"n\": 1}", "{\"n\": 2}"].map(str::to_owned));
+    let ended = ask(&server, &["publish", "nosuch", "--file", path(&lines)]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains(", 2 to channels or users that do not exist, "), "{}", ended.err);
 }
 
 #[test]

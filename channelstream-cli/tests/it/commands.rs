@@ -3,7 +3,7 @@
 use channelstream_client::Uuid;
 use serde_json::Value;
 
-use crate::program::{ask, ask_until_it_fails, failed, printed};
+use crate::program::{ask, ask_until_it_fails, failed, printed, published};
 use crate::server::Server;
 use crate::traffic::{configure, history};
 
@@ -89,7 +89,7 @@ fn messages_are_changed_and_removed() {
     configure(&server, &["news"]);
     let sent = json(&server, &["publish", "news", "first", "--json"]);
     let id = sent[0]["uuid"].as_str().unwrap();
-    assert_eq!(printed(ask(&server, &["publish", "news", "--no-history", "x", "--quiet"])), "");
+    assert_eq!(published(ask(&server, &["publish", "news", "--no-history", "x", "--quiet"])), "");
 
     let edited = printed(ask(&server, &["edit", id, "news", "second", "--user", "ann"]));
     assert_eq!(edited.trim_end(), id);
@@ -100,6 +100,26 @@ fn messages_are_changed_and_removed() {
     let deleted = json(&server, &["delete", id, "news", "--json"]);
     assert_eq!(deleted[0]["uuid"], id);
     assert_eq!(history(&server, "news"), serde_json::json!([]));
+}
+
+#[test]
+fn who_heard_a_message_is_told() {
+    let server = Server::start();
+    let publish = |arguments: &[&str]| {
+        let ended = ask(&server, &[&["publish"], arguments].concat());
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        assert_eq!(ended.out.lines().count(), 1, "the id alone: {}", ended.out);
+        ended.err
+    };
+    assert_eq!(publish(&["nosuch", "x"]), "0 listeners: no such channel\n");
+    assert_eq!(publish(&["--to-user", "nobody", "x"]), "0 listeners: no such user\n");
+    configure(&server, &["news"]);
+    assert_eq!(publish(&["news", "x"]), "0 listeners, stored\n");
+    let ended = ask(&server, &["publish", "nosuch", "x", "--quiet"]);
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", ""));
+    let told = json(&server, &["publish", "nosuch", "x", "--json"]);
+    assert_eq!((&told[0]["recipients"], &told[0]["stored"]), (&0.into(), &false.into()));
+    assert_eq!(told[0]["problem"], "no such channel");
 }
 
 #[test]
@@ -119,7 +139,7 @@ fn channels_are_shown_and_set() {
         (&true.into(), &2.into()),
         "what is not named stays"
     );
-    printed(ask(&server, &["publish", "news", "a\u{1b}[2Jb"]));
+    published(ask(&server, &["publish", "news", "a\u{1b}[2Jb"]));
     let table = printed(ask(&server, &["channel", "news"]));
     assert!(table.lines().last().unwrap().contains("system  {\"text\":\"a"), "{table}");
     assert!(!table.contains('\u{1b}'), "{table}");

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::program::{ask, ask_until_it_fails, command, failed, printed, run};
+use crate::program::{ask, ask_until_it_fails, command, failed, printed, published, run};
 use crate::server::Server;
 
 /// A listener in the background.
@@ -47,8 +47,8 @@ fn frames_as_json_lines_until_there_are_enough() {
     let mut listening = Listening::start(&server, &arguments);
     let opened = listening.json();
     assert_eq!((&opened["event"], &opened["transport"]), (&"opened".into(), &"websocket".into()));
-    printed(ask(&server, &["publish", "news", "{\"n\": 1.10}"]));
-    printed(ask(&server, &["publish", "--to-user", "ann", "psst"]));
+    published(ask(&server, &["publish", "news", "{\"n\": 1.10}"]));
+    published(ask(&server, &["publish", "--to-user", "ann", "psst"]));
     let line = listening.line();
     assert!(line.starts_with("{\"event\":\"frame\",\"frame\":{"), "{line}");
     assert!(line.contains("1.10"), "as it was sent: {line}");
@@ -63,7 +63,7 @@ fn frames_for_people_and_as_they_were_sent() {
     let id = printed(ask(&server, &["connect", "ann", "news", "--quiet"]));
     let id = id.trim_end();
     // Both hear of it as catch-up or at once, whichever is first there.
-    let sent = printed(ask(&server, &["publish", "news", "a\u{1b}b", "--user", "bob"]));
+    let sent = published(ask(&server, &["publish", "news", "a\u{1b}b", "--user", "bob"]));
     let mut listening = Listening::start(&server, &[id, "--count", "2"]);
     let line = listening.line();
     let short = &sent.trim_end()[28..];
@@ -75,7 +75,7 @@ fn frames_for_people_and_as_they_were_sent() {
     assert_eq!((code, said), (Some(0), format!("listening on {id} by websocket\n")));
 
     let mut listening = Listening::start(&server, &[id, "--raw", "--quiet"]);
-    printed(ask(&server, &["publish", "news", "{\"n\": 1.10}"]));
+    published(ask(&server, &["publish", "news", "{\"n\": 1.10}"]));
     let frame = listening.line();
     assert!(frame.starts_with('{') && frame.contains("1.10"), "{frame}");
     printed(ask(&server, &["disconnect", id]));
@@ -141,7 +141,7 @@ fn it_comes_back_when_the_server_does() {
         }
     }
     assert_ne!(opened["conn_id"], first);
-    printed(ask(&server, &["publish", "news", "again"]));
+    published(ask(&server, &["publish", "news", "again"]));
     assert_eq!(listening.json()["frame"]["message"]["text"], "again");
     let pid = listening.child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());

@@ -75,6 +75,14 @@ pub(crate) fn printed(ended: Ended) -> String {
     ended.out
 }
 
+/// What `publish` prints; that nobody listens yet may be said beside it.
+#[track_caller]
+pub(crate) fn published(ended: Ended) -> String {
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(["", "0 listeners, stored\n"].contains(&&*ended.err), "{}", ended.err);
+    ended.out
+}
+
 /// The line that says what failed and the hint, if it failed as it should: with this code and
 /// without any output.
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use channelstream_client::{Client, Configure};
 
-use crate::program::{ask, command, end, failed, printed};
+use crate::program::{ask, command, end, failed, printed, published};
 use crate::server::{SECRET, Server};
 use crate::terminal::Terminal;
 use crate::traffic::configure;
@@ -18,7 +18,7 @@ fn channels_are_sorted_filtered_and_looked_at() {
     let server = Server::start();
     configure(&server, &["chat", "news", "old news"]);
     printed(ask(&server, &["connect", "ann", "news", "--quiet"]));
-    printed(ask(&server, &["publish", "news", "Hello, \u{1b}[2J!", "--quiet"]));
+    published(ask(&server, &["publish", "news", "Hello, \u{1b}[2J!", "--quiet"]));
     let mut terminal = Terminal::start(&server, "top --interval 200ms", &[]);
     terminal.wait_until(|lines| names(lines) == ["news", "chat", "old news"]);
     terminal.wait_until(|lines| lines[1].starts_with("channels 3   users 1   listeners 0"));

@@ -3,7 +3,7 @@
 use channelstream_client::{ChannelSettings, Client, Configure, Uuid};
 use serde_json::Value;
 
-use crate::program::{ask, command, end, failed, printed, run};
+use crate::program::{ask, command, end, failed, printed, published, run};
 use crate::server::{SECRET, Server};
 
 /// Makes channels that keep their messages.
@@ -25,10 +25,10 @@ pub(crate) fn history(server: &Server, channel: &str) -> Value {
 fn messages_arrive() {
     let server = Server::start();
     configure(&server, &["news"]);
-    let id = printed(ask(&server, &["publish", "news", "Hello, \"world\"!"]));
+    let id = published(ask(&server, &["publish", "news", "Hello, \"world\"!"]));
     let id: Uuid = id.strip_suffix('\n').unwrap().parse().unwrap();
     let object = r#" {"n": 1.10, "text": "x"}"#;
-    printed(ask(&server, &["publish", "news", object, "--user", "ann", "--to-user", "bob"]));
+    published(ask(&server, &["publish", "news", object, "--user", "ann", "--to-user", "bob"]));
 
     let history = history(&server, "news");
     let [text, object] = &history.as_array().unwrap()[..] else { panic!("not two: {history}") };
@@ -40,7 +40,8 @@ fn messages_arrive() {
     assert_eq!((&object["user"], &object["pm_users"][0]), (&"ann".into(), &"bob".into()));
     assert_eq!(object["message"]["n"], 1.1);
 
-    printed(ask(&server, &["publish", "--to-user", "bob", "only you"]));
+    let ended = ask(&server, &["publish", "--to-user", "bob", "only you"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, "0 listeners: no such user\n"));
 }
 
 #[test]
@@ -79,7 +80,8 @@ fn refusals_are_one_line_and_a_hint() {
     let elsewhere = format!("{}/nowhere", server.url);
     let ended = ask(&server, &["info", "--url", &elsewhere]);
     let (what, hint) = failed(&ended, 1);
-    assert_eq!(what, "POST /info was refused with 404 Not Found");
+    let told = "POST /info was refused with 404 Not Found: there is nothing at this path";
+    assert_eq!(what, told);
     assert!(hint.unwrap().contains("path of its address"), "{}", ended.err);
 }
 

@@ -60,14 +60,17 @@ async fn a_whole_life() {
     let message = |text: &str| NewMessage::new("ann", life()).message([("text", text)]);
     let nowhere = NewMessage::new("ann", Address::default());
     let sent = client.publish(&[message("one"), nowhere, message("two")]).await.unwrap();
-    assert_eq!(sent.len(), 2, "what has no address is dropped");
-    assert_eq!(text_of(&sent[0]), "one");
+    let receipts = sent.iter().map(|sent| (sent.receipt.stored, sent.receipt.problem.as_deref()));
+    let receipts: Vec<_> = receipts.collect();
+    let dropped = (Some(false), Some("no address"));
+    assert_eq!(receipts, [(Some(true), None), dropped, (Some(true), None)]);
+    assert_eq!((text_of(&sent[0]), sent[0].receipt.recipients), ("one".to_owned(), Some(0)));
 
     let edit = Edit { message: message("three").message, ..Edit::new(sent[0].uuid, life()) };
     let edits = client.edit(&[edit]).await.unwrap();
     assert!(edits[0].edited.is_some());
-    let deletes = client.delete(&[Delete::new(sent[1].uuid, life())]).await.unwrap();
-    assert_eq!(deletes[0].uuid, sent[1].uuid);
+    let deletes = client.delete(&[Delete::new(sent[2].uuid, life())]).await.unwrap();
+    assert_eq!(deletes[0].uuid, sent[2].uuid);
 
     let info = client.info(&of("life")).await.unwrap();
     let channel = &info.channels["life"];

@@ -51,6 +51,7 @@ async fn each_call_has_its_endpoint_and_is_signed_for_it() {
         assert_eq!(request.line(), format!("{method} /push{path}"));
         assert_eq!(signed_value(&request), path);
         assert_eq!(request.header("accept"), Some("application/json"));
+        assert_eq!(request.header("prefer"), Some("handling=strict, return=representation"));
         let user_agent = request.header("user-agent").unwrap();
         assert!(user_agent.starts_with("channelstream-client/"), "{user_agent}");
         if path == "/admin/admin.json" {
@@ -76,6 +77,9 @@ async fn signer_user_agent_and_http_client_may_be_ones_own() {
     let request = stub.request();
     assert_eq!(signed_value(&request), "/disconnect");
     assert_eq!(request.header("user-agent"), Some("mine/1"));
+
+    assert!(builder().strict(false).build().unwrap().disconnect(id).await.unwrap());
+    assert_eq!(stub.request().header("prefer"), None);
 
     assert!(builder().http_client(own()).build().unwrap().disconnect(id).await.unwrap());
     assert_eq!(stub.request().header("user-agent"), Some("theirs/1"));

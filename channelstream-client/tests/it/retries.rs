@@ -67,7 +67,11 @@ async fn each_call_is_repeated_where_that_does_no_harm() {
 
 #[tokio::test]
 async fn what_was_not_carried_out_for_sure_is_always_repeated() {
-    for failure in [answer("429 Too Many Requests", ""), answer("408 Request Timeout", "")] {
+    for failure in [
+        answer("429 Too Many Requests", ""),
+        answer("408 Request Timeout", ""),
+        answer("503 Service Unavailable", r#"{"message": "full", "outcome": "not_done"}"#),
+    ] {
         let (stub, _) = failing(2, failure.clone());
         assert!(client(&stub.host, quick()).publish(message()).await.unwrap().is_empty());
         let (stub, _) = failing(3, failure);

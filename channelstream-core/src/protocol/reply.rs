@@ -63,15 +63,15 @@ pub struct Unsubscribed {
 pub struct Posted {
     /// The message as it was taken, with everything filled in.
     #[serde(flatten)]
-    pub message: Arc<Message>,
+    pub taken: Arc<Message>,
     /// What became of it.
     #[serde(flatten)]
     pub receipt: Receipt,
 }
 
 impl Posted {
-    pub(crate) fn new(message: Arc<Message>, receipt: Receipt) -> Self {
-        Self { message, receipt }
+    pub(crate) fn new(taken: Arc<Message>, receipt: Receipt) -> Self {
+        Self { taken, receipt }
     }
 }
 
@@ -79,7 +79,7 @@ impl Deref for Posted {
     type Target = Message;
 
     fn deref(&self) -> &Message {
-        &self.message
+        &self.taken
     }
 }
 
@@ -87,9 +87,9 @@ impl Deref for Posted {
 impl<'de> Deserialize<'de> for Posted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        let message = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
+        let taken = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
         let receipt = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
-        Ok(Self { message: Arc::new(message), receipt })
+        Ok(Self { taken: Arc::new(taken), receipt })
     }
 }
 

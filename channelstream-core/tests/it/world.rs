@@ -284,7 +284,7 @@ impl World {
         match self.apply(Command::Publish(vec![message])).unwrap() {
             Reply::Published(mut messages) => {
                 let posted = messages.pop().filter(|posted| !posted.address.is_nowhere());
-                posted.map(|posted| Arc::unwrap_or_clone(posted.message))
+                posted.map(|posted| Arc::unwrap_or_clone(posted.taken))
             }
             other => panic!("{other:?}"),
         }

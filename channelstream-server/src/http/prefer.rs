@@ -79,7 +79,7 @@ impl Preferences {
             posted.retain(|posted| !posted.address.is_nowhere());
         }
         if !self.is_strict() && !self.representation {
-            let messages: Vec<_> = posted.iter().map(|posted| &posted.message).collect();
+            let messages: Vec<_> = posted.iter().map(|posted| &posted.taken).collect();
             return Answer::json(&messages);
         }
         for Posted { receipt, .. } in &mut posted {

@@ -113,6 +113,36 @@ fn closed(schema: &Value, is_part: bool) -> Value {
 }
 
 #[test]
+fn preferences_are_described_and_so_are_their_answers() {
+    let it = Described::start();
+    let mut described = 0;
+    for (path, methods) in it.document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let prefers = parameters.filter(|told| told["name"] == "Prefer").count();
+            let is_backend = operation["security"] == json!([{"signature": []}]);
+            let may_prefer = is_backend || (path == "/disconnect" && method == "post");
+            assert_eq!(prefers, usize::from(may_prefer), "{method} {path}");
+            described += prefers;
+        }
+    }
+    assert_eq!(described, 10);
+    it.app.connect("ann", &["news"]);
+    let messages = json!([
+        {"user": "a", "channel": "news", "message": {}}, {"user": "a"},
+        {"user": "a", "channel": "none"}, {"user": "a", "pm_users": ["nobody"]},
+    ]);
+    for prefer in ["handling=strict", "return=representation, handling=strict"] {
+        let request = Request::call("/message", &messages).header("prefer", prefer);
+        let answer = it.send("post", "/message", &request);
+        assert_eq!(answer.ok()[3]["problem"], "no such user", "{prefer}");
+    }
+    let unknown = Request::call("/message", &json!([{"user": "a", "chanel": "x"}]));
+    let unknown = unknown.header("prefer", "handling=strict");
+    assert_eq!(it.send("post", "/message", &unknown).status, 422);
+}
+
+#[test]
 fn every_call_answers_as_described() {
     let it = Described::start();
     let post = |path: &str, body: &Value| it.call("post", path, "", Some(body)).ok();

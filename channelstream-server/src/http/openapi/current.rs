@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::http::routes::{Access, ROUTES, Route};
+use crate::http::routes::{Access, Call, ROUTES, Route};
 
 /// Date and time as the server writes them: mostly without zone, which the format `date-time` of
 /// JSON Schema does not allow.
@@ -82,12 +82,34 @@ fn operation(old: &Value, new: &Value, route: &Route, method: &str) -> Value {
     } else {
         converted_operation(old, &old["paths"][route.path][method])
     };
+    if takes_preferences(route) && operation["requestBody"].is_object() {
+        add_preferences(&mut operation, new, route);
+    }
     operation["security"] = match route.access {
         Access::Open => json!([]),
         Access::Backend => json!([{"signature": []}]),
         Access::Admin | Access::Documents => json!([{"signature": []}, {"cookie": []}]),
     };
     operation
+}
+
+fn takes_preferences(route: &Route) -> bool {
+    route.access == Access::Backend || route.call == Call::Disconnect
+}
+
+/// What a request may prefer, and what the answer then has beside.
+fn add_preferences(operation: &mut Value, new: &Value, route: &Route) {
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.push(new["prefer"]["parameter"].clone());
+    } else {
+        operation["parameters"] = json!([new["prefer"]["parameter"]]);
+    }
+    let answer = &mut operation["responses"]["200"];
+    answer["headers"] = json!({"Preference-Applied": new["prefer"]["applied"]});
+    if route.call == Call::Publish {
+        answer["content"]["application/json"]["schema"]["items"] =
+            json!({"$ref": "#/components/schemas/PostedMessage"});
+    }
 }
 
 fn converted_operation(old: &Value, told: &Value) -> Value {

@@ -129,6 +129,9 @@ async function send(call, output) {
   }
   const body = call.editor && call.editor.value.trim() ? call.editor.value : null;
   const headers = { Accept: 'application/json' };
+  for (const [name, control] of call.headers) {
+    if (control.value) headers[name] = control.value;
+  }
   if (body !== null) headers['Content-Type'] = 'application/json';
   const secret = at('secret').value;
   if (call.signed && secret) {
@@ -174,7 +177,7 @@ function answerArea() {
 }
 
 function operationView(path, method, operation) {
-  const call = { path, method: method.toUpperCase(), query: [], editor: null, signed: operation.security.length > 0 };
+  const call = { path, method: method.toUpperCase(), query: [], headers: [], editor: null, signed: operation.security.length > 0 };
   const view = make('details', 'operation', make('summary', '',
     make('span', `method ${method}`, call.method), ' ', make('code', '', path), ' ',
     make('span', 'what', operation.summary)));
@@ -187,8 +190,9 @@ function operationView(path, method, operation) {
     input.spellcheck = false;
     input.value = parameter.example ?? '';
     const note = `${describe(api, parameter.schema)}${parameter.required ? ', required' : ''}. ${parameter.description}`;
-    form.append(...labelled(`${parameter.name} (in the query)`, input, note));
-    call.query.push([parameter.name, input]);
+    const isHeader = parameter.in === 'header';
+    form.append(...labelled(`${parameter.name} (${isHeader ? 'a header' : 'in the query'})`, input, note));
+    (isHeader ? call.headers : call.query).push([parameter.name, input]);
   }
   if (operation.requestBody) {
     const { schema, example } = operation.requestBody.content[JSON_TYPE];
