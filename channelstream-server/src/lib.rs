@@ -29,6 +29,7 @@ mod journal;
 mod node;
 mod outbox;
 mod server;
+mod tcp;
 pub mod telemetry;
 mod thread;
 mod writer;

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
+use super::accept::EndsWithPeer;
 use super::answer::{Answer, JSON, Problem, SCRIPT};
 use super::request::Request;
 use crate::frame_codec::events_in;
@@ -30,6 +31,8 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     let connection = request.parameter("conn_id").flatten().ok_or(WRONG)?;
     let connection = parse_uuid(&connection).ok_or(WRONG)?;
     let callback = callback(&request)?;
+    // An answer to who has left would take the events along.
+    let _ends_with_peer = EndsWithPeer::begin(&request.head.line);
     let Ok(outbox) = app.node.hub().open(connection, Way::Poll(Notify::new())) else {
         return Err(Problem::Unavailable("as many listeners as allowed are open".to_owned()));
     };
