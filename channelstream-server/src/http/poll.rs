@@ -31,6 +31,9 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     let connection = request.parameter("conn_id").flatten().ok_or(WRONG)?;
     let connection = parse_uuid(&connection).ok_or(WRONG)?;
     let callback = callback(&request)?;
+    if request.head.method == http::Method::HEAD {
+        return head(app, connection).await;
+    }
     // An answer to who has left would take the events along.
     let _ends_with_peer = EndsWithPeer::begin(&request.head.line);
     let Ok(outbox) = app.node.hub().open(connection, Way::Poll(Notify::new())) else {
@@ -57,6 +60,14 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
         Err(error) => return Err(error.into()),
     }
     Ok(answer(&poll.outbox.take(), callback.as_deref()))
+}
+
+/// The head of an answer without events: HEAD takes nothing away, and waits for nothing.
+async fn head(app: &App, connection: ConnectionId) -> Result<Answer, Problem> {
+    match app.node.ask(move |state| state.knows_connection(connection)).await? {
+        true => Ok(Answer::new(JSON, "[]")),
+        false => Err(Problem::UnknownConnection),
+    }
 }
 
 /// A listener that waits for its one answer. What it took out of its outbox counts as sent, what

@@ -391,6 +391,30 @@ fn head_is_get_without_the_body() {
 }
 
 #[test]
+fn head_changes_nothing() {
+    let server = TestServer::start();
+    let connection = server.connect("ann", &["a"]);
+    let mut line = server.line();
+    let mut head = |target: &str| {
+        line.request("HEAD", target, &[], "");
+        line.answer_to("HEAD")
+    };
+    let listen = format!("/listen?conn_id={connection}");
+    assert_eq!(head(&listen).status, 200, "at once, although nothing waits");
+    server.publish("a", &json!({"n": 1}));
+    let answer = head(&listen);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(server.get(&listen).json()[0]["message"]["n"], 1, "nothing was taken");
+    let disconnect = format!("/disconnect?conn_id={connection}");
+    let answer = head(&disconnect);
+    assert_eq!((answer.status, answer.header("content-length")), (200, Some("4")));
+    assert_eq!(head(&listen).status, 200, "the connection is there yet");
+    assert_eq!(head("/admin/sign_out").header("set-cookie"), None);
+    assert!(server.get("/admin/sign_out").header("set-cookie").is_some());
+    assert_eq!(server.get(&disconnect).text(), "true");
+}
+
+#[test]
 fn methods_that_are_not_known_are_404() {
     let server = TestServer::start();
     let json = [("accept", "application/json")];

@@ -150,7 +150,11 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
 }
 
 pub(super) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> {
-    let cookie = sign_out_cookie(request.is_https(&app.config));
+    // HEAD changes nothing, not even in a browser.
+    let cookie = match request.head.method {
+        Method::HEAD => None,
+        _ => sign_out_cookie(request.is_https(&app.config)),
+    };
     redirect(&request.address_of("/admin/sign_in", &app.config, &app.local), cookie)
 }
 
