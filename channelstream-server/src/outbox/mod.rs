@@ -347,13 +347,31 @@ impl Outbox {
         items.append(&mut new.items);
         new.items = items;
         new.weigh();
+        // What is handed over has had its place.
+        new.spared = new.waiting;
         if overflowed.is_some() {
             new.dropped = dropped;
             new.overflowed = overflowed;
             new.give_up();
-            new.end(Ending::Slow);
         }
         HandedOver { older, newer: newer.call(new) }
+    }
+
+    /// What was sent to the older listener, if that was at its end for being slow: then this one was
+    /// handed nothing over, and takes nothing until it [goes on](Self::go_on).
+    pub(crate) fn left_behind(&self) -> Option<Sent> {
+        let queue = self.queue();
+        let up_to = queue.overflowed.filter(|_| queue.end.is_none())?;
+        Some(Sent { up_to, but: queue.dropped.iter().cloned().flatten().collect() })
+    }
+
+    /// What the older listener had not been sent is known, and comes anew.
+    pub(crate) fn go_on(&self) {
+        let mut queue = self.queue();
+        if queue.end.is_none() {
+            queue.overflowed = None;
+            queue.dropped = Vec::new();
+        }
     }
 
     /// What of the frames up to `latest` was really sent. So that this stays true, no frame begins

@@ -10,7 +10,7 @@ use socket2::{Domain, Socket as System, Type};
 
 use crate::app::{PATIENCE, Site, eventually, signature};
 use crate::process::Process;
-use crate::raw::{Line, PING, Socket, TestServer, masked};
+use crate::raw::{CLOSE, Line, PING, Socket, TEXT, TestServer, masked};
 
 /// More than any other wait of these tests.
 const LONG: Duration = Duration::from_secs(300);
@@ -275,6 +275,76 @@ fn a_half_closed_websocket_ends() {
     line.stream().shutdown(Shutdown::Write).unwrap();
     drop(Socket::opened(line));
     eventually("it is gone", || server.debug_figure("listeners") == 0);
+}
+
+/// The numbers of the events that come until the end, or until `last`.
+fn numbers(socket: &mut Socket, last: u64) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while numbers.last() != Some(&last)
+        && let Some(frame) = socket.next_frame()
+        && frame.first != CLOSE
+    {
+        if frame.first == TEXT && frame.payload != b"[]" {
+            let events: serde_json::Value = serde_json::from_slice(&frame.payload).unwrap();
+            numbers.push(events[0]["message"]["n"].as_u64().unwrap());
+        }
+    }
+    numbers
+}
+
+#[test]
+fn who_takes_over_from_a_socket_that_overflowed_stays_and_misses_nothing() {
+    const COUNT: u64 = 80;
+    for threads in [1, 3] {
+        let server = TestServer::with(|config| {
+            config.threads = threads;
+            config.outbox_bytes = 500_000;
+        });
+        let connection = server.connect("lazy", &["a"]);
+        let mut stalled = server.websocket(&connection);
+        let mut keen = server.websocket(&server.connect("keen", &["a"]));
+        let text = "x".repeat(40_000);
+        for number in 0..COUNT {
+            server.publish("a", &json!({"n": number, "text": text}));
+            assert_eq!(keen.event()["message"]["n"], number);
+        }
+        // The older one is open yet: it is given time to take the close frame.
+        assert_eq!(server.debug_figure("listeners"), 2);
+        let mut newer = server.websocket(&connection);
+        let rest = numbers(&mut newer, COUNT - 1);
+        let first = numbers(&mut stalled, COUNT);
+        assert!(!first.is_empty() && !rest.is_empty(), "{first:?} {rest:?}");
+        assert_eq!([first, rest].concat(), (0..COUNT).collect::<Vec<_>>(), "{threads}");
+        server.publish("a", &json!({"n": COUNT}));
+        assert_eq!(newer.event()["message"]["n"], COUNT, "it stays open");
+    }
+}
+
+#[test]
+fn a_poll_after_a_poll_that_overflowed_gets_the_rest() {
+    let server = TestServer::with(|config| {
+        config.outbox_frames = 5;
+        config.wake_connections_after = Duration::from_secs(10);
+    });
+    let connection = server.connect("ann", &["a"]);
+    let path = format!("/listen?conn_id={connection}");
+    let mut poll = server.line();
+    poll.request("GET", &path, &[], "");
+    eventually("the poll is open", || server.debug_figure("listeners") == 1);
+    for number in 0..20 {
+        server.publish("a", &json!({"n": number}));
+    }
+    let mut got = Vec::new();
+    let mut answer = poll.answer();
+    while got.len() < 20 {
+        for event in answer.json().as_array().unwrap() {
+            got.push(event["message"]["n"].as_u64().unwrap());
+        }
+        if got.len() < 20 {
+            answer = server.get(&path);
+        }
+    }
+    assert_eq!(got, (0..20).collect::<Vec<_>>());
 }
 
 #[test]
