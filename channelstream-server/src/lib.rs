@@ -33,6 +33,7 @@ mod node;
 mod outbox;
 mod peer;
 mod server;
+mod tcp;
 pub mod telemetry;
 mod thread;
 mod writer;

@@ -141,13 +141,22 @@ impl Node {
     }
 
     /// Opens a listener on a connection: [`Reply::Opened`], or [`Reply::Occupied`] for a poll.
+    ///
+    /// If it takes over from one that was too slow, it is opened once more behind the account of that
+    /// one, so that it is caught up on what is stored.
     pub(crate) async fn open(
         &self,
         connection: ConnectionId,
-        outbox: &Outbox,
+        outbox: &Arc<Outbox>,
         kind: ListenerKind,
     ) -> Result<Reply, Error> {
-        self.submit(Command::Open { connection, listener: outbox.id, kind }).await
+        let listener = outbox.id;
+        let opened = self.submit(Command::Open { connection, listener, kind }).await?;
+        let Some(sent) = self.hub().left_behind(outbox).await else { return Ok(opened) };
+        let how = Closing::Otherwise;
+        self.submit(Command::Close { connection, listener, how, sent }).await?;
+        self.hub().go_on(outbox).await;
+        self.submit(Command::Open { connection, listener, kind }).await
     }
 
     /// Tells that a listener is over and, once that is known everywhere, forgets it. A journal

@@ -99,6 +99,8 @@ pub struct Config {
     pub max_body_size: usize,
     /// Time for a body to be complete.
     pub body_timeout: Duration,
+    /// Time for a client to read something of an answer that waits for it.
+    pub answer_timeout: Duration,
     /// Lists and objects inside each other in a body.
     pub max_json_depth: usize,
     /// Values of any kind in a body.
@@ -229,6 +231,7 @@ impl Config {
             head_timeout: read.seconds("head_timeout"),
             max_body_size: read.number("max_body_size"),
             body_timeout: read.seconds("body_timeout"),
+            answer_timeout: read.seconds("answer_timeout"),
             max_json_depth: read.number("max_json_depth"),
             max_json_elements: read.number("max_json_elements"),
             max_client_message: read.number("max_client_message"),

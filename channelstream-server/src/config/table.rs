@@ -299,7 +299,9 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::Seconds,
                 default: "20",
                 doc: "Seconds within which a ping must be answered by anything; then the socket is \
-                      given up (close code 1008), and the connection waits for another.",
+                      given up (close code 1008), and the connection waits for another. A socket \
+                      that takes nothing of what waits for it is given up after `ping_interval` and \
+                      this together, whatever it sends.",
             },
             Setting {
                 key: "wake_connections_after",
@@ -375,6 +377,14 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::Seconds,
                 default: "30",
                 doc: "Seconds within which a request body must be complete; 408 after.",
+            },
+            Setting {
+                key: "answer_timeout",
+                kind: Kind::Seconds,
+                default: "30",
+                doc: "Seconds within which a client must read something of an answer that waits for \
+                      it, and in the long run 1 KiB a second; then its TCP connection is reset. \
+                      Sockets have `ping_timeout` for it.",
             },
             Setting {
                 key: "max_json_depth",

@@ -1,9 +1,11 @@
 //! The accept loop: TCP lines, how many there may be, and HTTP on each of them until the drain.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -11,16 +13,22 @@ use http::{HeaderMap, Method, Uri, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::App;
 use super::refusal::{Refusing, refusal};
+use super::{App, host};
 use crate::limits::Limit;
 use crate::peer::Peer;
+use crate::tcp;
+
+/// Requests of one line that are answered in a row, before others get a turn: who sends many without
+/// waiting for the answers must not hold them up.
+const IN_A_ROW: u8 = 4;
 
 /// One TCP line, counted as long as anything holds it.
 #[derive(Debug)]
@@ -28,6 +36,27 @@ pub(crate) struct Line {
     pub(super) peer: Peer,
     lines: Arc<Lines>,
     counted: bool,
+    /// Whether the request under way is over when the peer closes its side.
+    ends_with_peer: AtomicBool,
+    /// Requests since the line got its turn.
+    in_a_row: AtomicU8,
+}
+
+/// Says, as long as it lives, that the request under way is over when the peer closes its side.
+#[derive(Debug)]
+pub(super) struct EndsWithPeer(Arc<Line>);
+
+impl EndsWithPeer {
+    pub(super) fn begin(line: &Arc<Line>) -> Self {
+        line.ends_with_peer.store(true, Ordering::Relaxed);
+        Self(Arc::clone(line))
+    }
+}
+
+impl Drop for EndsWithPeer {
+    fn drop(&mut self) {
+        self.0.ends_with_peer.store(false, Ordering::Relaxed);
+    }
 }
 
 /// How many lines are open, in all and by address.
@@ -66,7 +95,27 @@ impl Lines {
             *count += 1;
         }
         self.open.fetch_add(1, Ordering::AcqRel);
-        Ok(Line { peer, lines: Arc::clone(self), counted: bounded })
+        Ok(Line {
+            peer,
+            lines: Arc::clone(self),
+            counted: bounded,
+            ends_with_peer: AtomicBool::new(false),
+            in_a_row: AtomicU8::new(0),
+        })
+    }
+}
+
+impl Line {
+    pub(super) fn ends_with_peer(&self) -> bool {
+        self.ends_with_peer.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request; whether it has to wait for the line's next turn. One task has the line, so
+    /// nothing comes in between.
+    fn has_had_its_turn(&self) -> bool {
+        let before = self.in_a_row.load(Ordering::Relaxed);
+        self.in_a_row.store(before.saturating_add(1), Ordering::Relaxed);
+        before >= IN_A_ROW
     }
 }
 
@@ -128,7 +177,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 
 fn begin(app: &Arc<App>, stream: TcpStream, peer: SocketAddr, drain: &watch::Receiver<bool>) {
     // Small frames must not wait for the acknowledgement of earlier ones.
-    if stream.set_nodelay(true).is_err() {
+    if stream.set_nodelay(true).and_then(|()| tcp::bound_unsent(&stream)).is_err() {
         return;
     }
     let peer = Peer::at(peer.ip());
@@ -137,7 +186,7 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: SocketAddr, drain: &watch::Rec
         Ok(line) => Arc::new(line),
         Err((limit, why)) => {
             app.limits.refused(limit, peer);
-            refuse(&stream, why);
+            refuse(app, &stream, why);
             return;
         }
     };
@@ -145,8 +194,9 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: SocketAddr, drain: &watch::Rec
 }
 
 /// Says no in one write, whatever was asked.
-fn refuse(stream: &TcpStream, why: &str) {
-    let response = refusal("503 Service Unavailable", why, "retry-after: 5\r\n");
+fn refuse(app: &App, stream: &TcpStream, why: &str) {
+    let more = format!("retry-after: 5\r\n{}", app.common_headers.of_refusals());
+    let response = refusal("503 Service Unavailable", why, &more);
     // A new line has room for it; if not, there is nothing better to do than to close.
     let _ = stream.try_write(response.as_bytes());
     // What has come already would make the system reset the line, and the answer with it.
@@ -165,31 +215,45 @@ async fn speak(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
+        // Who closes its side behind a request still gets the answer.
+        .half_close(true)
         .max_header_size(config.max_head_size)
         .max_buf_size(config.max_head_size.max(MIN_BUFFER));
     let routes = TowerToHyperService::new(warp::service(super::routes(Arc::clone(&app))));
+    let stream = Refusing::new(stream, Arc::clone(&app), Arc::clone(&line), drain.clone());
+    let of_requests = Arc::clone(&line);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
+        let line = Arc::clone(&of_requests);
+        let waits = line.has_had_its_turn();
+        // Ours alone: warp would copy them for each that looks.
+        let mut headers = std::mem::take(request.headers_mut());
+        let fault = host::settle(request.version(), request.uri(), &mut headers).err();
         let head = Head {
-            line: Arc::clone(&line),
+            line,
             method: request.method().clone(),
             version: request.version(),
             uri: request.uri().clone(),
-            // Ours alone: warp would copy them for each that looks.
-            headers: std::mem::take(request.headers_mut()),
+            headers,
+            fault,
         };
         request.extensions_mut().insert(Arc::new(head));
-        routes.call(request)
+        let answer = routes.call(request);
+        async move {
+            if waits {
+                yield_now().await;
+            }
+            answer.await
+        }
     });
-    let connection =
-        http.serve_connection(Refusing::new(TokioIo::new(stream)), service).with_upgrades();
+    let connection = http.serve_connection(stream, service).with_upgrades();
     tokio::pin!(connection);
     let outcome = tokio::select! {
         // A request that is there already is read first.
         biased;
-        outcome = connection.as_mut() => outcome,
+        outcome = in_turns(&line, connection.as_mut()) => outcome,
         () = begun(&mut drain) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            in_turns(&line, connection).await
         }
     };
     if let Err(error) = outcome {
@@ -198,6 +262,15 @@ async fn speak(
         }
         tracing::debug!(%error, "a line ended early");
     }
+}
+
+/// Lets a line's requests be counted anew whenever it gets its turn.
+async fn in_turns<F: Future>(line: &Line, mut connection: Pin<&mut F>) -> F::Output {
+    poll_fn(|cx| {
+        line.in_a_row.store(0, Ordering::Relaxed);
+        connection.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// The smallest buffer that hyper takes.
@@ -211,6 +284,8 @@ pub(super) struct Head {
     pub(super) version: Version,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
+    /// What is wrong with it, so that it cannot be served.
+    pub(super) fault: Option<&'static str>,
 }
 
 #[cfg(test)]

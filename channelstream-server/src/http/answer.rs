@@ -43,6 +43,8 @@ pub(super) struct Common {
     own: HeaderMap,
     /// With those for pages of other origins, but whether they may read it at all.
     cross_origin: HeaderMap,
+    /// The same as header lines, for refusals of requests that cannot be read.
+    of_refusals: String,
     /// Of these texts one has to occur in `Origin`; none are needed if there are none.
     allowed_origins: Vec<String>,
 }
@@ -61,7 +63,20 @@ impl Common {
         } else {
             cross_origin.insert(header::VARY, HeaderValue::from_static("Origin"));
         }
-        Self { own, cross_origin, allowed_origins: allowed_origins.to_vec() }
+        let of_refusals = cross_origin
+            .iter()
+            .filter(|(name, _)| !own.contains_key(*name))
+            .map(|(name, value)| {
+                format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes()))
+            })
+            .collect();
+        Self { own, cross_origin, of_refusals, allowed_origins: allowed_origins.to_vec() }
+    }
+
+    /// Header lines for refusals outside of [`respond`], which have the others of their own. Whose
+    /// page asks is not known there: where not all may read answers, it may not read these.
+    pub(super) fn of_refusals(&self) -> &str {
+        &self.of_refusals
     }
 
     fn allows(&self, origin: Option<&HeaderValue>) -> bool {
@@ -167,6 +182,8 @@ pub(super) enum Problem {
     Texts(&'static [&'static str]),
     /// The body is no JSON.
     NotJson(NotJson),
+    /// The head is not as it must be; why.
+    Malformed(&'static str),
     /// The body could not be read.
     BrokenBody,
     /// The body is over the bound.
@@ -221,7 +238,7 @@ impl Problem {
             Self::HttpsOnly => StatusCode::NOT_ACCEPTABLE,
             Self::Elsewhere(_) => StatusCode::FOUND,
             Self::Faults(_) | Self::Texts(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::NotJson(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
+            Self::NotJson(_) | Self::Malformed(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -258,6 +275,7 @@ impl Problem {
             )
             .into(),
             Self::NotFound(what) => what.clone(),
+            Self::Malformed(why) => (*why).into(),
             Self::UnknownConnection => "the connection is not known, or has ended".into(),
             Self::HttpsOnly => "only https is served here".into(),
             Self::Elsewhere(address) => format!("see {address}").into(),

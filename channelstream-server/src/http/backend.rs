@@ -174,6 +174,11 @@ pub(super) async fn disconnect(app: &App, request: Request) -> Result<Answer, Pr
         return asked.submit(Command::Disconnect(conn_id)).await;
     }
     let Disconnect { conn_id } = Disconnect::read_query(connection_in_query(&request).as_deref())?;
+    // HEAD changes nothing: it tells what would be answered.
+    if request.head.method == http::Method::HEAD {
+        let known = app.node.ask(move |state| state.knows_connection(conn_id)).await?;
+        return Ok(Answer::json(&known));
+    }
     submit(app, preferences(app, &request), Command::Disconnect(conn_id)).await
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod backend;
 mod browser;
 mod forwarded;
+mod host;
 mod openapi;
 mod pages;
 mod poll;
@@ -17,6 +18,7 @@ mod request;
 mod rights;
 mod routes;
 mod socket;
+mod stall;
 mod tutorial;
 
 use std::net::SocketAddr;
@@ -209,12 +211,15 @@ pub(crate) fn routes(
         })
 }
 
-/// Checks in the order of contract §3 (scheme, address, signature, path, rights), then serves.
+/// Checks the head, then in the order of contract §3 (scheme, address, signature, path, rights), then serves.
 async fn answer_one(
     app: &Arc<App>,
     path: Option<&str>,
     mut request: Request,
 ) -> Result<Answer, Problem> {
+    if let Some(fault) = request.head.fault {
+        return Err(Problem::Malformed(fault));
+    }
     app.admit(&request)?;
     let path = path.ok_or(Problem::NotFound("the path is not UTF-8".into()))?;
     let method = request.head.method.clone();

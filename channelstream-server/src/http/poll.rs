@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
+use super::accept::EndsWithPeer;
 use super::answer::{Answer, FULL, JSON, Problem, SCRIPT};
 use super::request::Request;
 use crate::frame_codec::events_in;
@@ -31,6 +32,11 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     let connection = request.parameter("conn_id").flatten().ok_or(WRONG)?;
     let connection = parse_uuid(&connection).ok_or(WRONG)?;
     let callback = callback(&request)?;
+    if request.head.method == http::Method::HEAD {
+        return head(app, connection).await;
+    }
+    // An answer to who has left would take the events along.
+    let _ends_with_peer = EndsWithPeer::begin(&request.head.line);
     let Ok(outbox) = app.node.hub().open(connection, Way::Poll(Notify::new())) else {
         app.limits.refused(Limit::Listeners, request.peer);
         return Err(Problem::Unavailable(FULL.into()));
@@ -59,6 +65,14 @@ pub(super) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
         app.limits.refused(Limit::Outbox, request.peer);
     }
     Ok(answer(&poll.outbox.take(), callback.as_deref()))
+}
+
+/// The head of an answer without events: HEAD takes nothing away, and waits for nothing.
+async fn head(app: &App, connection: ConnectionId) -> Result<Answer, Problem> {
+    match app.node.ask(move |state| state.knows_connection(connection)).await? {
+        true => Ok(Answer::new(JSON, "[]")),
+        false => Err(Problem::UnknownConnection),
+    }
 }
 
 /// A listener that waits for its one answer. What it took out of its outbox counts as sent, what

@@ -1,23 +1,42 @@
-//! Refusals that arrive: hyper's own get a body, and a line is read out before it is closed.
+//! What hyper leaves open, mended below it, where it writes and closes.
 //!
-//! A head that cannot be read is answered by hyper itself, with nothing but a status. And a line
-//! that is closed while the peer still sends is reset by the system, which can take the answer
-//! away before the peer has read it. Both are mended below hyper, where it writes and closes.
+//! * A head that cannot be read is answered by hyper itself, with nothing but a status: such a
+//!   refusal gets a body and the headers of all answers.
+//! * A TCP connection that is closed while the peer still sends is reset by the system, which can take
+//!   the answer away before the peer has read it: it is read out first.
+//! * An answer that nobody reads would wait for ever: its TCP connection is reset.
+//! * hyper does not look whether the peer is still there while a request is served (else it would drop
+//!   the answer for who closes behind the last request): for a poll that is looked at here.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::App;
+use super::accept::Line;
+use super::stall::Stall;
+use crate::tcp;
 
 /// After the last answer a line is read out until nothing has come for so long,
 const QUIET: Duration = Duration::from_millis(500);
 
 /// but not longer than this.
 const LONGEST: Duration = Duration::from_secs(3);
+
+/// Reads of 4 KiB while a line is read out, before others get a turn.
+const READS: usize = 4;
+
+/// `answer_timeout` during the drain, which must not wait for who does not read.
+const DRAINING: Duration = Duration::from_secs(1);
 
 /// A whole answer after which the line is closed. `status` is code and reason; `more` are header
 /// lines.
@@ -36,7 +55,7 @@ pub(super) fn refusal(status: &str, message: &str, more: &str) -> String {
 
 /// What stands in the place of `written`, if that is a refusal of hyper's own: an error status
 /// without a body, which none of our answers is.
-fn instead_of(written: &[u8]) -> Option<String> {
+fn instead_of(written: &[u8], more: &str) -> Option<String> {
     let rest = written.strip_prefix(b"HTTP/1.1 4")?;
     let head = str::from_utf8(rest.strip_suffix(b"\r\n\r\n")?).ok()?;
     let mut lines = head.split("\r\n");
@@ -55,15 +74,18 @@ fn instead_of(written: &[u8]) -> Option<String> {
         "431" => "the head of the request is too large (max_head_size)",
         _ => "the head of the request is malformed",
     };
-    (is_empty && is_last).then(|| refusal(&status, message, ""))
+    (is_empty && is_last).then(|| refusal(&status, message, more))
 }
 
-/// A line below hyper.
-#[derive(Debug)]
-pub(super) struct Refusing<T> {
-    inner: T,
+/// A TCP connection below hyper.
+pub(super) struct Refusing {
+    inner: TokioIo<TcpStream>,
+    app: Arc<App>,
+    line: Arc<Line>,
+    drain: watch::Receiver<bool>,
     /// What is written in the place of hyper's refusal, and how much of it is out.
     instead: Option<(String, usize)>,
+    stall: Stall,
     closing: Option<Closing>,
 }
 
@@ -74,17 +96,21 @@ struct Closing {
     latest: Instant,
 }
 
-impl<T> Refusing<T> {
-    pub(super) fn new(inner: T) -> Self {
-        Self { inner, instead: None, closing: None }
+impl Refusing {
+    pub(super) fn new(
+        stream: TcpStream,
+        app: Arc<App>,
+        line: Arc<Line>,
+        drain: watch::Receiver<bool>,
+    ) -> Self {
+        let (inner, stall) = (TokioIo::new(stream), Stall::default());
+        Self { inner, app, line, drain, instead: None, stall, closing: None }
     }
 
-    pub(super) fn into_inner(self) -> T {
-        self.inner
+    pub(super) fn into_inner(self) -> TcpStream {
+        self.inner.into_inner()
     }
-}
 
-impl<T: Write + Unpin> Refusing<T> {
     /// Writes what stands in the place of `length` bytes, all of it before they count as written.
     fn poll_instead(
         &mut self,
@@ -109,11 +135,45 @@ impl<T: Write + Unpin> Refusing<T> {
 
     /// What is to be written in the place of this, from where.
     fn instead_of(&mut self, written: &[u8]) -> Option<(String, usize)> {
-        self.instead.take().or_else(|| Some((instead_of(written)?, 0)))
+        let more = self.app.common_headers.of_refusals();
+        self.instead.take().or_else(|| Some((instead_of(written, more)?, 0)))
+    }
+
+    /// What came of a write, unless the peer has left the answer unread for too long.
+    fn in_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let most = self.app.config.answer_timeout;
+        match &outcome {
+            Poll::Ready(Ok(count)) => self.stall.taken(*count, most),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let most = if *self.drain.borrow() { most.min(DRAINING) } else { most };
+                if self.stall.poll_over(cx, most).is_ready() {
+                    let peer = self.line.peer;
+                    tracing::info!(%peer, "an answer is not read (answer_timeout): reset");
+                    tcp::reset_on_close(self.inner.inner());
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Whether the peer has closed or broken off. One that sends is there.
+    fn peer_is_gone(&self, cx: &mut Context<'_>) -> bool {
+        let mut space = [0; 1];
+        let mut space = tokio::io::ReadBuf::new(&mut space);
+        matches!(
+            self.inner.inner().poll_peek(cx, &mut space),
+            Poll::Ready(Ok(0)) | Poll::Ready(Err(_))
+        )
     }
 }
 
-impl<T: Read + Unpin> Read for Refusing<T> {
+impl Read for Refusing {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -123,16 +183,17 @@ impl<T: Read + Unpin> Read for Refusing<T> {
     }
 }
 
-impl<T: Read + Write + Unpin> Write for Refusing<T> {
+impl Write for Refusing {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.instead_of(buf) {
+        let outcome = match self.instead_of(buf) {
             Some((text, out)) => self.poll_instead(cx, text, out, buf.len()),
             None => Pin::new(&mut self.inner).poll_write(cx, buf),
-        }
+        };
+        self.in_time(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -144,16 +205,23 @@ impl<T: Read + Write + Unpin> Write for Refusing<T> {
         if let [buf] = bufs
             && let Some((text, out)) = self.instead_of(buf)
         {
-            return self.poll_instead(cx, text, out, buf.len());
+            let outcome = self.poll_instead(cx, text, out, buf.len());
+            return self.in_time(cx, outcome);
         }
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.in_time(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
     }
 
+    /// hyper comes here whenever nothing is left to write, also while a request is served.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stall.all_taken();
+        if self.line.ends_with_peer() && self.peer_is_gone(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
@@ -163,13 +231,14 @@ impl<T: Read + Write + Unpin> Write for Refusing<T> {
         let closing = match &mut this.closing {
             Some(closing) => closing,
             none => {
+                tcp::bound_rest(this.inner.inner(), this.app.config.answer_timeout);
                 ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
                 let latest = Instant::now() + LONGEST;
                 none.insert(Closing { quiet: Box::pin(sleep(QUIET)), latest })
             }
         };
         let mut space = [0; 4096];
-        loop {
+        for _ in 0..READS {
             let mut read = ReadBuf::new(&mut space);
             match Pin::new(&mut this.inner).poll_read(cx, read.unfilled()) {
                 Poll::Ready(Ok(())) if !read.filled().is_empty() => {
@@ -183,6 +252,8 @@ impl<T: Read + Write + Unpin> Write for Refusing<T> {
                 Poll::Pending => return closing.quiet.as_mut().poll(cx).map(Ok),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -194,10 +265,11 @@ mod tests {
     fn only_refusals_without_body_are_replaced() {
         let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
                     content-length: 0\r\ndate: Mon, 06 May 2024 07:08:09 GMT\r\n\r\n";
-        let text = instead_of(bare.as_bytes()).unwrap_or_default();
+        let text = instead_of(bare.as_bytes(), "x-more: 1\r\n").unwrap_or_default();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
         assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{head}");
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+        assert!(head.contains("\r\nx-more: 1\r\n"), "{head}");
         assert!(body.contains(r#""title":"Request Header Fields Too Large""#), "{body}");
         for other in [
             bare.replace("431", "200"),
@@ -208,7 +280,7 @@ mod tests {
             format!("{bare}x"),
             String::new(),
         ] {
-            assert_eq!(instead_of(other.as_bytes()), None, "{other}");
+            assert_eq!(instead_of(other.as_bytes(), ""), None, "{other}");
         }
     }
 }

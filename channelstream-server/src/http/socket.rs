@@ -7,7 +7,6 @@ use std::sync::Arc;
 use channelstream_core::protocol::{Faults, parse_uuid};
 use channelstream_core::state::{Closing, ConnectionId, ListenerKind};
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::App;
@@ -22,18 +21,14 @@ use crate::node;
 use crate::outbox::{Ending, Outbox, Way};
 use crate::peer::Peer;
 
-/// Reads of one socket before others get a turn.
-const READS: usize = 8;
-
-/// Bytes that the system takes for a peer that does not: what waits beyond waits in the outbox,
-/// which is bounded. Left to itself, the system takes megabytes for each.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-const UNSENT: u32 = 64 * 1024;
+/// Bytes of one socket that are looked at before others get a turn. They can be hundreds of
+/// websocket frames, each of which costs as much as one of some size.
+const TURN: usize = 2 * 1024;
 
 thread_local! {
     /// What the sockets of a thread are read into, one after another; between reads nothing is kept
     /// in it.
-    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 64 * 1024].into_boxed_slice());
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; TURN].into_boxed_slice());
 }
 
 /// Checks the handshake and lets the socket begin behind the answer.
@@ -102,11 +97,9 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, clie
 /// registration holds the waker of hyper's finished task, and with it that task's memory.
 pub(super) fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Bytes)> {
     let parts = upgraded
-        .downcast::<Refusing<TokioIo<TcpStream>>>()
+        .downcast::<Refusing>()
         .map_err(|_| io::Error::other("the line is not a TCP stream"))?;
-    let stream = parts.io.into_inner().into_inner().into_std()?;
-    #[cfg(any(target_os = "android", target_os = "linux"))]
-    socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT)?;
+    let stream = parts.io.into_inner().into_std()?;
     Ok((TcpStream::from_std(stream)?, parts.read_buf))
 }
 
@@ -155,29 +148,19 @@ impl Reader {
         }
     }
 
-    /// Waits for something to read, and reads it.
+    /// Waits for something to read, and reads as much of it as has place in one turn.
     async fn read_on(&mut self) -> io::Result<()> {
         let outbox = Arc::clone(&self.outbox);
         let stream = outbox.socket().ok_or(io::ErrorKind::NotConnected)?;
         stream.readable().await?;
-        for _ in 0..READS {
-            if !self.read(stream)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what is there: whether there may be more.
-    fn read(&mut self, stream: &TcpStream) -> io::Result<bool> {
         READ_BUFFER.with_borrow_mut(|buffer| match stream.try_read(buffer) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 self.outbox.heard();
                 self.take(&mut buffer[..count]);
-                Ok(count == buffer.len())
+                Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),
         })
     }
@@ -187,10 +170,14 @@ impl Reader {
     fn take(&mut self, bytes: &mut [u8]) {
         let Some(decoder) = &mut self.decoder else { return };
         let (outbox, hub) = (&self.outbox, self.app.node.hub());
-        let mut pong = None;
+        let mut ping: Option<Vec<u8>> = None;
         let mut last = None;
         let outcome = decoder.read(bytes, |incoming| match incoming {
-            Incoming::Ping(payload) => pong = Some(pong_frame(payload)),
+            Incoming::Ping(payload) => {
+                let newest = ping.get_or_insert_default();
+                newest.clear();
+                newest.extend_from_slice(payload);
+            }
             Incoming::Close(close) => last = Some(close_frame(close)),
             Incoming::Text(_) | Incoming::Message | Incoming::Pong(_) => {}
         });
@@ -202,8 +189,8 @@ impl Reader {
             last = Some(violation.close_frame());
         }
         // Of many pings the newest is answered.
-        if let Some(pong) = pong {
-            hub.call(outbox, outbox.pong(pong));
+        if let Some(ping) = ping {
+            hub.call(outbox, outbox.pong(pong_frame(&ping)));
         }
         if let Some(last) = last {
             hub.call(outbox, outbox.close(last));

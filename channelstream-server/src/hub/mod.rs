@@ -53,6 +53,10 @@ enum Parcel {
     End { listener: ListenerId, reason: EndReason },
     /// To tell what was sent to a listener, behind all that was given before.
     Account { outbox: Arc<Outbox>, known: Sequence, answer: oneshot::Sender<Sent> },
+    /// To tell whether a listener took over from one that had been too slow; see [`Hub::left_behind`].
+    LeftBehind { outbox: Arc<Outbox>, answer: oneshot::Sender<Option<Sent>> },
+    /// To let such a listener go on.
+    GoOn(Arc<Outbox>),
     /// To forget one of its listeners.
     Forget(ListenerId),
     /// To tell that all is carried out that was given before.
@@ -207,6 +211,20 @@ impl Hub {
             // A thread that is gone has nothing left to carry out.
             let _ = settled.await;
         }
+    }
+
+    /// What was sent to the listener before this one, if that had been too slow: what it was not sent
+    /// cannot be handed over, and the state does not know of it yet.
+    pub(crate) async fn left_behind(&self, outbox: &Arc<Outbox>) -> Option<Sent> {
+        let (answer, left_behind) = oneshot::channel();
+        let parcel = Parcel::LeftBehind { outbox: Arc::clone(outbox), answer };
+        self.give(shard::number(outbox.id), parcel).await;
+        left_behind.await.ok().flatten() // none as well if its thread is gone
+    }
+
+    /// Lets a listener take frames that was left behind: what is delivered from here on.
+    pub(crate) async fn go_on(&self, outbox: &Arc<Outbox>) {
+        self.give(shard::number(outbox.id), Parcel::GoOn(Arc::clone(outbox))).await;
     }
 
     /// Puts an outbox on its writer's list, if it asks for that.

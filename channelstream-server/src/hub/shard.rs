@@ -121,6 +121,10 @@ impl Shard {
                 // Who asked may have gone meanwhile.
                 let _ = answer.send(outbox.sent(known.max(listeners.latest)));
             }
+            Parcel::LeftBehind { outbox, answer } => {
+                let _ = answer.send(outbox.left_behind());
+            }
+            Parcel::GoOn(outbox) => outbox.go_on(),
             Parcel::Forget(listener) => listeners.remove(listener),
             // The end of the server may have run out of time.
             Parcel::Settle(tell) => drop(tell.send(())),

@@ -112,3 +112,23 @@ async fn no_more_listeners_than_allowed_over_all_shards() {
     hub.end_some(Ending::Shutdown, 5);
     assert!(listeners[..2].iter().all(|one| one.ending().is_some()));
 }
+
+#[tokio::test]
+async fn who_is_left_behind_is_known_behind_the_taking_over() {
+    let (hub, mut parts) = hub(2);
+    let older = listener(&hub, 1);
+    let newer = listener(&hub, 1);
+    let reason = EndReason::Superseded { by: newer.id };
+    let end = Delivery::End { listener: older.id, reason };
+    // One at a time: what is delivered at once has its place together.
+    for number in 1..13 {
+        hub.deliver(vec![frame(number, &[&older])], number).await;
+    }
+    hub.deliver(vec![end], 12).await;
+    tokio::spawn(parts.pop().unwrap().receive().unwrap());
+    let sent = hub.left_behind(&newer).await.unwrap();
+    assert!(sent.up_to < 12, "the older one had no place for all: {sent:?}");
+    assert!(hub.left_behind(&older).await.is_none());
+    hub.go_on(&newer).await;
+    assert!(hub.left_behind(&newer).await.is_none());
+}

@@ -8,6 +8,7 @@
 //! out in part is sent whole there, and the older line breaks off in the middle of it. Hence no
 //! frame is lost and none comes twice.
 
+mod ending;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use channelstream_core::state::{ListenerId, Sent, Sequence};
@@ -24,7 +26,14 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::frame_codec::{Close, CloseCode, HEARTBEAT, PING, close_frame, first_frame, is_pong};
+use crate::frame_codec::{HEARTBEAT, PING, first_frame, is_pong};
+use crate::tcp;
+
+pub(crate) use ending::Ending;
+
+/// How long the system may go on with what it took for a peer whose line was cut: those frames count
+/// as sent.
+const REST: Duration = Duration::from_secs(30);
 
 /// How much may wait for one listener.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,9 +62,12 @@ pub(crate) struct Outbox {
     closing: AtomicBool,
     /// Heartbeats since the peer was last heard of.
     silent: AtomicU32,
+    /// Heartbeats since the socket last took anything of what waits.
+    stalled: AtomicU32,
 }
 
-/// How long a silent peer is believed to be there, in heartbeats.
+/// How long a peer is believed to be there that says nothing, or takes nothing of what waits for it,
+/// in heartbeats.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// After so many it is asked by a ping,
@@ -132,40 +144,6 @@ impl Item {
     }
 }
 
-/// Why a listener comes to its end by the server's will.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// The connection is over, or is unknown.
-    Ended,
-    /// A newer listener took over.
-    Superseded,
-    /// Too much waited for it.
-    Slow,
-    /// It did not answer a ping.
-    Silent,
-    /// The server has no place for it, or is too far behind.
-    Full,
-    /// The server shuts down.
-    Shutdown,
-}
-
-impl Ending {
-    pub(crate) fn close_frame(self) -> Bytes {
-        let (code, reason) = match self {
-            Self::Ended => (CloseCode::NORMAL, ""),
-            Self::Superseded => (CloseCode::NORMAL, "superseded by a newer listener"),
-            Self::Slow => (
-                CloseCode::POLICY,
-                "reads too slowly: its outbox is full (outbox_frames, outbox_bytes)",
-            ),
-            Self::Silent => (CloseCode::POLICY, "a ping was not answered"),
-            Self::Full => (CloseCode::TRY_LATER, "the server is full, try again later"),
-            Self::Shutdown => (CloseCode::GOING_AWAY, "the server is shutting down"),
-        };
-        close_frame(Some(Close { code, reason }))
-    }
-}
-
 /// For which of two outboxes the writer has to come.
 #[derive(Debug)]
 pub(crate) struct HandedOver {
@@ -191,6 +169,7 @@ impl Outbox {
             blocked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             silent: AtomicU32::new(0),
+            stalled: AtomicU32::new(0),
         }
     }
 
@@ -257,11 +236,15 @@ impl Outbox {
         self.call(queue)
     }
 
-    /// Queues a pong before everything that waits, in the place of one that waits already.
+    /// Sends a pong before everything that waits, in the place of one that waits already.
     pub(crate) fn pong(&self, bytes: Bytes) -> bool {
         let mut queue = self.queue();
         if queue.finished || queue.end.is_some() {
             return false;
+        }
+        // Not by the writer: its list is for events, and must not grow with what peers send.
+        if queue.items.is_empty() {
+            return self.send_alone(queue, bytes);
         }
         let place = queue.front();
         if queue.items.get(place).is_some_and(|item| is_pong(&item.bytes)) {
@@ -279,12 +262,33 @@ impl Outbox {
         self.silent.store(0, Ordering::Relaxed);
     }
 
+    /// Sends a control frame or a heartbeat at once, while nothing else waits. What the socket does
+    /// not take of it waits.
+    fn send_alone(&self, mut queue: MutexGuard<'_, Queue>, frame: Bytes) -> bool {
+        let Way::Socket(stream) = &self.way else { return false };
+        match stream.try_write(&frame) {
+            Ok(count) if count == frame.len() => return false,
+            Ok(count) => queue.written = count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return false, // who reads the socket will see what is wrong with it
+        }
+        queue.put(Item::control(frame));
+        self.call(queue)
+    }
+
     /// Sends a heartbeat, unless something waits: that shows life as well, once it is out. A peer
-    /// that was silent for long is also asked whether it is there, or given up.
+    /// that was silent for long is also asked whether it is there, or given up; so is one that speaks
+    /// and does not read.
     pub(crate) fn beat(&self, patience: Patience) -> bool {
+        let longest = patience.asked_after + patience.given_up_after;
         let silent = self.silent.fetch_add(1, Ordering::Relaxed) + 1;
-        if silent >= patience.asked_after + patience.given_up_after {
+        if silent >= longest {
             return self.end(Ending::Silent);
+        }
+        if self.blocked.load(Ordering::Acquire)
+            && self.stalled.fetch_add(1, Ordering::Relaxed) + 1 >= longest
+        {
+            return self.end(Ending::Stalled);
         }
         let mut queue = self.queue();
         if queue.end.is_some() || queue.finished {
@@ -300,15 +304,7 @@ impl Outbox {
         if !queue.items.is_empty() {
             return false;
         }
-        let Way::Socket(stream) = &self.way else { return false };
-        match stream.try_write(&HEARTBEAT) {
-            Ok(count) if count == HEARTBEAT.len() => return false,
-            Ok(count) => queue.written = count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return false, // who reads the socket will see what is wrong with it
-        }
-        queue.put(Item::control(HEARTBEAT.clone()));
-        self.call(queue)
+        self.send_alone(queue, HEARTBEAT.clone())
     }
 
     /// Nothing more comes; what is queued is still sent, and then a close frame.
@@ -351,13 +347,31 @@ impl Outbox {
         items.append(&mut new.items);
         new.items = items;
         new.weigh();
+        // What is handed over has had its place.
+        new.spared = new.waiting;
         if overflowed.is_some() {
             new.dropped = dropped;
             new.overflowed = overflowed;
             new.give_up();
-            new.end(Ending::Slow);
         }
         HandedOver { older, newer: newer.call(new) }
+    }
+
+    /// What was sent to the older listener, if that was at its end for being slow: then this one was
+    /// handed nothing over, and takes nothing until it [goes on](Self::go_on).
+    pub(crate) fn left_behind(&self) -> Option<Sent> {
+        let queue = self.queue();
+        let up_to = queue.overflowed.filter(|_| queue.end.is_none())?;
+        Some(Sent { up_to, but: queue.dropped.iter().cloned().flatten().collect() })
+    }
+
+    /// What the older listener had not been sent is known, and comes anew.
+    pub(crate) fn go_on(&self) {
+        let mut queue = self.queue();
+        if queue.end.is_none() {
+            queue.overflowed = None;
+            queue.dropped = Vec::new();
+        }
     }
 
     /// What of the frames up to `latest` was really sent. So that this stays true, no frame begins
@@ -450,6 +464,7 @@ impl Outbox {
             // An error is found again by the write that follows.
             let _ = stream.writable().await;
         }
+        self.stalled.store(0, Ordering::Relaxed);
         self.blocked.store(false, Ordering::Release);
         self.call(self.queue())
     }
@@ -463,6 +478,7 @@ impl Outbox {
     pub(crate) fn cut(&self) {
         self.queue().finished = true;
         if let Way::Socket(stream) = &self.way {
+            tcp::bound_rest(stream, REST);
             let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
         }
     }

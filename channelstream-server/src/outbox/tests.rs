@@ -114,3 +114,35 @@ fn a_frame_that_is_half_out_is_taken_back() {
     assert!(old.queue().items.is_empty(), "the line breaks off");
     assert_eq!(taken(&new), [1, 2]);
 }
+
+#[test]
+fn what_is_handed_over_has_its_place_in_the_newer_one() {
+    let (old, new) = (poll(1), poll(2));
+    push(&old, 1..31, true);
+    old.hand_over(&new);
+    push(&new, 31..41, false);
+    assert_eq!(new.ending(), None, "only what comes anew is bounded");
+    push(&new, 41..42, false);
+    assert_eq!(new.ending(), Some(Ending::Slow));
+    assert_eq!(taken(&new), (1..41).collect::<Vec<_>>());
+}
+
+#[test]
+fn behind_one_that_was_too_slow_the_newer_waits_for_the_account_and_goes_on() {
+    let (old, new) = (poll(1), poll(2));
+    push(&old, 1..15, false);
+    assert_eq!(old.ending(), Some(Ending::Slow));
+    assert!(old.left_behind().is_none(), "it is at its end");
+    old.hand_over(&new);
+    push(&new, 15..17, false);
+    let sent = new.left_behind().unwrap();
+    assert_eq!((sent.up_to, sent.but), (10, (1..11).collect::<Vec<_>>()));
+    assert!(new.is_empty(), "until then it would be out of order");
+    assert_eq!(new.ending(), None);
+    new.go_on();
+    assert!(new.left_behind().is_none());
+    push(&new, 1..17, true);
+    push(&new, 17..18, false);
+    assert_eq!(taken(&new), (1..18).collect::<Vec<_>>());
+    assert!(new.sent(17).but.is_empty());
+}

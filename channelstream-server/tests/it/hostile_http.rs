@@ -13,7 +13,7 @@ const LAST: &str = "GET /disconnect?conn_id=00000000-0000-0000-0000-000000000000
 
 /// All answers to these bytes, until the server closes.
 #[track_caller]
-fn answers(server: &TestServer, bytes: impl AsRef<[u8]>) -> Vec<Response> {
+pub(crate) fn answers(server: &TestServer, bytes: impl AsRef<[u8]>) -> Vec<Response> {
     let mut line = server.line();
     line.try_write(bytes);
     std::iter::from_fn(|| line.next_answer("GET")).collect()
@@ -391,6 +391,30 @@ fn head_is_get_without_the_body() {
 }
 
 #[test]
+fn head_changes_nothing() {
+    let server = TestServer::start();
+    let connection = server.connect("ann", &["a"]);
+    let mut line = server.line();
+    let mut head = |target: &str| {
+        line.request("HEAD", target, &[], "");
+        line.answer_to("HEAD")
+    };
+    let listen = format!("/listen?conn_id={connection}");
+    assert_eq!(head(&listen).status, 200, "at once, although nothing waits");
+    server.publish("a", &json!({"n": 1}));
+    let answer = head(&listen);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(server.get(&listen).json()[0]["message"]["n"], 1, "nothing was taken");
+    let disconnect = format!("/disconnect?conn_id={connection}");
+    let answer = head(&disconnect);
+    assert_eq!((answer.status, answer.header("content-length")), (200, Some("4")));
+    assert_eq!(head(&listen).status, 200, "the connection is there yet");
+    assert_eq!(head("/admin/sign_out").header("set-cookie"), None);
+    assert!(server.get("/admin/sign_out").header("set-cookie").is_some());
+    assert_eq!(server.get(&disconnect).text(), "true");
+}
+
+#[test]
 fn methods_that_are_not_known_are_404() {
     let server = TestServer::start();
     let json = [("accept", "application/json")];
@@ -435,55 +459,6 @@ fn forged_headers_of_proxies_give_nothing() {
         let headers = [("x-channelstream-secret", signature.as_str()), (name, "https")];
         let answer = server.request("POST", "/info", &headers, "");
         assert_eq!(answer.status, 406, "{name}: {answer:?}");
-    }
-}
-
-#[test]
-fn nothing_is_slipped_into_redirects() {
-    let server = TestServer::start();
-    let own = format!("http://{}", server.address());
-    for host in
-        ["a b", "evil.test/x?", "evil.test#", "<script>", "a@evil.test", "a\\b", "\u{ff}", ""]
-    {
-        let mut line = server.line();
-        line.write(format!("GET /admin HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"));
-        let answer = line.answer();
-        assert_eq!(answer.status, 302, "{host}: {answer:?}");
-        assert_eq!(
-            answer.header("location"),
-            Some(format!("{own}/admin/sign_in").as_str()),
-            "{host}"
-        );
-    }
-    for prefix in [
-        "@evil.test",
-        ".evil.test",
-        ":1@evil.test",
-        "evil.test/",
-        "//evil.test",
-        "/a b",
-        "/<script>",
-        "/x?",
-        "/x#",
-        "/\u{ff}",
-        "/a\tb",
-        "\\evil",
-        "/..",
-        "/%0d%0a",
-    ] {
-        let answer = server.request("GET", "/admin", &[("x-script-name", prefix)], "");
-        assert_eq!(answer.status, 302, "{prefix}: {answer:?}");
-        let location = answer.header("location").unwrap();
-        let rest = location.strip_prefix(&own).unwrap_or_else(|| panic!("{prefix}: {location}"));
-        assert!(rest.starts_with('/'), "{prefix}: {location}");
-        assert!(
-            rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"?#\\@".contains(&byte)),
-            "{prefix}: {location}"
-        );
-    }
-    for scheme in ["javascript", "ftp", "https\u{ff}"] {
-        let answer = server.request("GET", "/admin", &[("x-scheme", scheme)], "");
-        assert!(answer.header("location").unwrap().starts_with(&own), "{scheme}: {answer:?}");
     }
 }
 

@@ -11,7 +11,10 @@ mod config;
 mod hostile_browser;
 #[cfg(target_os = "linux")]
 mod hostile_clock;
+mod hostile_connections;
+mod hostile_fairness;
 mod hostile_headers;
+mod hostile_heads;
 mod hostile_http;
 mod hostile_lists;
 mod hostile_process;

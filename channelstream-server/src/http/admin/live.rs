@@ -18,6 +18,7 @@ use serde::Serialize;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::past::Past;
@@ -82,7 +83,7 @@ impl Live {
     /// Counts the end of a listener, if it is one that the server had to make.
     pub(in crate::http) fn count_end(&self, ending: Option<Ending>) {
         match ending {
-            Some(Ending::Slow) => self.ended_slow.fetch_add(1, Ordering::Relaxed),
+            Some(Ending::Slow | Ending::Stalled) => self.ended_slow.fetch_add(1, Ordering::Relaxed),
             Some(Ending::Silent) => self.ended_silent.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
@@ -250,6 +251,8 @@ impl Page {
                 ready = self.stream.readable() => {
                     ready?;
                     asked |= self.read().await?;
+                    // One that always has more to say gets its turns like others.
+                    yield_now().await;
                 }
                 () = sleep_until(next), if asked => {
                     asked = false;
@@ -409,7 +412,7 @@ impl Page {
                 self.stream.readable().await?;
                 match self.stream.try_read(&mut buffer) {
                     Ok(0) => return Ok(()),
-                    Ok(_) => {}
+                    Ok(_) => yield_now().await,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),
                 }

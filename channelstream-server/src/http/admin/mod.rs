@@ -172,8 +172,12 @@ fn may_sign_in(app: &App, request: &Request) -> Result<(), Problem> {
 }
 
 pub(super) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> {
-    let cookies = app.gate.sign_out_cookies(request, &app.config);
-    redirect(&request.address_of("/admin/sign_in", &app.config, &app.local), cookies)
+    let address = request.address_of("/admin/sign_in", &app.config, &app.local);
+    // HEAD changes nothing, not even in a browser.
+    if request.head.method == Method::HEAD {
+        return redirect(&address, None);
+    }
+    redirect(&address, app.gate.sign_out_cookies(request, &app.config))
 }
 
 /// Somewhere else, with cookies.

@@ -1,0 +1,161 @@
+//! `Host`: whom a request is for, told once and in a form that names a host (RFC 9112 §3.2).
+
+use http::header::{HOST, HeaderMap, HeaderValue};
+use http::{Uri, Version};
+
+/// Checks `Host`. Where the target of the request names the host itself, that counts from here on.
+///
+/// # Errors
+/// What is wrong, fit for the client.
+pub(super) fn settle(
+    version: Version,
+    target: &Uri,
+    headers: &mut HeaderMap,
+) -> Result<(), &'static str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => return Err("the host header stands more than once"),
+        (Some(host), None) if !is_host(host.as_bytes()) => {
+            return Err("the host header names no host");
+        }
+        (None, _) if version >= Version::HTTP_11 => return Err("the host header is missing"),
+        _ => {}
+    }
+    if let Some(authority) = target.authority() {
+        if !is_host(authority.as_str().as_bytes()) {
+            return Err("the target of the request names no host");
+        }
+        let host = HeaderValue::from_str(authority.as_str())
+            .map_err(|_| "the target of the request names no host")?;
+        headers.insert(HOST, host);
+    }
+    Ok(())
+}
+
+/// Whether this is a name or address, and perhaps a port behind it (RFC 3986 §3.2.2).
+fn is_host(text: &[u8]) -> bool {
+    let (host, port) = match text.strip_prefix(b"[") {
+        Some(rest) => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+            let (address, rest) = (&rest[..end], &rest[end + 1..]);
+            if !is_literal(address) {
+                return false;
+            }
+            match rest {
+                [] => return true,
+                [b':', port @ ..] => (address, port),
+                _ => return false,
+            }
+        }
+        None => match text.iter().position(|byte| *byte == b':') {
+            Some(at) => (&text[..at], &text[at + 1..]),
+            None => (text, &b""[..]),
+        },
+    };
+    let is_name = text.starts_with(b"[") || is_name(host);
+    is_name && is_port(port)
+}
+
+/// Unreserved characters, sub-delimiters and percent-encoded bytes.
+fn is_name(mut name: &[u8]) -> bool {
+    if name.is_empty() {
+        return false;
+    }
+    while let [first, rest @ ..] = name {
+        name = match (first, rest) {
+            (b'%', [high, low, rest @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                rest
+            }
+            _ if first.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(first) => rest,
+            _ => return false,
+        };
+    }
+    true
+}
+
+/// What may stand in brackets: IPv6, or what a later version of IP brings.
+fn is_literal(address: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(address) else { return false };
+    match text.strip_prefix(['v', 'V']).and_then(|rest| rest.split_once('.')) {
+        Some((version, rest)) => {
+            !version.is_empty()
+                && version.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && is_name(rest.replace(':', "").as_bytes())
+        }
+        None => text.parse::<std::net::Ipv6Addr>().is_ok(),
+    }
+}
+
+/// Digits of a port, or none.
+fn is_port(port: &[u8]) -> bool {
+    port.is_empty()
+        || (port.iter().all(u8::is_ascii_digit)
+            && str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_or_addresses_and_perhaps_a_port() {
+        for good in [
+            "x",
+            "push.example.com",
+            "push_backend:8000",
+            "127.0.0.1:80",
+            "x:",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "[v1.a:b]",
+            "a%20b",
+            "xn--bcher-kva.example",
+        ] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            ":80",
+            "a b",
+            "a/b",
+            "a@b",
+            "user:pass@b",
+            "a:b",
+            "a:-1",
+            "a:65536",
+            "a:80:80",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[::1]:x",
+            "[]",
+            "[1.2.3.4]",
+            "a%2",
+            "a%zz",
+            "<a>",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "b\u{fc}cher.example",
+        ] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    fn settled(target: &'static str, host: &'static str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static(host));
+        settle(Version::HTTP_11, &Uri::from_static(target), &mut headers).ok()?;
+        headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_host_in_the_target_counts_before_the_header() {
+        assert_eq!(settled("/info", "a:1").as_deref(), Some("a:1"));
+        assert_eq!(settled("http://b:2/info", "a:1").as_deref(), Some("b:2"));
+        assert_eq!(settled("http://user@b/info", "a"), None);
+        assert_eq!(settled("http://b/info", ""), None, "the header must be good all the same");
+    }
+}
