@@ -135,7 +135,7 @@ impl File {
 /// # Errors
 /// If there is no such file.
 pub(in crate::http) fn static_file(path: &str, asked: &HeaderMap) -> Result<Answer, Problem> {
-    let missing = || Problem::NotFound { nearest: None };
+    let missing = || Problem::NotFound("there is no such file".into());
     let path = path.strip_prefix("/static/").ok_or_else(missing)?;
     if let Some(name) = path.strip_prefix("admin/") {
         let index = find(name, false).ok_or_else(missing)?;
