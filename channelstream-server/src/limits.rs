@@ -107,11 +107,13 @@ impl Limits {
     /// Counts a refusal, and warns of it unless that was done lately. Who was refused may be unknown
     /// at the place where it happens.
     pub(crate) fn refused(&self, limit: Limit, peer: impl Into<Option<Peer>>) {
-        let peer = peer.into().map(tracing::field::display);
-        let name = limit.name();
+        let peer = peer.into();
+        // Who is unknown is behind a proxy that is trusted already.
+        let may_be_proxy = limit.is_per_address() && peer != Some(Peer::UNKNOWN);
+        let (name, peer) = (limit.name(), peer.map(tracing::field::display));
         tracing::debug!(limit = name, peer, "refused");
         let Some(count) = self.tallies()[limit as usize].add(Instant::now()) else { return };
-        if limit.is_per_address() {
+        if may_be_proxy {
             tracing::warn!(
                 limit = name,
                 peer,

@@ -218,6 +218,7 @@ impl Notes {
             return;
         }
         *last = Some(now);
+        drop(last);
         let read = hop[..hop.len().min(Self::SHOWN)].escape_ascii();
         tracing::warn!(
             %proxy,
@@ -456,6 +457,15 @@ mod tests {
             assert_eq!(authority("127.0.0.1", &[host, odd]), is("inner", Some(8000)), "{odd:?}");
         }
         assert_eq!(authority("127.0.0.1", &[]), None);
+    }
+
+    #[test]
+    fn no_more_peers_are_remembered_than_the_log_is_told_of() {
+        let notes = Notes::default();
+        for last in 0..=u8::MAX {
+            notes.untrusted(Peer::at([192, 0, 2, last].into()));
+        }
+        assert_eq!(notes.untrusted.lock().unwrap().len(), Notes::PEERS);
     }
 
     #[test]

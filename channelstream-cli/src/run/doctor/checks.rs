@@ -28,7 +28,8 @@ const SCHEME: &str = "a proxy has to tell the scheme; in nginx: proxy_set_header
      X-Forwarded-Proto $scheme; and the server's trusted_proxies must have the proxy's address";
 const HOST: &str = "a proxy has to tell the host; in nginx: proxy_set_header Host $http_host;";
 const PREFIX: &str = "a proxy has to tell the prefix of paths; in nginx: proxy_set_header \
-     X-Script-Name /the-prefix; with a proxy_pass without a path";
+     X-Script-Name /the-prefix; with a proxy_pass without a path; and the server's trusted_proxies must \
+     have the proxy's address";
 
 /// The server that is examined, and what we have for it.
 pub(super) struct Subject {
