@@ -110,7 +110,8 @@ pub(crate) fn roots(args: &AccessArgs) -> Result<Option<Vec<u8>>, Failure> {
         },
     };
     let Some(path) = path else { return Ok(None) };
-    let pem = file::read_bytes(&path, MAX_CA_FILE);
+    // A byte order mark would hide the first certificate.
+    let pem = file::read_text(&path, MAX_CA_FILE).map(String::into_bytes);
     pem.map(Some).map_err(|error| {
         let text = format!("cannot read certificates from {}", path.display());
         anyhow::Error::new(error).context(text).into()

@@ -66,10 +66,7 @@ pub enum FileError {
 }
 
 /// The bytes of a file of at most `limit` bytes.
-///
-/// # Errors
-/// If it cannot be read, is a directory or larger; pipes and devices also if they don't end in time.
-pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let kind = fs::metadata(path)?;
     if kind.is_dir() {
         return Err(FileError::Directory);
@@ -99,7 +96,8 @@ fn read_up_to(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// The text of a file of at most `limit` bytes, as [`text`] has it.
 ///
 /// # Errors
-/// Those of [`read_bytes`] and [`text`].
+/// If it cannot be read, is a directory or larger; pipes and devices also if they don't end in time;
+/// and those of [`text`].
 pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
     text(read_bytes(path, limit)?)
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use channelstream_client::{
-    Address, ChannelSettings, Client, Configure, Connect, Delete, Edit, ErrorKind, InfoOptions,
-    Message, NewMessage, Scalar, SetUserState, StatusCode, Subscribe, Unsubscribe, UserState, Uuid,
+    Address, ChannelSettings, Client, Configure, Connect, Delete, DeleteChannels, Edit, ErrorKind,
+    InfoOptions, Message, NewMessage, Scalar, SetUserState, StatusCode, Subscribe, Unsubscribe,
+    UserState, Uuid,
 };
 
 use crate::server::{SECRET, Server};
@@ -150,4 +151,35 @@ async fn the_address_may_end_in_a_slash() {
     let server = Server::start();
     let client = Client::new(format!("{}/", server.url), SECRET).unwrap();
     assert!(client.info(&InfoOptions::default()).await.unwrap().channels.is_empty());
+}
+
+#[tokio::test]
+async fn channels_are_deleted() {
+    let server = Server::start();
+    let client = server.client();
+    client.connect(&Connect::new("ann").channels(["news", "chat"])).await.unwrap();
+    let request = DeleteChannels::new(["news", "nowhere"]);
+    let answer = client.delete_channels(&request).await.unwrap();
+    assert_eq!((answer.deleted, answer.unknown), (vec!["news".into()], vec!["nowhere".into()]));
+    let info = client.info(&InfoOptions::default()).await.unwrap();
+    assert_eq!(info.channels.keys().map(|name| &**name).collect::<Vec<_>>(), ["chat"]);
+    let error = client.delete_channels(&DeleteChannels::default()).await.unwrap_err();
+    assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
+}
+
+#[tokio::test]
+async fn a_secret_comes_from_a_file_as_the_server_reads_it() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret.txt");
+    std::fs::write(&path, format!("\u{feff}{SECRET}\r\n\r\nolder\r\n")).unwrap();
+    let client = Client::builder(&server.url).secret_file(&path).unwrap().build().unwrap();
+    client.info(&InfoOptions::default()).await.unwrap();
+
+    std::fs::write(&path, "hid\0den").unwrap();
+    let error = Client::builder(&server.url).secret_file(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Builder);
+    let told = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    assert!(told.contains("secret.txt") && told.contains("U+0000"), "{told}");
+    assert!(!told.contains("hid"), "{told}");
 }

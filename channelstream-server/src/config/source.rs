@@ -239,7 +239,7 @@ impl Sources {
         for error in errors {
             self.mistakes.push(Mistake::at(at(error.line), error.problem));
         }
-        let Some(values) = values_in(&ini, SECTION, |key| setting(key).is_some(), &at) else {
+        let Some(values) = values_in(&ini, SECTION, |key| setting(key).is_some(), at) else {
             let sections: Vec<_> = ini.sections().map(|name| format!("[{name}]")).collect();
             let there = if sections.is_empty() { "none".into() } else { sections.join(", ") };
             let problem = format!("no [{SECTION}] section; sections found: {there}");
@@ -251,7 +251,7 @@ impl Sources {
         for section in sections.into_iter().filter(|section| *section != SECTION) {
             let origin = at(ini.line(section));
             if let Some(pattern) = channels::pattern(section) {
-                let values = values_in(&ini, section, channels::is_setting, &at);
+                let values = values_in(&ini, section, channels::is_setting, at);
                 let values = values.unwrap_or_default();
                 self.channels.push(ChannelSection { pattern, values, origin });
             } else if channels::is_near(section) {

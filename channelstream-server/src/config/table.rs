@@ -151,7 +151,7 @@ pub const GROUPS: &[Group] = &[
                 key: "secret_file",
                 kind: Kind::SecretFile,
                 default: "",
-                doc: "File that holds `secret`; its last line break does not count.",
+                doc: "File that holds `secret`, in UTF-8; empty lines do not count.",
             },
             Setting {
                 key: "admin_user",
@@ -169,7 +169,7 @@ pub const GROUPS: &[Group] = &[
                 key: "admin_secret_file",
                 kind: Kind::SecretFile,
                 default: "",
-                doc: "File that holds `admin_secret`; its last line break does not count.",
+                doc: "File that holds `admin_secret`, in UTF-8; line breaks around it do not count.",
             },
             Setting {
                 key: "cookie_secret",
@@ -182,7 +182,7 @@ pub const GROUPS: &[Group] = &[
                 key: "cookie_secret_file",
                 kind: Kind::SecretFile,
                 default: "",
-                doc: "File that holds `cookie_secret`; its last line break does not count.",
+                doc: "File that holds `cookie_secret`, in UTF-8; line breaks around it do not count.",
             },
             Setting {
                 key: "allow_default_secrets",
