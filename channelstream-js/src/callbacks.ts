@@ -74,7 +74,7 @@ export type Asked =
     | 'subscribe'
     | 'unsubscribe';
 
-export const ASKED: Asked[] = [
+const ASKED: Asked[] = [
     'connect',
     'disconnect',
     'message',
@@ -85,7 +85,7 @@ export const ASKED: Asked[] = [
     'unsubscribe',
 ];
 
-export const NAMES: (keyof Events)[] = [
+const NAMES: (keyof Events)[] = [
     ...ASKED,
     ...ASKED.map((name): `${Asked}Error` => `${name}Error`),
     'beforeListening',
@@ -98,3 +98,13 @@ export const NAMES: (keyof Events)[] = [
     'listenOpened',
     'refused',
 ];
+
+/** Gives a prototype the callbacks that are called where the page has none. */
+export function addDefaults(prototype: any): void {
+    for (const name of NAMES) {
+        const callback = `${name}Callback`;
+        prototype[callback] = function (this: { debug: boolean }, ...told: unknown[]) {
+            if (this.debug) console.log(callback, ...told);
+        };
+    }
+}

@@ -1,6 +1,6 @@
 // A connection to the push server, through the application: the class that pages use.
 import { jittered, longer } from './backoff.js';
-import { NAMES, type Asked, type Callbacks, type Events } from './callbacks.js';
+import { addDefaults, type Asked, type Callbacks, type Events } from './callbacks.js';
 import { ChannelStreamError, report } from './error.js';
 import type { ChannelsInfo, ConnectAnswer, Frame } from './frames.js';
 import { FrameQueue } from './iterator.js';
@@ -9,7 +9,7 @@ import { Rhythm } from './liveness.js';
 import { noMutators, type Mutator, type Mutators, type MutatorType } from './mutators.js';
 import type { Options } from './options.js';
 import { PollLine } from './polling.js';
-import { AjaxRequest, urlFor } from './request.js';
+import { AjaxRequest, isRefusal, urlFor } from './request.js';
 import { addDates } from './times.js';
 import { watch } from './wake.js';
 import { probe, WebsocketLine } from './websocket.js';
@@ -23,9 +23,6 @@ const RESUMING = 15_000;
 /** From long polling the websocket is tried again after so long, then after ever longer. */
 const FIRST_PROBE = 10_000;
 const LONGEST_PROBE = 600_000;
-
-/** Of the statuses from 400 to 499 these pass: request timeout, too early, too many requests. */
-const PASSING = [408, 425, 429];
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -170,8 +167,7 @@ export class ChannelStreamConnection extends EventTarget {
         const failed = (xhr: XMLHttpRequest, data: unknown) => {
             this.#connecting = null;
             this.connected = false;
-            const { status } = xhr;
-            const refused = status >= 400 && status < 500 && !PASSING.includes(status);
+            const refused = isRefusal(xhr.status);
             const again = !refused && this.#retry();
             this.#failed('connect', xhr, data);
             // The page may have called connect() in the meantime.
@@ -378,13 +374,8 @@ export class ChannelStreamConnection extends EventTarget {
     }
 
     /** A request that tells what became of it; mutators have seen it. Throws if it has no URL. */
-    #request(
-        asked: Asked,
-        type: MutatorType,
-        body: unknown,
-        url: string = this[`${type}Url`],
-    ): AjaxRequest {
-        const request = new AjaxRequest(url, body);
+    #request(asked: Asked, type: MutatorType, body: unknown, url?: string): AjaxRequest {
+        const request = new AjaxRequest(url ?? this[`${type}Url`], body);
         request.handleError = (xhr, data) => this.#failed(asked, xhr, data);
         for (const mutate of this.mutators[type] ?? []) mutate(request);
         if (!request.url) this.#urlOf(type);
@@ -602,15 +593,7 @@ export class ChannelStreamConnection extends EventTarget {
     }
 }
 
-for (const name of NAMES) {
-    const callback = `${name}Callback`;
-    (ChannelStreamConnection.prototype as any)[callback] = function (
-        this: ChannelStreamConnection,
-        ...told: unknown[]
-    ) {
-        if (this.debug) console.log(callback, ...told);
-    };
-}
+addDefaults(ChannelStreamConnection.prototype);
 
 /** Set by the build, from package.json. */
 declare const VERSION: string;

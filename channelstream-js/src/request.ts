@@ -57,3 +57,11 @@ export class AjaxRequest {
 export function urlFor(url: string, id: string | null): string {
     return `${url}${url.includes('?') ? '&' : '?'}conn_id=${id}`;
 }
+
+/** Statuses from 400 to 499 that will pass: request timeout, too early, too many requests. */
+const PASSING = [408, 425, 429];
+
+/** Whether asking again would bring nothing else. */
+export function isRefusal(status: number): boolean {
+    return status >= 400 && status < 500 && !PASSING.includes(status);
+}

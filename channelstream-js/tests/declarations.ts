@@ -23,6 +23,8 @@ own.addEventListener('listenClose', ({ detail: { code } }) => code + 1);
 own.addEventListener('listenError', ({ detail }) => ('request' in detail ? detail.request.status : detail.type));
 own.addEventListener('error', ({ detail }) => detail satisfies ChannelStreamError);
 own.addEventListener('anything else', (event: Event) => event.type);
+own.addEventListener('refused', ({ detail }) => [detail.status + 1, detail.request.status, detail.data]);
+own.refusedCallback = (request) => request.status;
 // @ts-expect-error: no such mutators
 own.addMutator('connected', () => {});
 // @ts-expect-error: no such option
@@ -34,6 +36,9 @@ export async function first(connection: ChannelStreamConnection): Promise<string
     for await (const frame of connection) {
         if (frame.type === 'presence') return frame.message.action;
         if (frame.type === 'user_state_change') return frame.message.changed[0]!.key;
+        if (frame.type === 'message') frame.sentAt.getTime();
+        // @ts-expect-error: edits may have none
+        if (frame.type === 'message:edit') frame.sentAt.getTime();
         // @ts-expect-error: edits and deletes have none
         frame.timestamp.length;
     }

@@ -53,7 +53,7 @@ impl Past {
     }
 }
 
-/// Takes samples for as long as the server runs. One costs some 50 µs, whatever the server holds.
+/// Takes samples for as long as the server runs. What one costs does not grow with what the server holds.
 pub(in crate::http) async fn take_samples(app: &App) {
     let mut periods = interval(PERIOD);
     periods.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -39,10 +39,14 @@ fn with_bar(page: &str, root: &str, current: Option<&str>) -> String {
     page.replace("{{bar}}", include_str!("bar.html").trim_end()).replace("{{links}}", &links)
 }
 
+/// Steps up to the root that an error page takes: a path of slashes alone must not make it long.
+const MOST_STEPS: usize = 32;
+
 /// What a browser gets where a request is not served. `path` is what was asked for, below the
 /// prefix of a proxy: from it follows where the page's files are.
 pub(super) fn error_page(path: &str, title: &str, message: &str) -> String {
-    let root = "../".repeat(path.matches('/').count().saturating_sub(1));
+    let steps = path.matches('/').count().saturating_sub(1);
+    let root = "../".repeat(steps.min(MOST_STEPS));
     // The start page itself may be what is not served.
     let (back, link) =
         if path == "/" { ("admin", "Go to the admin page") } else { ("./", "Go to the tutorial") };
@@ -192,6 +196,7 @@ mod tests {
             assert!(page.contains(&format!("href=\"{root}static/admin/style.css\"")), "{path}");
             assert!(page.contains("&lt;b&gt;") && !page.contains("<b>"), "{page}");
         }
+        assert!(error_page(&"/".repeat(10_000), "Not Found", "").len() < 4096);
     }
 
     #[test]

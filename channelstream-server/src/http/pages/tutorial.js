@@ -139,7 +139,7 @@ function showFrame(frame, hearer) {
   if (frame.type === 'message' && frame.channel === null) line.append(make('span', 'badge', 'private'));
   line.append(make('span', 'quiet', `to ${hearer}`));
   const json = scrolling('Frame', indented(frame));
-  list.prepend(make('li', '', line, make('details', '', make('summary', '', 'the whole frame'), json)));
+  list.prepend(make('li', '', line, make('details', '', make('summary', '', 'as the page reads it'), json)));
   while (list.children.length > KEPT) list.lastElementChild.remove();
 }
 

@@ -147,7 +147,7 @@ test('as a classic script, with one global name', options, async () => {
         version: window.channelstream.ChannelStreamConnection.version,
     }));
     assert.equal(found.names, before + 1);
-    assert.deepEqual(found.exported, ['ChannelStreamConnection', 'ChannelStreamError', 'ChannelStreamSigner']);
+    assert.deepEqual(found.exported, ['ChannelStreamConnection', 'ChannelStreamError', 'ChannelStreamSigner', 'parseTimestamp']);
     assert.deepEqual(found.module, found.exported);
     assert.match(found.version, /^\d+\.\d+\.\d+/);
 });

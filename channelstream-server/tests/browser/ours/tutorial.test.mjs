@@ -113,7 +113,7 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     await hears(page, /operator: hello/);
     await says(page, 'edit-state', 'About the message');
 
-    await page.getByText('the whole frame').first().click();
+    await page.getByText('as the page reads it').first().click();
     assert.match(await page.locator('#frames pre').first().innerText(), /"text": "hello"/);
 
     // 4
