@@ -53,18 +53,24 @@ pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".into()))?;
     let line = Arc::clone(&request.head.line);
     let thread = app.node.hub().thread(connection);
-    thread.spawn(begin(Arc::clone(app), connection, upgrade, line));
+    thread.spawn(begin(Arc::clone(app), connection, upgrade, line, request.id));
     Ok(Answer::switching_protocols(&accept))
 }
 
 /// Takes the line over from HTTP and opens the listener. What reads afterwards is a task of its
 /// own, as is the closing: a task keeps the memory of the largest step in it as long as it lives,
 /// and reading is what sockets do nearly all of their life.
-async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line: Arc<Line>) {
+async fn begin(
+    app: Arc<App>,
+    connection: ConnectionId,
+    upgrade: OnUpgrade,
+    line: Arc<Line>,
+    request: u64,
+) {
     let (stream, first) = match upgrade.await.map_err(io::Error::other).and_then(take_over) {
         Ok(taken) => taken,
         Err(error) => {
-            tracing::debug!(%error, "a websocket did not come about");
+            tracing::debug!(request, peer = %line.peer, %error, "a websocket did not come about");
             return;
         }
     };
@@ -78,10 +84,10 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, line
         Err(Way::Poll(_)) => return,
     };
     let decoder = Some(Decoder::new(app.config.max_client_message as u64));
-    let mut reader = Reader { app, outbox, decoder, connection, _line: line };
+    let mut reader = Reader { app, outbox, decoder, connection, request, line };
     let node = &reader.app.node;
     if let Err(error) = node.open(connection, &reader.outbox, ListenerKind::Socket).await {
-        tracing::debug!(%error, "a socket is closed at once");
+        tracing::debug!(request, peer = %reader.line.peer, %error, "a socket is closed at once");
         reader.end(match error {
             node::Error::Refused(_) => Ending::Ended,
             node::Error::Unavailable(journal::Error::Full) => Ending::Full,
@@ -113,8 +119,10 @@ struct Reader {
     /// None once the peer has closed.
     decoder: Option<Decoder>,
     connection: ConnectionId,
+    /// The number of the request that opened it, by which the log names it.
+    request: u64,
     /// Counts as open as long as this lives.
-    _line: Arc<Line>,
+    line: Arc<Line>,
 }
 
 impl Reader {
@@ -182,7 +190,8 @@ impl Reader {
             Incoming::Text(_) | Incoming::Message | Incoming::Pong(_) => {}
         });
         if let Err(violation) = outcome {
-            tracing::debug!(%violation, "a websocket breaks the protocol");
+            let (request, peer) = (self.request, self.line.peer);
+            tracing::debug!(request, %peer, %violation, "a websocket breaks the protocol");
             last = Some(violation.close_frame());
         }
         // Of many pings the newest is answered.

@@ -60,7 +60,8 @@ pub(super) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Re
     if !is_same_origin(headers) {
         return Err(Problem::Refused("only a page of this server may act"));
     }
-    tracing::info!(peer = %request.peer, method = %request.head.method, endpoint, "an admin acts");
+    let (id, peer, method) = (request.id, request.peer, &request.head.method);
+    tracing::info!(request = id, %peer, %method, endpoint, "an admin acts");
     Ok(())
 }
 
@@ -152,7 +153,7 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     let right_password = app.config.admin_secret.matches(&password);
     if !(right_user & right_password) {
         app.sign_ins.count(request.peer, Instant::now());
-        tracing::warn!(peer = %request.peer, "a sign-in failed");
+        tracing::warn!(request = request.id, peer = %request.peer, "a sign-in failed");
         tokio::time::sleep(WRONG_SIGN_IN).await;
         let error = "The user name or the password is not right.";
         return Ok(Answer::page(pages::sign_in_page(&user, Some(error), next)));
