@@ -23,8 +23,7 @@ pub use message::{Address, Delete, Edit, Message, NewMessage, Payload};
 pub use read::parse_uuid;
 pub use reply::{
     Changed, ChannelView, ChannelsDeleted, ChannelsInfo, Connected, Figures, FiguresUser, Posted,
-    Receipt,
-    Subscribed, Unsubscribed, UserStateSet, UserView,
+    Receipt, Subscribed, Unsubscribed, UserStateSet, UserView,
 };
 pub use request::{
     Configure, Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe,

@@ -1,8 +1,8 @@
 //! Strict reading: the fields of a body that no reader asks for, with what was probably meant.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::body::{Body, Value};
@@ -66,7 +66,7 @@ impl RequestBody {
 }
 
 /// The fields that readers ask for, by the names of the objects.
-static KNOWN: LazyLock<HashMap<&str, Vec<Field>>> = LazyLock::new(|| {
+static KNOWN: LazyLock<IndexMap<&str, Vec<Field>>> = LazyLock::new(|| {
     objects().into_iter().map(|Described { name, fields, .. }| (name, fields)).collect()
 });
 

@@ -81,7 +81,10 @@ impl Lines {
     /// are not `bounded`.
     fn enter(self: &Arc<Self>, peer: Peer, bounded: bool) -> Result<Line, (Limit, &'static str)> {
         if self.count() >= self.most {
-            return Err((Limit::Connections, "as many lines as allowed are open (max_connections)"));
+            return Err((
+                Limit::Connections,
+                "as many lines as allowed are open (max_connections)",
+            ));
         }
         if bounded {
             let mut count = self.by_address.entry(peer.holder()).or_insert(0);

@@ -468,6 +468,21 @@ pub(super) fn respond(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal;
+
+    #[test]
+    fn a_503_tells_whether_anything_was_done() {
+        let told = |error: node::Error| {
+            let answer = Problem::from(error).into_answer(None);
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+            let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            body["outcome"].as_str().map(str::to_owned)
+        };
+        for error in [journal::Error::Full, journal::Error::Closed] {
+            assert_eq!(told(error.into()).as_deref(), Some("not_done"));
+        }
+        assert_eq!(told(node::Error::Stopped).as_deref(), Some("unknown"));
+    }
 
     #[test]
     fn the_format_of_error_pages() {

@@ -5,8 +5,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use channelstream_core::protocol::{
     self, Body, Configure, Connect, DeleteChannels, Disconnect, Faults, Info, InfoOptions,
-    RequestBody,
-    SetUserState, Subscribe, Unsubscribe, Uuid,
+    RequestBody, SetUserState, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Command, Reply};
 

@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::App;
 use super::accept::Line;
 use super::stall::Stall;
+use crate::limits::Limit;
 use crate::tcp;
 
 /// After the last answer a line is read out until nothing has come for so long,
@@ -152,8 +153,7 @@ impl Refusing {
             Poll::Pending => {
                 let most = if *self.drain.borrow() { most.min(DRAINING) } else { most };
                 if self.stall.poll_over(cx, most).is_ready() {
-                    let peer = self.line.peer;
-                    tracing::info!(%peer, "an answer is not read (answer_timeout): reset");
+                    self.app.limits.refused(Limit::AnswerTime, self.line.peer);
                     tcp::reset_on_close(self.inner.inner());
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }

@@ -49,7 +49,8 @@ pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         .upgrade
         .take()
         .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".into()))?;
-    let client = Client { peer: request.peer, _line: Arc::clone(&request.head.line) };
+    let _line = Arc::clone(&request.head.line);
+    let client = Client { request: request.id, peer: request.peer, _line };
     let thread = app.node.hub().thread(connection);
     thread.spawn(begin(Arc::clone(app), connection, upgrade, client));
     Ok(Answer::switching_protocols(&accept))
@@ -62,7 +63,7 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, clie
     let (stream, first) = match upgrade.await.map_err(io::Error::other).and_then(take_over) {
         Ok(taken) => taken,
         Err(error) => {
-            tracing::debug!(%error, "a websocket did not come about");
+            tracing::debug!(request, peer = %line.peer, %error, "a websocket did not come about");
             return;
         }
     };
@@ -80,7 +81,8 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, clie
     let mut reader = Reader { app, outbox, decoder, connection, client };
     let node = &reader.app.node;
     if let Err(error) = node.open(connection, &reader.outbox, ListenerKind::Socket).await {
-        tracing::debug!(%error, "a socket is closed at once");
+        let Client { request, peer, .. } = reader.client;
+        tracing::debug!(request, %peer, %error, "a socket is closed at once");
         reader.end(match error {
             node::Error::Refused(_) => Ending::Ended,
             node::Error::Unavailable(journal::Error::Full) => Ending::Full,
@@ -105,6 +107,8 @@ pub(super) fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Byt
 
 /// Who has opened a socket. The line counts as open as long as this lives.
 struct Client {
+    /// The number of the request that opened it, by which the log names it.
+    request: u64,
     peer: Peer,
     _line: Arc<Line>,
 }
@@ -132,8 +136,13 @@ impl Reader {
     async fn close(mut self) {
         let ending = self.outbox.ending();
         self.app.live.count_end(ending);
-        if ending == Some(Ending::Slow) {
-            self.app.limits.refused(Limit::Outbox, self.client.peer);
+        let limit = match ending {
+            Some(Ending::Slow) => Some(Limit::Outbox),
+            Some(Ending::Stalled) => Some(Limit::PingTimeout),
+            _ => None,
+        };
+        if let Some(limit) = limit {
+            self.app.limits.refused(limit, self.client.peer);
         }
         let how = match ending {
             Some(Ending::Ended) => Closing::ByPeer,
@@ -182,9 +191,10 @@ impl Reader {
             Incoming::Text(_) | Incoming::Message | Incoming::Pong(_) => {}
         });
         if let Err(violation) = outcome {
-            tracing::debug!(%violation, "a websocket breaks the protocol");
+            let (request, peer) = (self.client.request, self.client.peer);
+            tracing::debug!(request, %peer, %violation, "a websocket breaks the protocol");
             if violation.code() == CloseCode::TOO_BIG {
-                self.app.limits.refused(Limit::ClientMessage, self.client.peer);
+                self.app.limits.refused(Limit::ClientMessage, peer);
             }
             last = Some(violation.close_frame());
         }

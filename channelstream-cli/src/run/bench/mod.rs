@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use channelstream_client::{Client, RetryPolicy, Uuid};
+use channelstream_client::{Client, DeleteChannels, RetryPolicy, Uuid};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -153,7 +153,12 @@ async fn leave(plan: &Plan) {
             let _ = client.disconnect(conn_id).await;
         });
     }
-    let _ = timeout(FAREWELL, async { while leaving.join_next().await.is_some() {} }).await;
+    let left = async {
+        while leaving.join_next().await.is_some() {}
+        // A server that does not know this lets the empty channel expire.
+        let _ = plan.client.delete_channels(&DeleteChannels::new([&plan.channel])).await;
+    };
+    let _ = timeout(FAREWELL, left).await;
 }
 
 /// Does the work, and says on a terminal how far it is.

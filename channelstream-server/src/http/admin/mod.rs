@@ -63,7 +63,8 @@ pub(super) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Re
     is_same_origin(request).map_err(|why| Problem::Refused(why.into()))?;
     // By OPTIONS the page only asks whether it may.
     if request.head.method != Method::OPTIONS {
-        tracing::info!(peer = %request.peer, method = %request.head.method, endpoint, "an admin acts");
+        let (id, peer, method) = (request.id, request.peer, &request.head.method);
+        tracing::info!(request = id, %peer, %method, endpoint, "an admin acts");
     }
     Ok(())
 }
@@ -149,7 +150,7 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     let right_password = app.config.admin_secret.matches(&password);
     if !(right_user & right_password) {
         app.sign_ins.count(request.peer, Instant::now());
-        tracing::warn!(peer = %request.peer, "a sign-in failed");
+        tracing::warn!(request = request.id, peer = %request.peer, "a sign-in failed");
         tokio::time::sleep(WRONG_SIGN_IN).await;
         let error = "The user name or the password is not right.";
         return Ok(Answer::page(pages::sign_in_page(&user, Some(error), next)));
