@@ -113,7 +113,7 @@ pub(super) async fn info(app: &App, mut request: Request) -> Result<Answer, Prob
     let options =
         if body.is_empty() { InfoOptions::default() } else { Info::read(&app.json(&body)?)?.info };
     let info = app.node.ask(move |state| state.info(&options)).await?;
-    Ok(Answer::json(&info))
+    Answer::about(info.channels.len(), info).await
 }
 
 /// `/disconnect` needs no rights: who knows the id may end the connection.
@@ -134,11 +134,11 @@ fn connection_in_query(request: &Request) -> Option<String> {
 
 async fn submit(app: &App, command: Command) -> Result<Answer, Problem> {
     Ok(match app.node.submit(command).await? {
-        Reply::Connected(body) => Answer::json(&body),
-        Reply::Subscribed(body) => Answer::json(&body),
-        Reply::Unsubscribed(body) => Answer::json(&body),
+        Reply::Connected(body) => Answer::about(body.channels_info.channels.len(), body).await?,
+        Reply::Subscribed(body) => Answer::about(body.channels_info.channels.len(), body).await?,
+        Reply::Unsubscribed(body) => Answer::about(body.channels_info.channels.len(), body).await?,
         Reply::UserStateSet(body) => Answer::json(&body),
-        Reply::Configured(body) => Answer::json(&body),
+        Reply::Configured(body) => Answer::about(body.channels.len(), body).await?,
         Reply::Published(body) => Answer::json(&body),
         Reply::Edited(body) => Answer::json(&body),
         Reply::Deleted(body) => Answer::json(&body),
