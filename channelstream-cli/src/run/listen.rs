@@ -3,12 +3,13 @@
 use std::future::pending;
 use std::io::{Write as _, stdout};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use channelstream_client::{
     Client, Connect, Content, DateTime, End, Error, ErrorKind, Event, Frame, Gap, Listener,
     Timestamp, Transport, Uuid, json,
 };
+use channelstream_signer::unix_now;
 use serde_json::value::RawValue;
 use serde_json::{Value, to_value};
 use tokio::time::{sleep, timeout};
@@ -277,9 +278,8 @@ struct Told<'a> {
 }
 
 fn now() -> DateTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Nobody wants to know to the microsecond when something came.
-    Timestamp::default().after(Duration::from_secs(since.as_secs())).into()
+    Timestamp::default().after(Duration::from_secs(unix_now())).into()
 }
 
 /// The end of an id: where they are made one after the other or by the clock, beginnings are alike.

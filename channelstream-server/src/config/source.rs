@@ -221,7 +221,6 @@ impl Sources {
     }
 
     /// The settings in an ini file.
-    #[expect(clippy::disallowed_methods, reason = "settings are read before anybody is served")]
     fn file(&mut self, path: &Path, named_by: &Origin) -> Vec<Value> {
         let at = |line| Origin::File { path: path.into(), line };
         let text = match file::read_text(path, MAX_INI) {

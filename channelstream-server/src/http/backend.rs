@@ -162,7 +162,7 @@ pub(super) async fn info(app: &App, request: Request) -> Result<Answer, Problem>
         asked.take(RequestBody::Info, Info::read)?.info
     };
     let info = app.node.ask(move |state| state.info(&options)).await?;
-    Ok(asked.prefer.applied(Answer::json(&info)))
+    Ok(asked.prefer.applied(Answer::about(info.channels.len(), info).await?))
 }
 
 /// `/disconnect` needs no rights: who knows the id may end the connection.
@@ -188,11 +188,11 @@ fn connection_in_query(request: &Request) -> Option<String> {
 
 async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {
     let answer = match app.node.submit(command).await? {
-        Reply::Connected(body) => Answer::json(&body),
-        Reply::Subscribed(body) => Answer::json(&body),
-        Reply::Unsubscribed(body) => Answer::json(&body),
+        Reply::Connected(body) => Answer::about(body.channels_info.channels.len(), body).await?,
+        Reply::Subscribed(body) => Answer::about(body.channels_info.channels.len(), body).await?,
+        Reply::Unsubscribed(body) => Answer::about(body.channels_info.channels.len(), body).await?,
         Reply::UserStateSet(body) => Answer::json(&body),
-        Reply::Configured(body) => Answer::json(&body),
+        Reply::Configured(body) => Answer::about(body.channels.len(), body).await?,
         Reply::ChannelsDeleted(body) => Answer::json(&body),
         Reply::Published(posted) => prefer.posted(posted),
         Reply::Edited(body) => Answer::json(&body),

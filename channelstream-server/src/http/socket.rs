@@ -63,7 +63,8 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, clie
     let (stream, first) = match upgrade.await.map_err(io::Error::other).and_then(take_over) {
         Ok(taken) => taken,
         Err(error) => {
-            tracing::debug!(request, peer = %line.peer, %error, "a websocket did not come about");
+            let Client { request, peer, .. } = client;
+            tracing::debug!(request, %peer, %error, "a websocket did not come about");
             return;
         }
     };

@@ -6,12 +6,14 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use channelstream_signer::{TimestampSigner, unix_now};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::app::{Frame, Request, Site, Socket, eventually};
+use crate::app::{Frame, Request, Site, Socket, eventually, numbers};
 use crate::process::Process;
 
 const HOUR: i64 = 3600;
@@ -177,4 +179,19 @@ fn four_days_ahead_for_a_moment_end_nothing() {
     assert_eq!(server.call("/disconnect", &json!({"conn_id": connection})), json!(true));
     while socket.event_or_close().is_some() {}
     eventually("ann is gone", || server.channel("room")["total_connections"] == 0);
+}
+
+/// While a process stands still, nobody can show that they are there. A machine that is suspended is
+/// the same.
+#[test]
+fn a_process_that_stood_still_parts_nobody() {
+    let process = Process::start(&["--gc-conns-after", "12"]);
+    let site = Site(process.address);
+    let connection = site.connect("ann", &["room"]);
+    process.signal("STOP");
+    thread::sleep(Duration::from_secs(13));
+    process.signal("CONT");
+    let mut socket = site.socket(&connection);
+    site.publish("room", 1);
+    assert_eq!(numbers(&[socket.event()]), [1]);
 }

@@ -81,7 +81,7 @@ pub(super) async fn figures(app: &App) -> Result<Answer, Problem> {
     let uptime = app.started.elapsed();
     let figures =
         app.node.ask(move |state| state.figures(uptime, env!("CARGO_PKG_VERSION"))).await?;
-    Ok(Answer::json(&figures))
+    Answer::about(figures.channels.len(), figures).await
 }
 
 /// What the runtime is doing, as text.

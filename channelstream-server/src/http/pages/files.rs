@@ -205,10 +205,9 @@ fn fixed(text: &'static str) -> HeaderValue {
     HeaderValue::from_static(text)
 }
 
-/// The lines of a header that can be read, taken apart at commas.
+/// The items of a header that are text.
 fn items<'a>(asked: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = asked.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|item| !item.is_empty())
+    crate::header::items(asked, name, b',').filter_map(|item| str::from_utf8(item).ok())
 }
 
 /// Whether the browser has what this tag stands for.
@@ -251,6 +250,7 @@ fn wanted_coding(asked: &HeaderMap) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+    #![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
     use super::*;
 
