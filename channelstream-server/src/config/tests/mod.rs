@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 #![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
+mod channels;
+mod exposure;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use channelstream_core::protocol::ChannelConfig;
 
 use super::source::{Sources, from_json, gather};
 use super::*;
@@ -239,75 +240,6 @@ fn hosts_are_names_or_addresses() {
 }
 
 #[test]
-fn default_secrets_are_refused_where_others_reach_them() {
-    for host in ["0.0.0.0", "::", "10.1.2.3", "push.example.com"] {
-        let refusal = mistakes(&[("host", host)]).concat();
-        for part in [
-            "secret and admin_secret are the well-known defaults",
-            "--secret-file FILE, or secret = ... in [channelstream], or CHANNELSTREAM_SECRET=...",
-            "--admin-secret-file FILE, or admin_secret = ",
-            "CHANNELSTREAM_ADMIN_SECRET=",
-            "--allow-default-secrets",
-        ] {
-            assert!(refusal.contains(part), "{host}: {refusal}");
-        }
-        let refusal = mistakes(&[("host", host), ("secret", "x")]).concat();
-        assert!(
-            refusal.contains(": other machines can reach it, but admin_secret is the"),
-            "{refusal}"
-        );
-        assert!(!refusal.contains("CHANNELSTREAM_SECRET"), "{refusal}");
-        // An old default that still counts beside a new secret is as bad.
-        let rotated = mistakes(&[("host", host), ("secret", "x\nsecret"), ("admin_secret", "y")]);
-        assert_eq!(rotated.len(), 1);
-        config(&[("host", host), ("secret", "x"), ("admin_secret", "y")]);
-        config(&[("host", host), ("allow_default_secrets", "true")]);
-    }
-    for host in ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1", "LocalHost"] {
-        config(&[("host", host)]);
-    }
-}
-
-#[test]
-fn default_secrets_are_announced() {
-    let checked = Config::from_sources(&[flag("secret_file", "x")]);
-    assert!(warned(&checked, &["well-known default", "secret, admin_secret"]));
-    let checked = Config::from_sources(&[flag("secret", "x"), flag("admin_secret", "y")]);
-    assert!(!warned(&checked, &["well-known"]));
-}
-
-#[test]
-fn a_secret_that_could_not_be_had_is_not_taken_for_the_default() {
-    let sources = from_environment(&[
-        ("CHANNELSTREAM_HOST", "0.0.0.0"),
-        ("CHANNELSTREAM_SECRET_FILE", "/nowhere/secret"),
-        ("CHANNELSTREAM_ADMIN_SECRET", "y"),
-    ]);
-    let lines = error_lines(&sources.check());
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(
-        lines[0].starts_with("/nowhere/secret (CHANNELSTREAM_SECRET_FILE): secret: cannot be read")
-    );
-}
-
-#[test]
-fn whoever_lets_others_post_but_set_no_host_is_told() {
-    let checked = from_environment(&[("CHANNELSTREAM_ALLOW_POSTING_FROM", "0.0.0.0")]).check();
-    assert!(warned(
-        &checked,
-        &["--host 0.0.0.0", "CHANNELSTREAM_HOST=0.0.0.0", "CHANNELSTREAM_SECRET="]
-    ));
-    assert!(checked.config.is_ok());
-    for other in
-        [("CHANNELSTREAM_HOST", "127.0.0.1"), ("CHANNELSTREAM_TRUSTED_PROXIES", "127.0.0.1")]
-    {
-        let posting = ("CHANNELSTREAM_ALLOW_POSTING_FROM", "10.0.0.1");
-        let checked = from_environment(&[posting, other]).check();
-        assert!(!warned(&checked, &["allow_posting_from"]), "{:?}", checked.warnings);
-    }
-}
-
-#[test]
 fn flags_come_before_file_and_file_shuts_out_the_environment() {
     let (_folder, path) = file("[channelstream]\nport = 9002\nhost = ::1\n");
     let environment =
@@ -473,169 +405,6 @@ fn json_that_is_no_object_of_settings_is_refused() {
     for document in ["", "[]", "{", "{\"port\": {}}", "{\"port\": [null]}"] {
         assert!(from_json(document).is_err(), "{document}");
     }
-}
-
-/// Patterns with the settings of channels that match.
-fn channels(config: &Config) -> Vec<(&str, ChannelConfig)> {
-    let all = config.channel_defaults.iter();
-    all.map(|defaults| (defaults.pattern.as_str(), defaults.settings)).collect()
-}
-
-#[test]
-fn sections_give_channels_their_settings_by_name() {
-    let (_folder, path) = file(
-        "[DEFAULT]\nsize = 50\n[channelstream]\nport = 1\n[channel  orders-* ]\nStore_History = yes\n\
-         history_size = %(size)s\n[app:main]\nx = 1\n[channel a]b]\nnotify_state = off\n\
-         store_frames =\n[channel orders-]\n",
-    );
-    let sources = from_file(&path);
-    let checked = sources.check();
-    assert!(warned(&checked, &["13: [channel orders-] never counts"]), "{:?}", checked.warnings);
-    let kept = ChannelConfig {
-        store_history: Some(true),
-        history_size: Some(50),
-        ..ChannelConfig::default()
-    };
-    let state = ChannelConfig { notify_state: Some(false), ..ChannelConfig::default() };
-    let config = checked.config.unwrap();
-    assert_eq!(channels(&config)[..2], [("orders-*", kept), ("a]b", state)]);
-    let path = path.display();
-    assert_eq!(
-        template::shown_channels(&sources)[..3],
-        [
-            format!("[channel orders-*]  ({path}:5)"),
-            format!("store_history = yes  ({path}:6)"),
-            format!("history_size = 50  ({path}:7)"),
-        ]
-    );
-}
-
-#[test]
-fn what_is_wrong_with_a_section_is_told() {
-    let (_folder, path) = file(
-        "[channelstream]\n[channel a-*]\nstore_history = maybe\nhistory_size = -1\n\
-         history_sise = 1\nport = 1\n[channel]\n[channel a-b*]\n[channels x]\n[Channel:y]\n[logger z]\n",
-    );
-    let checked = from_file(&path).check();
-    for parts in [
-        &[":5: unknown setting history_sise", "did you mean history_size?"][..],
-        &[":6: unknown setting port, ignored"],
-        &[":8: [channel a-b*] never counts: [channel a-*] stands before it"],
-        &[":9: unknown section [channels x], ignored; did you mean [channel ...]?"],
-        &[":10: unknown section [Channel:y]"],
-    ] {
-        assert!(warned(&checked, parts), "{parts:?}: {:?}", checked.warnings);
-    }
-    assert!(!warned(&checked, &["logger"]));
-    let lines = error_lines(&checked).join("\n");
-    for part in [
-        ":3: store_history = \"maybe\": neither true nor false",
-        ":4: history_size = \"-1\": not a whole number from 0",
-        ":7: [channel] names no channels",
-    ] {
-        assert!(lines.contains(part), "{part}: {lines}");
-    }
-    let many: String = (0..1001).map(|number| format!("[channel x{number}]\n")).collect();
-    let (_folder, path) = file(format!("[channelstream]\n{many}"));
-    let lines = error_lines(&from_file(&path).check());
-    assert!(lines[0].ends_with(":1002: more than 1000 sections [channel ...]"), "{lines:?}");
-}
-
-#[test]
-fn json_has_sections_in_their_order_and_files_keep_them() {
-    let document = r#"{"port": 9001, "channel z-*": {"store_history": true, "history_size": 5},
-        "channel *": {"store_frames": null, "notify_state": "no"}}"#;
-    let sources = from_json(document).unwrap();
-    let wanted = sources.check().config.unwrap();
-    assert_eq!(wanted.channel_defaults.len(), 2);
-    assert_eq!(wanted.channel_defaults[0].pattern.as_str(), "z-*");
-    let (_folder, path) = file(template::ini_file(&sources).unwrap());
-    assert_eq!(from_file(&path).check().config.unwrap(), wanted);
-    assert!(from_json(r#"{"channel x": {"store_history": {}}}"#).is_err());
-    let broken = from_json(r#"{"channel a\nb": {}}"#).unwrap();
-    let errors = template::ini_file(&broken).unwrap_err().to_string();
-    assert_eq!(errors, r"JSON: [channel a\nb] cannot stand in an ini file");
-}
-
-#[test]
-fn the_start_line_tells_address_rights_and_pages() {
-    let public = config(&[("secret", "x"), ("allow_posting_from", "10.0.0.0/8, ::1")]);
-    assert_eq!(
-        public.start_line(&["[::]:8000".parse().unwrap()]),
-        "listening on http://[::]:8000 (all addresses); signed requests count from 10.0.0.0/8, ::1; \
-         admin pages at http://[::1]:8000/admin; tutorial at http://[::1]:8000/; \
-         WELL-KNOWN DEFAULT: admin_secret"
-    );
-    let own = config(&[("secret", "x"), ("admin_secret", "y"), ("tutorial", "off")]);
-    let line = own.start_line(&["127.0.0.1:9000".parse().unwrap()]);
-    assert!(!line.contains("DEFAULT") && line.ends_with("http://127.0.0.1:9000/admin"), "{line}");
-    let both = ["[::1]:9000".parse().unwrap(), "127.0.0.1:9000".parse().unwrap()];
-    let line = own.start_line(&both);
-    assert!(
-        line.starts_with("listening on http://[::1]:9000 and http://127.0.0.1:9000; "),
-        "{line}"
-    );
-}
-
-#[test]
-fn default_secrets_are_refused_on_whatever_address_a_name_leads_to() {
-    let loopback = ["[::1]:1".parse().unwrap(), "127.0.0.1:1".parse().unwrap()];
-    let public = ["127.0.0.1:1".parse().unwrap(), "192.0.2.1:1".parse().unwrap()];
-    let named = config(&[("host", "localhost")]);
-    assert_eq!(named.check_addresses(&loopback), Ok(()));
-    let refusal = named.check_addresses(&public).unwrap_err();
-    assert!(refusal.starts_with("localhost is 192.0.2.1:1: other machines"), "{refusal}");
-    let allowed = config(&[("host", "localhost"), ("allow_default_secrets", "true")]);
-    assert_eq!(allowed.check_addresses(&public), Ok(()));
-    let own = config(&[("secret", "x"), ("admin_secret", "y"), ("host", "0.0.0.0")]);
-    assert_eq!(own.check_addresses(&public), Ok(()));
-}
-
-#[cfg(unix)]
-#[test]
-fn secrets_that_others_can_find_out_are_warned_of_once() {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let good = "0123456789abcdef";
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str, mode: u32| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let warnings = |ini: &str, flags: &[(&str, &str)]| {
-        let flags: Vec<_> =
-            flags.iter().map(|(key, text)| ((*key).into(), (*text).into())).collect();
-        let checked = gather(flags, Some(Path::new(ini)), vars(&[])).check();
-        let told = |warning: &String| warning.contains("chmod") || warning.contains("characters");
-        checked.warnings.into_iter().filter(told).collect::<Vec<_>>()
-    };
-    let open = |path: &str| {
-        format!("{path}: everybody on this machine can read the secrets in it: chmod 600 {path}")
-    };
-
-    let bare = write("bare.ini", "[channelstream]\nport = 1\nsecret = secret\n", 0o644);
-    assert_eq!(warnings(&bare, &[]), [""; 0], "no secret is in it but the one that all know");
-    let text = format!("[channelstream]\nsecret = {good}\nadmin_secret = {good}\n");
-    let ini = write("open.ini", &text, 0o644);
-    assert_eq!(warnings(&ini, &[]), [open(&ini)], "once for both");
-    let ini = write("closed.ini", &text, 0o640);
-    assert_eq!(warnings(&ini, &[]), [""; 0]);
-
-    for key in ["secret", "admin_secret", "cookie_secret"] {
-        let file = write(key, good, 0o604);
-        assert_eq!(warnings(&bare, &[(&format!("{key}_file"), &file)]), [open(&file)]);
-        let file = write(key, "0123456789abcde\n", 0o600);
-        let told = warnings(&bare, &[(&format!("{key}_file"), &file)]);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains(&format!("{key} has fewer than 16 characters")), "{told:?}");
-        assert!(!told[0].contains("0123"), "{told:?}");
-    }
-    let several = write("several", &format!("{good}\nold\nolder\n"), 0o600);
-    assert_eq!(warnings(&bare, &[("secret_file", &several)]).len(), 1, "once for all");
-    let short = write("short.ini", "[channelstream]\nsecret = old\n", 0o600);
-    assert_eq!(warnings(&short, &[("secret", good)]), [""; 0], "that one does not count");
 }
 
 #[test]
