@@ -20,8 +20,9 @@ use crate::outbox::Outbox;
 /// Entries taken from the journal at once.
 const BATCH: usize = 256;
 
-/// How long entries are applied before others get a turn.
-const TURN: Duration = Duration::from_millis(10);
+/// An entry that took so long gives others a turn before the next. Short ones don't, so that many at
+/// once are applied as quickly as they come.
+const LONG: Duration = Duration::from_millis(10);
 
 /// The longest that own time stands still while something is to happen. Less than the state's
 /// longest step, so that it keeps pace.
@@ -198,12 +199,11 @@ impl Loop {
                     if count == 0 {
                         return;
                     }
-                    let mut begun = Instant::now();
                     for entry in batch.drain(..) {
+                        let begun = Instant::now();
                         self.apply(&entry).await;
-                        if begun.elapsed() > TURN {
+                        if begun.elapsed() > LONG {
                             tokio::task::yield_now().await;
-                            begun = Instant::now();
                         }
                     }
                 }

@@ -4,7 +4,7 @@
 use channelstream_core::protocol::{Address, ChannelSettings, NewMessage, Receipt};
 use channelstream_core::state::{Command, Reply};
 
-use crate::world::{World, json, message, payload, secs, to, to_users};
+use crate::world::{Got, World, json, message, payload, secs, to, to_users};
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -192,4 +192,17 @@ fn who_leaves_a_channel_gets_no_more_of_it() {
     w.say("room", "hello");
     w.expect("ann/1", &[]);
     w.expect("ann/2", &["room bot: hello"]);
+}
+
+/// So that it is one delivery, and encoded once, however many are named.
+#[test]
+fn a_private_message_has_one_number_for_all_who_are_named_once() {
+    let mut w = World::new();
+    w.join("ann", &[]);
+    w.join("ben", &[]);
+    w.post(to_users(&["ann", "ben", "ann"], "psst"));
+    let numbers = |got: Vec<Got>| got.iter().map(|got| got.sequence).collect::<Vec<_>>();
+    let (ann, ben) = (numbers(w.take("ann")), numbers(w.take("ben")));
+    assert_eq!((ann.len(), &ann[..1]), (2, &ben[..]));
+    assert!(ann[1] > ann[0]);
 }
