@@ -200,7 +200,7 @@ fn a_server_that_falls_silent_leaves_doubt() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(" messages were perhaps taken; "), "{said}");
+    assert!(said.contains(" perhaps taken; "), "{said}");
     assert!(said.contains("to go on: --skip 0\nchannelstream: interrupted"), "{said}");
 }
 

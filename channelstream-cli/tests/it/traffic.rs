@@ -117,7 +117,7 @@ fn what_cannot_be_sent_is_wrong_usage() {
 fn messages_that_are_not_quoted_or_no_object() {
     let server = Server::start();
     configure(&server, &["news"]);
-    let id = printed(ask(&server, &["publish", "news", "first"]));
+    let id = ask(&server, &["publish", "news", "first"]).out;
     let id = id.trim_end();
     for (arguments, example) in [
         (&["publish", "news", "hello", "world"][..], "publish CHANNEL 'Hello world'"),

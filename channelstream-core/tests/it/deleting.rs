@@ -3,7 +3,7 @@
 use channelstream_core::protocol::{ChannelConfig, ChannelSettings, Connect, DeleteChannels};
 use channelstream_core::state::{ChannelDefaults, Command, Pattern, Reply, Rules, State};
 
-use crate::world::{World, announcing, hours, remembering};
+use crate::world::{World, announcing, hours, remembering, rules};
 
 /// Deletes channels; those that were there and those that were not.
 fn delete(w: &mut World, channels: &[&str]) -> (Vec<String>, Vec<String>) {
@@ -80,7 +80,7 @@ fn of_a_crowd_nobody_is_told() {
 
 #[test]
 fn who_was_in_it_waits_as_one_in_no_channel() {
-    let rules = Rules::default();
+    let rules = rules();
     let mut w = World::with(rules.clone());
     w.connect("ann", &["room"]);
     delete(&mut w, &["room"]);

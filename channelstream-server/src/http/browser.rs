@@ -39,8 +39,8 @@ pub(super) fn is_same_origin(request: &Request) -> Result<(), String> {
 
 /// Whether a page of the server at `own` host and port asks.
 fn is_asked_by(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> Result<(), String> {
-    if let Some(site) = headers.get(FETCH_SITE) {
-        return match site == "same-origin" {
+    if headers.contains_key(FETCH_SITE) {
+        return match headers.get_all(FETCH_SITE).iter().all(|site| site == "same-origin") {
             true => Ok(()),
             false => Err("only a page of this server may do that, and the browser says that \
                           none of them asks (sec-fetch-site)"
@@ -93,13 +93,23 @@ fn is_asked_by_another(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) ->
     headers.contains_key(ORIGIN) && is_asked_by(headers, own).is_err()
 }
 
-/// Whether `Host` is this machine's own name or address. Any other name may belong to somebody else
-/// who lets it lead here (DNS rebinding): their pages would be of the server's own origin.
-pub(super) fn names_loopback(headers: &HeaderMap) -> bool {
+/// Whether `Host`, and what a trusted proxy tells of it, is this machine's own name or address. Any
+/// other name may belong to somebody else who lets it lead here (DNS rebinding): their pages would be
+/// of the server's own origin.
+pub(super) fn names_loopback(request: &Request) -> bool {
+    let told = request.authority().is_none_or(|(host, _)| is_loopback(unbracketed(host)));
+    told && has_loopback_host(&request.head.headers)
+}
+
+fn has_loopback_host(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    is_loopback(authority.host().trim_start_matches('[').trim_end_matches(']'))
+    is_loopback(unbracketed(authority.host()))
+}
+
+fn unbracketed(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Whether a secret that everybody knows may count for this request: a browser does not ask for a
@@ -115,7 +125,7 @@ pub(super) fn may_use_defaults(
     if is_of_another_site(request) {
         return Err("a page of another site asks");
     }
-    if is_on_loopback && !names_loopback(&request.head.headers) {
+    if is_on_loopback && !names_loopback(request) {
         return Err("the address is not 127.0.0.1 or localhost");
     }
     Ok(())
@@ -149,7 +159,7 @@ mod tests {
             "[::1]:8000",
             "[::ffff:127.0.0.1]:8000",
         ] {
-            assert!(names_loopback(&headers(&[("host", host)])), "{host}");
+            assert!(has_loopback_host(&headers(&[("host", host)])), "{host}");
         }
         for host in [
             "",
@@ -162,10 +172,10 @@ mod tests {
             "[::]",
             "localhost, evil.test",
         ] {
-            assert!(!names_loopback(&headers(&[("host", host)])), "{host}");
+            assert!(!has_loopback_host(&headers(&[("host", host)])), "{host}");
         }
-        assert!(!names_loopback(&headers(&[])));
-        assert!(!names_loopback(&headers(&[("host", "localhost"), ("host", "localhost")])));
+        assert!(!has_loopback_host(&headers(&[])));
+        assert!(!has_loopback_host(&headers(&[("host", "localhost"), ("host", "localhost")])));
     }
 
     #[test]

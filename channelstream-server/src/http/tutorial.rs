@@ -89,7 +89,7 @@ fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
         return Err("the request comes through a proxy");
     }
     // The page itself may be asked for by a link of another site, so no more is held against it.
-    if !names_loopback(headers) {
+    if !names_loopback(request) {
         return Err("the address is not 127.0.0.1 or localhost");
     }
     if !app.default_secrets.contains(&"secret") {

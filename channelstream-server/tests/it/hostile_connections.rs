@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(300);
 
 /// What the server has to write and a peer does not read: more than the system takes.
 fn large_answers() -> String {
-    let head = "GET /static/channelstream/channelstream.js.map HTTP/1.1\r\nhost: x\r\n\r\n";
+    let head = "GET /static/channelstream/index.js.map HTTP/1.1\r\nhost: localhost\r\n\r\n";
     head.repeat(24)
 }
 
@@ -47,7 +47,7 @@ fn catch_up(site: Site, user: &str, frames: usize) -> String {
         let message = json!({"n": number, "text": text});
         site.call("/message", &json!([{"user": "p", "channel": user, "message": message}]));
     }
-    format!("GET /listen?conn_id={id} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    format!("GET /listen?conn_id={id} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn half_gone(port: u16) -> usize {
 #[test]
 fn what_the_system_holds_behind_a_close_goes_in_time_too() {
     let server = TestServer::with(|config| config.answer_timeout = Duration::from_secs(2));
-    let request = "GET /openapi-3.1.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    let request = "GET /openapi-3.1.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
     let request = format!("{request}x-channelstream-secret: {}\r\n\r\n", signature());
     let unread = unread(server.address(), &request);
     let port = server.address().port();
@@ -236,7 +236,7 @@ fn who_closes_its_side_behind_a_request_gets_the_answer() {
         for number in 0..50 {
             let body = json!([{"user": "p", "channel": "a", "message": {"n": number}}]).to_string();
             let request = format!(
-                "POST /message HTTP/1.1\r\nhost: x\r\nx-channelstream-secret: {}\r\n\
+                "POST /message HTTP/1.1\r\nhost: localhost\r\nx-channelstream-secret: {}\r\n\
                  content-length: {}\r\n\r\n{body}",
                 signature(),
                 body.len()
@@ -382,7 +382,7 @@ fn half_closed_lines_end_behind_the_last_answer() {
     let server = TestServer::start();
     let mut lines: Vec<Line> = (0..20).map(|_| server.line()).collect();
     for line in &mut lines {
-        line.write("GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n");
+        line.write("GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n");
         line.stream().shutdown(Shutdown::Write).unwrap();
     }
     eventually("half closed lines end", || server.debug_figure("lines") == 1);

@@ -26,14 +26,14 @@ fn cookies(answer: &Response) -> Vec<String> {
 #[track_caller]
 fn sign_in(server: &TestServer, password: &str) -> String {
     let form = format!("username=admin&password={password}");
-    let answer = ask(server, "POST /admin/sign_in", b"host: x\r\n", &form);
+    let answer = ask(server, "POST /admin/sign_in", b"host: localhost\r\n", &form);
     assert_eq!(answer.status, 302, "{answer:?}");
     cookies(&answer).pop().unwrap()
 }
 
 /// Whether the admin page is shown to who sends these cookies.
 fn is_signed_in(server: &TestServer, cookies: &[u8]) -> bool {
-    let headers = [b"host: x\r\ncookie: ", cookies, b"\r\n"].concat();
+    let headers = [b"host: localhost\r\ncookie: ", cookies, b"\r\n"].concat();
     match ask(server, "GET /admin", &headers, "").status {
         200 => true,
         302 => false,
@@ -67,30 +67,30 @@ fn an_odd_byte_costs_what_it_stands_in() {
     let cookie = sign_in(&server, "admin_secret");
     // What is accepted: the tutorial's page is shown to who names HTML.
     for accept in [&b"\xff, text/html"[..], b"text/html;x=\xff", b"x/\xff;q=1,text/html;q=0.9"] {
-        let headers = [b"host: x\r\naccept: ", accept, b"\r\n"].concat();
+        let headers = [b"host: localhost\r\naccept: ", accept, b"\r\n"].concat();
         assert_eq!(ask(&server, "GET /", &headers, "").status, 200, "{}", accept.escape_ascii());
         let page = ask(&server, "GET /nowhere", &headers, "");
         let content_type = page.header("content-type").unwrap();
         let is_html = content_type.starts_with("text/html");
         assert!(is_html || accept.contains(&b'x'), "{}: {content_type}", accept.escape_ascii());
     }
-    let headers = b"host: x\r\naccept: \xff\r\naccept: application/json\r\n";
+    let headers = b"host: localhost\r\naccept: \xff\r\naccept: application/json\r\n";
     let page = ask(&server, "GET /nowhere", headers, "");
     assert_eq!(page.header("content-type"), Some("application/json"), "{page:?}");
     // What the body is, and whose page asks.
     let act = |content_type: &[u8], origin: &[u8]| {
-        let own = format!("host: h\r\ncookie: {cookie}\r\ncontent-type: ");
+        let own = format!("host: localhost\r\ncookie: {cookie}\r\ncontent-type: ");
         let headers = [own.as_bytes(), content_type, b"\r\norigin: ", origin, b"\r\n"].concat();
         ask(&server, "POST /admin/api/info", &headers, r#"{"info": {"channels": []}}"#).status
     };
-    assert_eq!(act(b"application/json", b"http://h"), 200);
-    assert_eq!(act(b"application/json; x=\xff", b"http://h"), 200);
-    assert_eq!(act(b"application/json", b"http://h\xff"), 403);
-    assert_eq!(act(b"application/json\xff", b"http://h"), 403);
+    assert_eq!(act(b"application/json", b"http://localhost"), 200);
+    assert_eq!(act(b"application/json; x=\xff", b"http://localhost"), 200);
+    assert_eq!(act(b"application/json", b"http://localhost\xff"), 403);
+    assert_eq!(act(b"application/json\xff", b"http://localhost"), 403);
     // Offers of a websocket that are passed over.
     let connection = server.connect("ann", &["a"]);
     let offers =
-        b"host: x\r\nupgrade: \xff, websocket\r\nconnection: \xff\r\nconnection: upgrade\r\n\
+        b"host: localhost\r\nupgrade: \xff, websocket\r\nconnection: \xff\r\nconnection: upgrade\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
         sec-websocket-protocol: \xff\r\nsec-websocket-extensions: \xff\r\n";
     let mut line = server.line();
@@ -101,7 +101,8 @@ fn an_odd_byte_costs_what_it_stands_in() {
     let good = signature();
     for (signature, status) in [(good.as_bytes(), 200), (&[good.as_bytes(), b"\xff"].concat(), 401)]
     {
-        let headers = [b"host: x\r\nx-odd: \xff\r\nx-channelstream-secret: ", signature, b"\r\n"];
+        let headers =
+            [b"host: localhost\r\nx-odd: \xff\r\nx-channelstream-secret: ", signature, b"\r\n"];
         assert_eq!(ask(&server, "GET /info", &headers.concat(), "").status, status);
     }
 }
@@ -157,7 +158,7 @@ fn two_servers_on_one_host_leave_each_others_sign_ins_alone() {
     assert_eq!(left, [format!("{}=", names[0])], "nothing else is signed out of");
     // Below two prefixes of one port there are two names.
     let prefixed = |prefix: &str| {
-        let headers = format!("host: x\r\nx-script-name: {prefix}\r\n");
+        let headers = format!("host: localhost\r\nx-script-name: {prefix}\r\n");
         let form = "username=admin&password=admin_secret";
         let answer = ask(&one, "POST /admin/sign_in", headers.as_bytes(), form);
         self::cookies(&answer).pop().unwrap()
@@ -168,7 +169,7 @@ fn two_servers_on_one_host_leave_each_others_sign_ins_alone() {
 
 /// The cookies that are emptied for who signs out with these.
 fn sign_out(server: &TestServer, cookies_sent: &str) -> Vec<String> {
-    let headers = format!("host: x\r\ncookie: {cookies_sent}\r\n");
+    let headers = format!("host: localhost\r\ncookie: {cookies_sent}\r\n");
     let answer = ask(server, "GET /admin/sign_out", headers.as_bytes(), "");
     assert_eq!(answer.status, 302, "{answer:?}");
     let emptied = answer.headers.iter().filter(|(name, _)| name == "set-cookie");

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use channelstream_server::config::Secret;
 use serde_json::{Value, json};
 
 use crate::app::{Site, signature};
@@ -126,9 +127,11 @@ fn the_example_drops_each_header_that_is_believed_and_not_set() {
 /// The answer to a signed request through a trusted proxy that says this.
 fn forwarded(server: &TestServer, lines: &[&[u8]]) -> u16 {
     let mut line = server.line();
-    let mut head =
-        format!("GET /info HTTP/1.1\r\nhost: x\r\nx-channelstream-secret: {}\r\n", signature())
-            .into_bytes();
+    let mut head = format!(
+        "GET /info HTTP/1.1\r\nhost: localhost\r\nx-channelstream-secret: {}\r\n",
+        signature()
+    )
+    .into_bytes();
     for value in lines {
         head.extend([b"x-forwarded-for: ", *value, b"\r\n"].concat());
     }
@@ -203,7 +206,8 @@ fn the_log_tells_of_proxies_and_limits_once() {
     let ask = |source: [u8; 4], method: &str, path: &str, headers: &[u8], body: &str| {
         let mut line = Line::from(source, address);
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n");
         line.write([head.as_bytes(), headers, b"\r\n", body.as_bytes()].concat());
         line.answer().status
     };
@@ -273,35 +277,49 @@ fn lines_beyond_the_limit_leave_a_trace() {
     });
 }
 
-/// A browser that signs in through nginx and does something with the admin page of `origin`.
-fn signs_in_and_acts(address: SocketAddr, origin: &str) -> (Option<String>, Response) {
-    let browser = |method: &str, path: &str, headers: &str, body: &str| {
-        let mut line = Line::from(STRANGER, address);
+/// A browser that shows pages of `origin` and asks by `address`.
+struct Browser<'a> {
+    address: SocketAddr,
+    origin: &'a str,
+}
+
+impl Browser<'_> {
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Response {
+        let Self { address, origin } = self;
+        let mut line = Line::from(STRANGER, *address);
         line.write(format!(
             "{method} {path} HTTP/1.1\r\nhost: {address}\r\norigin: {origin}\r\nconnection: close\r\n\
              content-length: {}\r\n{headers}\r\n{body}",
             body.len()
         ));
         line.answer()
-    };
-    let form = "username=admin&password=admin_secret";
-    let accept = "accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n";
-    let answer = browser("POST", "/admin/sign_in", accept, form);
-    assert_eq!(answer.status, 302, "{answer:?}");
-    let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-    let headers = format!("cookie: {cookie}\r\ncontent-type: application/json\r\n");
-    let info: Value = json!({"info": {"channels": []}});
-    let acted = browser("POST", "/admin/api/info", &headers, &info.to_string());
-    // So the page asks whether it may, when it gets no socket.
-    let asked = browser("OPTIONS", "/admin/api/info", &headers, "");
-    assert_eq!(asked.status, acted.status);
-    assert!(asked.status == 200 || asked.body == acted.body, "{asked:?}");
-    (answer.header("location").map(str::to_owned), acted)
+    }
+
+    fn sign_in(&self) -> Response {
+        let accept = "accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n";
+        self.ask("POST", "/admin/sign_in", accept, "username=admin&password=its%20own")
+    }
+
+    /// Does something as who has got this answer to a sign-in.
+    fn act(&self, signed_in: &Response) -> Response {
+        let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap();
+        let headers = format!("cookie: {cookie}\r\ncontent-type: application/json\r\n");
+        let info: Value = json!({"info": {"channels": []}});
+        let acted = self.ask("POST", "/admin/api/info", &headers, &info.to_string());
+        // So the page asks whether it may, when it gets no socket.
+        let asked = self.ask("OPTIONS", "/admin/api/info", &headers, "");
+        assert_eq!(asked.status, acted.status);
+        assert!(asked.status == 200 || asked.body == acted.body, "{asked:?}");
+        acted
+    }
 }
 
 #[test]
 fn the_admin_pages_work_on_another_port_and_else_say_what_is_missing() {
-    let server = server();
+    let server = TestServer::with(|config| {
+        config.trusted_proxies = "127.0.0.1".parse().unwrap();
+        config.admin_secret = Secret::new("its own");
+    });
     let host = "proxy_set_header Host $http_host;";
     let without_port = "proxy_set_header Host $host;";
     let old = without_dropping();
@@ -318,20 +336,33 @@ fn the_admin_pages_work_on_another_port_and_else_say_what_is_missing() {
         ),
     ] {
         let (_nginx, address) = nginx(server.address(), &text);
-        let (location, acted) = signs_in_and_acts(address, &format!("http://{address}"));
-        assert_eq!(location.as_deref(), Some("/admin"), "{text}");
+        let browser = Browser { address, origin: &format!("http://{address}") };
+        let signed_in = browser.sign_in();
+        assert_eq!(signed_in.status, 302, "{signed_in:?}");
+        assert_eq!(
+            signed_in.header("location"),
+            Some("/admin"),
+            "it leads to where the browser is"
+        );
+        let acted = browser.act(&signed_in);
         assert_eq!(acted.status, 200, "{text}: {acted:?}");
     }
-    let (_nginx, address) = nginx(server.address(), &old.replace(host, without_port));
-    let (location, acted) = signs_in_and_acts(address, &format!("http://{address}"));
-    assert_eq!(location.as_deref(), Some("/admin"), "it leads to where the browser is");
+    // Whoever signed in at the server itself: what the proxy spoils is named.
+    let here = server.address();
+    let signed_in = Browser { address: here, origin: &format!("http://{here}") }.sign_in();
+    assert_eq!(signed_in.status, 302, "{signed_in:?}");
+    let (_nginx, address) = nginx(here, &old.replace(host, without_port));
+    let browser = Browser { address, origin: &format!("http://{address}") };
+    let refused = browser.sign_in();
+    let acted = browser.act(&signed_in);
     acted.assert_problem(403);
-    let message = acted.json()["message"].as_str().unwrap().to_owned();
-    for part in [&*format!("http://{address},"), "asked as 127.0.0.1:", "Host $http_host"] {
-        assert!(message.contains(part), "{part}: {message}");
+    for answer in [refused, acted] {
+        assert_eq!(answer.status, 403, "{answer:?}");
+        for part in [&*format!("http://{address},"), "asked as 127.0.0.1:", "Host $http_host"] {
+            assert!(answer.text().contains(part), "{part}: {answer:?}");
+        }
     }
     // Another server on the same host is another origin all the same.
-    let (_nginx, address) = nginx(server.address(), &example());
-    let (_, acted) = signs_in_and_acts(address, "http://127.0.0.1:1");
-    acted.assert_problem(403);
+    let (_nginx, address) = nginx(here, &example());
+    Browser { address, origin: "http://127.0.0.1:1" }.act(&signed_in).assert_problem(403);
 }

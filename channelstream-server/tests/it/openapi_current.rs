@@ -126,7 +126,7 @@ fn preferences_are_described_and_so_are_their_answers() {
             described += prefers;
         }
     }
-    assert_eq!(described, 10);
+    assert_eq!(described, 11);
     it.app.connect("ann", &["news"]);
     let messages = json!([
         {"user": "a", "channel": "news", "message": {}}, {"user": "a"},

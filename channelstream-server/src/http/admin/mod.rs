@@ -164,10 +164,8 @@ pub(super) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
 /// Whether a sign-in may be tried from where the form was sent.
 fn may_sign_in(app: &App, request: &Request) -> Result<(), Problem> {
     if is_of_another_site(request) {
-        return Err(Problem::Refused(
-            "only a page of this server may sign in; if this is one, a proxy in between changes Host"
-                .into(),
-        ));
+        let why = is_same_origin(request).err().unwrap_or_default();
+        return Err(Problem::Refused(why.into()));
     }
     app.check_default("admin_secret", request)
 }
