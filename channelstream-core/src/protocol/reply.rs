@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for Posted {
     }
 }
 
-/// What became of a message. A server tells it to whom asks (`Prefer`, contract §5); what it does not
+/// What became of a message. A server tells it to whom asks (`Prefer`, contract §14); what it does not
 /// tell is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
