@@ -199,12 +199,14 @@ impl Loop {
                     if count == 0 {
                         return;
                     }
+                    let mut begun = Instant::now();
                     for entry in batch.drain(..) {
-                        let begun = Instant::now();
                         self.apply(&entry).await;
-                        if begun.elapsed() > LONG {
+                        let done = Instant::now();
+                        if done.duration_since(begun) > LONG {
                             tokio::task::yield_now().await;
                         }
+                        begun = done;
                     }
                 }
                 Some(question) = self.questions.recv() => question(&self.state),
