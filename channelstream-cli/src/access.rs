@@ -153,7 +153,7 @@ fn default_profile(args: &AccessArgs) -> Result<Profile, Failure> {
 
 /// The content of a secret's file.
 fn read(path: &Path) -> Result<(String, Origin), Failure> {
-    if is_open_to_all(path) {
+    if file::is_open_to_all(path) {
         output::say(&format!(
             "warning: everybody on this machine can read the secret in {0}: chmod 600 {0}",
             path.display()
@@ -164,18 +164,6 @@ fn read(path: &Path) -> Result<(String, Origin), Failure> {
         Failure::from(anyhow::Error::new(error).context(text))
     })?;
     Ok((text, Origin::File(path.into())))
-}
-
-#[cfg(unix)]
-fn is_open_to_all(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path)
-        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o004 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_open_to_all(_: &Path) -> bool {
-    false
 }
 
 /// A variable of the environment; an empty one counts as none.

@@ -123,6 +123,23 @@ pub fn without_mark(text: &str) -> &str {
     text.strip_prefix(MARK).unwrap_or(text)
 }
 
+/// Whether everybody on this machine can read an ordinary file; false where the system has no such
+/// permissions, or no such file.
+#[must_use]
+pub fn is_open_to_all(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::metadata(path)
+            .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o004 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
 /// The text of a file that holds secrets, for [`secrets`]. Line breaks around it don't count.
 ///
 /// # Errors

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use channelstream_signer::file;
+
 use super::error::{Origin, Value};
 use super::table::{DEFAULT_ADMIN_SECRET, DEFAULT_SECRET, Setting, setting};
 use super::{Config, Networks, Secret, Tutorial};
@@ -158,7 +160,7 @@ pub(super) fn weak_secrets(values: &[Value]) -> Vec<String> {
         }
         if let Origin::SecretFile { path, .. } | Origin::File { path, .. } = origin
             && !open_files.contains(&path.as_path())
-            && is_open_to_all(path)
+            && file::is_open_to_all(path)
         {
             open_files.push(path);
             warnings.push(format!(
@@ -176,17 +178,4 @@ fn is_default(key: &str, secret: &str) -> bool {
         "admin_secret" => secret == DEFAULT_ADMIN_SECRET,
         _ => false,
     }
-}
-
-#[cfg(unix)]
-#[expect(clippy::disallowed_methods, reason = "settings are read before anybody is served")]
-fn is_open_to_all(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path)
-        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o004 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_open_to_all(_: &Path) -> bool {
-    false
 }

@@ -21,16 +21,21 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `guess` is the secret. The time it takes tells the length at most.
+    /// Whether `guess` is the secret; an empty secret is none, and nothing matches it. The time it
+    /// takes tells the length at most.
     #[must_use]
     pub fn matches(&self, guess: &str) -> bool {
-        self.0.as_bytes().ct_eq(guess.as_bytes()).into()
+        self.is_same(guess) & !self.0.is_empty()
+    }
+
+    fn is_same(&self, other: &str) -> bool {
+        self.0.as_bytes().ct_eq(other.as_bytes()).into()
     }
 }
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.matches(&other.0)
+        self.is_same(&other.0)
     }
 }
 

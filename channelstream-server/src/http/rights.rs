@@ -28,7 +28,8 @@ const OLD_COOKIE_NAME: &str = "auth_tkt";
 /// Checks signatures and cookies.
 #[derive(Debug)]
 pub(super) struct Gate {
-    requests: TimestampSigner,
+    /// None if there is no secret: then no signature is good.
+    requests: Option<TimestampSigner>,
     cookies: TimestampSigner,
     /// The port that is listened on, for the name of the cookie.
     port: u16,
@@ -36,16 +37,13 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(config: &Config, port: u16) -> Result<Self, InvalidSeparator> {
-        let mut secrets = config.secrets.iter().map(|secret| secret.expose().as_bytes());
-        let mut requests = TimestampSigner::builder(secrets.next().unwrap_or_default());
-        for older in secrets {
-            requests = requests.older_secret(older);
-        }
+        let secrets = config.secrets.iter().map(|secret| secret.expose());
+        let requests = TimestampSigner::with_secrets(secrets.filter(|secret| !secret.is_empty()));
         let cookies = TimestampSigner::builder(cookie_secret(config))
             .salt("channelstream.sign-in")
             .key_derivation(KeyDerivation::Hmac)
             .digest(Digest::Sha256);
-        Ok(Self { requests: requests.build()?, cookies: cookies.build()?, port })
+        Ok(Self { requests, cookies: cookies.build()?, port })
     }
 
     /// Whether the request may use the backend API.
@@ -70,10 +68,11 @@ impl Gate {
         if signature.is_empty() {
             return Ok(false);
         }
+        let requests = self.requests.as_ref().ok_or(Problem::BadSignature)?;
         let checked = if config.validate_requests {
-            self.requests.unsign_within(signature, SIGNATURE_AGE, clock::unix_seconds())
+            requests.unsign_within(signature, SIGNATURE_AGE, clock::unix_seconds())
         } else {
-            self.requests.unsign(signature)
+            requests.unsign(signature)
         };
         match checked {
             Ok(_) => Ok(true),

@@ -327,3 +327,17 @@ fn other_origins_may_read_what_is_allowed() {
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
     }
 }
+
+/// Settings refuse an empty secret; a program that embeds the server can still give none.
+#[test]
+fn no_secret_opens_nothing() {
+    for secrets in [vec![], vec![Secret::new("")]] {
+        let app =
+            App::start(Config { secrets, admin_secret: Secret::new(""), ..Config::default() });
+        let signed = TimestampSigner::new("").sign("/info");
+        let info = Request::new("GET", "/info").header(SECRET_HEADER, &signed);
+        assert_eq!(app.send(&info).status, 401);
+        let form = Request::new("POST", "/admin/sign_in").body("username=admin&password=");
+        assert!(app.send(&form).header("set-cookie").is_none());
+    }
+}
