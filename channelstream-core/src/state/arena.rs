@@ -66,6 +66,11 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
+    /// Makes room for so many more: growing step by step copies all values again and again.
+    pub(super) fn reserve(&mut self, additional: usize) {
+        self.places.reserve(additional.saturating_sub(self.free.len()));
+    }
+
     pub(super) fn insert(&mut self, value: T) -> Key<T> {
         if let Some(place) = self.free.pop() {
             self.places[place as usize] = Some(value);

@@ -34,6 +34,7 @@ impl State {
         let mut channels = request.channels.clone();
         channels.sort_unstable();
         let mut shown: Vec<Key<Channel>> = Vec::with_capacity(channels.len());
+        self.expect_channels(channels.len());
         for name in &channels {
             let channel = self.channel_named(step, name, request.channel_configs.get(name));
             self.join(step, connection, channel);
@@ -89,6 +90,7 @@ impl State {
         let connection =
             *self.connection_ids.get(&request.conn_id).ok_or(Refusal::UnknownConnection)?;
         let mut subscribed_to = Vec::new();
+        self.expect_channels(request.channels.len());
         for name in &request.channels {
             let channel = self.channel_named(step, name, request.channel_configs.get(name));
             if self.join(step, connection, channel) {
@@ -125,6 +127,7 @@ impl State {
 
     pub(super) fn configure(&mut self, step: &mut Step, request: &Configure) -> ChannelsInfo {
         let mut shown = Vec::with_capacity(request.channels.len());
+        self.expect_channels(request.channels.len());
         for (name, settings) in &request.channels {
             let channel = self.channel_named(step, name, settings.as_ref());
             if let Some(settings) = settings {

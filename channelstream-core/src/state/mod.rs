@@ -265,6 +265,16 @@ impl State {
         key
     }
 
+    /// Makes room for the channels of a request, all of which may be new.
+    fn expect_channels(&mut self, count: usize) {
+        /// Fewer are not worth the look.
+        const MANY: usize = 1000;
+        if count > MANY {
+            self.channels.reserve(count);
+            self.channel_names.reserve(count);
+        }
+    }
+
     /// The channel of this name; a new one gets `settings`, and for the rest its defaults. Its
     /// deadline comes from who asks for it, unless somebody joins it at once.
     fn channel_named(

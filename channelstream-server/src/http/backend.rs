@@ -15,6 +15,9 @@ use super::prefer::Preferences;
 use super::request::Request;
 use crate::clock;
 
+/// Bytes of a body that takes about a millisecond to read.
+const LARGE: usize = 64 * 1024;
+
 /// A request whose body has come, and how it is to be handled.
 struct Asked<'a> {
     app: &'a App,
@@ -46,6 +49,10 @@ impl<'a> Asked<'a> {
     }
 
     async fn submit(&self, command: Command) -> Result<Answer, Problem> {
+        // Reading a large body takes time, and applying it as much again: others have a turn between.
+        if self.body.len() > LARGE {
+            tokio::task::yield_now().await;
+        }
         submit(self.app, self.prefer, command).await
     }
 }
