@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexSet;
+use indexmap::map::Entry;
 
 use super::State;
 use super::arena::Key;
@@ -35,13 +36,16 @@ impl State {
         let mut users: Vec<Key<User>> = Vec::new();
         for key in shown {
             let channel = &self.channels[*key];
-            if excluded.contains(&*channel.name) || info.channels.contains_key(&channel.name) {
+            if excluded.contains(&*channel.name) {
                 continue;
             }
+            let Entry::Vacant(place) = info.channels.entry(Arc::clone(&channel.name)) else {
+                continue;
+            };
             if options.include_users {
                 users.extend(channel.members.keys());
             }
-            info.channels.insert(Arc::clone(&channel.name), self.channel_view(channel, options));
+            place.insert(self.channel_view(channel, options));
         }
         users.sort_unstable();
         users.dedup();

@@ -161,10 +161,12 @@ impl State {
         connection: Key<Connection>,
         options: &InfoOptions,
     ) -> (Vec<Arc<str>>, ChannelsInfo) {
-        let mut channels: Vec<_> = self.connections[connection].channels.iter().collect();
-        channels.sort_unstable_by(|a, b| self.channels[*a].name.cmp(&self.channels[*b].name));
-        let names = channels.iter().map(|channel| Arc::clone(&self.channels[*channel].name));
-        (names.collect(), self.view(&channels, options))
+        let channels = self.connections[connection].channels.iter();
+        let mut channels: Vec<_> = channels.map(|key| (&self.channels[key].name, key)).collect();
+        channels.sort_unstable_by_key(|(name, _)| *name);
+        let names = channels.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let channels: Vec<_> = channels.into_iter().map(|(_, key)| key).collect();
+        (names, self.view(&channels, options))
     }
 
     /// Joins a channel; whether the connection was not in it.
