@@ -50,7 +50,7 @@ pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         .take()
         .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".into()))?;
     let _line = Arc::clone(&request.head.line);
-    let client = Client { request: request.id, peer: request.peer, _line };
+    let client = Box::new(Client { request: request.id, peer: request.peer, _line });
     let thread = app.node.hub().thread(connection);
     thread.spawn(begin(Arc::clone(app), connection, upgrade, client));
     Ok(Answer::switching_protocols(&accept))
@@ -59,11 +59,11 @@ pub(super) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
 /// Takes the line over from HTTP and opens the listener. What reads afterwards is a task of its
 /// own, as is the closing: a task keeps the memory of the largest step in it as long as it lives,
 /// and reading is what sockets do nearly all of their life.
-async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, client: Client) {
+async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, client: Box<Client>) {
     let (stream, first) = match upgrade.await.map_err(io::Error::other).and_then(take_over) {
         Ok(taken) => taken,
         Err(error) => {
-            let Client { request, peer, .. } = client;
+            let Client { request, peer, .. } = *client;
             tracing::debug!(request, %peer, %error, "a websocket did not come about");
             return;
         }
@@ -82,7 +82,7 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, clie
     let mut reader = Reader { app, outbox, decoder, connection, client };
     let node = &reader.app.node;
     if let Err(error) = node.open(connection, &reader.outbox, ListenerKind::Socket).await {
-        let Client { request, peer, .. } = reader.client;
+        let Client { request, peer, .. } = *reader.client;
         tracing::debug!(request, %peer, %error, "a socket is closed at once");
         reader.end(match error {
             node::Error::Refused(_) => Ending::Ended,
@@ -106,7 +106,8 @@ pub(super) fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Byt
     Ok((TcpStream::from_std(stream)?, parts.read_buf))
 }
 
-/// Who has opened a socket. The line counts as open as long as this lives.
+/// Who has opened a socket. The line counts as open as long as this lives. Boxed, since it is hardly
+/// looked at, and a reader holds all it has twice.
 struct Client {
     /// The number of the request that opened it, by which the log names it.
     request: u64,
@@ -121,7 +122,7 @@ struct Reader {
     /// None once the peer has closed.
     decoder: Option<Decoder>,
     connection: ConnectionId,
-    client: Client,
+    client: Box<Client>,
 }
 
 impl Reader {
