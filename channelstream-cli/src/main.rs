@@ -7,6 +7,7 @@ mod failure;
 mod interrupt;
 mod mistyped;
 mod output;
+mod printer;
 mod profile;
 mod reader;
 mod run;

@@ -208,5 +208,15 @@ fn complain(text: &str) {
 
 /// A text in lines that name the program.
 fn complaint(text: &str) -> String {
-    text.lines().map(|line| format!("channelstream-server: {line}\n")).collect()
+    let shown = |line: &str| line.chars().map(shown).collect::<String>();
+    text.lines().map(|line| format!("channelstream-server: {}\n", shown(line))).collect()
+}
+
+/// A character as a terminal may get it: what a file holds must not move its cursor.
+fn shown(character: char) -> String {
+    match character {
+        '\t' => character.into(),
+        _ if character.is_control() => character.escape_default().collect(),
+        _ => character.into(),
+    }
 }

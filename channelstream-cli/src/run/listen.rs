@@ -1,7 +1,7 @@
 //! `listen`: what a connection is sent, as it comes.
 
 use std::future::pending;
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,10 +20,14 @@ use crate::args::{AccessArgs, ListenArgs};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output;
+use crate::printer::Printer;
 use crate::reader::Reader;
 
 /// How long the server may take to end our connection when we leave.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long what was heard may take to be written once we leave: nobody may be reading.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub(super) async fn listen(access: &AccessArgs, args: &ListenArgs) -> Result<(), Failure> {
     let mut end = Ending { interrupt: Interrupt::new()?, reader: Reader::new() };
@@ -37,7 +41,9 @@ pub(super) async fn listen(access: &AccessArgs, args: &ListenArgs) -> Result<(),
             builder = builder.root_certificates(pem);
         }
         let listener = builder.build().map_err(|error| Failure::of_client(error, &origin))?;
-        return Course::new(args, &origin).follow(listener, &mut end).await;
+        let mut course = Course::new(args, &origin);
+        let outcome = course.follow(listener, &mut end).await;
+        return outcome.and(course.close(&mut end).await);
     };
     let (client, origin) = access::client(access)?;
     let request = Connect::new(user).channels(args.channel.clone());
@@ -47,7 +53,7 @@ pub(super) async fn listen(access: &AccessArgs, args: &ListenArgs) -> Result<(),
     if !course.ended {
         own.leave().await;
     }
-    outcome
+    outcome.and(course.close(&mut end).await)
 }
 
 async fn listen_on_own(
@@ -134,11 +140,17 @@ struct Course<'a> {
     opened: bool,
     /// Whether the connection is over, or somebody else's.
     ended: bool,
+    /// Whether we were asked to leave.
+    left: bool,
+    printer: Printer,
+    /// What is to be printed.
+    text: Vec<u8>,
 }
 
 impl<'a> Course<'a> {
     fn new(args: &'a ListenArgs, origin: &'a Origin) -> Self {
-        Self { args, origin, heard: 0, opened: false, ended: false }
+        let (printer, text) = (Printer::new(), Vec::new());
+        Self { args, origin, heard: 0, opened: false, ended: false, left: false, printer, text }
     }
 
     async fn follow(&mut self, mut listener: Listener, end: &mut Ending) -> Result<(), Failure> {
@@ -152,13 +164,37 @@ impl<'a> Course<'a> {
         loop {
             let event = tokio::select! {
                 event = listener.next() => event,
-                () = end.wanted() => return Ok(()),
+                () = end.wanted() => return self.leave(),
+                error = self.printer.failed() => return Err(error.into()),
                 () = &mut over => return self.time_is_over(),
             };
             let Some(event) = event else { return Ok(()) };
-            if self.take(event)? {
+            let outcome = self.take(event);
+            let text = std::mem::take(&mut self.text);
+            if !text.is_empty() {
+                tokio::select! {
+                    printed = self.printer.print(text) => printed?,
+                    () = end.wanted() => return self.leave(),
+                }
+            }
+            if outcome? {
                 return Ok(());
             }
+        }
+    }
+
+    fn leave(&mut self) -> Result<(), Failure> {
+        self.left = true;
+        Ok(())
+    }
+
+    /// Waits until all is printed, unless we are asked (once more) to leave.
+    async fn close(&mut self, end: &mut Ending) -> Result<(), Failure> {
+        let left = self.left;
+        tokio::select! {
+            printed = self.printer.finish() => Ok(printed?),
+            () = end.wanted() => Ok(()),
+            () = sleep(LAST_WORDS), if left => Ok(()),
         }
     }
 
@@ -235,7 +271,7 @@ impl<'a> Course<'a> {
             _ => ("other", "the listener ended"),
         };
         if self.args.json {
-            output::json_line(&mut stdout(), &json!({ "event": "ended", "reason": reason }))?;
+            output::json_line(&mut self.text, &json!({ "event": "ended", "reason": reason }))?;
         }
         match end {
             End::Disconnected => Ok(true),
@@ -247,27 +283,26 @@ impl<'a> Course<'a> {
     }
 
     /// Tells what becomes of the line.
-    fn tell(&self, value: &Value, text: impl Fn() -> String) -> Result<(), Failure> {
+    fn tell(&mut self, value: &Value, text: impl Fn() -> String) -> Result<(), Failure> {
         if self.args.json {
-            output::json_line(&mut stdout(), value)?;
+            output::json_line(&mut self.text, value)?;
         } else if !self.args.quiet {
             output::say(&text());
         }
         Ok(())
     }
 
-    fn print(&self, frame: &Frame) -> Result<(), Failure> {
-        let mut out = stdout();
+    fn print(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let out = &mut self.text;
         if self.args.json {
             // As it was sent: no number is rounded on the way.
             let raw: &RawValue = serde_json::from_str(frame.json()).map_err(anyhow::Error::new)?;
-            return Ok(output::json_line(&mut out, &Told { event: "frame", frame: raw })?);
+            return Ok(output::json_line(out, &Told { event: "frame", frame: raw })?);
         }
         if self.args.raw {
-            return Ok(output::raw_json_line(&mut out, frame.json())?);
+            return Ok(output::raw_json_line(out, frame.json())?);
         }
-        writeln!(out, "{}", output::plain(&told(frame, now())))?;
-        Ok(out.flush()?)
+        Ok(writeln!(out, "{}", output::plain(&told(frame, now())))?)
     }
 }
 

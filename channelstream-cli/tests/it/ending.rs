@@ -130,6 +130,21 @@ fn measuring_ends_when_nobody_waits_for_its_report() {
     failed(&ask_until_it_fails(&server, &["user", "channelstream-bench"]), 1);
 }
 
+/// More than a pipe and the queue before it hold.
+#[test]
+fn a_reader_that_does_not_read_holds_up_no_signal() {
+    let server = Server::start();
+    let mut running = Running::start(&server, &BY_DEFAULT, &LISTEN);
+    assert!(running.line().contains("opened"));
+    let text = "x".repeat(50_000);
+    for _ in 0..40 {
+        assert_eq!(ask(&server, &["publish", "news", &text, "--quiet"]).code, 0);
+    }
+    running.signal("TERM");
+    assert!(running.ends().success());
+    failed(&ask_until_it_fails(&server, &["user", "ann"]), 1);
+}
+
 #[test]
 fn every_signal_is_a_farewell() {
     for signal in ["HUP", "QUIT", "TERM", "INT"] {

@@ -40,6 +40,8 @@ pub(crate) struct Line {
     ends_with_peer: AtomicBool,
     /// Requests since the line got its turn.
     in_a_row: AtomicU8,
+    /// Whether the head of a request is complete and its answer is not.
+    is_asked: AtomicBool,
 }
 
 /// Says, as long as it lives, that the request under way is over when the peer closes its side.
@@ -104,6 +106,7 @@ impl Lines {
             counted: bounded,
             ends_with_peer: AtomicBool::new(false),
             in_a_row: AtomicU8::new(0),
+            is_asked: AtomicBool::new(false),
         })
     }
 }
@@ -111,6 +114,10 @@ impl Lines {
 impl Line {
     pub(super) fn ends_with_peer(&self) -> bool {
         self.ends_with_peer.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed)
     }
 
     /// Counts a request; whether it has to wait for the line's next turn. One task has the line, so
@@ -241,11 +248,15 @@ async fn speak(
         };
         request.extensions_mut().insert(Arc::new(head));
         let answer = routes.call(request);
+        let line = Arc::clone(&of_requests);
+        line.is_asked.store(true, Ordering::Relaxed);
         async move {
             if waits {
                 yield_now().await;
             }
-            answer.await
+            let answer = answer.await;
+            line.is_asked.store(false, Ordering::Relaxed);
+            answer
         }
     });
     let connection = http.serve_connection(stream, service).with_upgrades();

@@ -1,7 +1,7 @@
 //! What browsers tell in the headers of a request: whose page asks, and what for.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
 
 use super::forwarded::{default_port, split_port};
@@ -93,6 +93,16 @@ fn is_asked_by_another(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) ->
     headers.contains_key(ORIGIN) && is_asked_by(headers, own).is_err()
 }
 
+/// Whether any `Origin` is not the server's own, whatever else the browser says. A proxy that changes
+/// `Host` makes its own pages foreign, too.
+fn has_foreign_origin(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> bool {
+    let is_own = |origin: &HeaderValue| {
+        let origin = str::from_utf8(origin.as_bytes()).ok();
+        origin.zip(own).is_some_and(|(origin, own)| is_of(origin, own))
+    };
+    headers.get_all(ORIGIN).iter().any(|origin| !is_own(origin))
+}
+
 /// Whether `Host`, and what a trusted proxy tells of it, is this machine's own name or address. Any
 /// other name may belong to somebody else who lets it lead here (DNS rebinding): their pages would be
 /// of the server's own origin.
@@ -122,7 +132,8 @@ pub(super) fn may_use_defaults(
     request: &Request,
     is_on_loopback: bool,
 ) -> Result<(), &'static str> {
-    if is_of_another_site(request) {
+    let is_foreign = has_foreign_origin(&request.head.headers, request.authority());
+    if is_foreign || is_of_another_site(request) {
         return Err("a page of another site asks");
     }
     if is_on_loopback && !names_loopback(request) {
@@ -133,8 +144,6 @@ pub(super) fn may_use_defaults(
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -206,6 +215,20 @@ mod tests {
         for lines in others {
             assert!(is_asked_by_another(&headers(lines), server), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn every_origin_has_to_be_the_own_one() {
+        const OWN: (&str, &str) = ("origin", "http://127.0.0.1:8000");
+        const FOREIGN: (&str, &str) = ("origin", "http://evil.test");
+        let server = Some(("127.0.0.1", Some(8000)));
+        assert!(!has_foreign_origin(&headers(&[]), server));
+        assert!(!has_foreign_origin(&headers(&[OWN]), server));
+        let site = ("sec-fetch-site", "same-origin");
+        for lines in [&[FOREIGN][..], &[OWN, FOREIGN], &[FOREIGN, OWN], &[site, FOREIGN]] {
+            assert!(has_foreign_origin(&headers(lines), server), "{lines:?}");
+        }
+        assert!(has_foreign_origin(&headers(&[OWN]), None));
     }
 
     #[test]

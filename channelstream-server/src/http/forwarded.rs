@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::header::{HOST, HeaderMap, HeaderName};
 use tokio::time::Instant;
 
+use super::host;
 use crate::config::{Config, Scheme};
 use crate::header;
 use crate::peer::Peer;
@@ -153,7 +154,9 @@ fn address(hop: &[u8]) -> Option<IpAddr> {
             _ => (text, None),
         },
     };
-    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+    // A number may have a sign for Rust, but no port has.
+    let is_port = |port: &str| port.parse::<u16>().is_ok() && !port.starts_with('+');
+    if port.is_some_and(|port| !is_port(port)) {
         return None;
     }
     match address.split_once('%') {
@@ -181,10 +184,11 @@ pub(super) fn default_port(scheme: Scheme) -> u16 {
     }
 }
 
-/// Letters that may stand in a host and port; anything else is not given back.
+/// Whether this is a host, and perhaps a port, in letters that may stand in an address that is
+/// given back.
 fn is_host(host: &str) -> bool {
-    !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    host::is_host(host.as_bytes()) && host.bytes().all(fits)
 }
 
 /// Whether this is a path: in an address it stands right behind the host and must not become part

@@ -33,7 +33,7 @@ pub(super) fn settle(
 }
 
 /// Whether this is a name or address, and perhaps a port behind it (RFC 3986 §3.2.2).
-fn is_host(text: &[u8]) -> bool {
+pub(super) fn is_host(text: &[u8]) -> bool {
     let (host, port) = match text.strip_prefix(b"[") {
         Some(rest) => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };

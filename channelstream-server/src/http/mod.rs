@@ -63,7 +63,8 @@ pub(crate) struct App {
     lines: Arc<Lines>,
     /// Whether connections can be accepted.
     accepting: Accepting,
-    /// Held by each request that is being answered, but not by a poll, which waits for others.
+    /// Held by each request with rights that is being answered: the end waits for what these bring.
+    /// Not by a poll, which waits for others.
     under_way: Arc<()>,
     limits: Arc<Limits>,
     notes: forwarded::Notes,
@@ -106,7 +107,7 @@ impl App {
         })
     }
 
-    /// How many requests are being answered, waiting polls aside.
+    /// How many requests with rights are being answered, waiting polls aside.
     pub(crate) fn requests(&self) -> usize {
         Arc::strong_count(&self.under_way) - 1
     }
@@ -263,7 +264,8 @@ async fn answer_one(
             });
         }
     }
-    let _under_way = (route.call != Call::Listen).then(|| Arc::clone(&app.under_way));
+    let counts = may_call && route.call != Call::Listen;
+    let _under_way = counts.then(|| Arc::clone(&app.under_way));
     match route.call {
         Call::Connect => backend::connect(app, request).await,
         Call::Subscribe => backend::subscribe(app, request).await,

@@ -26,7 +26,7 @@ impl Preferences {
         let mut answer = None;
         for line in headers.get_all(PREFER) {
             let line = String::from_utf8_lossy(line.as_bytes());
-            for preference in line.split(',') {
+            for preference in unquoted(&line, ',') {
                 let token = preference.split(';').next().unwrap_or_default();
                 let Some((name, value)) = token.split_once('=') else { continue };
                 let (name, value) = (name.trim(), value.trim().trim_matches('"'));
@@ -104,6 +104,21 @@ impl Preferences {
     }
 }
 
+/// The pieces of a header between separators that stand in no quotes.
+fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |character| {
+        let is_separator = character == separator && !is_quoted;
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ => {}
+        }
+        is_separator
+    })
+}
+
 const STRICT: HeaderValue = HeaderValue::from_static("handling=strict");
 const LENIENT: HeaderValue = HeaderValue::from_static("handling=lenient");
 const REPRESENTATION: HeaderValue = HeaderValue::from_static("return=representation");
@@ -128,6 +143,8 @@ mod tests {
         assert_eq!(of(&["Handling = \"Strict\"; x=1, return=representation"]), (Some(true), true));
         assert_eq!(of(&["respond-async", "return=representation;x"]), (None, true));
         assert_eq!(of(&["handling=lenient", "handling=strict"]), (Some(false), false));
+        assert_eq!(of(&[r#"x="a, handling=strict""#, r#"y="\", handling=strict""#]), (None, false));
+        assert_eq!(of(&[r#"x="a,b", handling=strict"#]), (Some(true), false));
         assert_eq!(of(&["return=minimal, return=representation"]), (None, false));
         assert_eq!(of(&["handling=odd, handlingstrict, =, ;,"]), (None, false));
     }

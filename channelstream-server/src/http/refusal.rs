@@ -179,7 +179,12 @@ impl Read for Refusing {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
+        // The drain waits for requests. A head that is not complete is none.
+        if outcome.is_pending() && *self.drain.borrow() && !self.line.is_asked() {
+            return Poll::Ready(Ok(()));
+        }
+        outcome
     }
 }
 

@@ -204,6 +204,25 @@ fn the_drain_does_not_wait_for_who_does_not_read() {
 }
 
 #[test]
+fn the_drain_does_not_wait_for_heads_that_are_not_complete() {
+    let mut process = Process::start(&["--shutdown-timeout", "25"]);
+    let begun: Vec<_> = ["G", "\r\n", "GET / HTTP/1.1\r\nhost: localhost\r\n", ""]
+        .iter()
+        .map(|head| {
+            let mut stream = connected(process.address, 2048);
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    // Accepted in the order in which they came.
+    Site(process.address).connect("ann", &[]);
+    process.signal("TERM");
+    assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+    assert!(!process.log().contains("are cut"), "{}", process.log());
+    drop(begun);
+}
+
+#[test]
 fn sockets_that_never_read_are_given_up_silent_or_not() {
     let beat = Duration::from_millis(100);
     let server = TestServer::with(|config| {
