@@ -244,6 +244,21 @@ impl Configure {
         };
         Ok(Self { channels: mapping(fields, read)? })
     }
+
+    /// Of these faults those of the first channel, without its name: so the reference tells them, to
+    /// whom did not ask for more (contract §14).
+    #[must_use]
+    pub fn faults_of_first(faults: Faults) -> Faults {
+        let of_first = match faults.iter().next() {
+            Some((_, Fault::Inner(of_channel))) => of_channel.iter().next(),
+            _ => None,
+        };
+        match of_first {
+            Some((_, Fault::Inner(of_fields))) => of_fields.clone(),
+            Some((_, Fault::Texts(_))) => Faults::from_texts("_schema", [WRONG_TYPE]),
+            None => faults,
+        }
+    }
 }
 
 /// `DELETE /channels`: ends channels with all that is in them.
@@ -571,6 +586,12 @@ mod tests {
                 r#""c":{"value":{"_schema":["Invalid input type."]}}}"#
             )
         );
+        let of_first = Configure::faults_of_first(faults.clone());
+        assert_eq!(told(&of_first), r#"{"history_size":["Not a valid integer."]}"#);
+        for (json, first) in [(r#"{"c": 7, "b": {"x": 1}}"#, "c"), ("[]", "the body")] {
+            let faults = Configure::faults_of_first(Configure::read(&body(json)).unwrap_err());
+            assert_eq!(told(&faults), r#"{"_schema":["Invalid input type."]}"#, "{first}");
+        }
         let connect =
             format!(r#"{{"username": "u", "channel_configs": {}}}"#, json.replace("null", "{}"));
         let faults_of_connect = Connect::read(&body(&connect)).unwrap_err();

@@ -458,7 +458,9 @@ pub(super) fn respond(
     common: &Common,
 ) -> Response<Bytes> {
     let mut answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked, path));
-    answer.cross_origin &= !super::admin::is_below(path);
+    // A program that tells of no page gets the very answer of the reference.
+    answer.cross_origin &=
+        !(super::admin::is_below(path) && super::browser::tells_of_a_page(asked));
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();

@@ -150,7 +150,12 @@ pub(super) async fn delete(app: &App, request: Request) -> Result<Answer, Proble
 
 pub(super) async fn configure(app: &App, request: Request) -> Result<Answer, Problem> {
     let asked = Asked::read(app, request).await?;
-    let request = asked.take(RequestBody::Configure, Configure::read)?;
+    let request = match asked.take(RequestBody::Configure, Configure::read) {
+        Err(Problem::Faults(faults)) if !asked.prefer.is_strict() => {
+            return Err(Configure::faults_of_first(faults).into());
+        }
+        read => read?,
+    };
     asked.submit(Command::Configure(request)).await
 }
 

@@ -11,6 +11,11 @@ use crate::header::{items, text};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// Whether a browser tells whose page asks. It does whenever a page of another site may read the answer.
+pub(super) fn tells_of_a_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.contains_key(FETCH_SITE)
+}
+
 /// Whether HTML is named in what is accepted, as browsers do; that anything is accepted is not enough.
 pub(super) fn asks_for_html(headers: &HeaderMap) -> bool {
     items(headers, &ACCEPT, b',').any(|range| is_media_type(range, b"text/html"))

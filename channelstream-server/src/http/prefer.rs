@@ -49,7 +49,7 @@ impl Preferences {
         }
     }
 
-    fn is_strict(&self) -> bool {
+    pub(super) fn is_strict(&self) -> bool {
         self.handling.unwrap_or(self.strict_requests)
     }
 

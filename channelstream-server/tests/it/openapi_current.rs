@@ -371,7 +371,7 @@ fn the_limits_of_fields_are_those_that_are_told() {
         ("MessageEditBody", "patch", "/message", &listed, "/0"),
         ("MessagesDeleteBody", "delete", "/message", &listed, "/0"),
         ("ChannelsDeleteBody", "delete", "/channels", &whole, ""),
-        ("ChannelConfigBody", "post", "/channel_config", &named, "/news/value"),
+        ("ChannelConfigBody", "post", "/channel_config", &named, ""),
         ("DisconnectBody", "post", "/disconnect", &whole, ""),
         ("InfoResolution", "post", "/info", &asked, "/info"),
     ];
