@@ -65,8 +65,10 @@ class Person {
         await until(same, () => `${this.name} has ${id} ${wanted}; has ${found}`);
     }
 
-    open(id, name) {
-        return this.page.locator(`#${id} button`).filter({ hasText: name }).click();
+    /** Opens a conversation, and waits until it is in view: a room shows when the answer to joining it is there. */
+    async open(id, name) {
+        await this.page.locator(`#${id} button`).filter({ hasText: name }).click();
+        await this.page.locator('#title').filter({ hasText: name }).waitFor();
     }
 
     async say(text) {
