@@ -17,7 +17,7 @@ const CODINGS = {
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const dist = join(here, 'dist');
-const served = join(here, '../channelstream-server/src/http/pages/channelstream');
+const served = join(here, '../channelstream-server/web/channelstream');
 const check = process.argv.includes('--check');
 process.chdir(here);
 

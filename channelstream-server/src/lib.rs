@@ -20,23 +20,24 @@
 //! # }
 //! ```
 
-mod bind;
+mod admin;
+mod api;
+mod app;
 mod clock;
 pub mod config;
-mod frame_codec;
-mod header;
 mod http;
-mod hub;
 mod journal;
 mod limits;
+mod listener;
 mod node;
-mod outbox;
-mod peer;
+mod pages;
+#[doc(hidden)]
+pub mod program;
+mod router;
 mod server;
-mod tcp;
-pub mod telemetry;
 mod thread;
-mod writer;
+mod transport;
+mod wire;
 
 pub use config::Config;
 pub use server::{Server, ServerError};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::peer::Peer;
+use crate::http::peer::Peer;
 
 /// How often the log warns of one limit, at most.
 const WARN_EVERY: Duration = Duration::from_secs(60);

@@ -12,10 +12,10 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::hub::Hub;
 use crate::journal::{self, Appender, Entry, Reader};
 use crate::limits::{Limit, Limits};
-use crate::outbox::Outbox;
+use crate::listener::hub::Hub;
+use crate::listener::outbox::Outbox;
 
 /// Entries taken from the journal at once.
 const BATCH: usize = 256;

@@ -15,13 +15,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::bind;
+use crate::app::App;
 use crate::config::Config;
-use crate::http::{App, accept};
-use crate::hub::Hub;
+use crate::http::bind;
+use crate::http::connection;
 use crate::limits::Limits;
+use crate::listener::hub::Hub;
+use crate::listener::outbox::{Bounds, Ending, Patience};
 use crate::node;
-use crate::outbox::{Bounds, Ending, Patience};
 use crate::thread::Thread;
 
 /// Between two portions of listeners that are closed at the end.
@@ -129,7 +130,7 @@ impl Server {
             for listener in &listeners {
                 // The queue of new lines is one: whichever thread is free takes the next.
                 let listener = listener.try_clone().map_err(|error| failed(&error))?;
-                let accept = accept::serve(Arc::clone(&app), listener, draining.clone());
+                let accept = connection::serve(Arc::clone(&app), listener, draining.clone());
                 parts.spawn_on(accept, &thread);
             }
             parts.spawn_on(shard.write(), &thread);

@@ -9,7 +9,7 @@ use crate::tools;
 const FOLDER: &str = "channelstream-server/tests/browser";
 
 /// Our client, as the server embeds it.
-const OURS: &str = "channelstream-server/src/http/pages/channelstream/index.js";
+const OURS: &str = "channelstream-server/web/channelstream/index.js";
 
 /// What both clients can do. The rest of the suite is about ours alone.
 const SHARED: [&str; 4] =

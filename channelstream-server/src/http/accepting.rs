@@ -12,7 +12,7 @@ const QUIET: Duration = Duration::from_secs(5);
 
 /// What is known of accepting, on all threads and addresses.
 #[derive(Debug, Default)]
-pub(super) struct Accepting(Mutex<Option<Failing>>);
+pub(crate) struct Accepting(Mutex<Option<Failing>>);
 
 #[derive(Debug)]
 struct Failing {
@@ -26,7 +26,7 @@ impl Accepting {
     }
 
     /// Notes that a connection could not be accepted, and tells so if it is the first.
-    pub(super) fn fails(&self, error: &io::Error, now: Instant) {
+    pub(crate) fn fails(&self, error: &io::Error, now: Instant) {
         if self.note(now) {
             tracing::error!(
                 %error,
@@ -44,7 +44,7 @@ impl Accepting {
     }
 
     /// Notes that a connection was accepted, and tells so if that had failed before.
-    pub(super) fn works(&self, now: Instant) {
+    pub(crate) fn works(&self, now: Instant) {
         if let Some(failures) = self.recovered(now) {
             tracing::info!(failures, "connections can be accepted again");
         }

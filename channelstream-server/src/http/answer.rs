@@ -8,18 +8,18 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 
-use crate::frame_codec::HandshakeError;
-use crate::header::items;
+use crate::http::header::items;
 use crate::limits::Limit;
 use crate::node;
+use crate::wire::websocket::HandshakeError;
 
-pub(super) const JSON: &str = "application/json";
-pub(super) const HTML: &str = "text/html; charset=UTF-8";
-pub(super) const TEXT: &str = "text/plain; charset=UTF-8";
-pub(super) const SCRIPT: &str = "text/javascript; charset=UTF-8";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const HTML: &str = "text/html; charset=UTF-8";
+pub(crate) const TEXT: &str = "text/plain; charset=UTF-8";
+pub(crate) const SCRIPT: &str = "text/javascript; charset=UTF-8";
 
 /// What is told of a listener that finds no place.
-pub(super) const FULL: &str = "as many listeners as allowed are open (max_listeners)";
+pub(crate) const FULL: &str = "as many listeners as allowed are open (max_listeners)";
 
 /// Pages load nothing from elsewhere and stand in no frame.
 const PAGE_POLICY: &str =
@@ -39,7 +39,7 @@ const CROSS_ORIGIN: [(&str, &str); 4] = [
 
 /// The headers that responses have in common, put together once: copying is cheaper.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(crate) struct Common {
     own: HeaderMap,
     /// With those for pages of other origins, but whether they may read it at all.
     cross_origin: HeaderMap,
@@ -50,7 +50,7 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn new(allowed_origins: &[String]) -> Self {
+    pub(crate) fn new(allowed_origins: &[String]) -> Self {
         let mut own = HeaderMap::with_capacity(16);
         own.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -75,7 +75,7 @@ impl Common {
 
     /// Header lines for refusals outside of [`respond`], which have the others of their own. Whose
     /// page asks is not known there: where not all may read answers, it may not read these.
-    pub(super) fn of_refusals(&self) -> &str {
+    pub(crate) fn of_refusals(&self) -> &str {
         &self.of_refusals
     }
 
@@ -90,7 +90,7 @@ const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 
 /// A good answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     status: StatusCode,
     content_type: &'static str,
     body: Bytes,
@@ -100,7 +100,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self {
             status: StatusCode::OK,
             content_type,
@@ -110,7 +110,7 @@ impl Answer {
         }
     }
 
-    pub(super) fn json(body: &impl Serialize) -> Self {
+    pub(crate) fn json(body: &impl Serialize) -> Self {
         /// Room for a common answer at once, rather than by growing.
         const COMMON: usize = 512;
         let mut json = Vec::with_capacity(COMMON);
@@ -121,7 +121,7 @@ impl Answer {
 
     /// JSON about so many channels. What is about very many is written on another thread: it takes a
     /// tenth of a second for 80,000, in which nobody would be served.
-    pub(super) async fn about(
+    pub(crate) async fn about(
         channels: usize,
         body: impl Serialize + Send + 'static,
     ) -> Result<Self, Problem> {
@@ -135,30 +135,30 @@ impl Answer {
     }
 
     /// A page for people.
-    pub(super) fn page(body: impl Into<Bytes>) -> Self {
+    pub(crate) fn page(body: impl Into<Bytes>) -> Self {
         Self::new(HTML, body)
             .with(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY))
             .with(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"))
     }
 
-    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
     /// Without the cross-origin headers.
-    pub(super) fn same_origin(mut self) -> Self {
+    pub(crate) fn same_origin(mut self) -> Self {
         self.cross_origin = false;
         self
     }
 
     /// The handshake of a websocket that opens.
-    pub(super) fn switching_protocols(accept: &str) -> Self {
+    pub(crate) fn switching_protocols(accept: &str) -> Self {
         let mut answer = Self::new(JSON, Bytes::new())
             .with_status(StatusCode::SWITCHING_PROTOCOLS)
             .with(header::CONNECTION, HeaderValue::from_static("Upgrade"))
@@ -172,7 +172,7 @@ impl Answer {
 
 /// A request that is not served. The only type with error statuses.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// The signature is there but not good (contract §3).
     BadSignature,
     /// No rights for this path.
@@ -221,9 +221,9 @@ pub(super) enum Problem {
 
 /// How much of a body is read, and what says so: a setting, or for whom it is fixed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BodyBound {
-    pub(super) bytes: usize,
-    pub(super) name: &'static str,
+pub(crate) struct BodyBound {
+    pub(crate) bytes: usize,
+    pub(crate) name: &'static str,
 }
 
 impl From<node::Error> for Problem {
@@ -265,7 +265,7 @@ impl Problem {
 
     /// The limit that was reached, where this kind of problem tells it. Others are counted where
     /// they come up.
-    pub(super) fn limit(&self) -> Option<Limit> {
+    pub(crate) fn limit(&self) -> Option<Limit> {
         match self {
             Self::BodyTooLarge(_) => Some(Limit::BodySize),
             Self::BodyTooSlow => Some(Limit::BodyTime),
@@ -277,7 +277,7 @@ impl Problem {
     }
 
     /// A sentence for people. What is refused by a bound names the setting.
-    pub(super) fn message(&self) -> Cow<'static, str> {
+    pub(crate) fn message(&self) -> Cow<'static, str> {
         match self {
             Self::BadSignature => "the signature is not good".into(),
             Self::Forbidden => "a signature or a listed address is missing; both are needed".into(),
@@ -428,7 +428,7 @@ fn error_page(status: StatusCode, message: &str, format: Format, path: &str) -> 
     let title = status.canonical_reason().unwrap_or("Error");
     match format {
         Format::Json => error_json(status, message, None),
-        Format::Html => Answer::page(super::pages::error_page(path, title, message)),
+        Format::Html => Answer::page(crate::pages::error_page(path, title, message)),
         Format::Text => Answer::new(TEXT, format!("{} {title}\n\n{message}\n", status.as_u16())),
     }
 }
@@ -451,7 +451,7 @@ struct ErrorBody<'a> {
 
 /// Makes the response to a request with these headers for this path. Of the admin area nothing is
 /// for pages of other origins, whatever it is.
-pub(super) fn respond(
+pub(crate) fn respond(
     outcome: Result<Answer, Problem>,
     asked: &HeaderMap,
     path: &str,
@@ -460,7 +460,7 @@ pub(super) fn respond(
     let mut answer = outcome.unwrap_or_else(|problem| problem.into_answer(asked, path));
     // A program that tells of no page gets the very answer of the reference.
     answer.cross_origin &=
-        !(super::admin::is_below(path) && super::browser::tells_of_a_page(asked));
+        !(crate::admin::is_below(path) && crate::router::browser::tells_of_a_page(asked));
     let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();

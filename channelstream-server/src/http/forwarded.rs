@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::host;
 use crate::config::{Config, Scheme};
-use crate::header;
-use crate::peer::Peer;
+use crate::http::header;
+use crate::http::peer::Peer;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -27,9 +27,9 @@ const URL_SCHEME: HeaderName = HeaderName::from_static("x-url-scheme");
 
 /// What is believed of the headers of one request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Forwarded {
+pub(crate) struct Forwarded {
     /// Who asks: the other end of the line, or whom trusted proxies name.
-    pub(super) peer: Peer,
+    pub(crate) peer: Peer,
     trust: Trust,
     /// Where in a list the word of the outermost trusted proxy stands, from the right and from 0.
     place: usize,
@@ -48,7 +48,7 @@ enum Trust {
 }
 
 impl Forwarded {
-    pub(super) fn new(line: Peer, headers: &HeaderMap, config: &Config, notes: &Notes) -> Self {
+    pub(crate) fn new(line: Peer, headers: &HeaderMap, config: &Config, notes: &Notes) -> Self {
         let trusted = &config.trusted_proxies;
         let trust = if line.is_in(trusted) {
             Trust::All
@@ -78,7 +78,7 @@ impl Forwarded {
 
     /// The path below which the server is reached, without a slash at its end; mostly nothing. Of
     /// several lines the last is the nearest proxy's.
-    pub(super) fn prefix(self, headers: &HeaderMap) -> &str {
+    pub(crate) fn prefix(self, headers: &HeaderMap) -> &str {
         if self.trust == Trust::None {
             return "";
         }
@@ -89,7 +89,7 @@ impl Forwarded {
 
     /// The client's scheme, as trusted proxies tell it. A client may have added a header that its
     /// proxy does not set, so that all of them have to say https.
-    pub(super) fn scheme(self, headers: &HeaderMap) -> Option<Scheme> {
+    pub(crate) fn scheme(self, headers: &HeaderMap) -> Option<Scheme> {
         if self.trust != Trust::All {
             return None;
         }
@@ -103,7 +103,7 @@ impl Forwarded {
     }
 
     /// The scheme of addresses that are given back.
-    pub(super) fn scheme_of_addresses(self, headers: &HeaderMap) -> Option<Scheme> {
+    pub(crate) fn scheme_of_addresses(self, headers: &HeaderMap) -> Option<Scheme> {
         match self.trust {
             Trust::None => None,
             Trust::Addresses => {
@@ -115,7 +115,7 @@ impl Forwarded {
 
     /// Host and port by which the client knows the server, as far as they are told. Ports that the
     /// host brings along are nearer to the truth than what a proxy thinks its own is.
-    pub(super) fn authority(self, headers: &HeaderMap) -> Option<(&str, Option<u16>)> {
+    pub(crate) fn authority(self, headers: &HeaderMap) -> Option<(&str, Option<u16>)> {
         let told = |name: HeaderName| {
             let told = (self.trust == Trust::All).then(|| self.told(headers, &name)).flatten();
             told.and_then(|told| str::from_utf8(told).ok())
@@ -166,7 +166,7 @@ fn address(hop: &[u8]) -> Option<IpAddr> {
 }
 
 /// Host and port of an authority; a port that is none belongs to the host.
-pub(super) fn split_port(authority: &str) -> (&str, Option<u16>) {
+pub(crate) fn split_port(authority: &str) -> (&str, Option<u16>) {
     if let Some((host, port)) = authority.rsplit_once(':')
         && (!host.contains(':') || host.ends_with(']'))
         && let Ok(port) = port.parse()
@@ -177,7 +177,7 @@ pub(super) fn split_port(authority: &str) -> (&str, Option<u16>) {
 }
 
 /// The port that an address of this scheme has without naming one.
-pub(super) fn default_port(scheme: Scheme) -> u16 {
+pub(crate) fn default_port(scheme: Scheme) -> u16 {
     match scheme {
         Scheme::Http => 80,
         Scheme::Https => 443,
@@ -200,7 +200,7 @@ fn is_prefix(prefix: &str) -> bool {
 
 /// What the log is told of proxies, each thing seldom.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     /// When it was last told of a word that cannot be read.
     unreadable: Mutex<Option<Instant>>,
     /// Of whom it was told that they are not trusted.

@@ -7,7 +7,7 @@ use http::{Uri, Version};
 ///
 /// # Errors
 /// What is wrong, fit for the client.
-pub(super) fn settle(
+pub(crate) fn settle(
     version: Version,
     target: &Uri,
     headers: &mut HeaderMap,
@@ -33,7 +33,7 @@ pub(super) fn settle(
 }
 
 /// Whether this is a name or address, and perhaps a port behind it (RFC 3986 §3.2.2).
-pub(super) fn is_host(text: &[u8]) -> bool {
+pub(crate) fn is_host(text: &[u8]) -> bool {
     let (host, port) = match text.strip_prefix(b"[") {
         Some(rest) => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
@@ -148,7 +148,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static(host));
         settle(Version::HTTP_11, &Uri::from_static(target), &mut headers).ok()?;
-        crate::header::text(&headers, &HOST).map(str::to_owned)
+        crate::http::header::text(&headers, &HOST).map(str::to_owned)
     }
 
     #[test]

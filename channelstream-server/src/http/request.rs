@@ -12,40 +12,40 @@ use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
-use super::accept::Head;
-use super::answer::{BodyBound, Problem};
-use super::browser::asks_for_html;
-use super::forwarded::{Forwarded, Notes};
 use crate::config::{Config, Scheme};
-use crate::header;
-use crate::peer::Peer;
+use crate::http::answer::{BodyBound, Problem};
+use crate::http::connection::Head;
+use crate::http::forwarded::{Forwarded, Notes};
+use crate::http::header;
+use crate::http::peer::Peer;
+use crate::router::browser::asks_for_html;
 
 /// The pieces of a body as they come.
-pub(super) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
 
 /// The number of requests so far, which names each in the log.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 /// One request, with what proxies said about it already looked at.
-pub(super) struct Request {
-    pub(super) head: Arc<Head>,
+pub(crate) struct Request {
+    pub(crate) head: Arc<Head>,
     /// Names it in the log; no other of this process has it.
-    pub(super) id: u64,
+    pub(crate) id: u64,
     /// Decoded, without the prefix of a proxy; none if it cannot be decoded.
-    pub(super) path: Option<String>,
+    pub(crate) path: Option<String>,
     /// The prefix that a proxy has put in front of all paths, or nothing.
-    pub(super) prefix: String,
+    pub(crate) prefix: String,
     /// Who asks: the other end of the line, or whom trusted proxies name.
-    pub(super) peer: Peer,
+    pub(crate) peer: Peer,
     forwarded: Forwarded,
-    pub(super) upgrade: Option<OnUpgrade>,
+    pub(crate) upgrade: Option<OnUpgrade>,
     /// Whether what it asks for was found to be allowed: until then, little of its body is read.
-    pub(super) has_rights: bool,
+    pub(crate) has_rights: bool,
     body: Pieces,
 }
 
 impl Request {
-    pub(super) fn new(
+    pub(crate) fn new(
         head: Arc<Head>,
         upgrade: Option<OnUpgrade>,
         body: Pieces,
@@ -64,14 +64,14 @@ impl Request {
     }
 
     /// A parameter of the query; of repeated ones the last. `Some(None)` if it is not UTF-8.
-    pub(super) fn parameter(&self, name: &str) -> Option<Option<String>> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<Option<String>> {
         parameter(self.head.uri.query()?, name)
     }
 
     /// Where a path of this server is, for redirects. Programs are told the whole address as they
     /// know it, as the reference tells it; `local` stands in for a host that is not told. Browsers
     /// are told the path alone: they know the rest better than proxies do.
-    pub(super) fn address_of(&self, path: &str, config: &Config, local: &str) -> String {
+    pub(crate) fn address_of(&self, path: &str, config: &Config, local: &str) -> String {
         let (headers, prefix) = (&self.head.headers, &self.prefix);
         if config.http_scheme.is_none() && asks_for_html(headers) {
             return format!("{prefix}{path}");
@@ -86,12 +86,12 @@ impl Request {
     }
 
     /// Host and port by which the client knows this server.
-    pub(super) fn authority(&self) -> Option<(&str, Option<u16>)> {
+    pub(crate) fn authority(&self) -> Option<(&str, Option<u16>)> {
         self.forwarded.authority(&self.head.headers)
     }
 
     /// Whether the client's line was https, as far as a trusted proxy says so.
-    pub(super) fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.forwarded.scheme(&self.head.headers) == Some(Scheme::Https)
     }
 
@@ -99,7 +99,7 @@ impl Request {
     ///
     /// # Errors
     /// If it is over the bound, compressed, broken or late.
-    pub(super) async fn body(
+    pub(crate) async fn body(
         &mut self,
         most: BodyBound,
         within: Duration,
@@ -148,12 +148,12 @@ impl Request {
 }
 
 /// One piece of a body in one place.
-pub(super) fn piece(mut buf: impl Buf) -> Bytes {
+pub(crate) fn piece(mut buf: impl Buf) -> Bytes {
     buf.copy_to_bytes(buf.remaining())
 }
 
 /// A parameter of a query or a form; of repeated ones the last. `Some(None)` if it is not UTF-8.
-pub(super) fn parameter(query: &str, name: &str) -> Option<Option<String>> {
+pub(crate) fn parameter(query: &str, name: &str) -> Option<Option<String>> {
     query.rsplit('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(key).as_deref() == Some(name)).then(|| decoded(value))

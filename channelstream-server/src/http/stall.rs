@@ -18,13 +18,13 @@ const SLOWEST: f64 = 1024.0;
 
 /// The time since a peer has taken what is written to it; runs only while it does not.
 #[derive(Debug, Default)]
-pub(super) struct Stall {
+pub(crate) struct Stall {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
     /// Notes that so many bytes were taken; `most` is the time for one that takes nothing.
-    pub(super) fn taken(&mut self, bytes: usize, most: Duration) {
+    pub(crate) fn taken(&mut self, bytes: usize, most: Duration) {
         if let Some(timer) = &mut self.timer {
             let deadline = later(timer.deadline(), bytes, Instant::now(), most);
             timer.as_mut().reset(deadline);
@@ -32,12 +32,12 @@ impl Stall {
     }
 
     /// Notes that nothing waits any more.
-    pub(super) fn all_taken(&mut self) {
+    pub(crate) fn all_taken(&mut self) {
         self.timer = None;
     }
 
     /// Notes that nothing is taken for now: ready when that has been so for too long.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>, most: Duration) -> Poll<()> {
+    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>, most: Duration) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(most)));
         // The time may have become shorter meanwhile.
         let latest = Instant::now() + most;

@@ -1,0 +1,194 @@
+//! The admin area: sign-in, pages, figures, debug text, API document and explorer (contract §10).
+
+mod live;
+mod past;
+mod process;
+mod watch;
+
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::http::answer::{Answer, BodyBound, Problem, TEXT};
+use crate::http::request::{Request, parameter};
+use crate::limits::Limit;
+use crate::pages;
+use crate::router::browser::{asks_for_html, is_json, is_of_another_site, is_same_origin};
+use crate::router::routes;
+pub(crate) use live::{Live, open as watch};
+pub(crate) use past::take_samples;
+
+/// How long a wrong sign-in takes at least: guessing many passwords takes long.
+const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// The most that is read of the sign-in form.
+const MAX_FORM: BodyBound = BodyBound { bytes: 8 * 1024, name: "fixed, for this form" };
+
+/// Sends who has no rights to the sign-in page; people come from there to the page they wanted.
+pub(crate) fn sign_in_first(app: &App, request: &Request) -> Problem {
+    let wants_explorer = request.head.uri.path().ends_with("/api-explorer");
+    let path = if wants_explorer && asks_for_html(&request.head.headers) {
+        "/admin/sign_in?next=api-explorer"
+    } else {
+        "/admin/sign_in"
+    };
+    Problem::Elsewhere(request.address_of(path, &app.config, &app.local))
+}
+
+/// Whether a path belongs to the admin area.
+pub(crate) fn is_below(path: &str) -> bool {
+    path.strip_prefix("/admin").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The endpoint of the backend API that the admin page calls at this path.
+pub(crate) fn acting(path: &str) -> Option<&str> {
+    let endpoint = path.strip_prefix("/admin/api")?;
+    (routes::is_backend(endpoint) || endpoint == "/disconnect").then_some(endpoint)
+}
+
+/// Lets the admin page act with nothing but the cookie of the sign-in. Browsers send it with what
+/// pages of other sites ask, too; so the request has to be of this server's own page, and of a kind
+/// that other pages cannot make without asking first.
+///
+/// # Errors
+/// If nobody is signed in, or another page may be behind it.
+pub(crate) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Result<(), Problem> {
+    let headers = &request.head.headers;
+    if !is_signed_in {
+        return Err(Problem::Refused("sign in first".into()));
+    }
+    if matches!(request.head.method, Method::GET | Method::HEAD) || !is_json(headers) {
+        let why = "only a body of application/json is taken here";
+        return Err(Problem::Refused(why.into()));
+    }
+    is_same_origin(request).map_err(|why| Problem::Refused(why.into()))?;
+    // By OPTIONS the page only asks whether it may.
+    if request.head.method != Method::OPTIONS {
+        let (id, peer, method) = (request.id, request.peer, &request.head.method);
+        tracing::info!(request = id, %peer, %method, endpoint, "an admin acts");
+    }
+    Ok(())
+}
+
+pub(crate) fn page() -> Answer {
+    Answer::page(pages::ADMIN.as_str())
+}
+
+pub(crate) fn explorer() -> Answer {
+    Answer::page(pages::EXPLORER.as_str()).same_origin()
+}
+
+pub(crate) async fn figures(app: &App) -> Result<Answer, Problem> {
+    let uptime = app.started.elapsed();
+    let figures =
+        app.node.ask(move |state| state.figures(uptime, env!("CARGO_PKG_VERSION"))).await?;
+    Answer::about(figures.channels.len(), figures).await
+}
+
+/// What the runtime is doing, as text.
+pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
+    let (frames, deadline, counts) =
+        app.node.ask(|state| (state.sequence(), state.next_deadline(), state.counts())).await?;
+    let runtime = tokio::runtime::Handle::current().metrics();
+    let uptime = app.started.elapsed().as_secs();
+    let deadline = deadline
+        .map_or_else(|| "none".to_owned(), |when| format!("{:?} from now", app.node.until(when)));
+    let memory = process::memory().map_or_else(|| "unknown".to_owned(), |bytes| bytes.to_string());
+    let refused: String =
+        app.limits.counts().map(|(name, count)| format!("refused by {name}: {count}\n")).collect();
+    let text = format!(
+        "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nlisteners: {}\nrequests: {}\n\
+         frames: {frames}\nmessages: {}\ndeliveries: {}\nmemory: {memory} bytes\n\
+         dropped log lines: {}\nnext expiry: {deadline}\n{refused}",
+        env!("CARGO_PKG_VERSION"),
+        runtime.num_alive_tasks(),
+        app.lines.count(),
+        app.node.hub().count(),
+        app.requests(),
+        counts.posted,
+        counts.delivered,
+        crate::program::telemetry::dropped_lines(),
+    );
+    Ok(Answer::new(TEXT, text))
+}
+
+/// The form, or what came of it.
+pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, Problem> {
+    let next = match request.parameter("next").flatten().as_deref() {
+        Some("api-explorer") => Some("api-explorer"),
+        _ => None,
+    };
+    if request.head.method != Method::POST {
+        return Ok(Answer::page(pages::sign_in_page("", None, next)));
+    }
+    let is_browser = asks_for_html(&request.head.headers);
+    // Before anything is read, compared or counted: a page of another site locks nobody out.
+    if let Err(problem) = may_sign_in(app, &request) {
+        if !is_browser {
+            return Err(problem);
+        }
+        let error = format!("Not signed in: {}.", problem.message());
+        return Ok(Answer::page(pages::sign_in_page("", Some(&error), next))
+            .with_status(StatusCode::FORBIDDEN));
+    }
+    let body = request.body(MAX_FORM, app.config.body_timeout).await?;
+    // No waiting from here to the counting, or many at once would all find few failures.
+    if let Some(wait) = app.sign_ins.wait(request.peer, Instant::now()) {
+        app.limits.refused(Limit::FailedSignIns, request.peer);
+        if !is_browser {
+            return Err(Problem::TooManySignIns(wait));
+        }
+        let error = format!("Too many failed sign-ins from your address. Try again in {wait} s.");
+        return Ok(Answer::page(pages::sign_in_page("", Some(&error), next))
+            .with_status(StatusCode::TOO_MANY_REQUESTS)
+            .with(header::RETRY_AFTER, HeaderValue::from(wait)));
+    }
+    let form = String::from_utf8_lossy(&body);
+    let field = |name| parameter(&form, name).flatten().unwrap_or_default().trim().to_owned();
+    let (user, password) = (field("username"), field("password"));
+    // Both are compared in any case, so that time tells nothing.
+    let right_user = crate::config::Secret::new(app.config.admin_user.trim()).matches(&user);
+    let right_password = app.config.admin_secret.matches(&password);
+    if !(right_user & right_password) {
+        app.sign_ins.count(request.peer, Instant::now());
+        tracing::warn!(request = request.id, peer = %request.peer, "a sign-in failed");
+        tokio::time::sleep(WRONG_SIGN_IN).await;
+        let error = "The user name or the password is not right.";
+        return Ok(Answer::page(pages::sign_in_page(&user, Some(error), next)));
+    }
+    app.sign_ins.forget(request.peer);
+    let cookie = app.gate.sign_in_cookie(&request, &app.config);
+    let path = if next.is_some() { "/api-explorer" } else { "/admin" };
+    redirect(&request.address_of(path, &app.config, &app.local), cookie)
+}
+
+/// Whether a sign-in may be tried from where the form was sent.
+fn may_sign_in(app: &App, request: &Request) -> Result<(), Problem> {
+    if is_of_another_site(request) {
+        let why = is_same_origin(request).err().unwrap_or_default();
+        return Err(Problem::Refused(why.into()));
+    }
+    app.check_default("admin_secret", request)
+}
+
+pub(crate) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> {
+    let address = request.address_of("/admin/sign_in", &app.config, &app.local);
+    // HEAD changes nothing, not even in a browser.
+    if request.head.method == Method::HEAD {
+        return redirect(&address, None);
+    }
+    redirect(&address, app.gate.sign_out_cookies(request, &app.config))
+}
+
+/// Somewhere else, with cookies.
+fn redirect(
+    address: &str,
+    cookies: impl IntoIterator<Item = HeaderValue>,
+) -> Result<Answer, Problem> {
+    let location =
+        HeaderValue::from_str(address).map_err(|_| Problem::Elsewhere(address.to_owned()))?;
+    let answer = Answer::page("").with_status(StatusCode::FOUND).same_origin();
+    let answer = answer.with(header::LOCATION, location);
+    Ok(cookies.into_iter().fold(answer, |answer, cookie| answer.with(header::SET_COOKIE, cookie)))
+}

@@ -1,0 +1,49 @@
+//! What the system tells of this process: memory and time on processors. Linux tells, others do not.
+
+use std::time::Duration;
+
+/// What one of the system's files about this process says. They are made when they are read: nothing
+/// waits for a disk.
+#[expect(clippy::disallowed_methods, reason = "it does not block")]
+fn own(file: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/self/{file}")).ok()
+}
+
+/// Bytes of memory that are in use, as the system counts it.
+pub(crate) fn memory() -> Option<u64> {
+    resident(&own("status")?)
+}
+
+/// Time on processors since the start, of all threads.
+pub(crate) fn cpu_time() -> Option<Duration> {
+    time_in(&own("stat")?)
+}
+
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// User and system time stand behind the program's name, which may hold anything, in hundredths of
+/// seconds on every machine.
+fn time_in(stat: &str) -> Option<Duration> {
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    let mut fields = behind_name.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis((next()? + next()?) * 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_linux_tells() {
+        assert_eq!(resident("VmPeak:\t 9 kB\nVmRSS:\t    1234 kB\n"), Some(1_263_616));
+        assert_eq!(resident("Threads: 1\n"), None);
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 150 0 0 20 0 1 0 5 6 7\n";
+        assert_eq!(time_in(stat), Some(Duration::from_secs(4)));
+        assert_eq!(time_in("7 (a) S 1"), None);
+    }
+}

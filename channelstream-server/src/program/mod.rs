@@ -1,0 +1,218 @@
+//! The program `channelstream-server`: flags to settings to server to exit code.
+
+mod cli;
+mod files;
+mod signals;
+pub(crate) mod telemetry;
+
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::Server;
+use crate::config::source::{self, Sources};
+use crate::config::{Checked, Config, template};
+use anyhow::Context as _;
+use cli::{Action, Given};
+use signals::Signals;
+use tokio::sync::oneshot;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let outcome = match cli::parse() {
+        Action::Run(given) => run(&given),
+        Action::ConfigDefault { json, output, force, fresh_secrets } => {
+            config_default(json.as_deref(), output.as_deref(), force, fresh_secrets)
+        }
+        Action::ConfigCheck(given) => config_check(&given),
+        Action::ConfigShow(given) => config_show(&given),
+    };
+    outcome.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the server until a signal ends it.
+fn run(given: &Given) -> anyhow::Result<ExitCode> {
+    let Checked { config, warnings } = gather(given).check();
+    let config = config?;
+    let log = telemetry::init(&config.log_level, config.log_format)
+        .context("there is no place for the thread that writes the log")?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(warning) = files::raise_limit(&config) {
+        tracing::warn!("{warning}");
+    }
+    Ok(start(config).unwrap_or_else(|error| {
+        // Standard error may be one that nobody reads: from here on, only the log writes to it.
+        log.say(&complaint(&format!("{error:#}")));
+        ExitCode::FAILURE
+    }))
+}
+
+fn start(config: Config) -> anyhow::Result<ExitCode> {
+    // Requests and the writer of frames take turns on one thread.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?;
+    let outcome = runtime.block_on(serve(config));
+    // A host name that is being looked up must not hold the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::receive().context("signals cannot be received")?;
+    let server = tokio::select! {
+        // Its texts name the cause already; a chain would name it twice.
+        server = Server::bind(config.clone()) => server.map_err(anyhow::Error::msg)?,
+        end = signals.end() => {
+            tracing::info!("{end}: stopped before listening");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    config.check_addresses(server.local_addrs()).map_err(anyhow::Error::msg)?;
+    tracing::info!("{}", config.start_line(server.local_addrs()));
+    let (stop, stopped) = oneshot::channel();
+    let ended_twice = async {
+        let end = signals.end().await;
+        tracing::info!("{end}: shutting down");
+        // The server may have failed just now.
+        let _ = stop.send(());
+        signals.end().await
+    };
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    tokio::select! {
+        outcome = server.run(stopped) => {
+            outcome.map_err(anyhow::Error::msg)?;
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        end = ended_twice => {
+            tracing::warn!("{end} during the shutdown: stopped at once, what was under way is cut");
+            Ok(end.exit_code())
+        }
+    }
+}
+
+fn config_default(
+    json: Option<&str>,
+    output: Option<&Path>,
+    force: bool,
+    fresh_secrets: bool,
+) -> anyhow::Result<ExitCode> {
+    let mut sources = match json {
+        Some(json) => source::from_json(json)?,
+        None => source::from_environment(env::vars_os()),
+    };
+    if fresh_secrets {
+        sources = sources.with_fresh_secrets();
+    }
+    let file = template::ini_file(&sources)?;
+    let sources = sources.with_secret_files();
+    // A file that the server would refuse is of no use.
+    sources.check().config?;
+    // Whoever asks for the defaults needs no warning of them.
+    warn(&sources.with_fresh_secrets().check().warnings);
+    match output {
+        Some(path) => write_private(path, &file, force)
+            .with_context(|| format!("{} cannot be written", path.display()))?,
+        None => print(&file)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn config_check(given: &Given) -> anyhow::Result<ExitCode> {
+    let Checked { config, warnings } = gather(given).check();
+    warn(&warnings);
+    config?;
+    print("ok\n")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn config_show(given: &Given) -> anyhow::Result<ExitCode> {
+    let sources = gather(given);
+    let effective = sources.effective();
+    let lines = effective.iter().map(template::shown).chain(template::shown_channels(&sources));
+    print(&lines.map(|line| line + "\n").collect::<String>())?;
+    let Checked { config, warnings } = sources.check();
+    warn(&warnings);
+    config?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn gather(given: &Given) -> Sources {
+    source::gather(given.flags.iter().cloned(), given.ini.as_deref(), env::vars_os())
+}
+
+/// Writes a file that holds secrets, for its owner alone: whole or not at all. Only an ordinary file
+/// is ever replaced: a link may lead anywhere, and a device is none of ours.
+#[expect(clippy::disallowed_methods, reason = "nobody is served")]
+fn write_private(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => anyhow::bail!("what is there is no ordinary file"),
+        Ok(_) if !force => anyhow::bail!("it is there already; --force replaces it"),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // What is replaced stays as it is until the new one is whole.
+    let mut name = path.file_name().context("it names no file")?.to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = if force { path.with_file_name(name) } else { path.into() };
+    let mut file = options.open(&new)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = written.and_then(|()| if force { fs::rename(&new, path) } else { Ok(()) });
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    Ok(written?)
+}
+
+/// Prints to standard output; that nobody reads to the end is no failure.
+#[expect(clippy::disallowed_methods, reason = "nobody is served")]
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        complain(&format!("warning: {warning}"));
+    }
+}
+
+/// Prints to standard error; if that is gone, there is nobody to tell.
+#[expect(clippy::disallowed_methods, reason = "nobody is served yet, or at all")]
+fn complain(text: &str) {
+    let _ = io::stderr().write_all(complaint(text).as_bytes());
+}
+
+/// A text in lines that name the program.
+fn complaint(text: &str) -> String {
+    let shown = |line: &str| line.chars().map(shown).collect::<String>();
+    text.lines().map(|line| format!("channelstream-server: {}\n", shown(line))).collect()
+}
+
+/// A character as a terminal may get it: what a file holds must not move its cursor.
+fn shown(character: char) -> String {
+    match character {
+        '\t' => character.into(),
+        _ if character.is_control() => character.escape_default().collect(),
+        _ => character.into(),
+    }
+}

@@ -1,0 +1,268 @@
+//! What browsers tell in the headers of a request: whose page asks, and what for.
+
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
+use http::uri::Authority;
+
+use crate::config::{Scheme, is_loopback};
+use crate::http::forwarded::{default_port, split_port};
+use crate::http::header::{items, text};
+use crate::http::request::Request;
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Whether a browser tells whose page asks. It does whenever a page of another site may read the answer.
+pub(crate) fn tells_of_a_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.contains_key(FETCH_SITE)
+}
+
+/// Whether HTML is named in what is accepted, as browsers do; that anything is accepted is not enough.
+pub(crate) fn asks_for_html(headers: &HeaderMap) -> bool {
+    items(headers, &ACCEPT, b',').any(|range| is_media_type(range, b"text/html"))
+}
+
+/// Whether the body is said to be JSON: a form of another site cannot say so.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| is_media_type(value.as_bytes(), b"application/json"))
+}
+
+/// Whether this is the media type, with whatever parameters.
+fn is_media_type(text: &[u8], media_type: &[u8]) -> bool {
+    let name = text.split(|byte| *byte == b';').next().unwrap_or_default();
+    name.trim_ascii().eq_ignore_ascii_case(media_type)
+}
+
+/// Whether a page of this server asks. Browsers that do not tell so name the page's origin at least.
+///
+/// # Errors
+/// Why it is not taken for one, in words for who set up the proxy.
+pub(crate) fn is_same_origin(request: &Request) -> Result<(), String> {
+    is_asked_by(&request.head.headers, request.authority())
+}
+
+/// Whether a page of the server at `own` host and port asks.
+fn is_asked_by(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> Result<(), String> {
+    if headers.contains_key(FETCH_SITE) {
+        return match headers.get_all(FETCH_SITE).iter().all(|site| site == "same-origin") {
+            true => Ok(()),
+            false => Err("only a page of this server may do that, and the browser says that \
+                          none of them asks (sec-fetch-site)"
+                .to_owned()),
+        };
+    }
+    let Some(origin) = text(headers, &ORIGIN) else {
+        return Err("only a page of this server may do that, and the request names no page \
+                    (sec-fetch-site, origin)"
+            .to_owned());
+    };
+    if own.is_some_and(|own| is_of(origin, own)) {
+        return Ok(());
+    }
+    let own = match own {
+        None => "no host is told".to_owned(),
+        Some((host, None)) => format!("it is asked as {host}"),
+        Some((host, Some(port))) => format!("it is asked as {host}:{port}"),
+    };
+    Err(format!(
+        "only a page of this server may do that; the page is of {origin}, but {own}: if both are the \
+         same server, a proxy in between has to pass on host and port (in nginx: proxy_set_header \
+         Host $http_host;)"
+    ))
+}
+
+/// Whether this is the origin of pages at this host and port. A port that is not named is the
+/// default one; of which scheme, the origin knows better than we.
+fn is_of(origin: &str, (host, port): (&str, Option<u16>)) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let schemes = [Scheme::Http, Scheme::Https];
+    let Some(scheme) = schemes.into_iter().find(|known| known.as_str() == scheme) else {
+        return false;
+    };
+    let default = default_port(scheme);
+    let (of_page, port_of_page) = split_port(authority);
+    of_page.eq_ignore_ascii_case(host) && port_of_page.unwrap_or(default) == port.unwrap_or(default)
+}
+
+/// Whether a browser tells that a page of another site asks. Programs tell nothing of the kind.
+pub(crate) fn is_of_another_site(request: &Request) -> bool {
+    is_asked_by_another(&request.head.headers, request.authority())
+}
+
+fn is_asked_by_another(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> bool {
+    let mut sites = headers.get_all(FETCH_SITE).iter();
+    if sites.any(|site| site != "same-origin" && site != "none") {
+        return true;
+    }
+    headers.contains_key(ORIGIN) && is_asked_by(headers, own).is_err()
+}
+
+/// Whether any `Origin` is not the server's own, whatever else the browser says. A proxy that changes
+/// `Host` makes its own pages foreign, too.
+fn has_foreign_origin(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> bool {
+    let is_own = |origin: &HeaderValue| {
+        let origin = str::from_utf8(origin.as_bytes()).ok();
+        origin.zip(own).is_some_and(|(origin, own)| is_of(origin, own))
+    };
+    headers.get_all(ORIGIN).iter().any(|origin| !is_own(origin))
+}
+
+/// Whether `Host`, and what a trusted proxy tells of it, is this machine's own name or address. Any
+/// other name may belong to somebody else who lets it lead here (DNS rebinding): their pages would be
+/// of the server's own origin.
+pub(crate) fn names_loopback(request: &Request) -> bool {
+    let told = request.authority().is_none_or(|(host, _)| is_loopback(unbracketed(host)));
+    told && has_loopback_host(&request.head.headers)
+}
+
+fn has_loopback_host(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    is_loopback(unbracketed(authority.host()))
+}
+
+fn unbracketed(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Whether a secret that everybody knows may count for this request: a browser does not ask for a
+/// page of somebody else. A server that other machines reach has names that it does not know, so
+/// that `Host` decides on loopback alone.
+///
+/// # Errors
+/// Why it may not.
+pub(crate) fn may_use_defaults(
+    request: &Request,
+    is_on_loopback: bool,
+) -> Result<(), &'static str> {
+    let is_foreign = has_foreign_origin(&request.head.headers, request.authority());
+    if is_foreign || is_of_another_site(request) {
+        return Err("a page of another site asks");
+    }
+    if is_on_loopback && !names_loopback(request) {
+        return Err("the address is not 127.0.0.1 or localhost");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let lines = lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        lines.fold(HeaderMap::new(), |mut headers, (name, value)| {
+            headers.append(name, value);
+            headers
+        })
+    }
+
+    #[test]
+    fn which_hosts_are_this_machine() {
+        for host in [
+            "localhost",
+            "LocalHost:8000",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "127.9.9.9:8000",
+            "[::1]",
+            "[::1]:8000",
+            "[::ffff:127.0.0.1]:8000",
+        ] {
+            assert!(has_loopback_host(&headers(&[("host", host)])), "{host}");
+        }
+        for host in [
+            "",
+            "[",
+            "localhost.evil.test",
+            "127.0.0.1.evil.test",
+            "evil.test:8000",
+            "0.0.0.0",
+            "10.0.0.1",
+            "[::]",
+            "localhost, evil.test",
+        ] {
+            assert!(!has_loopback_host(&headers(&[("host", host)])), "{host}");
+        }
+        assert!(!has_loopback_host(&headers(&[])));
+        assert!(!has_loopback_host(&headers(&[("host", "localhost"), ("host", "localhost")])));
+    }
+
+    #[test]
+    fn which_pages_are_of_another_site() {
+        const HOST: (&str, &str) = ("host", "127.0.0.1:8000");
+        const OWN: (&str, &str) = ("origin", "http://127.0.0.1:8000");
+        let own: [&[_]; 5] = [
+            &[HOST],
+            &[HOST, OWN],
+            &[HOST, ("sec-fetch-site", "same-origin")],
+            &[HOST, ("sec-fetch-site", "none")],
+            &[HOST, OWN, ("sec-fetch-site", "same-origin")],
+        ];
+        let server = Some(("127.0.0.1", Some(8000)));
+        for lines in own {
+            assert!(!is_asked_by_another(&headers(lines), server), "{lines:?}");
+        }
+        let others: [&[_]; 8] = [
+            &[HOST, ("origin", "http://evil.test")],
+            &[HOST, ("origin", "http://127.0.0.1:8001")],
+            &[HOST, ("origin", "null")],
+            &[HOST, ("origin", "")],
+            &[HOST, ("sec-fetch-site", "cross-site")],
+            &[HOST, ("sec-fetch-site", "same-site")],
+            &[HOST, OWN, ("sec-fetch-site", "cross-site")],
+            &[HOST, ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
+        ];
+        for lines in others {
+            assert!(is_asked_by_another(&headers(lines), server), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_origin_has_to_be_the_own_one() {
+        const OWN: (&str, &str) = ("origin", "http://127.0.0.1:8000");
+        const FOREIGN: (&str, &str) = ("origin", "http://evil.test");
+        let server = Some(("127.0.0.1", Some(8000)));
+        assert!(!has_foreign_origin(&headers(&[]), server));
+        assert!(!has_foreign_origin(&headers(&[OWN]), server));
+        let site = ("sec-fetch-site", "same-origin");
+        for lines in [&[FOREIGN][..], &[OWN, FOREIGN], &[FOREIGN, OWN], &[site, FOREIGN]] {
+            assert!(has_foreign_origin(&headers(lines), server), "{lines:?}");
+        }
+        assert!(has_foreign_origin(&headers(&[OWN]), None));
+    }
+
+    #[test]
+    fn default_ports_equal_none() {
+        for (origin, host) in [
+            ("http://h", "h"),
+            ("http://h", "h:80"),
+            ("http://h:80", "h"),
+            ("https://h", "h:443"),
+            ("https://h", "H"),
+            ("http://h:8080", "h:8080"),
+            ("http://[::1]:8080", "[::1]:8080"),
+            ("http://[::1]", "[::1]:80"),
+        ] {
+            assert!(is_of(origin, split_port(host)), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("http://h", "h:443"),
+            ("https://h", "h:80"),
+            ("http://h:8080", "h"),
+            ("http://h:8080", "h:8081"),
+            ("http://other", "h"),
+            ("http://h.other", "h"),
+            ("null", "null"),
+            ("h", "h"),
+            ("file://h", "h"),
+            ("http://", "h"),
+        ] {
+            assert!(!is_of(origin, split_port(host)), "{origin} {host}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The bytes of each transport.
+
+pub(crate) mod websocket;
