@@ -13,6 +13,8 @@ pub(crate) mod hub;
 pub(crate) mod outbox;
 mod run;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::Arc;

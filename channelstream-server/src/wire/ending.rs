@@ -1,4 +1,4 @@
-//! Why the server ends a listener, as the peer is told.
+//! Why the server ends a listener, in the words that the peer receives.
 
 use super::websocket::{Close, CloseCode};
 

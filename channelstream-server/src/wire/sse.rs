@@ -10,7 +10,7 @@ use super::put_line;
 /// The heartbeat: an empty comment.
 pub(super) static HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 
-/// What stands behind each event.
+/// What follows each event.
 const END: &[u8] = b"\n\n";
 
 /// One block per event: its number as `id:` and its JSON as one line of `data:`.

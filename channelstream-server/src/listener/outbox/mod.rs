@@ -151,16 +151,21 @@ impl Outbox {
         if queue.overflowed.is_some() {
             return;
         }
-        let had_ended = queue.end.is_some();
-        let has_place = queue.push(item, run.is_catchup(), bounds);
-        if !has_place {
+        if run.is_catchup() {
+            queue.spare(&item);
+        }
+        if !queue.has_place(&item, bounds) {
+            queue.overflowed = Some(item.sequences.start - 1);
             // A poll is answered with what it has; a peer that does not read is not worth the memory.
             if self.socket().is_some() {
                 queue.give_up();
             }
             queue.end(Ending::Slow, self.encoding);
-        } else if had_ended {
+        } else if queue.end.is_some() {
+            queue.put_held(item);
             return;
+        } else {
+            queue.put(item);
         }
         self.schedule(queue);
     }

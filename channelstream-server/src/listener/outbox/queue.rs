@@ -89,30 +89,22 @@ impl Item {
 }
 
 impl Queue {
-    /// Takes in events. If there is no place for them, the queue is at its end, and `false` is
-    /// returned.
-    pub(super) fn push(&mut self, item: Item, is_catchup: bool, bounds: Bounds) -> bool {
+    /// Raises the bounds by the size of an item of catch-up. A client that was closed for being slow has
+    /// missed more than the bounds, and must be able to come back. Catch-up is bounded by the number
+    /// of stored events. It also does not come in the order of numbers, so that no number could tell
+    /// where it was cut off.
+    pub(super) fn spare(&mut self, item: &Item) {
+        self.spared.add(item.size());
+    }
+
+    /// Returns `true` if an item fits into the bounds. An empty queue has place for any item: otherwise
+    /// its listener could never receive it.
+    pub(super) fn has_place(&self, item: &Item, bounds: Bounds) -> bool {
         let size = item.size();
-        // A client that was closed for being slow has missed more than the bounds, and must be able to
-        // come back. Catch-up is bounded by the number of stored events. It also does not come in the
-        // order of numbers, so that no number could tell where it was cut off.
-        if is_catchup {
-            self.spared.add(size);
-        }
-        // An empty queue takes any item: otherwise its listener could never receive it.
         let is_empty = self.items.is_empty() && self.held.is_empty();
-        let is_full = !is_empty
-            && (self.waiting.frames + size.frames > bounds.frames + self.spared.frames
-                || self.waiting.bytes + size.bytes > bounds.bytes + self.spared.bytes);
-        if is_full {
-            self.overflowed = Some(item.sequences.start - 1);
-        } else if self.end.is_some() {
-            self.waiting.add(size);
-            self.held.push_back(item);
-        } else {
-            self.put(item);
-        }
-        !is_full
+        is_empty
+            || (self.waiting.frames + size.frames <= bounds.frames + self.spared.frames
+                && self.waiting.bytes + size.bytes <= bounds.bytes + self.spared.bytes)
     }
 
     /// Puts an item behind everything that waits.
@@ -121,7 +113,13 @@ impl Queue {
         self.items.push_back(item);
     }
 
-    /// The index of an urgent control frame: an event that is partly sent is finished first.
+    /// Keeps an item for a newer listener: nobody reads it here.
+    pub(super) fn put_held(&mut self, item: Item) {
+        self.waiting.add(item.size());
+        self.held.push_back(item);
+    }
+
+    /// Returns the index for an urgent control frame: an event that is partly sent is finished first.
     pub(super) fn front(&self) -> usize {
         usize::from(self.written > 0)
     }
@@ -189,7 +187,8 @@ impl Queue {
         self.items.iter().chain(&self.held).for_each(|item| self.waiting.add(item.size()));
     }
 
-    /// Puts the last bytes behind what waits. Returns `false` if the queue is at its end already.
+    /// Puts the closing bytes behind everything that waits. Returns `false` if the queue was at its end
+    /// already.
     pub(super) fn end(&mut self, ending: Ending, encoding: Encoding) -> bool {
         if self.end.is_some() {
             return false;
@@ -206,7 +205,7 @@ impl Queue {
         let mut written = self.written + written;
         while let Some(item) = self.items.front_mut() {
             if written < item.bytes.len() {
-                // The events of the item that are out are told from the one that is partly out.
+                // The events of the item that are out are split from the one that is partly out.
                 let Some(first) = (written > 0).then(|| item.split_first(encoding)).flatten()
                 else {
                     break;
