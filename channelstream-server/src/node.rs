@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use channelstream_core::state::{
-    Closing, Command, ConnectionId, Envelope, ListenerKind, Moment, Refusal, Reply, Sent, State,
-};
+use channelstream_core::state::{Command, Envelope, Moment, Refusal, Reply, State};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,7 +13,6 @@ use crate::clock::Clock;
 use crate::journal::{self, Appender, Entry, Reader};
 use crate::limits::{Limit, Limits};
 use crate::listener::hub::Hub;
-use crate::listener::outbox::Outbox;
 
 /// Entries taken from the journal at once.
 const BATCH: usize = 256;
@@ -139,49 +136,6 @@ impl Node {
             mpsc::error::TrySendError::Closed(_) => journal::Error::Closed,
         })?;
         answer.await.map_err(|_| Error::Stopped)
-    }
-
-    /// Opens a listener on a connection: [`Reply::Opened`], or [`Reply::Occupied`] for a poll.
-    ///
-    /// If it takes over from one that was too slow, it is opened once more behind the account of that
-    /// one, so that it is caught up on what is stored.
-    pub(crate) async fn open(
-        &self,
-        connection: ConnectionId,
-        outbox: &Arc<Outbox>,
-        kind: ListenerKind,
-    ) -> Result<Reply, Error> {
-        let listener = outbox.id;
-        let opened = self.submit(Command::Open { connection, listener, kind }).await?;
-        let Some(sent) = self.hub().left_behind(outbox).await else { return Ok(opened) };
-        let how = Closing::Otherwise;
-        self.submit(Command::Close { connection, listener, how, sent }).await?;
-        self.hub().go_on(outbox).await;
-        self.submit(Command::Open { connection, listener, kind }).await
-    }
-
-    /// Tells that a listener is over and, once that is known everywhere, forgets it. A journal
-    /// that is full is tried again: a connection must not stay taken for ever.
-    pub(crate) async fn close(
-        &self,
-        connection: ConnectionId,
-        outbox: &Outbox,
-        how: Closing,
-        sent: Sent,
-    ) {
-        let listener = outbox.id;
-        loop {
-            let sent = sent.clone();
-            match self.append(Command::Close { connection, listener, how, sent }) {
-                Ok(reply) => {
-                    let _ = reply.await;
-                    break;
-                }
-                Err(journal::Error::Full) => tokio::time::sleep(Duration::from_millis(50)).await,
-                Err(journal::Error::Closed) => break,
-            }
-        }
-        self.hub().remove(listener).await;
     }
 }
 

@@ -21,7 +21,7 @@ use crate::http::bind;
 use crate::http::connection;
 use crate::limits::Limits;
 use crate::listener::hub::Hub;
-use crate::listener::outbox::{Bounds, Ending, Patience};
+use crate::listener::outbox::{Bounds, Ending, Keepalive};
 use crate::node;
 use crate::thread::Thread;
 
@@ -113,7 +113,7 @@ impl Server {
         let (node, state_loop) =
             node::new(State::new(rules(&config)), hub_of_node, Arc::clone(&limits));
         let (timeout, drain_rate) = (config.shutdown_timeout, config.drain_rate);
-        let (heartbeat, patience) = (config.heartbeat_interval, patience(&config));
+        let (heartbeat, keepalive) = (config.heartbeat_interval, keepalive(&config));
         let app = App::new(config, node, limits, &local_addrs).map_err(|error| failed(&error))?;
         let app = Arc::new(app);
         let (drain, draining) = watch::channel(false);
@@ -134,7 +134,7 @@ impl Server {
                 parts.spawn_on(accept, &thread);
             }
             parts.spawn_on(shard.write(), &thread);
-            parts.spawn_on(shard.beat(heartbeat, patience), &thread);
+            parts.spawn_on(shard.send_heartbeats(heartbeat, keepalive), &thread);
             if let Some(receive) = shard.receive() {
                 parts.spawn_on(receive, &thread);
             }
@@ -179,7 +179,7 @@ async fn end(app: &App, hub: &Hub, drain_rate: usize, time: Duration) {
         hub.settle().await;
         app.close_pages();
         let portion = portion(hub.count(), drain_rate, latest - Instant::now());
-        while !app.has_no_lines() {
+        while hub.count() > 0 || !app.has_no_lines() {
             hub.end_some(Ending::Shutdown, portion);
             sleep(DRAIN_STEP).await;
         }
@@ -201,17 +201,14 @@ fn portion(listeners: usize, rate: usize, timeout: Duration) -> usize {
 }
 
 /// Pings go with the heartbeats, so their times are counted in these.
-fn patience(config: &Config) -> Patience {
+fn keepalive(config: &Config) -> Keepalive {
     let beats = |time: Duration| {
         let beats = time.as_secs_f64() / config.heartbeat_interval.as_secs_f64();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
         let beats = beats.ceil() as u32;
         beats.clamp(1, u32::MAX / 2)
     };
-    Patience {
-        asked_after: beats(config.ping_interval),
-        given_up_after: beats(config.ping_timeout),
-    }
+    Keepalive { ping_after: beats(config.ping_interval), end_after: beats(config.ping_timeout) }
 }
 
 fn rules(config: &Config) -> Rules {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use hyper::upgrade::OnUpgrade;
 use serde::Serialize;
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -32,7 +32,7 @@ use crate::http::request::Request;
 use crate::limits::Limit;
 use crate::listener::outbox::Ending;
 use crate::router::browser::is_same_origin;
-use crate::transport::websocket as socket;
+use crate::transport;
 use crate::wire::websocket::{
     Close, CloseCode, Decoder, Incoming, PING, check_handshake, close_frame, pong_frame, text_frame,
 };
@@ -43,7 +43,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How soon after another a change of what is watched is answered.
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// Open pages.
+/// The most pages that may be open.
 const PAGES: usize = 16;
 
 /// Bytes of what a page may say at once.
@@ -61,7 +61,8 @@ const PINGS: u64 = 3;
 pub(crate) struct Live {
     /// Tells one run of the server from another.
     node: Uuid,
-    pages: Arc<AtomicUsize>,
+    /// One permit per open page.
+    pages: Arc<Semaphore>,
     closing: watch::Sender<bool>,
     pub(crate) past: Past,
     /// Listeners that were ended because they read too slowly, or did not answer.
@@ -73,7 +74,7 @@ impl Live {
     pub(crate) fn new() -> Self {
         Self {
             node: clock::secret_id(),
-            pages: Arc::default(),
+            pages: Arc::new(Semaphore::new(PAGES)),
             closing: watch::Sender::new(false),
             past: Past::default(),
             ended_slow: AtomicU64::new(0),
@@ -100,28 +101,13 @@ impl Live {
         self.closing.send_replace(true);
     }
 
-    fn enter(&self) -> Option<Place> {
-        let pages = Arc::clone(&self.pages);
-        let entered = pages
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-                (count < PAGES).then_some(count + 1)
-            })
-            .is_ok();
-        entered.then(|| Place(pages))
+    /// Reserves the place of one more page, which is free again when the permit is dropped.
+    fn reserve(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.pages).try_acquire_owned().ok()
     }
 }
 
-/// A page, counted as long as this lives.
-#[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Checks who asks and the handshake, and lets the socket begin behind the answer.
+/// Checks the client and the handshake. The socket begins after the answer.
 pub(crate) fn open(
     app: &Arc<App>,
     request: &mut Request,
@@ -135,27 +121,24 @@ pub(crate) fn open(
     is_same_origin(request).map_err(|why| Problem::Refused(why.into()))?;
     let accept =
         check_handshake(&head.method, head.version, &head.headers).map_err(Problem::Handshake)?;
-    let place = app.live.enter().ok_or_else(|| {
+    let permit = app.live.reserve().ok_or_else(|| {
         app.limits.refused(Limit::AdminPages, request.peer);
         Problem::Unavailable(
             format!("as many admin pages as allowed are open ({PAGES}, fixed)").into(),
         )
     })?;
-    let upgrade = request
-        .upgrade
-        .take()
-        .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".into()))?;
-    tokio::spawn(begin(Arc::clone(app), Arc::clone(&request.head), upgrade, place));
+    let upgrade = transport::upgrade(request)?;
+    tokio::spawn(begin(Arc::clone(app), Arc::clone(&request.head), upgrade, permit));
     Ok(Answer::switching_protocols(&accept))
 }
 
-/// Takes the line over from HTTP. Boxed, since it is large and there are few.
-async fn begin(app: Arc<App>, head: Arc<Head>, upgrade: OnUpgrade, place: Place) {
-    let (stream, first) = match upgrade.await.map_err(io::Error::other).and_then(socket::take_over)
-    {
+/// Takes the TCP connection over from HTTP and serves the page. Serving is boxed, since it is large and
+/// there are few pages.
+async fn begin(app: Arc<App>, head: Arc<Head>, upgrade: OnUpgrade, permit: OwnedSemaphorePermit) {
+    let (stream, first) = match transport::take_over(upgrade).await {
         Ok(taken) => taken,
         Err(error) => {
-            tracing::debug!(%error, "the websocket of an admin page did not come about");
+            tracing::debug!(%error, "websocket upgrade failed for an admin page");
             return;
         }
     };
@@ -170,7 +153,7 @@ async fn begin(app: Arc<App>, head: Arc<Head>, upgrade: OnUpgrade, place: Place)
         shown: BTreeMap::new(),
         pings: 0,
         knows_past: false,
-        _place: place,
+        _permit: permit,
     };
     let outcome = Box::pin(page.serve(&mut first.to_vec())).await;
     match outcome {
@@ -210,7 +193,7 @@ struct Page {
     pings: u64,
     /// Whether it was told what its charts begin with.
     knows_past: bool,
-    _place: Place,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// What every page is told in every period.
@@ -402,26 +385,16 @@ impl Page {
         timeout(PATIENCE, write).await?
     }
 
-    /// Sends a close frame and waits for the peer to let go of the line: what it still sends must
-    /// not make the system reset it, and our close frame with it.
+    /// Sends a close frame and waits until the peer closes.
     async fn finish(&self, last: &Bytes) {
         let end = async {
             self.send(last).await?;
             SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)?;
-            let mut buffer = [0; 512];
-            loop {
-                self.stream.readable().await?;
-                match self.stream.try_read(&mut buffer) {
-                    Ok(0) => return Ok(()),
-                    Ok(_) => yield_now().await,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            transport::linger(&self.stream).await
         };
         let outcome: Result<io::Result<()>, _> = timeout(Duration::from_secs(2), end).await;
         if !matches!(outcome, Ok(Ok(()))) {
-            tracing::debug!("an admin page did not let go of its line");
+            tracing::debug!("an admin page did not close its connection");
         }
     }
 }

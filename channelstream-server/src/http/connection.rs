@@ -24,8 +24,8 @@ use super::host;
 use crate::app::App;
 use crate::http::linger::{Refusing, refusal};
 use crate::http::peer::Peer;
-use crate::http::tcp;
 use crate::limits::Limit;
+use crate::tcp;
 
 /// Requests of one line that are answered in a row, before others get a turn: who sends many without
 /// waiting for the answers must not hold them up.

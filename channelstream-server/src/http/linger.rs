@@ -24,8 +24,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::app::App;
 use crate::http::connection::Line;
 use crate::http::stall::Stall;
-use crate::http::tcp;
 use crate::limits::Limit;
+use crate::tcp;
 
 /// After the last answer a line is read out until nothing has come for so long,
 const QUIET: Duration = Duration::from_millis(500);

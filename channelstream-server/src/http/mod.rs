@@ -13,4 +13,3 @@ pub(crate) mod rate_limiter;
 pub(crate) mod request;
 mod service;
 pub(crate) mod stall;
-pub(crate) mod tcp;

@@ -1,6 +1,141 @@
-//! The life of a listener: one open socket, or one waiting poll.
+//! The life of a listener, which is one open socket or one waiting poll: from the place that is
+//! reserved for it to its removal.
+//!
+//! 1. [`Hub::reserve`](hub::Hub::reserve) gives a permit, or the client is refused.
+//! 2. [`Listener::new`] opens an outbox in the hub.
+//! 3. [`Listener::open`] submits `Open`; from then on the state addresses events to the listener.
+//! 4. The transport brings to the client what is in the outbox, until one of them comes to its end.
+//! 5. [`Listener::close`], or dropping the listener, closes it: the shard reports what was really
+//!    sent, `Close` brings that into the state, and then the permit is returned and the listener
+//!    removed from the hub.
 
 pub(crate) mod hub;
 pub(crate) mod outbox;
+mod run;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use channelstream_core::state::{Closing, Command, ConnectionId, ListenerKind, Reply};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::journal;
+use crate::node::{self, Node};
+use crate::wire::Encoding;
+use outbox::{Outbox, Sink};
+
+/// How long to wait before `Close` is submitted again to a journal that is full.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// A listener of this node. Dropping it closes it, whatever happened before.
+pub(crate) struct Listener {
+    node: Node,
+    connection: ConnectionId,
+    outbox: Arc<Outbox>,
+    /// `None` once the listener is being closed.
+    permit: Option<OwnedSemaphorePermit>,
+    /// Whether an `Open` was submitted and its reply has not come yet.
+    is_opening: bool,
+}
+
+impl Listener {
+    /// Opens an outbox for a listener, of which the state knows nothing yet.
+    pub(crate) fn new(
+        node: &Node,
+        permit: OwnedSemaphorePermit,
+        connection: ConnectionId,
+        sink: Sink,
+        encoding: Encoding,
+    ) -> Self {
+        Self {
+            node: node.clone(),
+            connection,
+            outbox: node.hub().open(connection, sink, encoding),
+            permit: Some(permit),
+            is_opening: false,
+        }
+    }
+
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Opens the listener on its connection. Returns [`Reply::Opened`], or [`Reply::Occupied`] for a
+    /// poll on a connection that has a socket; then it may be called again.
+    ///
+    /// A listener that takes over from one that was too slow is opened a second time, after the state
+    /// knows what was sent to the older one. So it catches up on what is stored.
+    pub(crate) async fn open(&mut self, kind: ListenerKind) -> Result<Reply, node::Error> {
+        self.is_opening = true;
+        let opened = self.submit_open(kind).await;
+        self.is_opening = false;
+        opened
+    }
+
+    async fn submit_open(&self, kind: ListenerKind) -> Result<Reply, node::Error> {
+        let (connection, listener) = (self.connection, self.outbox.id);
+        let opened = self.node.submit(Command::Open { connection, listener, kind }).await?;
+        let hub = self.node.hub();
+        let Some(sent) = hub.sent_before(&self.outbox).await else { return Ok(opened) };
+        let how = Closing::Otherwise;
+        self.node.submit(Command::Close { connection, listener, how, sent }).await?;
+        hub.resume(&self.outbox).await;
+        self.node.submit(Command::Open { connection, listener, kind }).await
+    }
+
+    /// Closes the listener, in a task of its own. Nothing is sent to it from then on.
+    pub(crate) fn close(&mut self, how: Closing) {
+        let Some(permit) = self.permit.take() else { return };
+        let ended = Ended {
+            node: self.node.clone(),
+            connection: self.connection,
+            outbox: Arc::clone(&self.outbox),
+            permit,
+            was_opening: self.is_opening,
+            how,
+        };
+        self.node.hub().thread(self.connection).spawn(ended.remove());
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.close(Closing::Otherwise);
+    }
+}
+
+/// A listener that is being closed.
+struct Ended {
+    node: Node,
+    connection: ConnectionId,
+    outbox: Arc<Outbox>,
+    permit: OwnedSemaphorePermit,
+    was_opening: bool,
+    how: Closing,
+}
+
+impl Ended {
+    /// Tells the state what was sent and, once that is applied, removes the listener.
+    async fn remove(self) {
+        let Self { node, connection, outbox, permit, was_opening, how } = self;
+        // An `Open` whose reply nobody waited for is carried out all the same, and may bring events
+        // into the outbox. They must be there before it reports what was not sent.
+        if was_opening {
+            let _ = node.ask(|_| ()).await;
+        }
+        let sent = node.hub().sent(&outbox).await;
+        let listener = outbox.id;
+        // A full journal is tried again: a connection must not stay occupied forever.
+        while let Err(node::Error::Unavailable(journal::Error::Full)) =
+            node.submit(Command::Close { connection, listener, how, sent: sent.clone() }).await
+        {
+            tokio::time::sleep(RETRY).await;
+        }
+        drop(permit);
+        node.hub().remove(listener).await;
+    }
+}

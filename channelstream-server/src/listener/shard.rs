@@ -1,30 +1,73 @@
-//! A shard: the listeners that live on one thread, and the writer beside them.
+//! A shard: the listeners that live on one thread, and the writer that serves their sockets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use channelstream_core::state::{EndReason, ListenerId, Sequence};
+use channelstream_core::state::{EndReason, ListenerId, Sent, Sequence};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::hub::Parcel;
-use crate::listener::outbox::{Bounds, Ending, Outbox, Patience, Way};
-use crate::listener::writer::Writer;
+use super::outbox::{Bounds, Ending, Keepalive, Outbox, Sink};
+use super::run::Run;
+use super::writer::Writer;
+use crate::wire::Encoding;
 
-/// Slots of the wheel of heartbeats: an interval is divided by so many.
-const BEATS: u32 = 50;
+/// Steps of the heartbeat wheel in one heartbeat interval.
+const WHEEL_STEPS: u32 = 50;
 
-/// Bits of an id that tell the place in the shard; above it, the shard's number has six: there are at
-/// most 64 threads.
-const PLACE_BITS: u32 = 26;
-
-/// Parcels carried out before others get a turn.
+/// Commands carried out before other tasks get a turn.
 const BATCH: usize = 64;
+
+/// What a listener's id consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) shard: u32,
+    pub(super) slot: u32,
+    /// Distinguishes the listeners that had the same slot.
+    pub(super) generation: u32,
+}
+
+impl Address {
+    /// Bits of the slot, in the lower half of an id. The six above are the shard's: there are at most
+    /// 64 threads.
+    const SLOT_BITS: u32 = 26;
+
+    pub(super) fn pack(self) -> ListenerId {
+        let place = self.shard << Self::SLOT_BITS | self.slot;
+        ListenerId(u64::from(self.generation) << 32 | u64::from(place))
+    }
+
+    pub(super) fn unpack(id: ListenerId) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "the halves are taken apart")]
+        let (generation, place) = ((id.0 >> 32) as u32, id.0 as u32);
+        let (shard, slot) = (place >> Self::SLOT_BITS, place & ((1 << Self::SLOT_BITS) - 1));
+        Self { shard, slot, generation }
+    }
+}
+
+/// What a shard has to do, in the order in which it was sent.
+#[derive(Debug)]
+pub(super) enum ShardCommand {
+    /// Brings events to some of the shard's listeners.
+    Deliver { run: Arc<Run>, to: Vec<ListenerId> },
+    /// Ends a listener.
+    End { listener: ListenerId, reason: EndReason },
+    /// Reports what was sent to a listener, which ends with that.
+    Report { outbox: Arc<Outbox>, known: Sequence, answer: oneshot::Sender<Sent> },
+    /// Reports what was sent to the older listener, if that was too slow; see [`Outbox::sent_before`].
+    ReportOlder { outbox: Arc<Outbox>, answer: oneshot::Sender<Option<Sent>> },
+    /// Lets a listener that took over from a slow one take events again.
+    Resume(Arc<Outbox>),
+    /// Removes a listener.
+    Remove(ListenerId),
+    /// Reports that all commands before it are carried out.
+    Settle(oneshot::Sender<()>),
+}
 
 /// The listeners of one thread.
 #[derive(Debug)]
-pub(crate) struct Shard {
+pub(super) struct Shard {
     number: u32,
     thread: Handle,
     listeners: Mutex<Listeners>,
@@ -36,132 +79,101 @@ pub(crate) struct Shard {
 struct Listeners {
     slots: Vec<Option<Arc<Outbox>>>,
     free: Vec<u32>,
+    /// How many listeners were opened.
     opened: u32,
-    /// Sockets by the part of the heartbeat interval in which they were opened.
-    beats: Vec<Vec<ListenerId>>,
-    beat: usize,
-    /// Number of the newest frame that was carried out.
+    /// The sockets, by the step of the heartbeat interval in which they were opened.
+    wheel: Vec<Vec<ListenerId>>,
+    step: usize,
+    /// The number of the newest event that was delivered.
     latest: Sequence,
 }
 
-/// Which shard a listener is in: the upper part of its id's lower half.
-pub(crate) fn number(ListenerId(id): ListenerId) -> usize {
-    (lower_half(id) >> PLACE_BITS) as usize
-}
-
-/// Where in its shard a listener is.
-fn place(ListenerId(id): ListenerId) -> u32 {
-    lower_half(id) & ((1 << PLACE_BITS) - 1)
-}
-
-fn lower_half(id: u64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is the count")]
-    let half = id as u32;
-    half
-}
-
 impl Shard {
-    pub(crate) fn new(number: u32, thread: Handle, bounds: Bounds) -> Self {
-        let beats = vec![Vec::new(); BEATS as usize];
-        let listeners = Mutex::new(Listeners { beats, ..Listeners::default() });
+    pub(super) fn new(number: u32, thread: Handle, bounds: Bounds) -> Self {
+        let wheel = vec![Vec::new(); WHEEL_STEPS as usize];
+        let listeners = Mutex::new(Listeners { wheel, ..Listeners::default() });
         Self { number, thread, listeners, writer: Arc::default(), bounds }
     }
 
-    fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
         self.listeners.lock().expect("nothing that holds the listeners can panic")
     }
 
-    pub(crate) fn thread(&self) -> &Handle {
+    pub(super) fn thread(&self) -> &Handle {
         &self.thread
     }
 
-    pub(crate) fn writer(&self) -> &Arc<Writer> {
+    pub(super) fn writer(&self) -> &Arc<Writer> {
         &self.writer
     }
 
-    pub(crate) fn open(&self, way: Way) -> Arc<Outbox> {
-        self.listeners().open(self.number, way)
+    pub(super) fn open(&self, sink: Sink, encoding: Encoding) -> Arc<Outbox> {
+        let mut listeners = self.listeners();
+        listeners.open(self.number, |id| Outbox::new(id, sink, encoding, Arc::clone(&self.writer)))
     }
 
-    /// Carries out what comes into the inbox, until nobody can send any more.
-    pub(crate) async fn receive(self: Arc<Self>, mut inbox: mpsc::Receiver<Parcel>) {
-        let mut parcels = Vec::with_capacity(BATCH);
-        while inbox.recv_many(&mut parcels, BATCH).await > 0 {
-            parcels.drain(..).for_each(|parcel| self.carry_out(parcel));
+    /// Carries out the commands of the inbox until it is closed.
+    pub(super) async fn receive(self: Arc<Self>, mut inbox: mpsc::Receiver<ShardCommand>) {
+        let mut commands = Vec::with_capacity(BATCH);
+        while inbox.recv_many(&mut commands, BATCH).await > 0 {
+            commands.drain(..).for_each(|command| self.carry_out(command));
         }
     }
 
-    pub(crate) fn carry_out(&self, parcel: Parcel) {
+    pub(super) fn carry_out(&self, command: ShardCommand) {
         let mut listeners = self.listeners();
-        match parcel {
-            Parcel::Frames { sequences, bytes, catchup, to } => {
+        match command {
+            ShardCommand::Deliver { run, to } => {
                 for outbox in to.iter().filter_map(|id| listeners.get(*id)) {
-                    if outbox.push(sequences.clone(), &bytes, catchup, self.bounds) {
-                        self.writer.add(Arc::clone(outbox));
-                    }
+                    outbox.push(&run, self.bounds);
                 }
-                // What is caught up on has old numbers.
-                listeners.latest = listeners.latest.max(sequences.end - 1);
+                // Catch-up has old numbers.
+                listeners.latest = listeners.latest.max(run.sequences().end - 1);
             }
-            Parcel::End { listener, reason } => {
+            ShardCommand::End { listener, reason } => {
                 let Some(outbox) = listeners.get(listener) else { return };
                 match reason {
                     EndReason::Superseded { by } => match listeners.get(by) {
-                        Some(newer) => {
-                            let called = outbox.hand_over(newer);
-                            self.call(outbox, called.older);
-                            self.call(newer, called.newer);
-                        }
-                        None => self.call(outbox, outbox.end(Ending::Superseded)),
+                        Some(newer) => outbox.migrate(newer),
+                        None => outbox.end(Ending::Superseded),
                     },
-                    EndReason::Ended => self.call(outbox, outbox.end(Ending::Ended)),
+                    EndReason::Ended => outbox.end(Ending::Ended),
                 }
             }
-            Parcel::Account { outbox, known, answer } => {
-                // Who asked may have gone meanwhile.
+            // Whoever waited for an answer may be gone by now.
+            ShardCommand::Report { outbox, known, answer } => {
                 let _ = answer.send(outbox.sent(known.max(listeners.latest)));
             }
-            Parcel::LeftBehind { outbox, answer } => {
-                let _ = answer.send(outbox.left_behind());
+            ShardCommand::ReportOlder { outbox, answer } => {
+                let _ = answer.send(outbox.sent_before());
             }
-            Parcel::GoOn(outbox) => outbox.go_on(),
-            Parcel::Forget(listener) => listeners.remove(listener),
-            // The end of the server may have run out of time.
-            Parcel::Settle(tell) => drop(tell.send(())),
+            ShardCommand::Resume(outbox) => outbox.resume(),
+            ShardCommand::Remove(listener) => listeners.remove(listener),
+            ShardCommand::Settle(answer) => drop(answer.send(())),
         }
     }
 
-    /// Puts an outbox on the writer's list, if it asks for that.
-    pub(crate) fn call(&self, outbox: &Arc<Outbox>, asked: bool) {
-        if asked {
-            self.writer.add(Arc::clone(outbox));
-        }
-    }
-
-    pub(crate) fn all(&self) -> Vec<Arc<Outbox>> {
+    pub(super) fn all(&self) -> Vec<Arc<Outbox>> {
         self.listeners().slots.iter().flatten().map(Arc::clone).collect()
     }
 
-    /// Ends at most so many of the listeners that are not at their end yet; how many it were.
-    pub(crate) fn end_some(&self, ending: Ending, most: usize) -> usize {
+    /// Ends at most `most` of the listeners that are not at their end yet. Returns how many it ended.
+    pub(super) fn end_some(&self, ending: Ending, most: usize) -> usize {
         let listeners = self.listeners();
-        let going_on = listeners.slots.iter().flatten().filter(|one| one.ending().is_none());
-        going_on.take(most).map(|outbox| self.call(outbox, outbox.end(ending))).count()
+        let open = listeners.slots.iter().flatten().filter(|one| one.ending().is_none());
+        open.take(most).map(|outbox| outbox.end(ending)).count()
     }
 
-    /// Sends heartbeats for ever: to each socket one per `every`, counted from its opening. One
-    /// sweep for all of them, since a timer each would be memory that nothing else needs.
-    pub(crate) async fn beat(self: Arc<Self>, every: Duration, patience: Patience) {
-        let step = (every / BEATS).max(Duration::from_millis(1));
+    /// Sends heartbeats forever: to each socket one per `every`, counted from its opening. One sweep
+    /// serves all of them, since a timer for each would be memory that nothing else needs.
+    pub(super) async fn send_heartbeats(self: Arc<Self>, every: Duration, keepalive: Keepalive) {
+        let step = (every / WHEEL_STEPS).max(Duration::from_millis(1));
         let mut steps = interval(step);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             steps.tick().await;
-            let turn = self.listeners().next_beat();
-            for outbox in turn {
-                let asked = outbox.beat(patience);
-                self.call(&outbox, asked);
-            }
+            let due = self.listeners().next_step();
+            due.iter().for_each(|outbox| outbox.heartbeat(keepalive));
         }
     }
 }
@@ -171,33 +183,31 @@ impl Listeners {
         self.slots.len() - self.free.len()
     }
 
-    /// An id is the shard, the place in it and, above them, a count that tells apart the listeners
-    /// that had one place.
-    fn open(&mut self, shard: u32, way: Way) -> Arc<Outbox> {
+    /// Puts a new listener into a free slot.
+    fn open(&mut self, shard: u32, create: impl FnOnce(ListenerId) -> Arc<Outbox>) -> Arc<Outbox> {
         self.opened = self.opened.wrapping_add(1);
-        let is_socket = matches!(way, Way::Socket(_));
-        let place = self.free.pop().unwrap_or_else(|| {
+        let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("a process has fewer files than that")
         });
-        let id = u64::from(self.opened) << 32 | u64::from(shard << PLACE_BITS | place);
-        let outbox = Arc::new(Outbox::new(ListenerId(id), way));
-        self.slots[place as usize] = Some(Arc::clone(&outbox));
-        if is_socket {
-            let beat = self.beat;
-            self.beats[beat].push(outbox.id);
+        let outbox = create(Address { shard, slot, generation: self.opened }.pack());
+        self.slots[slot as usize] = Some(Arc::clone(&outbox));
+        if outbox.socket().is_some() {
+            self.wheel[self.step].push(outbox.id);
         }
         outbox
     }
 
     fn get(&self, id: ListenerId) -> Option<&Arc<Outbox>> {
-        self.slots.get(place(id) as usize)?.as_ref().filter(|outbox| outbox.id == id)
+        let slot = Address::unpack(id).slot;
+        self.slots.get(slot as usize)?.as_ref().filter(|outbox| outbox.id == id)
     }
 
     fn remove(&mut self, id: ListenerId) {
         if self.get(id).is_some() {
-            self.slots[place(id) as usize] = None;
-            self.free.push(place(id));
+            let slot = Address::unpack(id).slot;
+            self.slots[slot as usize] = None;
+            self.free.push(slot);
         }
         if self.count() == 0 {
             self.slots = Vec::new();
@@ -205,19 +215,32 @@ impl Listeners {
         }
     }
 
-    /// The sockets whose turn it is; those that are gone are forgotten.
-    fn next_beat(&mut self) -> Vec<Arc<Outbox>> {
-        self.beat = (self.beat + 1) % self.beats.len();
-        let mut turn = std::mem::take(&mut self.beats[self.beat]);
-        let mut outboxes = Vec::with_capacity(turn.len());
-        turn.retain(|id| match self.get(*id) {
+    /// Turns the wheel and returns the sockets whose turn it is. Sockets that are gone leave the wheel.
+    fn next_step(&mut self) -> Vec<Arc<Outbox>> {
+        self.step = (self.step + 1) % self.wheel.len();
+        let mut ids = std::mem::take(&mut self.wheel[self.step]);
+        let mut outboxes = Vec::with_capacity(ids.len());
+        ids.retain(|id| match self.get(*id) {
             Some(outbox) => {
                 outboxes.push(Arc::clone(outbox));
                 true
             }
             None => false,
         });
-        self.beats[self.beat] = turn;
+        self.wheel[self.step] = ids;
         outboxes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_packed_into_an_id_and_back() {
+        for (shard, slot, generation) in [(0, 0, 1), (63, (1 << 26) - 1, u32::MAX), (5, 9, 77)] {
+            let address = Address { shard, slot, generation };
+            assert_eq!(Address::unpack(address.pack()), address);
+        }
     }
 }

@@ -1,13 +1,13 @@
-//! The writer: drains the listeners with something due, then lets new frames in.
+//! The writer: writes to the listeners that have something due, then lets new events in.
 //!
-//! A write costs about five microseconds, nearly all of it in the kernel. So the way to be cheap
-//! is to make few: between portions of listeners the writer gives way, requests that wait are
-//! served meanwhile, and what they add is carried by the writes that come anyway. This works
-//! where requests and writer share a thread. Giving way costs those their time who are still to
-//! be written to, so portions grow as long as nothing new comes of it.
+//! A write costs about five microseconds, nearly all of it in the kernel, so being cheap means making
+//! few writes. Between portions of listeners the writer yields: waiting requests are served meanwhile,
+//! and the events they add leave with the writes that come anyway. This works where requests and the
+//! writer share a thread. Yielding delays the listeners that are still to be written to, so portions
+//! grow as long as nothing new comes of it.
 //!
-//! What keeps frames from being lost or doubled is in the outbox. The writer adds: an outbox with
-//! something due is on the list once, and comes to it again when its socket takes more.
+//! The outbox keeps events from being lost or doubled. The writer only ensures that an outbox is
+//! written to once for each time it is scheduled, and again when its socket takes more.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -16,19 +16,20 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-use crate::listener::outbox::{Outbox, Written};
+use super::outbox::{Outbox, Written};
 
-/// Listeners written to before the writer gives way, while new frames keep coming,
-const LEAST: usize = 24;
+/// The number of listeners in a portion while new events keep coming.
+const MIN_PORTION: usize = 24;
 
-/// and the most of them. Each portion that nothing new follows doubles the next.
-const MOST: usize = 256;
+/// The largest number of listeners in a portion. Each portion that nothing new follows doubles the
+/// next.
+const MAX_PORTION: usize = 256;
 
-/// How often it gives way then: a request needs the IO driver and some turns of its own task
-/// before its frames are there.
-const TURNS: usize = 4;
+/// How often the writer yields between portions: a request needs the IO driver and some turns of its
+/// own task before its events are there.
+const YIELDS: usize = 4;
 
-/// How long a peer may take to close a line after the server's close frame.
+/// How long a peer may take to close the connection after the server's close frame.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Writes to the listeners with something due.
@@ -51,8 +52,8 @@ impl Writer {
         self.due.lock().expect("nothing that holds the list can panic")
     }
 
-    /// Puts a listener on the list. It must not be on it already, which its outbox knows.
-    pub(crate) fn add(&self, outbox: Arc<Outbox>) {
+    /// Puts a listener on the list. Its outbox makes sure that it is there only once.
+    pub(super) fn add(&self, outbox: Arc<Outbox>) {
         let mut due = self.due();
         if due.outboxes.is_empty() {
             self.wake.notify_one();
@@ -61,15 +62,15 @@ impl Writer {
         due.grew = true;
     }
 
-    /// Writes for ever.
-    pub(crate) async fn run(self: Arc<Self>) {
-        let mut portion = Vec::with_capacity(MOST);
-        let mut size = LEAST;
+    /// Writes forever.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut portion = Vec::with_capacity(MAX_PORTION);
+        let mut size = MIN_PORTION;
         loop {
             {
                 let mut due = self.due();
                 let grew = std::mem::take(&mut due.grew);
-                size = if grew { LEAST } else { MOST.min(size * 2) };
+                size = if grew { MIN_PORTION } else { MAX_PORTION.min(size * 2) };
                 let count = due.outboxes.len().min(size);
                 portion.extend(due.outboxes.drain(..count));
             }
@@ -77,30 +78,22 @@ impl Writer {
                 self.wake.notified().await;
                 continue;
             }
-            for outbox in portion.drain(..) {
-                self.write(&outbox);
-            }
-            for _ in 0..TURNS {
+            portion.drain(..).for_each(write);
+            for _ in 0..YIELDS {
                 yield_now().await;
             }
         }
     }
+}
 
-    fn write(self: &Arc<Self>, outbox: &Arc<Outbox>) {
-        if outbox.write() == Written::Blocked {
-            let (writer, outbox) = (Arc::clone(self), Arc::clone(outbox));
-            tokio::spawn(async move {
-                if outbox.unblocked().await {
-                    writer.add(outbox);
-                }
-            });
-        }
-        if outbox.begins_to_close() {
-            let outbox = Arc::clone(outbox);
-            tokio::spawn(async move {
-                tokio::time::sleep(CLOSING_TIMEOUT).await;
-                outbox.cut();
-            });
-        }
+fn write(outbox: Arc<Outbox>) {
+    if outbox.write() == Written::Blocked {
+        tokio::spawn(Arc::clone(&outbox).unblocked());
+    }
+    if outbox.begins_to_close() {
+        tokio::spawn(async move {
+            tokio::time::sleep(CLOSING_TIMEOUT).await;
+            outbox.cut();
+        });
     }
 }

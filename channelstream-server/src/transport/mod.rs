@@ -1,4 +1,89 @@
-//! The ways that events take to a listener.
+//! The transports that bring events to a listener, and what all of them share.
+//!
+//! A transport checks its request, reserves a place for the listener, and creates a
+//! [`Listener`](crate::listener::Listener) with a sink and an encoding.
 
 pub(crate) mod long_poll;
 pub(crate) mod websocket;
+
+use std::io;
+
+use bytes::Bytes;
+use channelstream_core::protocol::parse_uuid;
+use channelstream_core::state::ConnectionId;
+use hyper::upgrade::OnUpgrade;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::yield_now;
+
+use crate::app::App;
+use crate::http::answer::{FULL, Problem};
+use crate::http::linger::Refusing;
+use crate::http::peer::Peer;
+use crate::http::request::Request;
+use crate::limits::Limit;
+use crate::listener::outbox::Ending;
+
+/// Returns the connection that the parameter `conn_id` names, or what is wrong with the parameter.
+fn connection(request: &Request) -> Result<ConnectionId, &'static str> {
+    let text = request.parameter("conn_id").ok_or("Field may not be null.")?;
+    text.and_then(|text| parse_uuid(&text)).ok_or("Not a valid UUID.")
+}
+
+/// Reserves the place of one more listener.
+fn reserve(app: &App, peer: Peer) -> Result<OwnedSemaphorePermit, Problem> {
+    app.node.hub().reserve().ok_or_else(|| {
+        app.limits.refused(Limit::Listeners, peer);
+        Problem::Unavailable(FULL.into())
+    })
+}
+
+/// Counts the end of a listener, if the server made it because of a limit.
+fn count_end(app: &App, ending: Option<Ending>, peer: Peer) {
+    app.live.count_end(ending);
+    let limit = match ending {
+        Some(Ending::Slow) => Limit::Outbox,
+        Some(Ending::Stalled) => Limit::PingTimeout,
+        _ => return,
+    };
+    app.limits.refused(limit, peer);
+}
+
+/// Returns the upgrade of a request whose handshake is good.
+pub(crate) fn upgrade(request: &mut Request) -> Result<OnUpgrade, Problem> {
+    let upgrade = request.upgrade.take();
+    upgrade.ok_or_else(|| Problem::Unavailable("this connection cannot be upgraded".into()))
+}
+
+/// Takes the TCP connection over from HTTP. Returns the socket and what was read beyond the request.
+///
+/// The socket is registered again: tokio's old registration holds the waker of hyper's finished task,
+/// and with it that task's memory.
+pub(crate) async fn take_over(upgrade: OnUpgrade) -> io::Result<(TcpStream, Bytes)> {
+    let parts = upgrade
+        .await
+        .map_err(io::Error::other)?
+        .downcast::<Refusing>()
+        .map_err(|_| io::Error::other("the connection is not a TCP stream"))?;
+    let stream = parts.io.into_inner().into_std()?;
+    Ok((TcpStream::from_std(stream)?, parts.read_buf))
+}
+
+/// Reads until the peer closes, and drops what it sends: bytes that nobody reads would make the
+/// system reset the connection, and the peer would lose the last that was sent to it.
+///
+/// # Errors
+/// If the connection breaks.
+pub(crate) async fn linger(stream: &TcpStream) -> io::Result<()> {
+    loop {
+        stream.readable().await?;
+        // A statement of its own, so that the buffer is no part of the task.
+        let outcome = stream.try_read(&mut [0; 512]);
+        match outcome {
+            Ok(0) => return Ok(()),
+            Ok(_) => yield_now().await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -4,89 +4,77 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
-use channelstream_core::protocol::{FieldErrors, parse_uuid};
+use channelstream_core::protocol::FieldErrors;
 use channelstream_core::state::{Closing, ConnectionId, ListenerKind};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use tokio::net::TcpStream;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::yield_now;
 
 use crate::app::App;
-use crate::http::answer::{Answer, FULL, Problem};
+use crate::http::answer::{Answer, Problem};
 use crate::http::connection::Line;
-use crate::http::linger::Refusing;
 use crate::http::peer::Peer;
 use crate::http::request::Request;
 use crate::journal;
 use crate::limits::Limit;
-use crate::listener::outbox::{Ending, Outbox, Way};
+use crate::listener::Listener;
+use crate::listener::outbox::{Ending, Sink};
 use crate::node;
+use crate::wire::Encoding;
 use crate::wire::websocket::{
     CloseCode, Decoder, Incoming, check_handshake, close_frame, pong_frame,
 };
 
-/// Bytes of one socket that are looked at before others get a turn. They can be hundreds of
-/// websocket frames, each of which costs as much as one of some size.
+/// Bytes of one socket that are read before other tasks get a turn. They can be hundreds of websocket
+/// frames, each of which costs as much as one of some size.
 const TURN: usize = 2 * 1024;
 
 thread_local! {
-    /// What the sockets of a thread are read into, one after another; between reads nothing is kept
-    /// in it.
+    /// The buffer into which the sockets of a thread are read, one after another. It keeps nothing
+    /// between reads.
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; TURN].into_boxed_slice());
 }
 
-/// Checks the handshake and lets the socket begin behind the answer.
+/// Checks the request and reserves a place. The socket begins after the answer.
 pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Problem> {
     let accept = check_handshake(&request.head.method, request.head.version, &request.head.headers)
         .map_err(Problem::Handshake)?;
-    let connection = match request.parameter("conn_id") {
-        None => return Err(FieldErrors::from_texts("conn_id", ["Field may not be null."]).into()),
-        Some(text) => text
-            .and_then(|text| parse_uuid(&text))
-            .ok_or_else(|| FieldErrors::from_texts("conn_id", ["Not a valid UUID."]))?,
-    };
-    if !app.node.hub().has_place() {
-        app.limits.refused(Limit::Listeners, request.peer);
-        return Err(Problem::Unavailable(FULL.into()));
-    }
-    let upgrade = request
-        .upgrade
-        .take()
-        .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".into()))?;
-    let _line = Arc::clone(&request.head.line);
-    let client = Box::new(Client { request: request.id, peer: request.peer, _line });
+    let connection =
+        super::connection(request).map_err(|error| FieldErrors::from_texts("conn_id", [error]))?;
+    let permit = super::reserve(app, request.peer)?;
+    let upgrade = super::upgrade(request)?;
+    let client =
+        Client { request: request.id, peer: request.peer, _line: Arc::clone(&request.head.line) };
     let thread = app.node.hub().thread(connection);
-    thread.spawn(begin(Arc::clone(app), connection, upgrade, client));
+    thread.spawn(begin(Arc::clone(app), connection, permit, upgrade, client));
     Ok(Answer::switching_protocols(&accept))
 }
 
-/// Takes the line over from HTTP and opens the listener. What reads afterwards is a task of its
-/// own, as is the closing: a task keeps the memory of the largest step in it as long as it lives,
-/// and reading is what sockets do nearly all of their life.
-async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, client: Box<Client>) {
-    let (stream, first) = match upgrade.await.map_err(io::Error::other).and_then(take_over) {
+/// Takes the TCP connection over from HTTP and opens the listener. Reading is a task of its own: a
+/// task keeps the memory of its largest step as long as it lives, and reading is what sockets do
+/// nearly all of their life.
+async fn begin(
+    app: Arc<App>,
+    connection: ConnectionId,
+    permit: OwnedSemaphorePermit,
+    upgrade: OnUpgrade,
+    client: Client,
+) {
+    let Client { request, peer, .. } = client;
+    let (stream, first) = match super::take_over(upgrade).await {
         Ok(taken) => taken,
         Err(error) => {
-            let Client { request, peer, .. } = *client;
-            tracing::debug!(request, %peer, %error, "a websocket did not come about");
+            tracing::debug!(request, %peer, %error, "websocket upgrade failed");
             return;
         }
     };
-    let outbox = match app.node.hub().open(connection, Way::Socket(stream)) {
-        Ok(outbox) => outbox,
-        // Others were faster since the handshake. A new line has room for the few bytes.
-        Err(Way::Socket(stream)) => {
-            app.limits.refused(Limit::Listeners, client.peer);
-            let _ = stream.try_write(&Ending::Full.close_frame());
-            return;
-        }
-        Err(Way::Poll(_)) => return,
-    };
+    let sink = Sink::Socket(stream);
+    let listener = Listener::new(&app.node, permit, connection, sink, Encoding::WebSocket);
     let decoder = Some(Decoder::new(app.config.max_client_message as u64));
-    let mut reader = Reader { app, outbox, decoder, connection, client };
-    let node = &reader.app.node;
-    if let Err(error) = node.open(connection, &reader.outbox, ListenerKind::Socket).await {
-        let Client { request, peer, .. } = *reader.client;
-        tracing::debug!(request, %peer, %error, "a socket is closed at once");
-        reader.end(match error {
+    let mut reader = Box::new(Reader { app, listener, decoder, client });
+    if let Err(error) = reader.listener.open(ListenerKind::Socket).await {
+        tracing::debug!(request, %peer, %error, "connection closed");
+        reader.listener.outbox().end(match error {
             node::Error::Refused(_) => Ending::Ended,
             node::Error::Unavailable(journal::Error::Full) => Ending::Full,
             node::Error::Unavailable(journal::Error::Closed) | node::Error::Stopped => {
@@ -95,81 +83,59 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, clie
         });
     }
     reader.take(&mut first.to_vec());
-    tokio::spawn(reader.read_to_the_end());
+    tokio::spawn(reader.run());
 }
 
-/// The socket itself and what was read beyond the request. It is registered anew: tokio's old
-/// registration holds the waker of hyper's finished task, and with it that task's memory.
-pub(crate) fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Bytes)> {
-    let parts = upgraded
-        .downcast::<Refusing>()
-        .map_err(|_| io::Error::other("the line is not a TCP stream"))?;
-    let stream = parts.io.into_inner().into_std()?;
-    Ok((TcpStream::from_std(stream)?, parts.read_buf))
-}
-
-/// Who has opened a socket. The line counts as open as long as this lives. Boxed, since it is hardly
-/// looked at, and a reader holds all it has twice.
+/// The client that opened a socket.
 struct Client {
     /// The number of the request that opened it, by which the log names it.
     request: u64,
     peer: Peer,
+    /// The TCP connection counts as open as long as this lives.
     _line: Arc<Line>,
 }
 
-/// The reading side of a socket. What clients say is ignored, but for pings and closing.
+/// The reading side of a socket. What clients send is ignored, except pings and closing.
+///
+/// It is boxed, since a task holds what it starts with twice.
 struct Reader {
     app: Arc<App>,
-    outbox: Arc<Outbox>,
-    /// None once the peer has closed.
+    listener: Listener,
+    /// `None` once the peer has closed.
     decoder: Option<Decoder>,
-    connection: ConnectionId,
-    client: Box<Client>,
+    client: Client,
 }
 
 impl Reader {
-    async fn read_to_the_end(mut self) {
-        while self.decoder.is_some() && self.read_on().await.is_ok() {
-            tokio::task::yield_now().await;
+    /// Closes the listener as soon as the peer has closed, and keeps the TCP connection until the peer
+    /// has let go of it.
+    async fn run(mut self: Box<Self>) {
+        while self.decoder.is_some() && self.read().await.is_ok() {
+            yield_now().await;
         }
-        tokio::spawn(self.close());
-    }
-
-    /// Tells of the end as soon as the peer has closed, and keeps the line until it has let go of
-    /// it: what it still sends must not make the system reset the line, and our close frame with it.
-    async fn close(mut self) {
-        let ending = self.outbox.ending();
-        self.app.live.count_end(ending);
-        let limit = match ending {
-            Some(Ending::Slow) => Some(Limit::Outbox),
-            Some(Ending::Stalled) => Some(Limit::PingTimeout),
-            _ => None,
-        };
-        if let Some(limit) = limit {
-            self.app.limits.refused(limit, self.client.peer);
-        }
-        let how = match ending {
+        let ending = self.listener.outbox().ending();
+        super::count_end(&self.app, ending, self.client.peer);
+        self.listener.close(match ending {
             Some(Ending::Ended) => Closing::ByPeer,
-            // A line that broke without a word may be opened again, as after an end of ours.
+            // The client may open a connection that broke without a close again, as after an end of
+            // the server's.
             Some(_) | None => Closing::Otherwise,
-        };
-        let node = &self.app.node;
-        let sent = node.hub().sent(&self.outbox).await;
-        node.close(self.connection, &self.outbox, how, sent).await;
-        while self.read_on().await.is_ok() {
-            tokio::task::yield_now().await;
+        });
+        if let Some(stream) = self.listener.outbox().socket() {
+            // It is over, however it ends.
+            let _ = super::linger(stream).await;
         }
     }
 
     /// Waits for something to read, and reads as much of it as has place in one turn.
-    async fn read_on(&mut self) -> io::Result<()> {
-        let outbox = Arc::clone(&self.outbox);
+    async fn read(&mut self) -> io::Result<()> {
+        let outbox = Arc::clone(self.listener.outbox());
         let stream = outbox.socket().ok_or(io::ErrorKind::NotConnected)?;
         stream.readable().await?;
         READ_BUFFER.with_borrow_mut(|buffer| match stream.try_read(buffer) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
-                self.outbox.heard();
+                outbox.heard();
                 self.take(&mut buffer[..count]);
                 Ok(())
             }
@@ -178,11 +144,11 @@ impl Reader {
         })
     }
 
-    /// Takes what the peer sent. After its close, or a breach of the protocol, the rest is read
-    /// and dropped until the line is closed.
+    /// Takes what the peer sent. After its close, or a violation of the protocol, nothing more is
+    /// looked at.
     fn take(&mut self, bytes: &mut [u8]) {
         let Some(decoder) = &mut self.decoder else { return };
-        let (outbox, hub) = (&self.outbox, self.app.node.hub());
+        let outbox = self.listener.outbox();
         let mut ping: Option<Vec<u8>> = None;
         let mut last = None;
         let outcome = decoder.read(bytes, |incoming| match incoming {
@@ -195,24 +161,20 @@ impl Reader {
             Incoming::Text(_) | Incoming::Message | Incoming::Pong(_) => {}
         });
         if let Err(violation) = outcome {
-            let (request, peer) = (self.client.request, self.client.peer);
-            tracing::debug!(request, %peer, %violation, "a websocket breaks the protocol");
+            let Client { request, peer, .. } = self.client;
+            tracing::debug!(request, %peer, %violation, "websocket breaks the protocol");
             if violation.code() == CloseCode::TOO_BIG {
                 self.app.limits.refused(Limit::ClientMessage, peer);
             }
             last = Some(violation.close_frame());
         }
-        // Of many pings the newest is answered.
+        // Of several pings the newest is answered.
         if let Some(ping) = ping {
-            hub.call(outbox, outbox.pong(pong_frame(&ping)));
+            outbox.pong(pong_frame(&ping));
         }
         if let Some(last) = last {
-            hub.call(outbox, outbox.close(last));
+            outbox.close(last);
             self.decoder = None;
         }
-    }
-
-    fn end(&self, ending: Ending) {
-        self.app.node.hub().call(&self.outbox, self.outbox.end(ending));
     }
 }

@@ -1,31 +1,31 @@
-//! The hub: this node's listeners, and the carrying out of deliveries to them.
+//! The hub: all listeners of this node, and the delivery of events to them.
 //!
-//! The listeners are divided over the threads, a [`Shard`] each; all listeners of one connection
-//! are in the same, since one may take over from another. The shard of the thread that owns the
-//! state is served at once, the others get parcels into their inboxes, in the same order.
+//! The listeners are divided over the threads, one [`Shard`] per thread. All listeners of one
+//! connection are in the same shard, since one may take over from another. The shard of the thread
+//! that owns the state carries out its commands at once; the others receive theirs through inboxes,
+//! in the same order.
 
 #[cfg(test)]
 mod tests;
 
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use channelstream_core::state::{ConnectionId, Delivery, EndReason, ListenerId, Sent, Sequence};
+use channelstream_core::state::{ConnectionId, Delivery, ListenerId, Sent, Sequence};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::listener::outbox::{Bounds, Ending, Outbox, Patience, Way};
-use crate::listener::shard::{self, Shard};
-use crate::wire::websocket::event_frames;
+use super::outbox::{Bounds, Ending, Keepalive, Outbox, Sink};
+use super::run::{self, Run};
+use super::shard::{Address, Shard, ShardCommand};
+use crate::wire::Encoding;
 
-/// The most frames that travel as one through the outboxes.
+/// The most events in one run.
 const RUN: usize = 32;
 
-/// Parcels that may wait for a thread. When there are more, the loop waits for it, and with the
+/// Commands that may wait for a shard. When there are more, the loop waits for the shard, and with the
 /// loop the journal fills, which refuses what is too much.
 const INBOX: usize = 1024;
 
@@ -33,48 +33,34 @@ const INBOX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Hub {
     shards: Vec<Arc<Shard>>,
-    /// The ways to the shards behind the first, which needs none.
-    inboxes: Vec<mpsc::Sender<Parcel>>,
-    /// Decides which connection is where.
+    /// The inboxes of all shards but the first, which needs none.
+    inboxes: Vec<mpsc::Sender<ShardCommand>>,
+    /// Decides in which shard a connection is.
     hasher: RandomState,
+    /// One permit per listener.
+    permits: Arc<Semaphore>,
+    /// The number of permits in all.
     most: usize,
-    open: AtomicUsize,
-    /// Number of the newest frame that was given to the shards it is for.
+    /// The number of the newest event that was sent to its shards.
     latest: AtomicU64,
 }
 
-/// What a shard is asked to do.
-#[derive(Debug)]
-pub(crate) enum Parcel {
-    /// To bring event frames to some of its listeners.
-    Frames { sequences: Range<Sequence>, bytes: Bytes, catchup: bool, to: Vec<ListenerId> },
-    /// To end one of its listeners.
-    End { listener: ListenerId, reason: EndReason },
-    /// To tell what was sent to a listener, behind all that was given before.
-    Account { outbox: Arc<Outbox>, known: Sequence, answer: oneshot::Sender<Sent> },
-    /// To tell whether a listener took over from one that had been too slow; see [`Hub::left_behind`].
-    LeftBehind { outbox: Arc<Outbox>, answer: oneshot::Sender<Option<Sent>> },
-    /// To let such a listener go on.
-    GoOn(Arc<Outbox>),
-    /// To forget one of its listeners.
-    Forget(ListenerId),
-    /// To tell that all is carried out that was given before.
-    Settle(oneshot::Sender<()>),
-}
-
-/// What serves one shard, on its own thread.
-pub(crate) struct Parts {
-    /// Where it runs.
+/// What has to run for one shard, on its own thread.
+pub(crate) struct ShardTasks {
     pub(crate) thread: Handle,
     shard: Arc<Shard>,
-    inbox: Option<mpsc::Receiver<Parcel>>,
+    inbox: Option<mpsc::Receiver<ShardCommand>>,
 }
 
 impl Hub {
-    /// A hub with a shard on each of the threads, and what has to run there. The first thread is
-    /// the one that will call [`Hub::deliver`].
-    pub(crate) fn new(threads: Vec<Handle>, bounds: Bounds, most: usize) -> (Self, Vec<Parts>) {
-        let mut parts = Vec::new();
+    /// Creates a hub with a shard on each of the threads, and what has to run there. The first thread
+    /// must be the one that calls [`Hub::deliver`].
+    pub(crate) fn new(
+        threads: Vec<Handle>,
+        bounds: Bounds,
+        max_listeners: usize,
+    ) -> (Self, Vec<ShardTasks>) {
+        let mut tasks = Vec::new();
         let mut inboxes = Vec::new();
         for (number, thread) in (0..).zip(threads) {
             let shard = Arc::new(Shard::new(number, thread.clone(), bounds));
@@ -83,14 +69,21 @@ impl Hub {
                 inboxes.push(sender);
                 receiver
             });
-            parts.push(Parts { thread, shard, inbox });
+            tasks.push(ShardTasks { thread, shard, inbox });
         }
-        let shards = parts.iter().map(|parts| Arc::clone(&parts.shard)).collect();
-        let (open, latest) = (AtomicUsize::new(0), AtomicU64::new(0));
-        (Self { shards, inboxes, hasher: RandomState::new(), most, open, latest }, parts)
+        let most = max_listeners.min(Semaphore::MAX_PERMITS);
+        let hub = Self {
+            shards: tasks.iter().map(|tasks| Arc::clone(&tasks.shard)).collect(),
+            inboxes,
+            hasher: RandomState::new(),
+            permits: Arc::new(Semaphore::new(most)),
+            most,
+            latest: AtomicU64::new(0),
+        };
+        (hub, tasks)
     }
 
-    /// The thread on which the listeners of a connection live.
+    /// Returns the thread on which the listeners of a connection live.
     pub(crate) fn thread(&self, connection: ConnectionId) -> &Handle {
         self.home(connection).thread()
     }
@@ -101,38 +94,35 @@ impl Hub {
         &self.shards[number as usize]
     }
 
-    fn shard(&self, id: ListenerId) -> &Arc<Shard> {
-        &self.shards[shard::number(id)]
+    /// Reserves the place of one listener, which is free again when the permit is dropped. Returns
+    /// `None` if there are `max_listeners` already.
+    pub(crate) fn reserve(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
-    /// Takes in a listener; gives its way back if there are as many as there may be.
-    pub(crate) fn open(&self, connection: ConnectionId, way: Way) -> Result<Arc<Outbox>, Way> {
-        if self.open.fetch_add(1, Ordering::AcqRel) >= self.most {
-            self.open.fetch_sub(1, Ordering::AcqRel);
-            return Err(way);
-        }
-        Ok(self.home(connection).open(way))
-    }
-
-    /// Whether there is place for one more listener.
-    pub(crate) fn has_place(&self) -> bool {
-        self.count() < self.most
-    }
-
-    /// Forgets a listener, behind all that was delivered before: of that, a newer one may have to
-    /// take something over. Called once by who opened it, when the state knows that it is over.
-    pub(crate) async fn remove(&self, id: ListenerId) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
-        self.give(shard::number(id), Parcel::Forget(id)).await;
-    }
-
-    /// How many listeners there are.
+    /// Returns the number of listeners, including those that are about to open.
     pub(crate) fn count(&self) -> usize {
-        self.open.load(Ordering::Acquire)
+        self.most - self.permits.available_permits()
     }
 
-    /// The listeners for whom most bytes wait, at most so many, and how many there are for whom
-    /// anything waits.
+    /// Opens an outbox in the shard of its connection.
+    pub(super) fn open(
+        &self,
+        connection: ConnectionId,
+        sink: Sink,
+        encoding: Encoding,
+    ) -> Arc<Outbox> {
+        self.home(connection).open(sink, encoding)
+    }
+
+    /// Removes a listener, after all that was delivered before: a newer listener may take that over.
+    /// Must be called once, when the state knows that the listener has ended.
+    pub(super) async fn remove(&self, id: ListenerId) {
+        self.send(Address::unpack(id).shard, ShardCommand::Remove(id)).await;
+    }
+
+    /// Returns the listeners for which most bytes wait, at most `most` of them, and how many there are
+    /// for which anything waits.
     pub(crate) fn most_behind(&self, most: usize) -> (Vec<(ListenerId, Bounds)>, usize) {
         let all = self.shards.iter().flat_map(|shard| shard.all());
         let waiting = all.map(|outbox| (outbox.id, outbox.waiting()));
@@ -143,59 +133,56 @@ impl Hub {
         (behind, count)
     }
 
-    /// Carries out deliveries in their order, up to the frame `latest`.
+    /// Carries out deliveries in their order, up to the event `latest`.
     pub(crate) async fn deliver(&self, mut deliveries: Vec<Delivery>, latest: Sequence) {
-        for run in deliveries.chunk_by_mut(runs_on).flat_map(|run| run.chunks_mut(RUN)) {
+        for run in deliveries.chunk_by_mut(run::continues).flat_map(|run| run.chunks_mut(RUN)) {
             match run {
                 [] => {}
                 [Delivery::End { listener, reason }, ..] => {
                     let (listener, reason) = (*listener, *reason);
-                    self.give(shard::number(listener), Parcel::End { listener, reason }).await;
+                    let command = ShardCommand::End { listener, reason };
+                    self.send(Address::unpack(listener).shard, command).await;
                 }
                 [Delivery::Event { to, sequence, catchup, .. }, ..] => {
-                    let (to, first, catchup) = (std::mem::take(to), *sequence, *catchup);
-                    let events: Vec<String> = run.iter().filter_map(encoded).collect();
-                    let bytes = event_frames(&events);
-                    let sequences = first..first + events.len() as Sequence;
-                    let frames = |to| {
-                        let (sequences, bytes) = (sequences.clone(), bytes.clone());
-                        Parcel::Frames { sequences, bytes, catchup, to }
-                    };
-                    self.spread(to, frames).await;
+                    let (to, first, is_catchup) = (std::mem::take(to), *sequence, *catchup);
+                    let events = run.iter().filter_map(run::json).collect();
+                    self.spread(Run::new(first, is_catchup, events), to).await;
                 }
             }
         }
         self.latest.store(latest, Ordering::Release);
     }
 
-    /// Gives frames to each shard that has listeners for them.
-    async fn spread(&self, to: Vec<ListenerId>, frames: impl Fn(Vec<ListenerId>) -> Parcel) {
+    /// Sends a run to each shard that has listeners for it.
+    async fn spread(&self, run: Run, to: Vec<ListenerId>) {
+        let run = Arc::new(run);
         if self.inboxes.is_empty() {
-            self.shards[0].carry_out(frames(to));
+            self.shards[0].carry_out(ShardCommand::Deliver { run, to });
             return;
         }
         let mut shards = vec![Vec::new(); self.shards.len()];
-        to.into_iter().for_each(|id| shards[shard::number(id)].push(id));
-        for (number, to) in shards.into_iter().enumerate().filter(|(_, to)| !to.is_empty()) {
-            self.give(number, frames(to)).await;
+        to.into_iter().for_each(|id| shards[Address::unpack(id).shard as usize].push(id));
+        for (number, to) in (0..).zip(shards).filter(|(_, to)| !to.is_empty()) {
+            let run = Arc::clone(&run);
+            self.send(number, ShardCommand::Deliver { run, to }).await;
         }
     }
 
-    /// Gives a parcel to a shard. One whose thread is gone, at the server's end, needs none.
-    async fn give(&self, number: usize, parcel: Parcel) {
-        match number.checked_sub(1) {
-            None => self.shards[0].carry_out(parcel),
-            Some(behind) => drop(self.inboxes[behind].send(parcel).await),
+    /// Sends a command to a shard. A shard whose thread is gone, at the server's end, needs none.
+    async fn send(&self, shard: u32, command: ShardCommand) {
+        match shard.checked_sub(1) {
+            None => self.shards[0].carry_out(command),
+            Some(inbox) => drop(self.inboxes[inbox as usize].send(command).await),
         }
     }
 
-    /// What was really sent to a listener, of all that was delivered before. Nothing is sent to it
-    /// any more.
-    pub(crate) async fn sent(&self, outbox: &Arc<Outbox>) -> Sent {
+    /// Returns what was really sent to a listener, of all that was delivered before. Nothing is sent
+    /// to it from then on.
+    pub(super) async fn sent(&self, outbox: &Arc<Outbox>) -> Sent {
         let known = self.latest.load(Ordering::Acquire);
         let (answer, sent) = oneshot::channel();
-        let parcel = Parcel::Account { outbox: Arc::clone(outbox), known, answer };
-        self.give(shard::number(outbox.id), parcel).await;
+        let command = ShardCommand::Report { outbox: Arc::clone(outbox), known, answer };
+        self.send(Address::unpack(outbox.id).shard, command).await;
         match sent.await {
             Ok(sent) => sent,
             Err(_) => outbox.sent(known), // its thread is gone
@@ -204,34 +191,30 @@ impl Hub {
 
     /// Waits until all that was delivered so far is in the outboxes.
     pub(crate) async fn settle(&self) {
-        for number in 0..self.shards.len() {
-            let (tell, settled) = oneshot::channel();
-            self.give(number, Parcel::Settle(tell)).await;
+        for (number, _) in (0..).zip(&self.shards) {
+            let (answer, settled) = oneshot::channel();
+            self.send(number, ShardCommand::Settle(answer)).await;
             // A thread that is gone has nothing left to carry out.
             let _ = settled.await;
         }
     }
 
-    /// What was sent to the listener before this one, if that had been too slow: what it was not sent
-    /// cannot be handed over, and the state does not know of it yet.
-    pub(crate) async fn left_behind(&self, outbox: &Arc<Outbox>) -> Option<Sent> {
-        let (answer, left_behind) = oneshot::channel();
-        let parcel = Parcel::LeftBehind { outbox: Arc::clone(outbox), answer };
-        self.give(shard::number(outbox.id), parcel).await;
-        left_behind.await.ok().flatten() // none as well if its thread is gone
+    /// Returns what was sent to the listener from which this one took over, if that was too slow: what
+    /// that listener was not sent could not be taken over, and the state does not know of it yet.
+    pub(super) async fn sent_before(&self, outbox: &Arc<Outbox>) -> Option<Sent> {
+        let (answer, sent) = oneshot::channel();
+        let command = ShardCommand::ReportOlder { outbox: Arc::clone(outbox), answer };
+        self.send(Address::unpack(outbox.id).shard, command).await;
+        sent.await.ok().flatten() // `None` as well if its thread is gone
     }
 
-    /// Lets a listener take frames that was left behind: what is delivered from here on.
-    pub(crate) async fn go_on(&self, outbox: &Arc<Outbox>) {
-        self.give(shard::number(outbox.id), Parcel::GoOn(Arc::clone(outbox))).await;
+    /// Lets a listener that took over from a slow one take what is delivered from here on.
+    pub(super) async fn resume(&self, outbox: &Arc<Outbox>) {
+        let command = ShardCommand::Resume(Arc::clone(outbox));
+        self.send(Address::unpack(outbox.id).shard, command).await;
     }
 
-    /// Puts an outbox on its writer's list, if it asks for that.
-    pub(crate) fn call(&self, outbox: &Arc<Outbox>, asked: bool) {
-        self.shard(outbox.id).call(outbox, asked);
-    }
-
-    /// Ends at most so many of the listeners that are not at their end yet.
+    /// Ends at most `most` of the listeners that are not at their end yet.
     pub(crate) fn end_some(&self, ending: Ending, most: usize) {
         let mut left = most;
         for shard in &self.shards {
@@ -240,43 +223,24 @@ impl Hub {
     }
 }
 
-impl Parts {
-    /// Writes to the shard's sockets, for ever.
+impl ShardTasks {
+    /// Writes to the shard's sockets, forever.
     pub(crate) fn write(&self) -> impl Future<Output = ()> + use<> {
         Arc::clone(self.shard.writer()).run()
     }
 
-    /// Sends heartbeats, for ever.
-    pub(crate) fn beat(
+    /// Sends heartbeats, forever.
+    pub(crate) fn send_heartbeats(
         &self,
         every: Duration,
-        patience: Patience,
+        keepalive: Keepalive,
     ) -> impl Future<Output = ()> + use<> {
-        Arc::clone(&self.shard).beat(every, patience)
+        Arc::clone(&self.shard).send_heartbeats(every, keepalive)
     }
 
-    /// Carries out what comes into the shard's inbox; none, if it has no inbox.
+    /// Carries out the commands of the shard's inbox. Returns `None` if it has no inbox.
     pub(crate) fn receive(self) -> Option<impl Future<Output = ()>> {
         let Self { shard, inbox, .. } = self;
         inbox.map(|inbox| shard.receive(inbox))
-    }
-}
-
-/// Whether two deliveries can travel as one: frames with consecutive numbers for the same
-/// listeners, as the messages of one request are.
-fn runs_on(one: &Delivery, next: &Delivery) -> bool {
-    match (one, next) {
-        (
-            Delivery::Event { to: these, sequence: one, catchup: was, .. },
-            Delivery::Event { to: those, sequence: next, catchup: is, .. },
-        ) => *next == one + 1 && was == is && these == those,
-        _ => false,
-    }
-}
-
-fn encoded(delivery: &Delivery) -> Option<String> {
-    match delivery {
-        Delivery::Event { event, catchup, .. } => Some(event.encode(*catchup)),
-        Delivery::End { .. } => None,
     }
 }

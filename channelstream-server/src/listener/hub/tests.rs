@@ -1,8 +1,9 @@
-//! What the shards of a hub are given, and what they tell of it.
+//! What the shards of a hub receive, and what they report.
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
 use channelstream_core::protocol::{DateTime, Event, UserStateChange};
+use channelstream_core::state::EndReason;
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -11,18 +12,18 @@ use super::*;
 
 const BOUNDS: Bounds = Bounds { frames: 10, bytes: 10_000 };
 
-fn hub(shards: usize) -> (Hub, Vec<Parts>) {
+fn hub(shards: usize) -> (Hub, Vec<ShardTasks>) {
     Hub::new(vec![Handle::current(); shards], BOUNDS, 100)
 }
 
-/// A connection that is at home in this shard.
+/// Returns a connection whose listeners are in this shard.
 fn connection(hub: &Hub, shard: usize) -> ConnectionId {
     let at_home = |id: &ConnectionId| Arc::ptr_eq(hub.home(*id), &hub.shards[shard]);
     (0..).map(Uuid::from_u128).find(at_home).unwrap()
 }
 
 fn listener(hub: &Hub, shard: usize) -> Arc<Outbox> {
-    hub.open(connection(hub, shard), Way::Poll(Notify::new())).unwrap()
+    hub.open(connection(hub, shard), Sink::Pull(Notify::new()), Encoding::Json)
 }
 
 fn frame(sequence: Sequence, to: &[&Arc<Outbox>]) -> Delivery {
@@ -44,13 +45,14 @@ fn frame(sequence: Sequence, to: &[&Arc<Outbox>]) -> Delivery {
 }
 
 #[tokio::test]
-async fn a_frame_reaches_the_listeners_of_every_shard() {
-    let (hub, mut parts) = hub(3);
+async fn an_event_reaches_the_listeners_of_every_shard() {
+    let (hub, mut tasks) = hub(3);
     let listeners = [0, 1, 2, 2].map(|shard| listener(&hub, shard));
     hub.deliver(vec![frame(1, &listeners.each_ref())], 1).await;
     assert!(!listeners[0].is_empty(), "the first is served at once");
     assert!(listeners[1].is_empty(), "the others when their thread comes to it");
-    let receivers: Vec<_> = parts.drain(..).filter_map(Parts::receive).map(tokio::spawn).collect();
+    let receivers: Vec<_> =
+        tasks.drain(..).filter_map(ShardTasks::receive).map(tokio::spawn).collect();
     assert_eq!(receivers.len(), 2);
     for listener in &listeners[1..] {
         listener.changed().await;
@@ -59,54 +61,64 @@ async fn a_frame_reaches_the_listeners_of_every_shard() {
 }
 
 #[tokio::test]
-async fn what_was_sent_is_told_behind_all_that_was_delivered() {
-    let (hub, mut parts) = hub(2);
+async fn what_was_sent_is_reported_after_all_that_was_delivered() {
+    let (hub, mut tasks) = hub(2);
     let (here, there) = (listener(&hub, 0), listener(&hub, 1));
     hub.deliver(vec![frame(1, &[&here, &there]), frame(2, &[&here])], 3).await;
     let sent = hub.sent(&here).await;
     assert_eq!((sent.up_to, sent.but), (3, vec![1, 2]));
 
     let mut sent = Box::pin(hub.sent(&there));
-    assert!((&mut sent).now_or_never().is_none(), "its frame is on the way yet");
+    assert!((&mut sent).now_or_never().is_none(), "its event is still on the way");
     // What comes later is neither sent nor counted.
     hub.deliver(vec![frame(4, &[&there])], 4).await;
-    tokio::spawn(parts.pop().unwrap().receive().unwrap());
+    tokio::spawn(tasks.pop().unwrap().receive().unwrap());
     let sent = sent.await;
     assert_eq!((sent.up_to, sent.but), (3, vec![1]));
 }
 
 #[tokio::test]
-async fn a_listener_is_forgotten_behind_what_is_on_its_way_to_it() {
-    let (hub, mut parts) = hub(2);
+async fn a_listener_is_removed_after_what_is_on_its_way_to_it() {
+    let (hub, mut tasks) = hub(2);
     let older = listener(&hub, 1);
     let newer = listener(&hub, 1);
     let reason = EndReason::Superseded { by: newer.id };
     let end = Delivery::End { listener: older.id, reason };
     hub.deliver(vec![frame(1, &[&older]), end], 1).await;
     hub.remove(older.id).await;
-    tokio::spawn(parts.pop().unwrap().receive().unwrap());
+    tokio::spawn(tasks.pop().unwrap().receive().unwrap());
     newer.changed().await;
     assert!(!newer.is_empty(), "it takes over what the older one was not sent");
 }
 
 #[tokio::test]
 async fn at_the_end_of_a_thread_its_listeners_can_still_be_closed() {
-    let (hub, parts) = hub(2);
+    let (hub, tasks) = hub(2);
     let there = listener(&hub, 1);
     hub.deliver(vec![frame(1, &[&there])], 1).await;
-    drop(parts);
+    drop(tasks);
     assert_eq!(hub.sent(&there).await.up_to, 1);
 }
 
 #[tokio::test]
 async fn no_more_listeners_than_allowed_over_all_shards() {
-    let (hub, _parts) = Hub::new(vec![Handle::current(); 4], BOUNDS, 3);
+    let (hub, _tasks) = Hub::new(vec![Handle::current(); 4], BOUNDS, 3);
+    let mut permits: Vec<_> = (0..3).map(|_| hub.reserve().unwrap()).collect();
+    assert!(hub.reserve().is_none());
+    assert_eq!(hub.count(), 3, "a listener that is refused is not counted");
+    permits.pop();
+    assert_eq!(hub.count(), 2, "nor is one that is gone");
+    assert!(hub.reserve().is_some());
+    let (unlimited, _tasks) = Hub::new(vec![Handle::current()], BOUNDS, usize::MAX);
+    assert!(unlimited.reserve().is_some());
+    assert_eq!(unlimited.count(), 0);
+}
+
+#[tokio::test]
+async fn some_listeners_are_ended_over_all_shards() {
+    let (hub, _tasks) = hub(4);
     let listeners = [0, 1, 2].map(|shard| listener(&hub, shard));
-    assert!(!hub.has_place());
-    assert!(hub.open(connection(&hub, 3), Way::Poll(Notify::new())).is_err());
-    assert_eq!(hub.count(), 3, "what is refused is not counted");
     hub.remove(listeners[2].id).await;
-    assert_eq!(hub.count(), 2, "nor what is gone");
     hub.end_some(Ending::Shutdown, 1);
     assert_eq!(listeners.iter().filter(|one| one.ending().is_some()).count(), 1);
     hub.end_some(Ending::Shutdown, 5);
@@ -114,21 +126,32 @@ async fn no_more_listeners_than_allowed_over_all_shards() {
 }
 
 #[tokio::test]
-async fn who_is_left_behind_is_known_behind_the_taking_over() {
-    let (hub, mut parts) = hub(2);
+async fn a_run_is_encoded_once_for_each_encoding() {
+    let (hub, _tasks) = hub(1);
+    let open = |encoding| hub.open(connection(&hub, 0), Sink::Pull(Notify::new()), encoding);
+    let listeners = [Encoding::NdJson, Encoding::Json, Encoding::NdJson].map(open);
+    hub.deliver(vec![frame(1, &listeners.each_ref())], 1).await;
+    let [one, json, other] = listeners.map(|outbox| outbox.take().remove(0));
+    assert_eq!(one.as_ptr(), other.as_ptr(), "the bytes are shared");
+    assert_eq!(one, [&json[..], b"\n"].concat());
+}
+
+#[tokio::test]
+async fn what_the_older_listener_was_sent_is_known_after_the_takeover() {
+    let (hub, mut tasks) = hub(2);
     let older = listener(&hub, 1);
     let newer = listener(&hub, 1);
     let reason = EndReason::Superseded { by: newer.id };
     let end = Delivery::End { listener: older.id, reason };
-    // One at a time: what is delivered at once has its place together.
+    // One at a time: events that are delivered at once have their place together.
     for number in 1..13 {
         hub.deliver(vec![frame(number, &[&older])], number).await;
     }
     hub.deliver(vec![end], 12).await;
-    tokio::spawn(parts.pop().unwrap().receive().unwrap());
-    let sent = hub.left_behind(&newer).await.unwrap();
+    tokio::spawn(tasks.pop().unwrap().receive().unwrap());
+    let sent = hub.sent_before(&newer).await.unwrap();
     assert!(sent.up_to < 12, "the older one had no place for all: {sent:?}");
-    assert!(hub.left_behind(&older).await.is_none());
-    hub.go_on(&newer).await;
-    assert!(hub.left_behind(&newer).await.is_none());
+    assert!(hub.sent_before(&older).await.is_none());
+    hub.resume(&newer).await;
+    assert!(hub.sent_before(&newer).await.is_none());
 }

@@ -1,23 +1,25 @@
-//! Outbox: the bounded queue of websocket frames to one listener, and how they reach it.
+//! Outbox: the bounded queue of events to one listener, and how they reach it.
 //!
-//! The invariant: each event frame that was pushed is in one place. It has gone to the socket
-//! whole, or waits in `items` or `held`, or is named in `dropped`, or came after `overflowed`; a
-//! frame that is out in part waits still. One lock guards them all, so [`Outbox::sent`] tells
-//! exactly which frames are out, and lets none out from then on; the state stores the rest for the
-//! return. Only the handing over to a newer listener moves frames, under the same lock; what was
-//! out in part is sent whole there, and the older line breaks off in the middle of it. Hence no
-//! frame is lost and none comes twice.
+//! The invariant: each event that was pushed is in exactly one place. It has gone to the socket whole,
+//! or it waits in `items` or `held`, or it is named in `dropped`, or it came after `overflowed`. An
+//! event that is partly sent still waits. One lock guards all of these, so [`Outbox::sent`] reports
+//! exactly which events are out, and lets no event out from then on; the state stores the rest for
+//! the client's return. Only a takeover by a newer listener moves events to another outbox, and the shard
+//! does that as one command, so that nothing comes in between. An event that was partly sent is sent
+//! whole there, and the older connection breaks off in the middle of it. Hence no event is lost and
+//! none comes twice.
+//!
+//! An outbox schedules itself: whatever makes something due unlocks the queue and then wakes the one
+//! that carries it out, the writer of its shard or the task that pulls.
 
-mod ending;
+mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,347 +28,277 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::http::tcp;
-use crate::wire::websocket::{HEARTBEAT, PING, first_frame, is_pong};
+use super::run::Run;
+use super::writer::Writer;
+use crate::tcp;
+use crate::wire::Encoding;
+use queue::{Item, Queue};
 
-pub(crate) use ending::Ending;
+pub(crate) use crate::wire::Ending;
+pub(crate) use queue::Bounds;
 
-/// How long the system may go on with what it took for a peer whose line was cut: those frames count
-/// as sent.
+/// How long the system may go on with what it took for a peer whose connection was cut. Those events
+/// count as sent.
 const REST: Duration = Duration::from_secs(30);
 
-/// How much may wait for one listener.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Bounds {
-    pub(crate) frames: usize,
-    pub(crate) bytes: usize,
-}
-
-impl Bounds {
-    fn add(&mut self, more: Self) {
-        self.frames += more.frames;
-        self.bytes += more.bytes;
-    }
-}
-
-/// The way out to one listener. Whatever is pushed leaves in order, or stays to be named as
-/// unsent when the listener closes.
+/// The way out to one listener. Whatever is pushed leaves in order, or remains to be named as unsent
+/// when the listener closes.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     pub(crate) id: ListenerId,
-    way: Way,
+    sink: Sink,
+    encoding: Encoding,
+    /// Serves the sockets of the shard in which the listener is.
+    writer: Arc<Writer>,
     queue: Mutex<Queue>,
-    /// Whether the socket is full, and somebody waits for it to take more.
+    /// Whether the socket is full, and a task waits for it to take more.
     blocked: AtomicBool,
-    /// Whether the time runs in which the peer has to let go.
+    /// Whether the time has begun in which the peer must close.
     closing: AtomicBool,
-    /// Heartbeats since the peer was last heard of.
+    /// Heartbeats since the peer last sent anything.
     silent: AtomicU32,
     /// Heartbeats since the socket last took anything of what waits.
     stalled: AtomicU32,
 }
 
-/// How long a peer is believed to be there that says nothing, or takes nothing of what waits for it,
-/// in heartbeats.
+/// How long a peer may send nothing, or take nothing of what waits for it; counted in heartbeats.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// After so many it is asked by a ping,
-    pub(crate) asked_after: u32,
-    /// and after so many more given up.
-    pub(crate) given_up_after: u32,
+pub(crate) struct Keepalive {
+    /// How long a peer may be silent before it receives a ping.
+    pub(crate) ping_after: u32,
+    /// How much longer it may be silent before it is given up.
+    pub(crate) end_after: u32,
 }
 
-/// Where frames leave.
+/// Where events leave.
 #[derive(Debug)]
-pub(crate) enum Way {
-    /// Written to a socket by the writer.
+pub(crate) enum Sink {
+    /// The writer writes them to a socket.
     Socket(TcpStream),
-    /// Taken by a poll, which is woken.
-    Poll(Notify),
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    items: VecDeque<Item>,
-    /// Frames that are not to be written here: they came behind the end, or the peer has closed.
-    /// A newer listener takes them over.
-    held: VecDeque<Item>,
-    /// What is in `items` and `held`.
-    waiting: Bounds,
-    /// How many bytes of the first item the socket has taken; then that is a single frame.
-    written: usize,
-    /// Frames that were given up without being sent.
-    dropped: Vec<Range<Sequence>>,
-    /// What may wait beyond the bounds, until all is out.
-    spared: Bounds,
-    /// Set when a frame found no place: the newest number before it.
-    overflowed: Option<Sequence>,
-    /// Why nothing more is to be sent but what is queued.
-    end: Option<Ending>,
-    /// Nothing more is written: all is out that should be, or the line is broken.
-    finished: bool,
-    /// Whether the writer has the outbox on its list.
-    due: bool,
-}
-
-/// A frame, or several in a row that came together and leave together.
-#[derive(Debug)]
-struct Item {
-    /// Numbers of the event frames; empty for control frames and heartbeats.
-    sequences: Range<Sequence>,
-    bytes: Bytes,
-}
-
-impl Item {
-    /// A control frame or a heartbeat.
-    fn control(bytes: Bytes) -> Self {
-        Self { sequences: 0..0, bytes }
-    }
-
-    fn is_event(&self) -> bool {
-        !self.sequences.is_empty()
-    }
-
-    fn size(&self) -> Bounds {
-        let events = self.sequences.clone().count();
-        Bounds { frames: events.max(1), bytes: self.bytes.len() }
-    }
-
-    /// Takes off the first frame, where there are more.
-    fn split_first(&mut self) -> Option<Self> {
-        let Range { start, end } = self.sequences;
-        if end - start < 2 {
-            return None;
-        }
-        let bytes = self.bytes.split_to(first_frame(&self.bytes));
-        self.sequences.start += 1;
-        Some(Self { sequences: start..start + 1, bytes })
-    }
-}
-
-/// For which of two outboxes the writer has to come.
-#[derive(Debug)]
-pub(crate) struct HandedOver {
-    pub(crate) older: bool,
-    pub(crate) newer: bool,
+    /// A task takes them and is woken when there are some.
+    Pull(Notify),
 }
 
 /// What is left to do after a round of writing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// Nothing.
+    /// Nothing is left.
     All,
-    /// The socket takes no more for now: come again when it does.
+    /// The socket takes no more for now. The caller must wait in [`Outbox::unblocked`].
     Blocked,
 }
 
 impl Outbox {
-    pub(crate) fn new(id: ListenerId, way: Way) -> Self {
-        Self {
+    pub(super) fn new(
+        id: ListenerId,
+        sink: Sink,
+        encoding: Encoding,
+        writer: Arc<Writer>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
             id,
-            way,
+            sink,
+            encoding,
+            writer,
             queue: Mutex::default(),
             blocked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             silent: AtomicU32::new(0),
             stalled: AtomicU32::new(0),
-        }
+        })
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("nothing that holds an outbox can panic")
     }
 
-    /// How much waits.
+    /// Unlocks the queue and wakes the writer or the task that pulls.
+    fn schedule(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
+        match &self.sink {
+            Sink::Pull(notify) => {
+                drop(queue);
+                notify.notify_one();
+            }
+            Sink::Socket(_) => {
+                let is_scheduled = mem::replace(&mut queue.scheduled, true);
+                drop(queue);
+                if !is_scheduled {
+                    self.writer.add(Arc::clone(self));
+                }
+            }
+        }
+    }
+
+    /// Returns how much waits.
     pub(crate) fn waiting(&self) -> Bounds {
         self.queue().waiting
     }
 
-    /// The socket, where it is one.
+    /// Returns the socket if the sink is one.
     pub(crate) fn socket(&self) -> Option<&TcpStream> {
-        match &self.way {
-            Way::Socket(stream) => Some(stream),
-            Way::Poll(_) => None,
+        match &self.sink {
+            Sink::Socket(stream) => Some(stream),
+            Sink::Pull(_) => None,
         }
     }
 
-    /// Queues the event frames with these numbers. Where there is no place for them, the listener
-    /// is at its end: what waits is given up, and it will be told in [`Outbox::sent`] that they
-    /// were not sent. So will what comes behind the end: nobody reads beyond a close frame.
-    ///
-    /// Tells whether the writer has to come.
-    pub(crate) fn push(
-        &self,
-        sequences: Range<Sequence>,
-        bytes: &Bytes,
-        catchup: bool,
-        bounds: Bounds,
-    ) -> bool {
+    /// Queues the events of a run. If there is no place for them, the listener is at its end: what
+    /// waits is given up, and [`Outbox::sent`] reports that it was not sent. The same holds for what
+    /// comes after the end, since nobody reads beyond a close frame.
+    pub(super) fn push(self: &Arc<Self>, run: &Run, bounds: Bounds) {
+        let item = Item { sequences: run.sequences(), bytes: run.encoded(self.encoding).clone() };
         let mut queue = self.queue();
         if queue.overflowed.is_some() {
-            return false;
+            return;
         }
-        let item = Item { sequences, bytes: bytes.clone() };
-        let size = item.size();
-        // Who was closed for being slow has missed more than the bounds and must be able to come
-        // back: what is caught up on is bounded by how many frames are stored. It also does not
-        // come in the order of numbers, so that no number could tell where it was cut off.
-        if catchup {
-            queue.spared.add(size);
+        if run.is_catchup() {
+            queue.spare(&item);
         }
-        // One item has a place always: else its listener could never get it.
-        let is_empty = queue.items.is_empty() && queue.held.is_empty();
-        let full = !is_empty
-            && (queue.waiting.frames + size.frames > bounds.frames + queue.spared.frames
-                || queue.waiting.bytes + size.bytes > bounds.bytes + queue.spared.bytes);
-        if full {
+        if !queue.has_place(&item, bounds) {
             queue.overflowed = Some(item.sequences.start - 1);
-            // A poll is answered with what it has; who does not read is not worth the memory.
+            // A poll is answered with what it has; a peer that does not read is not worth the memory.
             if self.socket().is_some() {
                 queue.give_up();
             }
-            queue.end(Ending::Slow);
+            queue.end(Ending::Slow, self.encoding);
         } else if queue.end.is_some() {
-            queue.waiting.add(size);
-            queue.held.push_back(item);
-            return false;
+            queue.put_held(item);
+            return;
         } else {
             queue.put(item);
         }
-        self.call(queue)
+        self.schedule(queue);
     }
 
     /// Sends a pong before everything that waits, in the place of one that waits already.
-    pub(crate) fn pong(&self, bytes: Bytes) -> bool {
+    pub(crate) fn pong(self: &Arc<Self>, bytes: Bytes) {
         let mut queue = self.queue();
         if queue.finished || queue.end.is_some() {
-            return false;
+            return;
         }
-        // Not by the writer: its list is for events, and must not grow with what peers send.
+        // Not by the writer: its list is for events and must not grow with what peers send.
         if queue.items.is_empty() {
             return self.send_alone(queue, bytes);
         }
-        let place = queue.front();
-        if queue.items.get(place).is_some_and(|item| is_pong(&item.bytes)) {
-            queue.waiting.bytes += bytes.len();
-            let older = mem::replace(&mut queue.items[place].bytes, bytes);
-            queue.waiting.bytes -= older.len();
-        } else {
-            queue.put_first(bytes);
-        }
-        self.call(queue)
+        queue.put_pong(bytes, self.encoding);
+        self.schedule(queue);
     }
 
-    /// Notes that the peer is there.
+    /// Notes that the peer sent something.
     pub(crate) fn heard(&self) {
         self.silent.store(0, Ordering::Relaxed);
     }
 
     /// Sends a control frame or a heartbeat at once, while nothing else waits. What the socket does
     /// not take of it waits.
-    fn send_alone(&self, mut queue: MutexGuard<'_, Queue>, frame: Bytes) -> bool {
-        let Way::Socket(stream) = &self.way else { return false };
+    fn send_alone(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, frame: Bytes) {
+        let Sink::Socket(stream) = &self.sink else { return };
         match stream.try_write(&frame) {
-            Ok(count) if count == frame.len() => return false,
+            Ok(count) if count == frame.len() => return,
             Ok(count) => queue.written = count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return false, // who reads the socket will see what is wrong with it
+            Err(_) => return, // the task that reads the socket will find the error
         }
         queue.put(Item::control(frame));
-        self.call(queue)
+        self.schedule(queue);
     }
 
     /// Sends a heartbeat, unless something waits: that shows life as well, once it is out. A peer
-    /// that was silent for long is also asked whether it is there, or given up; so is one that speaks
-    /// and does not read.
-    pub(crate) fn beat(&self, patience: Patience) -> bool {
-        let longest = patience.asked_after + patience.given_up_after;
+    /// that was silent for long receives a ping, and later is given up. So is a peer that sends and
+    /// does not read.
+    pub(super) fn heartbeat(self: &Arc<Self>, keepalive: Keepalive) {
+        let longest = keepalive.ping_after + keepalive.end_after;
         let silent = self.silent.fetch_add(1, Ordering::Relaxed) + 1;
         if silent >= longest {
-            return self.end(Ending::Silent);
+            self.end(Ending::Silent);
+            return;
         }
         if self.blocked.load(Ordering::Acquire)
             && self.stalled.fetch_add(1, Ordering::Relaxed) + 1 >= longest
         {
-            return self.end(Ending::Stalled);
+            self.end(Ending::Stalled);
+            return;
         }
         let mut queue = self.queue();
         if queue.end.is_some() || queue.finished {
-            return false;
+            return;
         }
-        if silent == patience.asked_after {
-            if queue.items.is_empty() {
-                queue.put(Item::control(HEARTBEAT.clone()));
+        let heartbeat = self.encoding.heartbeat().filter(|_| queue.items.is_empty());
+        let ping = self.encoding.ping().filter(|_| silent == keepalive.ping_after);
+        match (ping, heartbeat) {
+            (Some(ping), heartbeat) => {
+                heartbeat.into_iter().for_each(|bytes| queue.put(Item::control(bytes)));
+                queue.put_first(ping);
+                self.schedule(queue);
             }
-            queue.put_first(PING.clone());
-            return self.call(queue);
+            (None, Some(heartbeat)) => self.send_alone(queue, heartbeat),
+            (None, None) => {}
         }
-        if !queue.items.is_empty() {
-            return false;
-        }
-        self.send_alone(queue, HEARTBEAT.clone())
     }
 
-    /// Nothing more comes; what is queued is still sent, and then a close frame.
-    pub(crate) fn end(&self, ending: Ending) -> bool {
+    /// Ends the listener: what is queued is still sent, then the reason.
+    pub(crate) fn end(self: &Arc<Self>, ending: Ending) {
         let mut queue = self.queue();
-        queue.end(ending) && self.call(queue)
+        if queue.end(ending, self.encoding) {
+            self.schedule(queue);
+        }
     }
 
-    /// The peer has closed or broken the protocol: what waits is held back, `frame` is the last.
-    pub(crate) fn close(&self, frame: Bytes) -> bool {
+    /// Ends the listener because the peer has closed or broken the protocol: the events that wait are
+    /// held back, and `frame` is the last.
+    pub(crate) fn close(self: &Arc<Self>, frame: Bytes) {
         let mut queue = self.queue();
         if queue.finished {
-            return false;
+            return;
         }
         queue.hold();
         if queue.end.is_none() {
             queue.end = Some(Ending::Ended);
             queue.put(Item::control(frame));
         }
-        self.call(queue)
+        self.schedule(queue);
     }
 
-    /// Whether the server wants an end.
+    /// Returns why the listener is at its end, if it is.
     pub(crate) fn ending(&self) -> Option<Ending> {
         self.queue().end
     }
 
-    /// Gives all that `self` has not sent to the newer listener, to be sent before all else.
-    pub(crate) fn hand_over(&self, newer: &Self) -> HandedOver {
+    /// Moves all that is not sent to the newer listener, where it is sent before everything else.
+    pub(super) fn migrate(self: &Arc<Self>, newer: &Arc<Self>) {
         let mut old = self.queue();
         old.hold();
         old.take_back();
         let mut items = mem::take(&mut old.held);
-        old.weigh();
+        old.recount();
         let (dropped, overflowed) = (mem::take(&mut old.dropped), old.overflowed.take());
-        old.end(Ending::Superseded);
-        let older = self.call(old);
+        old.end(Ending::Superseded, self.encoding);
+        self.schedule(old);
 
         let mut new = newer.queue();
         items.append(&mut new.items);
         new.items = items;
-        new.weigh();
-        // What is handed over has had its place.
+        new.recount();
+        // What is taken over has had its place.
         new.spared = new.waiting;
         if overflowed.is_some() {
             new.dropped = dropped;
             new.overflowed = overflowed;
             new.give_up();
         }
-        HandedOver { older, newer: newer.call(new) }
+        newer.schedule(new);
     }
 
-    /// What was sent to the older listener, if that was at its end for being slow: then this one was
-    /// handed nothing over, and takes nothing until it [goes on](Self::go_on).
-    pub(crate) fn left_behind(&self) -> Option<Sent> {
+    /// Returns what was sent to the older listener, if that was at its end for being slow. Then this
+    /// one has taken over nothing, and takes nothing until it [resumes](Self::resume).
+    pub(super) fn sent_before(&self) -> Option<Sent> {
         let queue = self.queue();
         let up_to = queue.overflowed.filter(|_| queue.end.is_none())?;
         Some(Sent { up_to, but: queue.dropped.iter().cloned().flatten().collect() })
     }
 
-    /// What the older listener had not been sent is known, and comes anew.
-    pub(crate) fn go_on(&self) {
+    /// Takes events again: what the older listener was not sent is known and comes again.
+    pub(super) fn resume(&self) {
         let mut queue = self.queue();
         if queue.end.is_none() {
             queue.overflowed = None;
@@ -374,9 +306,9 @@ impl Outbox {
         }
     }
 
-    /// What of the frames up to `latest` was really sent. So that this stays true, no frame begins
-    /// to leave from now on.
-    pub(crate) fn sent(&self, latest: Sequence) -> Sent {
+    /// Returns which of the events up to `latest` were really sent. So that this stays true, no event
+    /// begins to leave from now on.
+    pub(super) fn sent(&self, latest: Sequence) -> Sent {
         let mut queue = self.queue();
         queue.hold();
         queue.take_back();
@@ -386,48 +318,35 @@ impl Outbox {
         Sent { up_to: queue.overflowed.unwrap_or(latest), but }
     }
 
-    /// Takes out everything that waits, for a poll.
+    /// Takes out everything that waits, for a task that pulls. It counts as sent.
     pub(crate) fn take(&self) -> Vec<Bytes> {
         let mut queue = self.queue();
         let items = mem::take(&mut queue.items);
-        queue.weigh();
-        items.into_iter().filter(Item::is_event).map(|item| item.bytes).collect()
+        queue.recount();
+        items.into_iter().map(|item| item.bytes).collect()
     }
 
-    /// Whether no event waits.
+    /// Returns `true` if no event waits.
     pub(crate) fn is_empty(&self) -> bool {
         !self.queue().items.iter().any(Item::is_event)
     }
 
     /// Waits until something was pushed or the end came, since the last wait.
     pub(crate) async fn changed(&self) {
-        if let Way::Poll(notify) = &self.way {
+        if let Sink::Pull(notify) = &self.sink {
             notify.notified().await;
         }
     }
 
-    /// Notes that something is due; whether the writer has to be told.
-    fn call(&self, mut queue: MutexGuard<'_, Queue>) -> bool {
-        match &self.way {
-            Way::Poll(notify) => {
-                drop(queue);
-                notify.notify_one();
-                false
-            }
-            Way::Socket(_) => !mem::replace(&mut queue.due, true),
-        }
-    }
-
-    /// Writes what is due, as much as the socket takes. Each write carries all that fits. The first
-    /// time a socket is found full, `Blocked` asks the caller to wait for it.
-    pub(crate) fn write(&self) -> Written {
+    /// Writes what is due, as much as the socket takes. Each write carries all that fits.
+    pub(super) fn write(&self) -> Written {
         /// Slices in one system call; more would not make it cheaper.
         const SLICES: usize = 64;
-        let Way::Socket(stream) = &self.way else { return Written::All };
+        let Sink::Socket(stream) = &self.sink else { return Written::All };
         let mut queue = self.queue();
-        queue.due = false;
+        queue.scheduled = false;
         if self.blocked.load(Ordering::Acquire) {
-            return Written::All; // somebody waits for it already
+            return Written::All; // a task waits for the socket already
         }
         while !queue.items.is_empty() && !queue.finished {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -442,146 +361,45 @@ impl Outbox {
                 several => stream.try_write_vectored(several),
             };
             match outcome {
-                Ok(written) => queue.advance(written),
+                Ok(written) => queue.advance(written, self.encoding),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked.store(true, Ordering::Release);
                     return Written::Blocked;
                 }
-                Err(_) => queue.finished = true, // who reads the socket will see it
+                Err(_) => queue.finished = true, // the task that reads the socket will find the error
             }
         }
         if queue.end.is_some() {
             queue.finished = true;
-            // The peer reads to the close frame and then closes; if it is gone, so much the better.
+            // The peer reads up to the close frame and then closes. If it is gone, nothing is left to
+            // do.
             let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
         }
         Written::All
     }
 
-    /// Waits until the socket takes more; whether the writer has to come then.
-    pub(crate) async fn unblocked(&self) -> bool {
-        if let Way::Socket(stream) = &self.way {
-            // An error is found again by the write that follows.
+    /// Waits until the socket takes more, and then has it written.
+    pub(super) async fn unblocked(self: Arc<Self>) {
+        if let Sink::Socket(stream) = &self.sink {
+            // The write that follows finds the error again.
             let _ = stream.writable().await;
         }
         self.stalled.store(0, Ordering::Relaxed);
         self.blocked.store(false, Ordering::Release);
-        self.call(self.queue())
+        self.schedule(self.queue());
     }
 
-    /// Whether the listener is at its end and the time for it has not been set running.
-    pub(crate) fn begins_to_close(&self) -> bool {
+    /// Returns `true` once: when the listener is at its end, and the time for its end begins.
+    pub(super) fn begins_to_close(&self) -> bool {
         self.ending().is_some() && !self.closing.swap(true, Ordering::AcqRel)
     }
 
-    /// Cuts the line: for a peer that takes neither frames nor the close frame.
-    pub(crate) fn cut(&self) {
+    /// Cuts the connection of a peer that takes neither events nor the close frame.
+    pub(super) fn cut(&self) {
         self.queue().finished = true;
-        if let Way::Socket(stream) = &self.way {
+        if let Sink::Socket(stream) = &self.sink {
             tcp::bound_rest(stream, REST);
             let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
-        }
-    }
-}
-
-impl Queue {
-    fn put(&mut self, item: Item) {
-        self.waiting.add(item.size());
-        self.items.push_back(item);
-    }
-
-    /// Where a control frame goes that must not wait: a frame that is half out is finished first.
-    fn front(&self) -> usize {
-        usize::from(self.written > 0)
-    }
-
-    /// Puts a control frame before everything that waits.
-    fn put_first(&mut self, bytes: Bytes) {
-        let item = Item::control(bytes);
-        self.waiting.add(item.size());
-        self.items.insert(self.front(), item);
-    }
-
-    /// Drops the frames that wait, but for the rest of one that has left in part.
-    fn give_up(&mut self) {
-        self.hold();
-        let held = mem::take(&mut self.held);
-        self.dropped.extend(held.into_iter().map(|item| item.sequences));
-        self.weigh();
-    }
-
-    /// Sets the frames that wait aside, but for the rest of one that has left in part.
-    fn hold(&mut self) {
-        let behind = self.items.split_off(self.front());
-        let (mut events, rest): (VecDeque<_>, VecDeque<_>) =
-            behind.into_iter().partition(Item::is_event);
-        self.items.extend(rest);
-        events.append(&mut self.held);
-        self.held = events;
-    }
-
-    /// Takes a frame back that has left in part, to be sent whole elsewhere. The line breaks off in
-    /// the middle of it; but a peer that has closed is owed a close frame, and the rest before it:
-    /// what comes after its own close it no longer looks at.
-    fn take_back(&mut self) {
-        let Some(half) = self.items.front_mut().filter(|_| self.written > 0) else { return };
-        if !half.is_event() {
-            return;
-        }
-        let sequences = mem::take(&mut half.sequences);
-        let bytes = half.bytes.clone();
-        if self.end != Some(Ending::Ended) {
-            self.items = VecDeque::new();
-            self.written = 0;
-            self.end.get_or_insert(Ending::Superseded);
-        }
-        self.held.push_front(Item { sequences, bytes });
-        self.weigh();
-    }
-
-    /// Finds anew what waits.
-    fn weigh(&mut self) {
-        self.waiting = Bounds::default();
-        self.items.iter().chain(&self.held).for_each(|item| self.waiting.add(item.size()));
-    }
-
-    /// Puts a close frame behind what waits, unless there is one; whether there was none.
-    fn end(&mut self, ending: Ending) -> bool {
-        if self.end.is_some() {
-            return false;
-        }
-        self.end = Some(ending);
-        if !self.finished {
-            self.put(Item::control(ending.close_frame()));
-        }
-        true
-    }
-
-    /// Takes off what the socket has taken.
-    fn advance(&mut self, written: usize) {
-        let mut written = self.written + written;
-        while let Some(item) = self.items.front_mut() {
-            if written < item.bytes.len() {
-                // What is out of an item and what is half out are told apart.
-                let Some(first) = (written > 0).then(|| item.split_first()).flatten() else {
-                    break;
-                };
-                self.items.push_front(first);
-                continue;
-            }
-            written -= item.bytes.len();
-            let size = item.size();
-            self.waiting.frames -= size.frames;
-            self.waiting.bytes -= size.bytes;
-            self.items.pop_front();
-        }
-        self.written = written;
-        if self.items.is_empty() {
-            self.spared = Bounds::default();
-        }
-        // A burst is over: its room is given back.
-        if self.items.is_empty() && self.items.capacity() > 16 {
-            self.items = VecDeque::new();
         }
     }
 }

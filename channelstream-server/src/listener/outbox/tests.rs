@@ -1,62 +1,88 @@
-//! Which frames an outbox sends, hands over, and names as unsent.
+//! Which events an outbox sends, passes on to a newer one, and names as unsent.
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
+use std::ops::Range;
+
 use super::*;
-use crate::wire::websocket::{event_frames, events_in};
 
 const ROOM: Bounds = Bounds { frames: 10, bytes: 1000 };
 
-fn poll(id: u64) -> Outbox {
-    Outbox::new(ListenerId(id), Way::Poll(Notify::new()))
+/// The encodings that are written in parts.
+const IN_PARTS: [Encoding; 3] = [Encoding::WebSocket, Encoding::EventStream, Encoding::NdJson];
+
+fn outbox_of(id: u64, encoding: Encoding) -> Arc<Outbox> {
+    Outbox::new(ListenerId(id), Sink::Pull(Notify::new()), encoding, Arc::default())
 }
 
-/// Three frames of five bytes each, with the numbers 7 to 9.
-fn push_run(outbox: &Outbox) {
-    let bytes = event_frames(&["1", "2", "3"].map(str::to_owned));
-    assert_eq!(bytes.len(), 15);
-    outbox.push(7..10, &bytes, false, ROOM);
+fn outbox(id: u64) -> Arc<Outbox> {
+    outbox_of(id, Encoding::NdJson)
+}
+
+fn run(sequences: Range<Sequence>, is_catchup: bool) -> Run {
+    let events = sequences.clone().map(|number| number.to_string()).collect();
+    Run::new(sequences.start, is_catchup, events)
+}
+
+/// Pushes three events of the same size, with the numbers 7 to 9. Returns that size.
+fn push_run(outbox: &Arc<Outbox>) -> usize {
+    let run = run(7..10, false);
+    outbox.push(&run, ROOM);
+    let size = run.encoded(outbox.encoding).len() / 3;
+    assert_eq!(outbox.encoding.first(run.encoded(outbox.encoding)), size);
+    size
 }
 
 #[test]
-fn a_run_that_is_out_in_part_counts_frame_by_frame() {
-    for (out, unsent) in [(0, vec![7, 8, 9]), (4, vec![7, 8, 9]), (5, vec![8, 9]), (14, vec![9])] {
-        let outbox = poll(1);
-        push_run(&outbox);
-        outbox.queue().advance(out);
-        let sent = outbox.sent(9);
-        assert_eq!((sent.up_to, sent.but), (9, unsent.clone()), "{out} bytes out");
-        assert_eq!(outbox.queue().waiting.frames, unsent.len());
-        let newer = poll(2);
-        outbox.hand_over(&newer);
-        assert_eq!(newer.sent(9).but, unsent, "{out} bytes out");
-        let left = &outbox.queue().items;
-        assert!(left.iter().all(|item| !item.is_event()), "a half frame is taken back");
+fn a_run_that_is_out_in_part_counts_event_by_event() {
+    for encoding in IN_PARTS {
+        let size = push_run(&outbox_of(1, encoding));
+        for (out, unsent) in [
+            (0, vec![7, 8, 9]),
+            (size - 1, vec![7, 8, 9]),
+            (size, vec![8, 9]),
+            (3 * size - 1, vec![9]),
+        ] {
+            let outbox = outbox_of(1, encoding);
+            push_run(&outbox);
+            outbox.queue().advance(out, encoding);
+            let sent = outbox.sent(9);
+            assert_eq!((sent.up_to, sent.but), (9, unsent.clone()), "{out} bytes out");
+            assert_eq!(outbox.queue().waiting.frames, unsent.len());
+            let newer = outbox_of(2, encoding);
+            outbox.migrate(&newer);
+            assert_eq!(newer.sent(9).but, unsent, "{out} bytes out");
+            let left = &outbox.queue().items;
+            assert!(left.iter().all(|item| !item.is_event()), "a partial event is taken back");
+        }
     }
 }
 
 #[test]
 fn a_run_goes_out_in_any_pieces() {
-    for step in 1..=15 {
-        let outbox = poll(1);
-        push_run(&outbox);
-        let mut queue = outbox.queue();
-        let mut left = 15;
-        while left > 0 {
-            let piece = step.min(left);
-            queue.advance(piece);
-            left -= piece;
-            let waiting: usize = queue.items.iter().map(|item| item.bytes.len()).sum();
-            assert_eq!(waiting - queue.written, left);
-            assert_eq!(queue.waiting.bytes, waiting);
+    for encoding in IN_PARTS {
+        let length = 3 * push_run(&outbox_of(1, encoding));
+        for step in 1..=length {
+            let outbox = outbox_of(1, encoding);
+            push_run(&outbox);
+            let mut queue = outbox.queue();
+            let mut left = length;
+            while left > 0 {
+                let piece = step.min(left);
+                queue.advance(piece, encoding);
+                left -= piece;
+                let waiting: usize = queue.items.iter().map(|item| item.bytes.len()).sum();
+                assert_eq!(waiting - queue.written, left);
+                assert_eq!(queue.waiting.bytes, waiting);
+            }
+            assert!(queue.items.is_empty() && queue.waiting.frames == 0 && queue.written == 0);
         }
-        assert!(queue.items.is_empty() && queue.waiting.frames == 0 && queue.written == 0);
     }
 }
 
 #[test]
-fn the_bound_counts_the_frames_of_a_run() {
-    let outbox = poll(1);
+fn the_bound_counts_the_events_of_a_run() {
+    let outbox = outbox(1);
     for _ in 0..3 {
         push_run(&outbox);
     }
@@ -66,34 +92,33 @@ fn the_bound_counts_the_frames_of_a_run() {
     assert_eq!(outbox.sent(9).up_to, 6, "the run that found no place was not sent");
 }
 
-fn push(outbox: &Outbox, sequences: Range<Sequence>, catchup: bool) {
+fn push(outbox: &Arc<Outbox>, sequences: Range<Sequence>, is_catchup: bool) {
     for sequence in sequences {
-        let bytes = event_frames(&[sequence.to_string()]);
-        outbox.push(sequence..sequence + 1, &bytes, catchup, ROOM);
+        outbox.push(&run(sequence..sequence + 1, is_catchup), ROOM);
     }
 }
 
 fn taken(outbox: &Outbox) -> Vec<Sequence> {
-    let number = |event: &[u8]| str::from_utf8(event).unwrap().parse().unwrap();
-    outbox.take().iter().flat_map(|frames| events_in(frames).map(number)).collect()
+    let lines = outbox.take().concat();
+    str::from_utf8(&lines).unwrap().lines().map(|number| number.parse().unwrap()).collect()
 }
 
 #[test]
-fn what_comes_behind_a_close_is_not_sent_and_is_handed_over() {
-    let (old, new) = (poll(1), poll(2));
+fn what_comes_after_a_close_is_not_sent_and_moves_to_the_newer_one() {
+    let (old, new) = (outbox(1), outbox(2));
     push(&old, 1..2, false);
-    old.close(Ending::Ended.close_frame());
+    old.close(Encoding::WebSocket.close(Ending::Ended).unwrap());
     push(&old, 2..3, false);
-    assert!(taken(&old).is_empty(), "nobody reads beyond a close frame");
+    assert!(!old.queue().items.iter().any(Item::is_event), "nobody reads beyond a close frame");
     assert_eq!(old.sent(2).but, [1, 2]);
     push(&old, 3..4, false);
-    old.hand_over(&new);
+    old.migrate(&new);
     assert_eq!(taken(&new), [1, 2, 3]);
 }
 
 #[test]
 fn a_full_outbox_names_what_it_had_no_place_for() {
-    let old = poll(1);
+    let old = outbox(1);
     // One channel after another, so not in the order of numbers; this is not bounded.
     push(&old, 20..30, true);
     push(&old, 1..11, true);
@@ -106,41 +131,41 @@ fn a_full_outbox_names_what_it_had_no_place_for() {
 }
 
 #[test]
-fn a_frame_that_is_half_out_is_taken_back() {
-    let (old, new) = (poll(1), poll(2));
+fn an_event_that_is_partly_out_is_taken_back() {
+    let (old, new) = (outbox(1), outbox(2));
     push(&old, 1..3, false);
-    old.queue().advance(2);
-    old.hand_over(&new);
-    assert!(old.queue().items.is_empty(), "the line breaks off");
+    old.queue().advance(1, old.encoding);
+    old.migrate(&new);
+    assert!(old.queue().items.is_empty(), "the connection breaks off");
     assert_eq!(taken(&new), [1, 2]);
 }
 
 #[test]
-fn what_is_handed_over_has_its_place_in_the_newer_one() {
-    let (old, new) = (poll(1), poll(2));
+fn what_is_taken_over_has_its_place_in_the_newer_one() {
+    let (old, new) = (outbox(1), outbox(2));
     push(&old, 1..31, true);
-    old.hand_over(&new);
+    old.migrate(&new);
     push(&new, 31..41, false);
-    assert_eq!(new.ending(), None, "only what comes anew is bounded");
+    assert_eq!(new.ending(), None, "only new events are bounded");
     push(&new, 41..42, false);
     assert_eq!(new.ending(), Some(Ending::Slow));
     assert_eq!(taken(&new), (1..41).collect::<Vec<_>>());
 }
 
 #[test]
-fn behind_one_that_was_too_slow_the_newer_waits_for_the_account_and_goes_on() {
-    let (old, new) = (poll(1), poll(2));
+fn after_one_that_was_too_slow_the_newer_waits_for_the_report_and_resumes() {
+    let (old, new) = (outbox(1), outbox(2));
     push(&old, 1..15, false);
     assert_eq!(old.ending(), Some(Ending::Slow));
-    assert!(old.left_behind().is_none(), "it is at its end");
-    old.hand_over(&new);
+    assert!(old.sent_before().is_none(), "it is at its end");
+    old.migrate(&new);
     push(&new, 15..17, false);
-    let sent = new.left_behind().unwrap();
+    let sent = new.sent_before().unwrap();
     assert_eq!((sent.up_to, sent.but), (10, (1..11).collect::<Vec<_>>()));
     assert!(new.is_empty(), "until then it would be out of order");
     assert_eq!(new.ending(), None);
-    new.go_on();
-    assert!(new.left_behind().is_none());
+    new.resume();
+    assert!(new.sent_before().is_none());
     push(&new, 1..17, true);
     push(&new, 17..18, false);
     assert_eq!(taken(&new), (1..18).collect::<Vec<_>>());

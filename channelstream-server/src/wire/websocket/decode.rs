@@ -1,4 +1,4 @@
-//! Reading a client's websocket frames, in whatever pieces they arrive.
+//! Decoding of a client's websocket frames, in whatever pieces they arrive.
 
 use bytes::Bytes;
 
@@ -8,23 +8,23 @@ use super::{Close, CloseCode, MAX_CONTROL, close_frame};
 /// The longest header: two bytes, eight for the length, four for the mask.
 const MAX_HEADER: usize = 14;
 
-/// What a client said.
+/// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming<'a> {
-    /// A piece of a text message, as it arrived: perhaps not whole characters, and perhaps of a
-    /// message that turns out to be none.
+    /// A piece of a text message as it arrived. It may end inside a character, and its message may
+    /// turn out to be invalid.
     Text(&'a [u8]),
-    /// A text or binary message is whole, and was checked.
+    /// A text or binary message is complete and valid.
     Message,
     /// A ping, to be answered with this payload.
     Ping(&'a [u8]),
     /// A pong with its payload.
     Pong(&'a [u8]),
-    /// The client closes; to be answered with the same. Nothing comes after it.
+    /// The client closes; to be answered with the same content. Nothing follows.
     Close(Option<Close<'a>>),
 }
 
-/// How a client broke the protocol; the text is the reason for the close frame.
+/// How a client broke the protocol; its text is the reason in the close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
     /// A reserved bit is set though no extension was agreed on.
@@ -33,34 +33,34 @@ pub(crate) enum Violation {
     /// The opcode has no meaning.
     #[error("unknown opcode {0}")]
     UnknownOpcode(u8),
-    /// A ping, pong or close without the final bit.
+    /// A ping, pong or close has no final bit.
     #[error("fragmented control frame")]
     FragmentedControl,
-    /// A ping, pong or close with more than 125 bytes.
+    /// A ping, pong or close has more than 125 bytes.
     #[error("control frame over 125 bytes")]
     LongControl,
-    /// A continuation while no message is open.
+    /// A continuation came while no message was open.
     #[error("continuation without a message")]
     StrayContinuation,
-    /// A new message before the last fragment of the one before.
+    /// A new message began before the last fragment of the previous one.
     #[error("new message inside a fragmented one")]
     InterruptedMessage,
-    /// A client's frame without mask.
+    /// A client's frame has no mask.
     #[error("frame without mask")]
     Unmasked,
     /// The top bit of a 64-bit length is set.
     #[error("frame length out of range")]
     LengthRange,
-    /// The message, over all its fragments, is longer than the bound.
+    /// The message, over all its fragments, is longer than the limit.
     #[error("message too big (max_client_message)")]
     TooBig,
     /// A text message is not UTF-8.
     #[error("text is not UTF-8")]
     TextNotUtf8,
-    /// A close frame with one byte: neither empty nor a code.
+    /// A close frame has one byte: it is neither empty nor a code.
     #[error("close frame with half a code")]
     HalfCloseCode,
-    /// A close code that may not stand on the wire.
+    /// The close code is not allowed on the wire.
     #[error("invalid close code {0}")]
     InvalidCloseCode(u16),
     /// The reason in a close frame is not UTF-8.
@@ -69,7 +69,7 @@ pub(crate) enum Violation {
 }
 
 impl Violation {
-    /// The code to close with.
+    /// Returns the code to close with.
     pub(crate) fn code(self) -> CloseCode {
         match self {
             Self::TooBig => CloseCode::TOO_BIG,
@@ -87,39 +87,39 @@ impl Violation {
         }
     }
 
-    /// The close frame to send before the socket is shut.
+    /// Returns the close frame to send before the socket is closed.
     pub(crate) fn close_frame(self) -> Bytes {
         close_frame(Some(Close { code: self.code(), reason: &self.to_string() }))
     }
 }
 
-/// Reads one client's bytes; see [`Decoder::read`].
+/// Decodes the bytes of one client; see [`Decoder::read`].
 ///
-/// Payloads of messages are passed on and never kept, so it needs no memory beside itself but for a
-/// control frame that has not fully arrived.
+/// Payloads of messages are passed on and never kept. The decoder allocates only for a control frame
+/// that has not arrived completely.
 pub(crate) struct Decoder {
     state: State,
     max_message: u64,
-    /// Payload bytes that the open message may still get, beyond the frame under way.
+    /// Payload bytes that the open message may still have, beyond the current frame.
     room: u64,
     /// The message whose last frame has not ended yet.
     open: Option<Kind>,
-    /// Whether the data frame under way is its message's last.
+    /// Whether the current data frame is the last of its message.
     last: bool,
     /// The open text message so far.
     text: Utf8Check,
 }
 
-/// Where in a frame the next byte belongs.
+/// The part of a frame to which the next byte belongs.
 enum State {
     Header(Header),
     Data {
         left: u64,
-        /// Turned so that its first byte is for the next byte of payload.
+        /// Rotated so that its first byte is for the next byte of payload.
         mask: [u8; 4],
     },
     Control(Box<Control>),
-    /// After a close or a violation: what comes is ignored.
+    /// A close or a violation has come: what follows is ignored.
     Closed,
 }
 
@@ -144,8 +144,8 @@ enum ControlOpcode {
 }
 
 impl Decoder {
-    /// A decoder for the bytes after the handshake; `max_message` bounds each message, over all
-    /// its fragments, in bytes.
+    /// Creates a decoder for the bytes after the handshake. `max_message` limits each message, over
+    /// all its fragments, in bytes.
     pub(crate) fn new(max_message: u64) -> Self {
         Self {
             state: State::Header(Header::default()),
@@ -157,15 +157,15 @@ impl Decoder {
         }
     }
 
-    /// Takes the next bytes, all of them, and reports what became complete.
+    /// Takes all of the input and reports what became complete.
     ///
     /// Events and violations don't depend on how the stream is cut into calls. The input is
-    /// unmasked in place and worthless afterwards. After a close or a violation all is ignored.
-    /// A length in more bytes than it needs is accepted, since it has one meaning only.
+    /// unmasked in place and must not be used afterwards. After a close or a violation all input is
+    /// ignored. A length in more bytes than it needs is accepted, since it has only one meaning.
     ///
     /// # Errors
     ///
-    /// The first [`Violation`] in the stream; events before it have been reported.
+    /// Returns the first [`Violation`] in the stream; the events before it have been reported.
     pub(crate) fn read(
         &mut self,
         input: &mut [u8],
@@ -184,7 +184,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes at least one byte of an input that isn't empty, and says how many.
+    /// Takes at least one byte of an input that isn't empty, and returns how many.
     fn step(
         &mut self,
         input: &mut [u8],
@@ -194,7 +194,7 @@ impl Decoder {
             State::Header(header) => {
                 let taken = header.fill(input);
                 let Some(head) = header.check(self.open.is_some())? else { return Ok(taken) };
-                // In the same step, since no further byte would bring an empty payload to its end.
+                // In the same step, since an empty payload has no further byte that would end it.
                 Ok(taken + self.begin_payload(&head, &mut input[taken..], on_event)?)
             }
             State::Data { left, mask } => {
@@ -213,7 +213,7 @@ impl Decoder {
         }
     }
 
-    /// Takes the beginning of a frame's payload, often all of it, and says how much.
+    /// Takes the beginning of a frame's payload, often all of it, and returns how many bytes it took.
     fn begin_payload(
         &mut self,
         head: &Head,
@@ -242,7 +242,8 @@ impl Decoder {
         self.take_data(head.length, head.mask, input, on_event)
     }
 
-    /// Takes payload of the data frame under way, which lacks `left` bytes, and says how much.
+    /// Takes payload of the current data frame, which lacks `left` bytes, and returns how many bytes it
+    /// took.
     fn take_data(
         &mut self,
         left: u64,
@@ -297,7 +298,7 @@ impl Decoder {
     }
 }
 
-/// The beginning of a frame, as far as it has arrived.
+/// The header of a frame, as far as it has arrived.
 #[derive(Default)]
 struct Header {
     bytes: [u8; MAX_HEADER],
@@ -305,7 +306,7 @@ struct Header {
 }
 
 impl Header {
-    /// Takes what is still missing of the header from the input, and says how much that was.
+    /// Takes what the header still lacks from the input, and returns how many bytes it took.
     fn fill(&mut self, input: &[u8]) -> usize {
         let mut taken = 0;
         for &byte in input {
@@ -329,12 +330,12 @@ impl Header {
                 }
     }
 
-    /// The seven bits of length, where 126 and 127 announce a longer field.
+    /// Returns the seven bits of length; 126 and 127 announce a longer field.
     fn short_length(&self) -> u8 {
         self.bytes[1] & 0x7f
     }
 
-    /// Checks what is there, which is at least one byte; `None` while something is missing.
+    /// Checks what has arrived, which is at least one byte. Returns `None` while a part is missing.
     fn check(&self, message_open: bool) -> Result<Option<Head>, Violation> {
         let [first, second, rest @ ..] = self.bytes;
         if first & 0x70 != 0 {
@@ -382,7 +383,7 @@ impl Header {
     }
 }
 
-/// A whole header, found valid.
+/// A complete and valid header.
 struct Head {
     opcode: Opcode,
     last: bool,
@@ -401,13 +402,13 @@ struct Control {
 }
 
 impl Control {
-    /// `length` has been checked to be within [`MAX_CONTROL`].
+    /// Creates a frame without payload; `length` is checked to be within [`MAX_CONTROL`].
     fn new(opcode: ControlOpcode, length: u64, mask: [u8; 4]) -> Self {
         let length = usize::try_from(length).map_or(MAX_CONTROL, |length| length.min(MAX_CONTROL));
         Self { opcode, mask, payload: [0; MAX_CONTROL], length, filled: 0 }
     }
 
-    /// Takes what is still missing of the payload from the input, and says how much that was.
+    /// Takes what the payload still lacks from the input, and returns how many bytes it took.
     fn fill(&mut self, input: &[u8]) -> usize {
         let taken = input.len().min(self.length - self.filled);
         self.payload[self.filled..self.filled + taken].copy_from_slice(&input[..taken]);
@@ -419,7 +420,7 @@ impl Control {
         self.filled == self.length
     }
 
-    /// Unmasks the payload; once only.
+    /// Unmasks the payload. Must be called only once.
     fn unmasked(&mut self) -> &[u8] {
         let payload = &mut self.payload[..self.length];
         unmask(payload, self.mask);
@@ -427,7 +428,7 @@ impl Control {
     }
 }
 
-/// Reads the payload of a close frame (RFC 6455 §5.5.1).
+/// Parses the payload of a close frame (RFC 6455 §5.5.1).
 fn read_close(payload: &[u8]) -> Result<Option<Close<'_>>, Violation> {
     let (code, reason) = match payload {
         [] => return Ok(None),
@@ -439,7 +440,7 @@ fn read_close(payload: &[u8]) -> Result<Option<Close<'_>>, Violation> {
     Ok(Some(Close { code, reason }))
 }
 
-/// Takes the mask off bytes whose first one meets the mask's first.
+/// Removes the mask from `bytes`, whose first byte is masked with the mask's first.
 fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let word_mask = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

@@ -1,4 +1,4 @@
-//! Writing the server's websocket frames: events, heartbeats and control frames, unmasked.
+//! Encoding of the server's websocket frames: events, heartbeats and control frames, unmasked.
 
 use bytes::Bytes;
 
@@ -18,9 +18,7 @@ pub(crate) static HEARTBEAT: Bytes = Bytes::from_static(b"\x81\x02[]");
 /// A ping without payload.
 pub(crate) static PING: Bytes = Bytes::from_static(b"\x89\x00");
 
-/// Text frames in a row, each with a JSON list of one event (contract §6); `events` are their JSON.
-///
-/// The bytes are shared by all clones.
+/// Encodes each event, given as JSON, as a text frame with a list of one (contract §6).
 pub(crate) fn event_frames(events: &[String]) -> Bytes {
     // Exactly as much as is needed, so that `Bytes` takes the allocation over as it is.
     let length = events.iter().map(|event| framed_length(event.len() + 2)).sum();
@@ -36,25 +34,14 @@ pub(crate) fn text_frame(text: &str) -> Bytes {
     frame(TEXT, &[text.as_bytes()])
 }
 
-/// How many bytes the first of these frames has; of bytes that no function here made, all of them.
+/// Returns the length of the first of these frames; of bytes that are no frame, all of them.
 pub(crate) fn first_frame(frames: &[u8]) -> usize {
-    measures(frames)
+    lengths(frames)
         .map_or(frames.len(), |(header, payload)| header.saturating_add(payload).min(frames.len()))
 }
 
-/// The events' JSON inside the bytes that [`event_frames`] made.
-pub(crate) fn events_in(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (header, payload) = measures(frames)?;
-        let (frame, rest) = frames.split_at_checked(header.saturating_add(payload))?;
-        frames = rest;
-        // Without the brackets.
-        frame.get(header + 1..frame.len() - 1)
-    })
-}
-
-/// How long header and payload of the first frame are.
-fn measures(frames: &[u8]) -> Option<(usize, usize)> {
+/// Returns the lengths of the header and of the payload of the first frame.
+fn lengths(frames: &[u8]) -> Option<(usize, usize)> {
     let long = |bytes: &[u8]| {
         bytes.iter().fold(0_usize, |length, byte| length.wrapping_shl(8) | usize::from(*byte))
     };
@@ -65,19 +52,19 @@ fn measures(frames: &[u8]) -> Option<(usize, usize)> {
     })
 }
 
-/// The answer to a ping with this payload; more than 125 bytes, which no valid ping has, are cut.
+/// Encodes the answer to a ping with this payload. It is cut after 125 bytes; no valid ping has more.
 pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
     frame(PONG, &[&payload[..payload.len().min(MAX_CONTROL)]])
 }
 
-/// Whether these bytes are what [`pong_frame`] made.
+/// Returns `true` for what [`pong_frame`] made.
 pub(crate) fn is_pong(frame: &[u8]) -> bool {
     frame.first() == Some(&PONG)
 }
 
-/// A close frame, empty for `None`; a reason over 123 bytes is cut between characters.
+/// Encodes a close frame, empty for `None`; a reason over 123 bytes is cut between characters.
 ///
-/// Gives the echo of a received close as well as the server's own.
+/// It serves for the server's own close and for the echo of the client's.
 pub(crate) fn close_frame(close: Option<Close<'_>>) -> Bytes {
     let Some(Close { code, reason }) = close else {
         return Bytes::from_static(&[CLOSE, 0]);
@@ -93,7 +80,7 @@ fn frame(first: u8, parts: &[&[u8]]) -> Bytes {
     Bytes::from(frame)
 }
 
-/// Adds header and the parts of the payload in a row.
+/// Adds a frame whose payload is all `parts` in a row.
 fn put_frame(to: &mut Vec<u8>, first: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let (marker, long) = length_bytes(length);
@@ -104,12 +91,13 @@ fn put_frame(to: &mut Vec<u8>, first: u8, parts: &[&[u8]]) {
     }
 }
 
-/// How many bytes a frame has with so many in its payload.
+/// Returns the length of a frame with `payload` bytes in its payload.
 fn framed_length(payload: usize) -> usize {
     2 + length_bytes(payload).1.len() + payload
 }
 
-/// The second byte of a frame, and which bytes of a big-endian u64 stand behind it as the length.
+/// Returns the second byte of a frame, and the range of the bytes of a big-endian u64 that follow it
+/// as the length.
 fn length_bytes(payload: usize) -> (u8, std::ops::Range<usize>) {
     match (u8::try_from(payload), u16::try_from(payload)) {
         (Ok(short), _) if payload <= MAX_SHORT => (short, 0..0),
@@ -139,11 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn wraps_an_event_and_finds_it_again_at_every_length_of_header() {
+    fn wraps_an_event_at_every_length_of_header() {
         for length in [0, 1, 123, 124, 125, 126, 65_533, 65_534, 70_000] {
             let event = "é".repeat(length / 2) + if length % 2 == 1 { "x" } else { "" };
             let frame = event_frames(std::slice::from_ref(&event));
-            assert_eq!(events_in(&frame).collect::<Vec<_>>(), [event.as_bytes()]);
             assert_eq!(first_frame(&frame), frame.len());
 
             let mut cursor = Cursor::new(&frame);
@@ -159,24 +146,27 @@ mod tests {
     }
 
     #[test]
-    fn frames_in_a_row_are_the_single_ones_and_are_found_again() {
+    fn frames_in_a_row_are_the_single_ones_and_can_be_cut_apart() {
         let events = ["", "a", "é", &"x".repeat(200), &"y".repeat(70_000), "b"].map(str::to_owned);
         let row = event_frames(&events);
         let single: Vec<Bytes> =
             events.iter().map(|event| event_frames(std::slice::from_ref(event))).collect();
         assert_eq!(row, single.concat());
-        assert_eq!(first_frame(&row[single[0].len()..]), single[1].len());
-        let found: Vec<&[u8]> = events_in(&row).collect();
-        assert_eq!(found, events.iter().map(String::as_bytes).collect::<Vec<_>>());
+        let mut rest = &row[..];
+        for frame in &single {
+            let (first, behind) = rest.split_at(first_frame(rest));
+            assert_eq!(first, frame);
+            rest = behind;
+        }
+        assert!(rest.is_empty());
     }
 
     #[test]
-    fn finding_events_in_other_bytes_is_harmless() {
+    fn bytes_that_are_no_frame_are_the_first_as_a_whole() {
         let large: &[u8] = b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff";
         for bytes in
             [&b""[..], b"\x81", b"\x81\0", b"\x81\x02[", b"\x81\x7e", b"\x81\x7f\0\0", large]
         {
-            assert_eq!(events_in(bytes).count(), 0);
             assert_eq!(first_frame(bytes), bytes.len());
         }
     }

@@ -1,4 +1,4 @@
-//! The opening handshake: may this request become a websocket, and with which accept key?
+//! The opening handshake: whether a request may become a websocket, and its accept key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use crate::http::header::items;
 /// What RFC 6455 §1.3 appends to the client's key before hashing.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Tells a client what it should have asked for.
+/// The headers that tell a client what it should have asked for.
 static UPGRADE_WANTED: [(HeaderName, HeaderValue); 3] = [
     (CONNECTION, HeaderValue::from_static("upgrade")),
     (UPGRADE, HeaderValue::from_static("websocket")),
@@ -26,19 +26,19 @@ pub(crate) enum HandshakeError {
     /// The method is not GET.
     #[error("a websocket handshake must be a GET request")]
     NotGet,
-    /// HTTP/1.0 or older: there is no upgrade in it.
+    /// The request is HTTP/1.0 or older, which has no upgrade.
     #[error(
         "the request came as HTTP/1.0, which has no upgrade: a proxy in between speaks HTTP/1.0 \
          and must be set to HTTP/1.1"
     )]
     OldHttp,
-    /// No `Upgrade` header with the token `websocket`.
+    /// There is no `Upgrade` header with the token `websocket`.
     #[error(
         "no upgrade header with websocket: the request was not meant for a websocket, or a proxy \
          in between dropped the header"
     )]
     NoUpgrade,
-    /// No `Connection` header with the token `upgrade`.
+    /// There is no `Connection` header with the token `upgrade`.
     #[error(
         "no connection header with upgrade: the request was not meant for a websocket, or a proxy \
          in between dropped the header"
@@ -47,10 +47,10 @@ pub(crate) enum HandshakeError {
     /// `Sec-WebSocket-Version` is missing or not 13.
     #[error("the sec-websocket-version header must be 13")]
     WrongVersion,
-    /// No `Sec-WebSocket-Key`.
+    /// There is no `Sec-WebSocket-Key`.
     #[error("the sec-websocket-key header is missing")]
     NoKey,
-    /// More than one `Sec-WebSocket-Key`.
+    /// There is more than one `Sec-WebSocket-Key`.
     #[error("the sec-websocket-key header must stand once")]
     RepeatedKey,
     /// `Sec-WebSocket-Key` is not 16 bytes in base64.
@@ -59,7 +59,7 @@ pub(crate) enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// 426 where asking for an upgrade to version 13 would help, else 400.
+    /// Returns 426 where asking for an upgrade to version 13 would help, otherwise 400.
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::NoUpgrade | Self::NoConnectionUpgrade | Self::WrongVersion => {
@@ -71,19 +71,19 @@ impl HandshakeError {
         }
     }
 
-    /// The headers that the answer must have: the wanted upgrade beside a 426, none beside a 400.
+    /// Returns the headers that the answer must have: the wanted upgrade with a 426, none with a 400.
     pub(crate) fn headers(self) -> &'static [(HeaderName, HeaderValue)] {
         if self.status() == StatusCode::UPGRADE_REQUIRED { &UPGRADE_WANTED } else { &[] }
     }
 }
 
-/// Checks a request for a websocket and gives the value of `Sec-WebSocket-Accept` for the answer 101.
+/// Checks a request for a websocket and returns the value of `Sec-WebSocket-Accept` for the answer 101.
 ///
-/// Offered extensions and subprotocols are passed over.
+/// Offered extensions and subprotocols are ignored.
 ///
 /// # Errors
 ///
-/// The first thing found missing or wrong, in the order of [`HandshakeError`]'s variants.
+/// Returns the first thing that is missing or wrong, in the order of [`HandshakeError`]'s variants.
 pub(crate) fn check_handshake(
     method: &Method,
     version: Version,
@@ -116,13 +116,13 @@ pub(crate) fn check_handshake(
     Ok(STANDARD.encode(Sha1::new().chain_update(key).chain_update(ACCEPT_GUID).finalize()))
 }
 
-/// Whether one of the header's lines lists the token; case doesn't count.
+/// Returns `true` if one of the header's lines lists the token, in any case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     items(headers, name, b',').any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Whether this is base64 of 16 bytes: 22 digits and two signs of padding. The last digit's four
-/// spare bits may be anything, since some clients choose random digits.
+/// Returns `true` for base64 of 16 bytes: 22 digits and two signs of padding. The four spare bits of
+/// the last digit may have any value, since some clients choose random digits.
 fn is_key(key: &[u8]) -> bool {
     key.strip_suffix(b"==").is_some_and(|digits| {
         digits.len() == 22

@@ -1,4 +1,4 @@
-//! UTF-8 checked piece by piece, wherever the pieces are cut.
+//! A check of UTF-8 piece by piece, wherever the pieces are cut.
 
 /// Checks a text that arrives in pieces; keeps at most the bytes of one unfinished character.
 #[derive(Default)]
@@ -9,7 +9,7 @@ pub(super) struct Utf8Check {
 }
 
 impl Utf8Check {
-    /// Takes the next piece; false at the first byte that can't be UTF-8, whatever follows.
+    /// Takes the next piece. Returns `false` if it holds a byte that can't be UTF-8, whatever follows.
     pub(super) fn push(&mut self, mut piece: &[u8]) -> bool {
         while self.carried > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return true };
@@ -32,12 +32,12 @@ impl Utf8Check {
         }
     }
 
-    /// Whether the text may end here, not inside a character.
+    /// Returns `true` if the text may end here, that is, not inside a character.
     pub(super) fn is_complete(&self) -> bool {
         self.carried == 0
     }
 
-    /// Never called with four bytes carried: those are a character or an error.
+    /// Keeps a byte. There are never four already: those are a character or an error.
     fn carry(&mut self, byte: u8) {
         self.carry[usize::from(self.carried)] = byte;
         self.carried += 1;
