@@ -3,6 +3,7 @@
 pub(crate) mod openapi;
 pub(crate) mod prefer;
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use channelstream_core::state::{Command, Reply};
 use crate::api::prefer::Preferences;
 use crate::app::App;
 use crate::clock;
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::Answer;
+use crate::http::problem::Problem;
 use crate::http::request::Request;
 
 /// Bytes of a body that takes about a millisecond to read.
@@ -124,7 +126,7 @@ pub(crate) async fn user_state(app: &App, request: Request) -> Result<Answer, Pr
     };
     let read = asked.take(RequestBody::UserState, |body| SetUserState::read(body, note));
     let request = match (read, named) {
-        (Err(Problem::Faults(_)), Some(name)) => {
+        (Err(Problem::FieldErrors(_)), Some(name)) => {
             let known = app.node.ask(move |state| state.knows_user(&name)).await?;
             asked.take(RequestBody::UserState, |body| SetUserState::read(body, |_| known))?
         }
@@ -154,7 +156,7 @@ pub(crate) async fn delete(app: &App, request: Request) -> Result<Answer, Proble
 pub(crate) async fn configure(app: &App, request: Request) -> Result<Answer, Problem> {
     let asked = Asked::read(app, request).await?;
     let request = match asked.take(RequestBody::Configure, Configure::read) {
-        Err(Problem::Faults(faults)) if !asked.prefer.is_strict() => {
+        Err(Problem::FieldErrors(faults)) if !asked.prefer.is_strict() => {
             return Err(Configure::faults_of_first(faults).into());
         }
         read => read?,
@@ -196,9 +198,9 @@ pub(crate) async fn disconnect(app: &App, request: Request) -> Result<Answer, Pr
     submit(app, preferences(app, &request), Command::Disconnect(conn_id)).await
 }
 
-/// What stands for the connection in the query; what is not UTF-8 is no id.
+/// The `conn_id` of the query.
 fn connection_in_query(request: &Request) -> Option<String> {
-    request.parameter("conn_id").map(Option::unwrap_or_default)
+    request.parameter("conn_id").map(Cow::into_owned)
 }
 
 async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {

@@ -234,7 +234,7 @@ impl Notes {
 
     fn untrusted(&self, peer: Peer) {
         let mut told = self.untrusted.lock().expect("nothing that holds it can panic");
-        if told.len() < Self::PEERS && told.insert(peer.holder()) {
+        if told.len() < Self::PEERS && told.insert(peer.network()) {
             drop(told);
             tracing::warn!(
                 %peer,

@@ -30,7 +30,7 @@ impl Peer {
 
     /// For whom it is counted. Whoever has one IPv6 address has its whole network of 64 bits, so
     /// that is what counts.
-    pub(crate) fn holder(self) -> Self {
+    pub(crate) fn network(self) -> Self {
         Self(self.0.map(|address| match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -64,7 +64,7 @@ mod tests {
         }
         assert!(!Peer::UNKNOWN.is_loopback());
         for other in ["0.0.0.0", "::", "127.0.0.1", "::1"] {
-            assert_ne!(Peer::UNKNOWN.holder(), peer(other).holder(), "{other}");
+            assert_ne!(Peer::UNKNOWN.network(), peer(other).network(), "{other}");
         }
         assert_eq!(Peer::UNKNOWN.to_string(), "unknown");
     }
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn mapped_addresses_are_ipv4() {
         assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
-        assert_ne!(peer("::ffff:192.0.2.1").holder(), peer("::ffff:192.0.2.2").holder());
+        assert_ne!(peer("::ffff:192.0.2.1").network(), peer("::ffff:192.0.2.2").network());
         assert!(peer("::ffff:127.0.0.1").is_loopback());
         assert!(peer("::ffff:10.1.2.3").is_in(&"10.0.0.0/8".parse().unwrap()));
         assert!(peer("10.1.2.3").is_in(&"::ffff:10.0.0.0/104".parse().unwrap()));
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_counts_as_one() {
-        assert_eq!(peer("2001:db8:1:2::1").holder(), peer("2001:db8:1:2:ffff::9").holder());
-        assert_ne!(peer("2001:db8:1:2::1").holder(), peer("2001:db8:1:3::1").holder());
+        assert_eq!(peer("2001:db8:1:2::1").network(), peer("2001:db8:1:2:ffff::9").network());
+        assert_ne!(peer("2001:db8:1:2::1").network(), peer("2001:db8:1:3::1").network());
     }
 }

@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
-use crate::http::answer::{Answer, FULL, JSON, Problem, SCRIPT};
-use crate::http::connection::EndsWithPeer;
+use crate::http::answer::{Answer, JSON, SCRIPT};
+use crate::http::connection_limit::EndsWithPeer;
+use crate::http::problem::{FULL, Problem};
 use crate::http::request::Request;
 use crate::limits::Limit;
 use crate::listener::outbox::{Ending, Outbox, Way};
@@ -29,14 +30,14 @@ const GATHERING: Duration = Duration::from_secs(1);
 
 pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Problem> {
     const WRONG: Problem = Problem::Texts(&["Wrong UUID format"]);
-    let connection = request.parameter("conn_id").flatten().ok_or(WRONG)?;
+    let connection = request.parameter("conn_id").ok_or(WRONG)?;
     let connection = parse_uuid(&connection).ok_or(WRONG)?;
     let callback = callback(&request)?;
     if request.head.method == http::Method::HEAD {
         return head(app, connection).await;
     }
     // An answer to who has left would take the events along.
-    let _ends_with_peer = EndsWithPeer::begin(&request.head.line);
+    let _ends_with_peer = EndsWithPeer::begin(&request.head.tcp);
     let Ok(outbox) = app.node.hub().open(connection, Way::Poll(Notify::new())) else {
         app.limits.refused(Limit::Listeners, request.peer);
         return Err(Problem::Unavailable(FULL.into()));
@@ -155,8 +156,8 @@ fn answer(frames: &[Bytes], callback: Option<&str>) -> Answer {
 fn callback(request: &Request) -> Result<Option<String>, Problem> {
     let Some(given) = request.parameter("callback") else { return Ok(None) };
     match given {
-        Some(name) if name.is_empty() => Ok(None),
-        Some(name) if is_dotted_identifier(&name) => Ok(Some(name)),
+        name if name.is_empty() => Ok(None),
+        name if is_dotted_identifier(&name) => Ok(Some(name.into_owned())),
         _ => {
             let text = "Not a dotted JavaScript identifier of at most 128 characters.";
             Err(Faults::from_texts("callback", [text]).into())

@@ -10,10 +10,11 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::net::TcpStream;
 
 use crate::app::App;
-use crate::http::answer::{Answer, FULL, Problem};
-use crate::http::connection::Line;
-use crate::http::linger::Refusing;
+use crate::http::answer::Answer;
+use crate::http::connection_limit::ConnectionGuard;
+use crate::http::linger::LingerIo;
 use crate::http::peer::Peer;
+use crate::http::problem::{FULL, Problem};
 use crate::http::request::Request;
 use crate::journal;
 use crate::limits::Limit;
@@ -39,9 +40,9 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         .map_err(Problem::Handshake)?;
     let connection = match request.parameter("conn_id") {
         None => return Err(Faults::from_texts("conn_id", ["Field may not be null."]).into()),
-        Some(text) => text
-            .and_then(|text| parse_uuid(&text))
-            .ok_or_else(|| Faults::from_texts("conn_id", ["Not a valid UUID."]))?,
+        Some(text) => {
+            parse_uuid(&text).ok_or_else(|| Faults::from_texts("conn_id", ["Not a valid UUID."]))?
+        }
     };
     if !app.node.hub().has_place() {
         app.limits.refused(Limit::Listeners, request.peer);
@@ -51,8 +52,8 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         .upgrade
         .take()
         .ok_or_else(|| Problem::Unavailable("the line cannot be taken over".into()))?;
-    let _line = Arc::clone(&request.head.line);
-    let client = Box::new(Client { request: request.id, peer: request.peer, _line });
+    let _tcp = Arc::clone(&request.head.tcp);
+    let client = Box::new(Client { request: request.id, peer: request.peer, _tcp });
     let thread = app.node.hub().thread(connection);
     thread.spawn(begin(Arc::clone(app), connection, upgrade, client));
     Ok(Answer::switching_protocols(&accept))
@@ -102,7 +103,7 @@ async fn begin(app: Arc<App>, connection: ConnectionId, upgrade: OnUpgrade, clie
 /// registration holds the waker of hyper's finished task, and with it that task's memory.
 pub(crate) fn take_over(upgraded: Upgraded) -> io::Result<(TcpStream, bytes::Bytes)> {
     let parts = upgraded
-        .downcast::<Refusing>()
+        .downcast::<LingerIo>()
         .map_err(|_| io::Error::other("the line is not a TCP stream"))?;
     let stream = parts.io.into_inner().into_std()?;
     Ok((TcpStream::from_std(stream)?, parts.read_buf))
@@ -114,7 +115,7 @@ struct Client {
     /// The number of the request that opened it, by which the log names it.
     request: u64,
     peer: Peer,
-    _line: Arc<Line>,
+    _tcp: Arc<ConnectionGuard>,
 }
 
 /// The reading side of a socket. What clients say is ignored, but for pings and closing.
