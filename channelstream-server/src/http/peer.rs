@@ -1,21 +1,22 @@
-//! Who asks: an address, or somebody of whom no address could be told.
+//! The client of a request: an address, or unknown.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::Networks;
 
-/// The client of a request, as far as it is known. What is decided by address is asked here, so
-/// that somebody unknown is never taken for the proxy that sent them.
+/// The client of a request, as far as it is known. All decisions by address are made here, so that
+/// an unknown client is never taken for the proxy in front of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peer(Option<IpAddr>);
 
 impl Peer {
-    /// Somebody behind a trusted proxy whose word about them cannot be read: not loopback, in no
-    /// list, not even in one of all addresses, and counted apart from all addresses.
+    /// A client behind a trusted proxy whose headers about it cannot be parsed. It is not loopback,
+    /// is in no list, not even in one of all addresses, and is counted apart from all addresses.
     pub(crate) const UNKNOWN: Self = Self(None);
 
-    /// An IPv4 address in its IPv6 form (`::ffff:192.0.2.1`) is that IPv4 address.
+    /// The client at an address. The IPv6 form of an IPv4 address (`::ffff:192.0.2.1`) is that IPv4
+    /// address.
     pub(crate) fn at(address: IpAddr) -> Self {
         Self(Some(address.to_canonical()))
     }
@@ -28,8 +29,8 @@ impl Peer {
         self.0.is_some_and(|address| address.is_loopback())
     }
 
-    /// For whom it is counted. Whoever has one IPv6 address has its whole network of 64 bits, so
-    /// that is what counts.
+    /// The network whose actions are counted together. The owner of an IPv6 address has its whole
+    /// /64 network, so that is what counts.
     pub(crate) fn network(self) -> Self {
         Self(self.0.map(|address| match address {
             IpAddr::V4(_) => address,
@@ -58,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_unknown_is_in_no_list_and_counted_apart() {
+    fn an_unknown_client_is_in_no_list_and_counted_apart() {
         for list in ["", "127.0.0.1, ::1", "10.0.0.0/8", "0.0.0.0/0, ::/0", "0.0.0.0", "::"] {
             assert!(!Peer::UNKNOWN.is_in(&list.parse().unwrap()), "{list}");
         }

@@ -1,19 +1,19 @@
-//! TCP options: what the system holds for a peer that does not read, and for how long.
+//! TCP options: how much the system buffers for a peer that does not read, and for how long.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-/// Bytes that the system takes for a peer that does not: what waits beyond waits here, where it is
-/// bounded. Left to itself, the system takes megabytes for each.
+/// Bytes that the system buffers for a peer that does not read. Everything beyond waits in this
+/// process, where it is bounded. By default the system buffers megabytes for each peer.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT: u32 = 64 * 1024;
 
-/// Bounds what the system holds of what was written and not yet sent.
+/// Bounds the bytes that are written and not yet sent.
 ///
 /// # Errors
-/// If the peer is gone already.
+/// Returns an error if the peer is gone already.
 pub(crate) fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
     #[cfg(any(target_os = "android", target_os = "linux"))]
     socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
@@ -22,18 +22,18 @@ pub(crate) fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Bounds how long the system goes on after the close with what the peer does not take. Without it,
-/// a peer that stays and reads nothing keeps that memory for ever.
+/// Bounds how long after the close the system keeps bytes that the peer does not read. Without it, a
+/// peer that stays and reads nothing holds that memory forever.
 pub(crate) fn bound_rest(stream: &TcpStream, time: Duration) {
-    // Where it cannot be set, the system has times of its own.
+    // Where the option does not exist, the system has its own timeouts.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(time));
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
     let _ = (stream, time);
 }
 
-/// Makes the close a reset, which gives back at once what the system still holds.
+/// Makes the close a reset, which frees the buffers of the system at once.
 pub(crate) fn reset_on_close(stream: &TcpStream) {
-    // Who is gone already needs no reset.
+    // A peer that is gone needs no reset.
     let _ = stream.set_zero_linger();
 }
