@@ -1,4 +1,4 @@
-//! What handlers share: settings, the node, and the parts that bound and count requests.
+//! What handlers share: settings, the node, and what limits and counts requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,73 +6,66 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{self, Body, Bounds};
-use channelstream_signer::InvalidSeparator;
 use tokio::time::Instant;
 
 use crate::admin;
 use crate::config::Config;
-use crate::http::accepting::Accepting;
-use crate::http::answer::{BodyBound, Common, Problem};
-use crate::http::connection::Lines;
+use crate::http::body::{BodyError, BodyLimit};
+use crate::http::connection::Shared;
 use crate::http::forwarded;
-use crate::http::rate_limiter::Allowance;
+use crate::http::problem::Problem;
+use crate::http::rate_limiter::RateLimiter;
 use crate::http::request::Request;
-use crate::limits::Limits;
-use crate::node::Node;
-use crate::router::auth::Gate;
+use crate::limits::{Limit, Limits};
+use crate::node::{self, Node};
+use crate::router::auth::Auth;
 use crate::router::browser;
 
 /// The time in which one address may make `max_requests_per_address` requests.
 const REQUESTS_WINDOW: Duration = Duration::from_secs(10);
 
-/// The most that is read of a body for who has no rights: what needs none is short.
-const BODY_WITHOUT_RIGHTS: BodyBound =
-    BodyBound { bytes: 8 * 1024, name: "fixed, for requests without rights" };
+/// The size limit of a body without permissions: the requests that need none are short.
+const UNAUTHORIZED_BODY: BodyLimit =
+    BodyLimit { bytes: 8 * 1024, name: "fixed, for requests without permissions" };
 
 /// What handlers share.
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) node: Node,
-    pub(crate) gate: Gate,
-    pub(crate) common_headers: Common,
+    pub(crate) auth: Auth,
     /// Failed sign-ins.
-    pub(crate) sign_ins: Allowance,
-    pub(crate) requests: Allowance,
-    pub(crate) lines: Arc<Lines>,
-    /// Whether connections can be accepted.
-    pub(crate) accepting: Accepting,
-    /// Held by each request with rights that is being answered: the end waits for what these bring.
-    /// Not by a poll, which waits for others.
-    pub(crate) under_way: Arc<()>,
+    pub(crate) sign_ins: RateLimiter,
+    requests: RateLimiter,
+    /// What TCP connections share.
+    pub(crate) http: Arc<Shared>,
+    /// Each request of a backend holds a clone while it is answered, and the drain waits for these.
+    /// A poll holds none, because it waits for others.
+    pub(crate) active_requests: Arc<()>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) notes: forwarded::Notes,
     pub(crate) live: admin::Live,
     pub(crate) started: Instant,
     /// Whether only this machine reaches the server.
     pub(crate) is_on_loopback: bool,
-    /// The settings that are the defaults which everybody knows.
+    /// The settings whose value is the well-known default.
     pub(crate) default_secrets: Vec<&'static str>,
-    /// The (first) address that is listened on, as text.
+    /// The first address that the server listens on, as text.
     pub(crate) local: String,
 }
 
 impl App {
-    /// # Errors
-    /// Never: the signers have the usual separator.
     pub(crate) fn new(
         config: Config,
         node: Node,
         limits: Arc<Limits>,
         local: &[SocketAddr],
-    ) -> Result<Self, InvalidSeparator> {
-        Ok(Self {
-            gate: Gate::new(&config, local.first().map_or(config.port, SocketAddr::port))?,
-            common_headers: Common::new(&config.allow_cors),
-            sign_ins: Allowance::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
-            requests: Allowance::new(config.max_requests_per_address, REQUESTS_WINDOW),
-            lines: Arc::new(Lines::new(config.max_connections, config.max_connections_per_address)),
-            accepting: Accepting::default(),
-            under_way: Arc::default(),
+    ) -> Self {
+        Self {
+            auth: Auth::new(&config, local.first().map_or(config.port, SocketAddr::port)),
+            sign_ins: RateLimiter::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
+            requests: RateLimiter::new(config.max_requests_per_address, REQUESTS_WINDOW),
+            http: Arc::new(Shared::new(&config, Arc::clone(&limits))),
+            active_requests: Arc::default(),
             limits,
             notes: forwarded::Notes::default(),
             live: admin::Live::new(),
@@ -82,51 +75,52 @@ impl App {
             default_secrets: config.default_secrets(),
             config,
             node,
-        })
+        }
     }
 
-    /// How many requests with rights are being answered, waiting polls aside.
+    /// How many requests of backends are being answered, except polls.
     pub(crate) fn requests(&self) -> usize {
-        Arc::strong_count(&self.under_way) - 1
+        Arc::strong_count(&self.active_requests) - 1
     }
 
-    /// Keeps figures for the charts of pages to come; never ends.
+    /// How many TCP connections are open.
+    pub(crate) fn tcp_connections(&self) -> usize {
+        self.http.connections.count()
+    }
+
+    /// Takes samples for the charts of the admin page. Never returns.
     pub(crate) async fn take_samples(self: Arc<Self>) {
         admin::take_samples(&self).await;
     }
 
-    /// Lets the pages that are told live go, with the listeners.
+    /// Closes the feeds of open admin pages.
     pub(crate) fn close_pages(&self) {
         self.live.close();
     }
 
-    /// Whether all lines have ended.
-    pub(crate) fn has_no_lines(&self) -> bool {
-        self.lines.count() == 0
-    }
-
-    /// Counts a request, unless its address has made too many. Loopback, proxies and addresses that
-    /// may post speak for many and are not counted.
+    /// Counts a request against its address. Loopback, proxies and addresses that may post stand
+    /// for many clients and are not counted.
+    ///
+    /// # Errors
+    /// Returns an error if the address has made too many requests.
     pub(crate) fn admit(&self, request: &Request) -> Result<(), Problem> {
         let peer = request.peer;
         let Config { trusted_proxies, allow_posting_from, .. } = &self.config;
         if peer.is_loopback() || peer.is_in(trusted_proxies) || peer.is_in(allow_posting_from) {
             return Ok(());
         }
-        let now = Instant::now();
-        match self.requests.wait(peer, now) {
-            Some(seconds) => Err(Problem::TooManyRequests(seconds)),
-            None => {
-                self.requests.count(peer, now);
-                Ok(())
-            }
-        }
+        self.requests.admit(peer, Instant::now()).map_err(|retry_after| {
+            self.limits.refused(Limit::RequestsPerAddress, peer);
+            let what = "too many requests from this address (max_requests_per_address)";
+            Problem::TooMany { what, retry_after }
+        })
     }
 
-    /// While the secret `setting` is the default that everybody knows, knowing it is not enough.
+    /// Checks that the secret `setting` counts for this request. A default secret is well known, so
+    /// it does not suffice where a page of another site may be behind the request.
     ///
     /// # Errors
-    /// If a page of somebody else may be behind the request.
+    /// Returns an error if the secret is the default and does not count.
     pub(crate) fn check_default(
         &self,
         setting: &'static str,
@@ -135,22 +129,53 @@ impl App {
         if !self.default_secrets.contains(&setting) {
             return Ok(());
         }
-        browser::may_use_defaults(request, self.is_on_loopback)
-            .map_err(|why| Problem::WellKnown(setting, why))
+        browser::may_use_defaults(request, self.is_on_loopback).map_err(|why| {
+            let why = format!(
+                "{setting} is the well-known default, which does not count for this request: \
+                 {why}; set {setting} to something of your own"
+            );
+            Problem::Refused(why.into())
+        })
     }
 
-    /// The whole body of a request to the API.
+    /// Reads the whole body of a request to the API.
     pub(crate) async fn body(&self, request: &mut Request) -> Result<Bytes, Problem> {
-        let most = if request.has_rights {
-            BodyBound { bytes: self.config.max_body_size, name: "max_body_size" }
+        let limit = if request.permissions.backend {
+            BodyLimit { bytes: self.config.max_body_size, name: "max_body_size" }
         } else {
-            BODY_WITHOUT_RIGHTS
+            UNAUTHORIZED_BODY
         };
-        request.body(most, self.config.body_timeout).await
+        Ok(request.body(limit, self.config.body_timeout).await?)
     }
 
     pub(crate) fn json<'a>(&self, body: &'a [u8]) -> Result<Body<'a>, Problem> {
         let Config { max_json_depth: depth, max_json_elements: elements, .. } = self.config;
-        protocol::parse(body, Bounds { depth, elements }).map_err(Problem::NotJson)
+        let parsed = protocol::parse(body, Bounds { depth, elements });
+        parsed.map_err(|error| BodyError::NotJson(error).into())
+    }
+}
+
+impl From<node::Error> for Problem {
+    fn from(error: node::Error) -> Self {
+        match error {
+            node::Error::Refused(refusal) => Self::FieldErrors(refusal.field_errors()),
+            node::Error::Unavailable(_) => Self::Unavailable(error.to_string().into()),
+            node::Error::Stopped => Self::Stopped,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal;
+
+    #[test]
+    fn a_journal_that_takes_nothing_has_done_nothing() {
+        for error in [journal::Error::Full, journal::Error::Closed] {
+            let problem = Problem::from(node::Error::from(error));
+            assert!(matches!(problem, Problem::Unavailable(_)), "{problem:?}");
+        }
+        assert!(matches!(Problem::from(node::Error::Stopped), Problem::Stopped));
     }
 }

@@ -114,8 +114,7 @@ impl Server {
             node::new(State::new(rules(&config)), hub_of_node, Arc::clone(&limits));
         let (timeout, drain_rate) = (config.shutdown_timeout, config.drain_rate);
         let (heartbeat, keepalive) = (config.heartbeat_interval, keepalive(&config));
-        let app = App::new(config, node, limits, &local_addrs).map_err(|error| failed(&error))?;
-        let app = Arc::new(app);
+        let app = Arc::new(App::new(config, node, limits, &local_addrs));
         let (drain, draining) = watch::channel(false);
         let listeners: Vec<_> = listeners
             .into_iter()
@@ -130,7 +129,8 @@ impl Server {
             for listener in &listeners {
                 // The queue of new lines is one: whichever thread is free takes the next.
                 let listener = listener.try_clone().map_err(|error| failed(&error))?;
-                let accept = connection::serve(Arc::clone(&app), listener, draining.clone());
+                let (app, http) = (Arc::clone(&app), Arc::clone(&app.http));
+                let accept = connection::accept(app, http, listener, draining.clone());
                 parts.spawn_on(accept, &thread);
             }
             parts.spawn_on(shard.write(), &thread);
@@ -179,7 +179,7 @@ async fn end(app: &App, hub: &Hub, drain_rate: usize, time: Duration) {
         hub.settle().await;
         app.close_pages();
         let portion = portion(hub.count(), drain_rate, latest - Instant::now());
-        while hub.count() > 0 || !app.has_no_lines() {
+        while hub.count() > 0 || app.tcp_connections() > 0 {
             hub.end_some(Ending::Shutdown, portion);
             sleep(DRAIN_STEP).await;
         }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT: u32 = 64 * 1024;
 
-/// Bounds what the system holds of what was written and not yet sent.
+/// Bounds the bytes that are written and not yet sent.
 ///
 /// # Errors
 /// If the peer is gone.

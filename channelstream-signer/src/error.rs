@@ -1,4 +1,4 @@
-//! Why a text was refused, and why a signer was not built.
+//! Why a text was refused, and why a separator was.
 
 use thiserror::Error;
 

@@ -54,12 +54,14 @@ mod encoding;
 mod error;
 pub mod file;
 mod key;
+mod separator;
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use crate::error::{InvalidSeparator, SignatureError};
 pub use crate::key::{Digest, KeyDerivation};
+pub use crate::separator::Separator;
 
 use crate::key::{Keys, Source};
 
@@ -69,7 +71,6 @@ use crate::key::{Keys, Source};
 struct Readme;
 
 const DEFAULT_SALT: &str = "itsdangerous.Signer";
-const DEFAULT_SEPARATOR: &str = ".";
 
 /// Signs texts with the time, and checks such texts.
 ///
@@ -78,7 +79,7 @@ const DEFAULT_SEPARATOR: &str = ".";
 #[derive(Clone)]
 pub struct TimestampSigner {
     keys: Keys,
-    separator: String,
+    separator: Separator,
 }
 
 /// A genuine text, taken apart. Its age has not been looked at.
@@ -95,7 +96,7 @@ impl TimestampSigner {
     /// (contract §3). Any bytes are a secret, also none at all.
     #[must_use]
     pub fn new(secret: impl AsRef<[u8]>) -> Self {
-        Builder::new(secret.as_ref()).signer(DEFAULT_SEPARATOR.to_owned())
+        Builder::new(secret.as_ref()).build()
     }
 
     /// A signer that signs with the first of these secrets and checks with all, as they stand in a
@@ -104,8 +105,7 @@ impl TimestampSigner {
     pub fn with_secrets<T: AsRef<[u8]>>(secrets: impl IntoIterator<Item = T>) -> Option<Self> {
         let mut secrets = secrets.into_iter();
         let newest = Builder::new(secrets.next()?.as_ref());
-        let builder = secrets.fold(newest, Builder::older_secret);
-        Some(builder.signer(DEFAULT_SEPARATOR.to_owned()))
+        Some(secrets.fold(newest, Builder::older_secret).build())
     }
 
     /// A signer with other settings. `secret` is the newest: it signs.
@@ -123,12 +123,13 @@ impl TimestampSigner {
     /// Signs a value at a given time, in seconds since 1970. The value may have separators in it.
     #[must_use]
     pub fn sign_at(&self, value: &str, timestamp: u64) -> String {
+        let separator = self.separator.as_str();
         // 11 characters are the longest timestamp, 86 the longest signature.
-        let mut text = String::with_capacity(value.len() + 2 * self.separator.len() + 11 + 86);
+        let mut text = String::with_capacity(value.len() + 2 * separator.len() + 11 + 86);
         text.push_str(value);
-        text.push_str(&self.separator);
+        text.push_str(separator);
         encoding::append_timestamp(timestamp, &mut text);
-        self.keys.append_signature(&self.separator, &mut text);
+        self.keys.append_signature(separator, &mut text);
         text
     }
 
@@ -138,25 +139,15 @@ impl TimestampSigner {
     ///
     /// Any [`SignatureError`] but `Expired`. The signature is checked before the timestamp is read.
     pub fn unsign<'a>(&self, text: &'a str) -> Result<Unsigned<'a>, SignatureError> {
-        let (signed, signature) = self.split(text).ok_or(SignatureError::Malformed)?;
+        let (signed, signature) = self.separator.split(text).ok_or(SignatureError::Malformed)?;
         let signature = encoding::decode(signature).ok_or(SignatureError::Malformed)?;
         if !self.keys.verify(signed.as_bytes(), signature.as_bytes()) {
             return Err(SignatureError::Mismatch);
         }
-        let (value, timestamp) = self.split(signed).ok_or(SignatureError::NoTimestamp)?;
+        let (value, timestamp) = self.separator.split(signed).ok_or(SignatureError::NoTimestamp)?;
         let timestamp =
             encoding::decode_timestamp(timestamp).ok_or(SignatureError::BadTimestamp)?;
         Ok(Unsigned { value, timestamp })
-    }
-
-    /// The text before and behind the last separator. One character, which is usual, is found much
-    /// faster than a text.
-    fn split<'a>(&self, text: &'a str) -> Option<(&'a str, &'a str)> {
-        let mut letters = self.separator.chars();
-        match (letters.next(), letters.next()) {
-            (Some(only), None) => text.rsplit_once(only),
-            _ => text.rsplit_once(&self.separator),
-        }
     }
 
     /// Like [`unsign`](Self::unsign), but refuses what was signed more than `max_age` seconds
@@ -187,7 +178,7 @@ impl fmt::Debug for TimestampSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimestampSigner")
             .field("digest", &self.keys.digest())
-            .field("separator", &self.separator)
+            .field("separator", &self.separator.as_str())
             .finish_non_exhaustive()
     }
 }
@@ -214,15 +205,14 @@ impl Unsigned<'_> {
 ///     .older_secret("the secret before it")
 ///     .salt("my-app.password-reset")
 ///     .digest(Digest::Sha256)
-///     .build()?;
-/// # Ok::<(), channelstream_signer::InvalidSeparator>(())
+///     .build();
 /// ```
 #[derive(Clone)]
 pub struct Builder {
     newest: Vec<u8>,
     older: Vec<Vec<u8>>,
     salt: Vec<u8>,
-    separator: String,
+    separator: Separator,
     derivation: KeyDerivation,
     digest: Digest,
 }
@@ -233,7 +223,7 @@ impl Builder {
             newest: secret.to_vec(),
             older: Vec::new(),
             salt: DEFAULT_SALT.into(),
-            separator: DEFAULT_SEPARATOR.to_owned(),
+            separator: Separator::default(),
             derivation: KeyDerivation::default(),
             digest: Digest::default(),
         }
@@ -255,10 +245,10 @@ impl Builder {
         self
     }
 
-    /// What stands between value, time and signature: one or more characters. Default `.`.
+    /// Sets what stands between value, time and signature. Default `.`.
     #[must_use]
-    pub fn separator(mut self, separator: impl Into<String>) -> Self {
-        self.separator = separator.into();
+    pub fn separator(mut self, separator: Separator) -> Self {
+        self.separator = separator;
         self
     }
 
@@ -277,35 +267,23 @@ impl Builder {
     }
 
     /// Derives the keys.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidSeparator`] if the separator is empty or consists of base64 characters alone.
-    pub fn build(mut self) -> Result<TimestampSigner, InvalidSeparator> {
-        let separator = std::mem::take(&mut self.separator);
-        // One other character is enough: then no separator can begin or end inside base64 text
-        // without running over its border, and the last one in a text is always ours.
-        if separator.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b)) {
-            return Err(InvalidSeparator { separator });
-        }
-        Ok(self.signer(separator))
-    }
-
-    fn signer(&self, separator: String) -> TimestampSigner {
+    #[must_use]
+    pub fn build(self) -> TimestampSigner {
         let source = Source {
             newest: &self.newest,
             older: &self.older,
             salt: &self.salt,
             derivation: self.derivation,
         };
-        TimestampSigner { keys: Keys::derive(self.digest, &source), separator }
+        let keys = Keys::derive(self.digest, &source);
+        TimestampSigner { keys, separator: self.separator }
     }
 }
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("separator", &self.separator)
+            .field("separator", &self.separator.as_str())
             .field("derivation", &self.derivation)
             .field("digest", &self.digest)
             .finish_non_exhaustive()

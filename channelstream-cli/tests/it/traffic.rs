@@ -80,7 +80,7 @@ fn refusals_are_one_line_and_a_hint() {
     let elsewhere = format!("{}/nowhere", server.url);
     let ended = ask(&server, &["info", "--url", &elsewhere]);
     let (what, hint) = failed(&ended, 1);
-    let told = "POST /info was refused with 404 Not Found: there is nothing at this path";
+    let told = "POST /info was refused with 404 Not Found: not found";
     assert_eq!(what, told);
     assert!(hint.unwrap().contains("path of its address"), "{}", ended.err);
 }

@@ -69,7 +69,7 @@ async fn signer_user_agent_and_http_client_may_be_ones_own() {
     let own = || reqwest::Client::builder().user_agent("theirs/1").build().unwrap();
     let builder = || {
         Client::builder(format!("http://{}", stub.host))
-            .signer(TimestampSigner::builder("s3cret").older_secret("older").build().unwrap())
+            .signer(TimestampSigner::builder("s3cret").older_secret("older").build())
     };
     let id = Uuid::from_u128(1);
 

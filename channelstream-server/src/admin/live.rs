@@ -26,9 +26,9 @@ use super::process;
 use super::watch::{BEHIND, Part, Seen, Watch};
 use crate::app::App;
 use crate::clock;
-use crate::http::answer::{Answer, Problem};
-use crate::http::connection::Head;
-use crate::http::request::Request;
+use crate::http::answer::Answer;
+use crate::http::problem::Problem;
+use crate::http::request::{Head, Request};
 use crate::limits::Limit;
 use crate::listener::outbox::Ending;
 use crate::router::browser::is_same_origin;
@@ -108,13 +108,9 @@ impl Live {
 }
 
 /// Checks the client and the handshake. The socket begins after the answer.
-pub(crate) fn open(
-    app: &Arc<App>,
-    request: &mut Request,
-    is_signed_in: bool,
-) -> Result<Answer, Problem> {
+pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Problem> {
     let head = &request.head;
-    if !is_signed_in {
+    if !request.permissions.signed_in {
         return Err(Problem::Refused("sign in first".into()));
     }
     // Browsers open sockets to other sites, with the cookies of those.
@@ -244,7 +240,7 @@ impl Page {
                     next = Instant::now() + PAUSE;
                 }
                 _ = periods.tick() => {
-                    if !self.app.gate.is_signed_in(&self.head.headers, &self.app.config) {
+                    if !self.app.auth.is_signed_in(&self.head.headers, &self.app.config) {
                         return Ok(close(CloseCode::POLICY, "the sign-in has ended"));
                     }
                     period += 1;
@@ -359,7 +355,7 @@ impl Page {
             now: DateTime::from(clock::now()),
             uptime: self.app.started.elapsed().as_secs_f64(),
             listeners: self.app.node.hub().count(),
-            lines: self.app.lines.count(),
+            lines: self.app.tcp_connections(),
             counts,
             ended_slow,
             ended_silent,

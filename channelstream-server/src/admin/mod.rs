@@ -10,12 +10,14 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::http::answer::{Answer, BodyBound, Problem, TEXT};
+use crate::http::answer::{Answer, TEXT};
+use crate::http::body::BodyLimit;
+use crate::http::negotiate::{asks_for_html, is_json};
+use crate::http::problem::{Problem, status_page};
 use crate::http::request::{Request, parameter};
 use crate::limits::Limit;
 use crate::pages;
-use crate::router::browser::{asks_for_html, is_json, is_of_another_site, is_same_origin};
-use crate::router::routes;
+use crate::router::browser::{is_of_another_site, is_same_origin};
 pub(crate) use live::{Live, open as watch};
 pub(crate) use past::take_samples;
 
@@ -23,28 +25,19 @@ pub(crate) use past::take_samples;
 const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// The most that is read of the sign-in form.
-const MAX_FORM: BodyBound = BodyBound { bytes: 8 * 1024, name: "fixed, for this form" };
+const MAX_FORM: BodyLimit = BodyLimit { bytes: 8 * 1024, name: "fixed, for this form" };
 
 /// Sends who has no rights to the sign-in page; people come from there to the page they wanted.
-pub(crate) fn sign_in_first(app: &App, request: &Request) -> Problem {
-    let wants_explorer = request.head.uri.path().ends_with("/api-explorer");
-    let path = if wants_explorer && asks_for_html(&request.head.headers) {
+pub(crate) fn sign_in_first(app: &App, request: &Request) -> Answer {
+    let headers = &request.head.headers;
+    let path = if request.path() == "/api-explorer" && asks_for_html(headers) {
         "/admin/sign_in?next=api-explorer"
     } else {
         "/admin/sign_in"
     };
-    Problem::Elsewhere(request.address_of(path, &app.config, &app.local))
-}
-
-/// Whether a path belongs to the admin area.
-pub(crate) fn is_below(path: &str) -> bool {
-    path.strip_prefix("/admin").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The endpoint of the backend API that the admin page calls at this path.
-pub(crate) fn acting(path: &str) -> Option<&str> {
-    let endpoint = path.strip_prefix("/admin/api")?;
-    (routes::is_backend(endpoint) || endpoint == "/disconnect").then_some(endpoint)
+    let address = request.address_of(path, &app.config, &app.local);
+    let page = |title: &str, message: &str| pages::error_page(request.path(), title, message);
+    status_page(StatusCode::FOUND, &format!("see {address}"), headers, &page).redirect(&address)
 }
 
 /// Lets the admin page act with nothing but the cookie of the sign-in. Browsers send it with what
@@ -103,7 +96,7 @@ pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
          dropped log lines: {}\nnext expiry: {deadline}\n{refused}",
         env!("CARGO_PKG_VERSION"),
         runtime.num_alive_tasks(),
-        app.lines.count(),
+        app.tcp_connections(),
         app.node.hub().count(),
         app.requests(),
         counts.posted,
@@ -115,7 +108,7 @@ pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
 
 /// The form, or what came of it.
 pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    let next = match request.parameter("next").flatten().as_deref() {
+    let next = match request.parameter("next").as_deref() {
         Some("api-explorer") => Some("api-explorer"),
         _ => None,
     };
@@ -133,11 +126,12 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
             .with_status(StatusCode::FORBIDDEN));
     }
     let body = request.body(MAX_FORM, app.config.body_timeout).await?;
-    // No waiting from here to the counting, or many at once would all find few failures.
-    if let Some(wait) = app.sign_ins.wait(request.peer, Instant::now()) {
+    // Counted as failed until it succeeds, or many at once would all find few failures.
+    if let Err(wait) = app.sign_ins.admit(request.peer, Instant::now()) {
         app.limits.refused(Limit::FailedSignIns, request.peer);
         if !is_browser {
-            return Err(Problem::TooManySignIns(wait));
+            let what = "too many failed sign-ins, try again later (max_failed_sign_ins)";
+            return Err(Problem::TooMany { what, retry_after: wait });
         }
         let error = format!("Too many failed sign-ins from your address. Try again in {wait} s.");
         return Ok(Answer::page(pages::sign_in_page("", Some(&error), next))
@@ -145,22 +139,21 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
             .with(header::RETRY_AFTER, HeaderValue::from(wait)));
     }
     let form = String::from_utf8_lossy(&body);
-    let field = |name| parameter(&form, name).flatten().unwrap_or_default().trim().to_owned();
+    let field = |name| parameter(&form, name).unwrap_or_default().trim().to_owned();
     let (user, password) = (field("username"), field("password"));
     // Both are compared in any case, so that time tells nothing.
     let right_user = crate::config::Secret::new(app.config.admin_user.trim()).matches(&user);
     let right_password = app.config.admin_secret.matches(&password);
     if !(right_user & right_password) {
-        app.sign_ins.count(request.peer, Instant::now());
         tracing::warn!(request = request.id, peer = %request.peer, "a sign-in failed");
         tokio::time::sleep(WRONG_SIGN_IN).await;
         let error = "The user name or the password is not right.";
         return Ok(Answer::page(pages::sign_in_page(&user, Some(error), next)));
     }
-    app.sign_ins.forget(request.peer);
-    let cookie = app.gate.sign_in_cookie(&request, &app.config);
+    app.sign_ins.remove(request.peer);
+    let cookie = app.auth.sign_in_cookie(&request, &app.config);
     let path = if next.is_some() { "/api-explorer" } else { "/admin" };
-    redirect(&request.address_of(path, &app.config, &app.local), cookie)
+    Ok(redirect(&request.address_of(path, &app.config, &app.local), cookie))
 }
 
 /// Whether a sign-in may be tried from where the form was sent.
@@ -176,19 +169,13 @@ pub(crate) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> 
     let address = request.address_of("/admin/sign_in", &app.config, &app.local);
     // HEAD changes nothing, not even in a browser.
     if request.head.method == Method::HEAD {
-        return redirect(&address, None);
+        return Ok(redirect(&address, None));
     }
-    redirect(&address, app.gate.sign_out_cookies(request, &app.config))
+    Ok(redirect(&address, app.auth.sign_out_cookies(request, &app.config)))
 }
 
 /// Somewhere else, with cookies.
-fn redirect(
-    address: &str,
-    cookies: impl IntoIterator<Item = HeaderValue>,
-) -> Result<Answer, Problem> {
-    let location =
-        HeaderValue::from_str(address).map_err(|_| Problem::Elsewhere(address.to_owned()))?;
-    let answer = Answer::page("").with_status(StatusCode::FOUND).same_origin();
-    let answer = answer.with(header::LOCATION, location);
-    Ok(cookies.into_iter().fold(answer, |answer, cookie| answer.with(header::SET_COOKIE, cookie)))
+fn redirect(address: &str, cookies: impl IntoIterator<Item = HeaderValue>) -> Answer {
+    let answer = Answer::page("").redirect(address);
+    cookies.into_iter().fold(answer, |answer, cookie| answer.with(header::SET_COOKIE, cookie))
 }

@@ -3,6 +3,7 @@
 pub(crate) mod openapi;
 pub(crate) mod prefer;
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use channelstream_core::state::{Command, Reply};
 use crate::api::prefer::Preferences;
 use crate::app::App;
 use crate::clock;
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::Answer;
+use crate::http::problem::Problem;
 use crate::http::request::Request;
 
 /// Bytes of a body that takes about a millisecond to read.
@@ -196,9 +198,9 @@ pub(crate) async fn disconnect(app: &App, request: Request) -> Result<Answer, Pr
     submit(app, preferences(app, &request), Command::Disconnect(conn_id)).await
 }
 
-/// What stands for the connection in the query; what is not UTF-8 is no id.
+/// The `conn_id` of the query.
 fn connection_in_query(request: &Request) -> Option<String> {
-    request.parameter("conn_id").map(Option::unwrap_or_default)
+    request.parameter("conn_id").map(Cow::into_owned)
 }
 
 async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {

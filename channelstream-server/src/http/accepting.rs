@@ -1,4 +1,4 @@
-//! Whether connections can be accepted: told once when they cannot, and once when they can again.
+//! Failures to accept connections: each outage is logged once at its beginning and once at its end.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard};
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Accepting works again once it has not failed for so long. At the limit of open files it works
-/// now and then, whenever a connection has ended.
+/// An outage is over when accepting has not failed for this long. At the limit of open files,
+/// accepting works now and then, whenever a connection has ended.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// What is known of accepting, on all threads and addresses.
+/// The current outage, if any, of all threads and addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Accepting(Mutex<Option<Failing>>);
 
@@ -25,17 +25,17 @@ impl Accepting {
         self.0.lock().expect("nothing that holds it can panic")
     }
 
-    /// Notes that a connection could not be accepted, and tells so if it is the first.
+    /// Records a failure to accept a connection. The first one of an outage is logged.
     pub(crate) fn fails(&self, error: &io::Error, now: Instant) {
         if self.note(now) {
             tracing::error!(
                 %error,
-                "connections cannot be accepted; those there are go on, and it is tried again"
+                "cannot accept connections; open ones are served, and accepting is retried"
             );
         }
     }
 
-    /// Whether this is the first failure.
+    /// Records a failure. Returns `true` if it is the first of an outage.
     fn note(&self, now: Instant) -> bool {
         let mut failing = self.failing();
         let before = failing.as_ref().map_or(0, |failing| failing.failures);
@@ -43,14 +43,14 @@ impl Accepting {
         before == 0
     }
 
-    /// Notes that a connection was accepted, and tells so if that had failed before.
+    /// Records that a connection was accepted. The end of an outage is logged.
     pub(crate) fn works(&self, now: Instant) {
         if let Some(failures) = self.recovered(now) {
-            tracing::info!(failures, "connections can be accepted again");
+            tracing::info!(failures, "accepting connections again");
         }
     }
 
-    /// How often it had failed, if that is over now.
+    /// Returns the number of failures of an outage that is over now.
     fn recovered(&self, now: Instant) -> Option<u64> {
         let mut failing = self.failing();
         failing.take_if(|failing| now >= failing.latest + QUIET).map(|failing| failing.failures)
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_outage_is_told_once_with_its_end() {
+    fn each_outage_is_logged_once_with_its_end() {
         let accepting = Accepting::default();
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);

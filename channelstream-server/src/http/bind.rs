@@ -1,26 +1,26 @@
-//! The sockets on which connections come in: one for each address of a name.
+//! The listening sockets: one for each address of a host name.
 
 use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
-/// Lines that the system keeps for us until we accept them.
+/// TCP connections that the system holds until the server accepts them.
 const BACKLOG: u32 = 4096;
 
-/// How often another free port is tried, if one is free on some of the addresses only.
+/// How many free ports are tried, if one is free on some of the addresses only.
 const TRIES: usize = 16;
 
-/// What cannot be listened on, and why.
+/// An address that the server cannot listen on.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// As it was set, or one of the addresses of a name.
+    /// As it is set, or one of the addresses of a name.
     pub(crate) address: String,
     pub(crate) cause: io::Error,
 }
 
-/// Listens on all addresses of a name. An address that this machine does not have is passed over,
-/// with a warning, as long as there is another one. With port 0 all get the same free one.
+/// Listens on all addresses of a name. An address that this machine does not have is skipped with a
+/// warning, as long as there is another one. With port 0 all addresses get the same free port.
 pub(crate) async fn listen(host: &str, port: u16) -> Result<Vec<TcpListener>, Failure> {
     let failed = |cause| Failure {
         address: match host.contains(':') {
@@ -35,13 +35,13 @@ pub(crate) async fn listen(host: &str, port: u16) -> Result<Vec<TcpListener>, Fa
             addresses.push(address);
         }
     }
-    let Bound { listeners, passed_over } =
+    let Bound { listeners, skipped } =
         bind_all(&addresses).map_err(|(address, cause)| match addresses.len() {
             1 => failed(cause),
             _ => Failure { address: format!("{address}, an address of {host}"), cause },
         })?;
-    for (address, error) in passed_over {
-        tracing::warn!(%error, "{address}, an address of {host}, is not listened on");
+    for (address, error) in skipped {
+        tracing::warn!(%error, "{address}, an address of {host}, is skipped");
     }
     match listeners.is_empty() {
         true => Err(failed(io::ErrorKind::AddrNotAvailable.into())),
@@ -49,12 +49,12 @@ pub(crate) async fn listen(host: &str, port: u16) -> Result<Vec<TcpListener>, Fa
     }
 }
 
-/// What came of binding several addresses.
+/// The outcome of binding several addresses.
 #[derive(Debug)]
 struct Bound {
     listeners: Vec<TcpListener>,
     /// Addresses that this machine does not have.
-    passed_over: Vec<(SocketAddr, io::Error)>,
+    skipped: Vec<(SocketAddr, io::Error)>,
 }
 
 type Refused = (SocketAddr, io::Error);
@@ -72,7 +72,7 @@ fn bind_all(addresses: &[SocketAddr]) -> Result<Bound, Refused> {
 }
 
 fn bind_once(addresses: &[SocketAddr]) -> Result<Bound, Refused> {
-    let mut bound = Bound { listeners: Vec::new(), passed_over: Vec::new() };
+    let mut bound = Bound { listeners: Vec::new(), skipped: Vec::new() };
     let mut free_port = None;
     for &wanted in addresses {
         let mut address = wanted;
@@ -87,18 +87,18 @@ fn bind_once(addresses: &[SocketAddr]) -> Result<Bound, Refused> {
                 bound.listeners.push(listener);
             }
             Err(error) if is_taken(&error) => return Err((wanted, error)),
-            Err(error) => bound.passed_over.push((wanted, error)),
+            Err(error) => bound.skipped.push((wanted, error)),
         }
     }
     if bound.listeners.is_empty()
-        && let Some(refused) = bound.passed_over.pop()
+        && let Some(refused) = bound.skipped.pop()
     {
         return Err(refused);
     }
     Ok(bound)
 }
 
-/// Whether the address is there, but not for us.
+/// Returns `true` if the address exists, but this process may not have it.
 fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
@@ -108,8 +108,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // A restart must not wait for the last lines of the server before. (On Windows this would let
-    // two servers share a port.)
+    // A restart must not wait for the last connections of the previous server. (On Windows this
+    // would let two servers share a port.)
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// An address for documents: no machine has it.
+    /// An address for documentation, which no machine has.
     const NOBODYS: &str = "192.0.2.1:0";
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -137,7 +137,7 @@ mod tests {
     async fn all_addresses_get_the_same_free_port() {
         // Not every machine has IPv6.
         let both = bind_all(&addresses(&["[::1]:0", "127.0.0.1:0"])).unwrap();
-        assert_eq!(both.listeners.len() + both.passed_over.len(), 2);
+        assert_eq!(both.listeners.len() + both.skipped.len(), 2);
         let local = local(&both);
         assert!(local.iter().all(|address| address.port() == local[0].port()), "{local:?}");
         assert!(local.contains(&([127, 0, 0, 1], local[0].port()).into()), "{local:?}");
@@ -154,10 +154,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_machine_does_not_have_is_passed_over_unless_it_is_all() {
+    async fn missing_addresses_are_skipped_unless_all_are_missing() {
         let bound = bind_all(&addresses(&[NOBODYS, "127.0.0.1:0"])).unwrap();
-        assert_eq!((bound.listeners.len(), bound.passed_over.len()), (1, 1));
-        assert_eq!(bound.passed_over[0].0.to_string(), NOBODYS);
+        assert_eq!((bound.listeners.len(), bound.skipped.len()), (1, 1));
+        assert_eq!(bound.skipped[0].0.to_string(), NOBODYS);
         let (_, error) = bind_all(&addresses(&[NOBODYS])).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }

@@ -1,8 +1,8 @@
-//! What proxies tell of a request: who asks, over which scheme, by which host and below which path.
+//! The headers of proxies: client address, scheme, host and path prefix of a request.
 //!
-//! Each proxy adds its word to what it got, on the right. So lists are read from the right, over
-//! the proxies that are trusted, and what stands beyond these is a stranger's word and counts for
-//! nothing. What cannot be read there is not passed over either.
+//! Each proxy appends its item to a list on the right. So lists are parsed from the right, across the
+//! trusted proxies. All items beyond these come from untrusted clients and are ignored. An item of a
+//! trusted proxy that cannot be parsed is not skipped.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,9 +12,9 @@ use std::time::Duration;
 use http::header::{HOST, HeaderMap, HeaderName};
 use tokio::time::Instant;
 
-use super::host;
 use crate::config::{Config, Scheme};
 use crate::http::header;
+use crate::http::host;
 use crate::http::peer::Peer;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -25,49 +25,49 @@ const SCHEME: HeaderName = HeaderName::from_static("x-scheme");
 const SCRIPT_NAME: HeaderName = HeaderName::from_static("x-script-name");
 const URL_SCHEME: HeaderName = HeaderName::from_static("x-url-scheme");
 
-/// What is believed of the headers of one request.
+/// The trusted part of the proxy headers of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Forwarded {
-    /// Who asks: the other end of the line, or whom trusted proxies name.
+    /// The client: the other end of the TCP connection, or the address that trusted proxies name.
     pub(crate) peer: Peer,
     trust: Trust,
-    /// Where in a list the word of the outermost trusted proxy stands, from the right and from 0.
+    /// The index of the outermost trusted proxy's item in a list, from the right.
     place: usize,
 }
 
-/// How much is believed of whoever opened the line.
+/// How far the peer of a TCP connection is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
-    /// Nothing.
+    /// No header counts.
     None,
-    /// A prefix and the scheme of redirects, in the headers that the reference takes from everybody:
-    /// from the machine's own addresses, as long as no proxies are named (contract §2).
+    /// The prefix and the scheme of redirects count, in the headers that the reference accepts from
+    /// everybody. Loopback has this trust while no proxies are set (contract §2).
     Addresses,
-    /// All: it is in `trusted_proxies`.
+    /// All headers count, because the peer is in `trusted_proxies`.
     All,
 }
 
 impl Forwarded {
-    pub(crate) fn new(line: Peer, headers: &HeaderMap, config: &Config, notes: &Notes) -> Self {
+    pub(crate) fn new(peer: Peer, headers: &HeaderMap, config: &Config, notes: &Notes) -> Self {
         let trusted = &config.trusted_proxies;
-        let trust = if line.is_in(trusted) {
+        let trust = if peer.is_in(trusted) {
             Trust::All
-        } else if trusted.is_empty() && line.is_loopback() {
+        } else if trusted.is_empty() && peer.is_loopback() {
             Trust::Addresses
         } else {
             Trust::None
         };
         if trust != Trust::All && headers.contains_key(FORWARDED_FOR) {
-            notes.untrusted(line);
+            notes.untrusted(peer);
         }
-        let mut read = Self { peer: line, trust, place: 0 };
+        let mut read = Self { peer, trust, place: 0 };
         for (place, hop) in header::items(headers, &FORWARDED_FOR, b',').rev().enumerate() {
             if !read.peer.is_in(trusted) {
                 break;
             }
             read.place = place;
             let Some(address) = address(hop) else {
-                notes.unreadable(line, hop);
+                notes.unreadable(peer, hop);
                 read.peer = Peer::UNKNOWN;
                 break;
             };
@@ -76,8 +76,8 @@ impl Forwarded {
         read
     }
 
-    /// The path below which the server is reached, without a slash at its end; mostly nothing. Of
-    /// several lines the last is the nearest proxy's.
+    /// The path prefix of the server, without a trailing slash; mostly empty. The last of several
+    /// header lines comes from the nearest proxy.
     pub(crate) fn prefix(self, headers: &HeaderMap) -> &str {
         if self.trust == Trust::None {
             return "";
@@ -87,8 +87,8 @@ impl Forwarded {
         prefix.unwrap_or_default().trim_end_matches('/')
     }
 
-    /// The client's scheme, as trusted proxies tell it. A client may have added a header that its
-    /// proxy does not set, so that all of them have to say https.
+    /// The client's scheme according to trusted proxies. A client may add a header that its proxy
+    /// does not set, so all of the headers must say https.
     pub(crate) fn scheme(self, headers: &HeaderMap) -> Option<Scheme> {
         if self.trust != Trust::All {
             return None;
@@ -102,7 +102,7 @@ impl Forwarded {
         Some(if is_https { Scheme::Https } else { Scheme::Http })
     }
 
-    /// The scheme of addresses that are given back.
+    /// The scheme of addresses in answers.
     pub(crate) fn scheme_of_addresses(self, headers: &HeaderMap) -> Option<Scheme> {
         match self.trust {
             Trust::None => None,
@@ -113,8 +113,8 @@ impl Forwarded {
         }
     }
 
-    /// Host and port by which the client knows the server, as far as they are told. Ports that the
-    /// host brings along are nearer to the truth than what a proxy thinks its own is.
+    /// The host and port by which the client knows the server. A port inside the host is more
+    /// reliable than the port header of a proxy.
     pub(crate) fn authority(self, headers: &HeaderMap) -> Option<(&str, Option<u16>)> {
         let told = |name: HeaderName| {
             let told = (self.trust == Trust::All).then(|| self.told(headers, &name)).flatten();
@@ -128,8 +128,8 @@ impl Forwarded {
         Some((name, port.or_else(told)))
     }
 
-    /// The word of the outermost trusted proxy in a list; where it is shorter than the chain, a
-    /// proxy nearer to us has put it in the place of what it got.
+    /// The item of the outermost trusted proxy in a list. If the list is shorter than the chain, a
+    /// nearer proxy has replaced it, and the leftmost item counts.
     fn told<'a>(self, headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
         header::items(headers, name, b',').rev().take(self.place + 1).last()
     }
@@ -154,7 +154,7 @@ fn address(hop: &[u8]) -> Option<IpAddr> {
             _ => (text, None),
         },
     };
-    // A number may have a sign for Rust, but no port has.
+    // Rust parses a number with a sign, which no port has.
     let is_port = |port: &str| port.parse::<u16>().is_ok() && !port.starts_with('+');
     if port.is_some_and(|port| !is_port(port)) {
         return None;
@@ -165,7 +165,7 @@ fn address(hop: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Host and port of an authority; a port that is none belongs to the host.
+/// Splits an authority into host and port. An invalid port stays part of the host.
 pub(crate) fn split_port(authority: &str) -> (&str, Option<u16>) {
     if let Some((host, port)) = authority.rsplit_once(':')
         && (!host.contains(':') || host.ends_with(']'))
@@ -176,7 +176,7 @@ pub(crate) fn split_port(authority: &str) -> (&str, Option<u16>) {
     (authority, None)
 }
 
-/// The port that an address of this scheme has without naming one.
+/// The default port of a scheme.
 pub(crate) fn default_port(scheme: Scheme) -> u16 {
     match scheme {
         Scheme::Http => 80,
@@ -184,35 +184,34 @@ pub(crate) fn default_port(scheme: Scheme) -> u16 {
     }
 }
 
-/// Whether this is a host, and perhaps a port, in letters that may stand in an address that is
-/// given back.
+/// Returns `true` for a host with an optional port that is safe in the addresses of answers.
 fn is_host(host: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     host::is_host(host.as_bytes()) && host.bytes().all(fits)
 }
 
-/// Whether this is a path: in an address it stands right behind the host and must not become part
-/// of it.
+/// Returns `true` for a path prefix. In an address it follows the host and must not become part of
+/// it.
 fn is_prefix(prefix: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
     prefix.starts_with('/') && !prefix.starts_with("//") && prefix.bytes().all(fits)
 }
 
-/// What the log is told of proxies, each thing seldom.
+/// Warnings about proxies, which are logged seldom.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// When it was last told of a word that cannot be read.
+    /// When an item that cannot be parsed was last logged.
     unreadable: Mutex<Option<Instant>>,
-    /// Of whom it was told that they are not trusted.
+    /// The untrusted peers that were logged.
     untrusted: Mutex<HashSet<Peer>>,
 }
 
 impl Notes {
-    /// How often the log is told of what cannot be read, at most.
+    /// The minimum interval between warnings about items that cannot be parsed.
     const EVERY: Duration = Duration::from_secs(60);
-    /// Peers of whom it is told. Everybody can send the header; so many are enough to see it.
+    /// The maximum number of untrusted peers that are logged. Every client can send the header.
     const PEERS: usize = 64;
-    /// Bytes that are shown of what cannot be read.
+    /// Bytes of an unparsable item that are logged.
     const SHOWN: usize = 64;
 
     fn unreadable(&self, proxy: Peer, hop: &[u8]) {
@@ -228,18 +227,18 @@ impl Notes {
             %proxy,
             %read,
             "X-Forwarded-For of a trusted proxy names no address: the client is unknown and has no \
-             rights by address"
+             permissions by address"
         );
     }
 
     fn untrusted(&self, peer: Peer) {
         let mut told = self.untrusted.lock().expect("nothing that holds it can panic");
-        if told.len() < Self::PEERS && told.insert(peer.holder()) {
+        if told.len() < Self::PEERS && told.insert(peer.network()) {
             drop(told);
             tracing::warn!(
                 %peer,
-                "X-Forwarded-For comes from an address that is not in trusted_proxies, and does not \
-                 count; is this a proxy? then add it to trusted_proxies"
+                "X-Forwarded-For from an address that is not in trusted_proxies is ignored; if this \
+                 is a proxy, add it to trusted_proxies"
             );
         }
     }
@@ -261,7 +260,7 @@ mod tests {
         headers
     }
 
-    /// What is believed of a line from this address.
+    /// What is trusted of a TCP connection from this address.
     fn read(line: &str, trusted: &str, headers: &HeaderMap) -> Forwarded {
         let config = Config { trusted_proxies: trusted.parse().unwrap(), ..Config::default() };
         Forwarded::new(Peer::at(line.parse().unwrap()), headers, &config, &Notes::default())

@@ -1,12 +1,12 @@
-//! Reading headers: as bytes and item by item, so that an odd byte costs no more than what it stands in.
+//! Parses headers as bytes and item by item, so that an odd byte costs only its own item.
 //!
-//! `HeaderValue::to_str` gives up a whole value for one byte, and the byte may be somebody else's: the
-//! cookie of another program, or what a client said before a proxy added its word.
+//! `HeaderValue::to_str` rejects a whole value for one byte. The byte may come from somebody else: the
+//! cookie of another program, or the part of a list that a client sent before a proxy appended to it.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// What lies between separators, over all lines of a header in their order, without the blanks
-/// around it. Empty items are there too.
+/// The items between separators in all lines of a header, in order and trimmed. Empty items are
+/// included.
 pub(crate) fn items<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -18,13 +18,13 @@ pub(crate) fn items<'a>(
         .map(<[u8]>::trim_ascii)
 }
 
-/// What stands in a header, without the blanks around it; nothing if that is empty or no text. Of
-/// several lines the first counts.
+/// The trimmed text of a header, or `None` if it is empty or not UTF-8. The first of several lines
+/// counts.
 pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     text_in(headers.get(name)?)
 }
 
-/// What stands in one line, as [`text`] has it.
+/// The trimmed text of one header line, or `None` if it is empty or not UTF-8.
 pub(crate) fn text_in(line: &HeaderValue) -> Option<&str> {
     let text = str::from_utf8(line.as_bytes()).ok()?.trim_ascii();
     (!text.is_empty()).then_some(text)

@@ -1,12 +1,12 @@
-//! `Host`: whom a request is for, told once and in a form that names a host (RFC 9112 §3.2).
+//! `Host`: a request names its host once, and in a valid form (RFC 9112 §3.2).
 
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Uri, Version};
 
-/// Checks `Host`. Where the target of the request names the host itself, that counts from here on.
+/// Checks `Host`. If the request target names a host, that host replaces the header.
 ///
 /// # Errors
-/// What is wrong, fit for the client.
+/// Returns a message for the client if the host is missing, repeated or invalid.
 pub(crate) fn settle(
     version: Version,
     target: &Uri,
@@ -14,25 +14,25 @@ pub(crate) fn settle(
 ) -> Result<(), &'static str> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => return Err("the host header stands more than once"),
+        (Some(_), Some(_)) => return Err("more than one host header"),
         (Some(host), None) if !is_host(host.as_bytes()) => {
-            return Err("the host header names no host");
+            return Err("invalid host header");
         }
-        (None, _) if version >= Version::HTTP_11 => return Err("the host header is missing"),
+        (None, _) if version >= Version::HTTP_11 => return Err("missing host header"),
         _ => {}
     }
     if let Some(authority) = target.authority() {
         if !is_host(authority.as_str().as_bytes()) {
-            return Err("the target of the request names no host");
+            return Err("the request target names an invalid host");
         }
         let host = HeaderValue::from_str(authority.as_str())
-            .map_err(|_| "the target of the request names no host")?;
+            .map_err(|_| "the request target names an invalid host")?;
         headers.insert(HOST, host);
     }
     Ok(())
 }
 
-/// Whether this is a name or address, and perhaps a port behind it (RFC 3986 §3.2.2).
+/// Returns `true` for a name or an address with an optional port (RFC 3986 §3.2.2).
 pub(crate) fn is_host(text: &[u8]) -> bool {
     let (host, port) = match text.strip_prefix(b"[") {
         Some(rest) => {
@@ -56,7 +56,7 @@ pub(crate) fn is_host(text: &[u8]) -> bool {
     is_name && is_port(port)
 }
 
-/// Unreserved characters, sub-delimiters and percent-encoded bytes.
+/// Returns `true` for unreserved characters, sub-delimiters and percent-encoded bytes.
 fn is_name(mut name: &[u8]) -> bool {
     if name.is_empty() {
         return false;
@@ -75,7 +75,7 @@ fn is_name(mut name: &[u8]) -> bool {
     true
 }
 
-/// What may stand in brackets: IPv6, or what a later version of IP brings.
+/// Returns `true` for the content of brackets: IPv6, or an address of a later version of IP.
 fn is_literal(address: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(address) else { return false };
     match text.strip_prefix(['v', 'V']).and_then(|rest| rest.split_once('.')) {
@@ -88,7 +88,7 @@ fn is_literal(address: &[u8]) -> bool {
     }
 }
 
-/// Digits of a port, or none.
+/// Returns `true` for a port number or nothing.
 fn is_port(port: &[u8]) -> bool {
     port.is_empty()
         || (port.iter().all(u8::is_ascii_digit)

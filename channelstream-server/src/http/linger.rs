@@ -1,12 +1,13 @@
-//! What hyper leaves open, mended below it, where it writes and closes.
+//! The byte stream below hyper, which adds what hyper leaves out.
 //!
-//! * A head that cannot be read is answered by hyper itself, with nothing but a status: such a
-//!   refusal gets a body and the headers of all answers.
-//! * A TCP connection that is closed while the peer still sends is reset by the system, which can take
-//!   the answer away before the peer has read it: it is read out first.
-//! * An answer that nobody reads would wait for ever: its TCP connection is reset.
-//! * hyper does not look whether the peer is still there while a request is served (else it would drop
-//!   the answer for who closes behind the last request): for a poll that is looked at here.
+//! * hyper answers a malformed head with a bare status. Such a refusal gets a JSON body and the
+//!   common headers here.
+//! * The system resets a TCP connection that is closed while the peer still sends, and the peer may
+//!   lose the answer. So the connection is read to its end before it is closed.
+//! * An answer that the peer does not read would wait forever. Its TCP connection is reset.
+//! * hyper does not notice that the peer is gone while a request is served; if it looked, a client
+//!   that closes its side behind the last request would lose the answer. A poll ends when its peer
+//!   is gone, so this stream looks.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -21,42 +22,42 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::app::App;
-use crate::http::connection::Line;
+use crate::http::connection::Shared;
+use crate::http::connection_limit::ConnectionGuard;
 use crate::http::stall::Stall;
 use crate::limits::Limit;
 use crate::tcp;
 
-/// After the last answer a line is read out until nothing has come for so long,
+/// A lingering connection is closed when the peer has sent nothing for this long.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// but not longer than this.
+/// A connection lingers no longer than this.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Reads of 4 KiB while a line is read out, before others get a turn.
+/// Reads of 4 KiB by a lingering connection before other connections get a turn.
 const READS: usize = 4;
 
-/// `answer_timeout` during the drain, which must not wait for who does not read.
+/// The longest `answer_timeout` during the drain, which must not wait for a peer that does not read.
 const DRAINING: Duration = Duration::from_secs(1);
 
-/// A whole answer after which the line is closed. `status` is code and reason; `more` are header
-/// lines.
-pub(crate) fn refusal(status: &str, message: &str, more: &str) -> String {
+/// A whole answer after which the connection is closed. `status` is code and reason, `headers` are
+/// further header lines.
+pub(crate) fn refusal(status: &str, message: &str, headers: &str) -> String {
     let title = status.split_once(' ').map_or(status, |(_, reason)| reason);
-    // As in our own answers: here, nothing was done.
+    // As in the 503 of a handler that has done nothing.
     let outcome = if status.starts_with("503") { r#","outcome":"not_done""# } else { "" };
     let body = format!(r#"{{"message":"{message}","code":"{status}","title":"{title}"{outcome}}}"#);
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         x-content-type-options: nosniff\r\ncache-control: no-store\r\n{more}\
+         x-content-type-options: nosniff\r\ncache-control: no-store\r\n{headers}\
          connection: close\r\n\r\n{body}",
         body.len()
     )
 }
 
-/// What stands in the place of `written`, if that is a refusal of hyper's own: an error status
-/// without a body, which none of our answers is.
-fn instead_of(written: &[u8], more: &str) -> Option<String> {
+/// Returns what replaces `written`, if that is a refusal of hyper's own: an error status without a
+/// body. The server's own answers always have one.
+fn replacement(written: &[u8], headers: &str) -> Option<String> {
     let rest = written.strip_prefix(b"HTTP/1.1 4")?;
     let head = str::from_utf8(rest.strip_suffix(b"\r\n\r\n")?).ok()?;
     let mut lines = head.split("\r\n");
@@ -71,49 +72,49 @@ fn instead_of(written: &[u8], more: &str) -> Option<String> {
         }
     }
     let message = match status.get(..3)? {
-        "414" => "the address in the request line is too long",
-        "431" => "the head of the request is too large (max_head_size)",
-        _ => "the head of the request is malformed",
+        "414" => "the request target is too long",
+        "431" => "the request head is too large (max_head_size)",
+        _ => "malformed request head",
     };
-    (is_empty && is_last).then(|| refusal(&status, message, more))
+    (is_empty && is_last).then(|| refusal(&status, message, headers))
 }
 
-/// A TCP connection below hyper.
-pub(crate) struct Refusing {
+/// A TCP stream below hyper.
+pub(crate) struct LingerIo {
     inner: TokioIo<TcpStream>,
-    app: Arc<App>,
-    line: Arc<Line>,
+    shared: Arc<Shared>,
+    tcp: Arc<ConnectionGuard>,
     drain: watch::Receiver<bool>,
-    /// What is written in the place of hyper's refusal, and how much of it is out.
-    instead: Option<(String, usize)>,
+    /// What replaces a refusal of hyper's own, and how many bytes of it are written.
+    replacement: Option<(String, usize)>,
     stall: Stall,
-    closing: Option<Closing>,
+    lingering: Option<Lingering>,
 }
 
-/// The reading out of a line before it is closed.
+/// A connection that is read to its end before it is closed.
 #[derive(Debug)]
-struct Closing {
+struct Lingering {
     quiet: Pin<Box<Sleep>>,
     latest: Instant,
 }
 
-impl Refusing {
+impl LingerIo {
     pub(crate) fn new(
         stream: TcpStream,
-        app: Arc<App>,
-        line: Arc<Line>,
+        shared: Arc<Shared>,
+        tcp: Arc<ConnectionGuard>,
         drain: watch::Receiver<bool>,
     ) -> Self {
         let (inner, stall) = (TokioIo::new(stream), Stall::default());
-        Self { inner, app, line, drain, instead: None, stall, closing: None }
+        Self { inner, shared, tcp, drain, replacement: None, stall, lingering: None }
     }
 
     pub(crate) fn into_inner(self) -> TcpStream {
         self.inner.into_inner()
     }
 
-    /// Writes what stands in the place of `length` bytes, all of it before they count as written.
-    fn poll_instead(
+    /// Writes a replacement for `length` bytes, which count as written when all of it is.
+    fn poll_replacement(
         &mut self,
         cx: &mut Context<'_>,
         text: String,
@@ -126,7 +127,7 @@ impl Refusing {
                 Poll::Ready(Ok(count)) => out += count,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.instead = Some((text, out));
+                    self.replacement = Some((text, out));
                     return Poll::Pending;
                 }
             }
@@ -134,26 +135,26 @@ impl Refusing {
         Poll::Ready(Ok(length))
     }
 
-    /// What is to be written in the place of this, from where.
-    fn instead_of(&mut self, written: &[u8]) -> Option<(String, usize)> {
-        let more = self.app.common_headers.of_refusals();
-        self.instead.take().or_else(|| Some((instead_of(written, more)?, 0)))
+    /// Returns what replaces `written`, and how many bytes of it are written.
+    fn take_replacement(&mut self, written: &[u8]) -> Option<(String, usize)> {
+        let headers = self.shared.common_headers.refusal_lines();
+        self.replacement.take().or_else(|| Some((replacement(written, headers)?, 0)))
     }
 
-    /// What came of a write, unless the peer has left the answer unread for too long.
+    /// Returns the outcome of a write, or an error if the peer has not read for too long.
     fn in_time(
         &mut self,
         cx: &mut Context<'_>,
         outcome: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let most = self.app.config.answer_timeout;
+        let most = self.shared.answer_timeout;
         match &outcome {
             Poll::Ready(Ok(count)) => self.stall.taken(*count, most),
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
                 let most = if *self.drain.borrow() { most.min(DRAINING) } else { most };
                 if self.stall.poll_over(cx, most).is_ready() {
-                    self.app.limits.refused(Limit::AnswerTime, self.line.peer);
+                    self.shared.limits.refused(Limit::AnswerTime, self.tcp.peer);
                     tcp::reset_on_close(self.inner.inner());
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -162,7 +163,7 @@ impl Refusing {
         outcome
     }
 
-    /// Whether the peer has closed or broken off. One that sends is there.
+    /// Returns `true` if the peer has closed or reset the connection. A peer that sends is there.
     fn peer_is_gone(&self, cx: &mut Context<'_>) -> bool {
         let mut space = [0; 1];
         let mut space = tokio::io::ReadBuf::new(&mut space);
@@ -173,29 +174,29 @@ impl Refusing {
     }
 }
 
-impl Read for Refusing {
+impl Read for LingerIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
-        // The drain waits for requests. A head that is not complete is none.
-        if outcome.is_pending() && *self.drain.borrow() && !self.line.is_asked() {
+        // The drain waits for requests, but not for the rest of an incomplete head.
+        if outcome.is_pending() && *self.drain.borrow() && !self.tcp.is_serving() {
             return Poll::Ready(Ok(()));
         }
         outcome
     }
 }
 
-impl Write for Refusing {
+impl Write for LingerIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = match self.instead_of(buf) {
-            Some((text, out)) => self.poll_instead(cx, text, out, buf.len()),
+        let outcome = match self.take_replacement(buf) {
+            Some((text, out)) => self.poll_replacement(cx, text, out, buf.len()),
             None => Pin::new(&mut self.inner).poll_write(cx, buf),
         };
         self.in_time(cx, outcome)
@@ -208,9 +209,9 @@ impl Write for Refusing {
     ) -> Poll<io::Result<usize>> {
         // A refusal has no body, so it stands alone.
         if let [buf] = bufs
-            && let Some((text, out)) = self.instead_of(buf)
+            && let Some((text, out)) = self.take_replacement(buf)
         {
-            let outcome = self.poll_instead(cx, text, out, buf.len());
+            let outcome = self.poll_replacement(cx, text, out, buf.len());
             return self.in_time(cx, outcome);
         }
         let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
@@ -221,25 +222,25 @@ impl Write for Refusing {
         self.inner.is_write_vectored()
     }
 
-    /// hyper comes here whenever nothing is left to write, also while a request is served.
+    /// hyper flushes whenever nothing is left to write, also while a request is served.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stall.all_taken();
-        if self.line.ends_with_peer() && self.peer_is_gone(cx) {
+        if self.tcp.ends_with_peer() && self.peer_is_gone(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
-    /// Tells the peer that nothing more comes, and takes what it still sends until it closes too.
+    /// Closes the writing side, and reads what the peer still sends until it closes too.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let closing = match &mut this.closing {
-            Some(closing) => closing,
+        let lingering = match &mut this.lingering {
+            Some(lingering) => lingering,
             none => {
-                tcp::bound_rest(this.inner.inner(), this.app.config.answer_timeout);
+                tcp::bound_rest(this.inner.inner(), this.shared.answer_timeout);
                 ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
                 let latest = Instant::now() + LONGEST;
-                none.insert(Closing { quiet: Box::pin(sleep(QUIET)), latest })
+                none.insert(Lingering { quiet: Box::pin(sleep(QUIET)), latest })
             }
         };
         let mut space = [0; 4096];
@@ -248,13 +249,13 @@ impl Write for Refusing {
             match Pin::new(&mut this.inner).poll_read(cx, read.unfilled()) {
                 Poll::Ready(Ok(())) if !read.filled().is_empty() => {
                     let quiet = Instant::now() + QUIET;
-                    if quiet > closing.latest {
+                    if quiet > lingering.latest {
                         return Poll::Ready(Ok(()));
                     }
-                    closing.quiet.as_mut().reset(quiet);
+                    lingering.quiet.as_mut().reset(quiet);
                 }
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending => return closing.quiet.as_mut().poll(cx).map(Ok),
+                Poll::Pending => return lingering.quiet.as_mut().poll(cx).map(Ok),
             }
         }
         cx.waker().wake_by_ref();
@@ -264,13 +265,13 @@ impl Write for Refusing {
 
 #[cfg(test)]
 mod tests {
-    use super::instead_of;
+    use super::replacement;
 
     #[test]
-    fn only_refusals_without_body_are_replaced() {
+    fn only_refusals_without_a_body_are_replaced() {
         let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
                     content-length: 0\r\ndate: Mon, 06 May 2024 07:08:09 GMT\r\n\r\n";
-        let text = instead_of(bare.as_bytes(), "x-more: 1\r\n").unwrap_or_default();
+        let text = replacement(bare.as_bytes(), "x-more: 1\r\n").unwrap_or_default();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
         assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{head}");
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
@@ -285,7 +286,7 @@ mod tests {
             format!("{bare}x"),
             String::new(),
         ] {
-            assert_eq!(instead_of(other.as_bytes(), ""), None, "{other}");
+            assert_eq!(replacement(other.as_bytes(), ""), None, "{other}");
         }
     }
 }

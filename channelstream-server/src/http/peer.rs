@@ -1,21 +1,22 @@
-//! Who asks: an address, or somebody of whom no address could be told.
+//! The client of a request: an address, or unknown.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::Networks;
 
-/// The client of a request, as far as it is known. What is decided by address is asked here, so
-/// that somebody unknown is never taken for the proxy that sent them.
+/// The client of a request, as far as it is known. All decisions by address are made here, so that
+/// an unknown client is never taken for the proxy in front of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peer(Option<IpAddr>);
 
 impl Peer {
-    /// Somebody behind a trusted proxy whose word about them cannot be read: not loopback, in no
-    /// list, not even in one of all addresses, and counted apart from all addresses.
+    /// A client behind a trusted proxy whose headers about it cannot be parsed. It is not loopback,
+    /// is in no list, not even in one of all addresses, and is counted apart from all addresses.
     pub(crate) const UNKNOWN: Self = Self(None);
 
-    /// An IPv4 address in its IPv6 form (`::ffff:192.0.2.1`) is that IPv4 address.
+    /// The client at an address. The IPv6 form of an IPv4 address (`::ffff:192.0.2.1`) is that IPv4
+    /// address.
     pub(crate) fn at(address: IpAddr) -> Self {
         Self(Some(address.to_canonical()))
     }
@@ -28,9 +29,9 @@ impl Peer {
         self.0.is_some_and(|address| address.is_loopback())
     }
 
-    /// For whom it is counted. Whoever has one IPv6 address has its whole network of 64 bits, so
-    /// that is what counts.
-    pub(crate) fn holder(self) -> Self {
+    /// The network whose actions are counted together. The owner of an IPv6 address has its whole
+    /// /64 network, so that is what counts.
+    pub(crate) fn network(self) -> Self {
         Self(self.0.map(|address| match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -58,13 +59,13 @@ mod tests {
     }
 
     #[test]
-    fn somebody_unknown_is_in_no_list_and_counted_apart() {
+    fn an_unknown_client_is_in_no_list_and_counted_apart() {
         for list in ["", "127.0.0.1, ::1", "10.0.0.0/8", "0.0.0.0/0, ::/0", "0.0.0.0", "::"] {
             assert!(!Peer::UNKNOWN.is_in(&list.parse().unwrap()), "{list}");
         }
         assert!(!Peer::UNKNOWN.is_loopback());
         for other in ["0.0.0.0", "::", "127.0.0.1", "::1"] {
-            assert_ne!(Peer::UNKNOWN.holder(), peer(other).holder(), "{other}");
+            assert_ne!(Peer::UNKNOWN.network(), peer(other).network(), "{other}");
         }
         assert_eq!(Peer::UNKNOWN.to_string(), "unknown");
     }
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn mapped_addresses_are_ipv4() {
         assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
-        assert_ne!(peer("::ffff:192.0.2.1").holder(), peer("::ffff:192.0.2.2").holder());
+        assert_ne!(peer("::ffff:192.0.2.1").network(), peer("::ffff:192.0.2.2").network());
         assert!(peer("::ffff:127.0.0.1").is_loopback());
         assert!(peer("::ffff:10.1.2.3").is_in(&"10.0.0.0/8".parse().unwrap()));
         assert!(peer("10.1.2.3").is_in(&"::ffff:10.0.0.0/104".parse().unwrap()));
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_counts_as_one() {
-        assert_eq!(peer("2001:db8:1:2::1").holder(), peer("2001:db8:1:2:ffff::9").holder());
-        assert_ne!(peer("2001:db8:1:2::1").holder(), peer("2001:db8:1:3::1").holder());
+        assert_eq!(peer("2001:db8:1:2::1").network(), peer("2001:db8:1:2:ffff::9").network());
+        assert_ne!(peer("2001:db8:1:2::1").network(), peer("2001:db8:1:3::1").network());
     }
 }

@@ -1,54 +1,70 @@
-//! Allowances: how often one peer may do something within a time.
+//! Rate limiters: how often one address may do something within a time.
 
 use std::time::Duration;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use tokio::time::Instant;
 
 use crate::http::peer::Peer;
 
-/// Addresses that are remembered; beyond, those whose time is over are forgotten, and then all.
+/// Addresses that are remembered. Beyond, those whose window is over are removed, and then all.
 const ADDRESSES: usize = 10_000;
 
-/// Counts what addresses do. The time of an address begins with the first thing it does.
+/// Bounds how often each address may act within a window, which begins with its first action.
 #[derive(Debug)]
-pub(crate) struct Allowance {
-    used: DashMap<Peer, (usize, Instant)>,
-    most: usize,
-    window: Duration,
+pub(crate) struct RateLimiter {
+    windows: DashMap<Peer, Window>,
+    max: usize,
+    length: Duration,
 }
 
-impl Allowance {
-    pub(crate) fn new(most: usize, window: Duration) -> Self {
-        Self { used: DashMap::new(), most, window }
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    count: usize,
+    since: Instant,
+}
+
+impl RateLimiter {
+    pub(crate) fn new(max: usize, length: Duration) -> Self {
+        Self { windows: DashMap::new(), max, length }
     }
 
-    /// How long this address has to wait, if it has used up what it is allowed; in whole seconds,
-    /// as answers tell it.
-    pub(crate) fn wait(&self, peer: Peer, now: Instant) -> Option<u64> {
-        let (count, since) = *self.used.get(&peer.holder())?;
-        let left = self.window.checked_sub(now.duration_since(since))?;
-        (count >= self.most).then_some(left.as_secs() + 1)
+    /// Counts an action of an address.
+    ///
+    /// # Errors
+    /// Returns the whole seconds that the address has to wait, if it has done as much as it may.
+    /// The action is not counted then.
+    pub(crate) fn admit(&self, peer: Peer, now: Instant) -> Result<(), u64> {
+        match self.windows.entry(peer.network()) {
+            Entry::Occupied(mut entry) => {
+                let window = entry.get_mut();
+                let age = now.duration_since(window.since);
+                if age >= self.length {
+                    *window = Window { count: 0, since: now };
+                } else if window.count >= self.max {
+                    return Err((self.length - age).as_secs() + 1);
+                }
+                window.count += 1;
+                return Ok(());
+            }
+            Entry::Vacant(entry) => drop(entry.insert(Window { count: 1, since: now })),
+        }
+        self.bound(now);
+        Ok(())
     }
 
-    /// Counts one more.
-    pub(crate) fn count(&self, peer: Peer, now: Instant) {
-        if self.used.len() >= ADDRESSES {
-            self.used.retain(|_, (_, since)| now.duration_since(*since) < self.window);
+    fn bound(&self, now: Instant) {
+        if self.windows.len() > ADDRESSES {
+            self.windows.retain(|_, window| now.duration_since(window.since) < self.length);
         }
-        if self.used.len() >= ADDRESSES {
-            self.used.clear();
+        if self.windows.len() > ADDRESSES {
+            self.windows.clear();
         }
-        let mut entry = self.used.entry(peer.holder()).or_insert((0, now));
-        if now.duration_since(entry.1) >= self.window {
-            *entry = (0, now);
-        }
-        entry.0 += 1;
     }
 
-    /// Forgets what an address did.
-    pub(crate) fn forget(&self, peer: Peer) {
-        self.used.remove(&peer.holder());
+    /// Removes what an address did.
+    pub(crate) fn remove(&self, peer: Peer) {
+        self.windows.remove(&peer.network());
     }
 }
 
@@ -63,54 +79,65 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_bounded_until_its_time_is_over() {
-        let allowance = Allowance::new(2, Duration::from_secs(10));
+    fn an_address_is_limited_until_its_window_is_over() {
+        let limiter = RateLimiter::new(2, Duration::from_secs(10));
         let start = Instant::now();
-        let wait = |seconds| allowance.wait(peer(1), start + Duration::from_secs(seconds));
-        assert_eq!(wait(0), None);
-        allowance.count(peer(1), start);
-        assert_eq!(wait(0), None);
-        allowance.count(peer(1), start + Duration::from_secs(2));
-        assert_eq!(wait(2), Some(9));
-        assert_eq!(allowance.wait(peer(2), start), None, "another address");
-        assert_eq!(wait(7), Some(4));
-        assert_eq!(wait(11), None);
-        allowance.count(peer(1), start + Duration::from_secs(11));
-        assert_eq!(wait(11), None, "it counts from one again");
-        allowance.count(peer(1), start + Duration::from_secs(11));
-        assert_eq!(wait(11), Some(11));
-        allowance.forget(peer(1));
-        assert_eq!(wait(11), None);
+        let admit = |seconds| limiter.admit(peer(1), start + Duration::from_secs(seconds));
+        assert_eq!(admit(0), Ok(()));
+        assert_eq!(admit(2), Ok(()));
+        assert_eq!(admit(2), Err(9));
+        assert_eq!(limiter.admit(peer(2), start), Ok(()), "another address");
+        assert_eq!(admit(7), Err(4));
+        assert_eq!(admit(11), Ok(()), "it counts from one again");
+        assert_eq!(admit(11), Ok(()));
+        assert_eq!(admit(11), Err(11));
+        limiter.remove(peer(1));
+        assert_eq!(admit(11), Ok(()));
     }
 
     #[test]
-    fn who_is_unknown_has_an_allowance_apart_from_all_addresses() {
-        let allowance = Allowance::new(1, Duration::from_secs(10));
+    fn no_more_than_the_limit_is_admitted_however_many_ask_at_once() {
+        let limiter = RateLimiter::new(5, Duration::from_secs(3600));
+        let admitted: usize = std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..4)
+                .map(|_| {
+                    let admit = || limiter.admit(peer(1), Instant::now()).is_ok();
+                    scope.spawn(move || (0..100).filter(|_| admit()).count())
+                })
+                .collect();
+            asking.into_iter().map(|asking| asking.join().unwrap()).sum()
+        });
+        assert_eq!(admitted, 5);
+    }
+
+    #[test]
+    fn an_unknown_client_is_limited_apart_from_all_addresses() {
+        let limiter = RateLimiter::new(1, Duration::from_secs(10));
         let now = Instant::now();
-        allowance.count(Peer::UNKNOWN, now);
-        assert!(allowance.wait(Peer::UNKNOWN, now).is_some());
-        assert_eq!(allowance.wait(peer(1), now), None);
+        assert_eq!(limiter.admit(Peer::UNKNOWN, now), Ok(()));
+        assert!(limiter.admit(Peer::UNKNOWN, now).is_err());
+        assert_eq!(limiter.admit(peer(1), now), Ok(()));
     }
 
     #[test]
-    fn all_addresses_of_a_network_of_ipv6_share_an_allowance() {
-        let allowance = Allowance::new(1, Duration::from_secs(10));
+    fn all_addresses_of_an_ipv6_network_share_a_limit() {
+        let limiter = RateLimiter::new(1, Duration::from_secs(10));
         let now = Instant::now();
-        let peer = |address: &str| Peer::at(address.parse().unwrap());
-        allowance.count(peer("2001:db8:1:2::1"), now);
-        assert!(allowance.wait(peer("2001:db8:1:2:ffff::9"), now).is_some());
-        allowance.forget(peer("2001:db8:1:2::2"));
-        assert_eq!(allowance.wait(peer("2001:db8:1:2::1"), now), None);
+        let admit = |address: &str| limiter.admit(Peer::at(address.parse().unwrap()), now);
+        assert_eq!(admit("2001:db8:1:2::1"), Ok(()));
+        assert!(admit("2001:db8:1:2:ffff::9").is_err());
+        limiter.remove(Peer::at("2001:db8:1:2::2".parse().unwrap()));
+        assert_eq!(admit("2001:db8:1:2::1"), Ok(()));
     }
 
     #[test]
-    fn no_more_addresses_are_remembered_than_may_be() {
-        let allowance = Allowance::new(1, Duration::from_secs(3600));
+    fn the_number_of_remembered_addresses_is_bounded() {
+        let limiter = RateLimiter::new(1, Duration::from_secs(3600));
         let now = Instant::now();
         for number in 0..=2 * ADDRESSES {
             let number = u32::try_from(number).unwrap_or_default();
-            allowance.count(Peer::at(number.to_be_bytes().into()), now);
-            assert!(allowance.used.len() <= ADDRESSES);
+            assert_eq!(limiter.admit(Peer::at(number.to_be_bytes().into()), now), Ok(()));
+            assert!(limiter.windows.len() <= ADDRESSES);
         }
     }
 }

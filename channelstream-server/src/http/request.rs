@@ -1,76 +1,95 @@
-//! What a handler gets: method, path, query, headers, the peer behind proxies, a bounded body.
+//! One request: path, query, headers, the client behind proxies, and the body.
 
-use std::pin::{Pin, pin};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use futures_util::{FutureExt, Stream, StreamExt};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
-use tokio::time::timeout;
 
 use crate::config::{Config, Scheme};
-use crate::http::answer::{BodyBound, Problem};
-use crate::http::connection::Head;
+use crate::http::body::{self, BodyError, BodyLimit, Chunks};
+use crate::http::connection_limit::ConnectionGuard;
 use crate::http::forwarded::{Forwarded, Notes};
-use crate::http::header;
+use crate::http::negotiate::asks_for_html;
 use crate::http::peer::Peer;
-use crate::router::browser::asks_for_html;
 
-/// The pieces of a body as they come.
-pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
-
-/// The number of requests so far, which names each in the log.
+/// The number of requests so far. It numbers requests in the log.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
-/// One request, with what proxies said about it already looked at.
+/// One request. The headers of proxies have been evaluated.
 pub(crate) struct Request {
     pub(crate) head: Arc<Head>,
-    /// Names it in the log; no other of this process has it.
+    /// The number of the request in the log, unique in this process.
     pub(crate) id: u64,
-    /// Decoded, without the prefix of a proxy; none if it cannot be decoded.
-    pub(crate) path: Option<String>,
-    /// The prefix that a proxy has put in front of all paths, or nothing.
+    /// Decoded, without the prefix of a proxy. `None` if it is not UTF-8.
+    pub(crate) path: Option<Arc<str>>,
+    /// The prefix that a proxy puts in front of all paths; mostly empty.
     pub(crate) prefix: String,
-    /// Who asks: the other end of the line, or whom trusted proxies name.
+    /// The client: the other end of the TCP connection, or the address that trusted proxies name.
     pub(crate) peer: Peer,
     forwarded: Forwarded,
     pub(crate) upgrade: Option<OnUpgrade>,
-    /// Whether what it asks for was found to be allowed: until then, little of its body is read.
-    pub(crate) has_rights: bool,
-    body: Pieces,
+    pub(crate) permissions: Permissions,
+    body: Chunks,
+}
+
+/// The head of a request, and the TCP connection on which it arrived.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) tcp: Arc<ConnectionGuard>,
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    /// Why the request cannot be served, if its head is malformed.
+    pub(crate) error: Option<&'static str>,
+}
+
+/// What a request may do. It may do nothing until the router has checked it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Permissions {
+    /// It may call the endpoints of backends.
+    pub(crate) backend: bool,
+    /// It has the cookie of an admin.
+    pub(crate) signed_in: bool,
 }
 
 impl Request {
     pub(crate) fn new(
         head: Arc<Head>,
         upgrade: Option<OnUpgrade>,
-        body: Pieces,
+        body: Chunks,
         config: &Config,
         notes: &Notes,
     ) -> Self {
-        let forwarded = Forwarded::new(head.line.peer, &head.headers, config, notes);
+        let forwarded = Forwarded::new(head.tcp.peer, &head.headers, config, notes);
         let prefix = forwarded.prefix(&head.headers).to_owned();
         let path = percent_decode_str(head.uri.path()).decode_utf8().ok().map(|path| {
             let inner = if prefix.is_empty() { None } else { path.strip_prefix(&prefix) };
-            inner.filter(|inner| inner.starts_with('/')).unwrap_or(&path).to_owned()
+            inner.filter(|inner| inner.starts_with('/')).unwrap_or(&path).into()
         });
         let id = REQUESTS.fetch_add(1, Ordering::Relaxed) + 1;
-        let peer = forwarded.peer;
-        Self { head, id, path, prefix, peer, forwarded, upgrade, has_rights: false, body }
+        let (peer, permissions) = (forwarded.peer, Permissions::default());
+        Self { head, id, path, prefix, peer, forwarded, upgrade, permissions, body }
     }
 
-    /// A parameter of the query; of repeated ones the last. `Some(None)` if it is not UTF-8.
-    pub(crate) fn parameter(&self, name: &str) -> Option<Option<String>> {
+    /// The path, or nothing if it is not UTF-8.
+    pub(crate) fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
+
+    /// A parameter of the query. If it is repeated, the last one counts.
+    pub(crate) fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
         parameter(self.head.uri.query()?, name)
     }
 
-    /// Where a path of this server is, for redirects. Programs are told the whole address as they
-    /// know it, as the reference tells it; `local` stands in for a host that is not told. Browsers
-    /// are told the path alone: they know the rest better than proxies do.
+    /// The address of a path of this server, for redirects. Programs get the whole address as they
+    /// know it, as from the reference. `local` stands in for an unknown host. Browsers get the path
+    /// alone, because they know the rest better than proxies do.
     pub(crate) fn address_of(&self, path: &str, config: &Config, local: &str) -> String {
         let (headers, prefix) = (&self.head.headers, &self.prefix);
         if config.http_scheme.is_none() && asks_for_html(headers) {
@@ -85,12 +104,12 @@ impl Request {
         }
     }
 
-    /// Host and port by which the client knows this server.
+    /// The host and port by which the client knows this server.
     pub(crate) fn authority(&self) -> Option<(&str, Option<u16>)> {
         self.forwarded.authority(&self.head.headers)
     }
 
-    /// Whether the client's line was https, as far as a trusted proxy says so.
+    /// Returns `true` if a trusted proxy says that the client uses https.
     pub(crate) fn is_https(&self) -> bool {
         self.forwarded.scheme(&self.head.headers) == Some(Scheme::Https)
     }
@@ -98,86 +117,35 @@ impl Request {
     /// Reads the body to its end.
     ///
     /// # Errors
-    /// If it is over the bound, compressed, broken or late.
+    /// Returns an error if the body is too large, compressed, incomplete or late.
     pub(crate) async fn body(
         &mut self,
-        most: BodyBound,
+        limit: BodyLimit,
         within: Duration,
-    ) -> Result<Bytes, Problem> {
-        if let Some(coding) = self.head.headers.get(CONTENT_ENCODING) {
-            let coding = String::from_utf8_lossy(coding.as_bytes()).trim().to_owned();
-            if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
-                return Err(Problem::Encoded(coding));
-            }
-        }
-        let announced =
-            header::text(&self.head.headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok());
-        if announced.is_some_and(|length: u64| length > most.bytes as u64) {
-            return Err(Problem::BodyTooLarge(most));
-        }
-        let mut pieces = pin!(self.gather(most));
-        // It is there already, mostly, and needs no timer.
-        if let Some(body) = pieces.as_mut().now_or_never() {
-            return body;
-        }
-        timeout(within, pieces).await.unwrap_or(Err(Problem::BodyTooSlow))
-    }
-
-    async fn gather(&mut self, most: BodyBound) -> Result<Bytes, Problem> {
-        let mut first = Bytes::new();
-        let mut rest = Vec::new();
-        while let Some(piece) = self.body.next().await {
-            let piece = piece.map_err(|_| Problem::BrokenBody)?;
-            if first.len() + rest.len() + piece.len() > most.bytes {
-                return Err(Problem::BodyTooLarge(most));
-            }
-            if first.is_empty() {
-                first = piece;
-            } else {
-                rest.extend_from_slice(&piece);
-            }
-        }
-        if rest.is_empty() {
-            return Ok(first);
-        }
-        let mut whole = Vec::with_capacity(first.len() + rest.len());
-        whole.extend_from_slice(&first);
-        whole.append(&mut rest);
-        Ok(whole.into())
+    ) -> Result<Bytes, BodyError> {
+        body::read(&mut self.body, &self.head.headers, limit, within).await
     }
 }
 
-/// One piece of a body in one place.
-pub(crate) fn piece(mut buf: impl Buf) -> Bytes {
-    buf.copy_to_bytes(buf.remaining())
-}
-
-/// A parameter of a query or a form; of repeated ones the last. `Some(None)` if it is not UTF-8.
-pub(crate) fn parameter(query: &str, name: &str) -> Option<Option<String>> {
-    query.rsplit('&').find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(key).as_deref() == Some(name)).then(|| decoded(value))
-    })
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let text = text.replace('+', " ");
-    percent_decode_str(&text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+/// A parameter of a query or a form. If it is repeated, the last one counts. Bytes that are not
+/// UTF-8 become U+FFFD.
+pub(crate) fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.filter(|(key, _)| key == name).last().map(|(_, value)| value)
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
-
     use super::*;
 
     #[test]
     fn parameters() {
         let query = "a=1&conn_id=x%20y+z&b&a=2&c=%FF";
-        assert_eq!(parameter(query, "conn_id"), Some(Some("x y z".to_owned())));
-        assert_eq!(parameter(query, "a"), Some(Some("2".to_owned())), "the last counts");
-        assert_eq!(parameter(query, "b"), Some(Some(String::new())));
-        assert_eq!(parameter(query, "c"), Some(None), "not UTF-8");
-        assert_eq!(parameter(query, "d"), None);
+        let parameter = |name| parameter(query, name);
+        assert_eq!(parameter("conn_id").as_deref(), Some("x y z"));
+        assert_eq!(parameter("a").as_deref(), Some("2"), "the last one counts");
+        assert_eq!(parameter("b").as_deref(), Some(""));
+        assert_eq!(parameter("c").as_deref(), Some("\u{fffd}"), "not UTF-8");
+        assert_eq!(parameter("d"), None);
     }
 }

@@ -1,10 +1,10 @@
 //! How long a peer may leave an answer unread.
 //!
-//! The time runs while the system takes nothing more of what is written, which is as long as the peer
-//! reads nothing. What it reads buys further time, at a rate that no honest network is below: so an
-//! answer of N bytes is out within `answer_timeout` and N / [`SLOWEST`] seconds, or is given up, and
-//! nobody holds it for ever by reading a byte now and then. While writes succeed at once there is no
-//! timer.
+//! The time runs while the system accepts no more bytes, which is while the peer reads nothing. Each
+//! byte that the peer reads extends the time, at a rate that every honest network exceeds. So an
+//! answer of N bytes is written within `answer_timeout` plus N / [`SLOWEST`] seconds or given up, and
+//! a peer cannot hold it forever by reading a byte now and then. While writes succeed at once, there
+//! is no timer.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -13,17 +13,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Bytes a second that a peer must read in the long run.
+/// Bytes per second that a peer must read in the long run.
 const SLOWEST: f64 = 1024.0;
 
-/// The time since a peer has taken what is written to it; runs only while it does not.
+/// The timer of a peer that does not read. It runs only while writes do not succeed.
 #[derive(Debug, Default)]
 pub(crate) struct Stall {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
-    /// Notes that so many bytes were taken; `most` is the time for one that takes nothing.
+    /// Records that the system accepted bytes. `most` is the timeout of a peer that reads nothing.
     pub(crate) fn taken(&mut self, bytes: usize, most: Duration) {
         if let Some(timer) = &mut self.timer {
             let deadline = later(timer.deadline(), bytes, Instant::now(), most);
@@ -31,15 +31,15 @@ impl Stall {
         }
     }
 
-    /// Notes that nothing waits any more.
+    /// Records that all bytes are written.
     pub(crate) fn all_taken(&mut self) {
         self.timer = None;
     }
 
-    /// Notes that nothing is taken for now: ready when that has been so for too long.
+    /// Records that the system accepts nothing for now. Ready when that has lasted too long.
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>, most: Duration) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(most)));
-        // The time may have become shorter meanwhile.
+        // `most` may be shorter than before.
         let latest = Instant::now() + most;
         if timer.deadline() > latest {
             timer.as_mut().reset(latest);
@@ -48,7 +48,7 @@ impl Stall {
     }
 }
 
-/// The deadline after so many bytes were taken.
+/// The deadline after the system accepted bytes.
 fn later(deadline: Instant, bytes: usize, now: Instant, most: Duration) -> Instant {
     (deadline + Duration::from_secs_f64(bytes as f64 / SLOWEST)).min(now + most)
 }
@@ -59,8 +59,8 @@ mod tests {
 
     const MOST: Duration = Duration::from_secs(30);
 
-    /// After how many seconds a peer is given up that takes `bytes` each `step` seconds; none within
-    /// a day.
+    /// The seconds after which a peer that reads `bytes` every `step` seconds is given up, or `None`
+    /// if it lasts a day.
     fn given_up(bytes: usize, step: u64) -> Option<u64> {
         let begin = Instant::now();
         let mut deadline = begin + MOST;
@@ -75,11 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_enough_stays_and_who_takes_a_byte_now_and_then_does_not() {
+    fn a_peer_that_reads_enough_stays_and_one_that_reads_a_byte_now_and_then_does_not() {
         assert_eq!(given_up(32 * 1024, 20), None);
         assert_eq!(given_up(1024, 1), None);
         assert_eq!(given_up(1, 1), Some(31));
         assert_eq!(given_up(512, 1), Some(59));
-        assert_eq!(given_up(10_000_000, 31), Some(31), "nothing is saved up");
+        assert_eq!(given_up(10_000_000, 31), Some(31), "time does not accumulate");
     }
 }

@@ -14,7 +14,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{HeaderName, StatusCode};
 use sha1::{Digest as _, Sha1};
 
-use crate::http::answer::{Answer, Problem, SCRIPT};
+use crate::http::answer::{Answer, SCRIPT};
+use crate::http::problem::Problem;
 
 /// Where the client's files lie: below this folder here, and below the same path.
 const CLIENT: &str = "channelstream/";

@@ -7,11 +7,12 @@ use http::header::HeaderName;
 
 use crate::app::App;
 use crate::config::Tutorial;
-use crate::http::answer::{Answer, Problem};
+use crate::http::answer::Answer;
+use crate::http::negotiate::{asks_for_html, is_json};
+use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::pages;
-use crate::router::browser::{asks_for_html, is_json, is_same_origin, names_loopback};
-use crate::router::routes;
+use crate::router::browser::{is_same_origin, names_loopback};
 
 /// What proxies add, beside everything that begins with `x-forwarded`: who comes through one is not
 /// local, whatever the address says.
@@ -26,13 +27,6 @@ const OF_PROXIES: [&str; 9] = [
     "x-url-scheme",
     "x-script-name",
 ];
-
-/// The endpoint that is simulated at this path.
-pub(crate) fn simulated(path: &str) -> Option<&str> {
-    let endpoint = path.strip_prefix("/tutorial")?;
-    // Who plays with it has no need to delete what others are in.
-    (routes::is_backend(endpoint) && endpoint != "/channels").then_some(endpoint)
-}
 
 /// The page: it says whether it can be played with, and if not, why. Who does not ask for pages gets
 /// what the reference has at this address, which is nothing.
@@ -52,13 +46,14 @@ pub(crate) fn page(app: &App, request: &Request) -> Result<Answer, Problem> {
 /// # Errors
 /// If the one who asks may not, or if a page of another origin asks in their name.
 pub(crate) fn allow(app: &App, request: &Request) -> Result<(), Problem> {
-    standing(app, request).map_err(Problem::NotSimulated)?;
-    let headers = &request.head.headers;
-    if !is_json(headers) {
-        return Err(Problem::NotSimulated("only a body of application/json is simulated"));
+    let refused =
+        |why| Problem::Refused(format!("the tutorial does not act for this request: {why}").into());
+    standing(app, request).map_err(refused)?;
+    if !is_json(&request.head.headers) {
+        return Err(refused("only a body of application/json is simulated"));
     }
     if is_same_origin(request).is_err() {
-        return Err(Problem::NotSimulated("only the server's own page may simulate"));
+        return Err(refused("only the server's own page may simulate"));
     }
     Ok(())
 }
@@ -68,7 +63,7 @@ fn standing(app: &App, request: &Request) -> Result<(), &'static str> {
     match app.config.tutorial {
         Tutorial::Off => Err("the tutorial is switched off"),
         Tutorial::On => Ok(()),
-        Tutorial::Auto if app.gate.is_signed_in(&request.head.headers, &app.config) => Ok(()),
+        Tutorial::Auto if app.auth.is_signed_in(&request.head.headers, &app.config) => Ok(()),
         Tutorial::Auto => is_local(app, request),
     }
 }
@@ -80,8 +75,7 @@ fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
     if !app.is_on_loopback {
         return Err("the server listens for other machines too");
     }
-    if !request.head.line.peer.is_loopback() || !request.peer.is_in(&app.config.allow_posting_from)
-    {
+    if !request.head.tcp.peer.is_loopback() || !request.peer.is_in(&app.config.allow_posting_from) {
         return Err("the request does not come from the server's own machine");
     }
     let is_of_proxy = |name: &HeaderName| {

@@ -1,78 +1,76 @@
-//! Rights: what a request may do, by address, signature and sign-in cookie (contract §3).
+//! Authentication: what a request may do by its address, signature and sign-in cookie (contract §3).
 
-use channelstream_signer::{Digest, InvalidSeparator, KeyDerivation, TimestampSigner};
+use std::borrow::Cow;
+
+use channelstream_signer::{Digest, KeyDerivation, TimestampSigner};
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderName, HeaderValue};
 
 use crate::clock;
 use crate::config::Config;
-use crate::http::answer::Problem;
 use crate::http::header::items;
+use crate::http::problem::Problem;
 use crate::http::request::Request;
 
-/// How old a signature may be, in seconds.
+/// The maximum age of a signature, in seconds.
 const SIGNATURE_AGE: u64 = 60;
 
-/// How long a sign-in lasts, in seconds: 30 days.
+/// The lifetime of a sign-in, in seconds: 30 days.
 const SIGN_IN_AGE: u64 = 30 * 86_400;
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-channelstream-secret");
 
-/// How the names of our cookies begin. The rest tells the servers of one host apart, whose cookies
-/// browsers keep together.
+/// The prefix of our cookies' names. Browsers keep the cookies of all servers of a host together, so
+/// the rest of a name identifies the server.
 const COOKIE_NAME: &str = "channelstream_";
 
-/// The name that the reference has; it is also the default of the framework Pyramid.
+/// The name of the reference's cookie, which is the default of the framework Pyramid.
 const OLD_COOKIE_NAME: &str = "auth_tkt";
 
 /// Checks signatures and cookies.
 #[derive(Debug)]
-pub(crate) struct Gate {
-    /// None if there is no secret: then no signature is good.
+pub(crate) struct Auth {
+    /// `None` if there is no secret. Then no signature is valid.
     requests: Option<TimestampSigner>,
     cookies: TimestampSigner,
-    /// The port that is listened on, for the name of the cookie.
+    /// The port of the server, for the name of the cookie.
     port: u16,
 }
 
-impl Gate {
-    pub(crate) fn new(config: &Config, port: u16) -> Result<Self, InvalidSeparator> {
+impl Auth {
+    pub(crate) fn new(config: &Config, port: u16) -> Self {
         let secrets = config.secrets.iter().map(|secret| secret.expose());
         let requests = TimestampSigner::with_secrets(secrets.filter(|secret| !secret.is_empty()));
         let cookies = TimestampSigner::builder(cookie_secret(config))
             .salt("channelstream.sign-in")
             .key_derivation(KeyDerivation::Hmac)
-            .digest(Digest::Sha256);
-        Ok(Self { requests, cookies: cookies.build()?, port })
+            .digest(Digest::Sha256)
+            .build();
+        Self { requests, cookies, port }
     }
 
-    /// Whether the request may use the backend API.
+    /// Returns `true` if a valid signature from an allowed address permits the backend API.
     ///
     /// # Errors
-    /// If a signature is there and looked at, but not good.
-    pub(crate) fn may_post(&self, request: &Request, config: &Config) -> Result<bool, Problem> {
+    /// Returns an error if the address is allowed and the signature is invalid.
+    pub(crate) fn is_signed(&self, request: &Request, config: &Config) -> Result<bool, Problem> {
         if !request.peer.is_in(&config.allow_posting_from) {
             return Ok(false);
         }
-        let in_query;
         let signature = match request.head.headers.get(SIGNATURE) {
-            Some(header) => str::from_utf8(header.as_bytes()).map_err(|_| Problem::BadSignature)?,
-            None => match request.parameter("secret") {
-                None => "",
-                Some(given) => {
-                    in_query = given.ok_or(Problem::BadSignature)?;
-                    &in_query
-                }
-            },
+            Some(header) => {
+                Cow::from(str::from_utf8(header.as_bytes()).map_err(|_| Problem::BadSignature)?)
+            }
+            None => request.parameter("secret").unwrap_or_default(),
         };
         if signature.is_empty() {
             return Ok(false);
         }
         let requests = self.requests.as_ref().ok_or(Problem::BadSignature)?;
         let checked = if config.validate_requests {
-            requests.unsign_within(signature, SIGNATURE_AGE, clock::unix_seconds())
+            requests.unsign_within(&signature, SIGNATURE_AGE, clock::unix_seconds())
         } else {
-            requests.unsign(signature)
+            requests.unsign(&signature)
         };
         match checked {
             Ok(_) => Ok(true),
@@ -80,13 +78,13 @@ impl Gate {
         }
     }
 
-    /// Whether a request with these headers carries the cookie of a sign-in that still counts.
+    /// Returns `true` if the headers carry the cookie of a sign-in that has not expired.
     pub(crate) fn is_signed_in(&self, headers: &HeaderMap, config: &Config) -> bool {
         self.sign_ins(headers, config).next().is_some()
     }
 
-    /// The names of the cookies that are a sign-in which still counts. What is signed is ours,
-    /// whichever of several servers behind one address has given it its name.
+    /// The names of the cookies that are valid sign-ins. The signature decides, not the name: several
+    /// servers behind one address may share their secrets.
     fn sign_ins<'a>(
         &'a self,
         headers: &'a HeaderMap,
@@ -104,15 +102,15 @@ impl Gate {
         })
     }
 
-    /// The header that signs in.
+    /// The header that signs a browser in.
     pub(crate) fn sign_in_cookie(&self, request: &Request, config: &Config) -> Option<HeaderValue> {
         let user = user_in_cookie(&config.admin_user);
         let value = self.cookies.sign_at(&user, clock::unix_seconds());
         cookie(&self.cookie_name(request), &value, SIGN_IN_AGE, request.is_https())
     }
 
-    /// The headers that sign out: of this server's cookie, and of all others by which the request is
-    /// signed in.
+    /// The headers that sign a browser out. They remove this server's cookie and all others by which
+    /// the request is signed in.
     pub(crate) fn sign_out_cookies(&self, request: &Request, config: &Config) -> Vec<HeaderValue> {
         let own = self.cookie_name(request);
         let others = self.sign_ins(&request.head.headers, config).filter(|name| *name != own);
@@ -122,15 +120,16 @@ impl Gate {
             .collect()
     }
 
-    /// Behind one host there may be several servers, on several ports or below several prefixes.
+    /// The name of this server's cookie. One host may have several servers, which differ in port or
+    /// prefix.
     fn cookie_name(&self, request: &Request) -> String {
         let prefix = request.prefix.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
         format!("{COOKIE_NAME}{}{prefix}", self.port)
     }
 }
 
-/// What signs cookies: a change of any of the three ends all sign-ins. Each has its length before
-/// it, so that no other three give the same bytes.
+/// The key that signs cookies. A change of the secret, the user or the password ends all sign-ins.
+/// Each part follows its length, so no other three parts give the same bytes.
 fn cookie_secret(config: &Config) -> Vec<u8> {
     let random = clock::secret_id().to_string() + &clock::secret_id().to_string();
     let own = config.cookie_secret.as_ref().map_or(random.as_str(), |secret| secret.expose());
@@ -147,7 +146,7 @@ fn cookie(name: &str, value: &str, age: u64, secure: bool) -> Option<HeaderValue
     HeaderValue::from_str(&text).ok()
 }
 
-/// The user's name in letters that a cookie may hold.
+/// The user's name in characters that a cookie may hold.
 fn user_in_cookie(user: &str) -> String {
     percent_encoding::utf8_percent_encode(user, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

@@ -1,54 +1,38 @@
-//! What browsers tell in the headers of a request: whose page asks, and what for.
+//! What the headers of a browser say about the page that makes a request.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
+use http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
 
 use crate::config::{Scheme, is_loopback};
 use crate::http::forwarded::{default_port, split_port};
-use crate::http::header::{items, text};
+use crate::http::header::text;
 use crate::http::request::Request;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether a browser tells whose page asks. It does whenever a page of another site may read the answer.
-pub(crate) fn tells_of_a_page(headers: &HeaderMap) -> bool {
+/// Returns `true` if the headers name the page that makes the request. Browsers name it whenever a
+/// page of another site might read the answer.
+pub(crate) fn names_a_page(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.contains_key(FETCH_SITE)
 }
 
-/// Whether HTML is named in what is accepted, as browsers do; that anything is accepted is not enough.
-pub(crate) fn asks_for_html(headers: &HeaderMap) -> bool {
-    items(headers, &ACCEPT, b',').any(|range| is_media_type(range, b"text/html"))
-}
-
-/// Whether the body is said to be JSON: a form of another site cannot say so.
-pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| is_media_type(value.as_bytes(), b"application/json"))
-}
-
-/// Whether this is the media type, with whatever parameters.
-fn is_media_type(text: &[u8], media_type: &[u8]) -> bool {
-    let name = text.split(|byte| *byte == b';').next().unwrap_or_default();
-    name.trim_ascii().eq_ignore_ascii_case(media_type)
-}
-
-/// Whether a page of this server asks. Browsers that do not tell so name the page's origin at least.
+/// Checks that a page of this server makes the request. `Sec-Fetch-Site` decides, or `Origin` in
+/// browsers without it.
 ///
 /// # Errors
-/// Why it is not taken for one, in words for who set up the proxy.
+/// Returns the reason in words for the operator of the proxy.
 pub(crate) fn is_same_origin(request: &Request) -> Result<(), String> {
-    is_asked_by(&request.head.headers, request.authority())
+    is_from(&request.head.headers, request.authority())
 }
 
-/// Whether a page of the server at `own` host and port asks.
-fn is_asked_by(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> Result<(), String> {
+/// Checks that a page of the server at the host and port `own` makes the request.
+fn is_from(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> Result<(), String> {
     if headers.contains_key(FETCH_SITE) {
         return match headers.get_all(FETCH_SITE).iter().all(|site| site == "same-origin") {
             true => Ok(()),
-            false => Err("only a page of this server may do that, and the browser says that \
-                          none of them asks (sec-fetch-site)"
+            false => Err("only a page of this server may do that, and the browser names another \
+                          (sec-fetch-site)"
                 .to_owned()),
         };
     }
@@ -61,9 +45,9 @@ fn is_asked_by(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> Result<
         return Ok(());
     }
     let own = match own {
-        None => "no host is told".to_owned(),
-        Some((host, None)) => format!("it is asked as {host}"),
-        Some((host, Some(port))) => format!("it is asked as {host}:{port}"),
+        None => "the request names no host".to_owned(),
+        Some((host, None)) => format!("the request is for {host}"),
+        Some((host, Some(port))) => format!("the request is for {host}:{port}"),
     };
     Err(format!(
         "only a page of this server may do that; the page is of {origin}, but {own}: if both are the \
@@ -72,8 +56,8 @@ fn is_asked_by(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> Result<
     ))
 }
 
-/// Whether this is the origin of pages at this host and port. A port that is not named is the
-/// default one; of which scheme, the origin knows better than we.
+/// Returns `true` if pages at this host and port have this origin. A missing port is the default one
+/// of the origin's scheme, which the browser knows better than the server.
 fn is_of(origin: &str, (host, port): (&str, Option<u16>)) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let schemes = [Scheme::Http, Scheme::Https];
@@ -85,21 +69,22 @@ fn is_of(origin: &str, (host, port): (&str, Option<u16>)) -> bool {
     of_page.eq_ignore_ascii_case(host) && port_of_page.unwrap_or(default) == port.unwrap_or(default)
 }
 
-/// Whether a browser tells that a page of another site asks. Programs tell nothing of the kind.
+/// Returns `true` if a browser says that a page of another site makes the request. Programs say
+/// nothing of the kind.
 pub(crate) fn is_of_another_site(request: &Request) -> bool {
-    is_asked_by_another(&request.head.headers, request.authority())
+    is_from_another(&request.head.headers, request.authority())
 }
 
-fn is_asked_by_another(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> bool {
+fn is_from_another(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> bool {
     let mut sites = headers.get_all(FETCH_SITE).iter();
     if sites.any(|site| site != "same-origin" && site != "none") {
         return true;
     }
-    headers.contains_key(ORIGIN) && is_asked_by(headers, own).is_err()
+    headers.contains_key(ORIGIN) && is_from(headers, own).is_err()
 }
 
-/// Whether any `Origin` is not the server's own, whatever else the browser says. A proxy that changes
-/// `Host` makes its own pages foreign, too.
+/// Returns `true` if any `Origin` is not the server's own, whatever else the browser says. If a proxy
+/// changes `Host`, the server's own pages count as foreign too.
 fn has_foreign_origin(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> bool {
     let is_own = |origin: &HeaderValue| {
         let origin = str::from_utf8(origin.as_bytes()).ok();
@@ -108,12 +93,12 @@ fn has_foreign_origin(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> 
     headers.get_all(ORIGIN).iter().any(|origin| !is_own(origin))
 }
 
-/// Whether `Host`, and what a trusted proxy tells of it, is this machine's own name or address. Any
-/// other name may belong to somebody else who lets it lead here (DNS rebinding): their pages would be
-/// of the server's own origin.
+/// Returns `true` if `Host`, and the host that a trusted proxy names, are names or addresses of this
+/// machine. Any other name may belong to an attacker who lets it resolve to this machine (DNS
+/// rebinding), so that the attacker's pages have the server's own origin.
 pub(crate) fn names_loopback(request: &Request) -> bool {
-    let told = request.authority().is_none_or(|(host, _)| is_loopback(unbracketed(host)));
-    told && has_loopback_host(&request.head.headers)
+    let is_own = request.authority().is_none_or(|(host, _)| is_loopback(unbracketed(host)));
+    is_own && has_loopback_host(&request.head.headers)
 }
 
 fn has_loopback_host(headers: &HeaderMap) -> bool {
@@ -127,19 +112,19 @@ fn unbracketed(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// Whether a secret that everybody knows may count for this request: a browser does not ask for a
-/// page of somebody else. A server that other machines reach has names that it does not know, so
-/// that `Host` decides on loopback alone.
+/// Checks that a well-known secret may count for this request: no page of another site is behind it.
+/// A server that other machines reach has names that it does not know, so `Host` is checked on
+/// loopback alone.
 ///
 /// # Errors
-/// Why it may not.
+/// Returns the reason why it may not.
 pub(crate) fn may_use_defaults(
     request: &Request,
     is_on_loopback: bool,
 ) -> Result<(), &'static str> {
     let is_foreign = has_foreign_origin(&request.head.headers, request.authority());
     if is_foreign || is_of_another_site(request) {
-        return Err("a page of another site asks");
+        return Err("it comes from a page of another site");
     }
     if is_on_loopback && !names_loopback(request) {
         return Err("the address is not 127.0.0.1 or localhost");
@@ -205,7 +190,7 @@ mod tests {
         ];
         let server = Some(("127.0.0.1", Some(8000)));
         for lines in own {
-            assert!(!is_asked_by_another(&headers(lines), server), "{lines:?}");
+            assert!(!is_from_another(&headers(lines), server), "{lines:?}");
         }
         let others: [&[_]; 8] = [
             &[HOST, ("origin", "http://evil.test")],
@@ -218,7 +203,7 @@ mod tests {
             &[HOST, ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
         ];
         for lines in others {
-            assert!(is_asked_by_another(&headers(lines), server), "{lines:?}");
+            assert!(is_from_another(&headers(lines), server), "{lines:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The order of checks that every request goes through, and what serves each call.
+//! The order of checks that every request passes before its route serves it.
 
 pub(crate) mod auth;
 pub(crate) mod browser;
@@ -6,93 +6,105 @@ pub(crate) mod routes;
 
 use std::sync::Arc;
 
-use crate::admin;
-use crate::api::{self, openapi};
-use crate::app::App;
-use crate::http::answer::{Answer, JSON, Problem, TEXT};
-use crate::http::request::Request;
-use crate::pages::{self, tutorial};
-use crate::transport::{long_poll, websocket};
-use routes::{Access, Call};
+use bytes::Bytes;
+use http::header::ORIGIN;
+use http::{Method, Response};
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
 
-/// Checks the head, then in the order of contract §3 (scheme, address, signature, path, rights), then serves.
-pub(crate) async fn answer(
-    app: &Arc<App>,
-    path: Option<&str>,
-    mut request: Request,
-) -> Result<Answer, Problem> {
-    if let Some(fault) = request.head.fault {
-        return Err(Problem::Malformed(fault));
+use crate::admin;
+use crate::app::App;
+use crate::http::answer::{Answer, TEXT};
+use crate::http::body::Chunks;
+use crate::http::problem::Problem;
+use crate::http::request::{Head, Permissions, Request};
+use crate::http::service::Service;
+use crate::pages::{self, tutorial};
+use routes::{Access, Caller};
+
+impl Service for App {
+    async fn answer(
+        self: Arc<Self>,
+        head: Arc<Head>,
+        upgrade: Option<OnUpgrade>,
+        body: Chunks,
+    ) -> Response<Bytes> {
+        let began = Instant::now();
+        let request = Request::new(Arc::clone(&head), upgrade, body, &self.config, &self.notes);
+        let (id, peer, path) = (request.id, request.peer, request.path.clone());
+        let outcome = serve(&self, request).await;
+        if let Some(limit) = outcome.as_ref().err().and_then(Problem::limit) {
+            self.limits.refused(limit, peer);
+        }
+        let shown = path.as_deref().unwrap_or(head.uri.path());
+        let mut answer = outcome.unwrap_or_else(|problem| {
+            problem.into_answer(&head.headers, &|title, message| {
+                pages::error_page(shown, title, message)
+            })
+        });
+        // No page of another origin may read the admin area. A request that names no page gets the
+        // very answer of the reference.
+        if routes::is_admin(shown) && browser::names_a_page(&head.headers) {
+            answer = answer.same_origin();
+        }
+        let response = answer.into_response(head.headers.get(ORIGIN), &self.http.common_headers);
+        tracing::debug!(
+            request = id,
+            %peer,
+            method = %head.method,
+            path = path.as_deref().unwrap_or("(undecodable)"),
+            status = response.status().as_u16(),
+            micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "request answered"
+        );
+        response
+    }
+}
+
+/// Checks a request in the order of contract §3 and serves it: head, rate, path, scheme, cookie,
+/// address and signature, page, method, permissions.
+async fn serve(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> {
+    if let Some(error) = request.head.error {
+        return Err(Problem::BadHead(error));
     }
     app.admit(&request)?;
-    let path = path.ok_or(Problem::NotFound("the path is not UTF-8".into()))?;
+    let path = request.path.clone().ok_or(Problem::NotFound("the path is not UTF-8".into()))?;
+    let (caller, endpoint) = routes::split_caller(&path);
     let method = request.head.method.clone();
-    if routes::find(method.as_str(), path).is_some_and(|route| route.call == Call::Socket) {
-        return websocket::open(app, &mut request);
+    let route = routes::find(method.as_str(), endpoint);
+    if let Some(route) = route.filter(|route| route.access == Access::Handshake) {
+        return route.serve(app, request).await;
     }
     if app.config.enforce_https && !request.is_https() {
         return Err(Problem::HttpsOnly);
     }
-    let may_sign_in =
-        admin::is_below(path) || path == "/api-explorer" || path.starts_with("/openapi");
-    let is_signed_in = may_sign_in && app.gate.is_signed_in(&request.head.headers, &app.config);
-    let signs = !is_signed_in && app.gate.may_post(&request, &app.config)?;
-    let well_known = if signs { app.check_default("secret", &request).err() } else { None };
-    let has_rights = is_signed_in || (signs && well_known.is_none());
-    // Others than backends call the same endpoints below paths of their own.
-    let (path, may_call) = if let Some(endpoint) = tutorial::simulated(path) {
-        tutorial::allow(app, &request)?;
-        (endpoint, true)
-    } else if let Some(endpoint) = admin::acting(path) {
-        admin::allow(&request, endpoint, is_signed_in)?;
-        (endpoint, true)
-    } else {
-        (path, has_rights)
+    let signed_in =
+        routes::accepts_cookie(&path) && app.auth.is_signed_in(&request.head.headers, &app.config);
+    let is_signed = !signed_in && app.auth.is_signed(&request, &app.config)?;
+    let well_known = if is_signed { app.check_default("secret", &request).err() } else { None };
+    let has_permissions = signed_in || (is_signed && well_known.is_none());
+    let backend = match caller {
+        Caller::Client => has_permissions,
+        Caller::Tutorial => tutorial::allow(app, &request).map(|()| true)?,
+        Caller::AdminPage => admin::allow(&request, endpoint, signed_in).map(|()| true)?,
     };
-    if method == http::Method::OPTIONS {
+    if method == Method::OPTIONS {
         return Ok(Answer::new(TEXT, ""));
     }
-    let route = routes::find(method.as_str(), path)
-        .ok_or_else(|| Problem::NotFound(routes::missing(method.as_str(), path).into()))?;
-    request.has_rights = may_call;
+    let route = route
+        .ok_or_else(|| Problem::NotFound(routes::missing(method.as_str(), endpoint).into()))?;
+    request.permissions = Permissions { backend, signed_in };
     match route.access {
-        Access::Open => {}
-        Access::Backend if may_call => {}
-        Access::Admin | Access::Documents if has_rights => {}
+        Access::Handshake | Access::Open => {}
+        Access::Backend if backend => {}
+        Access::Admin | Access::Documents if has_permissions => {}
         access => {
-            return Err(match (well_known, access) {
-                (Some(problem), _) => problem,
-                (None, Access::Admin) => admin::sign_in_first(app, &request),
-                (None, _) => Problem::Forbidden,
-            });
+            return match (well_known, access) {
+                (Some(problem), _) => Err(problem),
+                (None, Access::Admin) => Ok(admin::sign_in_first(app, &request)),
+                (None, _) => Err(Problem::Forbidden),
+            };
         }
     }
-    let counts = may_call && route.call != Call::Listen;
-    let _under_way = counts.then(|| Arc::clone(&app.under_way));
-    match route.call {
-        Call::Connect => api::connect(app, request).await,
-        Call::Subscribe => api::subscribe(app, request).await,
-        Call::Unsubscribe => api::unsubscribe(app, request).await,
-        Call::UserState => api::user_state(app, request).await,
-        Call::Publish => api::publish(app, request).await,
-        Call::Edit => api::edit(app, request).await,
-        Call::Delete => api::delete(app, request).await,
-        Call::Configure => api::configure(app, request).await,
-        Call::DeleteChannels => api::delete_channels(app, request).await,
-        Call::Info => api::info(app, request).await,
-        Call::Disconnect => api::disconnect(app, request).await,
-        Call::Listen => long_poll::listen(app, request).await,
-        Call::Socket => websocket::open(app, &mut request),
-        Call::Tutorial => tutorial::page(app, &request),
-        Call::Admin => Ok(admin::page()),
-        Call::AdminSocket => admin::watch(app, &mut request, is_signed_in),
-        Call::Figures => admin::figures(app).await,
-        Call::Debug => admin::debug(app).await,
-        Call::SignIn => admin::sign_in(app, request).await,
-        Call::SignOut => admin::sign_out(app, &request),
-        Call::Explorer => Ok(admin::explorer()),
-        Call::OldDocument => Ok(Answer::new(JSON, openapi::old_document())),
-        Call::Document => Ok(Answer::new(JSON, openapi::document())),
-        Call::StaticFile => pages::static_file(path, &request.head.headers),
-    }
+    route.serve(app, request).await
 }

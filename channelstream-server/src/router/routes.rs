@@ -1,159 +1,269 @@
-//! The one table of routes: which method and path lead to which call, and who may make it.
+//! The one table of routes: method, path, handler, and who may call it.
 
-/// What can be asked of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
-    Connect,
-    Subscribe,
-    Unsubscribe,
-    UserState,
-    Publish,
-    Edit,
-    Delete,
-    Configure,
-    DeleteChannels,
-    Info,
-    Disconnect,
-    Listen,
-    Socket,
-    Tutorial,
-    Admin,
-    AdminSocket,
-    Figures,
-    Debug,
-    SignIn,
-    SignOut,
-    Explorer,
-    OldDocument,
-    Document,
-    StaticFile,
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::admin;
+use crate::api::{self, openapi};
+use crate::app::App;
+use crate::http::answer::{Answer, JSON};
+use crate::http::problem::Problem;
+use crate::http::request::Request;
+use crate::pages::{self, tutorial};
+use crate::transport::{long_poll, websocket};
+
+/// The outcome of a handler.
+pub(crate) type Outcome = Result<Answer, Problem>;
+
+/// What serves the requests of a route.
+#[derive(Clone, Copy)]
+pub(crate) enum Handler {
+    Now(fn(&Arc<App>, &mut Request) -> Outcome),
+    Later(for<'a> fn(&'a Arc<App>, Request) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>),
 }
 
-/// Who may make a call. What is refused differs, as contract §3 and §10 have it.
+/// Who may call a route. The answers of refusals differ, as contract §3 and §10 define them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Everybody, as far as the call itself does not look closer.
+    /// Everybody. The handshake is all that is checked, even ahead of the scheme.
+    Handshake,
+    /// Everybody. The handler itself may check more.
     Open,
-    /// Backends, by signature; in the tutorial and for admins, what stands in for one. Else 403.
+    /// Backends, by signature. Others get 403.
     Backend,
-    /// Backends and who is signed in. Else to the sign-in page.
+    /// Backends and admins. Others are redirected to the sign-in page.
     Admin,
-    /// The same, with a 403.
+    /// Backends and admins. Others get 403.
     Documents,
 }
 
-/// One line of the table.
-#[derive(Debug)]
+/// Who calls an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Any client, at the path of the endpoint itself.
+    Client,
+    /// The page of the tutorial.
+    Tutorial,
+    /// The admin page.
+    AdminPage,
+}
+
+/// The prefixes below which a page calls endpoints without a signature.
+const PAGES: [(&str, Caller); 2] =
+    [("/tutorial", Caller::Tutorial), ("/admin/api", Caller::AdminPage)];
+
+/// One row of the table.
 pub(crate) struct Route {
-    /// None: all of them. GET stands for HEAD as well.
-    methods: Option<&'static [&'static str]>,
-    /// What ends with `{file}` is the beginning of paths.
+    methods: Methods,
+    /// A path that ends with `{file}` matches all paths with that beginning.
     pub(crate) path: &'static str,
-    pub(crate) call: Call,
+    handler: Handler,
     pub(crate) access: Access,
+    /// Whether the drain waits until a backend's request is answered.
+    is_awaited: bool,
+    in_tutorial: bool,
+    in_admin_page: bool,
 }
 
-const fn route(
-    methods: &'static [&'static str],
-    path: &'static str,
-    call: Call,
-    access: Access,
-) -> Route {
-    Route { methods: Some(methods), path, call, access }
+#[derive(Clone, Copy)]
+enum Methods {
+    /// GET stands for HEAD as well.
+    These(&'static [&'static str]),
+    /// Every method. The API description lists only these.
+    Any(&'static [&'static str]),
 }
 
-const fn any_method(path: &'static str, call: Call, access: Access) -> Route {
-    Route { methods: None, path, call, access }
-}
+use Access::{Admin, Backend, Documents, Handshake, Open};
+use Handler::Now;
+use Methods::{Any, These};
+
+const GET: Methods = These(&["GET"]);
+const POST: Methods = These(&["POST"]);
+const PATCH: Methods = These(&["PATCH"]);
+const DELETE: Methods = These(&["DELETE"]);
+const GET_OR_POST: Methods = These(&["GET", "POST"]);
 
 /// The methods that any route names.
 const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
 
+/// A handler that is an async function.
+macro_rules! later {
+    ($handler:path) => {
+        Handler::Later(|app, request| Box::pin($handler(app, request)))
+    };
+}
+
 pub(crate) static ROUTES: [Route; 25] = [
-    route(&["POST"], "/connect", Call::Connect, Access::Backend),
-    route(&["POST"], "/subscribe", Call::Subscribe, Access::Backend),
-    route(&["POST"], "/unsubscribe", Call::Unsubscribe, Access::Backend),
-    route(&["POST"], "/user_state", Call::UserState, Access::Backend),
-    route(&["POST"], "/message", Call::Publish, Access::Backend),
-    route(&["PATCH"], "/message", Call::Edit, Access::Backend),
-    route(&["DELETE"], "/message", Call::Delete, Access::Backend),
-    route(&["POST"], "/channel_config", Call::Configure, Access::Backend),
-    route(&["DELETE"], "/channels", Call::DeleteChannels, Access::Backend),
-    any_method("/info", Call::Info, Access::Backend),
-    any_method("/disconnect", Call::Disconnect, Access::Open),
-    route(&["GET"], "/listen", Call::Listen, Access::Open),
-    any_method("/ws", Call::Socket, Access::Open),
-    route(&["GET"], "/", Call::Tutorial, Access::Open),
-    route(&["GET"], "/admin", Call::Admin, Access::Admin),
-    route(&["GET"], "/admin/ws", Call::AdminSocket, Access::Open),
-    route(&["GET", "POST"], "/admin/admin.json", Call::Figures, Access::Admin),
-    route(&["GET"], "/admin/debug", Call::Debug, Access::Admin),
-    route(&["GET", "POST"], "/admin/sign_in", Call::SignIn, Access::Open),
-    any_method("/admin/sign_out", Call::SignOut, Access::Open),
-    route(&["GET"], "/api-explorer", Call::Explorer, Access::Admin),
-    route(&["GET"], "/openapi.json", Call::OldDocument, Access::Documents),
-    route(&["GET"], "/openapi-3.1.json", Call::Document, Access::Documents),
-    route(&["GET"], "/static/admin/{file}", Call::StaticFile, Access::Open),
-    route(&["GET"], "/static/channelstream/{file}", Call::StaticFile, Access::Open),
+    route(POST, "/connect", later!(api::connect), Backend),
+    route(POST, "/subscribe", later!(api::subscribe), Backend),
+    route(POST, "/unsubscribe", later!(api::unsubscribe), Backend),
+    route(POST, "/user_state", later!(api::user_state), Backend),
+    route(POST, "/message", later!(api::publish), Backend),
+    route(PATCH, "/message", later!(api::edit), Backend),
+    route(DELETE, "/message", later!(api::delete), Backend),
+    route(POST, "/channel_config", later!(api::configure), Backend),
+    route(DELETE, "/channels", later!(api::delete_channels), Backend).not_in_tutorial(),
+    route(Any(&["POST"]), "/info", later!(api::info), Backend),
+    route(Any(&["GET", "POST"]), "/disconnect", later!(api::disconnect), Open).in_admin_page(),
+    route(GET, "/listen", later!(long_poll::listen), Open).not_awaited(),
+    route(Any(&["GET"]), "/ws", Now(websocket::open), Handshake),
+    route(GET, "/", Now(|app, request| tutorial::page(app, request)), Open),
+    route(GET, "/admin", Now(|_, _| Ok(admin::page())), Admin),
+    route(GET, "/admin/ws", Now(admin::watch), Open),
+    route(
+        GET_OR_POST,
+        "/admin/admin.json",
+        Handler::Later(|app, _| Box::pin(admin::figures(app))),
+        Admin,
+    ),
+    route(GET, "/admin/debug", Handler::Later(|app, _| Box::pin(admin::debug(app))), Admin),
+    route(GET_OR_POST, "/admin/sign_in", later!(admin::sign_in), Open),
+    route(
+        Any(&["GET"]),
+        "/admin/sign_out",
+        Now(|app, request| admin::sign_out(app, request)),
+        Open,
+    ),
+    route(GET, "/api-explorer", Now(|_, _| Ok(admin::explorer())), Admin),
+    route(GET, "/openapi.json", Now(|_, _| json(openapi::legacy_document())), Documents),
+    route(GET, "/openapi-3.1.json", Now(|_, _| json(openapi::document())), Documents),
+    route(GET, "/static/admin/{file}", Now(static_file), Open),
+    route(GET, "/static/channelstream/{file}", Now(static_file), Open),
 ];
 
+const fn route(methods: Methods, path: &'static str, handler: Handler, access: Access) -> Route {
+    let is_backend = matches!(access, Backend);
+    Route {
+        methods,
+        path,
+        handler,
+        access,
+        is_awaited: true,
+        in_tutorial: is_backend,
+        in_admin_page: is_backend,
+    }
+}
+
+fn json(document: &'static str) -> Outcome {
+    Ok(Answer::new(JSON, document))
+}
+
+fn static_file(_: &Arc<App>, request: &mut Request) -> Outcome {
+    pages::static_file(request.path(), &request.head.headers)
+}
+
 impl Route {
-    fn is_for(&self, method: &str, path: &str) -> bool {
+    /// The admin page may call this endpoint too.
+    const fn in_admin_page(mut self) -> Self {
+        self.in_admin_page = true;
+        self
+    }
+
+    /// The tutorial may not call this endpoint: its users have no need to delete channels of others.
+    const fn not_in_tutorial(mut self) -> Self {
+        self.in_tutorial = false;
+        self
+    }
+
+    /// The drain does not wait for its answers.
+    const fn not_awaited(mut self) -> Self {
+        self.is_awaited = false;
+        self
+    }
+
+    fn matches(&self, method: &str, path: &str) -> bool {
         // A HEAD is a GET whose body is left out at the end.
         let method = if method == "HEAD" { "GET" } else { method };
-        let leads_there = match self.path.strip_suffix("{file}") {
+        let has_path = match self.path.strip_suffix("{file}") {
             Some(beginning) => path.starts_with(beginning),
             None => path == self.path,
         };
-        leads_there && self.methods.is_none_or(|methods| methods.contains(&method))
+        has_path
+            && match self.methods {
+                These(methods) => methods.contains(&method),
+                Any(_) => true,
+            }
     }
 
-    /// The methods by which it is described: of those that are all alike, these.
+    fn is_for(&self, caller: Caller) -> bool {
+        match caller {
+            Caller::Client => true,
+            Caller::Tutorial => self.in_tutorial,
+            Caller::AdminPage => self.in_admin_page,
+        }
+    }
+
+    /// The methods in the API description.
     pub(crate) fn described_methods(&self) -> &'static [&'static str] {
-        self.methods.unwrap_or(match self.call {
-            Call::Disconnect => &["GET", "POST"],
-            Call::Info => &["POST"],
-            _ => &["GET"],
-        })
+        match self.methods {
+            These(methods) | Any(methods) => methods,
+        }
+    }
+
+    /// Serves a request. The drain waits for requests of backends.
+    pub(crate) async fn serve(&self, app: &Arc<App>, mut request: Request) -> Outcome {
+        let is_awaited = self.is_awaited && request.permissions.backend;
+        let _awaited = is_awaited.then(|| Arc::clone(&app.active_requests));
+        match self.handler {
+            Handler::Now(handler) => handler(app, &mut request),
+            Handler::Later(handler) => handler(app, request).await,
+        }
     }
 }
 
-/// Where a request leads.
+/// The route of a method and a path.
 pub(crate) fn find(method: &str, path: &str) -> Option<&'static Route> {
-    ROUTES.iter().find(|route| route.is_for(method, path))
+    ROUTES.iter().find(|route| route.matches(method, path))
 }
 
-/// What a request is told that leads nowhere.
+/// Splits a path into its caller and the path of the endpoint: `/tutorial/connect` is `/connect`,
+/// called by the tutorial.
+pub(crate) fn split_caller(path: &str) -> (Caller, &str) {
+    let by_page = PAGES.into_iter().find_map(|(prefix, caller)| {
+        let endpoint = path.strip_prefix(prefix)?;
+        let is_endpoint = |route: &Route| route.path == endpoint && route.is_for(caller);
+        ROUTES.iter().any(is_endpoint).then_some((caller, endpoint))
+    });
+    by_page.unwrap_or((Caller::Client, path))
+}
+
+/// Returns `true` if a path belongs to the admin area.
+pub(crate) fn is_admin(path: &str) -> bool {
+    path.strip_prefix("/admin").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Returns `true` if the cookie of a sign-in counts at a path.
+pub(crate) fn accepts_cookie(path: &str) -> bool {
+    let is_route = |route: &Route| matches!(route.access, Admin | Documents) && route.path == path;
+    is_admin(path) || ROUTES.iter().any(is_route)
+}
+
+/// The message for a request that has no route.
 pub(crate) fn missing(method: &str, path: &str) -> String {
     let methods: Vec<_> = METHODS.into_iter().filter(|known| find(known, path).is_some()).collect();
     if !methods.is_empty() {
         return format!("this path takes {}, not {method}", methods.join(", "));
     }
     match nearest(path) {
-        Some(nearest) => format!("there is nothing at this path; did you mean {nearest}?"),
-        None => "there is nothing at this path".to_owned(),
+        Some(nearest) => format!("not found; did you mean {nearest}?"),
+        None => "not found".to_owned(),
     }
 }
 
-/// The paths that need rights of a backend.
-pub(crate) fn is_backend(path: &str) -> bool {
-    ROUTES.iter().any(|route| route.access == Access::Backend && route.path == path)
-}
-
-/// The path that is meant most likely by one that leads nowhere, if one is near.
-pub(crate) fn nearest(path: &str) -> Option<&'static str> {
-    /// Longer ones are not worth the look.
+/// The known path that a misspelled one most likely means.
+fn nearest(path: &str) -> Option<&'static str> {
+    /// Longer paths are not compared.
     const LONGEST: usize = 40;
     if path.len() > LONGEST {
         return None;
     }
-    let likeness = |known: &str| strsim::jaro_winkler(known, path);
-    // What is for people and what lies deeper is not what programs misspell.
+    let similarity = |known: &str| strsim::jaro_winkler(known, path);
+    // Programs misspell neither pages for people nor deeper paths.
     let paths = ROUTES.iter().map(|route| route.path).filter(|path| {
         path.len() > 1 && path[1..].bytes().all(|byte| byte != b'/') && !path.ends_with(".json")
     });
-    let best = paths.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.8 && best != path).then_some(best)
+    let best = paths.max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (similarity(best) > 0.8 && best != path).then_some(best)
 }
 
 #[cfg(test)]
@@ -161,46 +271,84 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_and_paths_lead_to_calls() {
-        let call = |method, path| find(method, path).map(|route| route.call);
-        for (method, path, wanted) in [
-            ("POST", "/message", Call::Publish),
-            ("PATCH", "/message", Call::Edit),
-            ("PUT", "/info", Call::Info),
-            ("HEAD", "/admin", Call::Admin),
-            ("GET", "/static/admin/style.css", Call::StaticFile),
+    fn methods_and_paths_have_routes() {
+        let route = |method, path| find(method, path).map(|route| route.path);
+        for (method, path, expected) in [
+            ("POST", "/message", "/message"),
+            ("PATCH", "/message", "/message"),
+            ("PUT", "/info", "/info"),
+            ("HEAD", "/admin", "/admin"),
+            ("GET", "/static/admin/style.css", "/static/admin/{file}"),
         ] {
-            assert_eq!(call(method, path), Some(wanted), "{method} {path}");
+            assert_eq!(route(method, path), Some(expected), "{method} {path}");
         }
         for (method, path) in
             [("GET", "/message"), ("POST", "/admin"), ("GET", "/static/"), ("GET", "/message/")]
         {
-            assert_eq!(call(method, path), None, "{method} {path}");
+            assert_eq!(route(method, path), None, "{method} {path}");
         }
     }
 
     #[test]
-    fn what_leads_nowhere_is_told_what_there_is() {
-        for (method, path, wanted) in [
+    fn no_two_routes_match_the_same_request() {
+        for method in METHODS {
+            for route in &ROUTES {
+                let matching = ROUTES.iter().filter(|other| other.matches(method, route.path));
+                assert!(matching.count() <= 1, "{method} {}", route.path);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_call_endpoints_below_their_own_prefix() {
+        for (path, caller, endpoint) in [
+            ("/connect", Caller::Client, "/connect"),
+            ("/tutorial/connect", Caller::Tutorial, "/connect"),
+            ("/tutorial/channels", Caller::Client, "/tutorial/channels"),
+            ("/tutorial/disconnect", Caller::Client, "/tutorial/disconnect"),
+            ("/tutorial", Caller::Client, "/tutorial"),
+            ("/admin/api/message", Caller::AdminPage, "/message"),
+            ("/admin/api/channels", Caller::AdminPage, "/channels"),
+            ("/admin/api/disconnect", Caller::AdminPage, "/disconnect"),
+            ("/admin/api/listen", Caller::Client, "/admin/api/listen"),
+            ("/admin/sign_in", Caller::Client, "/admin/sign_in"),
+        ] {
+            assert_eq!(split_caller(path), (caller, endpoint), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_counts_for_admins_and_documents() {
+        for path in ["/admin", "/admin/no/such", "/api-explorer", "/openapi.json"] {
+            assert!(accepts_cookie(path), "{path}");
+        }
+        for path in ["/", "/administrator", "/connect", "/openapi"] {
+            assert!(!accepts_cookie(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_route_is_answered_with_what_there_is() {
+        for (method, path, expected) in [
             ("GET", "/message", "this path takes POST, PATCH, DELETE, not GET"),
             ("POST", "/", "this path takes GET, not POST"),
-            ("POST", "/conect", "there is nothing at this path; did you mean /connect?"),
-            ("GET", "/a/b", "there is nothing at this path"),
+            ("POST", "/conect", "not found; did you mean /connect?"),
+            ("GET", "/a/b", "not found"),
         ] {
-            assert_eq!(missing(method, path), wanted, "{method} {path}");
+            assert_eq!(missing(method, path), expected, "{method} {path}");
         }
     }
 
     #[test]
     fn paths_that_may_have_been_meant() {
-        for (path, wanted) in [
+        for (path, expected) in [
             ("/messages", Some("/message")),
             ("/conect", Some("/connect")),
             ("/wss", Some("/ws")),
             ("/message", None),
             ("/something else", None),
         ] {
-            assert_eq!(nearest(path), wanted, "{path}");
+            assert_eq!(nearest(path), expected, "{path}");
         }
         assert_eq!(nearest(&format!("/message{}", "e".repeat(100))), None);
     }

@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
-use crate::http::answer::{Answer, JSON, Problem, SCRIPT};
-use crate::http::connection::EndsWithPeer;
+use crate::http::answer::{Answer, JSON, SCRIPT};
+use crate::http::connection_limit::EndsWithPeer;
+use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::listener::Listener;
 use crate::listener::outbox::{Outbox, Sink};
@@ -34,7 +35,7 @@ pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
         return head(app, connection).await;
     }
     // An answer to a client that has left would take the events along.
-    let _ends_with_peer = EndsWithPeer::begin(&request.head.line);
+    let _ends_with_peer = EndsWithPeer::begin(&request.head.tcp);
     let permit = super::reserve(app, request.peer)?;
     // Whatever happens from here on, also if the peer goes away, dropping the listener closes it. What
     // was taken out of its outbox counts as sent, what is left there does not.
@@ -107,8 +108,8 @@ fn answer(events: &[Bytes], callback: Option<&str>) -> Answer {
 fn callback(request: &Request) -> Result<Option<String>, Problem> {
     let Some(given) = request.parameter("callback") else { return Ok(None) };
     match given {
-        Some(name) if name.is_empty() => Ok(None),
-        Some(name) if is_dotted_identifier(&name) => Ok(Some(name)),
+        name if name.is_empty() => Ok(None),
+        name if is_dotted_identifier(&name) => Ok(Some(name.into_owned())),
         _ => {
             let text = "Not a dotted JavaScript identifier of at most 128 characters.";
             Err(FieldErrors::from_texts("callback", [text]).into())

@@ -17,9 +17,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 
 use crate::app::App;
-use crate::http::answer::{FULL, Problem};
-use crate::http::linger::Refusing;
+use crate::http::linger::LingerIo;
 use crate::http::peer::Peer;
+use crate::http::problem::{FULL, Problem};
 use crate::http::request::Request;
 use crate::limits::Limit;
 use crate::listener::outbox::Ending;
@@ -27,7 +27,7 @@ use crate::listener::outbox::Ending;
 /// Returns the connection that the parameter `conn_id` names, or what is wrong with the parameter.
 fn connection(request: &Request) -> Result<ConnectionId, &'static str> {
     let text = request.parameter("conn_id").ok_or("Field may not be null.")?;
-    text.and_then(|text| parse_uuid(&text)).ok_or("Not a valid UUID.")
+    parse_uuid(&text).ok_or("Not a valid UUID.")
 }
 
 /// Reserves the place of one more listener.
@@ -63,7 +63,7 @@ pub(crate) async fn take_over(upgrade: OnUpgrade) -> io::Result<(TcpStream, Byte
     let parts = upgrade
         .await
         .map_err(io::Error::other)?
-        .downcast::<Refusing>()
+        .downcast::<LingerIo>()
         .map_err(|_| io::Error::other("the connection is not a TCP stream"))?;
     let stream = parts.io.into_inner().into_std()?;
     Ok((TcpStream::from_std(stream)?, parts.read_buf))

@@ -11,9 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 
 use crate::app::App;
-use crate::http::answer::{Answer, Problem};
-use crate::http::connection::Line;
+use crate::http::answer::Answer;
+use crate::http::connection_limit::ConnectionGuard;
 use crate::http::peer::Peer;
+use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::journal;
 use crate::limits::Limit;
@@ -44,7 +45,7 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
     let permit = super::reserve(app, request.peer)?;
     let upgrade = super::upgrade(request)?;
     let client =
-        Client { request: request.id, peer: request.peer, _line: Arc::clone(&request.head.line) };
+        Client { request: request.id, peer: request.peer, _tcp: Arc::clone(&request.head.tcp) };
     let thread = app.node.hub().thread(connection);
     thread.spawn(begin(Arc::clone(app), connection, permit, upgrade, client));
     Ok(Answer::switching_protocols(&accept))
@@ -92,7 +93,7 @@ struct Client {
     request: u64,
     peer: Peer,
     /// The TCP connection counts as open as long as this lives.
-    _line: Arc<Line>,
+    _tcp: Arc<ConnectionGuard>,
 }
 
 /// The reading side of a socket. What clients send is ignored, except pings and closing.

@@ -134,7 +134,7 @@ fn a_change_of_password_user_or_secret_ends_all_sign_ins() {
     for secret in ["cookies", "before", "cookiesadminbefore"] {
         let signers = [
             TimestampSigner::new(secret),
-            TimestampSigner::builder(secret).salt("channelstream.sign-in").build().unwrap(),
+            TimestampSigner::builder(secret).salt("channelstream.sign-in").build(),
         ];
         for signer in signers {
             let forged = format!("channelstream_1={}", signer.sign("admin"));

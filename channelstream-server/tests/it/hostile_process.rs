@@ -205,8 +205,8 @@ fn the_limit_of_files_is_raised_and_told_of_where_it_is_too_low() {
 #[cfg(target_os = "linux")]
 #[test]
 fn accepting_that_fails_is_told_once_until_it_works_again() {
-    const FAILS: &str = "connections cannot be accepted";
-    const WORKS: &str = "connections can be accepted again";
+    const FAILS: &str = "cannot accept connections";
+    const WORKS: &str = "accepting connections again";
     let process = Process::start_behind("ulimit -n 40", &["--max-connections", "1000"]);
     let mut first = Line::open(process.address);
     assert_eq!(first.send(&Request::new("GET", "/admin/sign_in")).status, 200);

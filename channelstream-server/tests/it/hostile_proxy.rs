@@ -358,7 +358,9 @@ fn the_admin_pages_work_on_another_port_and_else_say_what_is_missing() {
     acted.assert_problem(403);
     for answer in [refused, acted] {
         assert_eq!(answer.status, 403, "{answer:?}");
-        for part in [&*format!("http://{address},"), "asked as 127.0.0.1:", "Host $http_host"] {
+        for part in
+            [&*format!("http://{address},"), "the request is for 127.0.0.1:", "Host $http_host"]
+        {
             assert!(answer.text().contains(part), "{part}: {answer:?}");
         }
     }

@@ -53,7 +53,7 @@ fn who_does_not_ask_for_pages_finds_none() {
     assert!(answer.body.contains("nothing here but a page for browsers"), "{}", answer.body);
     for (method, path, told) in [
         ("GET", "/message", "this path takes POST, PATCH, DELETE, not GET"),
-        ("POST", "/conect", "there is nothing at this path; did you mean /connect?"),
+        ("POST", "/conect", "not found; did you mean /connect?"),
         ("GET", "/static/admin/none", "there is no such file"),
         ("GET", "/%ff", "the path is not UTF-8"),
     ] {

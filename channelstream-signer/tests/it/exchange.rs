@@ -1,6 +1,8 @@
 //! Requests as the Python scripts write them, and what this crate answers to them.
 
-use channelstream_signer::{Digest, KeyDerivation, SignatureError, TimestampSigner, Unsigned};
+use channelstream_signer::{
+    Digest, KeyDerivation, Separator, SignatureError, TimestampSigner, Unsigned,
+};
 use serde_json::{Value, json};
 
 /// Answers a request as `itsdangerous_peer.py` does, whose head explains the form.
@@ -45,7 +47,7 @@ fn make_signer(settings: &Value) -> TimestampSigner {
         builder = builder.salt(bytes(salt));
     }
     if let Some(separator) = settings["separator"].as_str() {
-        builder = builder.separator(separator);
+        builder = builder.separator(Separator::new(separator).unwrap());
     }
     if let Some(derivation) = settings["derivation"].as_str() {
         builder = builder.key_derivation(match derivation {
@@ -65,7 +67,7 @@ fn make_signer(settings: &Value) -> TimestampSigner {
             other => panic!("no digest {other}"),
         });
     }
-    builder.build().unwrap()
+    builder.build()
 }
 
 fn text(value: &Value) -> &str {

@@ -1,6 +1,6 @@
 //! What holds for any value, secret, time and text.
 
-use channelstream_signer::{Digest, KeyDerivation, TimestampSigner, Unsigned};
+use channelstream_signer::{Digest, KeyDerivation, Separator, TimestampSigner, Unsigned};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::select;
 
@@ -18,11 +18,10 @@ fn signers() -> impl Strategy<Value = TimestampSigner> {
         |(secret, salt, separator, digest, derivation)| {
             TimestampSigner::builder(secret)
                 .salt(salt)
-                .separator(separator)
+                .separator(Separator::new(separator).unwrap())
                 .digest(digest)
                 .key_derivation(derivation)
                 .build()
-                .unwrap()
         },
     )
 }

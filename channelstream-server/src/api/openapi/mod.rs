@@ -1,169 +1,112 @@
-//! The machine-readable descriptions of the API: as the reference has it, and as `OpenAPI` 3.1.
-
-mod current;
+//! The machine-readable descriptions of the API: `OpenAPI` 3.1, and the reference's Swagger 2.0.
+//!
+//! `openapi.json` is the source of the current description, with all words and all answers. Three
+//! things are put into it: the version of the program, who may call a route (from the routing table)
+//! and the schemas of requests (from the code that reads them). What several operations share stands
+//! once, in `x-shared`.
 
 use std::sync::LazyLock;
 
-/// The old document, for `/openapi.json` (contract §10): Swagger 2.0 as JSON. Programs written for
-/// the reference may read it, so its frame (paths, names of definitions, the API key) is fixed. What
-/// has no definition of its own there is described where it is first used, and referred to by its
-/// place.
-pub(crate) fn old_document() -> &'static str {
-    include_str!("old.json")
+use channelstream_core::protocol::request_schemas;
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::router::routes::{Access, ROUTES};
+
+#[cfg(test)]
+mod tests;
+
+/// The document for `/openapi.json` (contract §10), which programs written for the reference may
+/// read. It is frozen: its paths, the names of its definitions and its API key do not change.
+pub(crate) fn legacy_document() -> &'static str {
+    include_str!("legacy.json")
 }
 
-/// The document of today, for `/openapi-3.1.json`.
+/// The document for `/openapi-3.1.json`.
 pub(crate) fn document() -> &'static str {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-        serde_json::to_string(&current::document()).expect("JSON under keys that are texts")
+        serde_json::to_string(&Document::new()).expect("JSON under keys that are texts")
     });
     &DOCUMENT
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+/// The current description. Its paths have the order of the routing table.
+#[derive(Serialize)]
+struct Document {
+    openapi: Value,
+    info: Value,
+    servers: Value,
+    tags: Value,
+    paths: IndexMap<&'static str, IndexMap<String, Value>>,
+    components: Value,
+}
 
-    use std::collections::BTreeSet;
-
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn parsed() -> Value {
-        serde_json::from_str(old_document()).unwrap()
-    }
-
-    fn keys(object: &Value) -> BTreeSet<&str> {
-        object.as_object().unwrap().keys().map(String::as_str).collect()
-    }
-
-    /// Calls `visit` for each object in a value.
-    fn walk(value: &Value, visit: &mut impl FnMut(&serde_json::Map<String, Value>)) {
-        match value {
-            Value::Object(object) => {
-                visit(object);
-                object.values().for_each(|below| walk(below, visit));
+impl Document {
+    fn new() -> Self {
+        let mut source = source();
+        let shared = source["x-shared"].take();
+        resolve(&mut source, &shared);
+        let mut paths: IndexMap<_, IndexMap<_, _>> = IndexMap::new();
+        for route in &ROUTES {
+            for method in route.described_methods() {
+                let method = method.to_lowercase();
+                let mut operation = source["paths"][route.path][&method].take();
+                operation["security"] = security(route.access);
+                paths.entry(route.path).or_default().insert(method, operation);
             }
-            Value::Array(items) => items.iter().for_each(|below| walk(below, visit)),
-            _ => {}
+        }
+        let schemas = &mut source["components"]["schemas"];
+        for (name, mut schema) in request_schemas() {
+            describe(&mut schema, &schemas[name]);
+            schemas[name] = schema;
+        }
+        source["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
+        Self {
+            openapi: source["openapi"].take(),
+            info: source["info"].take(),
+            servers: source["servers"].take(),
+            tags: source["tags"].take(),
+            paths,
+            components: source["components"].take(),
         }
     }
+}
 
-    #[test]
-    fn the_frame_is_that_of_the_reference() {
-        let document = parsed();
-        assert_eq!(document["swagger"], "2.0.0");
-        assert_eq!(document["info"], json!({"title": "Channelstream API", "version": "0.7.0"}));
-        let key = json!({"type": "apiKey", "in": "header", "name": "X-Channelstream-Secret"});
-        assert_eq!(document["securityDefinitions"], json!({ "APIKeyHeader": key }));
-        let top = ["definitions", "info", "paths", "securityDefinitions", "swagger"];
-        assert_eq!(keys(&document), BTreeSet::from(top));
+fn source() -> Value {
+    let text = include_str!("openapi.json");
+    serde_json::from_str(text).expect("the document in the program is JSON, as tests show")
+}
 
-        let calls: BTreeSet<_> = document["paths"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .flat_map(|(path, methods)| {
-                keys(methods).into_iter().map(move |method| format!("{method} {path}"))
-            })
-            .collect();
-        let expected = [
-            "post /connect",
-            "post /subscribe",
-            "post /unsubscribe",
-            "post /user_state",
-            "post /channel_config",
-            "post /info",
-            "post /message",
-            "patch /message",
-            "delete /message",
-            "get /listen",
-            "get /disconnect",
-            "post /disconnect",
-            "get /admin/admin.json",
-            "post /admin/admin.json",
-        ];
-        assert_eq!(calls, expected.map(str::to_owned).into());
+/// Replaces references to what operations share.
+fn resolve(value: &mut Value, shared: &Value) {
+    let name = value["$ref"].as_str().and_then(|place| place.strip_prefix("#/x-shared/"));
+    if let Some(name) = name {
+        *value = shared[name].clone();
+        return;
     }
+    match value {
+        Value::Object(object) => object.values_mut().for_each(|below| resolve(below, shared)),
+        Value::Array(items) => items.iter_mut().for_each(|below| resolve(below, shared)),
+        _ => {}
+    }
+}
 
-    #[test]
-    fn definitions_have_the_names_and_parts_of_the_reference() {
-        let document = parsed();
-        let required = [
-            "ConnectBody",
-            "SubscribeBody",
-            "UnsubscribeBody",
-            "UserStateBody",
-            "MessageBody",
-            "MessagesBody",
-            "MessageEditBody",
-            "MessagesDeleteBody",
-            "DisconnectBody",
-            "ChannelInfoBody",
-        ];
-        let free = ["ChannelConfigBody", "InfoResolution"];
-        let definitions = document["definitions"].as_object().unwrap();
-        assert_eq!(definitions.len(), required.len() + free.len());
-        for name in required {
-            assert_eq!(
-                keys(&definitions[name]),
-                BTreeSet::from(["properties", "required", "type"]),
-                "{name}"
-            );
+fn security(access: Access) -> Value {
+    match access {
+        Access::Handshake | Access::Open => json!([]),
+        Access::Backend => json!([{"signature": []}]),
+        Access::Admin | Access::Documents => json!([{"signature": []}, {"cookie": []}]),
+    }
+}
+
+/// Copies the descriptions of fields into the schema of a request.
+fn describe(schema: &mut Value, words: &Value) {
+    let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, field) in fields.into_iter().flatten() {
+        let description = &words["properties"][name]["description"];
+        if description.is_string() {
+            field["description"] = description.clone();
         }
-        for name in free {
-            assert_eq!(keys(&definitions[name]), BTreeSet::from(["properties", "type"]), "{name}");
-        }
-    }
-
-    #[test]
-    fn every_reference_leads_somewhere_and_every_definition_is_used() {
-        let document = parsed();
-        let mut used = BTreeSet::new();
-        walk(&document, &mut |object| {
-            let Some(Value::String(reference)) = object.get("$ref") else { return };
-            let pointer = reference.strip_prefix('#').unwrap();
-            let target = document.pointer(pointer);
-            assert!(target.is_some_and(Value::is_object), "{reference} leads nowhere");
-            assert_eq!(object.len(), 1, "what stands beside {reference} is not read");
-            used.extend(pointer.strip_prefix("/definitions/").map(str::to_owned));
-        });
-        assert_eq!(used, keys(&document["definitions"]).into_iter().map(str::to_owned).collect());
-    }
-
-    #[test]
-    fn everything_is_described() {
-        let document = parsed();
-        walk(&document, &mut |object| {
-            if let Some(Value::Object(properties)) = object.get("properties") {
-                for (name, field) in properties {
-                    assert!(
-                        field.get("$ref").is_some() || field["description"].is_string(),
-                        "field {name}"
-                    );
-                }
-                for name in object.get("required").and_then(Value::as_array).into_iter().flatten() {
-                    assert!(
-                        properties.contains_key(name.as_str().unwrap()),
-                        "required {name} is no field"
-                    );
-                }
-            }
-            if let Some(Value::Object(responses)) = object.get("responses") {
-                for text in ["summary", "description", "operationId"] {
-                    assert!(object[text].is_string(), "an operation lacks {text}: {object:?}");
-                }
-                for (status, answer) in responses {
-                    assert!(
-                        answer.get("$ref").is_some() || answer["description"].is_string(),
-                        "status {status}"
-                    );
-                }
-            }
-            if object.get("in").is_some_and(|place| place == "body") {
-                assert!(!object["x-example"].is_null(), "a body has no example: {object:?}");
-            }
-        });
     }
 }

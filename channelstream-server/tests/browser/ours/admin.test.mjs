@@ -379,7 +379,7 @@ test('a proxy that does not pass on host and port is named', { timeout: 60_000 }
     await live(page);
     await page.goto(`http://${proxy.address}/admin`);
     await page.locator('#refused').waitFor();
-    await says(page, 'refused-why', `the page is of http://${proxy.address}, but it is asked as inner.test`);
+    await says(page, 'refused-why', `the page is of http://${proxy.address}, but the request is for inner.test`);
     assert.equal(await page.locator('#blocked').isVisible(), false);
     await context.close();
     proxy.close();
