@@ -18,6 +18,7 @@ use crate::http::forwarded;
 use crate::http::rate_limiter::Allowance;
 use crate::http::request::Request;
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::router::auth::Gate;
 use crate::router::browser;
@@ -45,6 +46,7 @@ pub(crate) struct App {
     /// Not by a poll, which waits for others.
     pub(crate) under_way: Arc<()>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) notes: forwarded::Notes,
     pub(crate) live: admin::Live,
     pub(crate) started: Instant,
@@ -74,6 +76,7 @@ impl App {
             accepting: Accepting::default(),
             under_way: Arc::default(),
             limits,
+            metrics: Arc::default(),
             notes: forwarded::Notes::default(),
             live: admin::Live::new(),
             started: Instant::now(),

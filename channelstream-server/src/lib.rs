@@ -29,6 +29,7 @@ mod http;
 mod journal;
 mod limits;
 mod listener;
+mod metrics;
 mod node;
 mod pages;
 #[doc(hidden)]

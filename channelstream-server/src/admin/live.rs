@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::past::Past;
-use super::process;
+use super::stats::VERSION;
 use super::watch::{BEHIND, Part, Seen, Watch};
 use crate::app::App;
 use crate::clock;
@@ -30,7 +30,7 @@ use crate::http::answer::{Answer, Problem};
 use crate::http::connection::Head;
 use crate::http::request::Request;
 use crate::limits::Limit;
-use crate::listener::outbox::Ending;
+use crate::metrics::process;
 use crate::router::browser::is_same_origin;
 use crate::transport::websocket as socket;
 use crate::wire::websocket::{
@@ -64,9 +64,6 @@ pub(crate) struct Live {
     pages: Arc<AtomicUsize>,
     closing: watch::Sender<bool>,
     pub(crate) past: Past,
-    /// Listeners that were ended because they read too slowly, or did not answer.
-    ended_slow: AtomicU64,
-    ended_silent: AtomicU64,
 }
 
 impl Live {
@@ -76,23 +73,7 @@ impl Live {
             pages: Arc::default(),
             closing: watch::Sender::new(false),
             past: Past::default(),
-            ended_slow: AtomicU64::new(0),
-            ended_silent: AtomicU64::new(0),
         }
-    }
-
-    /// Counts the end of a listener, if it is one that the server had to make.
-    pub(crate) fn count_end(&self, ending: Option<Ending>) {
-        match ending {
-            Some(Ending::Slow | Ending::Stalled) => self.ended_slow.fetch_add(1, Ordering::Relaxed),
-            Some(Ending::Silent) => self.ended_silent.fetch_add(1, Ordering::Relaxed),
-            _ => 0,
-        };
-    }
-
-    /// The listeners that were ended: for being slow, and for being silent.
-    pub(crate) fn ended(&self) -> (u64, u64) {
-        (self.ended_slow.load(Ordering::Relaxed), self.ended_silent.load(Ordering::Relaxed))
     }
 
     /// Closes all pages, those to come included.
@@ -368,18 +349,17 @@ impl Page {
     }
 
     fn overview(&self, counts: Counts) -> Overview {
-        let live = &self.app.live;
-        let (ended_slow, ended_silent) = live.ended();
+        let metrics = &self.app.metrics;
         Overview {
-            node: live.node,
-            version: env!("CARGO_PKG_VERSION"),
+            node: self.app.live.node,
+            version: VERSION,
             now: DateTime::from(clock::now()),
             uptime: self.app.started.elapsed().as_secs_f64(),
             listeners: self.app.node.hub().count(),
             lines: self.app.lines.count(),
             counts,
-            ended_slow,
-            ended_silent,
+            ended_slow: metrics.ended_slow(),
+            ended_silent: metrics.listeners_ended_silent.get(),
             memory: process::memory(),
             cpu: process::cpu_time().map(|time| time.as_secs_f64()),
         }

@@ -2,7 +2,7 @@
 
 mod live;
 mod past;
-mod process;
+mod stats;
 mod watch;
 
 use http::header::{self, HeaderValue};
@@ -18,6 +18,8 @@ use crate::router::browser::{asks_for_html, is_json, is_of_another_site, is_same
 use crate::router::routes;
 pub(crate) use live::{Live, open as watch};
 pub(crate) use past::take_samples;
+use stats::VERSION;
+pub(crate) use stats::{debug, json as stats};
 
 /// How long a wrong sign-in takes at least: guessing many passwords takes long.
 const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);
@@ -81,36 +83,8 @@ pub(crate) fn explorer() -> Answer {
 
 pub(crate) async fn figures(app: &App) -> Result<Answer, Problem> {
     let uptime = app.started.elapsed();
-    let figures =
-        app.node.ask(move |state| state.figures(uptime, env!("CARGO_PKG_VERSION"))).await?;
+    let figures = app.node.ask(move |state| state.figures(uptime, VERSION)).await?;
     Answer::about(figures.channels.len(), figures).await
-}
-
-/// What the runtime is doing, as text.
-pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
-    let (frames, deadline, counts) =
-        app.node.ask(|state| (state.sequence(), state.next_deadline(), state.counts())).await?;
-    let runtime = tokio::runtime::Handle::current().metrics();
-    let uptime = app.started.elapsed().as_secs();
-    let deadline = deadline
-        .map_or_else(|| "none".to_owned(), |when| format!("{:?} from now", app.node.until(when)));
-    let memory = process::memory().map_or_else(|| "unknown".to_owned(), |bytes| bytes.to_string());
-    let refused: String =
-        app.limits.counts().map(|(name, count)| format!("refused by {name}: {count}\n")).collect();
-    let text = format!(
-        "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nlisteners: {}\nrequests: {}\n\
-         frames: {frames}\nmessages: {}\ndeliveries: {}\nmemory: {memory} bytes\n\
-         dropped log lines: {}\nnext expiry: {deadline}\n{refused}",
-        env!("CARGO_PKG_VERSION"),
-        runtime.num_alive_tasks(),
-        app.lines.count(),
-        app.node.hub().count(),
-        app.requests(),
-        counts.posted,
-        counts.delivered,
-        crate::program::telemetry::dropped_lines(),
-    );
-    Ok(Answer::new(TEXT, text))
 }
 
 /// The form, or what came of it.
@@ -152,6 +126,7 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     let right_password = app.config.admin_secret.matches(&password);
     if !(right_user & right_password) {
         app.sign_ins.count(request.peer, Instant::now());
+        app.metrics.sign_ins_failed.increment();
         tracing::warn!(request = request.id, peer = %request.peer, "a sign-in failed");
         tokio::time::sleep(WRONG_SIGN_IN).await;
         let error = "The user name or the password is not right.";

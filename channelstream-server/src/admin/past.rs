@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::process;
 use crate::app::App;
+use crate::metrics::process;
 
 /// Between two samples.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -61,14 +61,13 @@ pub(crate) async fn take_samples(app: &App) {
         periods.tick().await;
         // A server that is too far behind to answer has other worries; charts have a gap then.
         let Ok(traffic) = app.node.ask(|state| state.traffic()).await else { continue };
-        let (ended_slow, ended_silent) = app.live.ended();
         app.live.past.push(Sample {
             uptime: app.started.elapsed().as_secs_f64(),
             listeners: app.node.hub().count(),
             posted: traffic.posted,
             delivered: traffic.delivered,
-            ended_slow,
-            ended_silent,
+            ended_slow: app.metrics.ended_slow(),
+            ended_silent: app.metrics.listeners_ended_silent.get(),
             memory: process::memory(),
             cpu: process::cpu_time().map(|time| time.as_secs_f64()),
         });

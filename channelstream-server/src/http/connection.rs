@@ -165,11 +165,13 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                app.metrics.tcp_connections_accepted.increment();
                 app.accepting.works(Instant::now());
                 begin(&app, stream, peer, &drain);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
+                app.metrics.tcp_accept_errors.increment();
                 app.accepting.fails(&error, Instant::now());
                 tokio::time::sleep(PAUSE).await;
             }

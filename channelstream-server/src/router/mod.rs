@@ -88,6 +88,7 @@ pub(crate) async fn answer(
         Call::AdminSocket => admin::watch(app, &mut request, is_signed_in),
         Call::Figures => admin::figures(app).await,
         Call::Debug => admin::debug(app).await,
+        Call::Stats => admin::stats(app).await,
         Call::SignIn => admin::sign_in(app, request).await,
         Call::SignOut => admin::sign_out(app, &request),
         Call::Explorer => Ok(admin::explorer()),

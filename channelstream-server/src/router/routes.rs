@@ -21,6 +21,7 @@ pub(crate) enum Call {
     AdminSocket,
     Figures,
     Debug,
+    Stats,
     SignIn,
     SignOut,
     Explorer,
@@ -69,7 +70,7 @@ const fn any_method(path: &'static str, call: Call, access: Access) -> Route {
 /// The methods that any route names.
 const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
 
-pub(crate) static ROUTES: [Route; 25] = [
+pub(crate) static ROUTES: [Route; 26] = [
     route(&["POST"], "/connect", Call::Connect, Access::Backend),
     route(&["POST"], "/subscribe", Call::Subscribe, Access::Backend),
     route(&["POST"], "/unsubscribe", Call::Unsubscribe, Access::Backend),
@@ -88,6 +89,7 @@ pub(crate) static ROUTES: [Route; 25] = [
     route(&["GET"], "/admin/ws", Call::AdminSocket, Access::Open),
     route(&["GET", "POST"], "/admin/admin.json", Call::Figures, Access::Admin),
     route(&["GET"], "/admin/debug", Call::Debug, Access::Admin),
+    route(&["GET"], "/admin/stats.json", Call::Stats, Access::Admin),
     route(&["GET", "POST"], "/admin/sign_in", Call::SignIn, Access::Open),
     any_method("/admin/sign_out", Call::SignOut, Access::Open),
     route(&["GET"], "/api-explorer", Call::Explorer, Access::Admin),

@@ -15,6 +15,7 @@ use crate::http::connection::EndsWithPeer;
 use crate::http::request::Request;
 use crate::limits::Limit;
 use crate::listener::outbox::{Ending, Outbox, Way};
+use crate::metrics::Metrics;
 use crate::node::{self, Node};
 use crate::wire::websocket::events_in;
 
@@ -42,7 +43,8 @@ pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
         return Err(Problem::Unavailable(FULL.into()));
     };
     // Whatever happens from here on, also if the peer goes away, dropping this closes the listener.
-    let mut poll = Poll { node: app.node.clone(), connection, outbox, is_open: false };
+    let metrics = Arc::clone(&app.metrics);
+    let mut poll = Poll { node: app.node.clone(), metrics, connection, outbox, is_open: false };
     let deadline = Instant::now() + app.config.wake_connections_after;
     let mut opened = poll.open().await;
     // A socket has the events; but it may be on its way out, and then this poll is the listener.
@@ -79,6 +81,7 @@ async fn head(app: &App, connection: ConnectionId) -> Result<Answer, Problem> {
 /// is left there does not.
 struct Poll {
     node: Node,
+    metrics: Arc<Metrics>,
     connection: ConnectionId,
     outbox: Arc<Outbox>,
     /// Whether the state has answered: before, its outbox may yet be given what waits.
@@ -112,6 +115,7 @@ impl Poll {
 
 impl Drop for Poll {
     fn drop(&mut self) {
+        self.metrics.listener_ended(self.outbox.ending());
         let (node, connection, outbox) =
             (self.node.clone(), self.connection, Arc::clone(&self.outbox));
         let is_open = self.is_open;

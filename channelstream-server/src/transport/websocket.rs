@@ -139,7 +139,7 @@ impl Reader {
     /// it: what it still sends must not make the system reset the line, and our close frame with it.
     async fn close(mut self) {
         let ending = self.outbox.ending();
-        self.app.live.count_end(ending);
+        self.app.metrics.listener_ended(ending);
         let limit = match ending {
             Some(Ending::Slow) => Some(Limit::Outbox),
             Some(Ending::Stalled) => Some(Limit::PingTimeout),
