@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::http::answer::{Answer, BodyBound, Problem, TEXT};
+use crate::http::answer::{Answer, BodyBound, Problem};
 use crate::http::request::{Request, parameter};
 use crate::limits::Limit;
 use crate::pages;

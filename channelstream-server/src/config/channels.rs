@@ -13,7 +13,7 @@ const WORD: &str = "channel";
 const MOST: usize = 1000;
 
 /// The settings of a channel (contract §1), for sections such as `[channel orders-*]`.
-pub(super) const CHANNEL_SETTINGS: &[Setting] = &[
+pub(crate) const CHANNEL_SETTINGS: &[Setting] = &[
     Setting {
         key: "notify_presence",
         kind: Kind::Switch,
@@ -54,31 +54,31 @@ pub(super) const CHANNEL_SETTINGS: &[Setting] = &[
 
 /// One section as it was given.
 #[derive(Clone, Debug)]
-pub(super) struct ChannelSection {
+pub(crate) struct ChannelSection {
     /// For which channels.
-    pub(super) pattern: Pattern,
+    pub(crate) pattern: Pattern,
     /// What stands in it, known or not.
-    pub(super) values: Vec<Value>,
+    pub(crate) values: Vec<Value>,
     /// Where it begins.
-    pub(super) origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 impl ChannelSection {
     /// The section's name as it is written.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{WORD} {}", self.pattern.as_str())
     }
 }
 
 /// The pattern in the name of a section, if it is one for channels.
-pub(super) fn pattern(section: &str) -> Option<Pattern> {
+pub(crate) fn pattern(section: &str) -> Option<Pattern> {
     let rest = section.strip_prefix(WORD)?;
     let is_word = rest.is_empty() || rest.starts_with(char::is_whitespace);
     is_word.then(|| Pattern::new(rest.trim()))
 }
 
 /// Whether a section of another name was probably meant to be one: `[Channel x]`, `[channels x]`.
-pub(super) fn is_near(section: &str) -> bool {
+pub(crate) fn is_near(section: &str) -> bool {
     let word = section.split([' ', '\t', ':', '.']).next().unwrap_or_default().to_lowercase();
     strsim::damerau_levenshtein(&word, WORD) <= 2
 }
@@ -115,6 +115,6 @@ pub(super) fn read(sections: &[ChannelSection], read: &mut Reader<'_>) -> Vec<Ch
 }
 
 /// Whether a channel has a setting of this key.
-pub(super) fn is_setting(key: &str) -> bool {
+pub(crate) fn is_setting(key: &str) -> bool {
     CHANNEL_SETTINGS.iter().any(|setting| setting.key == key)
 }

@@ -7,7 +7,7 @@ use super::table::{Setting, setting};
 
 /// From where a value came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// Nobody gave one.
     Default,
     /// A line of an ini file, counted from 1; 0 means the file as a whole.
@@ -50,24 +50,24 @@ impl fmt::Display for Origin {
 
 /// One setting as it was given. `Debug` shows `***` for secrets and for keys that are not known.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Value {
+pub(crate) struct Value {
     /// The key, as in the ini file; possibly an unknown one.
-    pub key: String,
+    pub(crate) key: String,
     /// The text as given, or why it could not be had (which must not hold a secret).
-    pub text: Result<String, String>,
+    pub(crate) text: Result<String, String>,
     /// From where it came.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 impl Value {
     /// A value that could be had.
     #[must_use]
-    pub fn new(key: impl Into<String>, text: impl Into<String>, origin: Origin) -> Self {
+    pub(crate) fn new(key: impl Into<String>, text: impl Into<String>, origin: Origin) -> Self {
         Self { key: key.into(), text: Ok(text.into()), origin }
     }
 
     /// Whether there is anything but white space in the text.
-    pub(super) fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         self.text.as_ref().is_ok_and(|text| text.trim().is_empty())
     }
 }
@@ -83,7 +83,7 @@ impl fmt::Debug for Value {
 
 /// One thing that is wrong. Prints as `origin: key = "value": problem`, secrets as `***`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     origin: Origin,
     /// Key and value as shown.
     subject: Option<String>,
@@ -92,12 +92,12 @@ pub struct Mistake {
 
 impl Mistake {
     /// Something is wrong with a place as a whole. The text must not hold a secret.
-    pub(super) fn at(origin: Origin, problem: impl Into<String>) -> Self {
+    pub(crate) fn at(origin: Origin, problem: impl Into<String>) -> Self {
         Self { origin, subject: None, problem: problem.into() }
     }
 
     /// A setting is wrong. The problem must not hold the value of a secret.
-    pub(super) fn in_setting(
+    pub(crate) fn in_setting(
         setting: &Setting,
         text: Option<&str>,
         origin: &Origin,
@@ -124,17 +124,17 @@ impl fmt::Display for Mistake {
 /// Everything that is wrong with the settings; never empty. Prints one mistake a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.0))]
-pub struct ConfigErrors(Vec<Mistake>);
+pub(crate) struct ConfigErrors(Vec<Mistake>);
 
 impl ConfigErrors {
     /// The mistakes as an error, if there are any.
-    pub(super) fn from_mistakes(mistakes: Vec<Mistake>) -> Option<Self> {
+    pub(crate) fn from_mistakes(mistakes: Vec<Mistake>) -> Option<Self> {
         (!mistakes.is_empty()).then_some(Self(mistakes))
     }
 
     /// The mistakes, in the order in which they were found.
-    #[must_use]
-    pub fn mistakes(&self) -> &[Mistake] {
+    #[cfg(test)]
+    pub(crate) fn mistakes(&self) -> &[Mistake] {
         &self.0
     }
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
-use super::table::nearest;
+use crate::suggest::nearest;
 
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

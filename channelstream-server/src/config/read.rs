@@ -1,5 +1,6 @@
 //! Reads the texts of settings into their types and collects what is wrong with them.
 
+use std::mem::discriminant;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -38,9 +39,10 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    /// The first value with the key. An empty text means the default, except for secrets.
+    /// Finds the first value with the key or alias. An empty text means the default, except for
+    /// secrets.
     pub(super) fn new(values: &'a [Value], setting: &'static Setting) -> Self {
-        let given = values.iter().find(|value| value.key == setting.key);
+        let given = values.iter().find(|value| setting.is_named(&value.key));
         match given {
             Some(value) if setting.kind.is_secret() || !value.is_blank() => {
                 let text = value.text.as_ref().map(String::as_str).map_err(String::as_str);
@@ -57,6 +59,7 @@ impl<'a> Reader<'a> {
         let (wrong, mistakes, warnings) = (Vec::new(), Vec::new(), Vec::new());
         let mut reader = Self { values, known, wrong, mistakes, warnings };
         reader.find_unknown();
+        reader.find_both_names();
         reader
     }
 
@@ -65,7 +68,7 @@ impl<'a> Reader<'a> {
     fn find_unknown(&mut self) {
         let mut strangers = Vec::new();
         let known = self.known.clone();
-        let is_known = |key: &str| known.iter().any(|setting| setting.key == key);
+        let is_known = |key: &str| known.iter().any(|setting| setting.is_named(key));
         for value in self.values.iter().filter(|value| !is_known(&value.key)) {
             let near = nearest_of(&value.key, known.iter().copied());
             match &value.origin {
@@ -93,6 +96,28 @@ impl<'a> Reader<'a> {
         }
         if !strangers.is_empty() {
             self.warnings.push(format!("unknown, ignored: {}", strangers.join(", ")));
+        }
+    }
+
+    /// A source that sets a key and its alias is a mistake: which one counts would be a guess.
+    fn find_both_names(&mut self) {
+        for value in self.values {
+            let setting = self.known.iter().find(|setting| setting.alias() == Some(&*value.key));
+            let Some(setting) = setting else { continue };
+            let is_twin = |other: &&Value| {
+                other.key == setting.key
+                    && discriminant(&other.origin) == discriminant(&value.origin)
+            };
+            if let Some(other) = self.values.iter().find(is_twin) {
+                let problem = format!(
+                    "another name of {}, which is set as well ({}): set one of them",
+                    setting.key, other.origin
+                );
+                self.wrong.push(setting.key);
+                let origin = &value.origin;
+                self.mistakes
+                    .push(Mistake::at(origin.clone(), format!("{}: {problem}", value.key)));
+            }
         }
     }
 
@@ -293,7 +318,7 @@ impl<'a> Reader<'a> {
 
 /// The words of contract §11, in any case. There all others are false, so that `enabled` is; here they
 /// are none.
-pub fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text.trim().to_lowercase().as_str() {
         "t" | "true" | "y" | "yes" | "on" | "1" => Some(true),
         "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
@@ -303,7 +328,7 @@ pub fn boolean(text: &str) -> Option<bool> {
 
 /// The entries of a list: separated by commas or line breaks, blanks around them and empty ones
 /// don't count.
-pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty())
 }
 

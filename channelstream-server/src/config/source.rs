@@ -15,21 +15,18 @@ use super::{Checked, Config, exposure, ini, read};
 use crate::clock;
 
 /// The section of the ini file that belongs to the server.
-pub const SECTION: &str = "channelstream";
-
-/// The variable that names the ini file where no flag does.
-pub const INI_VARIABLE: &str = "CHANNELSTREAM_INI";
+pub(crate) const SECTION: &str = "channelstream";
 
 /// Larger files are no settings.
 const MAX_INI: u64 = 1024 * 1024;
 
 /// All values, the most important first, and what was found wrong while gathering them.
 #[derive(Debug, Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// What was given, for [`Config::from_sources`].
-    pub values: Vec<Value>,
+    pub(crate) values: Vec<Value>,
     /// The sections `[channel PATTERN]` of the file, in their order.
-    pub(super) channels: Vec<ChannelSection>,
+    pub(crate) channels: Vec<ChannelSection>,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
 }
@@ -39,7 +36,7 @@ pub struct Sources {
 ///
 /// Files that cannot be read are among the mistakes that [`Sources::check`] reports.
 #[must_use]
-pub fn gather(
+pub(crate) fn gather(
     flags: impl IntoIterator<Item = (String, String)>,
     ini: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -81,7 +78,9 @@ pub fn gather(
 
 /// What the environment says, before any `*_file` is read; without the variable that names a file.
 #[must_use]
-pub fn from_environment(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Sources {
+pub(crate) fn from_environment(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Sources {
     let mut values = variables(environment);
     values.retain(|value| value.key != "ini");
     Sources { values, ..Sources::default() }
@@ -93,7 +92,7 @@ pub fn from_environment(environment: impl IntoIterator<Item = (OsString, OsStrin
 /// # Errors
 ///
 /// The document is no JSON object, or another member is itself an object.
-pub fn from_json(document: &str) -> Result<Sources, ConfigErrors> {
+pub(crate) fn from_json(document: &str) -> Result<Sources, ConfigErrors> {
     let wrong = |problem: String| {
         ConfigErrors::from_mistakes(vec![Mistake::at(Origin::Json, problem)])
             .expect("there is one mistake")
@@ -144,17 +143,17 @@ fn json_text(value: &serde_json::Value, separator: &str) -> Option<String> {
 
 /// A setting as it is in force. The text may be a secret.
 #[derive(Clone)]
-pub struct Effective {
+pub(crate) struct Effective {
     /// The setting.
-    pub setting: &'static Setting,
+    pub(crate) setting: &'static Setting,
     /// Its text, the default if nobody gave one; or why it could not be had.
-    pub text: Result<String, String>,
+    pub(crate) text: Result<String, String>,
     /// From where it comes.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 impl Effective {
-    pub(super) fn of(values: &[Value], setting: &'static Setting) -> Self {
+    pub(crate) fn of(values: &[Value], setting: &'static Setting) -> Self {
         let found = read::Found::new(values, setting);
         let text = found.text.map(String::from).map_err(String::from);
         Self { setting, text, origin: found.origin.clone() }
@@ -164,20 +163,20 @@ impl Effective {
 impl Sources {
     /// Reads and checks everything; also reports what was wrong with the sources themselves.
     #[must_use]
-    pub fn check(&self) -> Checked {
+    pub(crate) fn check(&self) -> Checked {
         let warnings = [&self.warnings[..], &exposure::weak_secrets(&self.values)].concat();
         Config::check(&self.values, &self.channels, &self.mistakes, &warnings)
     }
 
     /// Every setting with the text that counts, in the order of the table. Texts are not checked.
     #[must_use]
-    pub fn effective(&self) -> Vec<Effective> {
+    pub(crate) fn effective(&self) -> Vec<Effective> {
         settings().map(|setting| Effective::of(&self.values, setting)).collect()
     }
 
     /// Reads the files that `*_file` settings of the values name.
     #[must_use]
-    pub fn with_secret_files(self) -> Self {
+    pub(crate) fn with_secret_files(self) -> Self {
         let mut sources = Self { values: Vec::new(), ..self };
         sources.add_layer(self.values);
         sources
@@ -185,7 +184,7 @@ impl Sources {
 
     /// Gives secrets that nobody has set new random values.
     #[must_use]
-    pub fn with_fresh_secrets(mut self) -> Self {
+    pub(crate) fn with_fresh_secrets(mut self) -> Self {
         for setting in settings().filter(|setting| setting.kind.is_secret()) {
             let file = format!("{}_file", setting.key);
             let is_set =

@@ -1,6 +1,8 @@
 //! The one table of settings: key, kind, default and meaning, from which help, ini file and README come.
 
-/// How the text of a setting is read, with its bounds.
+use crate::suggest;
+
+/// How the text of a setting is parsed, with its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Any text.
@@ -81,6 +83,18 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// The other name of the setting, where its key is misleading.
+    #[must_use]
+    pub fn alias(&self) -> Option<&'static str> {
+        ALIASES.iter().find(|(key, _)| *key == self.key).map(|(_, alias)| *alias)
+    }
+
+    /// Returns `true` if `name` is the key or the alias.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.key == name || self.alias() == Some(name)
+    }
+
     /// The name of the flag: `--gc-conns-after`.
     #[must_use]
     pub fn flag(&self) -> String {
@@ -114,6 +128,12 @@ pub const DEFAULT_ADMIN_SECRET: &str = "admin_secret";
 
 /// More than any machine holds; keeps sums of limits far from overflow.
 const MANY: usize = 1_000_000_000;
+
+/// Other names of settings, for keys that are misleading: a key, and its alias.
+const ALIASES: [(&str, &str); 2] = [
+    ("max_connections", "max_tcp_connections"),
+    ("max_connections_per_address", "max_tcp_connections_per_address"),
+];
 
 /// Every setting of the server.
 pub const GROUPS: &[Group] = &[
@@ -470,63 +490,20 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> + Clone {
     GROUPS.iter().flat_map(|group| group.settings)
 }
 
-/// The setting with this key.
+/// The setting with this key or alias.
 #[must_use]
-pub fn setting(key: &str) -> Option<&'static Setting> {
-    settings().find(|setting| setting.key == key)
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    settings().find(|setting| setting.is_named(name))
 }
 
-/// The one of these settings that was probably meant by `key`, if one is near enough.
+/// Returns the one of these settings that was probably meant by `key`, if one is similar enough.
 pub(super) fn nearest_of(
     key: &str,
     mut known: impl Iterator<Item = &'static Setting> + Clone,
 ) -> Option<&'static Setting> {
     let key = key.to_lowercase().replace('-', "_");
-    let near = nearest(&key, known.clone().map(|setting| setting.key))?;
+    let near = suggest::nearest(&key, known.clone().map(|setting| setting.key))?;
     known.find(|setting| setting.key == near)
-}
-
-/// The word that was probably meant by `word`, if one is near enough.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, candidate)| candidate)
-}
-
-/// All settings as a Markdown table, as it stands in the README.
-#[must_use]
-pub fn settings_table() -> String {
-    let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
-    for group in GROUPS {
-        table.push_str(&format!("| **{}** | | |\n", group.title));
-        for setting in group.settings {
-            let default = match setting.default {
-                "" => String::from("empty"),
-                text => format!("`{text}`"),
-            };
-            let doc = setting.doc.replace('|', "\\|");
-            table.push_str(&format!("| `{}` | {default} | {doc} |\n", setting.key));
-        }
-    }
-    table
-}
-
-/// Breaks a text between words into lines of at most `width` characters (a longer word stands alone).
-#[must_use]
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.into()),
-        }
-    }
-    lines
 }
 
 #[cfg(test)]
@@ -541,6 +518,15 @@ mod tests {
         let count = keys.len();
         keys.dedup();
         assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn aliases_are_other_names_of_settings() {
+        for (key, alias) in ALIASES {
+            assert_eq!(setting(alias).map(|setting| setting.key), Some(key));
+            assert!(settings().all(|setting| setting.key != alias), "{alias}");
+            assert!(setting(key).is_some_and(|setting| setting.doc.contains(alias)), "{alias}");
+        }
     }
 
     #[test]
@@ -574,22 +560,5 @@ mod tests {
         for typed in ["demo", "signature_checker", "x", "", "pyramid.includes"] {
             assert_eq!(nearest_of(typed, settings()), None, "{typed}");
         }
-    }
-
-    #[test]
-    fn the_readme_table_has_a_line_for_each_setting() {
-        let table = settings_table();
-        assert_eq!(table.lines().count(), 2 + GROUPS.len() + settings().count());
-        assert!(table.contains("| `port` | `8000` | TCP port"));
-        assert!(table.lines().all(|line| line.starts_with('|') && line.ends_with('|')));
-    }
-
-    #[test]
-    fn wrapping_keeps_every_word_within_the_width() {
-        let text = settings().map(|setting| setting.doc).collect::<Vec<_>>().join(" ");
-        let lines = wrap(&text, 40);
-        assert!(lines.iter().all(|line| line.chars().count() <= 40));
-        assert_eq!(lines.join(" "), text.split_whitespace().collect::<Vec<_>>().join(" "));
-        assert_eq!(wrap("", 40), Vec::<String>::new());
     }
 }

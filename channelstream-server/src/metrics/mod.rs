@@ -19,8 +19,10 @@ use crate::listener::outbox::Ending;
 pub(crate) struct Metric {
     /// Snake case with a unit; a counter ends with `_total`.
     pub(crate) name: &'static str,
-    /// What distinguishes the values of rows that share a name.
+    /// The label that distinguishes the samples of one name.
     pub(crate) label: Option<&'static str>,
+    /// The value of the label, where the row has one; else there is a sample for each value.
+    pub(crate) label_value: Option<&'static str>,
     pub(crate) kind: Kind,
     pub(crate) unit: &'static str,
     /// What it counts or measures, in one sentence.
@@ -158,6 +160,7 @@ macro_rules! metrics {
             $(Metric {
                 name: $c_name,
                 label: [$(Some($c_label),)? None][0],
+                label_value: [$(Some($c_value),)? None][0],
                 kind: Kind::Counter,
                 unit: $c_unit,
                 meaning: $c_meaning,
@@ -165,6 +168,7 @@ macro_rules! metrics {
             $(Metric {
                 name: $r_name,
                 label: [$(Some($r_label),)? None][0],
+                label_value: None,
                 kind: Kind::$kind,
                 unit: $r_unit,
                 meaning: $r_meaning,
@@ -177,7 +181,7 @@ macro_rules! metrics {
                 let mut samples = Vec::with_capacity(METRICS.len());
                 let mut metrics = METRICS.iter();
                 $(if let Some(metric) = metrics.next() {
-                    let label = [$($c_value,)? ""][0];
+                    let label = metric.label_value.unwrap_or_default();
                     let value = Value::Integer(self.$counter.get());
                     samples.push(Sample { metric, label, value });
                 })*

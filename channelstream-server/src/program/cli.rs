@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::docs::wrap;
 use crate::config::boolean;
 use crate::config::table::{self, GROUPS, Kind, Setting};
 use clap::builder::NonEmptyStringValueParser;
@@ -188,7 +189,7 @@ fn with_settings(command: Command) -> Command {
 }
 
 fn flag(setting: &Setting) -> Arg {
-    let mut doc = table::wrap(setting.doc, 86).join("\n");
+    let mut doc = wrap(setting.doc, 86).join("\n");
     if !setting.default.is_empty() {
         doc.push_str(&format!("\n[default: {}]", setting.default));
     }
@@ -196,6 +197,7 @@ fn flag(setting: &Setting) -> Arg {
     let arg = Arg::new(setting.key)
         .long(name.trim_start_matches('-').to_owned())
         .value_name(setting.kind.value_name())
+        .aliases(setting.alias().map(|alias| alias.replace('_', "-")))
         .help(doc);
     match setting.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),

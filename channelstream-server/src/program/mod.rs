@@ -1,9 +1,11 @@
 //! The program `channelstream-server`: flags to settings to server to exit code.
 
 mod cli;
+mod docs;
 mod files;
 mod signals;
-pub(crate) mod telemetry;
+mod telemetry;
+pub(crate) mod template;
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -13,11 +15,13 @@ use std::process::ExitCode;
 
 use crate::Server;
 use crate::config::source::{self, Sources};
-use crate::config::{Checked, Config, template};
+use crate::config::{Checked, Config};
 use anyhow::Context as _;
 use cli::{Action, Given};
 use signals::Signals;
 use tokio::sync::oneshot;
+
+pub use docs::{metrics_table, settings_table};
 
 /// Runs the program.
 pub fn main() -> ExitCode {

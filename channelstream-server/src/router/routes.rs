@@ -1,5 +1,7 @@
 //! The one table of routes: which method and path lead to which call, and who may make it.
 
+use crate::suggest;
+
 /// What can be asked of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
@@ -149,13 +151,11 @@ pub(crate) fn nearest(path: &str) -> Option<&'static str> {
     if path.len() > LONGEST {
         return None;
     }
-    let likeness = |known: &str| strsim::jaro_winkler(known, path);
     // What is for people and what lies deeper is not what programs misspell.
     let paths = ROUTES.iter().map(|route| route.path).filter(|path| {
         path.len() > 1 && path[1..].bytes().all(|byte| byte != b'/') && !path.ends_with(".json")
     });
-    let best = paths.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.8 && best != path).then_some(best)
+    suggest::nearest(path, paths).filter(|best| *best != path)
 }
 
 #[cfg(test)]

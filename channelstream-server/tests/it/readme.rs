@@ -2,7 +2,7 @@
 
 use std::{env, fs};
 
-use channelstream_server::config::table;
+use channelstream_server::program;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
 const BEGIN: &str = "<!-- settings: written by \
@@ -14,7 +14,7 @@ fn the_table_of_settings_is_up_to_date() {
     let readme = fs::read_to_string(README).unwrap();
     let (before, rest) = readme.split_once(BEGIN).expect("the first marker stands in README.md");
     let (between, after) = rest.split_once(END).expect("the second marker stands in README.md");
-    let table = format!("\n{}\n", table::settings_table());
+    let table = format!("\n{}\n", program::settings_table());
     if between == table {
         return;
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::source::{Sources, from_json, gather};
 use super::*;
+use crate::program::template;
 
 fn flag(key: &str, text: &str) -> Value {
     Value::new(key, text, Origin::Flag(format!("--{}", key.replace('_', "-"))))

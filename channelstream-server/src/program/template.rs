@@ -1,10 +1,12 @@
 //! Writes an ini file of all settings, each with its meaning, that reads back as it was.
 
-use super::channels::{CHANNEL_SETTINGS, ChannelSection};
-use super::error::{ConfigErrors, Mistake, Origin};
-use super::ini;
-use super::source::{Effective, SECTION, Sources};
-use super::table::{GROUPS, Kind, Setting, wrap};
+use super::docs::wrap;
+use crate::config::channels::{CHANNEL_SETTINGS, ChannelSection};
+use crate::config::error::{ConfigErrors, Mistake, Origin};
+use crate::config::ini;
+use crate::config::read::list;
+use crate::config::source::{Effective, SECTION, Sources};
+use crate::config::table::{GROUPS, Kind, Setting};
 
 /// The settings as a commented ini file.
 ///
@@ -12,7 +14,7 @@ use super::table::{GROUPS, Kind, Setting, wrap};
 ///
 /// A value that an ini file cannot hold: blanks at the ends of a line, or a further line that would
 /// be a comment.
-pub fn ini_file(sources: &Sources) -> Result<String, ConfigErrors> {
+pub(crate) fn ini_file(sources: &Sources) -> Result<String, ConfigErrors> {
     let effective = sources.effective();
     let find = |key: &str| effective.iter().find(|one| one.setting.key == key);
     let mut file = format!(
@@ -75,12 +77,9 @@ fn section_effective(section: &ChannelSection) -> impl Iterator<Item = Effective
 /// `key = value`, further lines indented.
 fn entry(setting: &Setting, text: &str) -> String {
     let lines: Vec<_> = match setting.kind {
-        Kind::Networks | Kind::Texts => super::read::list(text)
-            .collect::<Vec<_>>()
-            .join(", ")
-            .lines()
-            .map(String::from)
-            .collect(),
+        Kind::Networks | Kind::Texts => {
+            list(text).collect::<Vec<_>>().join(", ").lines().map(String::from).collect()
+        }
         _ => text.lines().map(String::from).collect(),
     };
     let value = lines.join("\n    ").replace('%', "%%");
@@ -107,9 +106,7 @@ fn check(file: &str, sources: &Sources, effective: &[Effective]) -> Result<(), C
         let same = match (ini.get(SECTION, one.setting.key), one.setting.kind) {
             (None, _) => true,
             (Some(Err(_)), _) => false,
-            (Some(Ok(read)), Kind::Networks | Kind::Texts) => {
-                super::read::list(&read).eq(super::read::list(text))
-            }
+            (Some(Ok(read)), Kind::Networks | Kind::Texts) => list(&read).eq(list(text)),
             (Some(Ok(read)), _) => read == text,
         };
         if !same {
@@ -123,8 +120,7 @@ fn check(file: &str, sources: &Sources, effective: &[Effective]) -> Result<(), C
 
 /// The sections for channels as they are shown to the operator: a line for each and for each of its
 /// settings.
-#[must_use]
-pub fn shown_channels(sources: &Sources) -> Vec<String> {
+pub(crate) fn shown_channels(sources: &Sources) -> Vec<String> {
     let mut lines = Vec::new();
     for section in &sources.channels {
         lines.push(format!("[{}]  ({})", section.name(), section.origin));
@@ -134,8 +130,7 @@ pub fn shown_channels(sources: &Sources) -> Vec<String> {
 }
 
 /// How a setting is shown to the operator: one line, secrets as `***`.
-#[must_use]
-pub fn shown(effective: &Effective) -> String {
+pub(crate) fn shown(effective: &Effective) -> String {
     let Effective { setting, text, origin } = effective;
     let text = match text {
         Ok(text) => text,
@@ -144,7 +139,7 @@ pub fn shown(effective: &Effective) -> String {
     let value = match setting.kind {
         _ if text.is_empty() => String::new(),
         kind if kind.is_secret() => "***".into(),
-        Kind::Networks | Kind::Texts => super::read::list(text).collect::<Vec<_>>().join(", "),
+        Kind::Networks | Kind::Texts => list(text).collect::<Vec<_>>().join(", "),
         _ => text.trim().replace('\n', " "),
     };
     let line = match origin {
