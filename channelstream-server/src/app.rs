@@ -48,7 +48,7 @@ pub(crate) struct App {
     pub(crate) limits: Arc<Limits>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) notes: forwarded::Notes,
-    pub(crate) live: admin::Live,
+    pub(crate) feed: admin::Feed,
     pub(crate) started: Instant,
     /// Whether only this machine reaches the server.
     pub(crate) is_on_loopback: bool,
@@ -78,7 +78,7 @@ impl App {
             limits,
             metrics: Arc::default(),
             notes: forwarded::Notes::default(),
-            live: admin::Live::new(),
+            feed: admin::Feed::new(),
             started: Instant::now(),
             is_on_loopback: local.iter().all(|local| local.ip().to_canonical().is_loopback()),
             local: local.first().map(ToString::to_string).unwrap_or_default(),
@@ -100,7 +100,7 @@ impl App {
 
     /// Lets the pages that are told live go, with the listeners.
     pub(crate) fn close_pages(&self) {
-        self.live.close();
+        self.feed.close();
     }
 
     /// Whether all lines have ended.

@@ -43,8 +43,8 @@ pub(crate) async fn answer(
     let (path, may_call) = if let Some(endpoint) = tutorial::simulated(path) {
         tutorial::allow(app, &request)?;
         (endpoint, true)
-    } else if let Some(endpoint) = admin::acting(path) {
-        admin::allow(&request, endpoint, is_signed_in)?;
+    } else if let Some(endpoint) = admin::action(path) {
+        admin::allow_action(&request, endpoint, is_signed_in)?;
         (endpoint, true)
     } else {
         (path, has_rights)
@@ -85,7 +85,7 @@ pub(crate) async fn answer(
         Call::Socket => websocket::open(app, &mut request),
         Call::Tutorial => tutorial::page(app, &request),
         Call::Admin => Ok(admin::page()),
-        Call::AdminSocket => admin::watch(app, &mut request, is_signed_in),
+        Call::AdminSocket => admin::open_feed(app, &mut request, is_signed_in),
         Call::Figures => admin::figures(app).await,
         Call::Debug => admin::debug(app).await,
         Call::Stats => admin::stats(app).await,
