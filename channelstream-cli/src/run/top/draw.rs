@@ -1,4 +1,4 @@
-//! Draws the view of `top`: figures above, a table or a channel's details, keys below.
+//! Draws the view of `top`: stats above, a table or a channel's details, keys below.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use super::table::{Form, Table};
 use super::view::{Details, Tab, Told, View};
 use crate::output::plain;
 
-/// Narrower than this, names would be no help: columns give way.
+/// The narrowest column of names; columns of numbers are dropped before it gets narrower.
 const NAME: u16 = 11;
 const GAP: &str = "   ";
 
-/// The styles that are used. Without colours, what matters still stands out.
+/// The styles. Without colors, important text still stands out.
 #[derive(Clone, Copy)]
 pub(super) struct Styles {
     trouble: Style,
@@ -38,7 +38,7 @@ impl Styles {
     }
 }
 
-/// Draws everything, as it is `now`.
+/// Draws everything as of `now`.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View, styles: Styles, now: Instant) {
     let parts = [Constraint::Length(3), Constraint::Min(0), Constraint::Length(1)];
     let [head, body, foot] = Layout::vertical(parts).areas(frame.area());
@@ -101,7 +101,7 @@ fn draw_table(frame: &mut Frame<'_>, view: &mut View, styles: Styles, area: Rect
     let table = view.table_mut();
     let mut left = area.width.saturating_sub(NAME);
     let columns = table.columns.iter().zip(0..).take_while(|(column, _)| {
-        // With a mark of the order, and a gap before it.
+        // Includes the mark of the order, and a gap before it.
         let width = width(column.title) + 1;
         let fits = left >= width;
         left = left.saturating_sub(width);
@@ -134,7 +134,7 @@ fn draw_table(frame: &mut Frame<'_>, view: &mut View, styles: Styles, area: Rect
     frame.render_widget(grid, area);
 }
 
-/// Of a column with this title: there is room for a mark of the order, and for numbers.
+/// Returns the width of a column with this title, with room for the mark of the order and numbers.
 fn width(title: &str) -> u16 {
     u16::try_from(title.len() + 1).unwrap_or(u16::MAX).max(8)
 }
@@ -148,7 +148,7 @@ fn number(row: &Row, place: usize, form: Form) -> Cell<'static> {
     Cell::from(Line::from(text).right_aligned())
 }
 
-/// Shows by which column a table is sorted.
+/// The title of a column, with a mark if the table is sorted by it.
 fn mark(table: &Table, column: Option<usize>) -> &'static str {
     match table.sorted() {
         (sorted, _) if sorted != column => "",
@@ -168,7 +168,7 @@ fn draw_details(frame: &mut Frame<'_>, details: &mut Details, styles: Styles, ar
     frame.render_widget(ratatui::text::Text::from(lines), area);
 }
 
-/// What can be typed.
+/// The keys that work now.
 fn keys(view: &View, styles: Styles) -> Line<'static> {
     let table = view.table();
     let (shown, all) = table.counts();
@@ -194,7 +194,7 @@ fn keys(view: &View, styles: Styles) -> Line<'static> {
     Line::styled(text, styles.dim)
 }
 
-/// With a comma after each three digits.
+/// Formats a number with a comma between each three digits.
 fn grouped(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(u64::MAX).to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
