@@ -1,13 +1,44 @@
 //! Calls to the admin area.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use channelstream_core::protocol::AdminStats;
+use channelstream_core::protocol::Figures;
+use serde::Deserialize;
 
 use crate::call::Repeats;
-use crate::client::{Client, DEBUG, FIGURES};
+use crate::client::{Client, DEBUG, FIGURES, STATS};
 use crate::error::Error;
 
+/// The metrics of a server.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The version of the server.
+    pub version: String,
+    /// The metrics by name: each a number, or an object of numbers by label.
+    pub metrics: BTreeMap<String, serde_json::Value>,
+}
+
+impl Stats {
+    /// Returns the metric of this name; `None` if this server has none, or only by label.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.metrics.get(name)?.as_f64()
+    }
+}
+
 impl Client {
+    /// Returns the metrics of the server, such as `listeners` and `messages_posted_total`. They cost
+    /// the server nearly nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`figures`](Self::figures).
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        self.send(STATS, Bytes::new(), Repeats::Harmless).await
+    }
+
     /// What the server counts and holds: users, connections, channels, messages (contract §10).
     ///
     /// All histories are in it: with many channels it is large, and costs the server accordingly.

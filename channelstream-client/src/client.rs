@@ -70,6 +70,7 @@ const INFO: Endpoint = post("/info");
 const DISCONNECT: Endpoint = post("/disconnect");
 pub(crate) const FIGURES: Endpoint = post("/admin/admin.json");
 pub(crate) const DEBUG: Endpoint = Endpoint { method: &Method::GET, path: "/admin/debug" };
+pub(crate) const STATS: Endpoint = Endpoint { method: &Method::GET, path: "/admin/stats.json" };
 
 impl Endpoint {
     /// Its whole address on a server.

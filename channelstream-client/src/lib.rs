@@ -208,6 +208,7 @@ pub use channelstream_signer::TimestampSigner;
 pub use http::StatusCode;
 pub use serde_json::json;
 
+pub use crate::admin::Stats;
 pub use crate::batch::{PublishError, Published};
 pub use crate::builder::ClientBuilder;
 pub use crate::client::Client;

@@ -17,6 +17,7 @@ use crate::http::problem::Problem;
 use crate::http::rate_limiter::RateLimiter;
 use crate::http::request::Request;
 use crate::limits::{Limit, Limits};
+use crate::metrics::Metrics;
 use crate::node::{self, Node};
 use crate::router::auth::Auth;
 use crate::router::browser;
@@ -42,8 +43,9 @@ pub(crate) struct App {
     /// A poll holds none, because it waits for others.
     pub(crate) active_requests: Arc<()>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) notes: forwarded::Notes,
-    pub(crate) live: admin::Live,
+    pub(crate) feed: admin::Feed,
     pub(crate) started: Instant,
     /// Whether only this machine reaches the server.
     pub(crate) is_on_loopback: bool,
@@ -58,17 +60,19 @@ impl App {
         config: Config,
         node: Node,
         limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
         local: &[SocketAddr],
     ) -> Self {
         Self {
             auth: Auth::new(&config, local.first().map_or(config.port, SocketAddr::port)),
             sign_ins: RateLimiter::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
             requests: RateLimiter::new(config.max_requests_per_address, REQUESTS_WINDOW),
-            http: Arc::new(Shared::new(&config, Arc::clone(&limits))),
+            http: Arc::new(Shared::new(&config, Arc::clone(&limits), Arc::clone(&metrics))),
             active_requests: Arc::default(),
             limits,
+            metrics,
             notes: forwarded::Notes::default(),
-            live: admin::Live::new(),
+            feed: admin::Feed::new(),
             started: Instant::now(),
             is_on_loopback: local.iter().all(|local| local.ip().to_canonical().is_loopback()),
             local: local.first().map(ToString::to_string).unwrap_or_default(),
@@ -95,7 +99,7 @@ impl App {
 
     /// Closes the feeds of open admin pages.
     pub(crate) fn close_pages(&self) {
-        self.live.close();
+        self.feed.close();
     }
 
     /// Counts a request against its address. Loopback, proxies and addresses that may post stand

@@ -1,4 +1,4 @@
-//! Time and luck: the only place that reads the wall clock and draws randomness.
+//! Time and randomness: the only place that reads the wall clock and generates random numbers.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -9,28 +9,28 @@ use channelstream_core::protocol::Timestamp;
 use channelstream_core::state::{Moment, Stamp};
 use uuid::Uuid;
 
-/// Stamps commands, and tells how long it is until a moment.
+/// Stamps commands, and measures the time until a moment.
 ///
-/// Moments come from the monotonic clock, which goes on evenly whatever happens to the time of day.
+/// Moments come from the monotonic clock, which does not follow changes of the time of day.
 #[derive(Debug)]
 pub(crate) struct Clock {
     started: Instant,
-    /// The moment at which it started.
+    /// The moment at the start.
     from: Moment,
 }
 
 impl Clock {
-    /// A clock for a state whose latest stamp was of the moment `from`.
+    /// A clock for a state whose latest stamp has the moment `from`.
     pub(crate) fn going_on_from(from: Moment) -> Self {
         Self { started: Instant::now(), from }
     }
 
-    /// A stamp for a command that is submitted now.
+    /// Returns the stamp of a command that is submitted now.
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp { now: now(), moment: self.moment(), seed: seed() }
     }
 
-    /// How long it is until a moment; nothing, if it is over.
+    /// Returns the time until a moment; zero if it has passed.
     pub(crate) fn until(&self, moment: Moment) -> Duration {
         moment.since(self.moment())
     }
@@ -40,8 +40,13 @@ impl Clock {
     }
 }
 
-/// Luck for one command. The system is asked for randomness once: each time would be a system call
-/// for each message. From there on, numbers hashed under two secret keys look as random.
+/// Returns the random bits of one command, from which the public ids of messages, users and channels
+/// are derived. They must not repeat, but are no secrets: what must not be guessed, such as a `conn_id`,
+/// comes from [`secret_id`].
+///
+/// It hashes a counter under two random keys. The operating system is asked for randomness once,
+/// since `getrandom` is a system call, and one for each message would be measurable. A generator crate
+/// would be a dependency for these four lines: `uuid` brings only the system's source.
 fn seed() -> u128 {
     static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -50,28 +55,28 @@ fn seed() -> u128 {
     high << 64 | low
 }
 
-/// The time of day, for people.
+/// Returns the time of day, for people.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since_1970().as_micros()).unwrap_or(i64::MAX))
 }
 
-/// The same in whole seconds, as signatures count it.
+/// Returns the time of day in whole seconds, as signatures use it.
 pub(crate) fn unix_seconds() -> u64 {
     since_1970().as_secs()
 }
 
-/// A clock before 1970 counts as 1970.
-#[expect(clippy::disallowed_methods, reason = "what people see and what is signed has this time")]
+/// Returns the time since 1970; zero for a clock that is set before.
+#[expect(clippy::disallowed_methods, reason = "people and signatures use the time of day")]
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// A new id that nobody can guess.
+/// Returns a new id that nobody can guess, from the operating system's randomness.
 pub(crate) fn secret_id() -> Uuid {
     Uuid::new_v4()
 }
 
-/// A new text that nobody can guess: 64 hexadecimal digits.
+/// Returns a new text that nobody can guess: 64 hexadecimal digits, 244 random bits.
 pub(crate) fn secret_text() -> String {
     format!("{}{}", secret_id().simple(), secret_id().simple())
 }

@@ -1,4 +1,4 @@
-//! Limits: each refusal because a bound is reached is counted here, and told in the log.
+//! Limits: counts each refusal because a limit was reached, and reports it in the log.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use crate::http::peer::Peer;
 
-/// How often the log warns of one limit, at most.
+/// The shortest interval between two warnings about one limit.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// What has a bound and refuses what is beyond it.
+/// A limit of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Connections,
@@ -32,7 +32,7 @@ pub(crate) enum Limit {
     AdminPages,
 }
 
-/// Every limit, at the place of its number.
+/// All limits; each one's index is its number.
 const ALL: [Limit; 17] = [
     Limit::Connections,
     Limit::ConnectionsPerAddress,
@@ -54,7 +54,7 @@ const ALL: [Limit; 17] = [
 ];
 
 impl Limit {
-    /// The key of its setting; where the bound is fixed, what is bounded.
+    /// The key of its setting; for a fixed limit, what it limits.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Connections => "max_connections",
@@ -77,31 +77,31 @@ impl Limit {
         }
     }
 
-    /// Whether it counts by address: a proxy that is not known as one reaches it for all its users.
+    /// Returns `true` if it counts by address: an unknown proxy reaches it for all of its users.
     fn is_per_address(self) -> bool {
         matches!(self, Self::ConnectionsPerAddress | Self::RequestsPerAddress | Self::FailedSignIns)
     }
 }
 
-/// What was refused by one limit.
+/// The refusals by one limit.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     count: u64,
-    /// When the log was last warned, and of how many in all.
+    /// The time of the last warning, and the count at that time.
     warned: Option<(Instant, u64)>,
 }
 
 impl Tally {
-    /// Counts one more; how many there were since the last warning, if it is time for one.
+    /// Counts one refusal. If a warning is due, returns the number of refusals since the last one.
     fn add(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
-        let told = match self.warned {
+        let reported = match self.warned {
             Some((when, _)) if now.duration_since(when) < WARN_EVERY => return None,
-            Some((_, told)) => told,
+            Some((_, reported)) => reported,
             None => 0,
         };
         self.warned = Some((now, self.count));
-        Some(self.count - told)
+        Some(self.count - reported)
     }
 }
 
@@ -110,11 +110,11 @@ impl Tally {
 pub(crate) struct Limits(Mutex<[Tally; ALL.len()]>);
 
 impl Limits {
-    /// Counts a refusal, and warns of it unless that was done lately. Who was refused may be unknown
-    /// at the place where it happens.
+    /// Counts a refusal, and logs a warning if one is due. The peer may be unknown where the refusal
+    /// happens.
     pub(crate) fn refused(&self, limit: Limit, peer: impl Into<Option<Peer>>) {
         let peer = peer.into();
-        // Who is unknown is behind a proxy that is trusted already.
+        // An unknown peer is behind a proxy that is trusted already.
         let may_be_proxy = limit.is_per_address() && peer != Some(Peer::UNKNOWN);
         let (name, peer) = (limit.name(), peer.map(tracing::field::display));
         tracing::debug!(limit = name, peer, "refused");
@@ -124,14 +124,14 @@ impl Limits {
                 limit = name,
                 peer,
                 count,
-                "refused by a limit; is this a proxy? then add it to trusted_proxies"
+                "refused by a limit; if this is a proxy, add it to trusted_proxies"
             );
         } else {
             tracing::warn!(limit = name, peer, count, "refused by a limit");
         }
     }
 
-    /// How much was refused by each limit, by its name.
+    /// Returns the name of each limit with the number of its refusals.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let tallies = *self.tallies();
         ALL.into_iter().map(move |limit| (limit.name(), tallies[limit as usize].count))
@@ -148,7 +148,7 @@ mod tests {
     use crate::config::table::setting;
 
     #[test]
-    fn every_limit_has_its_place_and_a_setting_or_a_name_that_is_none() {
+    fn every_limit_has_its_index_and_the_key_of_a_setting_or_a_fixed_name() {
         let limits = Limits::default();
         for (number, limit) in ALL.into_iter().enumerate() {
             assert_eq!(limit as usize, number, "{limit:?}");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_warned_once_a_minute_of_all_since_the_last_time() {
+    fn a_warning_comes_once_a_minute_and_counts_all_since_the_last() {
         let (mut tally, start) = (Tally::default(), Instant::now());
         let mut add = |seconds| tally.add(start + Duration::from_secs(seconds));
         assert_eq!(add(0), Some(1));

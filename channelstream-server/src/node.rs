@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::journal::{self, Appender, Entry, Reader};
 use crate::limits::{Limit, Limits};
 use crate::listener::hub::Hub;
+use crate::metrics::Metrics;
 
 /// Entries taken from the journal at once.
 const BATCH: usize = 256;
@@ -58,6 +59,7 @@ struct Inner {
     clock: Clock,
     hub: Arc<Hub>,
     limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
 }
 
 /// The loop: the only place that changes the state.
@@ -69,12 +71,17 @@ pub(crate) struct Loop {
 }
 
 /// A node and its loop, which has to be run.
-pub(crate) fn new(state: State, hub: Arc<Hub>, limits: Arc<Limits>) -> (Node, Loop) {
+pub(crate) fn new(
+    state: State,
+    hub: Arc<Hub>,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+) -> (Node, Loop) {
     let (journal, reader) = journal::open();
     let (questions, asked) = mpsc::channel(QUESTIONS);
     let (waiting, submitted) = (Mutex::default(), AtomicU64::new(0));
     let clock = Clock::going_on_from(state.latest_stamp());
-    let inner = Inner { journal, questions, waiting, submitted, clock, hub, limits };
+    let inner = Inner { journal, questions, waiting, submitted, clock, hub, limits, metrics };
     let node = Node(Arc::new(inner));
     (node.clone(), Loop { state, journal: reader, questions: asked, node })
 }
@@ -82,6 +89,10 @@ pub(crate) fn new(state: State, hub: Arc<Hub>, limits: Arc<Limits>) -> (Node, Lo
 impl Node {
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.0.waiting.lock().expect("nothing that holds the map can panic")
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {

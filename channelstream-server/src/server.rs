@@ -1,166 +1,249 @@
-//! The server as a whole: binds its addresses, runs its parts, drains them at the end.
+//! The server as a whole: binds its addresses, runs its parts, drains them on shutdown.
 
-use std::fmt::Display;
+use std::collections::HashMap;
+use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{io, iter};
+use std::{fmt, io, iter};
 
+use channelstream_core::protocol::Bounds as JsonBounds;
 use channelstream_core::state::{Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
+use tokio::runtime;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::app::App;
 use crate::config::Config;
+use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
 use crate::limits::Limits;
-use crate::listener::hub::Hub;
+use crate::listener::hub::{Hub, ShardTasks};
 use crate::listener::outbox::{Bounds, Ending, Keepalive};
 use crate::node;
 use crate::thread::Thread;
 
-/// Between two portions of listeners that are closed at the end.
-const DRAIN_STEP: Duration = Duration::from_millis(20);
-
-/// Why a server does not start, or stops.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {}", told(.cause))]
-    Bind {
-        /// The address, as it was set, or one of the addresses of a name.
-        address: String,
-        /// What the system says.
-        #[source]
-        cause: io::Error,
-    },
-    /// A part of the server failed, so that it cannot go on.
-    #[error("the server failed inside and stops: {0}")]
-    Failed(String),
-}
-
-fn told(cause: &io::Error) -> String {
-    match cause.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there already".to_owned(),
-        io::ErrorKind::PermissionDenied => "this user may not use that port".to_owned(),
-        _ => cause.to_string(),
-    }
-}
-
 /// A server that is bound to its addresses.
-#[derive(Debug)]
 pub struct Server {
-    config: Config,
+    app: Arc<App>,
+    hub: Arc<Hub>,
+    state_loop: node::Loop,
+    shards: Vec<ShardTasks>,
+    /// The threads besides the one that calls [`Server::run`].
+    threads: Vec<Thread>,
     listeners: Vec<TcpListener>,
-    /// Of each listener; not empty.
+    /// The address of each listener; not empty.
     local_addrs: Vec<SocketAddr>,
 }
 
+/// Why a server does not start, or stops. `source()` returns the cause.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The server cannot listen on its address.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address as it was set, or one of the addresses of a name.
+        address: String,
+        /// The error of the system.
+        #[source]
+        cause: io::Error,
+    },
+    /// A part of the server failed, so that the server cannot continue.
+    #[error("the server failed: {part}")]
+    Failed {
+        /// The part that failed.
+        part: &'static str,
+        /// The error or panic of the part.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl ServerError {
+    fn failed(part: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| Self::Failed { part, source: error.into() }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("local_addrs", &self.local_addrs).finish_non_exhaustive()
+    }
+}
+
 impl Server {
-    /// Binds the host and port of `config`. A name is listened on at each of its addresses that this
-    /// machine has. Port 0 takes a free one, the same on all addresses.
+    /// Binds the host and port of `config`. A host name is bound on each of its addresses that this
+    /// machine has. Port 0 selects a free port, the same on all addresses.
     ///
     /// # Errors
-    /// [`ServerError::Bind`] if no address is there, or one is taken.
+    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
-        let listeners = bind::listen(&config.host, config.port)
-            .await
-            .map_err(|bind::Failure { address, cause }| ServerError::Bind { address, cause })?;
-        let local_addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
-        let local_addrs = local_addrs
-            .map_err(|cause| ServerError::Bind { address: config.host.clone(), cause })?;
-        Ok(Self { config, listeners, local_addrs })
+        let listeners = bind::listen(&config.host, config.port).await;
+        let listeners = listeners.map_err(|bind::Failure { address, cause }| {
+            ServerError::Bind { address, cause: in_plain_words(cause) }
+        })?;
+        Self::assemble(listeners, config)
     }
 
-    /// The address that is really listened on; where there are several, the first.
+    /// Serves on a listener that is bound already, for example by a socket activation or a test. The
+    /// settings `host` and `port` have no effect.
+    ///
+    /// # Errors
+    /// Returns [`ServerError::Bind`] if the listener has no address, and [`ServerError::Failed`] if a
+    /// thread cannot be started.
+    ///
+    /// # Panics
+    /// Panics outside of a Tokio runtime.
+    pub fn from_listener(listener: TcpListener, config: Config) -> Result<Self, ServerError> {
+        Self::assemble(vec![listener], config)
+    }
+
+    fn assemble(listeners: Vec<TcpListener>, config: Config) -> Result<Self, ServerError> {
+        let local_addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
+        let local_addrs: Vec<_> = local_addrs
+            .map_err(|cause| ServerError::Bind { address: config.host.clone(), cause })?;
+        let threads: Vec<Thread> = (1..config.threads)
+            .map(|_| Thread::start())
+            .collect::<Result<_, _>>()
+            .map_err(ServerError::failed("start of a thread"))?;
+        let runtimes =
+            iter::once(runtime::Handle::current()).chain(threads.iter().map(Thread::handle));
+        let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
+        let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners);
+        let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
+        let state = State::new(rules(&config));
+        let (node, state_loop) =
+            node::new(state, Arc::clone(&hub), Arc::clone(&limits), Arc::clone(&metrics));
+        let app = Arc::new(App::new(config, node, limits, metrics, &local_addrs));
+        Ok(Self { app, hub, state_loop, shards, threads, listeners, local_addrs })
+    }
+
+    /// Returns the address that the server is bound to, the first one if there are several.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addrs[0]
     }
 
-    /// All addresses that are really listened on; more than one if the host is a name that has more.
+    /// Returns all addresses that the server is bound to; there are several if the host is a name
+    /// that has several.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
     }
 
-    /// Serves until `shutdown` is ready. Then accepts no more, lets requests finish (for half of
-    /// `shutdown_timeout` at most), answers polls, closes sockets with 1001 a portion after the
-    /// other, and returns after `shutdown_timeout` at the latest. Lines that have not ended by then
-    /// end with the runtime.
+    /// Returns a handle that sends requests to this server from within the process.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        let Config { max_json_depth: depth, max_json_elements: elements, .. } = self.app.config;
+        Handle::new(self.app.node.clone(), JsonBounds { depth, elements })
+    }
+
+    /// Serves until `shutdown` completes, then drains: stops accepting, waits for requests for up to
+    /// half of `shutdown_timeout`, answers polls, closes sockets with 1001 in batches, and returns
+    /// after `shutdown_timeout` at the latest. TCP connections that are still open by then are
+    /// dropped with the runtime.
     ///
     /// # Errors
-    /// [`ServerError::Failed`] if a part of the server broke: it does not go on with half of it.
+    /// Returns [`ServerError::Failed`] if a part of the server failed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { config, listeners, local_addrs } = self;
-        let failed = |error: &dyn Display| ServerError::Failed(error.to_string());
-        let further: Vec<Thread> = (1..config.threads)
-            .map(|_| Thread::start())
-            .collect::<io::Result<_>>()
-            .map_err(|error| failed(&error))?;
-        let threads = iter::once(Handle::current()).chain(further.iter().map(Thread::handle));
-        let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
-        let (hub, shards) = Hub::new(threads.collect(), bounds, config.max_listeners);
-        let hub = Arc::new(hub);
-        let (hub_of_node, limits) = (Arc::clone(&hub), Arc::new(Limits::default()));
-        let (node, state_loop) =
-            node::new(State::new(rules(&config)), hub_of_node, Arc::clone(&limits));
-        let (timeout, drain_rate) = (config.shutdown_timeout, config.drain_rate);
-        let (heartbeat, keepalive) = (config.heartbeat_interval, keepalive(&config));
-        let app = Arc::new(App::new(config, node, limits, &local_addrs));
+        let Self { app, hub, state_loop, shards, threads: _threads, listeners, .. } = self;
+        let Config { shutdown_timeout, drain_rate, heartbeat_interval, .. } = app.config;
+        let keepalive = keepalive(&app.config);
         let (drain, draining) = watch::channel(false);
+        let of_listener = ServerError::failed("setup of a listener");
         let listeners: Vec<_> = listeners
             .into_iter()
             .map(TcpListener::into_std)
-            .collect::<io::Result<_>>()
-            .map_err(|error| failed(&error))?;
-        let mut parts = JoinSet::new();
-        parts.spawn(state_loop.run());
-        parts.spawn(Arc::clone(&app).take_samples());
+            .collect::<Result<_, _>>()
+            .map_err(&of_listener)?;
+        let own = runtime::Handle::current();
+        let mut tasks = Tasks::default();
+        tasks.spawn("state loop", state_loop.run(), &own);
+        tasks.spawn("sampling of metrics", Arc::clone(&app).take_samples(), &own);
         for shard in shards {
             let thread = shard.thread.clone();
             for listener in &listeners {
-                // The queue of new lines is one: whichever thread is free takes the next.
-                let listener = listener.try_clone().map_err(|error| failed(&error))?;
+                // All threads accept from the same queue: the one that is free takes the next.
+                let listener = listener.try_clone().map_err(&of_listener)?;
                 let (app, http) = (Arc::clone(&app), Arc::clone(&app.http));
                 let accept = connection::accept(app, http, listener, draining.clone());
-                parts.spawn_on(accept, &thread);
+                tasks.spawn("accept loop", accept, &thread);
             }
-            parts.spawn_on(shard.write(), &thread);
-            parts.spawn_on(shard.send_heartbeats(heartbeat, keepalive), &thread);
+            tasks.spawn("writer", shard.write(), &thread);
+            tasks.spawn(
+                "heartbeats",
+                shard.send_heartbeats(heartbeat_interval, keepalive),
+                &thread,
+            );
             if let Some(receive) = shard.receive() {
-                parts.spawn_on(receive, &thread);
+                tasks.spawn("shard commands", receive, &thread);
             }
         }
-        // What is left open here would keep the port taken during the drain.
+        // An open listener would keep the port in use during the drain.
         drop(listeners);
 
         tokio::select! {
             () = shutdown => {}
-            Some(ended) = parts.join_next() => {
-                return Err(match ended {
-                    Ok(()) => failed(&"a part of it came to its end"),
-                    Err(error) => failed(&error),
-                });
-            }
+            error = tasks.failure() => return Err(error),
         }
         drain.send_replace(true);
-        end(&app, &hub, drain_rate, timeout).await;
+        end(&app, &hub, drain_rate, shutdown_timeout).await;
         Ok(())
     }
 }
 
-/// Waits for requests, then closes listeners, then waits for lines to end; `time` for all of it.
+/// The tasks of a running server, none of which ends before the drain.
+#[derive(Default)]
+struct Tasks {
+    set: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+}
+
+impl Tasks {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+        thread: &runtime::Handle,
+    ) {
+        let id = self.set.spawn_on(task, thread).id();
+        self.names.insert(id, name);
+    }
+
+    /// Waits until a task ends, which is always a failure.
+    async fn failure(&mut self) -> ServerError {
+        let (id, source): (_, Box<dyn Error + Send + Sync>) =
+            match self.set.join_next_with_id().await {
+                None => return std::future::pending().await,
+                Some(Ok((id, ()))) => (id, "it ended unexpectedly".into()),
+                Some(Err(error)) => (error.id(), error.into()),
+            };
+        ServerError::Failed { part: self.names.get(&id).copied().unwrap_or_default(), source }
+    }
+}
+
+/// Says what the common errors of binding mean; others stay as they are.
+fn in_plain_words(error: io::Error) -> io::Error {
+    let text = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there already",
+        io::ErrorKind::PermissionDenied => "this user may not use that port",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
+}
+
+/// The pause between two batches of listeners that the drain closes.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// Waits for requests, closes listeners, and waits for TCP connections to end, within `time` in all.
 async fn end(app: &App, hub: &Hub, drain_rate: usize, time: Duration) {
     let latest = Instant::now() + time;
-    // What is accepted reaches those who listen here, so they are closed behind it.
+    // Accepted messages still reach the listeners here, so requests finish first.
     let requests_done = async {
         loop {
             sleep(DRAIN_STEP).await;
@@ -171,44 +254,46 @@ async fn end(app: &App, hub: &Hub, drain_rate: usize, time: Duration) {
     };
     if timeout(time / 2, requests_done).await.is_err() {
         tracing::warn!(
-            "requests are still under way after half of shutdown_timeout: listeners are closed \
-             before they are finished"
+            "requests are still running after half of shutdown_timeout: closing listeners now"
         );
     }
-    let lines_ended = async {
+    let connections_ended = async {
         hub.settle().await;
         app.close_pages();
-        let portion = portion(hub.count(), drain_rate, latest - Instant::now());
+        let batch = batch_size(hub.count(), drain_rate, latest - Instant::now());
         while hub.count() > 0 || app.tcp_connections() > 0 {
-            hub.end_some(Ending::Shutdown, portion);
+            hub.end_some(Ending::Shutdown, batch);
             sleep(DRAIN_STEP).await;
         }
     };
-    if timeout_at(latest, lines_ended).await.is_err() {
-        tracing::warn!("some lines did not end in time and are cut");
+    if timeout_at(latest, connections_ended).await.is_err() {
+        tracing::warn!("shutdown timed out; dropping {} connections", app.tcp_connections());
     }
 }
 
-/// How many listeners are closed in one step of the drain: as `rate` a second wants it, or more if
-/// half of `timeout` would not be enough for all.
-fn portion(listeners: usize, rate: usize, timeout: Duration) -> usize {
+/// Returns how many listeners one step of the drain closes: `rate` a second, or more if half of
+/// `timeout` would not be enough for all.
+fn batch_size(listeners: usize, rate: usize, timeout: Duration) -> usize {
     let steps = (timeout.as_secs_f64() / 2.0 / DRAIN_STEP.as_secs_f64()).max(1.0);
     let (listeners, rate) = (listeners as f64, rate as f64);
-    let portion = (rate * DRAIN_STEP.as_secs_f64()).max(listeners / steps);
+    let batch = (rate * DRAIN_STEP.as_secs_f64()).max(listeners / steps);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-    let portion = portion.ceil() as usize;
-    portion
+    let batch = batch.ceil() as usize;
+    batch
 }
 
-/// Pings go with the heartbeats, so their times are counted in these.
+/// Converts the ping settings into numbers of heartbeats, since pings are sent with heartbeats.
 fn keepalive(config: &Config) -> Keepalive {
-    let beats = |time: Duration| {
-        let beats = time.as_secs_f64() / config.heartbeat_interval.as_secs_f64();
+    let heartbeats = |time: Duration| {
+        let count = time.as_secs_f64() / config.heartbeat_interval.as_secs_f64();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-        let beats = beats.ceil() as u32;
-        beats.clamp(1, u32::MAX / 2)
+        let count = count.ceil() as u32;
+        count.clamp(1, u32::MAX / 2)
     };
-    Keepalive { ping_after: beats(config.ping_interval), end_after: beats(config.ping_timeout) }
+    Keepalive {
+        ping_after: heartbeats(config.ping_interval),
+        end_after: heartbeats(config.ping_timeout),
+    }
 }
 
 fn rules(config: &Config) -> Rules {
@@ -227,12 +312,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_drain_keeps_its_rate_unless_half_of_the_time_is_too_short() {
+    fn the_drain_keeps_its_rate_unless_that_takes_more_than_half_of_the_time() {
         let ten = Duration::from_secs(10);
-        assert_eq!(portion(0, 2000, ten), 40);
-        assert_eq!(portion(10_000, 2000, ten), 40, "just in five seconds");
-        assert_eq!(portion(50_000, 2000, ten), 200);
-        assert_eq!(portion(3, 1, ten), 1);
-        assert_eq!(portion(500, 1, Duration::from_millis(1)), 500);
+        assert_eq!(batch_size(0, 2000, ten), 40);
+        assert_eq!(batch_size(10_000, 2000, ten), 40, "just in five seconds");
+        assert_eq!(batch_size(50_000, 2000, ten), 200);
+        assert_eq!(batch_size(3, 1, ten), 1);
+        assert_eq!(batch_size(500, 1, Duration::from_millis(1)), 500);
     }
 }

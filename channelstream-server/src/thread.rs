@@ -1,4 +1,4 @@
-//! A further thread with a runtime of its own, that runs what is spawned on it.
+//! A thread with its own runtime, for tasks that are spawned on it.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// A running thread. It ends when this is dropped, and all that runs on it with it.
+/// A running thread. Dropping this ends the thread and its tasks.
 #[derive(Debug)]
 pub(crate) struct Thread {
     handle: Handle,
@@ -15,15 +15,17 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// Starts a thread.
+    ///
     /// # Errors
-    /// What the system says when it has no place for another thread or its files.
+    /// Fails if the system cannot start another thread or runtime.
     #[expect(clippy::disallowed_methods, reason = "nobody is served yet")]
     pub(crate) fn start() -> io::Result<Self> {
         let (_until, dropped) = oneshot::channel::<Infallible>();
         let (tell, started) = mpsc::channel();
         let run = move || match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
-                // Who starts it waits; and nothing is ever sent to `dropped`.
+                // The starter waits for this; nothing is ever sent to `dropped`.
                 let _ = tell.send(Ok(runtime.handle().clone()));
                 let _ = runtime.block_on(dropped);
             }
@@ -34,7 +36,7 @@ impl Thread {
         Ok(Self { handle, _until })
     }
 
-    /// Where to spawn.
+    /// Returns the handle on which tasks are spawned.
     pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
     }

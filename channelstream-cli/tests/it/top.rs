@@ -23,7 +23,7 @@ fn channels_are_sorted_filtered_and_looked_at() {
     terminal.wait_until(|lines| names(lines) == ["news", "chat", "old news"]);
     terminal.wait_until(|lines| lines[1].starts_with("channels 3   users 1   listeners 0"));
     terminal.wait_until(|lines| {
-        lines[2].starts_with("messages 0.0/s   deliveries 0.0/s   frames 0.0/s")
+        lines[2].starts_with("messages 0.0/s   deliveries 0.0/s   events 0.0/s")
     });
     terminal.press("n");
     terminal.wait_until(|lines| names(lines) == ["chat", "news", "old news"]);
@@ -104,7 +104,7 @@ fn it_waits_for_a_server_that_is_gone_and_leaves_when_it_is_told_to() {
     terminal.wait_until(|lines| names(lines) == ["news"]);
     drop(server);
     terminal.wait_until(|lines| {
-        lines[2].starts_with("figures of ") && lines[2].contains("cannot reach http://")
+        lines[2].starts_with("stats of ") && lines[2].contains("cannot reach http://")
     });
     terminal.wait_until(|lines| names(lines) == ["news"]);
     let server = Server::start_with(|config| config.port = port);
@@ -124,7 +124,7 @@ fn it_draws_on_terminals_and_about_servers_only() {
     assert_eq!(end(&mut command(&server, &["top", "--interval", "1ms"])).code, 2);
 
     let terminal = Terminal::start(&server, "top", &[("CHANNELSTREAM_SECRET", "wrong")]);
-    terminal.wait_for("GET /admin/debug was refused with 401");
+    terminal.wait_for("GET /admin/stats.json was refused with 401");
     terminal.ends_with(1);
     assert!(!terminal.written().contains("\u{1b}[?1049h"), "no screen was opened");
 }

@@ -1,16 +1,16 @@
-//! The admin area: sign-in, pages, figures, debug text, API document and explorer (contract §10).
+//! The admin area: sign-in, pages, feed, stats, actions and explorer (contract §10).
 
-mod live;
+mod feed;
 mod past;
-mod process;
-mod watch;
+mod stats;
+mod subscription;
 
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::http::answer::{Answer, TEXT};
+use crate::http::answer::Answer;
 use crate::http::body::BodyLimit;
 use crate::http::negotiate::{asks_for_html, is_json};
 use crate::http::problem::{Problem, status_page};
@@ -18,16 +18,18 @@ use crate::http::request::{Request, parameter};
 use crate::limits::Limit;
 use crate::pages;
 use crate::router::browser::{is_of_another_site, is_same_origin};
-pub(crate) use live::{Live, open as watch};
+pub(crate) use feed::{Feed, open as open_feed};
 pub(crate) use past::take_samples;
+use stats::VERSION;
+pub(crate) use stats::{debug, json as stats};
 
-/// How long a wrong sign-in takes at least: guessing many passwords takes long.
+/// The shortest time that a failed sign-in takes, which slows down guessing.
 const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// The most that is read of the sign-in form.
+/// The largest sign-in form.
 const MAX_FORM: BodyLimit = BodyLimit { bytes: 8 * 1024, name: "fixed, for this form" };
 
-/// Sends who has no rights to the sign-in page; people come from there to the page they wanted.
+/// Redirects a request without permissions to the sign-in page, which leads back to the page.
 pub(crate) fn sign_in_first(app: &App, request: &Request) -> Answer {
     let headers = &request.head.headers;
     let path = if request.path() == "/api-explorer" && asks_for_html(headers) {
@@ -40,13 +42,17 @@ pub(crate) fn sign_in_first(app: &App, request: &Request) -> Answer {
     status_page(StatusCode::FOUND, &format!("see {address}"), headers, &page).redirect(&address)
 }
 
-/// Lets the admin page act with nothing but the cookie of the sign-in. Browsers send it with what
-/// pages of other sites ask, too; so the request has to be of this server's own page, and of a kind
-/// that other pages cannot make without asking first.
+/// Checks an action of the admin page, which has nothing but the sign-in cookie. Browsers send the
+/// cookie with requests of other sites' pages as well. So the request must come from this server's own
+/// page, and be of a kind that other pages cannot send without a preflight.
 ///
 /// # Errors
-/// If nobody is signed in, or another page may be behind it.
-pub(crate) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Result<(), Problem> {
+/// Fails if nobody is signed in, or the request may come from another site.
+pub(crate) fn allow_action(
+    request: &Request,
+    endpoint: &str,
+    is_signed_in: bool,
+) -> Result<(), Problem> {
     let headers = &request.head.headers;
     if !is_signed_in {
         return Err(Problem::Refused("sign in first".into()));
@@ -56,10 +62,10 @@ pub(crate) fn allow(request: &Request, endpoint: &str, is_signed_in: bool) -> Re
         return Err(Problem::Refused(why.into()));
     }
     is_same_origin(request).map_err(|why| Problem::Refused(why.into()))?;
-    // By OPTIONS the page only asks whether it may.
+    // OPTIONS is a preflight and changes nothing.
     if request.head.method != Method::OPTIONS {
         let (id, peer, method) = (request.id, request.peer, &request.head.method);
-        tracing::info!(request = id, %peer, %method, endpoint, "an admin acts");
+        tracing::info!(request = id, %peer, %method, endpoint, "admin action");
     }
     Ok(())
 }
@@ -74,39 +80,11 @@ pub(crate) fn explorer() -> Answer {
 
 pub(crate) async fn figures(app: &App) -> Result<Answer, Problem> {
     let uptime = app.started.elapsed();
-    let figures =
-        app.node.ask(move |state| state.figures(uptime, env!("CARGO_PKG_VERSION"))).await?;
+    let figures = app.node.ask(move |state| state.figures(uptime, VERSION)).await?;
     Answer::about(figures.channels.len(), figures).await
 }
 
-/// What the runtime is doing, as text.
-pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
-    let (frames, deadline, counts) =
-        app.node.ask(|state| (state.sequence(), state.next_deadline(), state.counts())).await?;
-    let runtime = tokio::runtime::Handle::current().metrics();
-    let uptime = app.started.elapsed().as_secs();
-    let deadline = deadline
-        .map_or_else(|| "none".to_owned(), |when| format!("{:?} from now", app.node.until(when)));
-    let memory = process::memory().map_or_else(|| "unknown".to_owned(), |bytes| bytes.to_string());
-    let refused: String =
-        app.limits.counts().map(|(name, count)| format!("refused by {name}: {count}\n")).collect();
-    let text = format!(
-        "channelstream {}\nuptime: {uptime} s\ntasks: {}\nlines: {}\nlisteners: {}\nrequests: {}\n\
-         frames: {frames}\nmessages: {}\ndeliveries: {}\nmemory: {memory} bytes\n\
-         dropped log lines: {}\nnext expiry: {deadline}\n{refused}",
-        env!("CARGO_PKG_VERSION"),
-        runtime.num_alive_tasks(),
-        app.tcp_connections(),
-        app.node.hub().count(),
-        app.requests(),
-        counts.posted,
-        counts.delivered,
-        crate::program::telemetry::dropped_lines(),
-    );
-    Ok(Answer::new(TEXT, text))
-}
-
-/// The form, or what came of it.
+/// Serves the sign-in form, and checks it when it is sent.
 pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, Problem> {
     let next = match request.parameter("next").as_deref() {
         Some("api-explorer") => Some("api-explorer"),
@@ -116,7 +94,7 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
         return Ok(Answer::page(pages::sign_in_page("", None, next)));
     }
     let is_browser = asks_for_html(&request.head.headers);
-    // Before anything is read, compared or counted: a page of another site locks nobody out.
+    // First of all, so that a page of another site cannot use up the attempts.
     if let Err(problem) = may_sign_in(app, &request) {
         if !is_browser {
             return Err(problem);
@@ -126,7 +104,7 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
             .with_status(StatusCode::FORBIDDEN));
     }
     let body = request.body(MAX_FORM, app.config.body_timeout).await?;
-    // Counted as failed until it succeeds, or many at once would all find few failures.
+    // Counted as failed until it succeeds: of many concurrent attempts, none sees few failures.
     if let Err(wait) = app.sign_ins.admit(request.peer, Instant::now()) {
         app.limits.refused(Limit::FailedSignIns, request.peer);
         if !is_browser {
@@ -141,11 +119,12 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     let form = String::from_utf8_lossy(&body);
     let field = |name| parameter(&form, name).unwrap_or_default().trim().to_owned();
     let (user, password) = (field("username"), field("password"));
-    // Both are compared in any case, so that time tells nothing.
+    // Both are always compared, so that the time reveals nothing.
     let right_user = crate::config::Secret::new(app.config.admin_user.trim()).matches(&user);
     let right_password = app.config.admin_secret.matches(&password);
     if !(right_user & right_password) {
-        tracing::warn!(request = request.id, peer = %request.peer, "a sign-in failed");
+        app.metrics.sign_ins_failed.increment();
+        tracing::warn!(request = request.id, peer = %request.peer, "sign-in failed");
         tokio::time::sleep(WRONG_SIGN_IN).await;
         let error = "The user name or the password is not right.";
         return Ok(Answer::page(pages::sign_in_page(&user, Some(error), next)));
@@ -156,7 +135,7 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     Ok(redirect(&request.address_of(path, &app.config, &app.local), cookie))
 }
 
-/// Whether a sign-in may be tried from where the form was sent.
+/// Checks that the sign-in form may be sent from its page.
 fn may_sign_in(app: &App, request: &Request) -> Result<(), Problem> {
     if is_of_another_site(request) {
         let why = is_same_origin(request).err().unwrap_or_default();
@@ -174,7 +153,7 @@ pub(crate) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> 
     Ok(redirect(&address, app.auth.sign_out_cookies(request, &app.config)))
 }
 
-/// Somewhere else, with cookies.
+/// Redirects to `address` and sets cookies.
 fn redirect(address: &str, cookies: impl IntoIterator<Item = HeaderValue>) -> Answer {
     let answer = Answer::page("").redirect(address);
     cookies.into_iter().fold(answer, |answer, cookie| answer.with(header::SET_COOKIE, cookie))

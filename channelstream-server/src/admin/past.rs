@@ -1,5 +1,5 @@
-//! The server's figures of the last five minutes, one sample a second: what the charts of an admin
-//! page begin with.
+//! The stats of the last five minutes, one sample a second: the charts of an admin page begin with
+//! them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -8,16 +8,16 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::process;
 use crate::app::App;
+use crate::metrics::process;
 
-/// Between two samples.
+/// The interval between two samples.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Samples that are kept: as many as a chart shows.
+/// The number of samples that are kept, which is the width of a chart.
 const SAMPLES: usize = 300;
 
-/// What charts are drawn of, under the names that the overview has for it.
+/// One point of the charts, under the names of the overview.
 #[derive(Debug, Serialize)]
 struct Sample {
     /// Seconds.
@@ -29,11 +29,11 @@ struct Sample {
     ended_silent: u64,
     /// Bytes.
     memory: Option<u64>,
-    /// Seconds on processors since the start.
+    /// Seconds of processor time since the start.
     cpu: Option<f64>,
 }
 
-/// The samples, the oldest first.
+/// The samples, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Past(Mutex<VecDeque<Sample>>);
 
@@ -46,29 +46,28 @@ impl Past {
         }
     }
 
-    /// All of them, as a JSON list.
+    /// Returns all samples as a JSON list.
     pub(crate) fn json(&self) -> serde_json::Result<String> {
         let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         serde_json::to_string(&*samples)
     }
 }
 
-/// Takes samples for as long as the server runs. What one costs does not grow with what the server holds.
+/// Takes samples as long as the server runs. The cost of a sample does not grow with the state.
 pub(crate) async fn take_samples(app: &App) {
     let mut periods = interval(PERIOD);
     periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         periods.tick().await;
-        // A server that is too far behind to answer has other worries; charts have a gap then.
+        // An overloaded server skips the sample, which leaves a gap in the charts.
         let Ok(traffic) = app.node.ask(|state| state.traffic()).await else { continue };
-        let (ended_slow, ended_silent) = app.live.ended();
-        app.live.past.push(Sample {
+        app.feed.past.push(Sample {
             uptime: app.started.elapsed().as_secs_f64(),
             listeners: app.node.hub().count(),
             posted: traffic.posted,
             delivered: traffic.delivered,
-            ended_slow,
-            ended_silent,
+            ended_slow: app.metrics.ended_slow(),
+            ended_silent: app.metrics.listeners_ended_silent.get(),
             memory: process::memory(),
             cpu: process::cpu_time().map(|time| time.as_secs_f64()),
         });

@@ -1,4 +1,4 @@
-//! Sections that give new channels their settings by name: `[channel orders-*]`.
+//! Sections with settings for new channels by name: `[channel orders-*]`.
 
 use channelstream_core::state::{ChannelDefaults, Pattern};
 
@@ -6,31 +6,31 @@ use super::error::{Mistake, Origin, Value};
 use super::read::Reader;
 use super::table::{Kind, Setting};
 
-/// The first word of the names of such sections.
+/// The first word in the name of such a section.
 const WORD: &str = "channel";
 
-/// How many there may be: each new channel is held against all of them.
+/// The most sections: each new channel is compared with all of them.
 const MOST: usize = 1000;
 
 /// The settings of a channel (contract §1), for sections such as `[channel orders-*]`.
-pub(super) const CHANNEL_SETTINGS: &[Setting] = &[
+pub(crate) const CHANNEL_SETTINGS: &[Setting] = &[
     Setting {
         key: "notify_presence",
         kind: Kind::Switch,
         default: "false",
-        doc: "Tell who joins and parts.",
+        doc: "Send an event when a user joins or parts.",
     },
     Setting {
         key: "broadcast_presence_with_user_lists",
         kind: Kind::Switch,
         default: "false",
-        doc: "Tell with it who is there.",
+        doc: "Add the list of users to these events.",
     },
     Setting {
         key: "notify_state",
         kind: Kind::Switch,
         default: "false",
-        doc: "Tell of changes to the public state of users.",
+        doc: "Send an event when the public state of a user changes.",
     },
     Setting {
         key: "store_history",
@@ -42,62 +42,62 @@ pub(super) const CHANNEL_SETTINGS: &[Setting] = &[
         key: "history_size",
         kind: Kind::Number(0, 1_000_000_000),
         default: "10",
-        doc: "How many.",
+        doc: "The number of messages in the history.",
     },
     Setting {
         key: "store_frames",
         kind: Kind::Switch,
         default: "true",
-        doc: "Keep events for who is away.",
+        doc: "Keep events for clients that reconnect.",
     },
 ];
 
 /// One section as it was given.
 #[derive(Clone, Debug)]
-pub(super) struct ChannelSection {
-    /// For which channels.
-    pub(super) pattern: Pattern,
-    /// What stands in it, known or not.
-    pub(super) values: Vec<Value>,
-    /// Where it begins.
-    pub(super) origin: Origin,
+pub(crate) struct ChannelSection {
+    /// The channels that it applies to.
+    pub(crate) pattern: Pattern,
+    /// Its values, known and unknown.
+    pub(crate) values: Vec<Value>,
+    /// The place where it begins.
+    pub(crate) origin: Origin,
 }
 
 impl ChannelSection {
-    /// The section's name as it is written.
-    pub(super) fn name(&self) -> String {
+    /// Returns the name of the section as it is written.
+    pub(crate) fn name(&self) -> String {
         format!("{WORD} {}", self.pattern.as_str())
     }
 }
 
-/// The pattern in the name of a section, if it is one for channels.
-pub(super) fn pattern(section: &str) -> Option<Pattern> {
+/// Returns the pattern in the name of a section, if it is a section for channels.
+pub(crate) fn pattern(section: &str) -> Option<Pattern> {
     let rest = section.strip_prefix(WORD)?;
     let is_word = rest.is_empty() || rest.starts_with(char::is_whitespace);
     is_word.then(|| Pattern::new(rest.trim()))
 }
 
-/// Whether a section of another name was probably meant to be one: `[Channel x]`, `[channels x]`.
-pub(super) fn is_near(section: &str) -> bool {
+/// Returns `true` if a section was probably meant for channels: `[Channel x]`, `[channels x]`.
+pub(crate) fn is_near(section: &str) -> bool {
     let word = section.split([' ', '\t', ':', '.']).next().unwrap_or_default().to_lowercase();
     strsim::damerau_levenshtein(&word, WORD) <= 2
 }
 
-/// Reads the sections, the first one first.
+/// Parses the sections, in their order.
 pub(super) fn read(sections: &[ChannelSection], read: &mut Reader<'_>) -> Vec<ChannelDefaults> {
     let mut all: Vec<ChannelDefaults> = Vec::new();
     for section in sections {
         let ChannelSection { pattern, values, origin } = section;
         let name = section.name();
         if pattern.as_str().is_empty() {
-            let problem = "[channel] names no channels, as [channel orders-*] does";
+            let problem = "[channel] names no channels; write for example [channel orders-*]";
             read.mistakes.push(Mistake::at(origin.clone(), problem));
         }
         if let Some(earlier) = all.iter().find(|earlier| earlier.pattern.covers(pattern)) {
             let earlier = earlier.pattern.as_str();
             read.warnings.push(format!(
-                "{origin}: [{name}] never counts: [{WORD} {earlier}] stands before it, and is for \
-                 all of its channels"
+                "{origin}: [{name}] never applies: [{WORD} {earlier}] comes first and matches all \
+                 of its channels"
             ));
         }
         let mut own = Reader::new(values, CHANNEL_SETTINGS.iter().collect());
@@ -114,7 +114,7 @@ pub(super) fn read(sections: &[ChannelSection], read: &mut Reader<'_>) -> Vec<Ch
     all
 }
 
-/// Whether a channel has a setting of this key.
-pub(super) fn is_setting(key: &str) -> bool {
+/// Returns `true` if channels have a setting with this key.
+pub(crate) fn is_setting(key: &str) -> bool {
     CHANNEL_SETTINGS.iter().any(|setting| setting.key == key)
 }

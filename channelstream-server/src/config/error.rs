@@ -1,35 +1,35 @@
-//! What is wrong with the settings, all of it at once, and from where each setting came.
+//! Mistakes in the settings, all reported at once, and the origins of values.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use super::table::{Setting, setting};
 
-/// From where a value came.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody gave one.
+pub(crate) enum Origin {
+    /// The default: none was given.
     Default,
-    /// A line of an ini file, counted from 1; 0 means the file as a whole.
+    /// A line of an ini file, counted from 1; 0 is the file as a whole.
     File {
         /// The file.
         path: PathBuf,
         /// The line.
         line: usize,
     },
-    /// An environment variable, by its name.
+    /// An environment variable.
     Environment(String),
-    /// A flag on the command line, by its name with dashes.
+    /// A flag on the command line, with its dashes.
     Flag(String),
-    /// A JSON document given on the command line.
+    /// The JSON document on the command line.
     Json,
-    /// It was drawn just now.
+    /// A random value that was generated just now.
     Fresh,
     /// The file named by a `*_file` setting.
     SecretFile {
         /// The file.
         path: PathBuf,
-        /// From where the setting came that names it.
+        /// The origin of the setting that names the file.
         named_by: Box<Self>,
     },
 }
@@ -42,32 +42,32 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment(name) | Self::Flag(name) => f.write_str(name),
             Self::Json => f.write_str("JSON"),
-            Self::Fresh => f.write_str("drawn at random"),
+            Self::Fresh => f.write_str("generated at random"),
             Self::SecretFile { path, named_by } => write!(f, "{} ({named_by})", path.display()),
         }
     }
 }
 
-/// One setting as it was given. `Debug` shows `***` for secrets and for keys that are not known.
+/// One setting as it was given. `Debug` shows `***` for secrets and unknown keys.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Value {
-    /// The key, as in the ini file; possibly an unknown one.
-    pub key: String,
-    /// The text as given, or why it could not be had (which must not hold a secret).
-    pub text: Result<String, String>,
-    /// From where it came.
-    pub origin: Origin,
+pub(crate) struct Value {
+    /// The key as in the ini file, which may be unknown.
+    pub(crate) key: String,
+    /// The text as given, or why it could not be read (which must not contain a secret).
+    pub(crate) text: Result<String, String>,
+    /// The origin of the text.
+    pub(crate) origin: Origin,
 }
 
 impl Value {
-    /// A value that could be had.
+    /// A value that was read.
     #[must_use]
-    pub fn new(key: impl Into<String>, text: impl Into<String>, origin: Origin) -> Self {
+    pub(crate) fn new(key: impl Into<String>, text: impl Into<String>, origin: Origin) -> Self {
         Self { key: key.into(), text: Ok(text.into()), origin }
     }
 
-    /// Whether there is anything but white space in the text.
-    pub(super) fn is_blank(&self) -> bool {
+    /// Returns `true` if the text is empty or white space.
+    pub(crate) fn is_blank(&self) -> bool {
         self.text.as_ref().is_ok_and(|text| text.trim().is_empty())
     }
 }
@@ -81,23 +81,23 @@ impl fmt::Debug for Value {
     }
 }
 
-/// One thing that is wrong. Prints as `origin: key = "value": problem`, secrets as `***`.
+/// One mistake. Displays as `origin: key = "value": problem`, secrets as `***`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     origin: Origin,
-    /// Key and value as shown.
+    /// Key and value as displayed.
     subject: Option<String>,
     problem: String,
 }
 
 impl Mistake {
-    /// Something is wrong with a place as a whole. The text must not hold a secret.
-    pub(super) fn at(origin: Origin, problem: impl Into<String>) -> Self {
+    /// A mistake of an origin as a whole. The text must not contain a secret.
+    pub(crate) fn at(origin: Origin, problem: impl Into<String>) -> Self {
         Self { origin, subject: None, problem: problem.into() }
     }
 
-    /// A setting is wrong. The problem must not hold the value of a secret.
-    pub(super) fn in_setting(
+    /// A mistake in a setting. The problem must not contain the value of a secret.
+    pub(crate) fn in_setting(
         setting: &Setting,
         text: Option<&str>,
         origin: &Origin,
@@ -121,20 +121,20 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Everything that is wrong with the settings; never empty. Prints one mistake a line.
+/// All mistakes in the settings; never empty. Displays one mistake a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.0))]
-pub struct ConfigErrors(Vec<Mistake>);
+pub(crate) struct ConfigErrors(Vec<Mistake>);
 
 impl ConfigErrors {
-    /// The mistakes as an error, if there are any.
-    pub(super) fn from_mistakes(mistakes: Vec<Mistake>) -> Option<Self> {
+    /// Returns the mistakes as an error, if there are any.
+    pub(crate) fn from_mistakes(mistakes: Vec<Mistake>) -> Option<Self> {
         (!mistakes.is_empty()).then_some(Self(mistakes))
     }
 
-    /// The mistakes, in the order in which they were found.
-    #[must_use]
-    pub fn mistakes(&self) -> &[Mistake] {
+    /// Returns the mistakes, in the order in which they were found.
+    #[cfg(test)]
+    pub(crate) fn mistakes(&self) -> &[Mistake] {
         &self.0
     }
 }

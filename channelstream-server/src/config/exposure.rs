@@ -1,4 +1,4 @@
-//! Who can reach the server and with which secrets: what is refused, warned of and announced.
+//! Exposure: who can reach the server with which secrets, and what is refused or warned of for that.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -9,11 +9,11 @@ use super::error::{Origin, Value};
 use super::table::{DEFAULT_ADMIN_SECRET, DEFAULT_SECRET, Setting, setting};
 use super::{Config, Networks, Secret, Tutorial};
 
-/// Characters of a secret that nobody guesses by trying.
+/// The length of a secret that cannot be guessed by trying.
 const LEAST_SECRET: usize = 16;
 
-/// Whether only the machine itself reaches a server that listens there. A name other than
-/// `localhost` may lead anywhere.
+/// Returns `true` if only this machine can reach a server on that host. A name other than `localhost`
+/// may resolve to any address.
 pub(crate) fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
@@ -21,7 +21,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// The settings that still have the default which everybody knows.
+/// Returns the settings that still have their well-known default.
 pub(super) fn default_secrets(secrets: &[Secret], admin_secret: &Secret) -> Vec<&'static str> {
     let mut keys = Vec::new();
     if secrets.iter().any(|secret| secret.matches(DEFAULT_SECRET)) {
@@ -33,7 +33,7 @@ pub(super) fn default_secrets(secrets: &[Secret], admin_secret: &Secret) -> Vec<
     keys
 }
 
-/// Why a server with default secrets does not start on a public address, and what to do.
+/// Explains why a server with default secrets does not start on a public address, and the fix.
 pub(super) fn refusal(defaults: &[&str]) -> String {
     format!(
         "other machines can reach it, but {} {}; set:\n{}\n  or, where nobody else can reach it, \
@@ -49,11 +49,12 @@ pub(super) fn refusal(defaults: &[&str]) -> String {
     )
 }
 
-/// Why nobody can post though somebody may, and what to do. The reference listens on all addresses.
+/// Explains that allowed backends cannot reach the server, and the fix. (The reference listens on all
+/// addresses.)
 pub(super) fn unreachable(allowed: &Networks, defaults: &[&str]) -> String {
     let mut text = format!(
         "allow_posting_from lets {allowed} post, but the server listens on 127.0.0.1, which only this \
-         machine reaches; set:\n{}",
+         machine can reach; set:\n{}",
         spellings(&["host"], "0.0.0.0"),
     );
     if !defaults.is_empty() {
@@ -63,7 +64,7 @@ pub(super) fn unreachable(allowed: &Networks, defaults: &[&str]) -> String {
     text
 }
 
-/// Each setting as a flag, in the file and as a variable.
+/// Shows how to set each setting by flag, file and environment variable.
 fn spellings(keys: &[&str], value: &str) -> String {
     let line = |setting: &Setting| {
         let flag = if setting.kind.is_secret() {
@@ -78,18 +79,18 @@ fn spellings(keys: &[&str], value: &str) -> String {
 }
 
 impl Config {
-    /// The keys among `secret` and `admin_secret` that are the well-known defaults (contract §11),
-    /// with which anybody can post or sign in.
+    /// Returns which of `secret` and `admin_secret` are the well-known defaults (contract §11), with which
+    /// anybody can post or sign in.
     #[must_use]
     pub fn default_secrets(&self) -> Vec<&'static str> {
         default_secrets(&self.secrets, &self.admin_secret)
     }
 
-    /// Checks what the host turned out to be. `localhost` counts as this machine alone while
-    /// settings are read; but where names come from, it may be anything.
+    /// Checks the addresses that the host resolved to. While settings are parsed, `localhost` is assumed
+    /// to be a loopback address, but name resolution may say otherwise.
     ///
     /// # Errors
-    /// Why a server with default secrets must not serve on these addresses, and what to do.
+    /// Explains why a server with default secrets must not serve on these addresses, and the fix.
     pub fn check_addresses(&self, local: &[SocketAddr]) -> Result<(), String> {
         let defaults = self.default_secrets();
         let reached = local.iter().find(|local| !local.ip().to_canonical().is_loopback());
@@ -101,10 +102,9 @@ impl Config {
         }
     }
 
-    /// The line that says at each start where the server listens, who may post and where the pages
-    /// are. `local` are the addresses that were bound.
-    #[must_use]
-    pub fn start_line(&self, local: &[SocketAddr]) -> String {
+    /// Returns the line that the program logs at its start: the bound addresses `local`, the backends
+    /// that may post, and the URLs of the pages.
+    pub(crate) fn start_line(&self, local: &[SocketAddr]) -> String {
         let listens = local.iter().map(|local| {
             let reach = if local.ip().is_unspecified() { " (all addresses)" } else { "" };
             format!("http://{local}{reach}")
@@ -112,7 +112,7 @@ impl Config {
         let listens = listens.collect::<Vec<_>>().join(" and ");
         let pages = local.first().map(pages).unwrap_or_default();
         let mut line = format!(
-            "listening on {listens}; signed requests count from {}; admin pages at {pages}admin",
+            "listening on {listens}; signed requests are accepted from {}; admin pages at {pages}admin",
             self.allow_posting_from,
         );
         if self.tutorial != Tutorial::Off {
@@ -126,7 +126,7 @@ impl Config {
     }
 }
 
-/// Where a browser on this machine finds the pages.
+/// Returns the URL at which a browser on this machine finds the pages.
 fn pages(local: &SocketAddr) -> String {
     let here = match local.ip() {
         IpAddr::V4(address) if address.is_unspecified() => "127.0.0.1".into(),
@@ -137,8 +137,8 @@ fn pages(local: &SocketAddr) -> String {
     format!("http://{here}:{}/", local.port())
 }
 
-/// Warnings of secrets that others can find out: they are short, or in files that everybody on this
-/// machine can read. The well-known defaults are told of elsewhere.
+/// Returns warnings about weak secrets: short ones, and those in files that every user of this machine
+/// can read. The well-known defaults have a warning of their own.
 pub(super) fn weak_secrets(values: &[Value]) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut open_files: Vec<&Path> = Vec::new();
@@ -150,12 +150,12 @@ pub(super) fn weak_secrets(values: &[Value]) -> Vec<String> {
         if !is_secret || own.peek().is_none() {
             continue;
         }
-        // It is the first value that counts.
+        // The first value applies.
         let counts = values.iter().find(|other| other.key == *key).is_some_and(|it| it == value);
         if counts && own.any(|secret| secret.chars().count() < LEAST_SECRET) {
             warnings.push(format!(
                 "{origin}: {key} has fewer than {LEAST_SECRET} characters, so that it can be \
-                 guessed; `openssl rand -hex 32` makes a good one"
+                 guessed; `openssl rand -hex 32` generates a good one"
             ));
         }
         if let Origin::SecretFile { path, .. } | Origin::File { path, .. } = origin
@@ -164,7 +164,7 @@ pub(super) fn weak_secrets(values: &[Value]) -> Vec<String> {
         {
             open_files.push(path);
             warnings.push(format!(
-                "{0}: everybody on this machine can read the secrets in it: chmod 600 {0}",
+                "{0}: every user of this machine can read the secrets in it: chmod 600 {0}",
                 path.display()
             ));
         }

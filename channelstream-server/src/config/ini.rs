@@ -1,22 +1,22 @@
-//! Reads ini files by the rules of Python's `ConfigParser`, as the reference does (contract §11).
+//! Parses ini files by the rules of Python's `ConfigParser`, as the reference does (contract §11).
 //!
 //! Sections keep their case, keys are lower-cased; `=` or `:` ends a key; comments are whole lines;
-//! lines indented deeper than their key continue its value; `[DEFAULT]` is seen in every section;
-//! `%%` is a percent sign and `%(key)s` another value. Nothing may stand twice.
+//! lines indented deeper than their key continue its value; keys of `[DEFAULT]` are visible in every
+//! section; `%%` is a percent sign and `%(key)s` another value. Duplicates are errors.
 
 use std::collections::BTreeMap;
 
 /// Python's `MAX_INTERPOLATION_DEPTH`.
 const MAX_DEPTH: usize = 10;
 
-/// The section whose keys are seen in all others.
+/// The section whose keys are visible in all others.
 const DEFAULT_SECTION: &str = "DEFAULT";
 
-/// A file, read but with its percent signs still as written.
+/// A parsed file whose percent signs are not resolved yet.
 #[derive(Debug, Default)]
 pub struct Ini {
     sections: BTreeMap<String, Section>,
-    /// The line on which each begins.
+    /// The line on which each section begins.
     lines: BTreeMap<String, usize>,
     defaults: Section,
 }
@@ -29,30 +29,30 @@ struct Entry {
     text: String,
 }
 
-/// What is wrong on one line. The text never holds a value.
+/// A mistake on one line. The text never contains a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct IniError {
     /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The mistake.
     pub problem: String,
 }
 
 impl Ini {
-    /// The names of the sections, without `[DEFAULT]`, sorted.
+    /// Returns the names of the sections except `[DEFAULT]`, sorted.
     pub fn sections(&self) -> impl Iterator<Item = &str> {
         self.sections.keys().map(String::as_str)
     }
 
-    /// The line on which a section begins, counted from 1; 0 if there is none.
+    /// Returns the line on which a section begins, counted from 1; 0 if there is no such section.
     #[must_use]
     pub fn line(&self, section: &str) -> usize {
         self.lines.get(section).copied().unwrap_or_default()
     }
 
-    /// The keys that are seen in a section, with the line on which each stands and whether it
-    /// stands in the section itself (else in `[DEFAULT]`). `None` if there is no such section.
+    /// Returns the keys that are visible in a section, each with its line and whether it belongs to the
+    /// section itself (else to `[DEFAULT]`). `None` if there is no such section.
     #[must_use]
     pub fn keys(&self, section: &str) -> Option<Vec<(&str, usize, bool)>> {
         let own = self.sections.get(section)?;
@@ -61,7 +61,7 @@ impl Ini {
         Some(keys.chain(inherited.map(|(key, entry)| (key.as_str(), entry.line, false))).collect())
     }
 
-    /// Whether some value that is seen in the section names the key as `%(key)s`.
+    /// Returns `true` if a value that is visible in the section refers to the key as `%(key)s`.
     #[must_use]
     pub fn is_referred_to(&self, section: &str, key: &str) -> bool {
         let own = self.sections.get(section).into_iter().flatten();
@@ -69,12 +69,12 @@ impl Ini {
         own.chain(&self.defaults).any(|(_, entry)| entry.text.to_lowercase().contains(&reference))
     }
 
-    /// The value of a key as seen in a section, percent signs resolved.
+    /// Returns the value of a key in a section, with percent signs resolved.
     ///
     /// # Errors
     ///
-    /// A percent sign that means nothing, or a reference to a key that is not there or leads to
-    /// itself. The line is that of the value in which it stands.
+    /// Fails for a percent sign without a meaning, and for a reference to a key that does not exist or
+    /// refers to itself. The line is that of the value that contains it.
     pub fn get(&self, section: &str, key: &str) -> Option<Result<String, IniError>> {
         let view = View { own: self.sections.get(section)?, defaults: &self.defaults, section };
         let entry = view.entry(key)?;
@@ -129,7 +129,7 @@ impl<'a> View<'a> {
                     self.section
                 ));
             };
-            // Without a percent sign it is taken as it is, whatever the depth.
+            // Without a percent sign the value is literal, at any depth.
             if other.text.contains('%') {
                 self.resolve(&name, other, depth + 1, into)?;
             } else {
@@ -148,7 +148,7 @@ fn reference(text: &str) -> Option<(&str, &str)> {
     (!name.is_empty()).then_some((name, rest))
 }
 
-/// Reads a whole file. What is readable is returned along with all that is not.
+/// Parses a whole file. Returns what could be parsed, and all mistakes.
 #[must_use]
 pub fn parse(text: &str) -> (Ini, Vec<IniError>) {
     let mut reader = Reader::default();
@@ -164,13 +164,13 @@ pub fn parse(text: &str) -> (Ini, Vec<IniError>) {
 struct Reader {
     ini: Ini,
     errors: Vec<IniError>,
-    /// The section being read; `None` before the first header.
+    /// The current section; `None` before the first header.
     section: Option<String>,
     /// The first line of each (section, key).
     key_lines: BTreeMap<(String, String), usize>,
-    /// The value being read: its key and its lines so far.
+    /// The current value: its key and its lines so far.
     value: Option<(String, Entry)>,
-    /// How far the last header or key was indented, in characters.
+    /// The indentation of the last header or key, in characters.
     indent: usize,
     headless: bool,
 }
@@ -257,7 +257,7 @@ fn header(line: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
-/// White space as Python has it: four control characters more than Unicode's.
+/// White space as Python defines it: Unicode's and four control characters.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

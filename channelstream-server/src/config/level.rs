@@ -1,27 +1,27 @@
-//! How much is logged, and in which form.
+//! Which log lines are written, and their format.
 
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
-use super::table::nearest;
+use crate::suggest::nearest;
 
-/// The form of a log line.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// How much is logged: a level, or directives for `tracing` that have been checked.
+/// Which log lines are written: a level, or validated directives for `tracing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLevel(String);
 
 impl LogLevel {
-    /// The directives, as `EnvFilter` reads them.
+    /// Returns the directives in the syntax of `EnvFilter`.
     #[must_use]
     pub fn directives(&self) -> &str {
         &self.0
@@ -51,7 +51,7 @@ const LEVELS: &[(&str, &str)] = &[
 impl FromStr for LogLevel {
     type Err = LogLevelError;
 
-    /// Reads a level in the spelling of Python's `logging` in any case, or directives.
+    /// Parses a level as Python's `logging` spells it, in any case, or directives.
     fn from_str(text: &str) -> Result<Self, LogLevelError> {
         let word = text.trim().to_lowercase();
         if let Some((_, level)) = LEVELS.iter().find(|(name, _)| *name == word) {

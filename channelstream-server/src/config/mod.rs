@@ -1,135 +1,134 @@
-//! The configuration: every setting typed, checked as a whole, all mistakes reported at once.
+//! The configuration: a typed field for each setting of the server.
 //!
-//! [`table`] defines the settings, [`source`] gathers their texts from flags, ini file and
-//! environment, and [`Config::from_sources`] makes a value of them. A program that embeds the server
-//! starts from [`Config::default`] and sets fields.
+//! A program that embeds the server starts from [`Config::default`] and sets fields. The program
+//! `channelstream-server` reads flags, an ini file or the environment instead, checks all settings as
+//! a whole and reports all mistakes at once.
 
-mod channels;
-mod error;
+pub(crate) mod channels;
+pub(crate) mod error;
 mod exposure;
+#[doc(hidden)]
 pub mod ini;
 mod level;
 mod networks;
 mod origins;
-mod read;
+pub(crate) mod read;
 mod secret;
-pub mod source;
+pub(crate) mod source;
+#[doc(hidden)]
 pub mod table;
-pub mod template;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use channelstream_core::state::ChannelDefaults;
-
-pub use error::{ConfigErrors, Mistake, Origin, Value};
+pub use channelstream_core::state::{ChannelDefaults, Pattern};
+pub(crate) use error::{ConfigErrors, Origin, Value};
 pub(crate) use exposure::is_loopback;
 pub use level::{LogFormat, LogLevel, LogLevelError};
 pub use networks::{Networks, NetworksError};
-pub use read::boolean;
+pub(crate) use read::boolean;
 pub use secret::Secret;
 
-/// Everything that can be set. Each field is the setting of the same name in [`table`], where its
-/// meaning stands in full; the default value is that of the table.
+use error::Mistake;
+
+/// The settings of a server. Each field is the setting of the same name, which `--help` explains in
+/// full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Name or address to listen on; an IPv6 address stands without brackets.
+    /// Name or address to listen on, an IPv6 address without brackets.
     pub host: String,
-    /// TCP port to listen on; 0 for any free one.
+    /// TCP port to listen on; 0 selects a free one.
     pub port: u16,
     /// Threads that serve requests and listeners.
     pub threads: usize,
-    /// The setting `secret`: secrets of the backend API, the newest first, all accepted. Not empty.
+    /// The setting `secret`: secrets of the backend API, newest first, all accepted. Not empty.
     pub secrets: Vec<Secret>,
     /// User name for the admin pages.
     pub admin_user: String,
     /// Password for the admin pages.
     pub admin_secret: Secret,
-    /// What signs the sign-in cookie; `None` for a random one at each start.
+    /// Secret that signs the sign-in cookie; `None` for a random one at each start.
     pub cookie_secret: Option<Secret>,
-    /// Whether default secrets may be used on a public address. Checked by
-    /// [`Config::from_sources`] alone.
+    /// Whether the program starts with default secrets on a public address; the library does not check.
     pub allow_default_secrets: bool,
-    /// From where signed requests count.
+    /// Addresses from which signed requests are accepted.
     pub allow_posting_from: Networks,
-    /// Whose forwarding headers are believed.
+    /// Reverse proxies whose forwarding headers are trusted.
     pub trusted_proxies: Networks,
-    /// Origins whose scripts may read answers: texts to look for in `Origin`; empty for all.
+    /// Origins whose scripts may read answers, as texts to look for in `Origin`; empty for all.
     pub allow_cors: Vec<String>,
-    /// Whether the age of signatures is checked.
+    /// Whether signatures older than 60 seconds are refused.
     pub validate_requests: bool,
-    /// Whether unknown fields of requests get 422 unless a request prefers otherwise.
+    /// Whether unknown fields are refused with 422 unless the request prefers otherwise.
     pub strict_requests: bool,
-    /// Whether requests that are not https get 406.
+    /// Whether requests other than https are refused with 406.
     pub enforce_https: bool,
     /// Scheme of redirects; `None` for that of the request.
     pub http_scheme: Option<Scheme>,
-    /// For whom the tutorial at `/` acts as a backend.
+    /// Who can use the tutorial at `/` as a backend.
     pub tutorial: Tutorial,
-    /// How much is logged.
+    /// Which log lines are written; for the program only.
     pub log_level: LogLevel,
-    /// In which form.
+    /// Format of the log lines; for the program only.
     pub log_format: LogFormat,
-    /// Between two heartbeats on an open socket.
+    /// Interval between two heartbeats on an open socket.
     pub heartbeat_interval: Duration,
-    /// Silence on a socket after which its client is asked by a ping.
+    /// Silence on a socket after which the server sends a ping.
     pub ping_interval: Duration,
     /// Time to answer a ping.
     pub ping_timeout: Duration,
-    /// How long a poll waits for the first message.
+    /// How long a poll waits for its first event.
     pub wake_connections_after: Duration,
     /// How long a connection lives without a listener.
     pub gc_conns_after: Duration,
-    /// The same for one that is in no channel.
+    /// How long a connection that is in no channel lives without a listener.
     pub gc_waiting_conns_after: Duration,
-    /// How long a user is remembered without activity.
+    /// How long a user without activity is kept.
     pub gc_users_after: Duration,
-    /// How long a channel is kept without members and activity.
+    /// How long a channel without members and activity is kept.
     pub gc_channels_after: Duration,
-    /// How long running requests get at the end.
+    /// How long a shutdown takes at most.
     pub shutdown_timeout: Duration,
-    /// Listeners closed a second at the end, unless half of the time above needs more.
+    /// Listeners that a shutdown closes per second, unless half of the time that is left needs more.
     pub drain_rate: usize,
-    /// Bytes of request line and headers, at least 8192; 431 above.
+    /// Most bytes of request line and headers, at least 8192; 431 above.
     pub max_head_size: usize,
     /// Time for the head of a request to be complete.
     pub head_timeout: Duration,
-    /// Bytes of a request body; 413 above.
+    /// Most bytes of a request body; 413 above.
     pub max_body_size: usize,
-    /// Time for a body to be complete.
+    /// Time for a request body to be complete.
     pub body_timeout: Duration,
-    /// Time for a client to read something of an answer that waits for it.
+    /// Time for a client to read some of an answer that waits for it.
     pub answer_timeout: Duration,
-    /// Lists and objects inside each other in a body.
+    /// Most levels of lists and objects in a body; 400 above.
     pub max_json_depth: usize,
-    /// Values of any kind in a body.
+    /// Most values of any kind in a body; 400 above.
     pub max_json_elements: usize,
-    /// Bytes of a message from a browser; close code 1009 above.
+    /// Most bytes of a message from a browser; close code 1009 above.
     pub max_client_message: usize,
-    /// Open TCP lines; 503 above.
+    /// Most open TCP connections; 503 above.
     pub max_connections: usize,
-    /// Open TCP lines from one address that is neither loopback nor a trusted proxy.
+    /// Most open TCP connections from one address; loopback and trusted proxies are not counted.
     pub max_connections_per_address: usize,
-    /// Requests from one address within ten seconds, unless it is loopback, a trusted proxy or may
-    /// post; 429 above.
+    /// Most requests from one address within ten seconds; 429 above.
     pub max_requests_per_address: usize,
-    /// Open sockets and polls; 503 above.
+    /// Most open sockets and polls; 503 above.
     pub max_listeners: usize,
-    /// Frames that wait for one listener.
+    /// Most events that wait for one listener.
     pub outbox_frames: usize,
-    /// Bytes that wait for one listener, unless it is a single frame.
+    /// Most bytes that wait for one listener, unless it is a single event.
     pub outbox_bytes: usize,
-    /// Failed sign-ins from one address within the window; 429 above.
+    /// Most failed sign-ins from one address within the window; 429 above.
     pub max_failed_sign_ins: usize,
-    /// After which failed sign-ins are forgotten.
+    /// Window in which failed sign-ins count.
     pub failed_sign_ins_window: Duration,
-    /// The sections `[channel PATTERN]`: settings for channels that are created, by their names; the
-    /// first pattern that matches counts.
+    /// The sections `[channel PATTERN]`: settings for new channels; the first match counts.
     pub channel_defaults: Vec<ChannelDefaults>,
 }
 
-/// The scheme of an address.
+/// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// `http`
@@ -139,7 +138,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// As it stands in an address.
+    /// Returns the scheme as it is written in a URL.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -149,46 +148,45 @@ impl Scheme {
     }
 }
 
-/// For whom the tutorial's page at `/` can connect users and send messages without a secret.
+/// Who can connect users and send messages from the tutorial at `/`, without a secret.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Tutorial {
-    /// For those who are signed in to the admin pages; and on the server's own machine, while
-    /// nobody else reaches it and the secret is the well-known default.
+    /// Users signed in to the admin pages. Also browsers on the server's own machine, while the server
+    /// listens on loopback only and the secret is the well-known default.
     #[default]
     Auto,
-    /// For everybody who reaches the server.
+    /// Everybody who can reach the server.
     On,
-    /// For nobody: there is no such page either.
+    /// Nobody; there is no tutorial page.
     Off,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self::from_sources(&[]).config.expect("the defaults in the table are right")
+        Self::from_sources(&[]).config.expect("the defaults in the table are valid")
     }
 }
 
-/// What came out of checking the settings.
+/// The result of checking the settings.
 #[derive(Debug)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// The configuration, or everything that is wrong with it.
-    pub config: Result<Config, ConfigErrors>,
-    /// What works but is probably not what was meant. No text holds a secret.
-    pub warnings: Vec<String>,
+    pub(crate) config: Result<Config, ConfigErrors>,
+    /// Settings that work but are probably not what was meant. No text contains a secret.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Config {
     /// Reads and checks all settings as a whole, without touching file, environment or network.
     ///
-    /// `values` has the most important source first: the first value of a key counts, an empty one
-    /// (except of a secret) means the default. The files that `*_file` settings name have been read
-    /// by then ([`source::gather`] does so); here these settings have no effect.
-    #[must_use]
-    pub fn from_sources(values: &[Value]) -> Checked {
+    /// `values` has the most important source first: the first value of a key counts, and an empty
+    /// one (except of a secret) means the default. [`source::gather`] has read the files that `*_file`
+    /// settings name; here these settings have no effect.
+    pub(crate) fn from_sources(values: &[Value]) -> Checked {
         Self::check(values, &[], &[], &[])
     }
 
-    /// The same, after what was found wrong while gathering.
+    /// The same, with the mistakes and warnings that gathering the values found.
     fn check(
         values: &[Value],
         channels: &[channels::ChannelSection],
@@ -270,7 +268,7 @@ impl Config {
         if self.trusted_proxies.is_any() {
             let origin = read.find("trusted_proxies").origin;
             read.warnings.push(format!(
-                "{origin}: trusted_proxies is any address, so that everybody can claim any address"
+                "{origin}: trusted_proxies is any address, so that every client can claim any address"
             ));
         }
         if !defaults.is_empty() && read.mistakes.is_empty() {

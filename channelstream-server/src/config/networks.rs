@@ -1,4 +1,4 @@
-//! Lists of addresses and networks: who may post, which proxies are trusted.
+//! Lists of addresses and networks: which backends may post, which proxies are trusted.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,24 +6,24 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// Addresses and networks, read from a text such as `127.0.0.1, 10.0.0.0/8`.
+/// Addresses and networks, parsed from a text such as `127.0.0.1, 10.0.0.0/8`.
 ///
 /// `0.0.0.0` (contract §3) or `::` in the list stands for any address. An IPv4 address in its IPv6
-/// form (`::ffff:10.0.0.1`) counts as the IPv4 address, in the list and when asked for.
+/// form (`::ffff:10.0.0.1`) equals the IPv4 address, both in the list and in a query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks {
     networks: Vec<IpNet>,
 }
 
 impl Networks {
-    /// Whether the address is in one of the networks.
+    /// Returns `true` if the address is in one of the networks.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.is_any() || self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether every address is in the list.
+    /// Returns `true` if every address is in the list.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.networks.iter().any(|network| {
@@ -31,13 +31,13 @@ impl Networks {
         })
     }
 
-    /// Whether no address is in the list.
+    /// Returns `true` if no address is in the list.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.networks.is_empty()
     }
 
-    /// Whether the list holds loopback addresses only.
+    /// Returns `true` if the list has loopback addresses only.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.networks.iter().all(|network| match network {
@@ -59,7 +59,7 @@ pub struct NetworksError {
 impl FromStr for Networks {
     type Err = NetworksError;
 
-    /// Reads entries that are separated by commas or line breaks; empty ones don't count.
+    /// Parses entries that are separated by commas or line breaks; empty entries are ignored.
     fn from_str(text: &str) -> Result<Self, NetworksError> {
         let networks = super::read::list(text).map(network).collect::<Result<_, _>>()?;
         Ok(Self { networks })

@@ -1,8 +1,8 @@
-//! Entries of `allow_cors` that do not mean what they seem to: warned of, with what to write.
+//! Warnings about entries of `allow_cors` that do not mean what they seem to, with the fix.
 
 use super::read::Reader;
 
-/// An entry counts where its text occurs in `Origin`, such as `https://example.com:8443`.
+/// An entry matches where its text occurs in `Origin`, such as `https://example.com:8443`.
 pub(super) fn check(allow_cors: &[String], read: &mut Reader<'_>) {
     let origin = read.find("allow_cors").origin;
     let warnings = allow_cors.iter().filter_map(|entry| {
@@ -13,7 +13,7 @@ pub(super) fn check(allow_cors: &[String], read: &mut Reader<'_>) {
     read.warnings.extend(warnings);
 }
 
-/// What is wrong with an entry, and what to write.
+/// Returns what is wrong with an entry, and what to write instead.
 fn fault(entry: &str) -> Option<(&'static str, String)> {
     if entry.contains('*') {
         let instead = if entry == "*" {

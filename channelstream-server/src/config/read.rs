@@ -1,5 +1,6 @@
-//! Reads the texts of settings into their types and collects what is wrong with them.
+//! Parses the texts of settings into their types, and collects the mistakes.
 
+use std::mem::discriminant;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,32 +16,33 @@ use super::{Networks, Scheme, Secret, Tutorial};
 
 const MIN_TIME: Duration = Duration::from_millis(1);
 
-/// A hundred years: far from where adding to a clock overflows.
+/// A hundred years: adding it to a clock does not overflow.
 const MAX_TIME: Duration = Duration::from_secs(36_525 * 86_400);
 
-/// The values of all sources, the most important first, and what was found wrong so far.
+/// The values of all sources, most important first, and the mistakes so far.
 pub(super) struct Reader<'a> {
     values: &'a [Value],
-    /// The settings that there are.
+    /// The settings that exist.
     known: Vec<&'static Setting>,
-    /// The keys of settings that are wrong, for which the default stands in.
+    /// The keys of invalid settings, which are replaced by their defaults.
     wrong: Vec<&'static str>,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<String>,
 }
 
-/// The text that counts for a setting.
+/// The text that applies for a setting.
 pub(super) struct Found<'a> {
     pub(super) setting: &'static Setting,
-    /// The text, or why it could not be had.
+    /// The text, or why it could not be read.
     pub(super) text: Result<&'a str, &'a str>,
     pub(super) origin: &'a Origin,
 }
 
 impl<'a> Found<'a> {
-    /// The first value with the key. An empty text means the default, except for secrets.
+    /// Finds the first value with the key or alias. An empty text means the default, except for
+    /// secrets.
     pub(super) fn new(values: &'a [Value], setting: &'static Setting) -> Self {
-        let given = values.iter().find(|value| value.key == setting.key);
+        let given = values.iter().find(|value| setting.is_named(&value.key));
         match given {
             Some(value) if setting.kind.is_secret() || !value.is_blank() => {
                 let text = value.text.as_ref().map(String::as_str).map_err(String::as_str);
@@ -52,20 +54,21 @@ impl<'a> Found<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads values of these settings.
+    /// Starts with the values of these settings, and reports unknown names.
     pub(super) fn new(values: &'a [Value], known: Vec<&'static Setting>) -> Self {
         let (wrong, mistakes, warnings) = (Vec::new(), Vec::new(), Vec::new());
         let mut reader = Self { values, known, wrong, mistakes, warnings };
         reader.find_unknown();
+        reader.find_both_names();
         reader
     }
 
-    /// Unknown names are mistakes where the user typed them just now, else warnings: old files and
-    /// the environment may hold what other programs know.
+    /// Unknown names are mistakes on the command line and warnings elsewhere: old files and the
+    /// environment may contain names of other programs.
     fn find_unknown(&mut self) {
-        let mut strangers = Vec::new();
+        let mut unknown = Vec::new();
         let known = self.known.clone();
-        let is_known = |key: &str| known.iter().any(|setting| setting.key == key);
+        let is_known = |key: &str| known.iter().any(|setting| setting.is_named(key));
         for value in self.values.iter().filter(|value| !is_known(&value.key)) {
             let near = nearest_of(&value.key, known.iter().copied());
             match &value.origin {
@@ -74,7 +77,7 @@ impl<'a> Reader<'a> {
                         "{name}: unknown, ignored; did you mean {}?",
                         near.variable()
                     )),
-                    None => strangers.push(name.as_str()),
+                    None => unknown.push(name.as_str()),
                 },
                 origin => {
                     let hint = near
@@ -91,8 +94,30 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        if !strangers.is_empty() {
-            self.warnings.push(format!("unknown, ignored: {}", strangers.join(", ")));
+        if !unknown.is_empty() {
+            self.warnings.push(format!("unknown, ignored: {}", unknown.join(", ")));
+        }
+    }
+
+    /// A source that sets a key and its alias is a mistake: which one counts would be a guess.
+    fn find_both_names(&mut self) {
+        for value in self.values {
+            let setting = self.known.iter().find(|setting| setting.alias() == Some(&*value.key));
+            let Some(setting) = setting else { continue };
+            let is_twin = |other: &&Value| {
+                other.key == setting.key
+                    && discriminant(&other.origin) == discriminant(&value.origin)
+            };
+            if let Some(other) = self.values.iter().find(is_twin) {
+                let problem = format!(
+                    "another name of {}, which is set as well ({}): set one of them",
+                    setting.key, other.origin
+                );
+                self.wrong.push(setting.key);
+                let origin = &value.origin;
+                self.mistakes
+                    .push(Mistake::at(origin.clone(), format!("{}: {problem}", value.key)));
+            }
         }
     }
 
@@ -101,26 +126,26 @@ impl<'a> Reader<'a> {
         Found::new(self.values, setting.expect("every key read here is in the table"))
     }
 
-    /// Whether the setting was right, or nobody set it.
+    /// Returns `true` if the setting is valid or was not given.
     pub(super) fn is_right(&self, key: &str) -> bool {
         !self.wrong.contains(&key)
     }
 
-    /// Notes that what was found is wrong.
+    /// Adds a mistake in a setting.
     pub(super) fn refuse(&mut self, found: &Found<'_>, problem: impl Into<String>) {
         self.wrong.push(found.setting.key);
         let mistake = Mistake::in_setting(found.setting, found.text.ok(), found.origin, problem);
         self.mistakes.push(mistake);
     }
 
-    /// Reads one setting; if it is wrong, notes so and goes on with the default.
+    /// Parses one setting. An invalid one is added to the mistakes and replaced by its default.
     fn read<T>(&mut self, key: &str, parse: impl Fn(&str, Kind) -> Result<T, String>) -> T {
         let found = self.find(key);
         let kind = found.setting.kind;
         found.text.map_err(String::from).and_then(|text| parse(text, kind)).unwrap_or_else(
             |problem| {
                 self.refuse(&found, problem);
-                parse(found.setting.default, kind).expect("the defaults in the table are right")
+                parse(found.setting.default, kind).expect("the defaults in the table are valid")
             },
         )
     }
@@ -165,7 +190,7 @@ impl<'a> Reader<'a> {
         self.read(key, |text, _| boolean(text).ok_or_else(|| "neither true nor false".into()))
     }
 
-    /// The settings of a channel as far as they are given.
+    /// Returns the settings of a channel, as far as they are given.
     pub(super) fn channel_config(&mut self) -> ChannelConfig {
         let size = self.is_given("history_size").then(|| self.number("history_size") as u64);
         let mut switch = |key| self.is_given(key).then(|| self.switch(key));
@@ -215,7 +240,7 @@ impl<'a> Reader<'a> {
             if (MIN_TIME..=MAX_TIME).contains(&time) {
                 Ok(time)
             } else {
-                Err(String::from("times from 1ms to 36525d are possible"))
+                Err(String::from("not a time from 1ms to 36525d"))
             }
         })
     }
@@ -232,7 +257,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// One secret; `None` if it is empty.
+    /// Parses one secret; `None` if it is empty.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         self.warn_of_secret(key);
         self.read(key, |text, _| match file::without_mark(text).trim() {
@@ -242,7 +267,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// One secret that may not be empty.
+    /// Parses one secret that must not be empty.
     pub(super) fn needed_secret(&mut self, key: &str) -> Secret {
         let given = self.secret(key);
         let found = self.find(key);
@@ -252,7 +277,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Secrets, one a line, the newest first.
+    /// Parses secrets, one a line, newest first.
     pub(super) fn secrets(&mut self, key: &str) -> Vec<Secret> {
         self.warn_of_secret(key);
         self.read(key, |text, _| {
@@ -265,14 +290,14 @@ impl<'a> Reader<'a> {
         let Found { setting, text: Ok(text), origin } = self.find(key) else { return };
         if let Origin::Flag(name) = origin {
             self.warnings.push(format!(
-                "{name}: everybody on this machine can see it in the list of processes; use \
+                "{name}: every user of this machine can see it in the list of processes; use \
                  {name}-file"
             ));
         }
         if text.trim() != text && !text.trim().is_empty() {
             let outcome = match setting.kind {
-                Kind::Secrets => "; signatures count with and without it",
-                _ => ", which does not count",
+                Kind::Secrets => "; signatures are accepted with and without it",
+                _ => ", which is ignored",
             };
             self.warnings.push(format!("{origin}: {key} has white space around it{outcome}"));
         }
@@ -291,9 +316,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The words of contract §11, in any case. There all others are false, so that `enabled` is; here they
-/// are none.
-pub fn boolean(text: &str) -> Option<bool> {
+/// Parses the words for true and false of contract §11, in any case. The reference takes all other words,
+/// such as `enabled`, for false; here they are `None`.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text.trim().to_lowercase().as_str() {
         "t" | "true" | "y" | "yes" | "on" | "1" => Some(true),
         "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
@@ -301,13 +326,12 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// The entries of a list: separated by commas or line breaks, blanks around them and empty ones
-/// don't count.
-pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+/// Returns the trimmed entries of a list, separated by commas or line breaks, without empty ones.
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty())
 }
 
-/// A name or an address, without the brackets that an IPv6 address may have.
+/// Parses a name or an address, and removes the brackets of an IPv6 address.
 fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if bare.parse::<IpAddr>().is_ok() {

@@ -1,28 +1,28 @@
-//! Secrets: compared in constant time, printed as `***`.
+//! Secrets: compared in constant time, displayed as `***`.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-/// A text that must not be seen: neither `Debug` nor `Display` shows it.
+/// A text that must not be revealed: neither `Debug` nor `Display` shows it.
 #[derive(Clone)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Takes the text as it is, blanks included.
+    /// Creates a secret from the text as it is, blanks included.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for whoever signs or verifies with it.
+    /// Returns the text, to sign or verify with it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether `guess` is the secret; an empty secret is none, and nothing matches it. The time it
-    /// takes tells the length at most.
+    /// Returns `true` if `guess` is the secret. Nothing matches an empty secret. The time it takes
+    /// reveals at most the length.
     #[must_use]
     pub fn matches(&self, guess: &str) -> bool {
         self.is_same(guess) & !self.0.is_empty()

@@ -1,6 +1,6 @@
-//! Gathers the texts of settings with their origin: flags over ini file, or over the environment.
+//! Gathers the texts of settings with their origins: flags over the ini file, or over the environment.
 //!
-//! A file shuts the environment out, as in the reference (contract §11).
+//! With a file the environment is ignored, as in the reference (contract §11).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,31 +15,28 @@ use super::{Checked, Config, exposure, ini, read};
 use crate::clock;
 
 /// The section of the ini file that belongs to the server.
-pub const SECTION: &str = "channelstream";
+pub(crate) const SECTION: &str = "channelstream";
 
-/// The variable that names the ini file where no flag does.
-pub const INI_VARIABLE: &str = "CHANNELSTREAM_INI";
-
-/// Larger files are no settings.
+/// The largest ini file.
 const MAX_INI: u64 = 1024 * 1024;
 
-/// All values, the most important first, and what was found wrong while gathering them.
+/// All values, most important first, and the mistakes that were found while gathering them.
 #[derive(Debug, Default)]
-pub struct Sources {
-    /// What was given, for [`Config::from_sources`].
-    pub values: Vec<Value>,
+pub(crate) struct Sources {
+    /// The values as they were given, for [`Config::from_sources`].
+    pub(crate) values: Vec<Value>,
     /// The sections `[channel PATTERN]` of the file, in their order.
-    pub(super) channels: Vec<ChannelSection>,
+    pub(crate) channels: Vec<ChannelSection>,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
 }
 
-/// Gathers settings from flags (key and text), the ini file if one is named by argument or
-/// environment, else from the environment, and reads the files that `*_file` settings name.
+/// Gathers settings from flags (key and text) and from the ini file that a flag or the environment
+/// names; without a file, from the environment. Also reads the files that `*_file` settings name.
 ///
-/// Files that cannot be read are among the mistakes that [`Sources::check`] reports.
+/// [`Sources::check`] reports files that cannot be read.
 #[must_use]
-pub fn gather(
+pub(crate) fn gather(
     flags: impl IntoIterator<Item = (String, String)>,
     ini: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -69,7 +66,7 @@ pub fn gather(
     if !variables.is_empty() {
         let names: Vec<_> = variables.iter().map(|value| value.origin.to_string()).collect();
         sources.warnings.push(format!(
-            "the settings come from {}; environment variables don't count beside a file: {}",
+            "the settings come from {}; environment variables are ignored beside a file: {}",
             path.display(),
             names.join(", ")
         ));
@@ -79,36 +76,39 @@ pub fn gather(
     sources
 }
 
-/// What the environment says, before any `*_file` is read; without the variable that names a file.
+/// Returns the settings of the environment, without reading files.
 #[must_use]
-pub fn from_environment(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Sources {
+pub(crate) fn from_environment(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Sources {
     let mut values = variables(environment);
     values.retain(|value| value.key != "ini");
     Sources { values, ..Sources::default() }
 }
 
-/// The members of a JSON object as settings: texts, numbers, booleans, lists; `null` is left out. A
-/// member such as `"channel orders-*"` is an object of settings for these channels.
+/// Returns the members of a JSON object as settings: texts, numbers, booleans and lists; `null` is
+/// skipped. A member such as `"channel orders-*"` is an object of settings for these channels.
 ///
 /// # Errors
 ///
-/// The document is no JSON object, or another member is itself an object.
-pub fn from_json(document: &str) -> Result<Sources, ConfigErrors> {
+/// Fails if the document is not a JSON object, or another member is an object.
+pub(crate) fn from_json(document: &str) -> Result<Sources, ConfigErrors> {
     let wrong = |problem: String| {
         ConfigErrors::from_mistakes(vec![Mistake::at(Origin::Json, problem)])
             .expect("there is one mistake")
     };
     let members: IndexMap<String, serde_json::Value> =
         serde_json::from_str(file::without_mark(document)).map_err(|error| {
-            wrong(format!("no JSON object (line {}, column {})", error.line(), error.column()))
+            wrong(format!("not a JSON object (line {}, column {})", error.line(), error.column()))
         })?;
     let value = |key: String, member: &serde_json::Value| {
         let separator = match setting(&key).map(|setting| setting.kind) {
             Some(Kind::Secrets) => "\n",
             _ => ", ",
         };
-        let text = json_text(member, separator)
-            .ok_or_else(|| wrong(format!("{key} is no text, number, boolean or list of such")))?;
+        let text = json_text(member, separator).ok_or_else(|| {
+            wrong(format!("{key} is not a text, number, boolean or list of these"))
+        })?;
         Ok(Value::new(key, text, Origin::Json))
     };
     let mut sources = Sources::default();
@@ -142,19 +142,19 @@ fn json_text(value: &serde_json::Value, separator: &str) -> Option<String> {
     }
 }
 
-/// A setting as it is in force. The text may be a secret.
+/// An effective setting. The text may be a secret.
 #[derive(Clone)]
-pub struct Effective {
+pub(crate) struct Effective {
     /// The setting.
-    pub setting: &'static Setting,
-    /// Its text, the default if nobody gave one; or why it could not be had.
-    pub text: Result<String, String>,
-    /// From where it comes.
-    pub origin: Origin,
+    pub(crate) setting: &'static Setting,
+    /// Its text or the default; or why the text could not be read.
+    pub(crate) text: Result<String, String>,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
 }
 
 impl Effective {
-    pub(super) fn of(values: &[Value], setting: &'static Setting) -> Self {
+    pub(crate) fn of(values: &[Value], setting: &'static Setting) -> Self {
         let found = read::Found::new(values, setting);
         let text = found.text.map(String::from).map_err(String::from);
         Self { setting, text, origin: found.origin.clone() }
@@ -162,30 +162,30 @@ impl Effective {
 }
 
 impl Sources {
-    /// Reads and checks everything; also reports what was wrong with the sources themselves.
+    /// Parses and checks all values; also reports mistakes of the sources themselves.
     #[must_use]
-    pub fn check(&self) -> Checked {
+    pub(crate) fn check(&self) -> Checked {
         let warnings = [&self.warnings[..], &exposure::weak_secrets(&self.values)].concat();
         Config::check(&self.values, &self.channels, &self.mistakes, &warnings)
     }
 
-    /// Every setting with the text that counts, in the order of the table. Texts are not checked.
+    /// Returns every setting with its effective text, in the order of the table. Texts are not checked.
     #[must_use]
-    pub fn effective(&self) -> Vec<Effective> {
+    pub(crate) fn effective(&self) -> Vec<Effective> {
         settings().map(|setting| Effective::of(&self.values, setting)).collect()
     }
 
-    /// Reads the files that `*_file` settings of the values name.
+    /// Reads the files that `*_file` settings name.
     #[must_use]
-    pub fn with_secret_files(self) -> Self {
+    pub(crate) fn with_secret_files(self) -> Self {
         let mut sources = Self { values: Vec::new(), ..self };
         sources.add_layer(self.values);
         sources
     }
 
-    /// Gives secrets that nobody has set new random values.
+    /// Generates random values for secrets that are not set.
     #[must_use]
-    pub fn with_fresh_secrets(mut self) -> Self {
+    pub(crate) fn with_fresh_secrets(mut self) -> Self {
         for setting in settings().filter(|setting| setting.kind.is_secret()) {
             let file = format!("{}_file", setting.key);
             let is_set =
@@ -197,7 +197,7 @@ impl Sources {
         self
     }
 
-    /// Adds values that are less important than those there are.
+    /// Adds values that are less important than the present ones.
     fn add_layer(&mut self, layer: Vec<Value>) {
         for named in &layer {
             let Some(key) = named.key.strip_suffix("_file") else { continue };
@@ -220,7 +220,7 @@ impl Sources {
         self.values.extend(layer);
     }
 
-    /// The settings in an ini file.
+    /// Returns the settings of an ini file.
     fn file(&mut self, path: &Path, named_by: &Origin) -> Vec<Value> {
         let at = |line| Origin::File { path: path.into(), line };
         let text = match file::read_text(path, MAX_INI) {
@@ -263,7 +263,7 @@ impl Sources {
     }
 }
 
-/// The values in a section, by their lines; `None` if there is no such section.
+/// Returns the values of a section in the order of their lines; `None` if there is no such section.
 fn values_in(
     ini: &ini::Ini,
     section: &str,
@@ -275,7 +275,7 @@ fn values_in(
     keys.sort_by_key(|(_, line, _)| *line);
     for (key, line, own) in keys {
         let known = is_known(key);
-        // What other keys are for is not known here, nor need their percent signs be right.
+        // Unknown keys may belong to other programs, so their percent signs are not checked.
         if !known && (!own || ini.is_referred_to(section, key)) {
             continue;
         }
@@ -289,7 +289,7 @@ fn values_in(
     Some(values)
 }
 
-/// The `CHANNELSTREAM_*` variables, sorted by name so that reports are stable.
+/// Returns the `CHANNELSTREAM_*` variables, sorted by name so that reports are stable.
 fn variables(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Value> {
     let mut values = Vec::new();
     for (name, text) in environment {

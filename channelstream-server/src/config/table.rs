@@ -1,6 +1,8 @@
-//! The one table of settings: key, kind, default and meaning, from which help, ini file and README come.
+//! The one table of settings: key, kind, default and meaning. Help, ini file and documentation come from it.
 
-/// How the text of a setting is read, with its bounds.
+use crate::suggest;
+
+/// How the text of a setting is parsed, with its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Any text.
@@ -11,15 +13,15 @@ pub enum Kind {
     Port,
     /// One secret; shown as `***`.
     Secret,
-    /// Secrets, one a line, newest first; shown as `***`.
+    /// One or more secrets, one a line, newest first; shown as `***`.
     Secrets,
-    /// The path of a file that holds the setting named by the key without `_file`.
+    /// The path of a file that contains the setting whose key is this one without `_file`.
     SecretFile,
-    /// Addresses and networks (CIDR), by commas or lines.
+    /// Addresses and networks (CIDR), separated by commas or lines.
     Networks,
-    /// Texts, by commas or lines.
+    /// Texts, separated by commas or lines.
     Texts,
-    /// True or false, in the words of contract §11.
+    /// True or false, in any of the words of contract §11.
     Switch,
     /// Empty, `http` or `https`.
     Scheme,
@@ -29,16 +31,16 @@ pub enum Kind {
     LogLevel,
     /// `text` or `json`.
     LogFormat,
-    /// A time of more than zero: seconds, or a number with its unit, both with decimals.
+    /// A time above zero: seconds or a number with a unit, decimals allowed.
     Seconds,
-    /// A whole number within bounds, both included.
+    /// A whole number within inclusive bounds.
     Number(usize, usize),
-    /// A size in bytes within bounds, both included.
+    /// A size in bytes within inclusive bounds.
     Bytes(usize, usize),
 }
 
 impl Kind {
-    /// What stands for the value in `--help`.
+    /// The placeholder for the value in `--help`.
     #[must_use]
     pub fn value_name(self) -> &'static str {
         match self {
@@ -60,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// Whether the value must not be shown.
+    /// Returns `true` if the value must not be shown.
     #[must_use]
     pub fn is_secret(self) -> bool {
         matches!(self, Self::Secret | Self::Secrets)
@@ -70,17 +72,29 @@ impl Kind {
 /// One setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// The name, as in the ini file.
+    /// The name in the ini file.
     pub key: &'static str,
-    /// How its text is read.
+    /// How its text is parsed.
     pub kind: Kind,
-    /// The text that counts when nobody gives one, or an empty one.
+    /// The text that applies if none is given, or an empty one.
     pub default: &'static str,
-    /// What it does, for users.
+    /// The meaning, for users.
     pub doc: &'static str,
 }
 
 impl Setting {
+    /// The other name of the setting, where its key is misleading.
+    #[must_use]
+    pub fn alias(&self) -> Option<&'static str> {
+        ALIASES.iter().find(|(key, _)| *key == self.key).map(|(_, alias)| *alias)
+    }
+
+    /// Returns `true` if `name` is the key or the alias.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.key == name || self.alias() == Some(name)
+    }
+
     /// The name of the flag: `--gc-conns-after`.
     #[must_use]
     pub fn flag(&self) -> String {
@@ -97,13 +111,13 @@ impl Setting {
 /// A heading and the settings under it.
 #[derive(Debug, Clone, Copy)]
 pub struct Group {
-    /// The heading, for help and README.
+    /// The heading, for help and documentation.
     pub title: &'static str,
-    /// Its settings, in the order in which they are shown.
+    /// The settings, in the order in which they are shown.
     pub settings: &'static [Setting],
 }
 
-/// How the names of the environment variables begin (contract §11).
+/// The prefix of the environment variables (contract §11).
 pub const VARIABLE_PREFIX: &str = "CHANNELSTREAM_";
 
 /// The well-known default of `secret` (contract §11).
@@ -112,46 +126,52 @@ pub const DEFAULT_SECRET: &str = "secret";
 /// The well-known default of `admin_secret` (contract §11).
 pub const DEFAULT_ADMIN_SECRET: &str = "admin_secret";
 
-/// More than any machine holds; keeps sums of limits far from overflow.
+/// More than any machine can hold; sums of limits stay far from overflow.
 const MANY: usize = 1_000_000_000;
+
+/// Other names of settings, for keys that are misleading: a key, and its alias.
+const ALIASES: [(&str, &str); 2] = [
+    ("max_connections", "max_tcp_connections"),
+    ("max_connections_per_address", "max_tcp_connections_per_address"),
+];
 
 /// Every setting of the server.
 pub const GROUPS: &[Group] = &[
     Group {
-        title: "Address and rights",
+        title: "Address and permissions",
         settings: &[
             Setting {
                 key: "host",
                 kind: Kind::Host,
                 default: "127.0.0.1",
-                doc: "Name or address to listen on, a name at each of its addresses; 0.0.0.0 or :: \
-                      for all addresses of the machine.",
+                doc: "Name or address to listen on; a name is bound on each of its addresses. 0.0.0.0 or :: \
+                      listens on all addresses of the machine.",
             },
             Setting {
                 key: "port",
                 kind: Kind::Port,
                 default: "8000",
-                doc: "TCP port to listen on; 0 takes any free one, which the start line names.",
+                doc: "TCP port to listen on; 0 selects a free one, which the start line reports.",
             },
             Setting {
                 key: "threads",
                 kind: Kind::Number(1, 64),
                 default: "1",
-                doc: "Threads that serve requests and listeners, each its share; one thread keeps the \
-                      state. More than one where one core is not enough, at most one a core.",
+                doc: "Threads that serve requests and listeners; one of them also keeps the state. Use more \
+                      than one if one core is not enough, and at most one per core.",
             },
             Setting {
                 key: "secret",
                 kind: Kind::Secrets,
                 default: DEFAULT_SECRET,
-                doc: "Secret with which backends sign their requests. Several, one a line and the \
-                      newest first, are all accepted, so that it can be changed without a pause.",
+                doc: "Secret with which backends sign their requests. One or more, one a line and newest \
+                      first; all are accepted, so that secrets can be rotated without downtime.",
             },
             Setting {
                 key: "secret_file",
                 kind: Kind::SecretFile,
                 default: "",
-                doc: "File that holds `secret`, in UTF-8; empty lines do not count.",
+                doc: "File that contains `secret`, in UTF-8; empty lines are ignored.",
             },
             Setting {
                 key: "admin_user",
@@ -169,87 +189,89 @@ pub const GROUPS: &[Group] = &[
                 key: "admin_secret_file",
                 kind: Kind::SecretFile,
                 default: "",
-                doc: "File that holds `admin_secret`, in UTF-8; line breaks around it do not count.",
+                doc: "File that contains `admin_secret`, in UTF-8; line breaks around it are ignored.",
             },
             Setting {
                 key: "cookie_secret",
                 kind: Kind::Secret,
                 default: "",
-                doc: "Secret that signs the sign-in cookie, with user and password. Empty: a random one at each start, which \
-                      signs everybody out; set it where several servers share one address.",
+                doc: "Secret that signs the sign-in cookie, together with user name and password. Empty: a \
+                      random one at each start, which signs everybody out. Set it where several servers \
+                      share one address.",
             },
             Setting {
                 key: "cookie_secret_file",
                 kind: Kind::SecretFile,
                 default: "",
-                doc: "File that holds `cookie_secret`, in UTF-8; line breaks around it do not count.",
+                doc: "File that contains `cookie_secret`, in UTF-8; line breaks around it are ignored.",
             },
             Setting {
                 key: "allow_default_secrets",
                 kind: Kind::Switch,
                 default: "false",
-                doc: "Start on an address that other machines can reach although `secret` or \
-                      `admin_secret` is the well-known default. Anybody can then post and sign in.",
+                doc: "Start on an address that other machines can reach even if `secret` or `admin_secret` \
+                      is the well-known default. Anybody can then post and sign in.",
             },
             Setting {
                 key: "allow_posting_from",
                 kind: Kind::Networks,
                 default: "127.0.0.1, ::1",
-                doc: "Addresses and networks (CIDR) whose signed requests count, by commas or lines; \
-                      0.0.0.0 or :: is any address. Requests from elsewhere have no rights.",
+                doc: "Addresses and networks (CIDR) from which signed requests are accepted, separated by \
+                      commas or lines; 0.0.0.0 or :: is any address. Requests from elsewhere have no \
+                      permissions.",
             },
             Setting {
                 key: "trusted_proxies",
                 kind: Kind::Networks,
                 default: "",
-                doc: "Addresses and networks of reverse proxies. Their X-Forwarded-For names the \
-                      client's address, their X-Forwarded-Proto, X-Scheme or X-Url-Scheme its scheme, \
-                      X-Forwarded-Host and X-Forwarded-Port the host, X-Script-Name the path prefix. Such \
-                      headers of others do not count; while this is empty, loopback addresses may tell \
-                      the prefix and the scheme of redirects.",
+                doc: "Addresses and networks of reverse proxies. Their X-Forwarded-For is trusted for the \
+                      client's address, X-Forwarded-Proto, X-Scheme or X-Url-Scheme for the scheme, \
+                      X-Forwarded-Host and X-Forwarded-Port for the host, X-Script-Name for the path prefix. \
+                      These headers are ignored from other addresses; while this is empty, loopback \
+                      addresses may set the prefix and the scheme of redirects.",
             },
             Setting {
                 key: "allow_cors",
                 kind: Kind::Texts,
                 default: "",
-                doc: "Origins whose scripts may read answers, each whole as in https://example.com, by \
-                      commas or lines. Empty: all origins.",
+                doc: "Origins whose scripts may read answers, each in full as in https://example.com, \
+                      separated by commas or lines. Empty: all origins.",
             },
             Setting {
                 key: "validate_requests",
                 kind: Kind::Switch,
                 default: "true",
-                doc: "Refuse signatures that are older than 60 seconds. If false, a signature that \
-                      somebody has seen is good for ever.",
+                doc: "Refuse signatures that are older than 60 seconds. If false, a signature that was ever \
+                      intercepted stays valid.",
             },
             Setting {
                 key: "strict_requests",
                 kind: Kind::Switch,
                 default: "false",
-                doc: "Handle all requests as those with the header Prefer: handling=strict: unknown \
-                      fields get 422, and answers tell of messages that went nowhere.",
+                doc: "Handle all requests as if they had the header Prefer: handling=strict: unknown fields \
+                      get 422, and answers report messages that reached nobody.",
             },
             Setting {
                 key: "enforce_https",
                 kind: Kind::Switch,
                 default: "false",
-                doc: "Answer 406 to requests whose scheme is not https, except on /ws. Behind a \
-                      proxy it needs `trusted_proxies`.",
+                doc: "Answer 406 to requests whose scheme is not https, except on /ws. Behind a proxy this \
+                      needs `trusted_proxies`.",
             },
             Setting {
                 key: "http_scheme",
                 kind: Kind::Scheme,
                 default: "",
-                doc: "Scheme of the addresses in redirects. Empty: that of the request.",
+                doc: "Scheme of the URLs in redirects. Empty: that of the request.",
             },
             Setting {
                 key: "tutorial",
                 kind: Kind::Tutorial,
                 default: "auto",
-                doc: "For whom the tutorial at / acts as a backend. auto: those signed in to the \
-                      admin pages, and this machine's own browsers while the server listens on \
-                      loopback alone and `secret` is the default. on: everybody who reaches the \
-                      server, so that anybody can post. off: nobody, and / is a 404.",
+                doc: "Who can use the tutorial at / as a backend. auto: users signed in to the admin pages, \
+                      and browsers on this machine while the server listens on loopback only and `secret` is \
+                      the default. on: everybody who can reach the server, so that anybody can post. off: \
+                      nobody, and / is a 404.",
             },
         ],
     },
@@ -260,14 +282,14 @@ pub const GROUPS: &[Group] = &[
                 key: "log_level",
                 kind: Kind::LogLevel,
                 default: "INFO",
-                doc: "DEBUG, INFO, WARNING, ERROR or CRITICAL in any case, or tracing directives \
-                      such as `info,channelstream_server=trace`.",
+                doc: "DEBUG, INFO, WARNING, ERROR or CRITICAL in any case, or tracing directives such as \
+                      `info,channelstream_server=trace`.",
             },
             Setting {
                 key: "log_format",
                 kind: Kind::LogFormat,
                 default: "text",
-                doc: "Form of the lines on standard error: text for people, json for machines.",
+                doc: "Format of the lines on standard error: text for people, json for machines.",
             },
             Setting {
                 key: "debug",
@@ -278,30 +300,30 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        title: "Times",
+        title: "Timeouts and expiry",
         settings: &[
             Setting {
                 key: "heartbeat_interval",
                 kind: Kind::Seconds,
                 default: "5",
-                doc: "Seconds between two heartbeats on an open socket. Keep it below the idle limit \
-                      of every proxy in between.",
+                doc: "Seconds between two heartbeats on an open socket. Keep it below the idle timeout of \
+                      every proxy in between.",
             },
             Setting {
                 key: "ping_interval",
                 kind: Kind::Seconds,
                 default: "25",
-                doc: "Seconds of silence on an open socket after which its client is asked by a \
-                      ping whether it is there; looked at with each heartbeat.",
+                doc: "Seconds of silence on an open socket after which the server sends a ping; checked with \
+                      each heartbeat.",
             },
             Setting {
                 key: "ping_timeout",
                 kind: Kind::Seconds,
                 default: "20",
-                doc: "Seconds within which a ping must be answered by anything; then the socket is \
-                      given up (close code 1008), and the connection waits for another. A socket \
-                      that takes nothing of what waits for it is given up after `ping_interval` and \
-                      this together, whatever it sends.",
+                doc: "Seconds within which the client must answer a ping with anything. After that the \
+                      socket is closed (close code 1008) and its connection waits for another listener. A \
+                      socket that reads nothing of what waits for it is closed after `ping_interval` plus \
+                      this time, whatever it sends.",
             },
             Setting {
                 key: "wake_connections_after",
@@ -313,45 +335,46 @@ pub const GROUPS: &[Group] = &[
                 key: "gc_conns_after",
                 kind: Kind::Seconds,
                 default: "15",
-                doc: "Seconds after which a connection without a socket or poll is ended.",
+                doc: "Seconds after which a connection (`conn_id`) without a socket or poll expires.",
             },
             Setting {
                 key: "gc_waiting_conns_after",
                 kind: Kind::Seconds,
                 default: "300",
-                doc: "The same for a connection that is in no channel.",
+                doc: "Seconds after which a connection without a socket or poll that is in no channel \
+                      expires.",
             },
             Setting {
                 key: "gc_users_after",
                 kind: Kind::Seconds,
                 default: "86400",
-                doc: "Seconds after which a user without activity is forgotten, with its state.",
+                doc: "Seconds after which a user without activity is removed, with its state.",
             },
             Setting {
                 key: "gc_channels_after",
                 kind: Kind::Seconds,
                 default: "259200",
-                doc: "Seconds after which a channel without members and activity is removed, with \
-                      its settings and history.",
+                doc: "Seconds after which a channel without members and activity is removed, with its \
+                      settings and history.",
             },
             Setting {
                 key: "shutdown_timeout",
                 kind: Kind::Seconds,
                 default: "10",
-                doc: "Seconds that the server takes at most to end after SIGTERM, SIGINT or SIGQUIT. \
-                      Running requests get half of it before listeners are closed.",
+                doc: "Seconds that a shutdown takes at most after SIGTERM, SIGINT or SIGQUIT. Running \
+                      requests get half of it before listeners are closed.",
             },
             Setting {
                 key: "drain_rate",
                 kind: Kind::Number(1, MANY),
                 default: "2000",
-                doc: "Listeners closed a second at the end, so that they don't come back all at \
-                      once; more if half of the time that is left is too short for it.",
+                doc: "Listeners that a shutdown closes per second, so that they do not reconnect all at \
+                      once; more if half of the remaining time is too short for that.",
             },
         ],
     },
     Group {
-        title: "Limits of requests",
+        title: "Request limits",
         settings: &[
             Setting {
                 key: "max_head_size",
@@ -363,8 +386,8 @@ pub const GROUPS: &[Group] = &[
                 key: "head_timeout",
                 kind: Kind::Seconds,
                 default: "30",
-                doc: "Seconds within which the head of a request must be complete, counted from the \
-                      answer before it: so long an idle line is kept. Then it is closed.",
+                doc: "Seconds within which the head of a request must be complete, counted from the previous \
+                      answer. After that, an idle TCP connection is closed.",
             },
             Setting {
                 key: "max_body_size",
@@ -382,15 +405,15 @@ pub const GROUPS: &[Group] = &[
                 key: "answer_timeout",
                 kind: Kind::Seconds,
                 default: "30",
-                doc: "Seconds within which a client must read something of an answer that waits for \
-                      it, and in the long run 1 KiB a second; then its TCP connection is reset. \
-                      Sockets have `ping_timeout` for it.",
+                doc: "Seconds within which a client must read some of an answer that waits for it, and at \
+                      least 1 KiB per second over time; after that its TCP connection is reset. For sockets \
+                      see `ping_timeout`.",
             },
             Setting {
                 key: "max_json_depth",
                 kind: Kind::Number(1, 127),
                 default: "64",
-                doc: "Lists and objects inside each other in a body; 400 above.",
+                doc: "Levels of nested lists and objects in a body; 400 above.",
             },
             Setting {
                 key: "max_json_elements",
@@ -402,25 +425,27 @@ pub const GROUPS: &[Group] = &[
                 key: "max_client_message",
                 kind: Kind::Bytes(1, MANY),
                 default: "1048576",
-                doc: "Bytes of a message that a browser sends over its socket; closed with 1009 above.",
+                doc: "Bytes of a message that a browser sends over its socket; close code 1009 above.",
             },
         ],
     },
     Group {
-        title: "Limits of the server",
+        title: "Server limits",
         settings: &[
             Setting {
                 key: "max_connections",
                 kind: Kind::Number(1, MANY),
                 default: "50000",
-                doc: "Open TCP lines; further ones get 503. Each needs a file descriptor.",
+                doc: "Open TCP connections; further ones get 503. Each needs a file descriptor. Also named \
+                      `max_tcp_connections`; connections in the sense of `conn_id` are not limited.",
             },
             Setting {
                 key: "max_connections_per_address",
                 kind: Kind::Number(1, MANY),
                 default: "1000",
-                doc: "Open TCP lines from one address, or one IPv6 network of 64 bits; further ones get \
-                      503. Loopback addresses and `trusted_proxies` are not counted.",
+                doc: "Open TCP connections from one address or one IPv6 network of 64 bits; further ones get \
+                      503. Loopback addresses and `trusted_proxies` are not counted. Also named \
+                      `max_tcp_connections_per_address`.",
             },
             Setting {
                 key: "max_requests_per_address",
@@ -439,27 +464,27 @@ pub const GROUPS: &[Group] = &[
                 key: "outbox_frames",
                 kind: Kind::Number(1, MANY),
                 default: "1000",
-                doc: "Frames that wait for one slow listener; above it is closed, and gets what it \
-                      missed when it opens again.",
+                doc: "Events that may wait for one slow listener; above that it is closed, and receives what \
+                      it missed when it reconnects.",
             },
             Setting {
                 key: "outbox_bytes",
                 kind: Kind::Bytes(1, MANY),
                 default: "1048576",
-                doc: "The same in bytes; a single frame always fits.",
+                doc: "Bytes that may wait for one slow listener; a single event always fits.",
             },
             Setting {
                 key: "max_failed_sign_ins",
                 kind: Kind::Number(1, MANY),
                 default: "10",
-                doc: "Failed sign-ins to the admin pages from one address within \
-                      `failed_sign_ins_window`; 429 above.",
+                doc: "Failed sign-ins to the admin pages from one address within `failed_sign_ins_window`; \
+                      429 above.",
             },
             Setting {
                 key: "failed_sign_ins_window",
                 kind: Kind::Seconds,
                 default: "300",
-                doc: "Seconds after which failed sign-ins are forgotten.",
+                doc: "Seconds during which a failed sign-in counts.",
             },
         ],
     },
@@ -470,63 +495,20 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> + Clone {
     GROUPS.iter().flat_map(|group| group.settings)
 }
 
-/// The setting with this key.
+/// The setting with this key or alias.
 #[must_use]
-pub fn setting(key: &str) -> Option<&'static Setting> {
-    settings().find(|setting| setting.key == key)
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    settings().find(|setting| setting.is_named(name))
 }
 
-/// The one of these settings that was probably meant by `key`, if one is near enough.
+/// Returns the one of these settings that was probably meant by `key`, if one is similar enough.
 pub(super) fn nearest_of(
     key: &str,
     mut known: impl Iterator<Item = &'static Setting> + Clone,
 ) -> Option<&'static Setting> {
     let key = key.to_lowercase().replace('-', "_");
-    let near = nearest(&key, known.clone().map(|setting| setting.key))?;
+    let near = suggest::nearest(&key, known.clone().map(|setting| setting.key))?;
     known.find(|setting| setting.key == near)
-}
-
-/// The word that was probably meant by `word`, if one is near enough.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, candidate)| candidate)
-}
-
-/// All settings as a Markdown table, as it stands in the README.
-#[must_use]
-pub fn settings_table() -> String {
-    let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
-    for group in GROUPS {
-        table.push_str(&format!("| **{}** | | |\n", group.title));
-        for setting in group.settings {
-            let default = match setting.default {
-                "" => String::from("empty"),
-                text => format!("`{text}`"),
-            };
-            let doc = setting.doc.replace('|', "\\|");
-            table.push_str(&format!("| `{}` | {default} | {doc} |\n", setting.key));
-        }
-    }
-    table
-}
-
-/// Breaks a text between words into lines of at most `width` characters (a longer word stands alone).
-#[must_use]
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.into()),
-        }
-    }
-    lines
 }
 
 #[cfg(test)]
@@ -541,6 +523,15 @@ mod tests {
         let count = keys.len();
         keys.dedup();
         assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn aliases_are_other_names_of_settings() {
+        for (key, alias) in ALIASES {
+            assert_eq!(setting(alias).map(|setting| setting.key), Some(key));
+            assert!(settings().all(|setting| setting.key != alias), "{alias}");
+            assert!(setting(key).is_some_and(|setting| setting.doc.contains(alias)), "{alias}");
+        }
     }
 
     #[test]
@@ -574,22 +565,5 @@ mod tests {
         for typed in ["demo", "signature_checker", "x", "", "pyramid.includes"] {
             assert_eq!(nearest_of(typed, settings()), None, "{typed}");
         }
-    }
-
-    #[test]
-    fn the_readme_table_has_a_line_for_each_setting() {
-        let table = settings_table();
-        assert_eq!(table.lines().count(), 2 + GROUPS.len() + settings().count());
-        assert!(table.contains("| `port` | `8000` | TCP port"));
-        assert!(table.lines().all(|line| line.starts_with('|') && line.ends_with('|')));
-    }
-
-    #[test]
-    fn wrapping_keeps_every_word_within_the_width() {
-        let text = settings().map(|setting| setting.doc).collect::<Vec<_>>().join(" ");
-        let lines = wrap(&text, 40);
-        assert!(lines.iter().all(|line| line.chars().count() <= 40));
-        assert_eq!(lines.join(" "), text.split_whitespace().collect::<Vec<_>>().join(" "));
-        assert_eq!(wrap("", 40), Vec::<String>::new());
     }
 }

@@ -27,6 +27,7 @@ use crate::http::peer::Peer;
 use crate::http::request::Head;
 use crate::http::service::{self, Service};
 use crate::limits::{Limit, Limits};
+use crate::metrics::Metrics;
 use crate::tcp;
 
 /// The smallest buffer that hyper takes.
@@ -42,11 +43,12 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<ConnectionLimit>,
     pub(crate) common_headers: CommonHeaders,
     pub(super) limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
     accepting: Accepting,
 }
 
 impl Shared {
-    pub(crate) fn new(config: &Config, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(config: &Config, limits: Arc<Limits>, metrics: Arc<Metrics>) -> Self {
         let (total, by_address) = (config.max_connections, config.max_connections_per_address);
         Self {
             trusted_proxies: config.trusted_proxies.clone(),
@@ -56,6 +58,7 @@ impl Shared {
             connections: Arc::new(ConnectionLimit::new(total, by_address)),
             common_headers: CommonHeaders::new(&config.allow_cors),
             limits,
+            metrics,
             accepting: Accepting::default(),
         }
     }
@@ -85,11 +88,13 @@ pub(crate) async fn accept<S: Service>(
         };
         match accepted {
             Ok((stream, peer)) => {
+                shared.metrics.tcp_connections_accepted.increment();
                 shared.accepting.works(Instant::now());
                 spawn(&service, &shared, stream, peer, &drain);
             }
             Err(error) if is_from_peer(&error) => {}
             Err(error) => {
+                shared.metrics.tcp_accept_errors.increment();
                 shared.accepting.fails(&error, Instant::now());
                 tokio::time::sleep(PAUSE).await;
             }

@@ -90,6 +90,7 @@ impl Listener {
     /// Closes the listener, in a task of its own. Nothing is sent to it from then on.
     pub(crate) fn close(&mut self, how: Closing) {
         let Some(permit) = self.permit.take() else { return };
+        self.node.metrics().listener_ended(self.outbox.ending());
         let ended = Ended {
             node: self.node.clone(),
             connection: self.connection,

@@ -18,7 +18,7 @@ fn start() -> Node {
     let bounds = Bounds { frames: 10, bytes: 1000 };
     let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1);
     let state = State::new(Rules::default());
-    let (node, state_loop) = node::new(state, Arc::new(hub), Arc::default());
+    let (node, state_loop) = node::new(state, Arc::new(hub), Arc::default(), Arc::default());
     tokio::spawn(state_loop.run());
     node
 }

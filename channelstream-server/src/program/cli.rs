@@ -1,44 +1,45 @@
-//! The command line of the program, made from the table of settings.
+//! The command line of the program, generated from the table of settings.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::docs::wrap;
 use crate::config::boolean;
 use crate::config::table::{self, GROUPS, Kind, Setting};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-/// What the user asks for.
+/// The command that was given.
 pub(crate) enum Action {
     /// Run the server.
     Run(Given),
-    /// Write an ini file of all settings.
+    /// Write an ini file with all settings.
     ConfigDefault {
-        /// A JSON object to take settings from, instead of the environment.
+        /// A JSON object of settings, instead of the environment.
         json: Option<String>,
-        /// Where to write, instead of standard output.
+        /// The file to write, instead of standard output.
         output: Option<PathBuf>,
-        /// Whether a file that is there may be replaced.
+        /// Whether an existing file may be replaced.
         force: bool,
-        /// Whether secrets that nobody gave are drawn at random.
+        /// Whether secrets that are not given are generated.
         fresh_secrets: bool,
     },
-    /// Say what is wrong with the settings.
+    /// Report everything that is wrong with the settings.
     ConfigCheck(Given),
-    /// Print every setting as it is in force.
+    /// Print every effective setting.
     ConfigShow(Given),
 }
 
 /// The settings on the command line.
 pub(crate) struct Given {
-    /// Key and text of each setting that is given.
+    /// The key and text of each flag.
     pub(crate) flags: Vec<(String, String)>,
     /// The ini file.
     pub(crate) ini: Option<PathBuf>,
 }
 
-/// Reads the command line. Prints help, version or what is wrong with the usage, and then ends the
-/// process with 0 or 2.
+/// Parses the command line. For help, version and wrong usage, it prints a text and exits with status 0
+/// or 2.
 pub(crate) fn parse() -> Action {
     let matches = command().get_matches_from(with_joined_switches(std::env::args_os()));
     let Some((CONFIG, matches)) = matches.subcommand() else {
@@ -57,9 +58,8 @@ pub(crate) fn parse() -> Action {
     }
 }
 
-/// The arguments with each switch and the value behind it in one: `--enforce-https true` becomes
-/// `--enforce-https=true`. A switch needs no value, so that what comes behind it may be something else:
-/// a flag, a command, or the file of `config check`.
+/// Joins each switch with its value: `--enforce-https true` becomes `--enforce-https=true`. Since a
+/// switch needs no value, the next argument may also be a flag, a command, or the file of `config check`.
 fn with_joined_switches(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::new();
     let mut after_switch = false;
@@ -100,15 +100,15 @@ const ABOUT: &str = "Real-time push server: channels, presence, state and histor
                      and long polls";
 
 const SOURCES: &str = "\
-Each setting can stand
+Each setting can be given
   on the command line       --gc-conns-after 20
   in an ini file            gc_conns_after = 20        in the section [channelstream]
   in the environment        CHANNELSTREAM_GC_CONNS_AFTER=20
-Flags come first. With a file (--ini, or CHANNELSTREAM_INI) the environment does not count.
-An empty value is the default; an empty secret is refused. A TIME is a number of seconds, or has a
-unit: 500ms, 5s, 1m, 2h, 1d. A switch alone is true, and takes true or false.
+Flags take precedence. With a file (--ini or CHANNELSTREAM_INI) the environment is ignored.
+An empty value selects the default; an empty secret is refused. A TIME is a number of seconds or has
+a unit: 500ms, 5s, 1m, 2h, 1d. A switch without a value is true.
 
-Exit status: 0 after SIGTERM, SIGINT or SIGQUIT, 128 and its number after a second one, 1 if the
+Exit status: 0 after SIGTERM, SIGINT or SIGQUIT, 128 plus its number after a second one, 1 if the
 server could not start or failed, 2 for wrong usage.";
 
 fn command() -> Command {
@@ -119,13 +119,13 @@ fn command() -> Command {
         .action(ArgAction::Version)
         .help("Print the version");
     let default = Command::new("default")
-        .about("Print an ini file of all settings, from the environment or JSON over the defaults")
+        .about("Print an ini file with all settings: the defaults, overridden by the environment or JSON")
         .arg(
             Arg::new("json")
                 .short('j')
                 .long("json")
                 .value_name("JSON")
-                .help("A JSON object of settings to take instead of the environment"),
+                .help("A JSON object of settings, instead of the environment"),
         )
         .arg(
             Arg::new("output")
@@ -133,20 +133,20 @@ fn command() -> Command {
                 .long("output")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help("Write to this new file instead, for its owner's eyes alone"),
+                .help("Write a new file that only its owner can read, instead of standard output"),
         )
         .arg(
             Arg::new("force")
                 .long("force")
                 .action(ArgAction::SetTrue)
                 .requires("output")
-                .help("Replace the file if it is there"),
+                .help("Replace the file if it exists"),
         )
         .arg(
             Arg::new("fresh_secrets")
                 .long("fresh-secrets")
                 .action(ArgAction::SetTrue)
-                .help("Write random secrets in place of the well-known defaults"),
+                .help("Generate random secrets instead of the well-known defaults"),
         );
     let file = Arg::new("file")
         .value_name("FILE")
@@ -154,10 +154,11 @@ fn command() -> Command {
         .conflicts_with("ini")
         .help("The ini file, as with --ini");
     let check = Command::new("check")
-        .about("Report everything that is wrong with the settings; exit status 1 if anything is")
+        .about(
+            "Report everything that is wrong with the settings; exit status 1 if anything is wrong",
+        )
         .arg(file);
-    let show =
-        Command::new("show").about("Print every setting as it is in force and where it comes from");
+    let show = Command::new("show").about("Print every effective setting and where it comes from");
     let config = Command::new(CONFIG)
         .about("Write, check or show settings")
         .subcommand_required(true)
@@ -180,7 +181,7 @@ fn with_settings(command: Command) -> Command {
         .long("ini")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("Take the settings from the [channelstream] section of this file");
+        .help("Read the settings from the [channelstream] section of this file");
     let flags = GROUPS.iter().flat_map(|group| {
         group.settings.iter().map(|setting| flag(setting).help_heading(group.title))
     });
@@ -188,7 +189,7 @@ fn with_settings(command: Command) -> Command {
 }
 
 fn flag(setting: &Setting) -> Arg {
-    let mut doc = table::wrap(setting.doc, 86).join("\n");
+    let mut doc = wrap(setting.doc, 86).join("\n");
     if !setting.default.is_empty() {
         doc.push_str(&format!("\n[default: {}]", setting.default));
     }
@@ -196,6 +197,7 @@ fn flag(setting: &Setting) -> Arg {
     let arg = Arg::new(setting.key)
         .long(name.trim_start_matches('-').to_owned())
         .value_name(setting.kind.value_name())
+        .aliases(setting.alias().map(|alias| alias.replace('_', "-")))
         .help(doc);
     match setting.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),

@@ -1,9 +1,11 @@
-//! The program `channelstream-server`: flags to settings to server to exit code.
+//! The program `channelstream-server`: from the command line to settings, server and exit status.
 
 mod cli;
+mod docs;
 mod files;
 mod signals;
-pub(crate) mod telemetry;
+mod telemetry;
+pub(crate) mod template;
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -13,11 +15,13 @@ use std::process::ExitCode;
 
 use crate::Server;
 use crate::config::source::{self, Sources};
-use crate::config::{Checked, Config, template};
+use crate::config::{Checked, Config};
 use anyhow::Context as _;
 use cli::{Action, Given};
 use signals::Signals;
 use tokio::sync::oneshot;
+
+pub use docs::{metrics_table, settings_table};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -40,7 +44,7 @@ fn run(given: &Given) -> anyhow::Result<ExitCode> {
     let Checked { config, warnings } = gather(given).check();
     let config = config?;
     let log = telemetry::init(&config.log_level, config.log_format)
-        .context("there is no place for the thread that writes the log")?;
+        .context("the log thread could not be started")?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -48,29 +52,28 @@ fn run(given: &Given) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     Ok(start(config).unwrap_or_else(|error| {
-        // Standard error may be one that nobody reads: from here on, only the log writes to it.
+        // Nobody may be reading standard error: from here on, only the log writes to it.
         log.say(&complaint(&format!("{error:#}")));
         ExitCode::FAILURE
     }))
 }
 
 fn start(config: Config) -> anyhow::Result<ExitCode> {
-    // Requests and the writer of frames take turns on one thread.
+    // Requests and the writer of events share one thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
     let outcome = runtime.block_on(serve(config));
-    // A host name that is being looked up must not hold the end.
+    // A pending lookup of a host name must not delay the exit.
     runtime.shutdown_background();
     outcome
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::receive().context("signals cannot be received")?;
+    let mut signals = Signals::receive().context("cannot receive signals")?;
     let server = tokio::select! {
-        // Its texts name the cause already; a chain would name it twice.
-        server = Server::bind(config.clone()) => server.map_err(anyhow::Error::msg)?,
+        server = Server::bind(config.clone()) => server?,
         end = signals.end() => {
             tracing::info!("{end}: stopped before listening");
             return Ok(ExitCode::SUCCESS);
@@ -82,7 +85,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let ended_twice = async {
         let end = signals.end().await;
         tracing::info!("{end}: shutting down");
-        // The server may have failed just now.
+        // The receiver is gone if the server has just failed.
         let _ = stop.send(());
         signals.end().await
     };
@@ -91,12 +94,12 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     };
     tokio::select! {
         outcome = server.run(stopped) => {
-            outcome.map_err(anyhow::Error::msg)?;
+            outcome?;
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
         end = ended_twice => {
-            tracing::warn!("{end} during the shutdown: stopped at once, what was under way is cut");
+            tracing::warn!("{end} during the shutdown: stopped at once, running requests are dropped");
             Ok(end.exit_code())
         }
     }
@@ -117,9 +120,9 @@ fn config_default(
     }
     let file = template::ini_file(&sources)?;
     let sources = sources.with_secret_files();
-    // A file that the server would refuse is of no use.
+    // A file that the server would refuse is useless.
     sources.check().config?;
-    // Whoever asks for the defaults needs no warning of them.
+    // The user asked for the defaults, so do not warn about them.
     warn(&sources.with_fresh_secrets().check().warnings);
     match output {
         Some(path) => write_private(path, &file, force)
@@ -152,21 +155,21 @@ fn gather(given: &Given) -> Sources {
     source::gather(given.flags.iter().cloned(), given.ini.as_deref(), env::vars_os())
 }
 
-/// Writes a file that holds secrets, for its owner alone: whole or not at all. Only an ordinary file
-/// is ever replaced: a link may lead anywhere, and a device is none of ours.
+/// Writes a file with secrets that only its owner can read, atomically. Only a regular file is ever
+/// replaced: a link may lead anywhere, and a device is not ours.
 #[expect(clippy::disallowed_methods, reason = "nobody is served")]
 fn write_private(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(there) if !there.is_file() => anyhow::bail!("what is there is no ordinary file"),
-        Ok(_) if !force => anyhow::bail!("it is there already; --force replaces it"),
+        Ok(there) if !there.is_file() => anyhow::bail!("it is not a regular file"),
+        Ok(_) if !force => anyhow::bail!("it exists already; --force replaces it"),
         _ => {}
     }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // What is replaced stays as it is until the new one is whole.
-    let mut name = path.file_name().context("it names no file")?.to_owned();
+    // The old file stays until the new one is complete.
+    let mut name = path.file_name().context("it is not the name of a file")?.to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let new = if force { path.with_file_name(name) } else { path.into() };
     let mut file = options.open(&new)?;
@@ -178,7 +181,7 @@ fn write_private(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
     Ok(written?)
 }
 
-/// Prints to standard output; that nobody reads to the end is no failure.
+/// Prints to standard output. A reader that closes it early is no failure.
 #[expect(clippy::disallowed_methods, reason = "nobody is served")]
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
@@ -196,19 +199,19 @@ fn warn(warnings: &[String]) {
     }
 }
 
-/// Prints to standard error; if that is gone, there is nobody to tell.
+/// Prints to standard error; a failure to do so cannot be reported anywhere.
 #[expect(clippy::disallowed_methods, reason = "nobody is served yet, or at all")]
 fn complain(text: &str) {
     let _ = io::stderr().write_all(complaint(text).as_bytes());
 }
 
-/// A text in lines that name the program.
+/// Prefixes each line with the name of the program.
 fn complaint(text: &str) -> String {
     let shown = |line: &str| line.chars().map(shown).collect::<String>();
     text.lines().map(|line| format!("channelstream-server: {}\n", shown(line))).collect()
 }
 
-/// A character as a terminal may get it: what a file holds must not move its cursor.
+/// Escapes control characters, which must not reach a terminal from a file.
 fn shown(character: char) -> String {
     match character {
         '\t' => character.into(),

@@ -1,4 +1,4 @@
-//! The signals that the program receives: those that end it, and those that it lives through.
+//! The signals that the program receives: those that end it, and those that it ignores.
 
 use std::process::ExitCode;
 use std::{fmt, io};
@@ -11,7 +11,7 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// The exit status of what a signal has ended, as shells count it.
+    /// Returns the exit status of a process that the signal ended, as shells report it.
     pub(crate) fn exit_code(self) -> ExitCode {
         ExitCode::from(128 + self.number)
     }
@@ -34,7 +34,7 @@ mod unix {
 
     use super::{End, io};
 
-    /// The signals, received for as long as the process lives.
+    /// The signals, received as long as the process lives.
     pub(crate) struct Signals {
         terminate: Signal,
         interrupt: Signal,
@@ -45,7 +45,7 @@ mod unix {
     }
 
     impl Signals {
-        /// Receives them from now on: none has its usual effect any more.
+        /// Starts to receive the signals, which lose their default effect.
         pub(crate) fn receive() -> io::Result<Self> {
             Ok(Self {
                 terminate: signal(SignalKind::terminate())?,
@@ -57,7 +57,7 @@ mod unix {
             })
         }
 
-        /// Waits for the next signal that ends the program, and passes over the others.
+        /// Waits for the next signal that ends the program, and ignores the others.
         pub(crate) async fn end(&mut self) -> End {
             loop {
                 let (name, number) = tokio::select! {
@@ -92,14 +92,14 @@ mod windows {
 
     use super::{End, io};
 
-    /// The signals, received for as long as the process lives.
+    /// The signals, received as long as the process lives.
     pub(crate) struct Signals {
         interrupt: CtrlC,
         stop: CtrlBreak,
     }
 
     impl Signals {
-        /// Receives them from now on: none has its usual effect any more.
+        /// Starts to receive the signals, which lose their default effect.
         pub(crate) fn receive() -> io::Result<Self> {
             Ok(Self { interrupt: ctrl_c()?, stop: ctrl_break()? })
         }

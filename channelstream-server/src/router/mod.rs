@@ -86,7 +86,7 @@ async fn serve(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> 
     let backend = match caller {
         Caller::Client => has_permissions,
         Caller::Tutorial => tutorial::allow(app, &request).map(|()| true)?,
-        Caller::AdminPage => admin::allow(&request, endpoint, signed_in).map(|()| true)?,
+        Caller::AdminPage => admin::allow_action(&request, endpoint, signed_in).map(|()| true)?,
     };
     if method == Method::OPTIONS {
         return Ok(Answer::new(TEXT, ""));

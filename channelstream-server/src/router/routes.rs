@@ -93,7 +93,7 @@ macro_rules! later {
     };
 }
 
-pub(crate) static ROUTES: [Route; 25] = [
+pub(crate) static ROUTES: [Route; 26] = [
     route(POST, "/connect", later!(api::connect), Backend),
     route(POST, "/subscribe", later!(api::subscribe), Backend),
     route(POST, "/unsubscribe", later!(api::unsubscribe), Backend),
@@ -109,7 +109,7 @@ pub(crate) static ROUTES: [Route; 25] = [
     route(Any(&["GET"]), "/ws", Now(websocket::open), Handshake),
     route(GET, "/", Now(|app, request| tutorial::page(app, request)), Open),
     route(GET, "/admin", Now(|_, _| Ok(admin::page())), Admin),
-    route(GET, "/admin/ws", Now(admin::watch), Open),
+    route(GET, "/admin/ws", Now(admin::open_feed), Open),
     route(
         GET_OR_POST,
         "/admin/admin.json",
@@ -117,6 +117,7 @@ pub(crate) static ROUTES: [Route; 25] = [
         Admin,
     ),
     route(GET, "/admin/debug", Handler::Later(|app, _| Box::pin(admin::debug(app))), Admin),
+    route(GET, "/admin/stats.json", Handler::Later(|app, _| Box::pin(admin::stats(app))), Admin),
     route(GET_OR_POST, "/admin/sign_in", later!(admin::sign_in), Open),
     route(
         Any(&["GET"]),

@@ -40,7 +40,6 @@ fn reserve(app: &App, peer: Peer) -> Result<OwnedSemaphorePermit, Problem> {
 
 /// Counts the end of a listener, if the server made it because of a limit.
 fn count_end(app: &App, ending: Option<Ending>, peer: Peer) {
-    app.live.count_end(ending);
     let limit = match ending {
         Some(Ending::Slow) => Limit::Outbox,
         Some(Ending::Stalled) => Limit::PingTimeout,

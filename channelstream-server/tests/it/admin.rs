@@ -181,13 +181,45 @@ fn the_debug_text_counts_what_is_open() {
     let sockets = ["alice", "bob"].map(|user| app.socket(&app.connect(user, &["room"])));
     eventually("both listen", || lines().contains(&"listeners: 2".to_owned()));
     // The line that asks is open as well.
-    assert!(lines().contains(&"lines: 3".to_owned()), "{:?}", lines());
+    assert!(lines().contains(&"tcp_connections: 3".to_owned()), "{:?}", lines());
     app.call("/message", &json!([{"user": "alice", "channel": "room", "message": {}}]));
-    for line in ["messages: 1", "deliveries: 2"] {
+    for line in ["messages_posted_total: 1", "messages_delivered_total: 2"] {
         assert!(lines().contains(&line.to_owned()), "{:?}", lines());
     }
     drop(sockets);
     eventually("both are gone", || lines().contains(&"listeners: 0".to_owned()));
+}
+
+#[test]
+fn the_stats_have_every_metric_by_its_name() {
+    let wake_connections_after = Duration::from_millis(50);
+    let app = App::start(Config { wake_connections_after, ..Config::default() });
+    let stats = || -> Value {
+        let answer = app.send(&Request::new("GET", "/admin/stats.json").signed());
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        answer.ok()
+    };
+    let alice = app.connect("alice", &["room"]);
+    let socket = app.socket(&alice);
+    eventually("it listens", || stats()["metrics"]["listeners"] == 1);
+    app.call("/message", &json!([{"user": "alice", "channel": "room", "message": {}}]));
+    drop(socket);
+    let ended = |reason: &str| stats()["metrics"]["listeners_ended_total"][reason].as_u64();
+    eventually("the socket is counted", || ended("client") == Some(1));
+    app.get(&format!("/listen?conn_id={alice}"));
+    eventually("the poll is counted", || ended("client") == Some(2));
+
+    let stats = stats();
+    assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
+    let metrics = &stats["metrics"];
+    assert_eq!(metrics["messages_posted_total"], 1);
+    assert_eq!(metrics["messages_delivered_total"], 1);
+    assert_eq!(metrics["refusals_total"]["max_listeners"], 0);
+    assert_eq!(metrics["listeners_ended_total"]["slow"], 0);
+    assert!(metrics["tcp_connections_accepted_total"].as_u64() > Some(5), "{metrics}");
+    assert!(metrics["uptime_seconds"].is_f64(), "{metrics}");
+    let answer = app.get("/admin/stats.json");
+    assert_eq!(answer.status, 302, "for signed requests and signed-in admins only");
 }
 
 #[test]

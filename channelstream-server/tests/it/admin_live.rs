@@ -436,7 +436,7 @@ fn what_a_request_under_way_brings_is_told_before_the_end() {
     let mut posting = Line::open(app.0);
     posting.write(begin);
     let debug = Request::new("GET", "/admin/debug").signed();
-    eventually("it is under way", || app.send(&debug).body.contains("\nrequests: 2\n"));
+    eventually("it is under way", || app.send(&debug).body.contains("\nrequests_in_flight: 2\n"));
     app.begin_to_stop();
     eventually("it accepts no more", || TcpStream::connect(app.0).is_err());
     posting.write(rest);
@@ -562,8 +562,12 @@ fn a_page_that_does_not_read_is_dropped() {
     // Each time the history is another, so that it is told again: 400 kB a second.
     let lines = || -> u64 {
         let answer = app.send(&Request::new("GET", "/admin/debug").signed());
-        let line =
-            answer.body.lines().find_map(|line| line.strip_prefix("lines: ")).unwrap().parse();
+        let line = answer
+            .body
+            .lines()
+            .find_map(|line| line.strip_prefix("tcp_connections: "))
+            .unwrap()
+            .parse();
         line.unwrap()
     };
     let begun = Instant::now();

@@ -315,9 +315,7 @@ fn a_written_file_reads_back_as_it_was() {
     // Over the same file, this time from JSON, which the environment does not touch.
     write.args(["--json", r#"{"secret": "other%", "port": 9009}"#]);
     let told = fails(&mut write);
-    assert!(
-        told.ends_with("push.ini cannot be written: it is there already; --force replaces it\n")
-    );
+    assert!(told.ends_with("push.ini cannot be written: it exists already; --force replaces it\n"));
     assert!(fs::read_to_string(&path).unwrap().contains("50%%off"), "it is as it was");
     let output = write.arg("--force").output().unwrap();
     assert_eq!(code(&output), 0, "{}", err(&output));
@@ -342,7 +340,7 @@ fn only_ordinary_files_are_replaced() {
         for force in [&[][..], &["--force"]] {
             let mut command = program(&["config", "default", "-o"]);
             let told = fails(command.arg(in_folder(name)).args(force));
-            assert!(told.contains(": what is there is no ordinary file"), "{name}: {told}");
+            assert!(told.contains(": it is not a regular file"), "{name}: {told}");
         }
     }
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
@@ -454,7 +452,7 @@ fn it_says_where_it_listens_and_ends_with_a_signal() {
         for part in [
             "WARN",
             "the well-known default is in use: secret, admin_secret",
-            "signed requests count from 127.0.0.1, ::1; admin pages at http://127.0.0.1:",
+            "signed requests are accepted from 127.0.0.1, ::1; admin pages at http://127.0.0.1:",
             "WELL-KNOWN DEFAULT: secret, admin_secret",
         ] {
             assert!(log.contains(part), "{part} in {log}");

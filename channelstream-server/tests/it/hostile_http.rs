@@ -442,7 +442,7 @@ fn a_body_that_breaks_off_has_no_effect() {
             line.write(signed("POST /message HTTP/1.1", headers, &body));
         }
     }
-    crate::app::eventually("the lines are gone", || server.debug_figure("lines") == 2);
+    crate::app::eventually("the lines are gone", || server.debug_figure("tcp_connections") == 2);
     server.publish("a", &json!({"n": 2}));
     assert_eq!(socket.event()["message"]["n"], 2, "nothing came before");
 }

@@ -39,7 +39,7 @@ fn fill_the_log(site: Site, dropped: u64) {
     let mut line = Line::open(site.0);
     eventually("log lines are dropped", || {
         (0..50).for_each(|_| assert_eq!(line.send(&Request::new("GET", &long)).status, 404));
-        figure(site, "dropped log lines") >= dropped
+        figure(site, "log_lines_dropped_total") >= dropped
     });
 }
 
@@ -79,7 +79,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     assert!(line.contains("WARN") && line.contains("dropped="), "{line}");
 
     // And while it is not read again, the server hears signals and ends.
-    fill_the_log(site, figure(site, "dropped log lines") + 10);
+    fill_the_log(site, figure(site, "log_lines_dropped_total") + 10);
     site.publish("room", 1);
     signal(process.0.id(), "TERM");
     assert_eq!(numbers(&[socket.event()]), [1]);

@@ -233,7 +233,7 @@ fn the_log_tells_of_proxies_and_limits_once() {
     ask(proxy, "POST", "/disconnect", b"", &"[".repeat(100));
     let figures = Site(address).send(&crate::app::Request::new("GET", "/admin/debug").signed());
     let count = |limit: &str| {
-        let line = format!("refused by {limit}: ");
+        let line = format!("refusals_total{{limit=\"{limit}\"}}: ");
         let told = figures.body.lines().find_map(|told| told.strip_prefix(&*line)).unwrap();
         told.parse::<u64>().unwrap()
     };

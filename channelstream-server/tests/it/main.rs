@@ -8,6 +8,7 @@ mod admin_live;
 mod app;
 mod channels;
 mod config;
+mod embedded;
 mod hostile_browser;
 #[cfg(target_os = "linux")]
 mod hostile_clock;

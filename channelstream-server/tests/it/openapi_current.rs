@@ -283,7 +283,9 @@ fn every_other_route_answers_as_described() {
         assert!(fits, "{path}: {content_type}, told: {told}");
     }
     // Who has no rights.
-    for path in ["/admin", "/api-explorer", "/admin/debug", "/admin/admin.json"] {
+    for path in
+        ["/admin", "/api-explorer", "/admin/debug", "/admin/stats.json", "/admin/admin.json"]
+    {
         let answer = it.app.get(path);
         it.told("get", path, answer.status);
         assert_eq!(answer.status, 302);

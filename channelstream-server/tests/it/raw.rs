@@ -97,7 +97,7 @@ impl TestServer {
         answer.json()
     }
 
-    /// A number of `/admin/debug`, such as `lines` or `listeners`.
+    /// A number of `/admin/debug`, such as `tcp_connections` or `listeners`.
     #[track_caller]
     pub(crate) fn debug_figure(&self, name: &str) -> u64 {
         let text = self.send("GET", "/admin/debug", "").text();

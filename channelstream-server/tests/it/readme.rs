@@ -1,8 +1,8 @@
-//! The README's table of settings is the one that the settings themselves make.
+//! Tables in documents are those that the program generates.
 
 use std::{env, fs};
 
-use channelstream_server::config::table;
+use channelstream_server::program;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
 const BEGIN: &str = "<!-- settings: written by \
@@ -14,7 +14,7 @@ fn the_table_of_settings_is_up_to_date() {
     let readme = fs::read_to_string(README).unwrap();
     let (before, rest) = readme.split_once(BEGIN).expect("the first marker stands in README.md");
     let (between, after) = rest.split_once(END).expect("the second marker stands in README.md");
-    let table = format!("\n{}\n", table::settings_table());
+    let table = format!("\n{}\n", program::settings_table());
     if between == table {
         return;
     }
@@ -24,6 +24,25 @@ fn the_table_of_settings_is_up_to_date() {
     }
     panic!(
         "README.md has another table of settings; to write it anew:\n\
+         UPDATE_GOLDEN=1 cargo test -p channelstream-server --test it readme"
+    );
+}
+
+#[test]
+fn the_table_of_metrics_is_up_to_date() {
+    const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let document = fs::read_to_string(DOCUMENT).unwrap();
+    let (text, table) = document.split_once("\n| name |").expect("docs/metrics.md has a table");
+    let generated = program::metrics_table();
+    if format!("| name |{table}") == generated {
+        return;
+    }
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(DOCUMENT, format!("{text}\n{generated}")).unwrap();
+        return;
+    }
+    panic!(
+        "docs/metrics.md has another table of metrics; to write it again:\n\
          UPDATE_GOLDEN=1 cargo test -p channelstream-server --test it readme"
     );
 }

@@ -7,7 +7,7 @@ use crate::raw::{Line, Socket, TEXT, TestServer};
 
 #[track_caller]
 fn assert_counted(server: &TestServer, limit: &str, count: u64) {
-    let figure = format!("refused by {limit}");
+    let figure = format!("refusals_total{{limit=\"{limit}\"}}");
     eventually(&figure, || server.debug_figure(&figure) == count);
 }
 

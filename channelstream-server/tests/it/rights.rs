@@ -44,6 +44,7 @@ const PATHS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/admin", 302, 200),
     ("HEAD", "/admin", 302, 200),
     ("GET", "/admin/debug", 302, 200),
+    ("GET", "/admin/stats.json", 302, 200),
     ("GET", "/admin/admin.json", 302, 200),
     ("POST", "/admin/admin.json", 302, 200),
     ("GET", "/api-explorer", 302, 200),

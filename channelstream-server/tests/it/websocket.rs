@@ -351,7 +351,7 @@ fn lines_that_are_cut_in_the_middle_of_anything_go_away() {
         drop(after(&server, bytes));
     }
     eventually("all sockets are gone", || server.debug_figure("listeners") == 0);
-    eventually("all lines are gone", || server.debug_figure("lines") == 1);
+    eventually("all lines are gone", || server.debug_figure("tcp_connections") == 1);
 }
 
 /// A runtime for the independent client.

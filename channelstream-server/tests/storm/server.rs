@@ -89,7 +89,7 @@ impl Server {
                 names.into_iter().chain(["total_channels"]).map(|name| (name, &figures[name]));
             let left: Vec<_> = left.filter(|(_, count)| **count != 0).collect();
             let debug = String::from_utf8(self.get("/admin/debug")).unwrap();
-            if left.is_empty() && debug.contains("\nlines: 1\nlisteners: 0\n") {
+            if left.is_empty() && debug.contains("\ntcp_connections: 1\nlisteners: 0\n") {
                 return Ok(());
             }
             if begun.elapsed() > PATIENCE {

@@ -1,4 +1,4 @@
-//! Draws the view of `top`: figures above, a table or a channel's details, keys below.
+//! Draws the view of `top`: stats above, a table or a channel's details, keys below.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use super::table::{Form, Table};
 use super::view::{Details, Tab, Told, View};
 use crate::output::plain;
 
-/// Narrower than this, names would be no help: columns give way.
+/// The narrowest column of names; columns of numbers are dropped before it gets narrower.
 const NAME: u16 = 11;
 const GAP: &str = "   ";
 
-/// The styles that are used. Without colours, what matters still stands out.
+/// The styles. Without colors, important text still stands out.
 #[derive(Clone, Copy)]
 pub(super) struct Styles {
     trouble: Style,
@@ -38,11 +38,11 @@ impl Styles {
     }
 }
 
-/// Draws everything, as it is `now`.
+/// Draws everything as of `now`.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View, styles: Styles, now: Instant) {
     let parts = [Constraint::Length(3), Constraint::Min(0), Constraint::Length(1)];
     let [head, body, foot] = Layout::vertical(parts).areas(frame.area());
-    frame.render_widget(ratatui::text::Text::from(figures(view, styles, now)), head);
+    frame.render_widget(ratatui::text::Text::from(stats(view, styles, now)), head);
     match &mut view.details {
         Some(details) => draw_details(frame, details, styles, body),
         None => draw_table(frame, view, styles, body),
@@ -50,7 +50,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View, styles: Styles, now: 
     frame.render_widget(keys(view, styles), foot);
 }
 
-fn figures(view: &View, styles: Styles, now: Instant) -> Vec<Line<'static>> {
+fn stats(view: &View, styles: Styles, now: Instant) -> Vec<Line<'static>> {
     let totals = &view.moment.totals;
     let mut first = format!("channelstream {}{GAP}{}", totals.version, view.url);
     if let Some(uptime) = totals.uptime {
@@ -58,7 +58,9 @@ fn figures(view: &View, styles: Styles, now: Instant) -> Vec<Line<'static>> {
     }
     let (channels, users) = view.counts();
     let mut counts = format!("channels {}{GAP}users {}", grouped(channels), grouped(users));
-    for (name, count) in [("listeners", totals.listeners), ("lines", totals.lines)] {
+    for (name, count) in
+        [("listeners", totals.listeners), ("TCP connections", totals.tcp_connections)]
+    {
         counts +=
             &count.map_or_else(String::new, |count| format!("{GAP}{name} {}", grouped(count)));
     }
@@ -68,7 +70,7 @@ fn figures(view: &View, styles: Styles, now: Instant) -> Vec<Line<'static>> {
     let last = match &view.trouble {
         Some(text) => {
             let age = now.saturating_duration_since(view.moment.at).as_secs();
-            let text = format!("figures of {age} s ago: {}", plain(text));
+            let text = format!("stats of {age} s ago: {}", plain(text));
             Line::styled(text, styles.trouble)
         }
         None => Line::from(rates(view)),
@@ -77,13 +79,13 @@ fn figures(view: &View, styles: Styles, now: Instant) -> Vec<Line<'static>> {
     vec![first, Line::from(counts), last]
 }
 
-/// The rates of what the server counts.
+/// The rates of the server's counters.
 fn rates(view: &View) -> String {
     let (totals, rates) = (&view.moment.totals, &view.rates);
     let all = [
         ("messages", totals.messages, rates.messages),
         ("deliveries", totals.deliveries, rates.deliveries),
-        ("frames", totals.frames, rates.frames),
+        ("events", totals.events, rates.events),
     ];
     let counted = all.into_iter().filter(|(_, total, _)| total.is_some());
     let texts = counted.map(|(name, _, rate)| {
@@ -99,7 +101,7 @@ fn draw_table(frame: &mut Frame<'_>, view: &mut View, styles: Styles, area: Rect
     let table = view.table_mut();
     let mut left = area.width.saturating_sub(NAME);
     let columns = table.columns.iter().zip(0..).take_while(|(column, _)| {
-        // With a mark of the order, and a gap before it.
+        // Includes the mark of the order, and a gap before it.
         let width = width(column.title) + 1;
         let fits = left >= width;
         left = left.saturating_sub(width);
@@ -132,7 +134,7 @@ fn draw_table(frame: &mut Frame<'_>, view: &mut View, styles: Styles, area: Rect
     frame.render_widget(grid, area);
 }
 
-/// Of a column with this title: there is room for a mark of the order, and for numbers.
+/// Returns the width of a column with this title, with room for the mark of the order and numbers.
 fn width(title: &str) -> u16 {
     u16::try_from(title.len() + 1).unwrap_or(u16::MAX).max(8)
 }
@@ -146,7 +148,7 @@ fn number(row: &Row, place: usize, form: Form) -> Cell<'static> {
     Cell::from(Line::from(text).right_aligned())
 }
 
-/// Shows by which column a table is sorted.
+/// The title of a column, with a mark if the table is sorted by it.
 fn mark(table: &Table, column: Option<usize>) -> &'static str {
     match table.sorted() {
         (sorted, _) if sorted != column => "",
@@ -166,7 +168,7 @@ fn draw_details(frame: &mut Frame<'_>, details: &mut Details, styles: Styles, ar
     frame.render_widget(ratatui::text::Text::from(lines), area);
 }
 
-/// What can be typed.
+/// The keys that work now.
 fn keys(view: &View, styles: Styles) -> Line<'static> {
     let table = view.table();
     let (shown, all) = table.counts();
@@ -192,7 +194,7 @@ fn keys(view: &View, styles: Styles) -> Line<'static> {
     Line::styled(text, styles.dim)
 }
 
-/// With a comma after each three digits.
+/// Formats a number with a comma between each three digits.
 fn grouped(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(u64::MAX).to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -241,7 +243,7 @@ mod tests {
             version: "1.2.3".to_owned(),
             uptime: Some(Duration::from_secs(90_061)),
             listeners: Some(1234),
-            frames: Some(0),
+            events: Some(0),
             memory: Some(58 << 20),
             ..Totals::default()
         };
@@ -278,7 +280,7 @@ mod tests {
         let lines = screen(&mut view(10_000), 80, 24);
         assert_eq!(lines[0], "channelstream 1.2.3   http://127.0.0.1:8000   up 1 d 1:01:01");
         assert_eq!(lines[1], "channels 10,000   users 1   listeners 1,234   memory 58 MiB");
-        assert_eq!(lines[2], "frames –/s   answers in 34 ms");
+        assert_eq!(lines[2], "events –/s   answers in 34 ms");
         assert_eq!(
             lines[3],
             "CHANNEL                                    ▼USERS  CONNECTIONS  HISTORY   ACTIVE"
@@ -325,16 +327,16 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_told_above_the_last_figures() {
+    fn trouble_is_shown_above_the_last_stats() {
         let mut view = view(3);
         view.take(News::Trouble("cannot reach\nhttp://host".to_owned()));
         let lines = screen(&mut view, 80, 24);
-        assert_eq!(lines[2], "figures of 0 s ago: cannot reach\\nhttp://host");
+        assert_eq!(lines[2], "stats of 0 s ago: cannot reach\\nhttp://host");
         assert!(lines[4].starts_with("channel-00002"), "{lines:?}");
     }
 
     #[test]
-    fn what_can_be_typed_is_told_where_it_can() {
+    fn keys_are_explained_where_they_work() {
         let mut view = view(30);
         for key in ['/', '2', '9'] {
             view.press(KeyCode::Char(key).into());

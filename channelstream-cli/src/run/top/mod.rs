@@ -1,4 +1,4 @@
-//! `top`: what goes on in the server, on a screen that is drawn again and again.
+//! `top`: the activity of a server, on a screen that is redrawn regularly.
 
 mod draw;
 mod sample;
@@ -24,10 +24,10 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output;
 
-/// The pause between two questions is at least so many times what the answer took: this command
-/// never costs a busy server more than a small part of its time.
+/// The pause between two requests is at least this many times the duration of the last answer, so that
+/// this command costs a busy server only a small part of its time.
 const REST: u32 = 10;
-/// How often the age of old figures is drawn.
+/// How often the age of outdated stats is redrawn.
 const TICK: Duration = Duration::from_secs(1);
 
 pub(super) async fn watch(access: &AccessArgs, args: &TopArgs) -> Result<(), Failure> {
@@ -41,7 +41,7 @@ pub(super) async fn watch(access: &AccessArgs, args: &TopArgs) -> Result<(), Fai
     let client =
         access::builder(access, &url)?.signer(signer).retries(RetryPolicy::never()).build();
     let client = client.map_err(|error| Failure::of_client(error, &origin))?;
-    // Whoever has mistyped something is told so, rather than shown an empty screen.
+    // A mistyped address or secret is an error, rather than an empty screen.
     let first = sample::take(&client).await;
     let first = first.map_err(|error| Failure::of_client(error, &origin))?;
     let rest = args.interval.max(first.moment.took * REST);
@@ -63,7 +63,7 @@ pub(super) async fn watch(access: &AccessArgs, args: &TopArgs) -> Result<(), Fai
                         break Ok(());
                     }
                 }
-                // Of another size, it is drawn anew.
+                // After a change of size, the loop redraws.
                 Ok(_) => {}
                 Err(error) => break Err(error.into()),
             },
@@ -81,15 +81,15 @@ pub(super) async fn watch(access: &AccessArgs, args: &TopArgs) -> Result<(), Fai
     outcome
 }
 
-/// The address as it may be shown to whoever looks at the screen.
+/// Returns the URL without user name and password, to be shown on the screen.
 fn without_password(url: &str) -> String {
     let Ok(mut shown) = reqwest::Url::parse(url) else { return String::new() };
-    // It fails for addresses that cannot have any.
+    // It fails for URLs that cannot have any.
     let _ = shown.set_username("").and_then(|()| shown.set_password(None));
     shown.as_str().trim_end_matches('/').to_owned()
 }
 
-/// Asks again and again, one question at a time, and about one channel while that is wanted.
+/// Polls the server, one request at a time; also about one channel while its details are open.
 async fn ask(
     client: Client,
     interval: Duration,

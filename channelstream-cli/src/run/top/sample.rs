@@ -1,70 +1,72 @@
-//! What `top` asks of the server, and the rates between two answers.
+//! What `top` requests from the server, and the rates between two answers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use channelstream_client::{ChannelView, ChannelsInfo, Client, Error, InfoOptions, Timestamp};
+use channelstream_client::{
+    ChannelView, ChannelsInfo, Client, Error, InfoOptions, Stats, Timestamp,
+};
 use channelstream_signer::unix_now;
 
 use super::super::connections::shown;
 
-/// What the server told.
+/// One answer of the server.
 #[derive(Debug)]
 pub(super) struct Sample {
     pub(super) moment: Moment,
     pub(super) channels: Vec<Row>,
-    /// Those who are in channels.
+    /// The users that are in channels.
     pub(super) users: Vec<Row>,
 }
 
-/// The figures at one moment.
+/// The server's metrics at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
     pub(super) totals: Totals,
-    /// When the answers were there.
+    /// When the answers had arrived.
     pub(super) at: Instant,
-    /// How long the server took for them.
+    /// How long the server took to answer.
     pub(super) took: Duration,
 }
 
-/// A line of a table.
+/// A row of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) name: Arc<str>,
-    /// By column.
+    /// The numbers, by column.
     pub(super) numbers: [u64; 4],
     /// The state of a user.
     pub(super) note: String,
 }
 
-/// The server's figures, as far as it tells them.
+/// The server's metrics, as far as it reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) version: String,
     pub(super) uptime: Option<Duration>,
     pub(super) listeners: Option<u64>,
-    pub(super) lines: Option<u64>,
+    pub(super) tcp_connections: Option<u64>,
     /// Bytes.
     pub(super) memory: Option<u64>,
-    /// So many events there were, of all kinds.
-    pub(super) frames: Option<u64>,
-    /// Messages that were posted, and how often one was for somebody.
+    /// Events of all kinds since the start.
+    pub(super) events: Option<u64>,
+    /// Messages that were posted and had an address.
     pub(super) messages: Option<u64>,
+    /// Deliveries of these messages, one for each addressed connection.
     pub(super) deliveries: Option<u64>,
 }
 
-/// How much there was in a second.
+/// Events per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Rates {
-    pub(super) frames: Option<f64>,
+    pub(super) events: Option<f64>,
     pub(super) messages: Option<f64>,
     pub(super) deliveries: Option<f64>,
 }
 
-/// Asks the server. The figures of the admin area have it all in one answer, but with all
-/// histories: at 10,000 channels of 10 messages it is 35 MB and takes the server 25 times as long
-/// as what is asked here.
+/// Requests metrics and channels. `/admin/admin.json` has it all in one answer, but with all
+/// histories: with 10,000 channels of 10 messages that is 35 MB and takes the server 25 times as long.
 pub(super) async fn take(client: &Client) -> Result<Sample, Error> {
     let begun = Instant::now();
     let options = InfoOptions {
@@ -73,30 +75,30 @@ pub(super) async fn take(client: &Client) -> Result<Sample, Error> {
         return_public_state: true,
         ..InfoOptions::default()
     };
-    let text = client.debug_text().await?;
+    let stats = client.stats().await?;
     let info = client.info(&options).await?;
     let at = Instant::now();
     let now = Duration::from_secs(unix_now());
     let (channels, users) = rows(&info, Timestamp::default().after(now));
-    let moment = Moment { totals: Totals::read(&text), at, took: at - begun };
+    let moment = Moment { totals: Totals::of(&stats), at, took: at - begun };
     Ok(Sample { moment, channels, users })
 }
 
-/// Asks about one channel, with its history; there may be none of this name.
+/// Requests one channel with its history; `None` if it does not exist.
 pub(super) async fn channel(client: &Client, name: &str) -> Result<Option<ChannelView>, Error> {
     let info = client.info(&InfoOptions::default().channels([name])).await?;
     Ok(info.channels.into_values().next())
 }
 
-/// Channels with users, connections, length of history and seconds since they were active; users
-/// with the number of their channels.
+/// Returns channels with their users, connections, length of history and seconds since the last
+/// activity, and users with the number of their channels.
 fn rows(info: &ChannelsInfo, now: Timestamp) -> (Vec<Row>, Vec<Row>) {
     let mut memberships: HashMap<&str, u64> = HashMap::new();
     let channels = info.channels.values().map(|channel| {
         for user in &channel.users {
             *memberships.entry(user).or_default() += 1;
         }
-        // Servers of older versions tell none.
+        // Servers of older versions do not report it.
         let history = channel.history_length.unwrap_or_default() as u64;
         let idle = now.since(channel.last_active.instant());
         let numbers =
@@ -113,34 +115,27 @@ fn rows(info: &ChannelsInfo, now: Timestamp) -> (Vec<Row>, Vec<Row>) {
 }
 
 impl Totals {
-    /// Reads lines of the form `name: value`; those that are not known are passed over.
-    fn read(text: &str) -> Self {
-        let mut lines = text.lines();
-        let mut totals = Self::default();
-        if let Some(version) = lines.next().and_then(|line| line.strip_prefix("channelstream ")) {
-            version.clone_into(&mut totals.version);
+    fn of(stats: &Stats) -> Self {
+        let number = |name: &str| stats.number(name);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        let count = |name: &str| number(name).map(|value| value as u64);
+        Self {
+            version: stats.version.clone(),
+            uptime: number("uptime_seconds")
+                .map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+            listeners: count("listeners"),
+            tcp_connections: count("tcp_connections"),
+            memory: count("process_resident_memory_bytes"),
+            events: count("events_total"),
+            messages: count("messages_posted_total"),
+            deliveries: count("messages_delivered_total"),
         }
-        for line in lines {
-            let Some((name, value)) = line.split_once(": ") else { continue };
-            let number = value.split(' ').next().and_then(|number| number.parse::<u64>().ok());
-            match name {
-                "uptime" => totals.uptime = number.map(Duration::from_secs),
-                "listeners" => totals.listeners = number,
-                "lines" => totals.lines = number,
-                "memory" => totals.memory = number,
-                "frames" => totals.frames = number,
-                "messages" => totals.messages = number,
-                "deliveries" => totals.deliveries = number,
-                _ => {}
-            }
-        }
-        totals
     }
 }
 
 impl Rates {
-    /// From one moment to a later one. After a restart the server counts from zero: then there is
-    /// no rate.
+    /// Returns the rates from one moment to a later one. There are none after a restart of the server,
+    /// which counts from zero again.
     pub(super) fn between(earlier: &Moment, later: &Moment) -> Self {
         let (before, after) = (&earlier.totals, &later.totals);
         let seconds = later.at.saturating_duration_since(earlier.at).as_secs_f64();
@@ -150,7 +145,7 @@ impl Rates {
             Some(count as f64 / seconds)
         };
         Self {
-            frames: rate(before.frames, after.frames),
+            events: rate(before.events, after.events),
             messages: rate(before.messages, after.messages),
             deliveries: rate(before.deliveries, after.deliveries),
         }
@@ -159,42 +154,53 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+    use serde_json::{Value, json};
+
     use super::*;
 
-    fn moment(text: &str, at: Instant) -> Moment {
-        Moment { totals: Totals::read(text), at, took: Duration::ZERO }
+    fn totals(metrics: &Value) -> Totals {
+        let stats = json!({"version": "0.1.0", "metrics": metrics});
+        Totals::of(&serde_json::from_value(stats).unwrap())
+    }
+
+    fn moment(metrics: &Value, at: Instant) -> Moment {
+        Moment { totals: totals(metrics), at, took: Duration::ZERO }
     }
 
     #[test]
-    fn figures_are_read_as_far_as_they_are_told() {
-        let text = "channelstream 0.1.0\nuptime: 75 s\ntasks: 5\nlines: 3\nlisteners: 2\n\
-                    frames: 1000\nnext expiry: 7.5s from now\nodd\n";
+    fn metrics_are_taken_as_far_as_the_server_has_them() {
+        let metrics = json!({
+            "uptime_seconds": 75.5, "tcp_connections": 3, "listeners": 2, "events_total": 1000,
+            "refusals_total": {"max_listeners": 1}, "process_resident_memory_bytes": 1_048_576,
+        });
         let expected = Totals {
             version: "0.1.0".to_owned(),
-            uptime: Some(Duration::from_secs(75)),
+            uptime: Some(Duration::from_millis(75_500)),
             listeners: Some(2),
-            lines: Some(3),
-            frames: Some(1000),
-            ..Totals::default()
+            tcp_connections: Some(3),
+            memory: Some(1 << 20),
+            events: Some(1000),
+            messages: None,
+            deliveries: None,
         };
-        assert_eq!(Totals::read(text), expected);
-        let text = "channelstream 2\nmemory: 1048576\nmessages: 7\ndeliveries: 70\nframes: many";
-        let totals = Totals::read(text);
-        assert_eq!((totals.memory, totals.messages), (Some(1 << 20), Some(7)));
-        assert_eq!((totals.deliveries, totals.frames), (Some(70), None));
-        assert_eq!(Totals::read(""), Totals::default());
+        assert_eq!(totals(&metrics), expected);
+        let none = Totals { version: "0.1.0".to_owned(), ..Totals::default() };
+        assert_eq!(totals(&json!({"events_total": "many"})), none);
     }
 
     #[test]
     fn rates_are_between_two_moments_of_one_run() {
         let begun = Instant::now();
-        let first = moment("c\nuptime: 10 s\nframes: 100\nmessages: 5", begun);
+        let at = |uptime: f64, events: u64, messages: u64| json!({"uptime_seconds": uptime, "events_total": events, "messages_posted_total": messages});
+        let first = moment(&at(10.0, 100, 5), begun);
         let later = begun + Duration::from_secs(4);
-        let second = moment("c\nuptime: 14 s\nframes: 300\nmessages: 5\ndeliveries: 3", later);
-        let rates = Rates { frames: Some(50.0), messages: Some(0.0), deliveries: None };
+        let second = moment(&at(14.0, 300, 5), later);
+        let rates = Rates { events: Some(50.0), messages: Some(0.0), deliveries: None };
         assert_eq!(Rates::between(&first, &second), rates);
         assert_eq!(Rates::between(&first, &first), Rates::default(), "no time has passed");
-        let restarted = moment("c\nuptime: 2 s\nframes: 700\nmessages: 9", later);
+        let restarted = moment(&at(2.0, 700, 9), later);
         assert_eq!(Rates::between(&first, &restarted), Rates::default());
     }
 }

@@ -1,4 +1,4 @@
-//! The terminal as a screen, and given back as it was, whatever happens.
+//! The terminal as a screen, which is restored whatever happens.
 
 use std::io;
 use std::thread;
@@ -7,7 +7,7 @@ use ratatui::crossterm::event::{self, Event};
 use ratatui::{DefaultTerminal, Frame};
 use tokio::sync::mpsc;
 
-/// The whole terminal. It is given back when this is dropped; before the text of a panic, too.
+/// The whole terminal. It is restored when this is dropped, and before the text of a panic.
 pub(super) struct Screen {
     terminal: DefaultTerminal,
     events: mpsc::Receiver<io::Result<Event>>,
@@ -17,7 +17,7 @@ impl Screen {
     pub(super) fn open() -> io::Result<Self> {
         let terminal = ratatui::try_init().inspect_err(|_| ratatui::restore())?;
         let (tell, events) = mpsc::channel(16);
-        // Reading waits, and cannot be told to stop: the thread ends with the program.
+        // Reading blocks and cannot be interrupted: the thread ends with the program.
         thread::spawn(move || {
             loop {
                 let event = event::read();
@@ -34,18 +34,18 @@ impl Screen {
         self.terminal.draw(draw).map(|_| ())
     }
 
-    /// The next key or change of the size; giving up waiting loses none.
+    /// Waits for the next key or change of size. Cancel-safe.
     pub(super) async fn event(&mut self) -> io::Result<Event> {
-        let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal has gone");
+        let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal is gone");
         self.events.recv().await.unwrap_or_else(|| Err(ended()))
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // If it fails, the terminal has gone, or shows what went wrong.
+        // If it fails, the terminal is gone, or shows the error.
         let _ = self.terminal.show_cursor();
-        // After a panic it has been given back, and doing so again would hide the text of it.
+        // After a panic it is restored already, and doing so again would hide the text of the panic.
         if !thread::panicking() {
             ratatui::restore();
         }

@@ -1,17 +1,17 @@
-//! A table of very many rows: which of them are shown, in which order, and which one is chosen.
+//! A table of very many rows: filter, order, and the chosen row.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::sample::Row;
 
-/// A column of numbers, beside that of the names.
+/// A column of numbers beside the names.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) title: &'static str,
-    /// What is typed to sort by it.
+    /// The key that sorts by it.
     pub(super) key: char,
-    /// Whether the largest come first, until that is reversed.
+    /// Whether the largest numbers come first by default.
     descending: bool,
     pub(super) form: Form,
 }
@@ -20,7 +20,7 @@ pub(super) struct Column {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Count,
-    /// Seconds that have passed.
+    /// A time ago, in seconds.
     Ago,
 }
 
@@ -37,27 +37,27 @@ pub(super) const CHANNELS: &[Column] = &[
 
 pub(super) const USERS: &[Column] = &[count("CHANNELS", 'c')];
 
-/// Rows, of which those that fit the filter are shown in an order.
+/// Rows, of which those that match the filter are shown, sorted.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) columns: &'static [Column],
     rows: Vec<Row>,
-    /// Places of the rows that are shown.
+    /// The indexes of the rows that are shown.
     order: Vec<usize>,
     filter: String,
-    /// None: by name.
+    /// The column; `None` sorts by name.
     sorted: Option<usize>,
     descending: bool,
-    /// Which row is chosen, and where it is shown.
+    /// The name of the chosen row, and its place in `order`.
     chosen: Option<Arc<str>>,
     place: usize,
-    /// The first row on the screen, and how many there are.
+    /// The first row on the screen, and the number of rows that fit.
     first: usize,
     height: usize,
 }
 
 impl Table {
-    /// An empty one, sorted by its first column.
+    /// An empty table, sorted by its first column.
     pub(super) fn new(columns: &'static [Column]) -> Self {
         Self {
             columns,
@@ -73,7 +73,7 @@ impl Table {
         }
     }
 
-    /// Takes other rows; the chosen one stays chosen if it is still there.
+    /// Replaces the rows; the chosen row stays chosen if it still exists.
     pub(super) fn fill(&mut self, rows: Vec<Row>) {
         self.rows = rows;
         self.arrange();
@@ -83,19 +83,19 @@ impl Table {
         &self.filter
     }
 
-    /// Shows only rows with this in their names, in whatever case.
+    /// Shows only rows whose name contains this text, in any case.
     pub(super) fn set_filter(&mut self, filter: String) {
         self.filter = filter;
         self.arrange();
     }
 
-    /// By which column it is sorted (none: by name), and whether the largest come first.
+    /// Returns the column of the order (`None` for names), and whether the largest come first.
     pub(super) fn sorted(&self) -> (Option<usize>, bool) {
         (self.sorted, self.descending)
     }
 
-    /// Sorts by the column of this key, `n` being that of the names; a second time the other way
-    /// round. Whether there is such a column.
+    /// Sorts by the column of this key, or by names for `n`; reverses the order if it is sorted so
+    /// already. Returns `true` if there is such a column.
     pub(super) fn sort(&mut self, key: char) -> bool {
         let column = self.columns.iter().position(|column| column.key == key);
         if column.is_none() && key != 'n' {
@@ -111,39 +111,39 @@ impl Table {
         true
     }
 
-    /// The other way round.
+    /// Reverses the order.
     pub(super) fn reverse(&mut self) {
         self.descending = !self.descending;
         self.arrange();
     }
 
-    /// How many rows are shown, of how many.
+    /// Returns the number of rows that are shown, and of all rows.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.order.len(), self.rows.len())
     }
 
-    /// The name in the chosen row.
+    /// Returns the name of the chosen row.
     pub(super) fn chosen(&self) -> Option<Arc<str>> {
         self.order.get(self.place).map(|row| Arc::clone(&self.rows[*row].name))
     }
 
-    /// Chooses the row so many further down, or up.
+    /// Moves the choice down by this many rows, or up.
     pub(super) fn step(&mut self, rows: isize) {
         self.choose(self.place.saturating_add_signed(rows));
     }
 
-    /// Chooses the row a screen further down, or up.
+    /// Moves the choice down by a screen, or up.
     pub(super) fn page(&mut self, pages: isize) {
         self.step(pages.saturating_mul(isize::try_from(self.height).unwrap_or(1)));
     }
 
-    /// Chooses the first row, or with `usize::MAX` the last one.
+    /// Chooses the row at this place; `usize::MAX` chooses the last one.
     pub(super) fn choose(&mut self, place: usize) {
         self.place = place.min(self.order.len().saturating_sub(1));
         self.chosen = self.chosen();
     }
 
-    /// The rows of a screen that has room for so many, the chosen one among them, which is told.
+    /// Returns the rows that fit a screen of this height, and which of them is chosen.
     pub(super) fn on_screen(&mut self, height: usize) -> impl Iterator<Item = (&Row, bool)> {
         self.height = height.max(1);
         let last = self.order.len().saturating_sub(self.height);

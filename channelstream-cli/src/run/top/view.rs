@@ -1,4 +1,4 @@
-//! What the screen of `top` shows, and what keys do to it; knows neither terminal nor server.
+//! The content of the screen of `top`, and what keys do to it; knows neither terminal nor server.
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use super::table::{CHANNELS, Table, USERS};
 use crate::output::plain;
 use unicode_width::UnicodeWidthStr as _;
 
-/// Cells of a line with names of members, unless a single one is longer.
+/// The width of a line with names of members, unless a single name is longer.
 const MEMBERS_LINE: usize = 72;
 
-/// What came of asking the server.
+/// The result of a request to the server.
 pub(super) enum News {
     Sample(Sample),
-    /// Of the channel of this name, if there is one.
+    /// The channel of this name, if it exists.
     Channel(Arc<str>, Option<Box<ChannelView>>),
-    /// Why there is no answer.
+    /// Why the request failed.
     Trouble(String),
 }
 
-/// Everything that is shown.
+/// Everything that the screen shows.
 pub(super) struct View {
     pub(super) url: String,
-    /// The newest figures.
+    /// The newest stats.
     pub(super) moment: Moment,
     pub(super) rates: Rates,
     pub(super) tab: Tab,
     channels: Table,
     users: Table,
-    /// Whether keys go into the filter.
+    /// Whether the filter is being edited.
     pub(super) is_typing: bool,
     pub(super) details: Option<Details>,
-    /// Why there are no newer figures.
+    /// Why there are no newer stats.
     pub(super) trouble: Option<String>,
 }
 
@@ -46,10 +46,10 @@ pub(super) enum Tab {
     Users,
 }
 
-/// One channel, looked at closely.
+/// The details of one channel.
 pub(super) struct Details {
     pub(super) name: Arc<str>,
-    /// What is told of it, when the server has answered.
+    /// Its lines, once the server has answered.
     lines: Vec<Told>,
     first: usize,
     height: usize,
@@ -62,7 +62,7 @@ pub(super) enum Told {
     Text(String),
 }
 
-/// What is to be done after a key.
+/// What to do after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
     GoOn,
@@ -86,7 +86,7 @@ impl View {
         view
     }
 
-    /// Shows what the server told.
+    /// Shows an answer of the server.
     pub(super) fn take(&mut self, news: News) {
         match news {
             News::Sample(sample) => {
@@ -122,12 +122,12 @@ impl View {
         }
     }
 
-    /// How many channels and users there are.
+    /// Returns the number of channels and of users.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.channels.counts().1, self.users.counts().1)
     }
 
-    /// Does what a key says.
+    /// Handles a key.
     pub(super) fn press(&mut self, key: KeyEvent) -> After {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return if key.code == KeyCode::Char('c') { After::End } else { After::GoOn };
@@ -221,7 +221,7 @@ impl Details {
         self.first = self.first.min(self.lines.len().saturating_sub(self.height));
     }
 
-    /// The lines of a screen that has room for so many.
+    /// Returns the lines that fit a screen of this height.
     pub(super) fn on_screen(&mut self, height: usize) -> impl Iterator<Item = &Told> {
         self.height = height;
         self.first = self.first.min(self.lines.len().saturating_sub(height));
@@ -229,7 +229,7 @@ impl Details {
     }
 }
 
-/// Settings, history with the newest first, members.
+/// Lists settings, history with the newest first, and members.
 fn told(channel: &ChannelView) -> Vec<Told> {
     let text = |text: String| Told::Text(plain(&text));
     let heading = |text: String| [Told::Text(String::new()), Told::Heading(text)];
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_filter_is_typed_kept_and_cleared() {
         let mut view = view(&["news", "queue", "chat"]);
-        // A q is a letter here, and does not end it.
+        // In the filter, q is a letter and does not quit.
         assert_eq!(press(&mut view, &typed("/q")), After::GoOn);
         assert_eq!(view.table().counts(), (1, 3));
         press(&mut view, &[KeyCode::Enter]);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_shown_in_utc_wherever_they_were_told() {
+    fn times_are_shown_in_utc() {
         let mut channel = serde_json::to_value(channel(0)).unwrap();
         channel["history"] = json!([{
             "uuid": channelstream_client::Uuid::nil(), "user": "ann", "no_history": false,
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_stay_while_there_is_trouble() {
+    fn stats_stay_while_there_is_trouble() {
         let mut view = view(&["news"]);
         view.take(News::Trouble("gone".to_owned()));
         assert_eq!((view.counts(), view.trouble.as_deref()), ((1, 1), Some("gone")));

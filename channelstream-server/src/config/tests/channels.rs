@@ -19,7 +19,7 @@ fn sections_give_channels_their_settings_by_name() {
     );
     let sources = from_file(&path);
     let checked = sources.check();
-    assert!(warned(&checked, &["13: [channel orders-] never counts"]), "{:?}", checked.warnings);
+    assert!(warned(&checked, &["13: [channel orders-] never applies"]), "{:?}", checked.warnings);
     let kept = ChannelConfig {
         store_history: Some(true),
         history_size: Some(50),
@@ -49,7 +49,7 @@ fn what_is_wrong_with_a_section_is_told() {
     for parts in [
         &[":5: unknown setting history_sise", "did you mean history_size?"][..],
         &[":6: unknown setting port, ignored"],
-        &[":8: [channel a-b*] never counts: [channel a-*] stands before it"],
+        &[":8: [channel a-b*] never applies: [channel a-*] comes first"],
         &[":9: unknown section [channels x], ignored; did you mean [channel ...]?"],
         &[":10: unknown section [Channel:y]"],
     ] {
@@ -83,5 +83,5 @@ fn json_has_sections_in_their_order_and_files_keep_them() {
     assert!(from_json(r#"{"channel x": {"store_history": {}}}"#).is_err());
     let broken = from_json(r#"{"channel a\nb": {}}"#).unwrap();
     let errors = template::ini_file(&broken).unwrap_err().to_string();
-    assert_eq!(errors, r"JSON: [channel a\nb] cannot stand in an ini file");
+    assert_eq!(errors, r"JSON: [channel a\nb] cannot be written to an ini file");
 }

@@ -76,7 +76,7 @@ fn the_start_line_tells_address_rights_and_pages() {
     let public = config(&[("secret", "x"), ("allow_posting_from", "10.0.0.0/8, ::1")]);
     assert_eq!(
         public.start_line(&["[::]:8000".parse().unwrap()]),
-        "listening on http://[::]:8000 (all addresses); signed requests count from 10.0.0.0/8, ::1; \
+        "listening on http://[::]:8000 (all addresses); signed requests are accepted from 10.0.0.0/8, ::1; \
          admin pages at http://[::1]:8000/admin; tutorial at http://[::1]:8000/; \
          WELL-KNOWN DEFAULT: admin_secret"
     );
@@ -126,7 +126,7 @@ fn secrets_that_others_can_find_out_are_warned_of_once() {
         checked.warnings.into_iter().filter(told).collect::<Vec<_>>()
     };
     let open = |path: &str| {
-        format!("{path}: everybody on this machine can read the secrets in it: chmod 600 {path}")
+        format!("{path}: every user of this machine can read the secrets in it: chmod 600 {path}")
     };
 
     let bare = write("bare.ini", "[channelstream]\nport = 1\nsecret = secret\n", 0o644);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::source::{Sources, from_json, gather};
 use super::*;
+use crate::program::template;
 
 fn flag(key: &str, text: &str) -> Value {
     Value::new(key, text, Origin::Flag(format!("--{}", key.replace('_', "-"))))
@@ -30,6 +31,33 @@ fn mistakes(values: &[(&str, &str)]) -> Vec<String> {
 fn error_lines(checked: &Checked) -> Vec<String> {
     let errors = checked.config.as_ref().unwrap_err();
     errors.mistakes().iter().map(Mistake::to_string).collect()
+}
+
+#[test]
+fn an_alias_is_another_name_in_every_source() {
+    assert_eq!(config(&[("max_tcp_connections", "7")]).max_connections, 7);
+    let variable = ("CHANNELSTREAM_MAX_TCP_CONNECTIONS", "8");
+    let (_folder, path) = file("[channelstream]\nmax_tcp_connections = 9\n".to_owned());
+    assert_eq!(from_environment(&[variable]).check().config.unwrap().max_connections, 8);
+    let by_file = from_file(&path).check();
+    assert!(by_file.warnings.iter().all(|warning| !warning.contains("unknown")));
+    assert_eq!(by_file.config.unwrap().max_connections, 9);
+    let json = from_json(r#"{"max_tcp_connections_per_address": 3}"#).unwrap();
+    assert_eq!(json.check().config.unwrap().max_connections_per_address, 3);
+    // A flag takes precedence over a file, whichever name each uses.
+    let flags = [("max_connections".to_owned(), "4".to_owned())];
+    let both = gather(flags, Some(&path), []).check();
+    assert_eq!(both.config.unwrap().max_connections, 4);
+
+    let (_folder, path) =
+        file("[channelstream]\nmax_connections = 1\nmax_tcp_connections = 1\n".to_owned());
+    let path_text = path.display().to_string();
+    let errors = error_lines(&from_file(&path).check());
+    let expected = format!(
+        "{path_text}:3: max_tcp_connections: another name of max_connections, which is set as well \
+         ({path_text}:2): set one of them"
+    );
+    assert_eq!(errors, [expected]);
 }
 
 fn vars(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
@@ -107,7 +135,7 @@ fn all_mistakes_are_reported_at_once_without_secrets() {
              neither an address nor a network (10.1.2.3, 10.0.0.0/8, fd00::/8)",
             "--log-level: log_level = \"INOF\": no level (DEBUG, INFO, WARNING, ERROR, CRITICAL) and \
              no tracing directive; did you mean INFO?",
-            "--gc-conns-after: gc_conns_after = \"0\": times from 1ms to 36525d are possible",
+            "--gc-conns-after: gc_conns_after = \"0\": not a time from 1ms to 36525d",
         ]
     );
 }
@@ -394,7 +422,7 @@ fn what_no_file_can_hold_is_not_written() {
         let sources = gather([("secret".into(), secret.into())], None, []);
         let errors = template::ini_file(&sources).unwrap_err().to_string();
         assert!(
-            errors.starts_with("--secret: secret = ***: cannot stand in an ini file"),
+            errors.starts_with("--secret: secret = ***: cannot be written to an ini file"),
             "{errors}"
         );
     }

@@ -1,4 +1,4 @@
-//! The log: lines to standard error, as text or JSON, without anybody waiting for its reader.
+//! The log: lines on standard error, as text or JSON. Logging never waits for the reader.
 
 mod queue;
 
@@ -11,32 +11,33 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, LogLevel};
+use crate::metrics::process::LOG_LINES_DROPPED;
 use queue::Queue;
 
-/// How long the end of the process waits for lines that are not written yet.
+/// How long the process waits at its end for lines that are not written yet.
 const LAST: Duration = Duration::from_secs(2);
 
-/// The lines of this process.
-static QUEUE: Queue = Queue::new();
+/// The log lines of this process.
+static QUEUE: Queue = Queue::new(&LOG_LINES_DROPPED);
 
-/// The log of this process. Dropping it waits until all lines are written, two seconds at most.
+/// The log of this process. Dropping it waits until all lines are written, for two seconds at most.
 #[derive(Debug)]
 #[must_use = "dropped at the end of the process, it waits for the last lines"]
 pub(crate) struct Log(());
 
-/// Sends the log of this process to standard error, panics included. If it is sent somewhere
-/// already (a second call, a program that embeds the server), nothing changes.
+/// Sends the log of this process to standard error, panics included. Does nothing if a log is set up
+/// already.
 ///
-/// Lines are written by a thread of their own. When standard error is not read, 1 MiB of lines
-/// waits; what comes beyond is dropped, counted, and told as a warning when lines can be written again.
+/// A separate thread writes the lines. While standard error is not read, up to 1 MiB of lines waits.
+/// Further lines are dropped and counted, and a warning reports them once lines can be written again.
 ///
 /// # Errors
-/// If the system has no place for another thread.
+/// Fails if the system cannot start another thread.
 pub(crate) fn init(level: &LogLevel, format: LogFormat) -> io::Result<Log> {
     let mut lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level.directives()))
         .with_writer(|| Line)
-        // It would complain on standard error that standard error is gone, and panic.
+        // Its complaint that standard error is gone would go to standard error, and panic.
         .log_internal_errors(false);
     if !is_terminal() {
         lines = lines.with_ansi(false);
@@ -48,13 +49,13 @@ pub(crate) fn init(level: &LogLevel, format: LogFormat) -> io::Result<Log> {
     // The only failure is that a log was set up before.
     if outcome.is_ok() {
         thread::Builder::new().name("log".to_owned()).spawn(write)?;
-        std::panic::set_hook(Box::new(tell_of_panic));
+        std::panic::set_hook(Box::new(log_panic));
     }
     Ok(Log(()))
 }
 
 impl Log {
-    /// Writes lines that are no events, behind those that were logged before.
+    /// Writes lines that are no log events, after those that were logged before.
     pub(crate) fn say(&self, lines: &str) {
         QUEUE.push(lines.as_bytes());
     }
@@ -66,17 +67,12 @@ impl Drop for Log {
     }
 }
 
-/// How many lines were dropped since the start.
-pub(crate) fn dropped_lines() -> u64 {
-    QUEUE.dropped()
-}
-
 #[expect(clippy::disallowed_methods, reason = "nothing is written here")]
 fn is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Writes lines for ever.
+/// Writes lines forever.
 #[expect(clippy::disallowed_methods, reason = "on a thread that does nothing else")]
 fn write() {
     QUEUE.write_to(&mut io::stderr(), |dropped| {
@@ -84,8 +80,8 @@ fn write() {
     });
 }
 
-/// Panics are told like everything else: the usual way waits for the reader of standard error.
-fn tell_of_panic(panic: &PanicHookInfo<'_>) {
+/// Logs a panic through the queue: the default hook would wait for the reader of standard error.
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let text = panic.payload_as_str().unwrap_or("(no text)");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = Backtrace::capture();
@@ -95,7 +91,7 @@ fn tell_of_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// Takes one line, or as many as are given at once.
+/// Puts the lines of the subscriber into the queue.
 struct Line;
 
 impl Write for Line {

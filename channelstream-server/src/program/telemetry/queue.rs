@@ -1,46 +1,49 @@
-//! The queue of log lines: whoever logs never waits, and what is too much is dropped and counted.
+//! The queue of log lines: logging never blocks, and lines beyond the limit are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-/// Bytes of lines that wait. At `info` that is more than a server says in a day, at `debug` some
-/// thousands of requests.
+use crate::metrics::Counter;
+
+/// The most bytes of lines that may wait. At `info` that is more than a server logs in a day, at
+/// `debug` it is some thousands of requests.
 const MOST: usize = 1024 * 1024;
 
-/// Before an output that takes nothing just now is tried again.
+/// The pause before a retry when the output would block.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Lines that wait to be written.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    /// Lines that found no room or could not be written.
+    dropped: &'static Counter,
 }
 
 struct Waiting {
     lines: Vec<u8>,
-    /// Whether lines that were taken from here are not out yet.
+    /// Whether lines that were taken from here are not written yet.
     is_writing: bool,
-    /// Lines that found no room or could not be written.
-    dropped: u64,
 }
 
 impl Queue {
-    pub(super) const fn new() -> Self {
-        let waiting = Waiting { lines: Vec::new(), is_writing: false, dropped: 0 };
-        Self { waiting: Mutex::new(waiting), changed: Condvar::new() }
+    /// An empty queue that counts in `dropped` the lines it loses.
+    pub(super) const fn new(dropped: &'static Counter) -> Self {
+        let waiting = Waiting { lines: Vec::new(), is_writing: false };
+        Self { waiting: Mutex::new(waiting), changed: Condvar::new(), dropped }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().expect("nothing that holds the lines can panic")
     }
 
-    /// Takes a line, or some at once, unless there is no room.
+    /// Appends one or more lines, unless there is no room.
     pub(super) fn push(&self, line: &[u8]) {
         let mut waiting = self.waiting();
         if waiting.lines.len() + line.len() > MOST {
-            waiting.dropped += count(line);
+            self.dropped.add(count(line));
             return;
         }
         waiting.lines.extend_from_slice(line);
@@ -48,23 +51,20 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    pub(super) fn dropped(&self) -> u64 {
-        self.waiting().dropped
-    }
-
-    /// Writes lines for ever. Tells how many were dropped, as soon as others could be written again.
-    pub(super) fn write_to(&self, out: &mut impl Write, tell: impl Fn(u64)) {
-        let mut told = 0;
+    /// Writes lines forever. Calls `report` with the number of dropped lines once others can be
+    /// written again.
+    pub(super) fn write_to(&self, out: &mut impl Write, report: impl Fn(u64)) {
+        let mut reported = 0;
         loop {
             let (lines, dropped) = self.take();
             let outcome = write_all(out, &lines);
-            if outcome.is_ok() && dropped > told {
-                tell(dropped - told);
-                told = dropped;
+            if outcome.is_ok() && dropped > reported {
+                report(dropped - reported);
+                reported = dropped;
             }
             let mut waiting = self.waiting();
             if let Err(rest) = outcome {
-                waiting.dropped += count(rest);
+                self.dropped.add(count(rest));
             }
             waiting.is_writing = false;
             drop(waiting);
@@ -72,7 +72,7 @@ impl Queue {
         }
     }
 
-    /// Waits for lines and takes them all; with them, how many were dropped so far.
+    /// Waits for lines and takes them all. Also returns how many were dropped so far.
     #[expect(clippy::disallowed_methods, reason = "the thread that writes does nothing else")]
     fn take(&self) -> (Vec<u8>, u64) {
         let mut waiting = self
@@ -80,19 +80,19 @@ impl Queue {
             .wait_while(self.waiting(), |waiting| waiting.lines.is_empty())
             .expect("nothing that holds the lines can panic");
         waiting.is_writing = true;
-        (std::mem::take(&mut waiting.lines), waiting.dropped)
+        (std::mem::take(&mut waiting.lines), self.dropped.get())
     }
 
-    /// Waits until all lines are out, but no longer than this.
+    /// Waits until all lines are written, for `within` at most.
     #[expect(clippy::disallowed_methods, reason = "nobody is served any more")]
     pub(super) fn flush(&self, within: Duration) {
         let is_busy = |waiting: &mut Waiting| !waiting.lines.is_empty() || waiting.is_writing;
-        // Whoever ends the process has no use for how it went.
+        // The process ends either way.
         let _ = self.changed.wait_timeout_while(self.waiting(), within, is_busy);
     }
 }
 
-/// Writes all of it, or gives back what could not be written.
+/// Writes all lines, or returns those that could not be written.
 #[expect(clippy::disallowed_methods, reason = "the thread does nothing but writing")]
 fn write_all<'lines>(out: &mut impl Write, lines: &'lines [u8]) -> Result<(), &'lines [u8]> {
     let mut rest = lines;
@@ -101,7 +101,7 @@ fn write_all<'lines>(out: &mut impl Write, lines: &'lines [u8]) -> Result<(), &'
             Ok(0) => return Err(rest),
             Ok(count) => rest = &rest[count..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Another process that shares the terminal or pipe may have it set not to block.
+            // Another process that shares the terminal or pipe may have made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
             Err(_) => return Err(rest),
         }
@@ -125,7 +125,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(30);
 
-    /// An output that takes what it is told to take; an error where that is nothing.
+    /// An output that accepts as many bytes as the test allows, and fails on `None`.
     struct Output {
         may: Receiver<Option<usize>>,
         seen: Sender<Vec<u8>>,
@@ -146,30 +146,30 @@ mod tests {
         }
     }
 
-    /// A queue, what lets its output go on, and what came out.
+    /// A queue, the sender that lets its output continue, and what came out.
     fn queue() -> (&'static Queue, Sender<Option<usize>>, Receiver<Vec<u8>>) {
-        let queue: &'static Queue = Box::leak(Box::new(Queue::new()));
+        let queue: &'static Queue = Box::leak(Box::new(Queue::new(Box::leak(Box::default()))));
         let ((allow, may), (seen, sees)) = (channel(), channel());
         thread::spawn(move || {
-            let tell = |dropped| queue.push(format!("{dropped} dropped\n").as_bytes());
-            queue.write_to(&mut Output { may, seen }, tell);
+            let report = |dropped| queue.push(format!("{dropped} dropped\n").as_bytes());
+            queue.write_to(&mut Output { may, seen }, report);
         });
         (queue, allow, sees)
     }
 
     #[test]
-    fn lines_that_find_no_room_are_dropped_and_told_of_later() {
+    fn lines_without_room_are_dropped_and_reported_later() {
         let (queue, allow, sees) = queue();
         queue.push(b"first\n");
         let begun = Instant::now();
         while !queue.waiting().is_writing {
-            assert!(begun.elapsed() < LONG, "the line is not taken");
+            assert!(begun.elapsed() < LONG, "the line was not taken");
             thread::sleep(Duration::from_millis(1));
         }
         // The output is stuck from here on, and nobody waits for it.
         let line = [&[b'x'; 1023][..], b"\n"].concat();
         (0..1024 + 7).for_each(|_| queue.push(&line));
-        assert_eq!(queue.dropped(), 7);
+        assert_eq!(queue.dropped.get(), 7);
         queue.flush(Duration::from_millis(1));
         allow.send(Some(3)).unwrap();
         assert_eq!(sees.recv_timeout(LONG).unwrap(), b"fir");
@@ -180,18 +180,18 @@ mod tests {
         allow.send(Some(MOST)).unwrap();
         assert_eq!(sees.recv_timeout(LONG).unwrap(), b"7 dropped\n");
         queue.flush(LONG);
-        assert_eq!(queue.dropped(), 7);
+        assert_eq!(queue.dropped.get(), 7);
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_told_of_when_others_can() {
+    fn lines_that_cannot_be_written_are_counted_and_reported_when_others_can() {
         let (queue, allow, sees) = queue();
         queue.push(b"one\ntwo\n");
         allow.send(Some(6)).unwrap();
         assert_eq!(sees.recv_timeout(LONG).unwrap(), b"one\ntw");
         allow.send(None).unwrap();
         queue.flush(LONG);
-        assert_eq!(queue.dropped(), 1, "that nobody is told of it makes no further lines");
+        assert_eq!(queue.dropped.get(), 1, "an unreported loss adds no further lines");
         queue.push(b"three\n");
         allow.send(Some(MOST)).unwrap();
         assert_eq!(sees.recv_timeout(LONG).unwrap(), b"three\n");

@@ -1,9 +1,9 @@
-//! What an admin page watches, as it says itself, and the parts of the answer to it.
+//! The subscription of an admin page, and the parts of the updates that answer it.
 //!
-//! A page says what is on the screen in one JSON object ([`Watch`]); the next one replaces it. The
-//! answer is an object with a part for each thing that is watched. Parts say what they are about, so
-//! that a page knows those that were under way when it asked for something else. All of it is
-//! bounded: lists by windows, histories by number, and what people wrote by length.
+//! A page sends what is on its screen as one JSON object ([`Subscription`]), which replaces the one
+//! before. An update is an object with a part for each subscribed view. A part names what it is about,
+//! so that a page recognizes parts of an earlier subscription. Everything is bounded: lists by
+//! windows, histories by number, and texts of users by length.
 
 use std::sync::Arc;
 
@@ -16,45 +16,45 @@ use serde::{Deserialize, Serialize};
 
 use crate::listener::outbox::Bounds;
 
-/// Rows of a list at once.
+/// The most rows of a list.
 const ROWS: usize = 200;
 
-/// Characters of a search.
+/// The most characters of a search.
 const SEARCH: usize = 256;
 
-/// Messages of a history, and events at once.
+/// The most messages of a history, and events of one update.
 const MESSAGES: usize = 50;
 
-/// Connections of a user, and channels of each.
+/// The most connections of a user, and channels of each.
 const CONNECTIONS: usize = 50;
 
-/// Names in an address that are shown.
+/// The most names of an address that are sent.
 const NAMES: usize = 20;
 
-/// Bytes of something written by others, such as a message, that are shown.
-const SHOWN: usize = 8 * 1024;
+/// The most bytes of a text by users, such as a message, that are sent.
+const PREVIEW: usize = 8 * 1024;
 
-/// Characters of the line that says what happened.
+/// The most characters of the line that summarizes an event.
 const LINE: usize = 300;
 
-/// Listeners that are behind.
+/// The most slow listeners that are sent.
 pub(crate) const BEHIND: usize = 100;
 
-/// What a page watches.
+/// The views that a page has subscribed to.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Watch {
+pub(crate) struct Subscription {
     channels: Option<Window>,
-    channel: Option<ChannelWatch>,
-    users: Option<UsersWatch>,
+    channel: Option<ChannelSubscription>,
+    users: Option<UsersSubscription>,
     user: Option<String>,
-    /// Listeners that are behind.
+    /// Listeners for which something waits.
     pub(crate) slow: bool,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ChannelWatch {
+struct ChannelSubscription {
     name: String,
     #[serde(default)]
     members: Option<Window>,
@@ -66,54 +66,56 @@ struct ChannelWatch {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct UsersWatch {
+struct UsersSubscription {
     window: Window,
-    /// Only those who have connections.
+    /// Whether only users with connections are listed.
     #[serde(default)]
     connected: bool,
 }
 
-impl Watch {
-    /// Reads what a page said.
+impl Subscription {
+    /// Parses the message of a page.
     ///
     /// # Errors
-    /// What is wrong with it, for the page.
-    pub(crate) fn read(text: &str) -> Result<Self, String> {
-        // A list of values in the right order would do as well otherwise.
+    /// Returns what is wrong with it, for the page.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        // Serde would also accept a list of the values in their order.
         if !text.trim_start().starts_with('{') {
-            return Err("what is watched is told by an object".to_owned());
+            return Err("a subscription is an object".to_owned());
         }
-        let watch: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let subscription: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let windows = [
-            watch.channels.as_ref(),
-            watch.channel.as_ref().and_then(|channel| channel.members.as_ref()),
-            watch.users.as_ref().map(|users| &users.window),
+            subscription.channels.as_ref(),
+            subscription.channel.as_ref().and_then(|channel| channel.members.as_ref()),
+            subscription.users.as_ref().map(|users| &users.window),
         ];
         for window in windows.into_iter().flatten() {
             if window.limit > ROWS {
-                return Err(format!("limit is {}, at most {ROWS} rows are given", window.limit));
+                return Err(format!("limit is {}, at most {ROWS} rows are sent", window.limit));
             }
             if window.search.chars().count() > SEARCH {
                 return Err(format!("search is longer than {SEARCH} characters"));
             }
         }
-        Ok(watch)
+        Ok(subscription)
     }
 
-    /// Looks at what is watched. Events are given that came after `seen` of their channel.
-    pub(crate) fn look(&self, state: &State, seen: &Seen, behind: &[ListenerId]) -> Views {
-        let channel = self.channel.as_ref().map(|watch| {
-            let after = seen.of(&watch.name);
+    /// Queries the subscribed views. Of events, only those after `progress` are returned.
+    pub(crate) fn query(&self, state: &State, progress: &Progress, behind: &[ListenerId]) -> Views {
+        let channel = self.channel.as_ref().map(|subscription| {
+            let after = progress.of(&subscription.name);
             ChannelViews {
-                facts: state.channel_details(&watch.name),
-                members: watch
+                facts: state.channel_details(&subscription.name),
+                members: subscription
                     .members
                     .as_ref()
-                    .map(|window| state.list_members(&watch.name, window)),
-                history: watch.history.then(|| state.newest_history(&watch.name, MESSAGES)),
-                events: watch
+                    .map(|window| state.list_members(&subscription.name, window)),
+                history: subscription
+                    .history
+                    .then(|| state.newest_history(&subscription.name, MESSAGES)),
+                events: subscription
                     .events
-                    .then(|| state.events_after(&watch.name, after.unwrap_or(0), MESSAGES)),
+                    .then(|| state.events_after(&subscription.name, after.unwrap_or(0), MESSAGES)),
             }
         });
         Views {
@@ -123,29 +125,29 @@ impl Watch {
             users: self
                 .users
                 .as_ref()
-                .map(|watch| state.list_users(&watch.window, watch.connected)),
+                .map(|subscription| state.list_users(&subscription.window, subscription.connected)),
             user: self.user.as_ref().map(|name| state.user_details(name, CONNECTIONS)),
             owners: state.listener_owners(behind),
         }
     }
 
-    /// The channel whose events are watched.
+    /// Returns the channel whose events are subscribed.
     fn events_of(&self) -> Option<&str> {
         self.channel.as_ref().filter(|channel| channel.events).map(|channel| &*channel.name)
     }
 }
 
-/// How far the events of a channel were shown.
+/// The channel whose events are sent, and the number of the last one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen(Option<(String, Sequence)>);
+pub(crate) struct Progress(Option<(String, Sequence)>);
 
-impl Seen {
+impl Progress {
     fn of(&self, channel: &str) -> Option<Sequence> {
         self.0.as_ref().filter(|(name, _)| name == channel).map(|(_, sequence)| *sequence)
     }
 }
 
-/// What was found in the state, shared with it as far as possible.
+/// The result of a query, which shares data with the state as far as possible.
 pub(crate) struct Views {
     pub(crate) counts: Counts,
     channels: Option<Windowed<ChannelRow>>,
@@ -162,38 +164,40 @@ struct ChannelViews {
     events: Option<RecentEvents>,
 }
 
-/// A part of the answer: its name and its JSON.
+/// A part of an update: its name and its JSON.
 pub(crate) type Part = (&'static str, String);
 
 impl Views {
-    /// Everything that is watched, as parts.
+    /// Returns the parts of an update, and moves `progress` forward.
     pub(crate) fn parts(
         self,
-        watch: &Watch,
-        seen: &mut Seen,
+        subscription: &Subscription,
+        progress: &mut Progress,
         behind: &[(ListenerId, Bounds)],
         all_behind: usize,
     ) -> Vec<Part> {
         let mut parts = Vec::new();
-        if let (Some(list), Some(window)) = (self.channels, &watch.channels) {
+        if let (Some(list), Some(window)) = (self.channels, &subscription.channels) {
             parts.push(("channels", json(&ListPart::new(window, list))));
         }
-        if let (Some(list), Some(users)) = (self.users, &watch.users) {
+        if let (Some(list), Some(users)) = (self.users, &subscription.users) {
             let list = ListPart::new(&users.window, list);
             parts.push(("users", json(&UsersPart { connected: users.connected, list })));
         }
-        if let (Some(facts), Some(name)) = (self.user, &watch.user) {
+        if let (Some(facts), Some(name)) = (self.user, &subscription.user) {
             parts.push(("user", json(&UserPart::new(name, facts))));
         }
-        if watch.slow {
+        if subscription.slow {
             parts.push(("slow", json(&slow(behind, all_behind, &self.owners))));
         }
-        match (self.channel, &watch.channel) {
-            (Some(views), Some(watched)) => channel_parts(views, watched, seen, &mut parts),
-            _ => *seen = Seen::default(),
+        match (self.channel, &subscription.channel) {
+            (Some(views), Some(subscribed)) => {
+                channel_parts(views, subscribed, progress, &mut parts)
+            }
+            _ => *progress = Progress::default(),
         }
-        if watch.events_of().is_none() {
-            *seen = Seen::default();
+        if subscription.events_of().is_none() {
+            *progress = Progress::default();
         }
         parts
     }
@@ -201,27 +205,29 @@ impl Views {
 
 fn channel_parts(
     views: ChannelViews,
-    watch: &ChannelWatch,
-    seen: &mut Seen,
+    subscription: &ChannelSubscription,
+    progress: &mut Progress,
     parts: &mut Vec<Part>,
 ) {
-    let name = &*watch.name;
+    let name = &*subscription.name;
     parts.push(("channel", json(&ChannelPart { name, facts: views.facts })));
-    if let (Some(list), Some(window)) = (views.members, &watch.members) {
+    if let (Some(list), Some(window)) = (views.members, &subscription.members) {
         let list = list.unwrap_or(Windowed { total: 0, found: 0, offset: 0, rows: Vec::new() });
         let list = ListPart::new(window, list);
         parts.push(("members", json(&MembersPart { channel: name, list })));
     }
     if let Some(history) = views.history {
-        let messages = history.iter().map(|message| ShownMessage::new(message)).collect();
+        let messages = history.iter().map(|message| MessagePreview::new(message)).collect();
         parts.push(("history", json(&HistoryPart { channel: name, messages })));
     }
     if let Some(events) = views.events {
-        let begins = seen.of(name).is_none();
+        let begins = progress.of(name).is_none();
         let newest = events.events.last().map(|(sequence, _)| *sequence);
-        *seen = Seen(Some((watch.name.clone(), newest.or(seen.of(name)).unwrap_or(0))));
+        *progress =
+            Progress(Some((subscription.name.clone(), newest.or(progress.of(name)).unwrap_or(0))));
         if begins || !events.events.is_empty() {
-            let shown = events.events.iter().map(|(number, event)| ShownEvent::new(*number, event));
+            let shown =
+                events.events.iter().map(|(number, event)| EventPreview::new(*number, event));
             parts.push((
                 "events",
                 json(&EventsPart {
@@ -240,7 +246,7 @@ fn json(part: &impl Serialize) -> String {
         .expect("parts hold texts, numbers and JSON under keys that are texts")
 }
 
-/// A list with the question that it answers.
+/// A list with the window that it answers.
 #[derive(Serialize)]
 struct ListPart<'a, T> {
     search: &'a str,
@@ -277,15 +283,15 @@ struct MembersPart<'a> {
 #[derive(Serialize)]
 struct ChannelPart<'a> {
     name: &'a str,
-    /// None if there is no such channel.
+    /// `None` if the channel does not exist.
     facts: Option<ChannelDetails>,
 }
 
 #[derive(Serialize)]
 struct UserPart<'a> {
     name: &'a str,
-    state: Option<Shown>,
-    /// None if there is no such user.
+    state: Option<Preview>,
+    /// `None` if the user does not exist.
     facts: Option<UserDetails>,
 }
 
@@ -293,7 +299,7 @@ impl<'a> UserPart<'a> {
     fn new(name: &'a str, mut facts: Option<UserDetails>) -> Self {
         let state = facts.as_mut().map(|facts| {
             facts.public_keys.truncate(NAMES);
-            Shown::new(json(&std::mem::take(&mut facts.state)))
+            Preview::new(json(&std::mem::take(&mut facts.state)))
         });
         Self { name, state, facts }
     }
@@ -302,33 +308,33 @@ impl<'a> UserPart<'a> {
 #[derive(Serialize)]
 struct HistoryPart<'a> {
     channel: &'a str,
-    messages: Vec<ShownMessage<'a>>,
+    messages: Vec<MessagePreview<'a>>,
 }
 
 #[derive(Serialize)]
 struct EventsPart<'a> {
     channel: &'a str,
-    /// Whether these are the first, and happened before.
+    /// Whether these are the first events, which happened before the subscription.
     begins: bool,
-    /// Whether there were more than these since the last.
+    /// Whether events are missing between the last update and these.
     gap: bool,
-    events: Vec<ShownEvent<'a>>,
+    events: Vec<EventPreview<'a>>,
 }
 
-/// An event: what a line about it says, and the whole.
+/// An event: its summary, and the event itself.
 #[derive(Serialize)]
-struct ShownEvent<'a> {
+struct EventPreview<'a> {
     number: Sequence,
     kind: &'static str,
     user: Option<&'a str>,
-    /// When it happened; of deletes no time is kept.
+    /// When it happened; deletes have no time.
     at: Option<DateTime>,
-    /// What happened, at most [`LINE`] characters of it.
+    /// The summary, cut to [`LINE`] characters.
     line: String,
-    event: Shown,
+    event: Preview,
 }
 
-impl<'a> ShownEvent<'a> {
+impl<'a> EventPreview<'a> {
     fn new(number: Sequence, event: &'a Event) -> Self {
         let content = |payload: Option<&'a Payload>| payload.map_or("", |payload| payload.get());
         let (kind, user, at, line) = match event {
@@ -354,59 +360,59 @@ impl<'a> ShownEvent<'a> {
             }
         };
         let line = line.chars().take(LINE).collect();
-        Self { number, kind, user, at, line, event: Shown::new(event.encode(false)) }
+        Self { number, kind, user, at, line, event: Preview::new(event.encode(false)) }
     }
 }
 
-/// JSON that others wrote, if it is not too long; else its length and beginning. It travels as text:
-/// a page that parsed it would lose digits, repeated keys and their order.
+/// JSON by users: all of it, or its length and beginning if it is too long. It is sent as text: a page
+/// that parsed it would lose digits, repeated keys and the order of keys.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Shown {
+enum Preview {
     Whole { text: String },
     Cut { bytes: usize, begin: String },
 }
 
-impl Shown {
+impl Preview {
     fn new(mut text: String) -> Self {
         let bytes = text.len();
-        if bytes <= SHOWN {
+        if bytes <= PREVIEW {
             return Self::Whole { text };
         }
-        text.truncate(text.floor_char_boundary(SHOWN));
+        text.truncate(text.floor_char_boundary(PREVIEW));
         Self::Cut { bytes, begin: text }
     }
 }
 
 /// A message of a history.
 #[derive(Serialize)]
-struct ShownMessage<'a> {
+struct MessagePreview<'a> {
     uuid: uuid::Uuid,
     user: &'a str,
     timestamp: DateTime,
     edited: Option<DateTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<Shown>,
-    /// As far as they are shown; the totals tell how many there are.
+    message: Option<Preview>,
+    /// The first names; `total_pm_users` counts all.
     pm_users: &'a [String],
     total_pm_users: usize,
     exclude_users: &'a [String],
     total_exclude_users: usize,
 }
 
-impl<'a> ShownMessage<'a> {
+impl<'a> MessagePreview<'a> {
     fn new(message: &'a Message) -> Self {
-        let shown = |names: &'a [String]| &names[..names.len().min(NAMES)];
+        let first = |names: &'a [String]| &names[..names.len().min(NAMES)];
         let address = &message.address;
         Self {
             uuid: message.uuid,
             user: &message.user,
             timestamp: message.timestamp,
             edited: message.edited,
-            message: message.message.as_ref().map(|payload| Shown::new(payload.get().to_owned())),
-            pm_users: shown(&address.pm_users),
+            message: message.message.as_ref().map(|payload| Preview::new(payload.get().to_owned())),
+            pm_users: first(&address.pm_users),
             total_pm_users: address.pm_users.len(),
-            exclude_users: shown(&address.exclude_users),
+            exclude_users: first(&address.exclude_users),
             total_exclude_users: address.exclude_users.len(),
         }
     }
@@ -414,7 +420,7 @@ impl<'a> ShownMessage<'a> {
 
 #[derive(Serialize)]
 struct SlowPart<'a> {
-    /// All for whom something waits.
+    /// The number of all listeners for which something waits.
     total: usize,
     rows: Vec<SlowRow<'a>>,
 }
@@ -433,7 +439,7 @@ fn slow<'a>(
     total: usize,
     owners: &'a [ListenerOwner],
 ) -> SlowPart<'a> {
-    // In the order of `behind`; who has just gone has no owner.
+    // In the order of `behind`; a listener that just ended has no owner.
     let rows = behind.iter().filter_map(|(id, waiting)| {
         let owner = owners.iter().find(|owner| owner.listener == *id)?;
         Some(SlowRow {
@@ -454,7 +460,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_known_and_bounded_is_watched() {
+    fn only_known_and_bounded_views_are_accepted() {
         for good in [
             "{}",
             r#"{"slow": true, "user": null}"#,
@@ -462,39 +468,39 @@ mod tests {
             r#"{"channel": {"name": "a", "members": {"limit": 0}, "history": true, "events": true}}"#,
             r#"{"users": {"window": {"limit": 1}, "connected": true}}"#,
         ] {
-            assert!(Watch::read(good).is_ok(), "{good}");
+            assert!(Subscription::parse(good).is_ok(), "{good}");
         }
         for (bad, why) in [
-            ("", "by an object"),
-            ("[]", "by an object"),
-            ("null", "by an object"),
+            ("", "is an object"),
+            ("[]", "is an object"),
+            ("null", "is an object"),
             ("{", "EOF"),
             (r#"{"everything": true}"#, "unknown field `everything`"),
             (r#"{"channels": {}}"#, "missing field `limit`"),
             (r#"{"channels": {"limit": 201}}"#, "at most 200 rows"),
             (r#"{"channels": {"limit": -1}}"#, "invalid value"),
-            (r#"{"channels": {"limit": 1, "order": "luck"}}"#, "unknown variant `luck`"),
+            (r#"{"channels": {"limit": 1, "order": "random"}}"#, "unknown variant `random`"),
             (r#"{"channel": {"name": 7}}"#, "invalid type"),
             (r#"{"channel": {"name": "a", "members": {"limit": 1000}}}"#, "at most 200 rows"),
             (r#"{"users": {"window": {"limit": 999}}}"#, "at most 200 rows"),
         ] {
-            let told = Watch::read(bad).unwrap_err();
-            assert!(told.contains(why), "{bad}: {told}");
+            let error = Subscription::parse(bad).unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
         }
         let long = format!(r#"{{"channels": {{"limit": 1, "search": "{}"}}}}"#, "ä".repeat(257));
-        assert!(Watch::read(&long).unwrap_err().contains("256 characters"));
-        assert!(Watch::read(&long.replacen('ä', "", 1)).is_ok());
+        assert!(Subscription::parse(&long).unwrap_err().contains("256 characters"));
+        assert!(Subscription::parse(&long.replacen('ä', "", 1)).is_ok());
     }
 
     #[test]
     fn long_texts_are_cut_between_characters() {
-        let short = format!("\"{}\"", "x".repeat(SHOWN - 2));
-        assert!(json(&Shown::new(short)).starts_with(r#"{"text":"\"xxx"#));
-        let long = format!("\"x{}\"", "é".repeat(SHOWN));
+        let short = format!("\"{}\"", "x".repeat(PREVIEW - 2));
+        assert!(json(&Preview::new(short)).starts_with(r#"{"text":"\"xxx"#));
+        let long = format!("\"x{}\"", "é".repeat(PREVIEW));
         let told: serde_json::Value =
-            serde_json::from_str(&json(&Shown::new(long.clone()))).unwrap();
+            serde_json::from_str(&json(&Preview::new(long.clone()))).unwrap();
         assert_eq!(told["bytes"], long.len());
         let begin = told["begin"].as_str().unwrap();
-        assert!(long.starts_with(begin) && (SHOWN - 1..=SHOWN).contains(&begin.len()));
+        assert!(long.starts_with(begin) && (PREVIEW - 1..=PREVIEW).contains(&begin.len()));
     }
 }

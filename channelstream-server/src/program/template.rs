@@ -1,23 +1,25 @@
-//! Writes an ini file of all settings, each with its meaning, that reads back as it was.
+//! Writes an ini file of all settings with their meanings, which parses back to the same values.
 
-use super::channels::{CHANNEL_SETTINGS, ChannelSection};
-use super::error::{ConfigErrors, Mistake, Origin};
-use super::ini;
-use super::source::{Effective, SECTION, Sources};
-use super::table::{GROUPS, Kind, Setting, wrap};
+use super::docs::wrap;
+use crate::config::channels::{CHANNEL_SETTINGS, ChannelSection};
+use crate::config::error::{ConfigErrors, Mistake, Origin};
+use crate::config::ini;
+use crate::config::read::list;
+use crate::config::source::{Effective, SECTION, Sources};
+use crate::config::table::{GROUPS, Kind, Setting};
 
 /// The settings as a commented ini file.
 ///
 /// # Errors
 ///
-/// A value that an ini file cannot hold: blanks at the ends of a line, or a further line that would
-/// be a comment.
-pub fn ini_file(sources: &Sources) -> Result<String, ConfigErrors> {
+/// Fails for a value that an ini file cannot represent: blanks at the ends of a line, or a further line
+/// that would be a comment.
+pub(crate) fn ini_file(sources: &Sources) -> Result<String, ConfigErrors> {
     let effective = sources.effective();
     let find = |key: &str| effective.iter().find(|one| one.setting.key == key);
     let mut file = format!(
-        "# Settings of channelstream-server. An empty value is the default, and a percent sign is\n\
-         # written twice. Flags override this file; the environment does not count beside it.\n\n\
+        "# Settings of channelstream-server. An empty value selects the default, and a percent sign is\n\
+         # written twice. Flags override this file; the environment is ignored beside it.\n\n\
          [{SECTION}]\n"
     );
     for group in GROUPS {
@@ -31,7 +33,7 @@ pub fn ini_file(sources: &Sources) -> Result<String, ConfigErrors> {
             if text(&format!("{}_file", setting.key)).is_empty() {
                 file.push_str(&entry(setting, text(setting.key)));
             } else {
-                file.push_str(&format!("# {} is in the file named below\n", setting.key));
+                file.push_str(&format!("# {} is in the file below\n", setting.key));
             }
         }
     }
@@ -46,13 +48,13 @@ pub fn ini_file(sources: &Sources) -> Result<String, ConfigErrors> {
     Ok(file)
 }
 
-/// What sections for channels are, with an example that does not count.
+/// Explains the sections for channels, with an example in comments.
 fn channels_head() -> String {
     let title = "Channels by name";
-    let about = "A section such as the one below gives channels whose name matches its settings when \
-        they are created; * stands for any characters. The first section that matches counts, and \
-        what a request says in channel_configs comes before it. Channels that are there stay as they \
-        are. Neither flags nor the environment can say this.";
+    let about = "A section such as the one below sets the settings of new channels whose name matches; \
+        * stands for any characters. The first section that matches counts, and channel_configs of a \
+        request take precedence. Existing channels are not changed. Flags and the environment cannot \
+        set these.";
     let mut head = format!("\n# {title}\n# {}\n\n", "-".repeat(title.len()));
     for line in wrap(about, 96) {
         head.push_str(&format!("# {line}\n"));
@@ -64,7 +66,7 @@ fn channels_head() -> String {
     head
 }
 
-/// The settings of a section that are known and given.
+/// Returns the known settings that a section sets.
 fn section_effective(section: &ChannelSection) -> impl Iterator<Item = Effective> {
     CHANNEL_SETTINGS
         .iter()
@@ -72,22 +74,19 @@ fn section_effective(section: &ChannelSection) -> impl Iterator<Item = Effective
         .filter(|one| one.origin != Origin::Default)
 }
 
-/// `key = value`, further lines indented.
+/// Formats `key = value`, with further lines indented.
 fn entry(setting: &Setting, text: &str) -> String {
     let lines: Vec<_> = match setting.kind {
-        Kind::Networks | Kind::Texts => super::read::list(text)
-            .collect::<Vec<_>>()
-            .join(", ")
-            .lines()
-            .map(String::from)
-            .collect(),
+        Kind::Networks | Kind::Texts => {
+            list(text).collect::<Vec<_>>().join(", ").lines().map(String::from).collect()
+        }
         _ => text.lines().map(String::from).collect(),
     };
     let value = lines.join("\n    ").replace('%', "%%");
     format!("{} = {value}\n", setting.key).replace(" = \n", " =\n")
 }
 
-/// Reads the file back and compares.
+/// Parses the file back and compares the values.
 fn check(file: &str, sources: &Sources, effective: &[Effective]) -> Result<(), ConfigErrors> {
     let (ini, _) = ini::parse(file);
     let mut mistakes = Vec::new();
@@ -98,7 +97,7 @@ fn check(file: &str, sources: &Sources, effective: &[Effective]) -> Result<(), C
             _ => false,
         };
         if ini.line(&name) == 0 || !section_effective(section).all(same) {
-            let problem = format!("[{}] cannot stand in an ini file", name.escape_debug());
+            let problem = format!("[{}] cannot be written to an ini file", name.escape_debug());
             mistakes.push(Mistake::at(section.origin.clone(), problem));
         }
     }
@@ -107,13 +106,11 @@ fn check(file: &str, sources: &Sources, effective: &[Effective]) -> Result<(), C
         let same = match (ini.get(SECTION, one.setting.key), one.setting.kind) {
             (None, _) => true,
             (Some(Err(_)), _) => false,
-            (Some(Ok(read)), Kind::Networks | Kind::Texts) => {
-                super::read::list(&read).eq(super::read::list(text))
-            }
+            (Some(Ok(read)), Kind::Networks | Kind::Texts) => list(&read).eq(list(text)),
             (Some(Ok(read)), _) => read == text,
         };
         if !same {
-            let problem = "cannot stand in an ini file: it has blanks at the ends of a line, or a \
+            let problem = "cannot be written to an ini file: it has blanks at the ends of a line, or a \
                            further line that would be a comment";
             mistakes.push(Mistake::in_setting(one.setting, Some(text), &one.origin, problem));
         }
@@ -121,10 +118,8 @@ fn check(file: &str, sources: &Sources, effective: &[Effective]) -> Result<(), C
     ConfigErrors::from_mistakes(mistakes).map_or(Ok(()), Err)
 }
 
-/// The sections for channels as they are shown to the operator: a line for each and for each of its
-/// settings.
-#[must_use]
-pub fn shown_channels(sources: &Sources) -> Vec<String> {
+/// Formats the sections for channels for the operator: a line for each section and each of its settings.
+pub(crate) fn shown_channels(sources: &Sources) -> Vec<String> {
     let mut lines = Vec::new();
     for section in &sources.channels {
         lines.push(format!("[{}]  ({})", section.name(), section.origin));
@@ -133,9 +128,8 @@ pub fn shown_channels(sources: &Sources) -> Vec<String> {
     lines
 }
 
-/// How a setting is shown to the operator: one line, secrets as `***`.
-#[must_use]
-pub fn shown(effective: &Effective) -> String {
+/// Formats a setting for the operator: one line, secrets as `***`.
+pub(crate) fn shown(effective: &Effective) -> String {
     let Effective { setting, text, origin } = effective;
     let text = match text {
         Ok(text) => text,
@@ -144,7 +138,7 @@ pub fn shown(effective: &Effective) -> String {
     let value = match setting.kind {
         _ if text.is_empty() => String::new(),
         kind if kind.is_secret() => "***".into(),
-        Kind::Networks | Kind::Texts => super::read::list(text).collect::<Vec<_>>().join(", "),
+        Kind::Networks | Kind::Texts => list(text).collect::<Vec<_>>().join(", "),
         _ => text.trim().replace('\n', " "),
     };
     let line = match origin {

@@ -1,13 +1,12 @@
-//! `/admin/ws`: what an admin page watches, told once a second and when it watches something else.
+//! `/admin/ws`: the feed of an admin page, sent once a second and when its subscription changes.
 //!
-//! Such a socket is no listener: it has no connection and no outbox. One task reads what the page
-//! watches, looks, and writes what has changed; while it writes, it does nothing else, so that a
-//! page that does not read costs nothing but this task. Without pages, nothing is done at all.
+//! Such a socket is no listener: it has no connection and no outbox. One task reads the page's
+//! subscription, queries the state, and writes what has changed. It does nothing else while it writes,
+//! so that a page that does not read costs nothing but this task. Without pages, nothing runs at all.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,81 +21,64 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::past::Past;
-use super::process;
-use super::watch::{BEHIND, Part, Seen, Watch};
+use super::stats::VERSION;
+use super::subscription::{BEHIND, Part, Progress, Subscription};
 use crate::app::App;
 use crate::clock;
 use crate::http::answer::Answer;
 use crate::http::problem::Problem;
 use crate::http::request::{Head, Request};
 use crate::limits::Limit;
-use crate::listener::outbox::Ending;
+use crate::metrics::process;
 use crate::router::browser::is_same_origin;
 use crate::transport;
 use crate::wire::websocket::{
     Close, CloseCode, Decoder, Incoming, PING, check_handshake, close_frame, pong_frame, text_frame,
 };
 
-/// How often pages are told.
+/// The interval between two updates of a page.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// How soon after another a change of what is watched is answered.
+/// The shortest time between two answers to changes of the subscription.
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// The most pages that may be open.
+/// The most open pages.
 const PAGES: usize = 16;
 
-/// Bytes of what a page may say at once.
-const QUESTION: u64 = 4 * 1024;
+/// The most bytes of one message from a page.
+const MESSAGE: u64 = 4 * 1024;
 
-/// How long a page may take to read what is sent.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a page may take to read one update.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Periods between pings, and pings without any sign of life until a page is given up.
+/// The number of periods between two pings.
 const PING_EVERY: u64 = 20;
+
+/// The number of unanswered pings after which a page is dropped.
 const PINGS: u64 = 3;
 
-/// What admin pages share.
+/// The state that all admin pages share.
 #[derive(Debug)]
-pub(crate) struct Live {
-    /// Tells one run of the server from another.
+pub(crate) struct Feed {
+    /// Distinguishes one run of the server from another.
     node: Uuid,
     /// One permit per open page.
     pages: Arc<Semaphore>,
     closing: watch::Sender<bool>,
     pub(crate) past: Past,
-    /// Listeners that were ended because they read too slowly, or did not answer.
-    ended_slow: AtomicU64,
-    ended_silent: AtomicU64,
 }
 
-impl Live {
+impl Feed {
     pub(crate) fn new() -> Self {
         Self {
             node: clock::secret_id(),
             pages: Arc::new(Semaphore::new(PAGES)),
             closing: watch::Sender::new(false),
             past: Past::default(),
-            ended_slow: AtomicU64::new(0),
-            ended_silent: AtomicU64::new(0),
         }
     }
 
-    /// Counts the end of a listener, if it is one that the server had to make.
-    pub(crate) fn count_end(&self, ending: Option<Ending>) {
-        match ending {
-            Some(Ending::Slow | Ending::Stalled) => self.ended_slow.fetch_add(1, Ordering::Relaxed),
-            Some(Ending::Silent) => self.ended_silent.fetch_add(1, Ordering::Relaxed),
-            _ => 0,
-        };
-    }
-
-    /// The listeners that were ended: for being slow, and for being silent.
-    pub(crate) fn ended(&self) -> (u64, u64) {
-        (self.ended_slow.load(Ordering::Relaxed), self.ended_silent.load(Ordering::Relaxed))
-    }
-
-    /// Closes all pages, those to come included.
+    /// Closes all pages, and those that open later.
     pub(crate) fn close(&self) {
         self.closing.send_replace(true);
     }
@@ -117,7 +99,7 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
     is_same_origin(request).map_err(|why| Problem::Refused(why.into()))?;
     let accept =
         check_handshake(&head.method, head.version, &head.headers).map_err(Problem::Handshake)?;
-    let permit = app.live.reserve().ok_or_else(|| {
+    let permit = app.feed.reserve().ok_or_else(|| {
         app.limits.refused(Limit::AdminPages, request.peer);
         Problem::Unavailable(
             format!("as many admin pages as allowed are open ({PAGES}, fixed)").into(),
@@ -142,13 +124,13 @@ async fn begin(app: Arc<App>, head: Arc<Head>, upgrade: OnUpgrade, permit: Owned
         app,
         head,
         stream,
-        decoder: Decoder::new(QUESTION),
-        said: Vec::new(),
-        watch: Arc::default(),
-        seen: Seen::default(),
-        shown: BTreeMap::new(),
+        decoder: Decoder::new(MESSAGE),
+        received: Vec::new(),
+        subscription: Arc::default(),
+        progress: Progress::default(),
+        sent: BTreeMap::new(),
         pings: 0,
-        knows_past: false,
+        has_past: false,
         _permit: permit,
     };
     let outcome = Box::pin(page.serve(&mut first.to_vec())).await;
@@ -158,7 +140,7 @@ async fn begin(app: Arc<App>, head: Arc<Head>, upgrade: OnUpgrade, permit: Owned
     }
 }
 
-/// Why a page comes to its end.
+/// Why a page ends.
 enum Over {
     /// With a close frame.
     Closing(Bytes),
@@ -174,25 +156,25 @@ impl From<io::Error> for Over {
 /// One open page.
 struct Page {
     app: Arc<App>,
-    /// What it was opened with: it holds the cookie, and counts as a line.
+    /// The request that opened it: it has the cookie, and keeps the TCP connection counted.
     head: Arc<Head>,
     stream: TcpStream,
     decoder: Decoder,
-    /// Of what the page is saying, as far as it has come.
-    said: Vec<u8>,
-    watch: Arc<Watch>,
-    /// How far the events of the watched channel were shown.
-    seen: Seen,
+    /// The message that is being received, as far as it has arrived.
+    received: Vec<u8>,
+    subscription: Arc<Subscription>,
+    /// How far the events of the subscribed channel have been sent.
+    progress: Progress,
     /// The parts as they were sent last.
-    shown: BTreeMap<&'static str, String>,
-    /// Since the page was last heard of.
+    sent: BTreeMap<&'static str, String>,
+    /// Pings since the page last sent anything.
     pings: u64,
-    /// Whether it was told what its charts begin with.
-    knows_past: bool,
+    /// Whether the samples that its charts begin with have been sent.
+    has_past: bool,
     _permit: OwnedSemaphorePermit,
 }
 
-/// What every page is told in every period.
+/// The part of an update that every page receives in every period. The page's scripts know the names.
 #[derive(Serialize)]
 struct Overview {
     node: Uuid,
@@ -201,6 +183,7 @@ struct Overview {
     /// Seconds.
     uptime: f64,
     listeners: usize,
+    /// Open TCP connections.
     lines: usize,
     #[serde(flatten)]
     counts: Counts,
@@ -208,52 +191,52 @@ struct Overview {
     ended_silent: u64,
     /// Bytes.
     memory: Option<u64>,
-    /// Seconds on processors since the start.
+    /// Seconds of processor time since the start.
     cpu: Option<f64>,
 }
 
 impl Page {
-    /// Serves until the end; gives the last frame.
+    /// Serves until the page ends; returns the close frame.
     async fn serve(&mut self, first: &mut [u8]) -> Result<Bytes, Over> {
         let mut periods = interval(PERIOD);
         periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut closing = self.app.live.closing.subscribe();
-        let mut asked = self.take(first).await?;
+        let mut closing = self.app.feed.closing.subscribe();
+        let mut changed = self.take(first).await?;
         let mut period: u64 = 0;
         let mut next = Instant::now();
         loop {
             tokio::select! {
-                () = begun(&mut closing) => {
-                    // What was the last to happen is seen.
-                    self.show(true).await?;
+                () = closed(&mut closing) => {
+                    // The page still shows the last events.
+                    self.update(true).await?;
                     return Ok(close(CloseCode::GOING_AWAY, "the server is shutting down"));
                 }
                 ready = self.stream.readable() => {
                     ready?;
-                    asked |= self.read().await?;
-                    // One that always has more to say gets its turns like others.
+                    changed |= self.read().await?;
+                    // A page that never stops sending must not starve the others.
                     yield_now().await;
                 }
-                () = sleep_until(next), if asked => {
-                    asked = false;
-                    self.show(false).await?;
+                () = sleep_until(next), if changed => {
+                    changed = false;
+                    self.update(false).await?;
                     next = Instant::now() + PAUSE;
                 }
                 _ = periods.tick() => {
                     if !self.app.auth.is_signed_in(&self.head.headers, &self.app.config) {
-                        return Ok(close(CloseCode::POLICY, "the sign-in has ended"));
+                        return Ok(close(CloseCode::POLICY, "the sign-in has expired"));
                     }
                     period += 1;
                     if period.is_multiple_of(PING_EVERY) {
                         self.ping().await?;
                     }
-                    self.show(true).await?;
+                    self.update(true).await?;
                 }
             }
         }
     }
 
-    /// Reads what is there; whether the page watches something else now.
+    /// Reads what has arrived. Returns `true` if the subscription changed.
     async fn read(&mut self) -> Result<bool, Over> {
         let mut buffer = [0; 2048];
         match self.stream.try_read(&mut buffer) {
@@ -264,14 +247,15 @@ impl Page {
         }
     }
 
-    /// Takes what the page said. Of several things said at once the last counts.
+    /// Handles received bytes. Of several messages at once, the last one counts. Returns `true` if the
+    /// subscription changed.
     async fn take(&mut self, bytes: &mut [u8]) -> Result<bool, Over> {
         self.pings = 0;
-        let said = &mut self.said;
-        let (mut pong, mut last, mut asked) = (None, None, None);
+        let received = &mut self.received;
+        let (mut pong, mut last, mut message) = (None, None, None);
         let outcome = self.decoder.read(bytes, |incoming| match incoming {
-            Incoming::Text(piece) => said.extend_from_slice(piece),
-            Incoming::Message => asked = Some(std::mem::take(said)),
+            Incoming::Text(piece) => received.extend_from_slice(piece),
+            Incoming::Message => message = Some(std::mem::take(received)),
             Incoming::Ping(payload) => pong = Some(pong_frame(payload)),
             Incoming::Pong(_) => {}
             Incoming::Close(close) => last = Some(close_frame(close)),
@@ -285,10 +269,10 @@ impl Page {
         if let Some(pong) = pong {
             self.send(&pong).await?;
         }
-        let Some(asked) = asked else { return Ok(false) };
-        match Watch::read(&String::from_utf8_lossy(&asked)) {
-            Ok(watch) => {
-                self.watch = Arc::new(watch);
+        let Some(message) = message else { return Ok(false) };
+        match Subscription::parse(&String::from_utf8_lossy(&message)) {
+            Ok(subscription) => {
+                self.subscription = Arc::new(subscription);
                 Ok(true)
             }
             Err(error) => {
@@ -307,24 +291,24 @@ impl Page {
         Ok(self.send(&PING).await?)
     }
 
-    /// Tells what has changed of all that is watched, and what everybody is told if it is time.
-    async fn show(&mut self, is_time: bool) -> Result<(), Over> {
+    /// Sends what has changed of the subscribed views; with `is_period`, the overview as well.
+    async fn update(&mut self, is_period: bool) -> Result<(), Over> {
         let hub = self.app.node.hub();
         let (behind, all_behind) =
-            if self.watch.slow { hub.most_behind(BEHIND) } else { (Vec::new(), 0) };
-        let (watch, seen) = (Arc::clone(&self.watch), self.seen.clone());
+            if self.subscription.slow { hub.most_behind(BEHIND) } else { (Vec::new(), 0) };
+        let (subscription, progress) = (Arc::clone(&self.subscription), self.progress.clone());
         let ids: Vec<_> = behind.iter().map(|(id, _)| *id).collect();
-        let question = move |state: &_| watch.look(state, &seen, &ids);
-        // A server that is too far behind to answer has other worries.
+        let question = move |state: &_| subscription.query(state, &progress, &ids);
+        // An overloaded server skips the update.
         let Ok(views) = self.app.node.ask(question).await else { return Ok(()) };
         let counts = views.counts;
-        let mut parts = views.parts(&self.watch, &mut self.seen, &behind, all_behind);
-        let watched: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
-        self.shown.retain(|name, _| watched.contains(name));
+        let mut parts = views.parts(&self.subscription, &mut self.progress, &behind, all_behind);
+        let subscribed: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
+        self.sent.retain(|name, _| subscribed.contains(name));
         parts.retain(|part| self.is_news(part));
-        if is_time {
-            if !std::mem::replace(&mut self.knows_past, true) {
-                parts.push(("past", self.app.live.past.json().map_err(io::Error::other)?));
+        if is_period {
+            if !std::mem::replace(&mut self.has_past, true) {
+                parts.push(("past", self.app.feed.past.json().map_err(io::Error::other)?));
             }
             let overview =
                 serde_json::to_string(&self.overview(counts)).map_err(io::Error::other)?;
@@ -337,34 +321,34 @@ impl Page {
         Ok(self.send(&text_frame(&format!("{{{}}}", parts.join(",")))).await?)
     }
 
+    /// Returns `true` if the part differs from the one that was sent last, and remembers it.
     fn is_news(&mut self, (name, json): &Part) -> bool {
-        // The same events can be sent only once.
-        let is_news = *name == "events" || self.shown.get(name) != Some(json);
+        // Events are never sent twice, so that even equal ones are new.
+        let is_news = *name == "events" || self.sent.get(name) != Some(json);
         if is_news {
-            self.shown.insert(name, json.clone());
+            self.sent.insert(name, json.clone());
         }
         is_news
     }
 
     fn overview(&self, counts: Counts) -> Overview {
-        let live = &self.app.live;
-        let (ended_slow, ended_silent) = live.ended();
+        let metrics = &self.app.metrics;
         Overview {
-            node: live.node,
-            version: env!("CARGO_PKG_VERSION"),
+            node: self.app.feed.node,
+            version: VERSION,
             now: DateTime::from(clock::now()),
             uptime: self.app.started.elapsed().as_secs_f64(),
             listeners: self.app.node.hub().count(),
             lines: self.app.tcp_connections(),
             counts,
-            ended_slow,
-            ended_silent,
+            ended_slow: metrics.ended_slow(),
+            ended_silent: metrics.listeners_ended_silent.get(),
             memory: process::memory(),
             cpu: process::cpu_time().map(|time| time.as_secs_f64()),
         }
     }
 
-    /// Writes all of it, in bounded time.
+    /// Writes all bytes, within [`WRITE_TIMEOUT`].
     async fn send(&self, bytes: &[u8]) -> io::Result<()> {
         let write = async {
             let mut rest = bytes;
@@ -378,7 +362,7 @@ impl Page {
             }
             Ok(())
         };
-        timeout(PATIENCE, write).await?
+        timeout(WRITE_TIMEOUT, write).await?
     }
 
     /// Sends a close frame and waits until the peer closes.
@@ -395,8 +379,8 @@ impl Page {
     }
 }
 
-/// Waits for the end of all pages.
-async fn begun(closing: &mut watch::Receiver<bool>) {
+/// Waits until all pages are to close.
+async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 

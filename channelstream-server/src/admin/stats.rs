@@ -1,0 +1,69 @@
+//! Stats: the metrics of the server, as `/admin/stats.json` and in the text of `/admin/debug`.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::app::App;
+use crate::http::answer::{Answer, TEXT};
+use crate::http::problem::Problem;
+use crate::metrics::{Json, Readings, Sample, process};
+use crate::node;
+
+/// The version of the server, as every outlet reports it.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What `/admin/stats.json` contains.
+#[derive(Serialize)]
+struct Stats<'a> {
+    version: &'static str,
+    metrics: Json<'a>,
+}
+
+/// Every metric by its name; what the command `top` reads.
+pub(crate) async fn json(app: &App) -> Result<Answer, Problem> {
+    let samples = samples(app).await?;
+    Ok(Answer::json(&Stats { version: VERSION, metrics: Json(&samples) }))
+}
+
+/// Every metric, one a line, and what the state waits for; for people.
+pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
+    let samples = samples(app).await?;
+    let deadline = app.node.ask(|state| state.next_deadline()).await?;
+    let deadline = deadline
+        .map_or_else(|| "none".to_owned(), |when| format!("{:?} from now", app.node.until(when)));
+    let mut text = format!("channelstream {VERSION}\n");
+    for Sample { metric, label, value } in &samples {
+        // Writing to a text cannot fail.
+        let _ = match metric.label {
+            Some(key) => writeln!(text, "{}{{{key}=\"{label}\"}}: {value}", metric.name),
+            None => writeln!(text, "{}: {value}", metric.name),
+        };
+    }
+    let _ = writeln!(text, "next expiry: {deadline}");
+    Ok(Answer::new(TEXT, text))
+}
+
+/// All metrics as they are now.
+async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
+    let (events, counts) = app.node.ask(|state| (state.sequence(), state.counts())).await?;
+    let readings = Readings {
+        uptime: app.started.elapsed().as_secs_f64(),
+        tcp_connections: app.tcp_connections() as u64,
+        listeners: app.node.hub().count() as u64,
+        requests: app.requests() as u64,
+        tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
+        users: counts.users as u64,
+        users_connected: counts.users_connected as u64,
+        connections: counts.connections as u64,
+        channels: counts.channels as u64,
+        events,
+        messages: counts.posted,
+        deliveries: counts.delivered,
+        refusals: app.limits.counts().collect(),
+        log_lines_dropped: process::LOG_LINES_DROPPED.get(),
+        memory: process::memory(),
+        cpu: process::cpu_time().map(|time| time.as_secs_f64()),
+    };
+    Ok(app.metrics.samples(&readings))
+}

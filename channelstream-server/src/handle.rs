@@ -1,0 +1,225 @@
+//! The handle: requests to the server from within its own process, without HTTP.
+
+use std::fmt;
+
+use channelstream_core::protocol::{
+    self, Body, Bounds, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete,
+    DeleteChannels, Edit, FieldErrors, InfoOptions, NewMessage, NotJson, Posted, SetUserState,
+    Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserStateSet, Uuid,
+};
+use channelstream_core::state::{Command, Refusal, Reply};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::node::{self, Node};
+use crate::{clock, journal};
+
+/// Sends requests to a [`Server`](crate::Server) in the same process. Cheap to clone.
+///
+/// The methods are the endpoints of the backend API, with the same checks and the same effects, but
+/// without HTTP, signatures and rate limits. Requests wait until [`Server::run`](crate::Server::run)
+/// is called.
+#[derive(Clone)]
+pub struct Handle {
+    node: Node,
+    bounds: Bounds,
+}
+
+/// Why the server did not carry out a request of a [`Handle`].
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// Fields of the request are invalid. Nothing was done.
+    #[error("the request is invalid: {}", serde_json::to_string(.0).unwrap_or_default())]
+    Invalid(FieldErrors),
+    /// The request exceeds `max_json_depth` or `max_json_elements`. Nothing was done.
+    #[error(transparent)]
+    TooComplex(#[from] NotJson),
+    /// The request contradicts the state, for example because its connection is unknown. Nothing was
+    /// done.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many requests are waiting. Nothing was done.
+    #[error("the server is overloaded")]
+    Overloaded,
+    /// The server has stopped. If it stopped just now, the request may have been carried out.
+    #[error("the server has stopped")]
+    Stopped,
+}
+
+impl From<node::Error> for HandleError {
+    fn from(error: node::Error) -> Self {
+        match error {
+            node::Error::Refused(refusal) => Self::Refused(refusal),
+            node::Error::Unavailable(journal::Error::Full) => Self::Overloaded,
+            node::Error::Unavailable(journal::Error::Closed) | node::Error::Stopped => {
+                Self::Stopped
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(node: Node, bounds: Bounds) -> Self {
+        Self { node, bounds }
+    }
+
+    /// Creates a connection for a user. A client that has the `conn_id` of the reply can listen with
+    /// it; without one in the request, a random id is chosen.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn connect(&self, request: &Connect) -> Result<Connected, HandleError> {
+        let request = self.read(request, Connect::read)?;
+        let connection = request.conn_id.unwrap_or_else(clock::secret_id);
+        let command = Command::Connect { connection, request: Box::new(request) };
+        match self.node.submit(command).await? {
+            Reply::Connected(reply) => Ok(*reply),
+            reply => unreachable!("{reply:?} to a connect"),
+        }
+    }
+
+    /// Lets a connection join channels.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn subscribe(&self, request: &Subscribe) -> Result<Subscribed, HandleError> {
+        let request = self.read(request, |body| Subscribe::read(body, None, |_| true))?;
+        match self.node.submit(Command::Subscribe(request)).await? {
+            Reply::Subscribed(reply) => Ok(*reply),
+            reply => unreachable!("{reply:?} to a subscribe"),
+        }
+    }
+
+    /// Lets a connection leave channels.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn unsubscribe(&self, request: &Unsubscribe) -> Result<Unsubscribed, HandleError> {
+        let request = self.read(request, |body| Unsubscribe::read(body, None, |_| true))?;
+        match self.node.submit(Command::Unsubscribe(request)).await? {
+            Reply::Unsubscribed(reply) => Ok(*reply),
+            reply => unreachable!("{reply:?} to an unsubscribe"),
+        }
+    }
+
+    /// Changes the state of a user.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn set_user_state(
+        &self,
+        request: &SetUserState,
+    ) -> Result<UserStateSet, HandleError> {
+        let request = self.read(request, |body| SetUserState::read(body, |_| true))?;
+        match self.node.submit(Command::SetUserState(request)).await? {
+            Reply::UserStateSet(reply) => Ok(*reply),
+            reply => unreachable!("{reply:?} to a user state"),
+        }
+    }
+
+    /// Publishes messages, in their order. Returns each as it was accepted, with the number of
+    /// listeners that it was sent to.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn publish(
+        &self,
+        messages: impl AsRef<[NewMessage]>,
+    ) -> Result<Vec<Posted>, HandleError> {
+        let messages = self.read(messages.as_ref(), protocol::read_messages)?;
+        match self.node.submit(Command::Publish(messages)).await? {
+            Reply::Published(posted) => Ok(posted),
+            reply => unreachable!("{reply:?} to a publish"),
+        }
+    }
+
+    /// Changes messages that were published before. Returns the edits as they were sent.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn edit(&self, edits: impl AsRef<[Edit]>) -> Result<Vec<Edit>, HandleError> {
+        let edits = self.read(edits.as_ref(), protocol::read_edits)?;
+        match self.node.submit(Command::Edit(edits)).await? {
+            Reply::Edited(edits) => Ok(edits),
+            reply => unreachable!("{reply:?} to an edit"),
+        }
+    }
+
+    /// Removes messages that were published before. Returns the removals as they were sent.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn delete(&self, deletes: impl AsRef<[Delete]>) -> Result<Vec<Delete>, HandleError> {
+        let deletes = self.read(deletes.as_ref(), protocol::read_deletes)?;
+        match self.node.submit(Command::Delete(deletes)).await? {
+            Reply::Deleted(deletes) => Ok(deletes),
+            reply => unreachable!("{reply:?} to a delete"),
+        }
+    }
+
+    /// Creates channels with these settings, or changes the settings of those that exist.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn configure(&self, request: &Configure) -> Result<ChannelsInfo, HandleError> {
+        let request = self.read(request, Configure::read)?;
+        match self.node.submit(Command::Configure(request)).await? {
+            Reply::Configured(reply) => Ok(*reply),
+            reply => unreachable!("{reply:?} to a configure"),
+        }
+    }
+
+    /// Removes channels with their settings and history.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn delete_channels(
+        &self,
+        request: &DeleteChannels,
+    ) -> Result<ChannelsDeleted, HandleError> {
+        let request = self.read(request, DeleteChannels::read)?;
+        match self.node.submit(Command::DeleteChannels(request)).await? {
+            Reply::ChannelsDeleted(reply) => Ok(*reply),
+            reply => unreachable!("{reply:?} to a removal of channels"),
+        }
+    }
+
+    /// Returns information about channels, their users and their history.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn info(&self, options: &InfoOptions) -> Result<ChannelsInfo, HandleError> {
+        let options = options.clone();
+        Ok(self.node.ask(move |state| state.info(&options)).await?)
+    }
+
+    /// Ends a connection. Returns `true` if it was known.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn disconnect(&self, conn_id: Uuid) -> Result<bool, HandleError> {
+        match self.node.submit(Command::Disconnect(conn_id)).await? {
+            Reply::Disconnected(was_known) => Ok(was_known),
+            reply => unreachable!("{reply:?} to a disconnect"),
+        }
+    }
+
+    /// Passes a request through the checks of the HTTP interface, so that both accept the same.
+    fn read<R: Serialize + ?Sized, T>(
+        &self,
+        request: &R,
+        read: impl FnOnce(&Body<'_>) -> Result<T, FieldErrors>,
+    ) -> Result<T, HandleError> {
+        let json = serde_json::to_vec(request)
+            .expect("requests hold texts, numbers and JSON under keys that are texts");
+        let body = protocol::parse(&json, self.bounds)?;
+        read(&body).map_err(HandleError::Invalid)
+    }
+}

@@ -1,0 +1,358 @@
+//! Metrics: everything that the server counts or measures, in one table.
+//!
+//! The table [`METRICS`] and the structs [`Metrics`] and [`Readings`] are generated from the list
+//! below. A value under `counted` is an atomic of [`Metrics`], which the code that observes the event
+//! increments. A value under `read` lives elsewhere; [`Readings`] takes it along when somebody asks.
+//! Every outlet iterates over [`Metrics::samples`], so that a new row appears in all of them.
+
+pub(crate) mod process;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::listener::outbox::Ending;
+
+/// One row of the table.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    /// Snake case with a unit; a counter ends with `_total`.
+    pub(crate) name: &'static str,
+    /// The label that distinguishes the samples of one name.
+    pub(crate) label: Option<&'static str>,
+    /// The value of the label, where the row has one; else there is a sample for each value.
+    pub(crate) label_value: Option<&'static str>,
+    pub(crate) kind: Kind,
+    pub(crate) unit: &'static str,
+    /// What it counts or measures, in one sentence.
+    pub(crate) meaning: &'static str,
+}
+
+/// How a value changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It only grows, from zero at the start of the server.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// Counts events; shared by all threads.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A metric with its value at one moment.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    pub(crate) metric: &'static Metric,
+    /// The value of the metric's label, if it has one.
+    pub(crate) label: &'static str,
+    pub(crate) value: Value,
+}
+
+/// The value of a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Value {
+    Integer(u64),
+    Float(f64),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Self::Integer(value) => serializer.serialize_u64(value),
+            Self::Float(value) => serializer.serialize_f64(value),
+        }
+    }
+}
+
+/// A value that is read elsewhere: one sample, none if it is unknown, or one for each label.
+trait Reading {
+    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>);
+}
+
+impl Reading for u64 {
+    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
+        samples.push(Sample { metric, label: "", value: Value::Integer(*self) });
+    }
+}
+
+impl Reading for f64 {
+    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
+        samples.push(Sample { metric, label: "", value: Value::Float(*self) });
+    }
+}
+
+impl<T: Reading> Reading for Option<T> {
+    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
+        if let Some(value) = self {
+            value.add_to(metric, samples);
+        }
+    }
+}
+
+impl Reading for Vec<(&'static str, u64)> {
+    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
+        let sample = |&(label, value)| Sample { metric, label, value: Value::Integer(value) };
+        samples.extend(self.iter().map(sample));
+    }
+}
+
+/// Generates the table and the structs from one list.
+macro_rules! metrics {
+    (
+        counted { $($counter:ident = $c_name:literal $([$c_label:literal = $c_value:literal])?,
+            $c_unit:literal, $c_meaning:literal;)* }
+        read { $($reading:ident: $type:ty = $kind:ident $r_name:literal $([$r_label:literal])?,
+            $r_unit:literal, $r_meaning:literal;)* }
+    ) => {
+        /// The counters of one server.
+        #[derive(Debug, Default)]
+        pub(crate) struct Metrics {
+            $(#[doc = $c_meaning] pub(crate) $counter: Counter,)*
+        }
+
+        /// The values that live elsewhere, as they are at one moment.
+        #[derive(Debug)]
+        pub(crate) struct Readings {
+            $(#[doc = $r_meaning] pub(crate) $reading: $type,)*
+        }
+
+        /// Every metric of the server.
+        pub(crate) static METRICS: &[Metric] = &[
+            $(Metric {
+                name: $c_name,
+                label: [$(Some($c_label),)? None][0],
+                label_value: [$(Some($c_value),)? None][0],
+                kind: Kind::Counter,
+                unit: $c_unit,
+                meaning: $c_meaning,
+            },)*
+            $(Metric {
+                name: $r_name,
+                label: [$(Some($r_label),)? None][0],
+                label_value: None,
+                kind: Kind::$kind,
+                unit: $r_unit,
+                meaning: $r_meaning,
+            },)*
+        ];
+
+        impl Metrics {
+            /// All metrics with their values, in the order of the table.
+            pub(crate) fn samples(&self, readings: &Readings) -> Vec<Sample> {
+                let mut samples = Vec::with_capacity(METRICS.len());
+                let mut metrics = METRICS.iter();
+                $(if let Some(metric) = metrics.next() {
+                    let label = metric.label_value.unwrap_or_default();
+                    let value = Value::Integer(self.$counter.get());
+                    samples.push(Sample { metric, label, value });
+                })*
+                $(if let Some(metric) = metrics.next() {
+                    readings.$reading.add_to(metric, &mut samples);
+                })*
+                samples
+            }
+        }
+    };
+}
+
+metrics! {
+    counted {
+        tcp_connections_accepted = "tcp_connections_accepted_total", "connections",
+            "TCP connections that were accepted, those that a limit refused included.";
+        tcp_accept_errors = "tcp_accept_errors_total", "errors",
+            "Failures to accept a TCP connection, such as too few file descriptors.";
+        sign_ins_failed = "sign_ins_failed_total", "sign-ins",
+            "Sign-ins to the admin pages with a wrong user name or password.";
+        listeners_ended_by_client = "listeners_ended_total" ["reason" = "client"], "listeners",
+            "Sockets that the client closed or lost, and polls that were answered or abandoned.";
+        listeners_ended_disconnected = "listeners_ended_total" ["reason" = "disconnected"],
+            "listeners", "Listeners that ended because their connection ended or was unknown.";
+        listeners_ended_superseded = "listeners_ended_total" ["reason" = "superseded"],
+            "listeners", "Listeners that a newer one of the same connection replaced.";
+        listeners_ended_slow = "listeners_ended_total" ["reason" = "slow"], "listeners",
+            "Listeners that read too slowly, so that their outbox was full.";
+        listeners_ended_stalled = "listeners_ended_total" ["reason" = "stalled"], "listeners",
+            "Sockets that read nothing of what waited for them.";
+        listeners_ended_silent = "listeners_ended_total" ["reason" = "silent"], "listeners",
+            "Sockets that did not answer a ping.";
+        listeners_ended_overload = "listeners_ended_total" ["reason" = "overload"], "listeners",
+            "Listeners that the server had no room or no time for.";
+        listeners_ended_shutdown = "listeners_ended_total" ["reason" = "shutdown"], "listeners",
+            "Listeners that the shutdown of the server closed.";
+    }
+    read {
+        uptime: f64 = Gauge "uptime_seconds", "seconds", "Time since the server started.";
+        tcp_connections: u64 = Gauge "tcp_connections", "connections", "Open TCP connections.";
+        listeners: u64 = Gauge "listeners", "listeners", "Open sockets and waiting polls.";
+        requests: u64 = Gauge "requests_in_flight", "requests",
+            "Requests of backends and admins that are being answered, waiting polls excluded.";
+        tasks: u64 = Gauge "runtime_tasks", "tasks", "Tasks of the runtime's first thread.";
+        users: u64 = Gauge "users", "users", "Users that the server remembers.";
+        users_connected: u64 = Gauge "users_connected", "users",
+            "Users with at least one connection.";
+        connections: u64 = Gauge "connections", "connections",
+            "Connections (`conn_id`), listening or not.";
+        channels: u64 = Gauge "channels", "channels", "Channels that exist.";
+        events: u64 = Counter "events_total", "events",
+            "Events of all kinds: messages, edits, deletes, presence and changes of user state.";
+        messages: u64 = Counter "messages_posted_total", "messages",
+            "Messages that were posted and had an address.";
+        deliveries: u64 = Counter "messages_delivered_total", "messages",
+            "Deliveries of posted messages, one for each addressed connection, listening or not.";
+        refusals: Vec<(&'static str, u64)> = Counter "refusals_total" ["limit"], "refusals",
+            "Connections, requests and messages that a limit refused.";
+        log_lines_dropped: u64 = Counter "log_lines_dropped_total", "lines",
+            "Log lines that were dropped because standard error was not read.";
+        memory: Option<u64> = Gauge "process_resident_memory_bytes", "bytes",
+            "Memory of the process; Linux only.";
+        cpu: Option<f64> = Counter "process_cpu_seconds_total", "seconds",
+            "Processor time of the process since its start; Linux only.";
+    }
+}
+
+impl Metrics {
+    /// Counts the end of a listener; without an [`Ending`], the client or a poll's answer ended it.
+    pub(crate) fn listener_ended(&self, ending: Option<Ending>) {
+        let counter = match ending {
+            None => &self.listeners_ended_by_client,
+            Some(Ending::Ended) => &self.listeners_ended_disconnected,
+            Some(Ending::Superseded) => &self.listeners_ended_superseded,
+            Some(Ending::Slow) => &self.listeners_ended_slow,
+            Some(Ending::Stalled) => &self.listeners_ended_stalled,
+            Some(Ending::Silent) => &self.listeners_ended_silent,
+            Some(Ending::Full) => &self.listeners_ended_overload,
+            Some(Ending::Shutdown) => &self.listeners_ended_shutdown,
+        };
+        counter.increment();
+    }
+
+    /// The listeners that ended because they did not read fast enough, or at all.
+    pub(crate) fn ended_slow(&self) -> u64 {
+        self.listeners_ended_slow.get() + self.listeners_ended_stalled.get()
+    }
+}
+
+/// Samples as one JSON object: a number under each name, or an object by label.
+pub(crate) struct Json<'a>(pub(crate) &'a [Sample]);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for family in self.0.chunk_by(|one, next| one.metric.name == next.metric.name) {
+            match family {
+                [sample] if sample.metric.label.is_none() => {
+                    map.serialize_entry(sample.metric.name, &sample.value)?;
+                }
+                family => map.serialize_entry(family[0].metric.name, &ByLabel(family))?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// Samples of one name, by their labels.
+struct ByLabel<'a>(&'a [Sample]);
+
+impl Serialize for ByLabel<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|sample| (sample.label, sample.value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn readings() -> Readings {
+        Readings {
+            uptime: 1.5,
+            tcp_connections: 2,
+            listeners: 1,
+            requests: 0,
+            tasks: 9,
+            users: 3,
+            users_connected: 2,
+            connections: 2,
+            channels: 1,
+            events: 7,
+            messages: 5,
+            deliveries: 6,
+            refusals: vec![("max_listeners", 4), ("max_body_size", 0)],
+            log_lines_dropped: 0,
+            memory: None,
+            cpu: Some(0.25),
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_field() {
+        let mut seen = HashSet::new();
+        let mut last = "";
+        for metric in METRICS {
+            let Metric { name, kind, unit, meaning, .. } = metric;
+            let is_snake_case = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            assert!(is_snake_case, "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert!(!unit.is_empty() && meaning.ends_with('.'), "{name}");
+            // A name may come again only right behind itself: the rows of a family are together.
+            assert!(*name == last || seen.insert(*name), "{name}");
+            last = name;
+        }
+    }
+
+    #[test]
+    fn samples_carry_the_values_of_their_rows() {
+        let metrics = Metrics::default();
+        metrics.listeners_ended_slow.increment();
+        metrics.tcp_connections_accepted.add(3);
+        let json = serde_json::json!(Json(&metrics.samples(&readings())));
+        assert_eq!(json["tcp_connections_accepted_total"], 3);
+        assert_eq!(json["listeners_ended_total"]["slow"], 1);
+        assert_eq!(json["listeners_ended_total"]["silent"], 0);
+        assert_eq!(json["uptime_seconds"], 1.5);
+        assert_eq!(json["refusals_total"]["max_listeners"], 4);
+        assert_eq!(json["process_cpu_seconds_total"], 0.25);
+        assert!(json.get("process_resident_memory_bytes").is_none(), "{json}");
+    }
+}
