@@ -1,4 +1,4 @@
-//! The one table of settings: key, kind, default and meaning, from which help, ini file and README come.
+//! The one table of settings: key, kind, default and meaning, from which help, ini file and docs/settings.md come.
 
 /// How the text of a setting is read, with its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Setting {
 /// A heading and the settings under it.
 #[derive(Debug, Clone, Copy)]
 pub struct Group {
-    /// The heading, for help and README.
+    /// The heading, for help and docs/settings.md.
     pub title: &'static str,
     /// Its settings, in the order in which they are shown.
     pub settings: &'static [Setting],
@@ -495,7 +495,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// All settings as a Markdown table, as it stands in the README.
+/// All settings as a Markdown table, as it stands in docs/settings.md.
 #[must_use]
 pub fn settings_table() -> String {
     let mut table = String::from("| setting | default | meaning |\n| --- | --- | --- |\n");
