@@ -178,8 +178,8 @@ fn the_quick_start_can_be_typed() {
         }
     }
     listening.wait_until_seen("Hello!");
-    listening.interrupt();
     let seen = shell.seen() + &listening.seen();
+    listening.interrupt();
     for trouble in ["not found", "No such file", "rror", "refused", "Usage"] {
         assert!(!seen.contains(trouble), "{trouble}: {seen}");
     }

@@ -12,8 +12,10 @@ const END: &str = "<!-- end of settings -->";
 #[test]
 fn the_table_of_settings_is_up_to_date() {
     let page = fs::read_to_string(SETTINGS).unwrap();
-    let (before, rest) = page.split_once(BEGIN).expect("the first marker stands in docs/settings.md");
-    let (between, after) = rest.split_once(END).expect("the second marker stands in docs/settings.md");
+    let (before, rest) =
+        page.split_once(BEGIN).expect("the first marker stands in docs/settings.md");
+    let (between, after) =
+        rest.split_once(END).expect("the second marker stands in docs/settings.md");
     let table = format!("\n{}\n", table::settings_table());
     if between == table {
         return;
