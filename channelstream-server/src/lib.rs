@@ -41,3 +41,8 @@ mod wire;
 
 pub use config::Config;
 pub use server::{Server, ServerError};
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
