@@ -46,7 +46,7 @@ pub(crate) fn files(shell: &Shell) -> Result<Vec<String>> {
 
 fn check(path: &str, text: &str) -> Vec<String> {
     let mut problems = Vec::new();
-    let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_deproblem();
+    let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     if EMPTY_NAMES.contains(&stem) {
         problems.push(format!("{stem} says nothing about the contents"));
     }
