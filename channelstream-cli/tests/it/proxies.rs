@@ -18,7 +18,7 @@ fn server() -> Server {
 }
 
 #[test]
-fn nothing_is_wrong_as_the_readme_has_it() {
+fn nothing_is_wrong_as_documented() {
     let server = server();
     let nginx = Nginx::start(&example(), &server, None);
     finds_nothing(&mut doctor(&nginx.url(), &["--origin", "https://shop.example.com"]));

@@ -155,8 +155,11 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // Something may stay in the foreground, to which `exit` says nothing.
+            let _ = self.child.kill();
+        }
         if let Some(mut keys) = self.keys.take() {
-            let _ = keys.write_all(CTRL_C);
             let _ = keys.write_all(b"exit\n");
         }
         let _ = self.child.wait();
