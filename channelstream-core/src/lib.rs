@@ -1,6 +1,6 @@
-//! What the channelstream protocol means: its types, its rules and its state.
+//! The channelstream protocol: its types, its rules and its state.
 //!
-//! The promise of this crate: no IO, no clock, no luck. Everything that happens is a
+//! This crate does no IO, reads no clock and draws no randomness. Everything that happens is a
 //! [`Command`](state::Command) in an [`Envelope`](state::Envelope) that carries the time and a
 //! seed, and [`State::apply`](state::State::apply) turns it into an
 //! [`Outcome`](state::Outcome): a reply and the deliveries that follow. The same envelopes in the

@@ -99,3 +99,8 @@ pub use channelstream_core::state::Refusal;
 pub use config::{Config, Networks, Secret};
 pub use handle::{Handle, HandleError};
 pub use server::{Server, ServerError};
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

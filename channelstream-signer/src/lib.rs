@@ -1,8 +1,8 @@
 //! Timestamped signatures as Python's itsdangerous makes and checks them.
 //!
-//! A signed text is a value, the time of signing, and a signature over both. Whoever knows the
-//! secret can make one; whoever knows the secret can tell that it is genuine and how old it is.
-//! The value stays readable, and the same text can be shown again until it is too old.
+//! A signed text is a value, the time of signing, and a signature over both. A program that knows the
+//! secret can sign, and can check that a text is genuine and how old it is. The value stays readable,
+//! and the same text is valid again and again until it expires.
 //!
 //! # What is signed, and how
 //!
@@ -23,11 +23,11 @@
 //! let text = signer.sign_at("/connect", 1_700_000_000);
 //! assert_eq!(text, "/connect.ZVPxAA.LGgz2XYmQrtshS37benqptPevTY");
 //!
-//! // Mechanism: is it genuine, what does it say, when was it signed?
+//! // Mechanism: is it genuine, what is its value, when was it signed?
 //! let unsigned = signer.unsign(&text)?;
 //! assert_eq!((unsigned.value, unsigned.timestamp), ("/connect", 1_700_000_000));
 //!
-//! // Policy: not older than 60 seconds, at a time that the caller names.
+//! // Policy: not older than 60 seconds, at a time that the caller passes.
 //! assert!(signer.unsign_within(&text, 60, 1_700_000_060).is_ok());
 //! assert_eq!(
 //!     signer.unsign_within(&text, 60, 1_700_000_061),
@@ -48,7 +48,14 @@
 //!   writes and reads zero as no bytes at all. It reads our form.
 //! * A time in the future is accepted, as in itsdangerous 1.1.0. Since 2.0 it refuses those under
 //!   an age limit; compare [`Unsigned::timestamp`] with the clock to do so here.
-//! * Values are text. Python's may be bytes that are no UTF-8; those can't be read here.
+//! * Values are text. Values in Python can be bytes that are not UTF-8, which this crate does not read.
+//!
+//! # Where to start
+//!
+//! * [`TimestampSigner`] signs and checks; [`TimestampSigner::builder`] has all settings.
+//! * [`Unsigned`] is a checked text; [`SignatureError`] names the step that failed.
+//! * [`file`](mod@file) reads files of secrets as the server and the command do.
+//! * [`unix_now`] is the clock for [`TimestampSigner::unsign_within`].
 
 mod encoding;
 mod error;

@@ -1,7 +1,7 @@
-//! Security advisories against the dependencies: `cargo deny`, where it and a network are there.
+//! Security advisories against the dependencies, checked by `cargo deny`.
 //!
-//! Without either, the task says on one line that nothing was checked and why, and passes: a
-//! machine without a network has to be able to run everything else.
+//! Without `cargo deny` or a network, the task reports on one line that nothing was checked, and
+//! passes: a machine without a network can run everything else.
 
 use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
@@ -11,8 +11,8 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
         not_checked("cargo-deny isn't installed (`cargo install --locked cargo-deny`)");
         return Ok(());
     }
-    // What needs no database is checked first, so that a mistake in deny.toml isn't taken for a
-    // missing network.
+    // The checks without a database come first, so that a mistake in deny.toml is not mistaken for
+    // a missing network.
     cmd!(shell, "cargo deny check licenses sources").run()?;
     let fetch = cmd!(shell, "cargo deny fetch db").quiet().ignore_status().output()?;
     if !fetch.status.success() {
@@ -31,7 +31,7 @@ fn not_checked(why: &str) {
     eprintln!("advisories NOT CHECKED: {why}");
 }
 
-/// The innermost cause that a failed fetch names: its last line with words.
+/// Returns the innermost cause of a failed fetch: its last line with words.
 fn reason(errors: &str) -> &str {
     errors.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given")
 }

@@ -1,4 +1,4 @@
-//! Load and microbenchmarks: builds them with the server, and runs them.
+//! Builds the server and the load generator, and runs benchmarks.
 
 use std::env;
 
@@ -7,7 +7,7 @@ use xshell::{Shell, cmd};
 
 use crate::tools;
 
-/// Without file descriptors for ten thousand sockets at both ends, little could be measured.
+/// Ten thousand sockets need file descriptors at both ends.
 const MORE_FILES: &str = r#"ulimit -n "$(ulimit -H -n)" && exec "$0" "$@""#;
 
 /// `cargo xtask bench [--micro | [--runs N] [WORKLOAD...]]`.

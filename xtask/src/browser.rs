@@ -1,24 +1,22 @@
-//! The browser suite: the reference's browser client and ours in Chromium against the built server.
+//! The browser suite: both browser clients, the reference's and ours, in Chromium.
 
 use anyhow::{Context as _, Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::tools;
+use crate::{setup, tools};
 
 /// The suite, with its own npm packages.
-const FOLDER: &str = "channelstream-server/tests/browser";
+pub(crate) const FOLDER: &str = "channelstream-server/tests/browser";
 
 /// Our client, as the server embeds it.
 const OURS: &str = "channelstream-server/web/channelstream/index.js";
 
-/// What both clients can do. The rest of the suite is about ours alone.
+/// The tests that both clients pass. The rest of the suite covers ours only.
 const SHARED: [&str; 4] =
     ["client.test.mjs", "idle.test.mjs", "recovery.test.mjs", "script.test.mjs"];
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
-    tools::prepare_debian(shell)?;
-    let python = tools::prepare_python(shell)?;
-    tools::prepare_npm(shell, FOLDER)?;
+    let python = setup::prepare(shell)?;
     let chromium = tools::find("chromium").context("chromium isn't on PATH")?;
     let reference = tools::reference_client(shell, &python)?;
     let ours = shell.current_dir().join(OURS);

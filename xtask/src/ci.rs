@@ -5,14 +5,26 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use xshell::Shell;
 
-use crate::tools;
+use crate::setup;
 
-const STEPS: [&str; 9] =
-    ["fmt", "tidy", "directions", "licences", "advisories", "clippy", "docs", "client", "test"];
+const STEPS: [&str; 12] = [
+    "fmt",
+    "tidy",
+    "directions",
+    "licenses",
+    "advisories",
+    "msrv",
+    "clippy",
+    "features",
+    "windows",
+    "docs",
+    "client",
+    "test",
+];
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     let start = Instant::now();
-    tools::prepare_debian(shell)?;
+    setup::prepare(shell)?;
     for name in STEPS {
         let (_, about, task) =
             crate::TASKS.iter().find(|task| task.0 == name).expect("each step is a task");

@@ -1,5 +1,4 @@
-//! The browser client: its types, its size, that the copy which the server embeds is what the sources
-//! give, that it can be packed, and that all packages have one version.
+//! Checks of the browser client: types, size, embedded copy, packing, and one version for all packages.
 
 use anyhow::{Context as _, Result, ensure};
 use toml::{Table, Value};
@@ -19,7 +18,7 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     Ok(cmd!(shell, "npm pack --dry-run --silent").ignore_stdout().run()?)
 }
 
-/// What names a version of ours has to name that of the workspace.
+/// Checks that every manifest names the version of the workspace.
 fn check_versions(shell: &Shell) -> Result<()> {
     let manifest: Table = toml::from_str(&shell.read_file("Cargo.toml")?).context("Cargo.toml")?;
     let workspace = manifest.get("workspace").context("no workspace")?;
@@ -32,7 +31,7 @@ fn check_versions(shell: &Shell) -> Result<()> {
         }
     }
     for member in workspace["members"].as_array().context("no members")? {
-        let path = format!("{}/Cargo.toml", member.as_str().context("a member is no text")?);
+        let path = format!("{}/Cargo.toml", member.as_str().context("a member is not a string")?);
         let member: Table = toml::from_str(&shell.read_file(&path)?).context(path.clone())?;
         let own = &member["package"]["version"];
         if own.get("workspace").and_then(Value::as_bool) != Some(true) {

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask TASK`, and without a task the list of them.
+//! Checks, tests and builds of the repository: `cargo xtask TASK`; without a task it lists them.
 #![expect(clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod advisories;
@@ -7,41 +7,58 @@ mod browser;
 mod ci;
 mod client;
 mod directions;
-mod licences;
+mod features;
+mod licenses;
+mod manifests;
+mod msrv;
+mod setup;
 mod storm;
 mod test;
 mod tidy;
 mod tools;
+mod windows;
 
 use std::{env, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use xshell::{Shell, cmd};
 
-/// One chore: its name on the command line, what it does, and the function that does it.
+/// A task: its name on the command line, what it does, and its function.
 type Task = (&'static str, &'static str, fn(&Shell) -> Result<()>);
 
-/// Tasks that read further arguments themselves.
+/// Tasks that parse further arguments themselves.
 const WITH_ARGUMENTS: [&str; 2] = ["storm", "bench"];
 
-const TASKS: [Task; 13] = [
-    ("ci", "every check below in turn, up to the first that fails", ci::run),
-    ("fmt", "formatting", fmt),
-    ("tidy", "layout of the files and house rules", tidy::run),
-    ("directions", "which crate may depend on what", directions::run),
-    ("licences", "licences, sources and duplicates of the dependencies (deny.toml)", licences::run),
+const TASKS: [Task; 17] = [
+    ("setup", "install what the tests need besides Rust", setup::run),
+    ("test", "run setup, then all tests, in the browser too", test::run),
+    ("ci", "run all checks and tests, up to the first that fails", ci::run),
+    ("fmt", "check formatting", fmt),
+    ("tidy", "check heads, lengths and names of files", tidy::run),
+    ("directions", "check which crate and room depends on what", directions::run),
+    (
+        "licenses",
+        "check licenses, sources and duplicates of dependencies (deny.toml)",
+        licenses::run,
+    ),
     (
         "advisories",
-        "known vulnerabilities in the dependencies, where a network is",
+        "check for known vulnerabilities in dependencies (needs a network)",
         advisories::run,
     ),
-    ("clippy", "lints, warnings denied", clippy),
-    ("docs", "documentation, broken links denied", docs),
-    ("client", "types, size and embedded copy of the browser client", client::run),
-    ("test", "installs what the tests need, then runs all of them, in the browser too", test::run),
-    ("browser", "the browser suite alone", browser::run),
-    ("storm", "a storm of clients for --seconds N with --seed S", storm::run),
-    ("bench", "[--runs N] [WORKLOAD...] load beside yardsticks; --micro: small parts", bench::run),
+    ("msrv", "check the oldest Rust that each library declares", msrv::run),
+    ("clippy", "run lints, warnings denied", clippy),
+    ("features", "check each crate with each of its features alone", features::run),
+    ("windows", "check the portable crates for Windows, if the target is installed", windows::run),
+    ("docs", "build the documentation, broken links denied", docs),
+    ("client", "check types, size and embedded copy of the browser client", client::run),
+    ("browser", "run the browser suite alone", browser::run),
+    ("storm", "[--seconds N] [--seed S] [--threads T] run the stress test", storm::run),
+    (
+        "bench",
+        "[--runs N] [WORKLOAD...] measure beside yardsticks; --micro: single steps",
+        bench::run,
+    ),
 ];
 
 fn main() -> ExitCode {

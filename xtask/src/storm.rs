@@ -1,4 +1,4 @@
-//! The storm: hundreds of clients against the released server, for as long as one likes.
+//! The stress test: hundreds of clients against the released server, for any time.
 
 use std::env;
 
@@ -9,7 +9,7 @@ use crate::tools;
 
 const USAGE: &str = "usage: cargo xtask storm [--seconds N] [--seed S] [--threads T]";
 
-/// Runs a storm: without arguments for a minute, with a seed that is drawn and told, and with a
+/// Runs the stress test: by default for a minute, with a random seed that it prints, and with a
 /// server of one thread.
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     let (mut seconds, mut seed, mut threads) = (60, None, 1);

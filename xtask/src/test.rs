@@ -3,11 +3,10 @@
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-use crate::{browser, tools};
+use crate::{browser, setup};
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
-    tools::prepare_debian(shell)?;
-    let python = tools::prepare_python(shell)?;
+    let python = setup::prepare(shell)?;
     cmd!(shell, "cargo test --workspace --locked --no-fail-fast")
         .env("CHANNELSTREAM_TEST_PYTHON", python)
         .run()?;

@@ -23,14 +23,16 @@ const UNFINISHED: [&str; 4] = [
 ];
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     for path in files(shell)? {
         if [".rs", ".mjs", ".ts"].iter().any(|end| path.ends_with(end)) {
             let text = shell.read_file(&path)?;
-            faults.extend(check(&path, &text).into_iter().map(|fault| format!("{path}: {fault}")));
+            problems.extend(
+                check(&path, &text).into_iter().map(|problem| format!("{path}: {problem}")),
+            );
         }
     }
-    ensure!(faults.is_empty(), "{} untidy places\n{}", faults.len(), faults.join("\n"));
+    ensure!(problems.is_empty(), "{} untidy places\n{}", problems.len(), problems.join("\n"));
     Ok(())
 }
 
@@ -43,25 +45,26 @@ pub(crate) fn files(shell: &Shell) -> Result<Vec<String>> {
 }
 
 fn check(path: &str, text: &str) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     if EMPTY_NAMES.contains(&stem) {
-        faults.push(format!("{stem} says nothing about the contents"));
+        problems.push(format!("{stem} says nothing about the contents"));
     }
     let head = if path.ends_with(".rs") { "//! " } else { "// " };
     if !text.starts_with(head) {
-        faults.push(format!("the first line should name the subject of the file, after {head:?}"));
+        problems
+            .push(format!("the first line should name the subject of the file, after {head:?}"));
     }
     let lines = text.lines().count();
     if lines > LONGEST && !text.lines().any(|line| line.starts_with(EXCUSE)) {
-        faults.push(format!("{lines} lines, at most {LONGEST} without a line {EXCUSE:?}"));
+        problems.push(format!("{lines} lines, at most {LONGEST} without a line {EXCUSE:?}"));
     }
     for word in UNFINISHED {
         if text.contains(word) {
-            faults.push(format!("{word} may not stay"));
+            problems.push(format!("{word} may not stay"));
         }
     }
-    faults
+    problems
 }
 
 #[cfg(test)]
@@ -69,9 +72,9 @@ mod tests {
     use super::check;
 
     #[test]
-    fn each_rule_finds_its_fault() {
+    fn each_rule_finds_its_problem() {
         let long = "//! Numbers.\n".to_owned() + &"// line\n".repeat(600);
-        for (path, text, faults) in [
+        for (path, text, problems) in [
             ("a/src/number.rs", "//! Numbers.\n", 0),
             ("a/tests/number.mjs", "// Numbers.\n", 0),
             ("a/src/number.rs", "// Numbers.\n", 1),
@@ -82,7 +85,7 @@ mod tests {
             ("a/src/number.rs", concat!("//! Numbers.\nfn f() { todo", "!() }\n"), 1),
             ("a/src/number.rs", concat!("//! Numbers.\n#[", "ignore]\n"), 1),
         ] {
-            assert_eq!(check(path, text).len(), faults, "{path}: {:?}", check(path, text));
+            assert_eq!(check(path, text).len(), problems, "{path}: {:?}", check(path, text));
         }
     }
 }

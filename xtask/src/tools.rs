@@ -1,4 +1,4 @@
-//! What checks and tests need beside Rust: Debian, PyPI and npm packages, installed once.
+//! What checks and tests need besides Rust: packages of Debian, PyPI and npm, installed once.
 
 use std::{
     env, fs,
@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
-/// Programs, and the Debian package that brings each.
+/// Programs, and the Debian package of each.
 const PROGRAMS: [(&str, &str); 8] = [
     ("make", "make"),
     ("chromium", "chromium"),
@@ -22,15 +22,16 @@ const PROGRAMS: [(&str, &str); 8] = [
 
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
 
-/// Installs the programs that are missing. Fails with the command to type where that takes
-/// rights or a package manager that aren't there.
+/// Installs the programs that are missing.
+///
+/// Without root and `sudo`, or without `apt-get`, it fails and names the command to type.
 pub(crate) fn prepare_debian(shell: &Shell) -> Result<()> {
     let mut packages: Vec<&str> = PROGRAMS
         .iter()
         .filter(|(program, _)| find(program).is_none())
         .map(|(_, package)| *package)
         .collect();
-    // Debian's python3 comes without what makes virtual environments.
+    // Debian's python3 cannot create virtual environments.
     let venv = find("python3").is_none_or(|_| {
         cmd!(shell, "python3 -c 'import ensurepip, venv'").quiet().ignore_stderr().run().is_ok()
     });
@@ -54,7 +55,8 @@ pub(crate) fn prepare_debian(shell: &Shell) -> Result<()> {
         let program = words.next().context("no program")?;
         Ok::<_, anyhow::Error>(shell.cmd(program).args(words))
     };
-    // The package lists may be old, or absent on a fresh machine: fetched only if need be.
+    // The package lists may be old, or absent on a fresh machine. They are fetched if the first
+    // attempt fails.
     let first = install()?.args(["install", "-y"]).args(&packages).ignore_stderr();
     if first.ignore_stdout().run().is_err() {
         install()?.arg("update").run()?;
@@ -63,11 +65,11 @@ pub(crate) fn prepare_debian(shell: &Shell) -> Result<()> {
     Ok(())
 }
 
-/// Makes the virtual environment of the tests and returns its Python.
+/// Creates the virtual environment of the tests and returns its Python.
 pub(crate) fn prepare_python(shell: &Shell) -> Result<PathBuf> {
     let folder = build_folder()?.with_file_name("test-tools").join("python");
     let python = folder.join("bin/python");
-    // The interpreter is a link to the machine's, which may have gone since.
+    // The interpreter is a link to that of the machine, which may be removed since.
     if !python.exists() {
         shell.remove_path(&folder)?;
     }
@@ -83,7 +85,7 @@ pub(crate) fn prepare_python(shell: &Shell) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Where the reference's browser client was installed: its module.
+/// Returns the module of the reference's browser client.
 pub(crate) fn reference_client(shell: &Shell, python: &Path) -> Result<PathBuf> {
     let code = "import sysconfig; print(sysconfig.get_path('purelib'))";
     let packages = PathBuf::from(cmd!(shell, "{python} -c {code}").quiet().read()?);
@@ -103,13 +105,13 @@ pub(crate) fn prepare_npm(shell: &Shell, folder: &str) -> Result<()> {
     })
 }
 
-/// The folder of the built programs: this one lies beside them.
+/// Returns the folder of the built programs, which is that of this one.
 pub(crate) fn build_folder() -> Result<PathBuf> {
     let own = env::current_exe().context("this program has no path")?;
     Ok(own.parent().context("this program has no folder")?.to_owned())
 }
 
-/// The first program of that name on `PATH`, or where servers lie, which is not on everybody's.
+/// Returns the first program of that name on `PATH` or in `/usr/sbin`, which is not on every `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH")?;
     env::split_paths(&folders)
@@ -118,7 +120,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Runs `install` unless `stamp` says that just this was installed, wholly, before.
+/// Runs `install` unless the file `stamp` says that it succeeded for the same `wanted`.
 fn once(stamp: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
     if fs::read_to_string(stamp).is_ok_and(|found| found == wanted) {
         return Ok(());

@@ -13,7 +13,7 @@ pub(crate) use plain::{example, example_with};
 pub(crate) struct Nginx(plain::Nginx);
 
 impl Nginx {
-    /// By a text like that of the README, which stands in the context `http`.
+    /// By a text like the example, which stands in the context `http`.
     pub(crate) fn start(text: &str, server: &Server, tls: Option<&Issued>) -> Self {
         let listen = tls.map_or_else(String::new, |Issued { certificate, key }| {
             let (certificate, key) = (certificate.display(), key.display());

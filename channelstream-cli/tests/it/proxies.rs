@@ -1,4 +1,4 @@
-//! `doctor` through nginx: nothing is wrong where it is as the README has it, and what is not is
+//! `doctor` through nginx: nothing is wrong where it is as docs/operations.md has it, and what is not is
 //! found.
 
 use std::process::Command;
@@ -12,13 +12,13 @@ use crate::nginx::{Nginx, example, example_with};
 use crate::program::{end, failed, printed, program};
 use crate::server::{SECRET, Server};
 
-/// Believes in the proxy, as the README says.
+/// Believes in the proxy, as docs/operations.md says.
 fn server() -> Server {
     server_with(|config| config.trusted_proxies = "127.0.0.1".parse().unwrap())
 }
 
 #[test]
-fn nothing_is_wrong_as_the_readme_has_it() {
+fn nothing_is_wrong_as_documented() {
     let server = server();
     let nginx = Nginx::start(&example(), &server, None);
     finds_nothing(&mut doctor(&nginx.url(), &["--origin", "https://shop.example.com"]));

@@ -1,4 +1,4 @@
-//! What the README tells a newcomer to type, typed in a terminal: each answer stands on lines of its
+//! What the README tells a newcomer to type, typed in terminals: each answer stands on lines of its
 //! own, and the prompt behind it does too.
 
 use std::fs;
@@ -17,10 +17,13 @@ use crate::program::command;
 use crate::server::Server;
 
 const README: &str = include_str!("../../../README.md");
-/// Below these headings everything is typed, in this order.
-const QUICK_START: [&str; 1] = ["I need push for my app"];
+/// Everything below these headings is typed, in this order.
+const QUICK_START: [&str; 2] = ["First message", "Over HTTP"];
+/// What listens until Ctrl-C is typed in a terminal of its own, as the README says.
+const STAYS: &str = "channelstream listen ";
 /// What builds or starts programs is not typed in earnest: the test has them already.
 const STAND_INS: [&str; 2] = ["cargo", "channelstream-server"];
+const CTRL_C: &[u8] = b"\x03";
 const PROMPT: &str = "PROMPT> ";
 const MORE: &str = "MORE> ";
 
@@ -109,19 +112,53 @@ impl Shell {
         }
     }
 
+    /// Pastes lines of which the last one stays in the foreground, and waits until it shows this.
+    #[track_caller]
+    fn paste_and_stay(&mut self, lines: &str, shown: &str) {
+        let before = self.prompts();
+        self.type_in(lines);
+        self.wait_for_prompts(before + lines.lines().count() - 1);
+        self.wait_until_seen(shown);
+    }
+
+    #[track_caller]
+    fn wait_until_seen(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.seen().contains(text) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{text}: {}", self.seen());
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends what stays in the foreground, and waits for the prompt behind it.
+    #[track_caller]
+    fn interrupt(&mut self) {
+        let before = self.prompts();
+        self.keys.as_mut().unwrap().write_all(CTRL_C).unwrap();
+        self.wait_for_prompts(before + 1);
+    }
+
+    fn type_in(&mut self, lines: &str) {
+        let keys = self.keys.as_mut().unwrap();
+        keys.write_all(format!("{lines}\n").as_bytes()).unwrap();
+        keys.flush().unwrap();
+    }
+
     /// Pastes lines, and waits for the prompt behind each.
     #[track_caller]
     fn paste(&mut self, lines: &str) {
         let before = self.prompts();
-        let keys = self.keys.as_mut().unwrap();
-        keys.write_all(format!("{lines}\n").as_bytes()).unwrap();
-        keys.flush().unwrap();
+        self.type_in(lines);
         self.wait_for_prompts(before + lines.lines().count());
     }
 }
 
 impl Drop for Shell {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // Something may stay in the foreground, to which `exit` says nothing.
+            let _ = self.child.kill();
+        }
         if let Some(mut keys) = self.keys.take() {
             let _ = keys.write_all(b"exit\n");
         }
@@ -134,11 +171,18 @@ impl Drop for Shell {
 fn the_quick_start_can_be_typed() {
     let server = Server::start_with(|config| config.secrets = vec![Secret::new("secret")]);
     let host = server.url.strip_prefix("http://").unwrap();
-    let mut shell = Shell::start(&server);
+    let (mut listening, mut shell) = (Shell::start(&server), Shell::start(&server));
     for block in QUICK_START.into_iter().flat_map(blocks) {
-        shell.paste(&block.replace("127.0.0.1:8000", host));
+        let block = block.replace("127.0.0.1:8000", host);
+        if block.lines().last().is_some_and(|line| line.starts_with(STAYS)) {
+            listening.paste_and_stay(&block, "listening on");
+        } else {
+            shell.paste(&block);
+        }
     }
-    let seen = shell.seen();
+    listening.wait_until_seen("Hello!");
+    let seen = shell.seen() + &listening.seen();
+    listening.interrupt();
     for trouble in ["not found", "No such file", "rror", "refused", "Usage"] {
         assert!(!seen.contains(trouble), "{trouble}: {seen}");
     }

@@ -108,7 +108,7 @@ fn a_stranger_cannot_say_that_they_came_by_https() {
     }
 }
 
-/// The README's example as it was before it dropped what clients could send.
+/// The example of docs/operations.md without the lines that drop what clients could send.
 fn without_dropping() -> String {
     example().lines().filter(|line| !line.contains(" \"\";")).collect::<Vec<_>>().join("\n")
 }
@@ -324,7 +324,7 @@ fn the_admin_pages_work_on_another_port_and_else_say_what_is_missing() {
     let without_port = "proxy_set_header Host $host;";
     let old = without_dropping();
     for text in [
-        // As the README has it; by a host without its port and the port beside; by both.
+        // As the example has it; by a host without its port and the port beside; by both.
         example(),
         old.replace(
             host,

@@ -1,4 +1,4 @@
-//! A real nginx, as the README has it in front of a server.
+//! A real nginx in front of a server, configured as docs/operations.md shows it.
 
 use std::fs;
 use std::path::Path;
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-const README: &str = include_str!("../../../README.md");
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 /// A port that is free may be taken by others before nginx has it.
 const ATTEMPTS: usize = 10;
 
-/// The README's example.
+/// The example of docs/operations.md.
 pub(crate) fn example() -> String {
-    let (_, text) = README.split_once("```nginx\n").unwrap();
+    let (_, text) = OPERATIONS.split_once("```nginx\n").unwrap();
     let (text, _) = text.split_once("```").unwrap();
     text.to_owned()
 }
 
-/// The README's example with a text in it replaced.
+/// The example with a text in it replaced.
 #[track_caller]
 pub(crate) fn example_with(old: &str, new: &str) -> String {
     let text = example();
-    assert!(text.contains(old), "the README's example has no `{old}`");
+    assert!(text.contains(old), "the example has no `{old}`");
     text.replace(old, new)
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// By a text like that of the README, which stands in the context `http`, before the server at
+    /// By a text like the example, which stands in the context `http`, before the server at
     /// this address. `listen` stands behind the port: ` ssl; ...`, or nothing.
     pub(crate) fn before(upstream: &str, text: &str, listen: &str) -> Self {
         let (port_80, example) = ("listen 80;", "http://127.0.0.1:8000");

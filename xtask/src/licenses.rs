@@ -1,7 +1,7 @@
-//! What other people's crates may come in: the rules of deny.toml, held against the lock file.
+//! Licenses, sources, bans and duplicates of the dependencies, checked offline by the rules of deny.toml.
 //!
-//! `cargo deny check` reads the same file. This covers licences, sources, bans and duplicates
-//! offline; advisories need a database from the network and are the task `advisories`.
+//! `cargo deny check` reads the same file. Advisories need a database from the network: see the
+//! task `advisories`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use spdx::{Expression, Licensee, ParseMode};
 use toml::{Table, Value};
 use xshell::{Shell, cmd};
 
-/// One crate as it stands in the build: name, version, licence expression.
+/// One crate of the build, with its license expression.
 struct Package {
     name: String,
     version: String,
-    licence: String,
+    license: String,
 }
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {
@@ -22,11 +22,11 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     let lock: Table = toml::from_str(&shell.read_file("Cargo.lock")?).context("Cargo.lock")?;
     let packages = packages(shell)?;
 
-    let mut faults = licences(&packages, &texts(&rules, "licenses", "allow", None)?)?;
-    faults.extend(banned(&packages, &texts(&rules, "bans", "deny", Some("crate"))?));
-    faults.extend(duplicates(&packages, &texts(&rules, "bans", "skip", Some("crate"))?));
-    faults.extend(foreign(&lock, &texts(&rules, "sources", "allow-registry", None)?));
-    ensure!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+    let mut problems = licenses(&packages, &texts(&rules, "licenses", "allow", None)?)?;
+    problems.extend(banned(&packages, &texts(&rules, "bans", "deny", Some("crate"))?));
+    problems.extend(duplicates(&packages, &texts(&rules, "bans", "skip", Some("crate"))?));
+    problems.extend(foreign(&lock, &texts(&rules, "sources", "allow-registry", None)?));
+    ensure!(problems.is_empty(), "{} problems\n{}", problems.len(), problems.join("\n"));
     Ok(())
 }
 
@@ -35,20 +35,20 @@ fn packages(shell: &Shell) -> Result<Vec<Package>> {
     let format = "{p}|{l}";
     let tree = cmd!(shell, "cargo tree --workspace --locked --prefix none --format {format}");
     let text = tree.quiet().read()?;
-    // One line for each place in the tree: `name v1.2.3 (perhaps a path)|licence`, with a
-    // mark behind those that were listed before.
+    // Each place in the tree is a line `name v1.2.3 (perhaps a path)|license`. A line that repeats an
+    // earlier one ends in a mark.
     let lines: BTreeSet<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     let packages = lines.into_iter().filter(|line| !line.is_empty()).map(|line| {
-        let (package, licence) = line.rsplit_once('|').context("no licence column")?;
+        let (package, license) = line.rsplit_once('|').context("no license column")?;
         let mut words = package.split(' ');
         let name = words.next().context("no name")?.to_owned();
         let version = words.next().and_then(|word| word.strip_prefix('v')).context("no version")?;
-        Ok(Package { name, version: version.to_owned(), licence: licence.to_owned() })
+        Ok(Package { name, version: version.to_owned(), license: license.to_owned() })
     });
     packages.collect::<Result<_>>().context("reading the output of cargo tree")
 }
 
-/// The strings of the list `section.key`, or of that field in each of its tables.
+/// The strings of the list `section.key`, or the string `field` of each of its tables.
 fn texts(rules: &Table, section: &str, key: &str, field: Option<&str>) -> Result<Vec<String>> {
     let list = rules.get(section).and_then(|section| section.get(key)).and_then(Value::as_array);
     let list = list.with_context(|| format!("deny.toml has no list {section}.{key}"))?;
@@ -60,21 +60,21 @@ fn texts(rules: &Table, section: &str, key: &str, field: Option<&str>) -> Result
     texts.with_context(|| format!("deny.toml: an item of {section}.{key} is no text"))
 }
 
-fn licences(packages: &[Package], allowed: &[String]) -> Result<Vec<String>> {
+fn licenses(packages: &[Package], allowed: &[String]) -> Result<Vec<String>> {
     let allowed: Vec<Licensee> = allowed
         .iter()
-        .map(|text| Licensee::parse(text).with_context(|| format!("deny.toml: licence {text}")))
+        .map(|text| Licensee::parse(text).with_context(|| format!("deny.toml: license {text}")))
         .collect::<Result<_>>()?;
-    let mut faults = Vec::new();
-    for Package { name, version, licence } in packages {
+    let mut problems = Vec::new();
+    for Package { name, version, license } in packages {
         // Lax, since some crates still write `MIT/Apache-2.0`.
-        match Expression::parse_mode(licence, ParseMode::LAX) {
+        match Expression::parse_mode(license, ParseMode::LAX) {
             Ok(terms) if terms.evaluate(|term| allowed.iter().any(|own| own.satisfies(term))) => {}
-            Ok(_) => faults.push(format!("{name} {version}: licence {licence} isn't allowed")),
-            Err(_) => faults.push(format!("{name} {version}: unreadable licence {licence:?}")),
+            Ok(_) => problems.push(format!("{name} {version}: license {license} isn't allowed")),
+            Err(_) => problems.push(format!("{name} {version}: unreadable license {license:?}")),
         }
     }
-    Ok(faults)
+    Ok(problems)
 }
 
 fn banned(packages: &[Package], names: &[String]) -> Vec<String> {
@@ -89,16 +89,17 @@ fn duplicates(packages: &[Package], skip: &[String]) -> Vec<String> {
     for Package { name, version, .. } in packages {
         versions.entry(name).or_default().insert(version);
     }
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     for (name, versions) in versions {
         let several = versions.len() > 1;
         let kept = versions.iter().filter(|version| !skip.remove(&*format!("{name}@{version}")));
         if kept.count() > 1 && several {
-            faults.push(format!("{name} is built in several versions: {versions:?}"));
+            problems.push(format!("{name} is built in several versions: {versions:?}"));
         }
     }
-    faults.extend(skip.iter().map(|entry| format!("deny.toml: bans.skip {entry} is out of date")));
-    faults
+    problems
+        .extend(skip.iter().map(|entry| format!("deny.toml: bans.skip {entry} is out of date")));
+    problems
 }
 
 fn foreign(lock: &Table, registries: &[String]) -> Vec<String> {
@@ -115,15 +116,15 @@ fn foreign(lock: &Table, registries: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn package(name: &str, version: &str, licence: &str) -> Package {
-        Package { name: name.into(), version: version.into(), licence: licence.into() }
+    fn package(name: &str, version: &str, license: &str) -> Package {
+        Package { name: name.into(), version: version.into(), license: license.into() }
     }
 
     #[test]
-    fn a_licence_passes_if_one_of_its_alternatives_is_allowed() {
-        let check = |licence| {
-            licences(&[package("a", "1.0.0", licence)], &["MIT".into(), "ISC".into()])
-                .expect("the allowed licences are readable")
+    fn a_license_passes_if_one_of_its_alternatives_is_allowed() {
+        let check = |license| {
+            licenses(&[package("a", "1.0.0", license)], &["MIT".into(), "ISC".into()])
+                .expect("the allowed licenses are readable")
                 .len()
         };
         assert_eq!(check("MIT OR Apache-2.0"), 0);
@@ -148,7 +149,7 @@ mod tests {
              [[package]]\nname = 'b'\nsource = 'git+https://there'\n",
         )
         .expect("this is TOML");
-        let faults = foreign(&lock, &["https://here".into()]);
-        assert_eq!(faults, ["unknown source git+https://there"]);
+        let problems = foreign(&lock, &["https://here".into()]);
+        assert_eq!(problems, ["unknown source git+https://there"]);
     }
 }
