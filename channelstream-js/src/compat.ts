@@ -11,12 +11,11 @@ import type {
     ServerEvent,
     UserStateChanged,
 } from './protocol.js';
-import { Answer, type OutgoingRequest } from './request.js';
+import type { Answer, OutgoingRequest } from './request.js';
 
 /** The part of an XMLHttpRequest that describes an answer: requests are sent by `fetch`. */
 export type AnsweredRequest = Pick<
     XMLHttpRequest,
-    | 'getAllResponseHeaders'
     | 'getResponseHeader'
     | 'readyState'
     | 'response'
@@ -172,7 +171,7 @@ export class ChannelStreamConnection<Payload = unknown> extends Connection<Paylo
 
     /** Listens on the current connection. */
     startListening(request: AnsweredRequest, data: ConnectAnswer<Payload>): void {
-        this.listen(request, data);
+        this.listen(() => this.notify('beforeListening', request, data));
     }
 
     /** Listens by websocket. */
@@ -207,9 +206,12 @@ export class ChannelStreamConnection<Payload = unknown> extends Connection<Paylo
     }
 
     /** @internal */
+    protected override answered(notice: Notice, answer: Answer): void {
+        this.notify(notice, requestOf(answer), answer.data);
+    }
+
+    /** @internal */
     protected override notify(notice: Notice, ...details: any[]): void {
-        const [first] = details;
-        if (first instanceof Answer) details = [requestOf(first), first.data];
         try {
             (this as any)[`${notice}Callback`]?.(...details);
         } catch (error) {
@@ -223,7 +225,7 @@ export class ChannelStreamConnection<Payload = unknown> extends Connection<Paylo
 
 /** Presents an answer as the XMLHttpRequest that brought it. */
 function requestOf({ status, text, response }: Answer): AnsweredRequest {
-    const described: AnsweredRequest = {
+    const request: AnsweredRequest = {
         readyState: 4,
         status,
         statusText: response?.statusText ?? '',
@@ -231,12 +233,9 @@ function requestOf({ status, text, response }: Answer): AnsweredRequest {
         responseText: text,
         responseURL: response?.url ?? '',
         getResponseHeader: (name) => response?.headers.get(name) ?? null,
-        getAllResponseHeaders: () =>
-            [...(response?.headers ?? [])].map((header) => `${header.join(': ')}\r\n`).join(''),
     };
     // Pages may test for the class.
-    const prototype = globalThis.XMLHttpRequest?.prototype ?? Object.prototype;
-    return Object.create(prototype, Object.getOwnPropertyDescriptors(described));
+    return Object.setPrototypeOf(request, globalThis.XMLHttpRequest?.prototype ?? null);
 }
 
 const CALLS: Call[] = [

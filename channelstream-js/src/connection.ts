@@ -1,18 +1,21 @@
 // A connection to the push server through the application: what pages call.
 import { ChannelStreamError, report } from './error.js';
 import { EventQueue } from './event_queue.js';
-import { type ConnectionEvents, type ConnectionState, Emitter } from './events.js';
+import type { ConnectionEvents, ConnectionState } from './events.js';
 import { Listening } from './listening.js';
 import { noMutators, type Mutator, type Mutators, type MutatorType } from './mutators.js';
 import type { ConnectionOptions } from './options.js';
 import type { ChannelsAnswer, ConnectAnswer, ServerEvent } from './protocol.js';
 import { Recovery } from './recovery.js';
-import { Answer, type Fetch, isRefusal, OutgoingRequest, urlFor } from './request.js';
+import { type Answer, type Fetch, isRefusal, OutgoingRequest, urlFor } from './request.js';
 import { addDates } from './timestamps.js';
 import type { WebSocketConstructor } from './websocket.js';
 
 /** How many ms the application may take to answer connect. */
 const CONNECTING = 30_000;
+
+/** Keeps the events of `on` apart from those of older clients, some of which have the same names. */
+const PREFIX = 'channelstream:';
 
 /** The requests whose success and failure are reported. */
 export type Call =
@@ -39,16 +42,10 @@ export type Notice =
     | 'listenOpened'
     | 'refused';
 
-/** A call that waits for the connection. */
+/** A promise that waits for the connection. */
 interface Waiting {
-    send(): void;
-    cancel(error: ChannelStreamError): void;
-}
-
-/** A promise that `connect()` returned. */
-interface Connecting<Payload> {
-    resolve(answer: ConnectAnswer<Payload>): void;
-    reject(error: ChannelStreamError): void;
+    resolve(answer: any): void;
+    reject(error: unknown): void;
 }
 
 /**
@@ -127,15 +124,17 @@ export class Connection<Payload = unknown> extends EventTarget {
         },
         received: (data) => this.#received(data),
         errored: (event) => {
-            this.#setState('reconnecting');
+            this.#lost();
             this.notify('listenError', event);
         },
         failed: (source, message) => void this.#error(source, message),
-        ended: (detail) => {
-            if (this.#state === 'open') this.#setState('reconnecting');
-            if (!(detail instanceof Answer)) return this.notify('listenClose', detail);
-            this.notify('listenError', detail);
-            this.#error('listenError', `listen: status ${detail.status}`, detail);
+        closed: (event) => {
+            this.#lost();
+            this.notify('listenClose', event);
+        },
+        unanswered: (answer) => {
+            this.#lost();
+            this.#failed('listen', answer);
         },
         recover: (end) => {
             if (!this.recovery.recover(end)) this.#giveUp('the connection was lost');
@@ -150,12 +149,13 @@ export class Connection<Payload = unknown> extends EventTarget {
         drop: () => this.#drop(),
     });
     #state: ConnectionState = 'idle';
-    #emitter = new Emitter();
     #signal: AbortSignal | undefined;
     /** The request to connect that is being answered, and its answer. */
     #pending: { request: OutgoingRequest; answer: Promise<Answer> } | null = null;
-    #connecting: Connecting<Payload>[] = [];
-    #waiting: Waiting[] = [];
+    /** The promises of `connect()`. */
+    #connecting: Waiting[] = [];
+    /** The calls that wait for the connection. */
+    #waiting: (Waiting & { send(): Promise<unknown> })[] = [];
     #queues = new Set<EventQueue<ServerEvent<Payload>>>();
 
     constructor(options?: ConnectionOptions) {
@@ -178,16 +178,9 @@ export class Connection<Payload = unknown> extends EventTarget {
         name: Name,
         handler: (detail: ConnectionEvents<Payload>[Name]) => void,
     ): () => void {
-        this.#emitter.add(name, handler);
-        return () => this.off(name, handler);
-    }
-
-    /** Removes a handler that was added by `on`. */
-    off<Name extends keyof ConnectionEvents<Payload>>(
-        name: Name,
-        handler: (detail: ConnectionEvents<Payload>[Name]) => void,
-    ): void {
-        this.#emitter.remove(name, handler);
+        const listener = (event: Event) => handler((event as CustomEvent).detail);
+        this.addEventListener(PREFIX + name, listener);
+        return () => this.removeEventListener(PREFIX + name, listener);
     }
 
     /** Adds a function that changes requests of that type before they are sent. */
@@ -211,16 +204,12 @@ export class Connection<Payload = unknown> extends EventTarget {
 
     /** Joins more channels, as soon as there is a connection. Asks nothing if there are no channels. */
     subscribe(channels: string[]): Promise<ChannelsAnswer<Payload> | undefined> {
-        return promised(() =>
-            this.#onceConnected('subscribe', 'subscribe', (conn_id) => ({ channels, conn_id })),
-        );
+        return this.#onceConnected('subscribe', 'subscribe', (conn_id) => ({ channels, conn_id }));
     }
 
     /** Leaves channels, as soon as there is a connection. */
     unsubscribe(channels: string[]): Promise<ChannelsAnswer<Payload>> {
-        return promised(() =>
-            this.#onceConnected('unsubscribe', 'unsubscribe', (conn_id) => ({ channels, conn_id })),
-        );
+        return this.#onceConnected('unsubscribe', 'unsubscribe', (conn_id) => ({ channels, conn_id }));
     }
 
     /**
@@ -228,32 +217,26 @@ export class Connection<Payload = unknown> extends EventTarget {
      * `update_state`.
      */
     updateUserState<Data = unknown>(state: unknown): Promise<Data> {
-        return promised(() =>
-            this.#onceConnected('setUserState', 'userState', (conn_id) => ({
-                username: this.username,
-                conn_id,
-                update_state: state,
-            })),
-        );
+        return this.#onceConnected('setUserState', 'userState', (conn_id) => ({
+            username: this.username,
+            conn_id,
+            update_state: state,
+        }));
     }
 
     /** Sends a message to the application, in the form that the application wants. */
     publish<Data = unknown>(message: unknown): Promise<Data> {
-        return promised(() => this.#send('message', this.#request('message', message), 'POST'));
+        return this.#call('message', 'POST', message);
     }
 
     /** Edits a message. */
     edit<Data = unknown>(message: unknown): Promise<Data> {
-        return promised(() => this.#send('messageEdit', this.#request('messageEdit', message), 'PATCH'));
+        return this.#call('messageEdit', 'PATCH', message);
     }
 
     /** Deletes a message. */
     delete<Data = unknown>(message: unknown): Promise<Data> {
-        return promised(() => {
-            const request = this.#request('messageDelete', null);
-            request.body = message;
-            return this.#send('messageDelete', request, 'DELETE');
-        });
+        return this.#call('messageDelete', 'DELETE', message);
     }
 
     /**
@@ -285,7 +268,7 @@ export class Connection<Payload = unknown> extends EventTarget {
         this.#drop();
         this.recovery.end();
         const error = this.#giveUp('the connection was closed');
-        for (const { cancel } of this.#waiting.splice(0)) cancel(error);
+        for (const { reject } of this.#waiting.splice(0)) reject(error);
         this.notify('connectionClosed');
     }
 
@@ -306,13 +289,16 @@ export class Connection<Payload = unknown> extends EventTarget {
      */
     protected notify(_notice: Notice, ..._details: unknown[]): void {}
 
+    /** @internal */
+    protected answered(_notice: Notice, _answer: Answer): void {}
+
     /**
-     * Listens on the current connection.
+     * Listens on the current connection, after a report.
      * @internal
      */
-    protected listen(...details: unknown[]): void {
+    protected listen(report: () => void): void {
         const { epoch } = this.listening;
-        this.notify('beforeListening', ...details);
+        report();
         if (epoch === this.listening.epoch) this.listening.start(true);
     }
 
@@ -340,12 +326,19 @@ export class Connection<Payload = unknown> extends EventTarget {
         this.recovery.renewed();
         this.connectionId = data.conn_id;
         this.#setChannels(data);
-        this.notify('connect', answer);
-        this.#emitter.emit('connect', data);
+        this.answered('connect', answer);
+        this.#emit('connect', data);
         for (const { resolve } of connecting) resolve(data);
         if (epoch !== this.listening.epoch) return;
-        for (const { send } of this.#waiting.splice(0)) send();
-        this.listen(answer);
+        for (const { send, resolve, reject } of this.#waiting.splice(0)) {
+            try {
+                resolve(send());
+            } catch (error) {
+                report(error);
+                reject(error);
+            }
+        }
+        this.listen(() => this.answered('beforeListening', answer));
     }
 
     #connectFailed(answer: Answer): void {
@@ -357,8 +350,8 @@ export class Connection<Payload = unknown> extends EventTarget {
         if (again || epoch !== this.listening.epoch) return;
         this.#giveUp('', error);
         if (!refused) return;
-        this.notify('refused', answer);
-        this.#emitter.emit('refused', error);
+        this.answered('refused', answer);
+        this.#emit('refused', error);
     }
 
     #end(id: string | null | undefined): Promise<unknown> | undefined {
@@ -367,27 +360,30 @@ export class Connection<Payload = unknown> extends EventTarget {
         return this.#send('disconnect', request, 'POST');
     }
 
+    #call(call: 'message' | 'messageDelete' | 'messageEdit', method: string, body: unknown): Promise<any> {
+        return promised(() => {
+            const isDelete = call === 'messageDelete';
+            const request = this.#request(call, isDelete ? null : body);
+            // Mutators do not see the body of a delete.
+            if (isDelete) request.body = body;
+            return this.#send(call, request, method);
+        });
+    }
+
     /** Sends a request about the connection: now, or as soon as the pending connect names it. */
     #onceConnected(call: Call, type: MutatorType, body: (id: string) => unknown): Promise<any> {
-        const isComing = this.recovery.stale && (this.#pending || this.recovery.pending);
-        if (this.connectionId && !isComing) {
-            const request = this.#request(type, body(this.connectionId));
+        const send = () => {
+            const request = this.#request(type, body(this.connectionId!));
             // A mutator may have found that there is nothing to join.
             const isEmpty = call === 'subscribe' && !request.body.channels?.length;
             return isEmpty ? Promise.resolve() : this.#send(call, request, 'POST');
-        }
-        // A mutator may set it.
-        if (!this.mutators[type]?.length) this.#urlOf(type);
-        return new Promise((resolve, cancel) => {
-            const send = () => {
-                try {
-                    resolve(this.#onceConnected(call, type, body));
-                } catch (error) {
-                    report(error);
-                    cancel(error);
-                }
-            };
-            this.#waiting.push({ send, cancel });
+        };
+        return promised(() => {
+            const isComing = this.recovery.stale && (this.#pending || this.recovery.pending);
+            if (this.connectionId && !isComing) return send();
+            // A mutator may set it.
+            if (!this.mutators[type]?.length) this.#urlOf(type);
+            return new Promise((resolve, reject) => this.#waiting.push({ send, resolve, reject }));
         });
     }
 
@@ -415,7 +411,7 @@ export class Connection<Payload = unknown> extends EventTarget {
         const answer = await request.send(method, 0, this.fetch);
         if (!answer.ok) throw this.#failed(call, answer);
         if (call.endsWith('subscribe')) this.#setChannels(answer.data);
-        this.notify(call, answer);
+        this.answered(call, answer);
         return answer.data;
     }
 
@@ -423,7 +419,7 @@ export class Connection<Payload = unknown> extends EventTarget {
         for (const { history } of Object.values(data?.channels_info?.channels ?? {})) addDates(history);
         if (data?.channels) this.channels = data.channels;
         this.notify('channelsChanged', this.channels);
-        this.#emitter.emit('channels', this.channels);
+        this.#emit('channels', this.channels);
     }
 
     #received(data: unknown): void {
@@ -433,27 +429,36 @@ export class Connection<Payload = unknown> extends EventTarget {
         for (const queue of this.#queues) events.forEach((event) => queue.push(event));
         this.notify('listenMessage', data);
         for (const event of events) {
-            this.#emitter.emit('event', event);
-            this.#emitter.emit(event?.type, event);
+            this.#emit('event', event);
+            this.#emit(event?.type, event);
         }
     }
 
-    #failed(call: Call, answer: Answer): ChannelStreamError {
-        this.notify(`${call}Error`, answer);
+    #failed(call: Call | 'listen', answer: Answer): ChannelStreamError {
+        this.answered(`${call}Error`, answer);
         return this.#error(`${call}Error`, `${call}: status ${answer.status}`, answer);
     }
 
     #error(source: string, message: string, answer?: Answer): ChannelStreamError {
         const error = new ChannelStreamError(source, message, answer);
         this.notify('error', error);
-        this.#emitter.emit('error', error);
+        this.#emit('error', error);
         return error;
+    }
+
+    #emit(name: string, detail: unknown): void {
+        this.dispatchEvent(new CustomEvent(PREFIX + name, { detail }));
+    }
+
+    /** The transport ended or is about to. */
+    #lost(): void {
+        if (this.#state === 'open') this.#setState('reconnecting');
     }
 
     #setState(state: ConnectionState): void {
         const previous = this.#state;
         this.#state = state;
-        if (state !== previous) this.#emitter.emit('state', { state, previous });
+        if (state !== previous) this.#emit('state', { state, previous });
     }
 
     /** Ends what listens or is about to, without a report. */

@@ -1,5 +1,5 @@
-// The events of a connection: their names, what handlers receive, and `on`.
-import { type ChannelStreamError, report } from './error.js';
+// The states and events of a connection: their names, and what handlers receive.
+import type { ChannelStreamError } from './error.js';
 import type { ConnectAnswer, ServerEvent } from './protocol.js';
 
 /**
@@ -35,30 +35,4 @@ export interface ConnectionEvents<Payload = unknown> extends ByType<Payload> {
      * not asked again until `connect()` is called.
      */
     refused: ChannelStreamError;
-}
-
-type Handler = (detail: any) => void;
-
-export class Emitter {
-    #handlers = new Map<string, Set<Handler>>();
-
-    add(name: string, handler: Handler): void {
-        if (!this.#handlers.has(name)) this.#handlers.set(name, new Set());
-        this.#handlers.get(name)!.add(handler);
-    }
-
-    remove(name: string, handler: Handler): void {
-        this.#handlers.get(name)?.delete(handler);
-    }
-
-    /** Calls the handlers; an error of one is reported and stops nothing. */
-    emit(name: string, detail: unknown): void {
-        for (const handler of [...(this.#handlers.get(name) ?? [])]) {
-            try {
-                handler(detail);
-            } catch (error) {
-                report(error);
-            }
-        }
-    }
 }

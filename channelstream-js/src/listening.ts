@@ -22,8 +22,10 @@ interface Handlers {
     errored(event: Event): void;
     /** The websocket received a frame that is not JSON, or could not be opened. */
     failed(source: string, message: string): void;
-    /** The transport has ended; `recover` follows unless something else was started meanwhile. */
-    ended(detail: CloseEvent | Answer): void;
+    /** The websocket has ended; `recover` follows unless something else was started meanwhile. */
+    closed(event: CloseEvent): void;
+    /** A poll has failed; `recover` follows unless something else was started meanwhile. */
+    unanswered(answer: Answer): void;
     recover(end: End): void;
 }
 
@@ -89,8 +91,11 @@ export class Listening {
                 failed: (message) => this.#handlers.failed('listenMessage', message),
                 errored: (event) => this.#handlers.errored(event),
                 ended: (end, event) => {
-                    if (this.#transport === transport)
-                        this.#ended(event, () => this.#websocketEnded(end));
+                    if (this.#transport !== transport) return;
+                    this.#clear();
+                    const { epoch } = this;
+                    this.#handlers.closed(event);
+                    if (epoch === this.epoch) this.#websocketEnded(end);
                 },
             },
         );
@@ -108,11 +113,13 @@ export class Listening {
                 this.#handlers.received(data);
             },
             ended: (end, answer) => {
-                this.#ended(answer, () => {
-                    // If polls do not get through either, websockets are no worse.
-                    if (!this.#polled && end !== 'unknown') this.#setBlocked(false);
-                    this.#handlers.recover(end);
-                });
+                this.#clear();
+                const { epoch } = this;
+                this.#handlers.unanswered(answer);
+                if (epoch !== this.epoch) return;
+                // If polls do not get through either, websockets are no worse.
+                if (!this.#polled && end !== 'unknown') this.#setBlocked(false);
+                this.#handlers.recover(end);
             },
         });
         if (this.#blocked) this.#probeLater();
@@ -148,13 +155,6 @@ export class Listening {
         this.#transport = null;
         clearInterval(this.#heartbeatTimer);
         this.#heartbeatTimer = undefined;
-    }
-
-    #ended(detail: CloseEvent | Answer, recover: () => void): void {
-        this.#clear();
-        const { epoch } = this;
-        this.#handlers.ended(detail);
-        if (epoch === this.epoch) recover();
     }
 
     #websocketEnded(end: End): void {

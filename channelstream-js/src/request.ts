@@ -4,27 +4,17 @@
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 /** The answer to a request. */
-export class Answer {
+export interface Answer {
+    /** Whether the status is below 400. */
+    ok: boolean;
+    /** 0 if there was no answer. */
+    status: number;
+    text: string;
     /** The JSON of the answer, or its text if it is not JSON. */
-    readonly data: any;
-
-    constructor(
-        /** 0 if there was no answer. */
-        readonly status: number,
-        readonly text = '',
-        readonly response?: Response,
-        /** Why there was no answer. */
-        readonly cause?: unknown,
-    ) {
-        this.data = text;
-        try {
-            this.data = JSON.parse(text);
-        } catch {}
-    }
-
-    get ok(): boolean {
-        return this.status > 0 && this.status < 400;
-    }
+    data: any;
+    response?: Response;
+    /** Why there was no answer. */
+    cause?: unknown;
 }
 
 /** A request that is about to be sent; mutators may change its fields. */
@@ -59,9 +49,11 @@ export class OutgoingRequest {
                 body: body ? JSON.stringify(body) : null,
                 signal: this.#controller.signal,
             });
-            return new Answer(response.status, await response.text(), response);
+            const { status } = response;
+            const text = await response.text();
+            return { ok: status < 400, status, text, data: parsed(text), response };
         } catch (cause) {
-            return new Answer(0, '', undefined, cause);
+            return { ok: false, status: 0, text: '', data: '', cause };
         } finally {
             clearTimeout(timer);
         }
@@ -69,6 +61,15 @@ export class OutgoingRequest {
 
     abort(): void {
         this.#controller.abort();
+    }
+}
+
+/** Parses JSON; returns other texts as they are. */
+function parsed(text: string): unknown {
+    try {
+        return JSON.parse(text);
+    } catch {
+        return text;
     }
 }
 

@@ -39,13 +39,6 @@ function leave(socket: WebSocketLike): void {
     socket.close();
 }
 
-/** Makes a close event; Node has had the class only since version 23. */
-function closeEvent(detail: { code: number; reason: string }): CloseEvent {
-    return typeof CloseEvent === 'function'
-        ? new CloseEvent('close', detail)
-        : (Object.assign(new Event('close'), { wasClean: false, ...detail }) as CloseEvent);
-}
-
 export class WebsocketTransport implements Transport {
     readonly socket: WebSocketLike;
     #timer: ReturnType<typeof setTimeout>;
@@ -64,7 +57,9 @@ export class WebsocketTransport implements Transport {
             this.close();
             const reason = 'nothing was received';
             handlers.failed(`the websocket is given up: ${reason}`);
-            handlers.ended(received ? 'silent' : 'hung', closeEvent({ code: 1006, reason }));
+            // Node has had close events since version 23.
+            const event = new (globalThis.CloseEvent ?? Event)('close', { code: 1006, reason });
+            handlers.ended(received ? 'silent' : 'hung', event as CloseEvent);
         };
         this.#timer = setTimeout(silent, OPENING);
         socket.onopen = (event) => {

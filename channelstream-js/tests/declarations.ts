@@ -48,8 +48,8 @@ remove();
 own.on('messages', () => {});
 // @ts-expect-error: the detail is a list of channels
 own.on('channels', (channel: string) => channel);
-// @ts-expect-error: a handler of another event
-own.off('message:delete', (message: MessagePosted<Line>) => message.user);
+// @ts-expect-error: the detail of another event
+own.on('message:delete', (message: MessagePosted<Line>) => message.user);
 // @ts-expect-error: no such state
 own.state === 'connected';
 // @ts-expect-error: the state cannot be set
