@@ -137,9 +137,11 @@ export class ChannelStreamConnection<Payload = unknown> extends Connection<Paylo
         super(options);
     }
 
+    // `super`, because a class that was written for an older client may have members of the new names.
+
     /** Whether it listens: the state is `open`. */
     get connected(): boolean {
-        return this.state === 'open';
+        return super.state === 'open';
     }
 
     // Pages could assign it.
@@ -147,52 +149,52 @@ export class ChannelStreamConnection<Payload = unknown> extends Connection<Paylo
 
     /** The newest websocket. */
     get websocket(): WebSocket | null {
-        return this.listening.websocket as WebSocket | null;
+        return this._listening.websocket as WebSocket | null;
     }
 
     /** The current delay before a return, in ms. */
     get _currentBounceIv(): number {
-        return this.recovery.delay;
+        return this._recovery.delay;
     }
 
     set _currentBounceIv(delay: number) {
-        this.recovery.delay = delay;
+        this._recovery.delay = delay;
     }
 
     /** The old name of `publish()`. */
     message<Data = unknown>(message: unknown): Promise<Data> {
-        return this.publish(message);
+        return super.publish(message);
     }
 
     /** The old name of `close()`. */
     closeConnection(): void {
-        this.close();
+        super.close();
     }
 
     /** Listens on the current connection. */
     startListening(request: AnsweredRequest, data: ConnectAnswer<Payload>): void {
-        this.listen(() => this.notify('beforeListening', request, data));
+        this._listen(() => this._notify('beforeListening', request, data));
     }
 
     /** Listens by websocket. */
     openWebsocket(): void {
-        this.listening.openWebsocket();
+        this._listening.openWebsocket();
     }
 
     /** Listens by long polling. */
     openLongPoll(): void {
-        this.listening.openLongPoll(true);
+        this._listening.openLongPoll(true);
     }
 
     /** Returns by `connect()` after a delay, unless `shouldReconnect` is false. */
     retryConnection(): void {
-        this.recovery.stale = true;
-        this.recovery.retry();
+        this._recovery.stale = true;
+        this._recovery.retry();
     }
 
     /** Starts the heartbeats of the client. */
     createHeartBeats(): void {
-        this.listening.startHeartbeats();
+        this._listening.startHeartbeats();
     }
 
     /** Returns those of the channels that are not in `channels`. */
@@ -206,12 +208,12 @@ export class ChannelStreamConnection<Payload = unknown> extends Connection<Paylo
     }
 
     /** @internal */
-    protected override answered(notice: Notice, answer: Answer): void {
-        this.notify(notice, requestOf(answer), answer.data);
+    protected override _answered(notice: Notice, answer: Answer): void {
+        this._notify(notice, requestOf(answer), answer.data);
     }
 
     /** @internal */
-    protected override notify(notice: Notice, ...details: any[]): void {
+    protected override _notify(notice: Notice, ...details: any[]): void {
         try {
             (this as any)[`${notice}Callback`]?.(...details);
         } catch (error) {

@@ -28,7 +28,7 @@ export type Call =
     | 'subscribe'
     | 'unsubscribe';
 
-/** What is reported to `notify`. */
+/** What is reported to `_notify`. */
 export type Notice =
     | Call
     | `${Call}Error`
@@ -117,31 +117,31 @@ export class Connection<Payload = unknown> extends EventTarget {
     WebSocket: WebSocketConstructor | undefined;
 
     /** @internal */
-    protected readonly listening = new Listening(this, {
+    protected readonly _listening = new Listening(this, {
         opened: (detail) => {
             this.#setState('open');
-            this.notify('listenOpened', detail);
+            this._notify('listenOpened', detail);
         },
         received: (data) => this.#received(data),
         errored: (event) => {
             this.#lost();
-            this.notify('listenError', event);
+            this._notify('listenError', event);
         },
         failed: (source, message) => void this.#error(source, message),
         closed: (event) => {
             this.#lost();
-            this.notify('listenClose', event);
+            this._notify('listenClose', event);
         },
         unanswered: (answer) => {
             this.#lost();
             this.#failed('listen', answer);
         },
         recover: (end) => {
-            if (!this.recovery.recover(end)) this.#giveUp('the connection was lost');
+            if (!this._recovery.recover(end)) this.#giveUp('the connection was lost');
         },
     });
     /** @internal */
-    protected readonly recovery: Recovery = new Recovery(this, this.listening, {
+    protected readonly _recovery: Recovery = new Recovery(this, this._listening, {
         connect: () => this.#connect('reconnecting'),
         reconnecting: () => this.#setState('reconnecting'),
         isConnecting: () => this.#pending !== null,
@@ -251,11 +251,11 @@ export class Connection<Payload = unknown> extends EventTarget {
             const named = pending?.answer.then(({ ok, data }) => {
                 const id = ok && data?.conn_id;
                 // An application may name the same connection to a later connect().
-                const isUsed = id === this.connectionId && (this.listening.active || this.#pending);
+                const isUsed = id === this.connectionId && (this._listening.active || this.#pending);
                 return isUsed ? undefined : this.#end(id);
             });
             const current = this.#end(this.connectionId);
-            this.close();
+            this.#close();
             return Promise.all([current, named]).then((answers) => answers[1] ?? answers[0]);
         });
     }
@@ -265,11 +265,7 @@ export class Connection<Payload = unknown> extends EventTarget {
      * starts again.
      */
     close(): void {
-        this.#drop();
-        this.recovery.end();
-        const error = this.#giveUp('the connection was closed');
-        for (const { reject } of this.#waiting.splice(0)) reject(error);
-        this.notify('connectionClosed');
+        this.#close();
     }
 
     /**
@@ -287,19 +283,19 @@ export class Connection<Payload = unknown> extends EventTarget {
      * Receives all that happens, for the callbacks of older clients.
      * @internal
      */
-    protected notify(_notice: Notice, ..._details: unknown[]): void {}
+    protected _notify(_notice: Notice, ..._details: unknown[]): void {}
 
     /** @internal */
-    protected answered(_notice: Notice, _answer: Answer): void {}
+    protected _answered(_notice: Notice, _answer: Answer): void {}
 
     /**
      * Listens on the current connection, after a report.
      * @internal
      */
-    protected listen(report: () => void): void {
-        const { epoch } = this.listening;
+    protected _listen(report: () => void): void {
+        const { epoch } = this._listening;
         report();
-        if (epoch === this.listening.epoch) this.listening.start(true);
+        if (epoch === this._listening.epoch) this._listening.start(true);
     }
 
     #connect(state: ConnectionState): void {
@@ -307,7 +303,7 @@ export class Connection<Payload = unknown> extends EventTarget {
         const { username, channels } = this;
         const request = this.#request('connect', { username, channels });
         this.#drop();
-        this.recovery.begin();
+        this._recovery.begin();
         const answer = request.send('POST', CONNECTING, this.fetch);
         const pending = (this.#pending = { request, answer });
         void answer.then((answer) => {
@@ -321,15 +317,15 @@ export class Connection<Payload = unknown> extends EventTarget {
 
     #connected(answer: Answer): void {
         const { data } = answer;
-        const { epoch } = this.listening;
+        const { epoch } = this._listening;
         const connecting = this.#connecting.splice(0);
-        this.recovery.renewed();
+        this._recovery.renewed();
         this.connectionId = data.conn_id;
         this.#setChannels(data);
-        this.answered('connect', answer);
+        this._answered('connect', answer);
         this.#emit('connect', data);
         for (const { resolve } of connecting) resolve(data);
-        if (epoch !== this.listening.epoch) return;
+        if (epoch !== this._listening.epoch) return;
         for (const { send, resolve, reject } of this.#waiting.splice(0)) {
             try {
                 resolve(send());
@@ -338,20 +334,29 @@ export class Connection<Payload = unknown> extends EventTarget {
                 reject(error);
             }
         }
-        this.listen(() => this.answered('beforeListening', answer));
+        this._listen(() => this._answered('beforeListening', answer));
     }
 
     #connectFailed(answer: Answer): void {
-        const { epoch } = this.listening;
+        const { epoch } = this._listening;
         const refused = isRefusal(answer.status);
-        const again = !refused && this.recovery.retry();
+        const again = !refused && this._recovery.retry();
         const error = this.#failed('connect', answer);
         // The page may have called connect() in the meantime.
-        if (again || epoch !== this.listening.epoch) return;
+        if (again || epoch !== this._listening.epoch) return;
         this.#giveUp('', error);
         if (!refused) return;
-        this.answered('refused', answer);
+        this._answered('refused', answer);
         this.#emit('refused', error);
+    }
+
+    // Apart from `close()`, which a class that was written for an older client may have for itself.
+    #close(): void {
+        this.#drop();
+        this._recovery.end();
+        const error = this.#giveUp('the connection was closed');
+        for (const { reject } of this.#waiting.splice(0)) reject(error);
+        this._notify('connectionClosed');
     }
 
     #end(id: string | null | undefined): Promise<unknown> | undefined {
@@ -379,7 +384,7 @@ export class Connection<Payload = unknown> extends EventTarget {
             return isEmpty ? Promise.resolve() : this.#send(call, request, 'POST');
         };
         return promised(() => {
-            const isComing = this.recovery.stale && (this.#pending || this.recovery.pending);
+            const isComing = this._recovery.stale && (this.#pending || this._recovery.pending);
             if (this.connectionId && !isComing) return send();
             // A mutator may set it.
             if (!this.mutators[type]?.length) this.#urlOf(type);
@@ -411,23 +416,23 @@ export class Connection<Payload = unknown> extends EventTarget {
         const answer = await request.send(method, 0, this.fetch);
         if (!answer.ok) throw this.#failed(call, answer);
         if (call.endsWith('subscribe')) this.#setChannels(answer.data);
-        this.answered(call, answer);
+        this._answered(call, answer);
         return answer.data;
     }
 
     #setChannels(data: Partial<ChannelsAnswer> | null): void {
         for (const { history } of Object.values(data?.channels_info?.channels ?? {})) addDates(history);
         if (data?.channels) this.channels = data.channels;
-        this.notify('channelsChanged', this.channels);
+        this._notify('channelsChanged', this.channels);
         this.#emit('channels', this.channels);
     }
 
     #received(data: unknown): void {
-        this.recovery.received();
+        this._recovery.received();
         const events = Array.isArray(data) ? data : [];
         addDates(events);
         for (const queue of this.#queues) events.forEach((event) => queue.push(event));
-        this.notify('listenMessage', data);
+        this._notify('listenMessage', data);
         for (const event of events) {
             this.#emit('event', event);
             this.#emit(event?.type, event);
@@ -435,13 +440,13 @@ export class Connection<Payload = unknown> extends EventTarget {
     }
 
     #failed(call: Call | 'listen', answer: Answer): ChannelStreamError {
-        this.answered(`${call}Error`, answer);
+        this._answered(`${call}Error`, answer);
         return this.#error(`${call}Error`, `${call}: status ${answer.status}`, answer);
     }
 
     #error(source: string, message: string, answer?: Answer): ChannelStreamError {
         const error = new ChannelStreamError(source, message, answer);
-        this.notify('error', error);
+        this._notify('error', error);
         this.#emit('error', error);
         return error;
     }
@@ -463,10 +468,10 @@ export class Connection<Payload = unknown> extends EventTarget {
 
     /** Ends what listens or is about to, without a report. */
     #drop(): void {
-        this.listening.stop();
+        this._listening.stop();
         this.#pending?.request.abort();
         this.#pending = null;
-        this.recovery.cancel();
+        this._recovery.cancel();
     }
 
     /** Ends loops and rejects `connect()`: nothing is tried until it is called again. */

@@ -4,11 +4,6 @@ import type { Answer } from './request.js';
 /** A failed request, or a connection that was lost. */
 export class ChannelStreamError extends Error {
     override name = 'ChannelStreamError';
-    /** The HTTP status of the answer; 0 if there was none. */
-    readonly status: number;
-    /** The answer: its JSON, or its text if it is not JSON. */
-    readonly data: unknown;
-
     constructor(
         /** What failed, such as `connectError`: the name of a callback without `Callback`. */
         readonly source: string,
@@ -17,8 +12,16 @@ export class ChannelStreamError extends Error {
         readonly answer?: Answer,
     ) {
         super(message, { cause: answer?.cause });
-        this.status = answer?.status ?? 0;
-        this.data = answer?.data;
+    }
+
+    /** The HTTP status of the answer; 0 if there was none. */
+    get status(): number {
+        return this.answer?.status ?? 0;
+    }
+
+    /** The answer: its JSON, or its text if it is not JSON. */
+    get data(): unknown {
+        return this.answer?.data;
     }
 }
 

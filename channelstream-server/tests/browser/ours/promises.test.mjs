@@ -148,6 +148,7 @@ test('connect() waits through failures, and rejects where it is given up', optio
     const connect = (act = () => {}) =>
         ann.page.evaluate(
             ([settings, act]) => {
+                window.connection?.close();
                 const connecting = window.make(settings).connect();
                 new Function(act)();
                 return connecting.then(
@@ -161,7 +162,7 @@ test('connect() waits through failures, and rejects where it is given up', optio
     answers = [403];
     const refusal = { status: 403, message: 'connect: status 403', data: { error: 'no' }, state: 'closed' };
     assert.deepEqual(await connect(), refusal);
-    const closed = { status: 0, message: 'the connection was closed', state: 'closed' };
+    const closed = { status: 0, message: 'the connection was closed', data: undefined, state: 'closed' };
     assert.deepEqual(await connect(() => window.connection.close()), closed);
     answers = [503];
     const lost = { status: 503, message: 'connect: status 503', data: { error: 'no' }, state: 'closed' };
@@ -170,6 +171,7 @@ test('connect() waits through failures, and rejects where it is given up', optio
     assert.equal(await connect(() => void window.connection.connect()), 'ann');
     // A call that waits for the connection learns that none comes.
     const waiting = await ann.page.evaluate((settings) => {
+        window.connection.close();
         const connection = window.make(settings);
         const waiting = connection.subscribe(['a']).catch(({ message }) => message);
         connection.close();
