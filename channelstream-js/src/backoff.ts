@@ -1,13 +1,13 @@
-// How long to wait before the next attempt.
+// The delay before the next attempt.
 
 const LONGEST = 60_000;
 
-/** The delay after this one: a step more, up to a minute. */
+/** Returns the next delay: one step longer, up to a minute. */
 export function longer(delay: number, step: number): number {
     return Math.min(delay + step, LONGEST);
 }
 
-/** Between half of a delay and all of it, so that pages that were cut off together come back one by one. */
+/** Returns a random time between half of a delay and all of it, so that pages that lost their server at once return one by one. */
 export function jittered(delay: number): number {
     return delay * (0.5 + Math.random() / 2);
 }

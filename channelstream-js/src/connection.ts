@@ -1,73 +1,84 @@
-// A connection to the push server, through the application: the class that pages use.
-import { jittered, longer } from './backoff.js';
-import { addDefaults, type Asked, type Callbacks, type Events } from './callbacks.js';
+// A connection to the push server through the application: what pages call.
 import { ChannelStreamError, report } from './error.js';
-import type { ChannelsInfo, ConnectAnswer, Frame } from './frames.js';
-import { FrameQueue } from './iterator.js';
-import type { End, Line } from './line.js';
-import { Rhythm } from './liveness.js';
+import { EventQueue } from './event_queue.js';
+import type { ConnectionEvents, ConnectionState } from './events.js';
+import { Listening } from './listening.js';
 import { noMutators, type Mutator, type Mutators, type MutatorType } from './mutators.js';
-import type { Options } from './options.js';
-import { PollLine } from './polling.js';
-import { AjaxRequest, isRefusal, urlFor } from './request.js';
-import { addDates } from './times.js';
-import { watch } from './wake.js';
-import { probe, WebsocketLine } from './websocket.js';
+import type { ConnectionOptions } from './options.js';
+import type { ChannelsAnswer, ConnectAnswer, ServerEvent } from './protocol.js';
+import { Recovery } from './recovery.js';
+import { type Answer, type Fetch, isRefusal, OutgoingRequest, urlFor } from './request.js';
+import { addDates } from './timestamps.js';
+import type { WebSocketConstructor } from './websocket.js';
 
-/** Between two heartbeats of ours. */
-const HEARTBEAT = 10_000;
-/** So long a POST to connect may take. */
+/** How many ms the application may take to answer connect. */
 const CONNECTING = 30_000;
-/** So long the same connection is tried: the server forgets it by then. */
-const RESUMING = 15_000;
-/** From long polling the websocket is tried again after so long, then after ever longer. */
-const FIRST_PROBE = 10_000;
-const LONGEST_PROBE = 600_000;
 
-type Timer = ReturnType<typeof setTimeout>;
+/** Keeps the events of `on` apart from those of older clients, some of which have the same names. */
+const PREFIX = 'channelstream:';
 
-export interface ChannelStreamConnection extends Callbacks {
-    addEventListener<Name extends keyof Events>(
-        type: Name,
-        listener: (this: ChannelStreamConnection, event: CustomEvent<Events[Name]>) => void,
-        options?: boolean | AddEventListenerOptions,
-    ): void;
-    addEventListener(
-        type: string,
-        listener: EventListenerOrEventListenerObject | null,
-        options?: boolean | AddEventListenerOptions,
-    ): void;
-    removeEventListener<Name extends keyof Events>(
-        type: Name,
-        listener: (this: ChannelStreamConnection, event: CustomEvent<Events[Name]>) => void,
-        options?: boolean | EventListenerOptions,
-    ): void;
-    removeEventListener(
-        type: string,
-        listener: EventListenerOrEventListenerObject | null,
-        options?: boolean | EventListenerOptions,
-    ): void;
+/** The requests whose success and failure are reported. */
+export type Call =
+    | 'connect'
+    | 'disconnect'
+    | 'message'
+    | 'messageDelete'
+    | 'messageEdit'
+    | 'setUserState'
+    | 'subscribe'
+    | 'unsubscribe';
+
+/** What is reported to `_notify`. */
+export type Notice =
+    | Call
+    | `${Call}Error`
+    | 'beforeListening'
+    | 'channelsChanged'
+    | 'connectionClosed'
+    | 'error'
+    | 'listenClose'
+    | 'listenError'
+    | 'listenMessage'
+    | 'listenOpened'
+    | 'refused';
+
+/** A promise that waits for the connection. */
+interface Waiting {
+    resolve(answer: any): void;
+    reject(error: unknown): void;
 }
 
 /**
- * Connects a user, listens, and comes back after whatever happens to the network. All methods
- * return at once; what comes of them is told by callbacks and by events of the same names.
+ * Returns the promise of a call. A failed request is reported as the event `error` as well, so a page
+ * that ignores the promise gets no unhandled rejection. What `call` throws is a mistake in the page's
+ * code: that rejection stays unhandled unless the page handles it.
  */
-export class ChannelStreamConnection extends EventTarget {
+function promised<T>(call: () => Promise<T>): Promise<T> {
+    let promise;
+    try {
+        promise = call();
+    } catch (error) {
+        return Promise.reject(error);
+    }
+    promise.catch(() => {});
+    return promise;
+}
+
+/**
+ * Connects a user, listens, and returns after whatever happens to the network. `ChannelStreamConnection`
+ * adds the members of older clients; it extends `EventTarget` for their sake.
+ */
+export class Connection<Payload = unknown> extends EventTarget {
     /** The version of this client. */
     static get version(): string {
         return VERSION;
     }
 
-    /** Makes callbacks that are not overwritten log to the console. */
-    debug = false;
     /** The channels to connect to; later those that the server named last. */
     channels: string[] = [];
     username: any = 'Anonymous';
     /** The id of the newest connection. */
     connectionId: string | null = null;
-    /** The newest websocket. */
-    websocket: WebSocket | null = null;
     websocketUrl = '';
     longPollUrl = '';
     connectUrl = '';
@@ -78,64 +89,98 @@ export class ChannelStreamConnection extends EventTarget {
     messageUrl = '';
     messageEditUrl = '';
     messageDeleteUrl = '';
-    /** Whether to come back when the connection is lost. */
+    /** Headers of each request to the application. */
+    headers: Record<string, string> = {};
+    /** Whether requests to the application carry cookies; see `fetch`. */
+    credentials: RequestCredentials = 'same-origin';
+    /** Whether to return when the connection is lost. */
     shouldReconnect = true;
     /**
-     * Whether to come back with the same connection where the line broke a moment ago: the server
-     * sends what was missed, and `connectCallback` is not called again. Else, and always where
-     * frames may be gone, each return is a `connect()`. True if the constructor was given options:
-     * pages that were written for older clients, which give none, draw themselves anew in
+     * Whether to return with the same connection if its transport broke a moment ago: the server
+     * sends what was missed, and `connect` is not reported again. Otherwise, and always where
+     * events may be lost, each return is a new connection. `true` if the constructor was given options:
+     * pages that were written for older clients, which give none, draw themselves again in
      * `connectCallback`.
      */
     resume = false;
     /** Whether to send heartbeats. */
     heartbeats = true;
-    /** The first delay before a return, in ms, and by how much each next one is longer. */
+    /** The first delay before a return, in ms, and by how much each further delay is longer. */
     increaseBounceIv = 2000;
-    /** The present delay. */
-    _currentBounceIv = 0;
-    /** Anything but false: long polling alone. */
+    /** Any value but `false` means long polling alone. */
     noWebsocket: boolean = false;
-    /** Whether it listens. */
-    connected = false;
     /** Functions that change requests before they are sent. */
     mutators: Mutators = noMutators();
+    /** Replaces the global `fetch`. */
+    fetch: Fetch | undefined;
+    /** Replaces the global `WebSocket`. Where there is neither, it is long polling. */
+    WebSocket: WebSocketConstructor | undefined;
 
+    /** @internal */
+    protected readonly _listening = new Listening(this, {
+        opened: (detail) => {
+            this.#setState('open');
+            this._notify('listenOpened', detail);
+        },
+        received: (data) => this.#received(data),
+        errored: (event) => {
+            this.#lost();
+            this._notify('listenError', event);
+        },
+        failed: (source, message) => void this.#error(source, message),
+        closed: (event) => {
+            this.#lost();
+            this._notify('listenClose', event);
+        },
+        unanswered: (answer) => {
+            this.#lost();
+            this.#failed('listen', answer);
+        },
+        recover: (end) => {
+            if (!this._recovery.recover(end)) this.#giveUp('the connection was lost');
+        },
+    });
+    /** @internal */
+    protected readonly _recovery: Recovery = new Recovery(this, this._listening, {
+        connect: () => this.#connect('reconnecting'),
+        reconnecting: () => this.#setState('reconnecting'),
+        isConnecting: () => this.#pending !== null,
+        isAborted: () => this.#signal?.aborted === true,
+        drop: () => this.#drop(),
+    });
+    #state: ConnectionState = 'idle';
     #signal: AbortSignal | undefined;
-    #line: Line | null = null;
-    #connecting: AjaxRequest | null = null;
-    #retryTimer: Timer | undefined;
-    #heartbeatTimer: Timer | undefined;
-    /** Changes whenever a line or an attempt is no longer the present one. */
-    #epoch = 0;
-    /** Whether the connection is no longer good, so that only `connect()` helps. */
-    #stale = false;
-    /** When the connection was lost that is to be resumed. */
-    #lostAt = 0;
-    #asleep = false;
-    #unwatch: (() => void) | undefined;
-    /** Whether websockets do not get through. */
-    #broken = false;
-    /** Whether polls do, while websockets do not. */
-    #polled = false;
-    #probing: (() => void) | undefined;
-    #probeDelay = FIRST_PROBE;
-    #socketRhythm = new Rhythm();
-    #pollRhythm = new Rhythm();
-    #queues = new Set<FrameQueue>();
-    /** What is asked once there is a connection. */
-    #waiting: (() => void)[] = [];
+    /** The request to connect that is being answered, and its answer. */
+    #pending: { request: OutgoingRequest; answer: Promise<Answer> } | null = null;
+    /** The promises of `connect()`. */
+    #connecting: Waiting[] = [];
+    /** The calls that wait for the connection. */
+    #waiting: (Waiting & { send(): Promise<unknown> })[] = [];
+    #queues = new Set<EventQueue<ServerEvent<Payload>>>();
 
-    constructor(options?: Options) {
+    constructor(options?: ConnectionOptions) {
         super();
         if (!options) return;
         const { signal, ...settings } = options;
         this.resume = true;
         Object.assign(this, settings);
         this.#signal = signal;
-        signal?.addEventListener('abort', () => {
-            this.disconnect();
-        });
+        signal?.addEventListener('abort', () => void this.disconnect());
+    }
+
+    /** What the connection is doing; the event `state` reports each change. */
+    get state(): ConnectionState {
+        return this.#state;
+    }
+
+    /** Calls `handler` on each event of that name. Returns a function that removes it. */
+    on<Name extends keyof ConnectionEvents<Payload>>(
+        name: Name,
+        handler: (detail: ConnectionEvents<Payload>[Name]) => void,
+    ): () => void {
+        const listener = (event: Event) => handler((event as CustomEvent).detail);
+        this.addEventListener(PREFIX + name, listener);
+        return () => this.removeEventListener(PREFIX + name, listener);
     }
 
     /** Adds a function that changes requests of that type before they are sent. */
@@ -144,226 +189,206 @@ export class ChannelStreamConnection extends EventTarget {
     }
 
     /**
-     * Connects the user to `channels`, and listens. Throws if the signal is aborted or `connectUrl`
-     * is not set.
-     *
-     * An application that answers with a status from 400 to 499 does not want this user: after
-     * `connectError` comes `refused`, and nothing is tried again until `connect()` is called. 408,
-     * 425 and 429 ask for patience, and are retried like failures.
+     * Connects the user to `channels`, and listens. Resolves with the application's answer, and is
+     * retried until then. Rejects if the connection is closed first, or is not retried: because
+     * `shouldReconnect` is false, or because the application refuses this user by a status from 400 to
+     * 499 (408, 425 and 429 are retried). Rejects at once if the signal is aborted or `connectUrl` is not
+     * set.
      */
-    connect(): void {
-        this.#signal?.throwIfAborted();
-        const { username, channels } = this;
-        const request = this.#request('connect', 'connect', { username, channels });
-        this.#drop();
-        this.#stale = true;
-        this.#asleep = false;
-        this.#unwatch ??= watch(
-            () => this.#wake(),
-            () => this.#sleep(),
-        );
-        const epoch = this.#epoch;
-        this.#connecting = request;
-        const failed = (xhr: XMLHttpRequest, data: unknown) => {
-            this.#connecting = null;
-            this.connected = false;
-            const refused = isRefusal(xhr.status);
-            const again = !refused && this.#retry();
-            this.#failed('connect', xhr, data);
-            // The page may have called connect() in the meantime.
-            if (again || epoch !== this.#epoch) return;
-            this.#endQueues();
-            if (refused) this.#tell('refused', xhr, data);
-        };
-        request.timeout = CONNECTING;
-        request.handleError = failed;
-        request.handleResponse = (xhr, data: ConnectAnswer) => {
-            if (!data?.conn_id) return failed(xhr, data);
-            this.#connecting = null;
-            this.#stale = false;
-            this.#lostAt = 0;
-            this.connectionId = data.conn_id;
-            this.#setChannels(data);
-            this.#tell('connect', xhr, data);
-            if (epoch !== this.#epoch) return;
-            for (const ask of this.#waiting.splice(0)) ask();
-            this.startListening(xhr, data);
-        };
-        request.execute('POST');
+    connect(): Promise<ConnectAnswer<Payload>> {
+        return promised(() => {
+            this.#connect('connecting');
+            return new Promise((resolve, reject) => this.#connecting.push({ resolve, reject }));
+        });
     }
 
-    /** Joins more channels. Throws if `subscribeUrl` is not set; waits until there is a connection. */
-    subscribe(channels: string[]): void {
-        this.#aboutConnection('subscribe', 'subscribe', (conn_id) => ({ channels, conn_id }));
+    /** Joins more channels, as soon as there is a connection. Asks nothing if there are no channels. */
+    subscribe(channels: string[]): Promise<ChannelsAnswer<Payload> | undefined> {
+        return this.#onceConnected('subscribe', 'subscribe', (conn_id) => ({ channels, conn_id }));
     }
 
-    /** Leaves channels. Throws if `unsubscribeUrl` is not set; waits until there is a connection. */
-    unsubscribe(channels: string[]): void {
-        this.#aboutConnection('unsubscribe', 'unsubscribe', (conn_id) => ({ channels, conn_id }));
+    /** Leaves channels, as soon as there is a connection. */
+    unsubscribe(channels: string[]): Promise<ChannelsAnswer<Payload>> {
+        return this.#onceConnected('unsubscribe', 'unsubscribe', (conn_id) => ({ channels, conn_id }));
     }
 
     /**
-     * Changes the user's state; the application gets it as `update_state`. Throws if `userStateUrl`
-     * is not set; waits until there is a connection.
+     * Changes the user's state, as soon as there is a connection. The application receives it as
+     * `update_state`.
      */
-    updateUserState(state: any): void {
-        this.#aboutConnection('setUserState', 'userState', (conn_id) => ({
+    updateUserState<Data = unknown>(state: unknown): Promise<Data> {
+        return this.#onceConnected('setUserState', 'userState', (conn_id) => ({
             username: this.username,
             conn_id,
             update_state: state,
         }));
     }
 
-    /** Sends a message, as the application wants it. Throws if `messageUrl` is not set. */
-    message(message: any): void {
-        this.#request('message', 'message', message).execute('POST');
+    /** Sends a message to the application, in the form that the application wants. */
+    publish<Data = unknown>(message: unknown): Promise<Data> {
+        return this.#call('message', 'POST', message);
     }
 
-    /** Edits a message. Throws if `messageEditUrl` is not set. */
-    edit(message: any): void {
-        this.#request('messageEdit', 'messageEdit', message).execute('PATCH');
+    /** Edits a message. */
+    edit<Data = unknown>(message: unknown): Promise<Data> {
+        return this.#call('messageEdit', 'PATCH', message);
     }
 
-    /** Deletes a message. Throws if `messageDeleteUrl` is not set. */
-    delete(message: any): void {
-        const request = this.#request('messageDelete', 'messageDelete', null);
-        request.body = message;
-        request.execute('DELETE');
-    }
-
-    /**
-     * Ends the connection on the server, if `disconnectUrl` is set, and `closeConnection()`. If the
-     * answer to `connect()` is still to come, it is waited for, and the connection in it is ended.
-     */
-    disconnect(): void {
-        const connecting = this.#connecting;
-        if (connecting && this.disconnectUrl) {
-            this.#connecting = null;
-            connecting.handleError = () => {};
-            connecting.handleResponse = (_xhr, data) => {
-                const id = data?.conn_id;
-                // An application may name the same connection to a connect() that came after.
-                const isUsed = id === this.connectionId && (this.#line || this.#connecting);
-                if (!isUsed) this.#disconnect(id);
-            };
-        }
-        this.#disconnect(this.connectionId);
-        this.closeConnection();
+    /** Deletes a message. */
+    delete<Data = unknown>(message: unknown): Promise<Data> {
+        return this.#call('messageDelete', 'DELETE', message);
     }
 
     /**
-     * Stops listening, and whatever was on the way to it or waited for a connection. `connect()`
-     * begins anew.
+     * Closes the connection, on the server too if `disconnectUrl` is set. Resolves with the
+     * server's answer, or `undefined` if nothing was asked. If the answer to `connect()` is still to come, the
+     * connection that it names is ended as soon as it arrives.
      */
-    closeConnection(): void {
-        this.#drop();
-        this.#unwatch?.();
-        this.#unwatch = undefined;
-        this.#endQueues();
-        this.#waiting = [];
-        this.#tell('connectionClosed');
-    }
-
-    /** Listens on the present connection. */
-    startListening(request: XMLHttpRequest, data: ConnectAnswer): void {
-        const epoch = this.#epoch;
-        this.#tell('beforeListening', request, data);
-        if (epoch === this.#epoch) this.#listen(true);
-    }
-
-    /** Listens by websocket. */
-    openWebsocket(): void {
-        this.#leaveLine();
-        this.#stopProbing();
-        const line: WebsocketLine = new WebsocketLine(
-            urlFor(this.websocketUrl, this.connectionId),
-            this.#socketRhythm,
-            {
-                opened: (event) => this.#opened(event),
-                heard: (list) => this.#heard(list),
-                failed: (message) => this.#error('listenMessage', message),
-                errored: (event) => {
-                    this.connected = false;
-                    this.#tell('listenError', event);
-                },
-                ended: (end, event: CloseEvent) => {
-                    if (this.#line !== line) return;
-                    this.#lost();
-                    const epoch = this.#epoch;
-                    this.#tell('listenClose', event);
-                    if (epoch === this.#epoch) this.#websocketEnded(end);
-                },
-            },
-        );
-        this.#line = line;
-        this.websocket = line.socket;
-    }
-
-    /** Listens by long polling. */
-    openLongPoll(): void {
-        this.#poll(true);
-    }
-
-    /** Comes back by `connect()` in a while, unless `shouldReconnect` is false. */
-    retryConnection(): void {
-        this.#stale = true;
-        this.#retry();
-    }
-
-    /** Starts the heartbeats of this side. */
-    createHeartBeats(): void {
-        if (!this.heartbeats) return;
-        this.#heartbeatTimer ??= setInterval(() => {
-            if (this.heartbeats && this.websocket?.readyState === 1)
-                this.websocket.send('{"type":"heartbeat"}');
-        }, HEARTBEAT);
-    }
-
-    /** Those of the channels that are not in `channels`. */
-    calculateSubscribe(channels: string[]): string[] {
-        return channels.filter((channel) => !this.channels.includes(channel));
-    }
-
-    /** Those of the channels that are in `channels`. */
-    calculateUnsubscribe(channels: string[] = []): string[] {
-        return channels.filter((channel) => this.channels.includes(channel));
+    disconnect(): Promise<unknown> {
+        return promised(() => {
+            const pending = this.disconnectUrl ? this.#pending : null;
+            if (pending) this.#pending = null;
+            const named = pending?.answer.then(({ ok, data }) => {
+                const id = ok && data?.conn_id;
+                // An application may name the same connection to a later connect().
+                const isUsed = id === this.connectionId && (this._listening.active || this.#pending);
+                return isUsed ? undefined : this.#end(id);
+            });
+            const current = this.#end(this.connectionId);
+            this.#close();
+            return Promise.all([current, named]).then((answers) => answers[1] ?? answers[0]);
+        });
     }
 
     /**
-     * The frames from now on, one by one, until the connection is closed: by `disconnect()`,
-     * `closeConnection()`, the signal, or for good by the other side.
+     * Stops listening, and drops calls that wait for a connection: their promises reject. `connect()`
+     * starts again.
      */
-    [Symbol.asyncIterator](): AsyncIterableIterator<Frame> {
-        const queue = new FrameQueue(() => this.#queues.delete(queue));
+    close(): void {
+        this.#close();
+    }
+
+    /**
+     * Iterates over the events from now on, until the connection is closed: by `disconnect()`, `close()`,
+     * the signal, or for good by the other side.
+     */
+    [Symbol.asyncIterator](): AsyncIterableIterator<ServerEvent<Payload>> {
+        const queue: EventQueue<ServerEvent<Payload>> = new EventQueue(() => this.#queues.delete(queue));
         this.#queues.add(queue);
         if (this.#signal?.aborted) queue.end();
         return queue;
     }
 
-    #disconnect(id: string | null | undefined): void {
-        if (!id || !this.disconnectUrl) return;
-        const url = urlFor(this.disconnectUrl, id);
-        this.#request('disconnect', 'disconnect', { conn_id: id }, url).execute('POST');
+    /**
+     * Receives all that happens, for the callbacks of older clients.
+     * @internal
+     */
+    protected _notify(_notice: Notice, ..._details: unknown[]): void {}
+
+    /** @internal */
+    protected _answered(_notice: Notice, _answer: Answer): void {}
+
+    /**
+     * Listens on the current connection, after a report.
+     * @internal
+     */
+    protected _listen(report: () => void): void {
+        const { epoch } = this._listening;
+        report();
+        if (epoch === this._listening.epoch) this._listening.start(true);
     }
 
-    /** Asks about the connection, by its id: now, or as soon as a connect under way has brought it. */
-    #aboutConnection(asked: Asked, type: MutatorType, body: (id: string) => unknown): void {
-        const isComing =
-            this.#stale && (this.#connecting || this.#retryTimer !== undefined || this.#asleep);
-        if (this.connectionId && !isComing) {
-            const request = this.#request(asked, type, body(this.connectionId));
-            // A mutator may have found that there is nothing to join.
-            if (asked !== 'subscribe' || request.body.channels?.length) request.execute('POST');
-            return;
-        }
-        // A mutator may set it.
-        if (!this.mutators[type]?.length) this.#urlOf(type);
-        this.#waiting.push(() => {
+    #connect(state: ConnectionState): void {
+        this.#signal?.throwIfAborted();
+        const { username, channels } = this;
+        const request = this.#request('connect', { username, channels });
+        this.#drop();
+        this._recovery.begin();
+        const answer = request.send('POST', CONNECTING, this.fetch);
+        const pending = (this.#pending = { request, answer });
+        void answer.then((answer) => {
+            if (this.#pending !== pending) return;
+            this.#pending = null;
+            if (answer.ok && answer.data?.conn_id) this.#connected(answer);
+            else this.#connectFailed(answer);
+        });
+        this.#setState(state);
+    }
+
+    #connected(answer: Answer): void {
+        const { data } = answer;
+        const { epoch } = this._listening;
+        const connecting = this.#connecting.splice(0);
+        this._recovery.renewed();
+        this.connectionId = data.conn_id;
+        this.#setChannels(data);
+        this._answered('connect', answer);
+        this.#emit('connect', data);
+        for (const { resolve } of connecting) resolve(data);
+        if (epoch !== this._listening.epoch) return;
+        for (const { send, resolve, reject } of this.#waiting.splice(0)) {
             try {
-                this.#aboutConnection(asked, type, body);
+                resolve(send());
             } catch (error) {
                 report(error);
+                reject(error);
             }
+        }
+        this._listen(() => this._answered('beforeListening', answer));
+    }
+
+    #connectFailed(answer: Answer): void {
+        const { epoch } = this._listening;
+        const refused = isRefusal(answer.status);
+        const again = !refused && this._recovery.retry();
+        const error = this.#failed('connect', answer);
+        // The page may have called connect() in the meantime.
+        if (again || epoch !== this._listening.epoch) return;
+        this.#giveUp('', error);
+        if (!refused) return;
+        this._answered('refused', answer);
+        this.#emit('refused', error);
+    }
+
+    // Apart from `close()`, which a class that was written for an older client may have for itself.
+    #close(): void {
+        this.#drop();
+        this._recovery.end();
+        const error = this.#giveUp('the connection was closed');
+        for (const { reject } of this.#waiting.splice(0)) reject(error);
+        this._notify('connectionClosed');
+    }
+
+    #end(id: string | null | undefined): Promise<unknown> | undefined {
+        if (!id || !this.disconnectUrl) return;
+        const request = this.#request('disconnect', { conn_id: id }, urlFor(this.disconnectUrl, id));
+        return this.#send('disconnect', request, 'POST');
+    }
+
+    #call(call: 'message' | 'messageDelete' | 'messageEdit', method: string, body: unknown): Promise<any> {
+        return promised(() => {
+            const isDelete = call === 'messageDelete';
+            const request = this.#request(call, isDelete ? null : body);
+            // Mutators do not see the body of a delete.
+            if (isDelete) request.body = body;
+            return this.#send(call, request, method);
+        });
+    }
+
+    /** Sends a request about the connection: now, or as soon as the pending connect names it. */
+    #onceConnected(call: Call, type: MutatorType, body: (id: string) => unknown): Promise<any> {
+        const send = () => {
+            const request = this.#request(type, body(this.connectionId!));
+            // A mutator may have found that there is nothing to join.
+            const isEmpty = call === 'subscribe' && !request.body.channels?.length;
+            return isEmpty ? Promise.resolve() : this.#send(call, request, 'POST');
+        };
+        return promised(() => {
+            const isComing = this._recovery.stale && (this.#pending || this._recovery.pending);
+            if (this.connectionId && !isComing) return send();
+            // A mutator may set it.
+            if (!this.mutators[type]?.length) this.#urlOf(type);
+            return new Promise((resolve, reject) => this.#waiting.push({ send, resolve, reject }));
         });
     }
 
@@ -373,227 +398,90 @@ export class ChannelStreamConnection extends EventTarget {
         return url;
     }
 
-    /** A request that tells what became of it; mutators have seen it. Throws if it has no URL. */
-    #request(asked: Asked, type: MutatorType, body: unknown, url?: string): AjaxRequest {
-        const request = new AjaxRequest(url ?? this[`${type}Url`], body);
-        request.handleError = (xhr, data) => this.#failed(asked, xhr, data);
+    /** Makes a request and lets mutators change it. Throws if it has no URL. */
+    #request(type: MutatorType, body: unknown, url: string = this[`${type}Url`]): OutgoingRequest {
+        const request = new OutgoingRequest(url, body);
+        // Disconnect usually goes to the push server, whose cross-origin answers allow neither.
+        if (type !== 'disconnect') {
+            request.credentials = this.credentials;
+            request.headers = Object.entries(this.headers).map(([name, value]) => ({ name, value }));
+        }
         for (const mutate of this.mutators[type] ?? []) mutate(request);
         if (!request.url) this.#urlOf(type);
-        request.handleResponse = (xhr, data) => {
-            if (asked.endsWith('subscribe')) this.#setChannels(data);
-            this.#tell(asked, xhr, data);
-        };
         return request;
     }
 
-    #setChannels(data: { channels?: string[]; channels_info?: ChannelsInfo }): void {
-        for (const { history } of Object.values(data?.channels_info?.channels ?? {})) {
-            addDates(history);
-        }
+    /** Sends a request, reports its answer and resolves with it. */
+    async #send(call: Call, request: OutgoingRequest, method: string): Promise<any> {
+        const answer = await request.send(method, 0, this.fetch);
+        if (!answer.ok) throw this.#failed(call, answer);
+        if (call.endsWith('subscribe')) this.#setChannels(answer.data);
+        this._answered(call, answer);
+        return answer.data;
+    }
+
+    #setChannels(data: Partial<ChannelsAnswer> | null): void {
+        for (const { history } of Object.values(data?.channels_info?.channels ?? {})) addDates(history);
         if (data?.channels) this.channels = data.channels;
-        this.#tell('channelsChanged', this.channels);
+        this._notify('channelsChanged', this.channels);
+        this.#emit('channels', this.channels);
     }
 
-    #tell(name: keyof Events, ...told: any[]): void {
-        try {
-            (this as any)[`${name}Callback`]?.(...told);
-        } catch (error) {
-            report(error);
+    #received(data: unknown): void {
+        this._recovery.received();
+        const events = Array.isArray(data) ? data : [];
+        addDates(events);
+        for (const queue of this.#queues) events.forEach((event) => queue.push(event));
+        this._notify('listenMessage', data);
+        for (const event of events) {
+            this.#emit('event', event);
+            this.#emit(event?.type, event);
         }
-        const [request, data] = told;
-        const detail = told.length > 1 ? { request, data, status: request?.status } : request;
-        this.dispatchEvent(new CustomEvent(name, { detail }));
     }
 
-    #failed(asked: Asked, xhr: XMLHttpRequest, data: unknown): void {
-        this.#tell(`${asked}Error`, xhr, data);
-        this.#error(`${asked}Error`, `${asked}: status ${xhr.status}`, xhr, data);
+    #failed(call: Call | 'listen', answer: Answer): ChannelStreamError {
+        this._answered(`${call}Error`, answer);
+        return this.#error(`${call}Error`, `${call}: status ${answer.status}`, answer);
     }
 
-    #error(source: string, message: string, xhr?: XMLHttpRequest, data?: unknown): void {
-        this.#tell('error', new ChannelStreamError(source, message, xhr, data));
+    #error(source: string, message: string, answer?: Answer): ChannelStreamError {
+        const error = new ChannelStreamError(source, message, answer);
+        this._notify('error', error);
+        this.#emit('error', error);
+        return error;
     }
 
-    /** Ends what listens or is on the way to it, without a word. */
-    #drop(): void {
-        this.#leaveLine();
-        this.#stopProbing();
-        this.#connecting?.abort();
-        this.#connecting = null;
-        clearTimeout(this.#retryTimer);
-        this.#retryTimer = undefined;
+    #emit(name: string, detail: unknown): void {
+        this.dispatchEvent(new CustomEvent(PREFIX + name, { detail }));
     }
 
-    #leaveLine(): void {
-        this.#epoch += 1;
-        this.#line?.close();
-        this.#lost();
-    }
-
-    /** The line is gone. */
+    /** The transport ended or is about to. */
     #lost(): void {
-        this.#line = null;
-        this.connected = false;
-        clearInterval(this.#heartbeatTimer);
-        this.#heartbeatTimer = undefined;
+        if (this.#state === 'open') this.#setState('reconnecting');
     }
 
-    #endQueues(): void {
+    #setState(state: ConnectionState): void {
+        const previous = this.#state;
+        this.#state = state;
+        if (state !== previous) this.#emit('state', { state, previous });
+    }
+
+    /** Ends what listens or is about to, without a report. */
+    #drop(): void {
+        this._listening.stop();
+        this.#pending?.request.abort();
+        this.#pending = null;
+        this._recovery.cancel();
+    }
+
+    /** Ends loops and rejects `connect()`: nothing is tried until it is called again. */
+    #giveUp(reason: string, error = new ChannelStreamError('connectError', reason)): ChannelStreamError {
         for (const queue of this.#queues) queue.end();
-    }
-
-    #listen(assured: boolean): void {
-        if (this.noWebsocket !== false || typeof WebSocket === 'undefined') this.noWebsocket = true;
-        if (this.noWebsocket || this.#broken) return this.#poll(assured);
-        try {
-            this.openWebsocket();
-        } catch (error) {
-            this.#error('listenError', String(error));
-            this.#websocketEnded('refused');
-        }
-    }
-
-    #poll(assured: boolean): void {
-        this.#leaveLine();
-        const url = urlFor(this.longPollUrl, this.connectionId);
-        const line: Line = new PollLine(url, this.#pollRhythm, assured, {
-            opened: (request) => this.#opened(request),
-            heard: (list) => {
-                this.#polled = true;
-                this.#heard(list);
-            },
-            ended: (end, xhr: XMLHttpRequest, data) => {
-                this.#lost();
-                const epoch = this.#epoch;
-                this.#tell('listenError', xhr, data);
-                this.#error('listenError', `listen: status ${xhr.status}`, xhr, data);
-                if (epoch !== this.#epoch) return;
-                // If polls do not get through either, websockets are as good as they.
-                if (!this.#polled && end !== 'unknown') this.#setBroken(false);
-                this.#back(end);
-            },
-        });
-        this.#line = line;
-        if (this.#broken) this.#probeLater();
-    }
-
-    #opened(detail: Event | AjaxRequest): void {
-        this.connected = true;
-        if (detail instanceof Event) this.createHeartBeats();
-        this.#tell('listenOpened', detail);
-    }
-
-    #heard(list: any): void {
-        this._currentBounceIv = 0;
-        this.#lostAt = 0;
-        if (this.#line instanceof WebsocketLine) this.#probeDelay = FIRST_PROBE;
-        if (Array.isArray(list)) {
-            addDates(list);
-            for (const queue of this.#queues) list.forEach((frame) => queue.push(frame));
-        }
-        this.#tell('listenMessage', list);
-    }
-
-    #websocketEnded(end: End): void {
-        if (end === 'refused' && this.shouldReconnect) {
-            this.#setBroken(true);
-            return this.#poll(false);
-        }
-        if (end === 'hung') {
-            this.#setBroken(true);
-        }
-        this.#back(end);
-    }
-
-    #setBroken(broken: boolean): void {
-        this.#broken = broken;
-        this.#polled = false;
-        if (!broken) this.#stopProbing();
-    }
-
-    #stopProbing(): void {
-        this.#probing?.();
-        this.#probing = undefined;
-    }
-
-    #probeLater(): void {
-        this.#stopProbing();
-        const timer = setTimeout(() => this.#probe(), jittered(this.#probeDelay));
-        this.#probeDelay = Math.min(this.#probeDelay * 2, LONGEST_PROBE);
-        this.#probing = () => clearTimeout(timer);
-    }
-
-    /** Goes back to the websocket as soon as one gets through, after the poll that waits now. */
-    #probe(): void {
-        this.#stopProbing();
-        this.#probing = probe(this.websocketUrl, (works) => {
-            this.#probing = undefined;
-            if (!works) return this.#probeLater();
-            this.#setBroken(false);
-            const line = this.#line;
-            if (line instanceof PollLine) line.relieve(() => this.#listen(true));
-        });
-    }
-
-    /** Comes back after a line ended, if it should. */
-    #back(end: End): void {
-        const resumed = this.#lostAt !== 0;
-        this.#lostAt ||= performance.now();
-        // What the server sends into a line that died in silence counts as sent, and is not caught
-        // up: only the history in a new answer has it. Also, while it believes that a websocket is
-        // open, polls on that connection stay empty.
-        if (/unknown|hung|silent/.test(end) || navigator.onLine === false) this.#stale = true;
-        // At once where that helps: the server was there, or forgets who is away for long.
-        const soon = this.resume && (end === 'unknown' ? resumed : !resumed && end === 'lost');
-        if (!this.#retry(soon)) this.#endQueues();
-    }
-
-    /** Whether there will be a return. */
-    #retry(soon = false): boolean {
-        if (!this.shouldReconnect || this.#signal?.aborted) return false;
-        if (this.#retryTimer !== undefined) return true;
-        if (!soon) this._currentBounceIv = longer(this._currentBounceIv, this.increaseBounceIv);
-        const delay = soon ? 100 : this._currentBounceIv;
-        this.#retryTimer = setTimeout(() => this.#again(), jittered(delay));
-        return true;
-    }
-
-    #again(): void {
-        clearTimeout(this.#retryTimer);
-        this.#retryTimer = undefined;
-        const away = this.#lostAt && performance.now() - this.#lostAt;
-        if (this.resume && this.connectionId && !this.#stale && away < RESUMING) {
-            return this.#listen(false);
-        }
-        try {
-            this.connect();
-        } catch (error) {
-            // A mutator of the page.
-            report(error);
-            this.#retry();
-        }
-    }
-
-    #wake(): void {
-        if (this.#asleep || this.#retryTimer !== undefined) {
-            this.#asleep = false;
-            return this.#again();
-        }
-        this.#line?.doubt();
-        if (this.#broken && this.#line) this.#probe();
-    }
-
-    /** Lets go of everything: a page with open lines is not kept for the way back. */
-    #sleep(): void {
-        if (!this.#line && !this.#connecting && this.#retryTimer === undefined) return;
-        // The server forgets who closed a websocket.
-        this.#stale ||= this.#line instanceof WebsocketLine;
-        this.#drop();
-        this.#asleep = true;
+        for (const { reject } of this.#connecting.splice(0)) reject(error);
+        this.#setState('closed');
+        return error;
     }
 }
-
-addDefaults(ChannelStreamConnection.prototype);
 
 /** Set by the build, from package.json. */
 declare const VERSION: string;

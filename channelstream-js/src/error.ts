@@ -1,23 +1,31 @@
-// The error that the event `error` carries.
+// The errors of the client.
+import type { Answer } from './request.js';
 
-/** What went wrong, for people and for logs. */
+/** A failed request, or a connection that was lost. */
 export class ChannelStreamError extends Error {
     override name = 'ChannelStreamError';
-
     constructor(
-        /** What failed: the name of a callback without `Callback`, such as `connectError`. */
+        /** What failed, such as `connectError`: the name of a callback without `Callback`. */
         readonly source: string,
         message: string,
-        /** The request that failed, if one did. */
-        readonly request?: XMLHttpRequest,
-        /** The answer to it: JSON, or text if it is none. */
-        readonly data?: unknown,
+        /** @internal */
+        readonly answer?: Answer,
     ) {
-        super(message);
+        super(message, { cause: answer?.cause });
+    }
+
+    /** The HTTP status of the answer; 0 if there was none. */
+    get status(): number {
+        return this.answer?.status ?? 0;
+    }
+
+    /** The answer: its JSON, or its text if it is not JSON. */
+    get data(): unknown {
+        return this.answer?.data;
     }
 }
 
-/** Hands an error of the page's own code to the page, as if nobody had caught it. */
+/** Reports an error of the page's own code as an uncaught error, without stopping the client. */
 export function report(error: unknown): void {
     if (typeof reportError === 'function') reportError(error);
     else

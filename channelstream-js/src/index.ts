@@ -1,22 +1,39 @@
 // What the package exports.
-export { ChannelStreamConnection } from './connection.js';
+export { ChannelStreamConnection } from './compat.js';
 export { ChannelStreamError } from './error.js';
 export { ChannelStreamSigner } from './signer.js';
-export { parseTimestamp } from './times.js';
-export type { Callbacks, Events } from './callbacks.js';
+export { parseTimestamp } from './timestamps.js';
+export type { Connection } from './connection.js';
+export type { ConnectionEvents, ConnectionState } from './events.js';
+export type { Mutator, Mutators, MutatorType } from './mutators.js';
+export type { ConnectionOptions } from './options.js';
 export type {
     ChannelInfo,
+    ChannelsAnswer,
     ChannelsInfo,
     ConnectAnswer,
     Dated,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    PresenceChanged,
+    ServerEvent,
+    State,
+    UserStateChanged,
+} from './protocol.js';
+export type { Fetch, OutgoingRequest } from './request.js';
+export type { WebSocketConstructor, WebSocketLike } from './websocket.js';
+// For older clients.
+export type {
+    AjaxRequest,
+    AnsweredRequest,
+    Callbacks,
     DeleteFrame,
     EditFrame,
+    Events,
     Frame,
     MessageFrame,
+    Options,
     PresenceFrame,
-    State,
     StateFrame,
-} from './frames.js';
-export type { Mutator, Mutators, MutatorType } from './mutators.js';
-export type { Options } from './options.js';
-export type { AjaxRequest } from './request.js';
+} from './compat.js';

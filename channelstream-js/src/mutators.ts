@@ -1,5 +1,5 @@
 // Functions of the page that change requests before they are sent.
-import type { AjaxRequest } from './request.js';
+import type { OutgoingRequest } from './request.js';
 
 const TYPES = [
     'connect',
@@ -12,11 +12,11 @@ const TYPES = [
     'userState',
 ] as const;
 
-/** Which requests a mutator sees. */
+/** The kinds of requests that mutators can change. */
 export type MutatorType = (typeof TYPES)[number];
 
-/** Changes a request, its `url`, `body` or `headers`, before it is sent. */
-export type Mutator = (request: AjaxRequest) => void;
+/** Changes the `url`, `body`, `headers` or `credentials` of a request before it is sent. */
+export type Mutator = (request: OutgoingRequest) => void;
 
 /** Mutators by type, in the order in which they run. */
 export type Mutators = Record<MutatorType, Mutator[]>;

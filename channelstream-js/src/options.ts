@@ -1,13 +1,14 @@
-// What can be given to the constructor.
-import type { Callbacks } from './callbacks.js';
-import type { ChannelStreamConnection } from './connection.js';
+// The options of the constructor.
+import type { Connection } from './connection.js';
 
 type Settings = Pick<
-    ChannelStreamConnection,
+    Connection,
     | 'channels'
     | 'connectUrl'
-    | 'debug'
+    | 'credentials'
     | 'disconnectUrl'
+    | 'fetch'
+    | 'headers'
     | 'heartbeats'
     | 'increaseBounceIv'
     | 'longPollUrl'
@@ -23,10 +24,11 @@ type Settings = Pick<
     | 'userStateUrl'
     | 'username'
     | 'websocketUrl'
+    | 'WebSocket'
 >;
 
-/** Any property and any callback of the connection, and a signal that ends it. */
-export interface Options extends Partial<Settings>, Partial<Callbacks> {
-    /** When it is aborted, the connection is given up for good. */
+/** Any setting of the connection, and a signal that ends it. */
+export interface ConnectionOptions extends Partial<Settings> {
+    /** Closes the connection for good when it is aborted. */
     signal?: AbortSignal;
 }

@@ -1,67 +1,87 @@
-// One request by XMLHttpRequest, as mutators and callbacks know it.
+// One request by `fetch`, and its answer.
 
-/** A request that is about to be sent; mutators may change it. */
-export class AjaxRequest {
-    /** Sent as JSON if it is anything. */
+/** The part of `fetch` that the client uses. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/** The answer to a request. */
+export interface Answer {
+    /** Whether the status is below 400. */
+    ok: boolean;
+    /** 0 if there was no answer. */
+    status: number;
+    text: string;
+    /** The JSON of the answer, or its text if it is not JSON. */
+    data: any;
+    response?: Response;
+    /** Why there was no answer. */
+    cause?: unknown;
+}
+
+/** A request that is about to be sent; mutators may change its fields. */
+export class OutgoingRequest {
+    /** Sent as JSON unless it is falsy. */
     body: any;
     url: string;
     headers: { name: string; value: string }[] = [];
-    /** The request itself, once sent. */
-    request: XMLHttpRequest | null = null;
-    /** Milliseconds after which it has failed; 0: never. */
-    timeout = 0;
+    credentials: RequestCredentials = 'same-origin';
+    #controller = new AbortController();
 
     constructor(url: string, body: unknown = null) {
         this.url = url;
         this.body = body;
     }
 
-    /** Called with the answer's JSON, or its text if it is none. */
-    handleResponse(_xhr: XMLHttpRequest, _data: any): void {}
-
-    /** Called for statuses from 400 and, with status 0, for requests without an answer. */
-    handleError(_xhr: XMLHttpRequest, _data: any): void {}
-
-    /** Called on each step on the way. */
-    handleRequest(_xhr: XMLHttpRequest): void {}
-
-    /** Sends it, by default by POST with a body and by GET without. */
-    execute(verb?: string): void {
-        const xhr = (this.request = new XMLHttpRequest());
-        xhr.onreadystatechange = () => {
-            if (xhr.readyState !== 4) return this.handleRequest(xhr);
-            let data: unknown = xhr.responseText;
-            try {
-                data = JSON.parse(xhr.responseText);
-            } catch {}
-            if (xhr.status && xhr.status < 400) this.handleResponse(xhr, data);
-            else this.handleError(xhr, data);
-        };
-        xhr.open(verb || (this.body ? 'POST' : 'GET'), this.url);
-        xhr.timeout = this.timeout;
-        if (this.body) xhr.setRequestHeader('Content-Type', 'application/json');
-        for (const { name, value } of this.headers) xhr.setRequestHeader(name, value);
-        xhr.send(this.body ? JSON.stringify(this.body) : null);
+    /**
+     * Sends the request. The promise never rejects: a request that fails, that is aborted or that
+     * takes longer than `timeout` ms resolves with status 0.
+     */
+    async send(method: string, timeout?: number, send: Fetch = globalThis.fetch): Promise<Answer> {
+        const timer = timeout && setTimeout(() => this.abort(), timeout);
+        try {
+            const { credentials, body } = this;
+            const headers = new Headers();
+            for (const { name, value } of this.headers) headers.append(name, value);
+            if (body && !headers.has('content-type')) headers.set('content-type', 'application/json');
+            const response = await send(this.url, {
+                method,
+                headers,
+                credentials,
+                body: body ? JSON.stringify(body) : null,
+                signal: this.#controller.signal,
+            });
+            const { status } = response;
+            const text = await response.text();
+            return { ok: status < 400, status, text, data: parsed(text), response };
+        } catch (cause) {
+            return { ok: false, status: 0, text: '', data: '', cause };
+        } finally {
+            clearTimeout(timer);
+        }
     }
 
-    /** Ends it without a word to anybody. */
     abort(): void {
-        const xhr = this.request;
-        if (!xhr) return;
-        xhr.onreadystatechange = null;
-        xhr.abort();
+        this.#controller.abort();
     }
 }
 
-/** A URL for one connection. */
+/** Parses JSON; returns other texts as they are. */
+function parsed(text: string): unknown {
+    try {
+        return JSON.parse(text);
+    } catch {
+        return text;
+    }
+}
+
+/** Returns the URL of one connection. */
 export function urlFor(url: string, id: string | null): string {
     return `${url}${url.includes('?') ? '&' : '?'}conn_id=${id}`;
 }
 
-/** Statuses from 400 to 499 that will pass: request timeout, too early, too many requests. */
+/** Statuses from 400 to 499 that pass: request timeout, too early, too many requests. */
 const PASSING = [408, 425, 429];
 
-/** Whether asking again would bring nothing else. */
+/** Returns `true` if the same request would be refused again. */
 export function isRefusal(status: number): boolean {
     return status >= 400 && status < 500 && !PASSING.includes(status);
 }

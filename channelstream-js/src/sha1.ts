@@ -1,6 +1,6 @@
 // SHA-1 and HMAC: `crypto.subtle` is asynchronous, and exists on https and localhost only.
 
-/** The SHA-1 digest (FIPS 180-4): 20 bytes. */
+/** Returns the SHA-1 digest (FIPS 180-4), 20 bytes. */
 export function sha1(bytes: number[]): number[] {
     const { length } = bytes;
     const view = new DataView(new ArrayBuffer(((length + 72) >> 6) << 6));
@@ -38,7 +38,7 @@ export function sha1(bytes: number[]): number[] {
     return state.flatMap((word) => [24, 16, 8, 0].map((shift) => (word >>> shift) & 255));
 }
 
-/** The HMAC-SHA1 (RFC 2104) under a key of at most 64 bytes: 20 bytes. */
+/** Returns the HMAC-SHA1 (RFC 2104) under a key of at most 64 bytes, 20 bytes. */
 export function hmac(key: number[], bytes: number[]): number[] {
     const pad = (mask: number) => Array.from({ length: 64 }, (_, at) => (key[at] ?? 0) ^ mask);
     return sha1([...pad(0x5c), ...sha1([...pad(0x36), ...bytes])]);

@@ -1,4 +1,4 @@
-// Signatures for the server's API, for tools that know its secret. Pages for users must not.
+// Signatures for the API of the server, for tools that know its secret. Pages must not have it.
 import { hmac, sha1 } from './sha1.js';
 
 const bytesOf = (text: string) => [...new TextEncoder().encode(text)];
@@ -12,7 +12,7 @@ export class ChannelStreamSigner {
         this.secret = secret;
     }
 
-    /** A signature with the present time. */
+    /** Returns a signature with the current time. */
     signRequest(): string {
         const time = this.hashStrip(this.intToBytes(Math.floor(Date.now() / 1000)));
         const text = `channelstream.${time}`;
@@ -20,14 +20,14 @@ export class ChannelStreamSigner {
         return `${text}.${this.hashStrip(base64(hmac(key, bytesOf(text))))}`;
     }
 
-    /** The bytes of a number, most significant first, in base64. */
+    /** Returns the bytes of a number, most significant first, in base64. */
     intToBytes(number: number): string {
         const bytes = [];
         for (let rest = number; rest > 0; rest = Math.floor(rest / 256)) bytes.unshift(rest % 256);
         return base64(bytes);
     }
 
-    /** Base64 as it may stand in a URL, without the padding. */
+    /** Makes base64 safe for URLs, and removes the padding. */
     hashStrip(text: string): string {
         return text.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
     }

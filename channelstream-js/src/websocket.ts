@@ -1,89 +1,113 @@
-// Frames over a websocket.
-import type { End, Line, Listener } from './line.js';
-import { Watchdog, type Rhythm } from './liveness.js';
+// Events over a websocket.
+import { type Rhythm, Watchdog } from './heartbeat.js';
 import { urlFor } from './request.js';
+import type { End, Transport, TransportHandlers } from './transport.js';
 
-/** So long may a handshake take; the server waits 15 s for it before it forgets a connection. */
+/** The part of a WebSocket that the client uses. */
+export interface WebSocketLike {
+    readonly readyState: number;
+    onopen: ((event: any) => void) | null;
+    onmessage: ((event: any) => void) | null;
+    onerror: ((event: any) => void) | null;
+    onclose: ((event: any) => void) | null;
+    send(text: string): void;
+    close(): void;
+}
+
+export type WebSocketConstructor = new (url: string) => WebSocketLike;
+
+/** How long a handshake may take: the server reaps a connection after 15 s without a listener. */
 const OPENING = 10_000;
 
-/** A connection that no server knows: it opens the websocket and closes it with 1000. */
+/** A connection that no server knows: the server accepts the websocket and closes it with 1000. */
 const NOBODY = '00000000-0000-4000-8000-000000000000';
 
-/** Who is told of a websocket's own events, too. */
-interface SocketListener extends Listener {
-    /** It goes on, but something was wrong. */
+/** Receives the websocket's own events as well. */
+interface WebsocketHandlers extends TransportHandlers<Event, CloseEvent> {
+    /** Something was wrong, but the transport goes on. */
     failed(message: string): void;
-    /** It will end. */
+    /** The transport is about to end. */
     errored(event: Event): void;
 }
 
-/** What the close codes of the server say; others say that the line broke. */
+/** The meaning of the server's close codes; any other code means that the TCP connection broke. */
 const ENDS: Record<number, End> = { 1000: 'unknown', 1001: 'away', 1012: 'away', 1013: 'away' };
 
-/** Takes all handlers off and closes it. */
-function leave(socket: WebSocket): void {
+/** Removes all handlers and closes the socket. */
+function leave(socket: WebSocketLike): void {
     socket.onopen = socket.onmessage = socket.onerror = socket.onclose = null;
     socket.close();
 }
 
-export class WebsocketLine implements Line {
-    readonly socket: WebSocket;
+export class WebsocketTransport implements Transport {
+    readonly socket: WebSocketLike;
     #timer: ReturnType<typeof setTimeout>;
-    #dog: Watchdog | undefined;
+    #watchdog: Watchdog | undefined;
 
-    /** Throws if there can be no websocket to this URL from this page. */
-    constructor(url: string, rhythm: Rhythm, listener: SocketListener) {
+    /** Throws if this page cannot open a websocket to this URL. */
+    constructor(
+        WebSocket: WebSocketConstructor,
+        url: string,
+        rhythm: Rhythm,
+        handlers: WebsocketHandlers,
+    ) {
         const socket = (this.socket = new WebSocket(url));
-        let heard = false;
+        let received = false;
         const silent = () => {
             this.close();
-            const reason = 'nothing was heard';
-            listener.failed(`the websocket is given up: ${reason}`);
-            listener.ended(heard ? 'silent' : 'hung', new CloseEvent('close', { code: 1006, reason }));
+            const reason = 'nothing was received';
+            handlers.failed(`the websocket is given up: ${reason}`);
+            // Node has had close events since version 23.
+            const event = new (globalThis.CloseEvent ?? Event)('close', { code: 1006, reason });
+            handlers.ended(received ? 'silent' : 'hung', event as CloseEvent);
         };
         this.#timer = setTimeout(silent, OPENING);
         socket.onopen = (event) => {
             clearTimeout(this.#timer);
-            this.#dog = new Watchdog(rhythm, silent);
-            listener.opened(event);
+            this.#watchdog = new Watchdog(rhythm, silent);
+            handlers.opened(event);
         };
         socket.onmessage = ({ data }) => {
-            heard = true;
-            this.#dog!.heard(data === '[]');
+            received = true;
+            this.#watchdog!.received(data === '[]');
             let list;
             try {
                 list = JSON.parse(data);
             } catch {
-                return listener.failed('a frame is no JSON');
+                return handlers.failed('a frame is not JSON');
             }
-            listener.heard(list);
+            handlers.received(list);
         };
-        socket.onerror = (event) => listener.errored(event);
+        socket.onerror = (event) => handlers.errored(event);
         socket.onclose = (event) => {
             this.close();
-            // Cut before anything came is what proxies do that do not know websockets.
-            const cut = !heard && event.code === 1006;
-            listener.ended(cut ? 'refused' : (ENDS[event.code] ?? 'lost'), event);
+            // Proxies that do not know websockets cut them before anything arrives.
+            const cut = !received && event.code === 1006;
+            handlers.ended(cut ? 'refused' : (ENDS[event.code] ?? 'lost'), event);
         };
     }
 
     close(): void {
         clearTimeout(this.#timer);
-        this.#dog?.stop();
+        this.#watchdog?.stop();
         leave(this.socket);
     }
 
-    doubt(): void {
-        this.#dog?.doubt();
+    check(): void {
+        this.#watchdog?.check();
     }
 }
 
 /**
- * Asks whether a websocket gets through, without touching any connection of the page. Returns
- * what ends the asking.
+ * Tests whether a websocket gets through, without touching any connection of the page. Returns a
+ * function that cancels the test.
  */
-export function probe(url: string, done: (works: boolean) => void): () => void {
-    let socket: WebSocket;
+export function probe(
+    WebSocket: WebSocketConstructor,
+    url: string,
+    done: (works: boolean) => void,
+): () => void {
+    let socket: WebSocketLike;
     try {
         socket = new WebSocket(urlFor(url, NOBODY));
     } catch {
@@ -94,11 +118,11 @@ export function probe(url: string, done: (works: boolean) => void): () => void {
         clearTimeout(timer);
         leave(socket);
     };
-    const tell = (works: boolean) => {
+    const finish = (works: boolean) => {
         stop();
         done(works);
     };
-    const timer = setTimeout(tell, OPENING, false);
-    socket.onclose = ({ code }) => tell(code === 1000);
+    const timer = setTimeout(finish, OPENING, false);
+    socket.onclose = ({ code }) => finish(code === 1000);
     return stop;
 }

@@ -40,7 +40,7 @@ for (const status of [401, 403, 404, 422]) {
         const ann = await guest((route, asked) => (asked === 1 ? route.fulfill(refuse) : undefined));
         const room = stage.room();
         await make(ann, { channels: [room], increaseBounceIv: 20 });
-        await ann.page.evaluate(() => window.connection.connect());
+        await ann.page.evaluate(() => void window.connection.connect());
         const { status: told, data } = await ann.hears('refused');
         assert.deepEqual([told, data], [status, { error: 'not you' }]);
         assert.deepEqual(await ann.names(0), ['connectError', 'error', 'refused']);
@@ -50,7 +50,7 @@ for (const status of [401, 403, 404, 422]) {
             await new Promise((done) => setTimeout(done, 500));
         });
         assert.equal(ann.asked, 1);
-        await ann.page.evaluate(() => window.connection.connect());
+        await ann.page.evaluate(() => void window.connection.connect());
         await ann.hears('listenOpened');
         assert.equal(ann.asked, 2);
     });
@@ -60,7 +60,7 @@ test('statuses that ask for patience, and failures, are retried', options, async
     const passing = [408, 425, 429, 500, 503];
     const ann = await guest((route, asked) => passing[asked - 1] && route.fulfill({ status: passing[asked - 1], body: '{}' }));
     await make(ann, { channels: [stage.room()], increaseBounceIv: 20 });
-    await ann.page.evaluate(() => window.connection.connect());
+    await ann.page.evaluate(() => void window.connection.connect());
     await ann.hears('listenOpened');
     assert.equal(ann.asked, passing.length + 1);
     assert.equal((await ann.names(0)).includes('refused'), false);
@@ -69,7 +69,7 @@ test('statuses that ask for patience, and failures, are retried', options, async
 });
 
 for (const [name, end] of [
-    ['disconnect()', () => window.connection.disconnect()],
+    ['disconnect()', () => void window.connection.disconnect()],
     ['a signal', () => window.controller.abort()],
 ]) {
     test(`${name} while connect() is under way disconnects what it brings`, options, async () => {
@@ -95,17 +95,16 @@ for (const [name, end] of [
     });
 }
 
-test('what has no URL throws, and says which is not set', options, async () => {
+test('what has no URL rejects, and says which is not set', options, async () => {
     const ann = await guest();
     const thrown = await ann.page.evaluate(async () => {
         const requests = [];
-        const { open } = XMLHttpRequest.prototype;
-        XMLHttpRequest.prototype.open = function (method, url) {
+        const fetch = (url, init) => {
             requests.push(url);
-            return open.call(this, method, url);
+            return window.fetch(url, init);
         };
-        const connection = new window.client.ChannelStreamConnection({});
-        const messages = [
+        const connection = new window.client.ChannelStreamConnection({ fetch });
+        const calls = [
             () => connection.connect(),
             () => connection.subscribe(['a']),
             () => connection.unsubscribe(['a']),
@@ -114,17 +113,12 @@ test('what has no URL throws, and says which is not set', options, async () => {
             () => connection.edit({}),
             () => connection.delete({}),
             () => connection.disconnect(),
-        ].map((call) => {
-            try {
-                call();
-            } catch (error) {
-                return error.message;
-            }
-            return 'nothing thrown';
-        });
+        ];
+        const messages = [];
+        for (const call of calls) messages.push(await call().then(() => 'nothing thrown', (error) => error.message));
         // A mutator may give it.
         connection.addMutator('message', (request) => (request.url = '/nowhere'));
-        connection.message({});
+        await connection.message({}).catch(() => {});
         return { messages, requests };
     });
     const urls = ['connect', 'subscribe', 'unsubscribe', 'userState', 'message', 'messageEdit', 'messageDelete'];
@@ -198,7 +192,7 @@ test('an event tells when it was sent, in any time zone, and is otherwise as it 
         '2024-05-06T07:08:09.123Z', '2024-05-06T05:08:09.123Z',
     ]);
     const after = await ann.mark();
-    await ann.page.evaluate(() => window.connection.connect());
+    await ann.page.evaluate(() => void window.connection.connect());
     await ann.hears('connect', { after });
     const history = await ann.page.evaluate((room) => new Promise((done) => {
         window.connection.addEventListener('connect', ({ detail }) => {

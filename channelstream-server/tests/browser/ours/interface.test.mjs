@@ -91,19 +91,13 @@ test('an AbortSignal ends the connection for good', options, async () => {
         const body = { conn_id: id, channels: [room] };
         return (await server.request('POST', '/subscribe', body, sign('/subscribe'))).status === 422;
     }, 'the server forgets the connection');
-    const thrown = () => {
-        try {
-            window.connection.connect();
-        } catch (error) {
-            return error.name;
-        }
-    };
+    const thrown = () => window.connection.connect().catch((error) => error.name);
     assert.equal(await ann.page.evaluate(thrown), 'AbortError');
     await ann.page.evaluate(() => window.connection.retryConnection());
     assert.equal(await ann.sockets(), 0);
 });
 
-test('in workers, as a module and as a classic script', options, async () => {
+test('in workers, as a module and as a classic script, over both transports', options, async () => {
     const ann = await guest();
     const room = stage.room();
     const at = `http://${server.address}/static/channelstream`;
@@ -119,21 +113,21 @@ test('in workers, as a module and as a classic script', options, async () => {
     const file = (path, body) => application.files.set(path, { type: 'text/javascript', body, headers });
     file('/module.js', `import * as channelstream from '${at}/index.js';${body}`);
     file('/classic.js', `importScripts('${at}/channelstream.global.js');${body}`);
-    const workers = [['/module.js', 'module'], ['/classic.js', 'classic']];
+    const workers = ['module', 'classic'].flatMap((type) => [false, true].map((noWebsocket) => ({ type, noWebsocket })));
     await ann.page.evaluate(([workers, settings]) => {
         window.heard = [];
-        for (const [path, type] of workers) {
-            const worker = new Worker(path, { type });
+        workers.forEach(({ type, noWebsocket }, index) => {
+            const worker = new Worker(`/${type}.js`, { type });
             worker.onmessage = ({ data }) => {
-                if (data === 'ready') worker.postMessage({ ...settings, username: type });
-                else window.heard.push(`${type} ${data}`);
+                if (data === 'ready') worker.postMessage({ ...settings, noWebsocket, username: `${type} ${index}` });
+                else window.heard.push(`${index} ${data}`);
             };
-        }
+        });
     }, [workers, ann.settings(server.address, { channels: [room] })]);
     const heard = (text) => ann.page.evaluate((text) => window.heard.includes(text), text);
-    for (const [, type] of workers) await until(() => heard(`${type} listens`), `${type} listens`);
+    for (const index of workers.keys()) await until(() => heard(`${index} listens`), `worker ${index} listens`);
     await publish(room, 'to workers');
-    for (const [, type] of workers) await until(() => heard(`${type} to workers`), `${type} hears`);
+    for (const index of workers.keys()) await until(() => heard(`${index} to workers`), `worker ${index} hears`);
 });
 
 test('as a classic script, with one global name', options, async () => {
@@ -216,31 +210,8 @@ test('mutators may set headers, and see an address that is right', options, asyn
 
 test('what pages for the old client find is there', options, async () => {
     const ann = await guest();
-    const found = await ann.page.evaluate(() => {
-        const { ChannelStreamConnection } = window.client;
-        class Own extends ChannelStreamConnection {
-            connectCallback() {}
-        }
-        const connection = new Own();
-        connection.channels = ['a', 'b'];
-        const logged = [];
-        const { log } = console;
-        console.log = (...line) => logged.push(line);
-        connection.disconnectCallback(1, 2);
-        connection.debug = true;
-        connection.disconnectCallback(1, 2);
-        console.log = log;
-        return {
-            own: Object.fromEntries(Object.entries(connection).map(([key, value]) => [key, value])),
-            toSubscribe: connection.calculateSubscribe(['b', 'c', 'c']),
-            toUnsubscribe: connection.calculateUnsubscribe(['b', 'c']),
-            nothing: connection.calculateUnsubscribe(),
-            logged,
-        };
-    });
-    const { own } = found;
     const kinds = ['connect', 'message', 'messageEdit', 'messageDelete', 'subscribe', 'unsubscribe', 'disconnect', 'userState'];
-    assert.deepEqual(own, {
+    const members = {
         debug: true,
         channels: ['a', 'b'],
         username: 'Anonymous',
@@ -258,7 +229,30 @@ test('what pages for the old client find is there', options, async () => {
         noWebsocket: false,
         connected: false,
         mutators: Object.fromEntries(kinds.map((kind) => [kind, []])),
-    });
+    };
+    const found = await ann.page.evaluate((members) => {
+        const { ChannelStreamConnection } = window.client;
+        class Own extends ChannelStreamConnection {
+            connectCallback() {}
+        }
+        const connection = new Own();
+        connection.channels = ['a', 'b'];
+        const logged = [];
+        const { log } = console;
+        console.log = (...line) => logged.push(line);
+        connection.disconnectCallback(1, 2);
+        connection.debug = true;
+        connection.disconnectCallback(1, 2);
+        console.log = log;
+        return {
+            members: Object.fromEntries(members.map((name) => [name, connection[name]])),
+            toSubscribe: connection.calculateSubscribe(['b', 'c', 'c']),
+            toUnsubscribe: connection.calculateUnsubscribe(['b', 'c']),
+            nothing: connection.calculateUnsubscribe(),
+            logged,
+        };
+    }, Object.keys(members));
+    assert.deepEqual(found.members, members);
     assert.deepEqual(found.toSubscribe, ['c', 'c']);
     assert.deepEqual(found.toUnsubscribe, ['b']);
     assert.deepEqual(found.nothing, []);

@@ -70,7 +70,7 @@ export class Guest {
 
     /** Makes a connection with these settings, connects and waits until it listens; gives its id. */
     async connect(address, more) {
-        await this.page.evaluate((settings) => window.make(settings).connect(), this.settings(address, more));
+        await this.page.evaluate((settings) => void window.make(settings).connect(), this.settings(address, more));
         await this.hears('listenOpened');
         return this.property('connectionId');
     }

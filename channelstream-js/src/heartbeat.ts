@@ -1,63 +1,63 @@
-// Whether a line that says nothing is still alive: learned from how often it speaks.
+// Whether a silent transport is still alive, learned from how often the server sends heartbeats.
 
-/** Until anything is known of a server's heartbeats. */
+/** The limit as long as the server's interval is unknown. */
 const UNKNOWN = 60_000;
 
-/** How often a server speaks at least, learned over all lines of one kind. */
+/** The longest time between two heartbeats of a server, learned over all transports of one kind. */
 export class Rhythm {
     #interval = 0;
 
-    /** Notes the time between two signs of life that came for no other reason. */
-    beat(interval: number): void {
-        // Beats that were held up come at once: they must not make it impatient.
+    /** Records the time between two heartbeats. */
+    record(interval: number): void {
+        // Delayed heartbeats arrive all at once: they must not shorten the limit suddenly.
         this.#interval = Math.max(interval, this.#interval * 0.9);
     }
 
-    /** After so many ms of silence a line is dead. */
+    /** The ms of silence after which a transport is dead. */
     get limit(): number {
         return this.#interval ? this.#interval * 2.5 + 2000 : UNKNOWN;
     }
 
-    /** Within so many ms a line that lives speaks. */
+    /** The ms within which a transport that is alive shows a sign of life. */
     get grace(): number {
         return this.#interval ? this.#interval * 1.5 + 1000 : UNKNOWN;
     }
 }
 
-/** Watches one line, and calls `silent` when it has been silent for too long. */
+/** Watches one transport, and calls `silent` when it has been silent for too long. */
 export class Watchdog {
     #rhythm: Rhythm;
     #silent: () => void;
     #timer: ReturnType<typeof setTimeout> | undefined;
-    #lastBeat = performance.now();
+    #lastHeartbeat = performance.now();
     #deadline = 0;
-    /** When the timer looks at the deadline, which may have moved on by then. */
+    /** When the timer checks the deadline, which may have moved on by then. */
     #due = Infinity;
-    /** Whether nothing was heard since the page woke. */
+    /** Whether nothing has arrived since the page woke up. */
     #suspect = false;
 
     constructor(rhythm: Rhythm, silent: () => void) {
         this.#rhythm = rhythm;
         this.#silent = silent;
-        this.heard(false);
+        this.received(false);
     }
 
-    /** The line spoke; `beat` if only to show that it is alive. */
-    heard(beat: boolean): void {
+    /** Something arrived; `heartbeat` says whether it was only a heartbeat. */
+    received(heartbeat: boolean): void {
         const now = performance.now();
-        if (beat) {
-            this.#rhythm.beat(now - this.#lastBeat);
-            this.#lastBeat = now;
+        if (heartbeat) {
+            this.#rhythm.record(now - this.#lastHeartbeat);
+            this.#lastHeartbeat = now;
         }
         this.#suspect = false;
         this.#deadline = now + this.#rhythm.limit;
         if (this.#deadline < this.#due) this.#arm();
     }
 
-    /** Something happened to the machine: the line has to show soon that it is alive. */
-    doubt(): void {
+    /** Something happened to the machine: the transport has to show a sign of life soon. */
+    check(): void {
         const soon = performance.now() + this.#rhythm.grace;
-        // A deadline that has passed was slept through.
+        // A deadline in the past was slept through.
         if (this.#deadline > soon || this.#deadline < performance.now()) this.#deadline = soon;
         this.#arm();
     }
@@ -72,10 +72,10 @@ export class Watchdog {
         this.#timer = setTimeout(() => {
             const now = performance.now();
             if (now < this.#deadline) return this.#arm();
-            // Late: the page slept, and what came meanwhile is still to be read.
+            // The timer is late: the page slept, and what arrived meanwhile has not been read yet.
             if (this.#suspect || now < this.#due + 2000) return this.#silent();
             this.#suspect = true;
-            this.doubt();
+            this.check();
         }, this.#due - performance.now());
     }
 }
