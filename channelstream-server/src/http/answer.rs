@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::http::header::items;
 use crate::limits::Limit;
 use crate::node;
+use crate::router::browser::asks_for_html;
 use crate::wire::websocket::HandshakeError;
 
 pub(crate) const JSON: &str = "application/json";
@@ -348,6 +349,10 @@ impl Problem {
             | Self::Elsewhere(_) => {
                 error_page(status, &self.message(), Format::wanted(asked), path)
             }
+            // Only what names HTML gets it here: anything else gets JSON.
+            _ if status == StatusCode::FORBIDDEN && asks_for_html(asked) => {
+                error_page(status, &self.message(), Format::wanted(asked), path)
+            }
             _ => error_json(status, &self.message(), self.outcome()),
         };
         let answer = answer.with_status(status);
@@ -428,7 +433,7 @@ fn error_page(status: StatusCode, message: &str, format: Format, path: &str) -> 
     let title = status.canonical_reason().unwrap_or("Error");
     match format {
         Format::Json => error_json(status, message, None),
-        Format::Html => Answer::page(crate::pages::error_page(path, title, message)),
+        Format::Html => Answer::page(crate::pages::error_page(path, status, message)),
         Format::Text => Answer::new(TEXT, format!("{} {title}\n\n{message}\n", status.as_u16())),
     }
 }
