@@ -41,7 +41,7 @@ from itsdangerous import TimestampSigner
 from starlette.middleware.sessions import SessionMiddleware
 
 app = FastAPI()
-app.add_middleware(SessionMiddleware, secret_key="of the session, not of the push server")
+app.add_middleware(SessionMiddleware, secret_key="not that of the push server")
 signer = TimestampSigner("secret")
 
 
@@ -133,7 +133,7 @@ function sign(text) {
 
 const app = express();
 app.use(session({
-    secret: 'of the session, not of the push server',
+    secret: 'not that of the push server',
     cookie: { sameSite: 'lax' },
     resave: false,
     saveUninitialized: false,

@@ -111,7 +111,7 @@ pub(crate) fn error_page(path: &str, status: StatusCode, message: &str) -> Strin
         _ => include_str!("../../web/error/404.html"),
     };
     let root_value = ("root", Value::Html(&root));
-    let advice = fill(&[tutorial, advice].concat(), &[root_value]);
+    let advice = fill(&[advice, tutorial].concat(), &[root_value]);
     let values = [
         ("code", Value::Text(status.as_str())),
         ("title", Value::Text(title)),

@@ -129,8 +129,12 @@ for (const [framework, words] of Object.entries(FRAMEWORKS)) {
                 const { channels } = await server.call('POST', '/info', { info: { channels: ['news'] } });
                 return channels.news?.users.includes('ann');
             }, () => `ann is connected; the application said ${application.output}`);
-            await server.publish({ user: 'editor', channel: 'news', message: { by: framework } });
-            await ann.page.locator('#news li').filter({ hasText: `editor: {"by":"${framework}"}` }).waitFor();
+            // The server may still remember ann of an earlier test, so the page may not listen yet.
+            const item = ann.page.locator('#news li').filter({ hasText: `editor: {"by":"${framework}"}` }).first();
+            await until(async () => {
+                await server.publish({ user: 'editor', channel: 'news', message: { by: framework } });
+                return item.waitFor({ timeout: 1_000 }).then(() => true, () => false);
+            }, () => `the page shows the message; the application said ${application.output}`, 30_000);
             await ann.leave(REFUSED);
         } finally {
             await application.stop();
