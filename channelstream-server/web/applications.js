@@ -162,48 +162,53 @@ app.post('/push/connect', async (request, response) => {
 
 app.listen(process.env.PORT ?? 8080, '127.0.0.1');`,
   axum: (origin) => `// cargo add axum channelstream-client
-// cargo add axum-extra --features cookie-signed
 // cargo add tokio --features macros,net,rt-multi-thread
 // Save as src/main.rs beside src/page.html, "cargo run", open 127.0.0.1:8080/sign_in/ann
-use axum::extract::{FromRef, Path, State};
-use axum::http::StatusCode;
-use axum::response::{Html, Redirect};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use axum_extra::extract::cookie::{Cookie, Key, SameSite, SignedCookieJar};
-use channelstream_client::{Client, Connect, Connected};
+use channelstream_client::{Client, Connect, Connected, Uuid};
 
 #[derive(Clone)]
 struct App {
     client: Client,
-    /// Signs the cookie. A real application keeps it, or restarts sign everybody out.
-    key: Key,
+    /// The users by their session. A real one keeps them in a database, and lets them expire.
+    sessions: Arc<Mutex<HashMap<String, String>>>,
 }
 
-impl FromRef<App> for Key {
-    fn from_ref(app: &App) -> Self {
-        app.key.clone()
+impl App {
+    fn user(&self, headers: &HeaderMap) -> Option<String> {
+        let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
+        let session = cookies.split("; ").find_map(|cookie| cookie.strip_prefix("session="))?;
+        self.sessions.lock().unwrap().get(session).cloned()
     }
 }
 
 /// A real one checks a password.
-async fn sign_in(Path(user): Path<String>, jar: SignedCookieJar) -> (SignedCookieJar, Redirect) {
-    let cookie = Cookie::build(("user", user)).path("/").http_only(true).same_site(SameSite::Lax);
-    (jar.add(cookie), Redirect::to("/"))
+async fn sign_in(State(app): State<App>, Path(user): Path<String>) -> impl IntoResponse {
+    let session = Uuid::new_v4().to_string();
+    let cookie = format!("session={session}; Path=/; HttpOnly; SameSite=Lax");
+    app.sessions.lock().unwrap().insert(session, user);
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/"))
 }
 
 async fn push_connect(
     State(app): State<App>,
-    jar: SignedCookieJar,
+    headers: HeaderMap,
 ) -> Result<Json<Connected>, StatusCode> {
-    let user = jar.get("user").ok_or(StatusCode::FORBIDDEN)?;
-    let connect = Connect::new(user.value()).channels(["news"]);
+    let user = app.user(&headers).ok_or(StatusCode::FORBIDDEN)?;
+    let connect = Connect::new(user).channels(["news"]);
     app.client.connect(&connect).await.map(Json).map_err(|_| StatusCode::BAD_GATEWAY)
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let app = App { client: Client::new("${origin}", "secret")?, key: Key::generate() };
+    let app = App { client: Client::new("${origin}", "secret")?, sessions: Arc::default() };
     let router = Router::new()
         .route("/", get(async || Html(include_str!("page.html"))))
         .route("/sign_in/{user}", get(sign_in))

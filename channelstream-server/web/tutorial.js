@@ -86,7 +86,7 @@ async function busy(button, work) {
   button.setAttribute('aria-busy', 'true');
   button.disabled = true;
   try {
-    // What is enabled afterwards is for the work to say, by giving false.
+    // Work that returns false sets the button's state itself.
     if ((await work()) !== false) button.disabled = false;
   } finally {
     button.removeAttribute('aria-busy');

@@ -85,6 +85,9 @@ const FRAMEWORKS = {
         await symlink(fileURLToPath(new URL('../node_modules', import.meta.url)), join(folder, 'node_modules'));
         return ['node', 'app.mjs'];
     },
+    async axum(program) {
+        return [await compile(program, join(folder, 'axum_application'))];
+    },
     async warp(snippet) {
         const text = (await around('warp.rs')).replace('// SNIPPET', () => snippet);
         return [await compile(text, join(folder, 'application'))];
@@ -98,14 +101,14 @@ async function inPython(snippet, framework) {
 }
 
 /** Programs with a page and a sign-in of their own. */
-const COMPLETE = ['fastapi', 'express'];
+const COMPLETE = ['fastapi', 'express', 'axum'];
 
 for (const [framework, words] of Object.entries(FRAMEWORKS)) {
     test(`the program for ${framework} connects the signed-in user, and the page listens`, { timeout: 240_000 }, async () => {
         const tutorial = await open(`app-tab-${framework}`);
-        const command = await words(await shown(tutorial.page, 'app'), framework);
         const PAGE = await shown(tutorial.page, 'page');
         await writeFile(join(folder, 'page.html'), PAGE);
+        const command = await words(await shown(tutorial.page, 'app'), framework);
         await tutorial.leave();
         const application = await Program.start(() => command, { PAGE }, folder);
         try {
