@@ -1,24 +1,24 @@
-// The API explorer: lists the operations of openapi-3.1.json, and sends what one writes, signed with a
-// signature made in the page. Everything that comes from the server goes into the page as text.
+// The API explorer: lists the operations of openapi-3.1.json and sends requests, with signatures made
+// in the page. Everything that comes from the server goes into the page as text.
 
+import { copyButton } from './code.js';
+import { at, make } from './element.js';
 import { indent } from './json_text.js';
 import { describe, fields, resolve } from './schema.js';
 import { sign } from './signer.js';
 
-// The groups of calls, and what to call them; pages are for looking at.
+// The groups of operations with their titles. Pages are left out.
 const GROUPS = { backend: 'Backend API', client: 'Client API', admin: 'Admin API' };
 
 const JSON_TYPE = 'application/json';
 
-// Hints for the refusals that puzzle people; the server's own words stand beside them.
+// Hints for the refusals that are hard to understand, beside the server's own message.
 const HINTS = {
-  401: 'The signature is refused: another secret, or the clocks of this machine and the server differ by more than a minute. For /listen: the connection is not known.',
-  403: 'No rights: type the secret above; and the address you call from must be in allow_posting_from.',
+  401: 'The signature is refused: it was made with another secret, or the clocks of this machine and of the server differ by more than a minute. For /listen: the connection is not known.',
+  403: 'Permission is missing: type the secret above. Your address must be in allow_posting_from too.',
 };
 
-const at = (id) => document.getElementById(id);
-
-// The ids of the examples, replaced everywhere by those of the latest answers.
+// The ids in the forms. Each answer replaces them everywhere by its own.
 const known = {
   conn_id: '6f1c1a52-0d2e-4d0b-9a55-2b6d3c1f0a10',
   uuid: '0b8e7b6e-4a53-4c55-9d6c-7f1c1d2e3a40',
@@ -26,14 +26,6 @@ const known = {
 
 let api = null;
 let fieldCount = 0;
-
-/** A new element with a text, or with children. */
-function make(tag, className, ...content) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.append(...content);
-  return element;
-}
 
 function labelled(text, control, note) {
   fieldCount += 1;
@@ -78,13 +70,13 @@ function answerList(responses) {
   return list;
 }
 
-/** A text as one word of a shell. */
+/** Quotes a text as one word for a shell. */
 function quote(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** The same call for a terminal; the signature is made there, so that no live one gets copied. */
-function curlLine(method, address, body, signed) {
+/** The request for a terminal. The signature is made there, so that no valid one is copied. */
+function curlCommand(method, address, body, signed) {
   const words = [`curl -i -X ${method} ${quote(address.href)}`];
   if (body !== null) words.push(`-H 'Content-Type: application/json'`);
   if (signed) words.push('-H "x-channelstream-secret: $(channelstream sign)"');
@@ -92,7 +84,7 @@ function curlLine(method, address, body, signed) {
   return words.join(' \\\n  ');
 }
 
-/** Puts ids of an answer in the place of the last known ones, in whatever is still to be sent. */
+/** Replaces the last ids by those of an answer in all forms. */
 function remember(text) {
   let answer;
   try {
@@ -110,13 +102,13 @@ function remember(text) {
   }
 }
 
-/** Marks an editor whose text is no JSON; it can be sent all the same, to see the refusal. */
+/** Marks an editor whose text is not JSON. It can be sent all the same, to see the refusal. */
 function checkJson(editor, line) {
   let problem = '';
   try {
     if (editor.value.trim()) JSON.parse(editor.value);
   } catch (error) {
-    problem = `No JSON: ${error.message}`;
+    problem = `Not JSON: ${error.message}`;
   }
   line.textContent = problem;
   editor.setAttribute('aria-invalid', String(problem !== ''));
@@ -137,7 +129,7 @@ async function send(call, output) {
   if (call.signed && secret) {
     headers['x-channelstream-secret'] = sign(secret, call.path, Math.floor(Date.now() / 1000));
   }
-  output.curl.textContent = curlLine(call.method, address, body, call.signed);
+  output.curl.textContent = curlCommand(call.method, address, body, call.signed);
   output.hint.textContent = '';
   output.headers.textContent = '';
   output.body.textContent = '';
@@ -150,7 +142,7 @@ async function send(call, output) {
     const took = `${(performance.now() - start).toFixed(1)} ms`;
     if (response.type === 'opaqueredirect') {
       output.status.textContent = `Redirected, ${took}`;
-      output.hint.textContent = 'Without rights the server sends callers to the sign-in page.';
+      output.hint.textContent = 'Without permission the server redirects to the sign-in page.';
       return;
     }
     output.status.textContent = `${response.status} ${response.statusText}, ${took}`;
@@ -164,14 +156,19 @@ async function send(call, output) {
   }
 }
 
+/** A text below its heading and a button that copies it. */
+function copied(title, what, pre) {
+  return [make('div', 'code-head', make('h4', '', title), copyButton(what, pre)), pre];
+}
+
 function answerArea() {
   const output = {
     status: make('p', 'status'), hint: make('p', 'quiet'), curl: make('pre'), headers: make('pre'), body: make('pre'),
   };
   output.status.setAttribute('role', 'status');
   output.whole = make('div', 'answer',
-    output.hint, make('h4', '', 'Body'), output.body, make('h4', '', 'Headers'), output.headers,
-    make('h4', '', 'With curl'), output.curl);
+    output.hint, ...copied('Body', 'body', output.body), ...copied('Headers', 'headers', output.headers),
+    ...copied('With curl', 'command', output.curl));
   output.whole.hidden = true;
   return output;
 }
@@ -231,7 +228,7 @@ function show() {
     const group = make('section', 'group', make('h2', '', GROUPS[name]), make('p', 'quiet', description));
     for (const [path, methods] of Object.entries(api.paths)) {
       for (const [method, operation] of Object.entries(methods)) {
-        // Websockets have a place of their own below.
+        // The websocket has a section of its own.
         if (operation.tags.includes(name) && !operation.responses[101]) group.append(operationView(path, method, operation));
       }
     }
@@ -250,7 +247,7 @@ async function start() {
     response = await fetch('openapi-3.1.json', { cache: 'no-store' });
     if (response.ok) api = await response.json();
   } catch {
-    fail('The server does not answer. Load the page again when it is back.');
+    fail('The server does not answer. Load this page again when it is back.');
     return;
   }
   if (api) {

@@ -1,6 +1,6 @@
-// JSON in which each number stays digit for digit as it came: JavaScript's hold 16 or 17 of them.
+// JSON whose numbers keep all digits, while numbers of JavaScript hold 16 or 17.
 
-/** Spreads JSON over lines. */
+/** Indents JSON. */
 export function indent(json) {
   let depth = 0;
   let out = '';
@@ -19,7 +19,7 @@ export function indent(json) {
   return out;
 }
 
-/** The value of JSON, to be written again: numbers stay as they stand there, where the browser can. */
+/** Parses JSON that is written again later. Numbers keep their text, if the browser supports that. */
 export function parseExact(json) {
   if (!JSON.rawJSON) return JSON.parse(json);
   return JSON.parse(json, (_, value, { source }) => (typeof value === 'number' ? JSON.rawJSON(source) : value));

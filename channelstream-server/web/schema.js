@@ -1,6 +1,6 @@
-// Reading the API document: references, and the fields of a schema as a flat list of paths.
+// Reads the API document: references, and the fields of a schema as a flat list of paths.
 
-/** What a schema (or answer) stands for, where it is a reference into the document. */
+/** Follows the reference of a schema or answer into the document, if it is one. */
 export function resolve(api, node) {
   if (!node || !node.$ref) return node;
   const steps = node.$ref.slice(2).split('/');
@@ -41,8 +41,8 @@ export function describe(api, node) {
 }
 
 /**
- * The fields below a schema, outermost first: `[{path, schema, required}]`. What contains itself is
- * followed once.
+ * The fields below a schema, outermost first: `[{path, schema, required}]`. A schema that contains
+ * itself is followed once.
  */
 export function fields(api, node, path = '', within = []) {
   const schema = resolve(api, node);

@@ -1,4 +1,4 @@
-// Keeps which view of the admin page was wanted: behind `#`, browsers carry it to the sign-in page,
-// but not through its form. The admin page looks for it here.
+// Stores the wanted view of the admin page. Browsers carry the part behind `#` to the sign-in page, but
+// not through its form. The admin page reads it.
 
 if (location.hash) sessionStorage.setItem('channelstream-admin-view', location.hash);

@@ -1,5 +1,5 @@
-// Signatures for the header x-channelstream-secret, made in the page: crypto.subtle exists only on
-// https and localhost, and a server on a private network is often reached by plain http.
+// Makes signatures for the header x-channelstream-secret. crypto.subtle would need https or localhost,
+// but a server on a private network is often reached by plain http.
 
 const encoder = new TextEncoder();
 

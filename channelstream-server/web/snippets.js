@@ -1,10 +1,11 @@
-// The steps of the tutorial as programs: the same calls in curl, Python, Rust and JavaScript. Each
-// language's texts, one after another, are a program that runs.
+// The steps of the tutorial as programs: the same requests in curl, Python, Rust and JavaScript. The
+// texts of a language, one after another, are a program that runs.
+
+import { APPLICATIONS, PAGE } from './applications.js';
 
 export const LANGUAGES = { curl: 'curl', python: 'Python', rust: 'Rust', javascript: 'JavaScript' };
-export const FRAMEWORKS = { flask: 'Flask', pyramid: 'Pyramid', django: 'Django', warp: 'warp' };
 
-/** The calls of each step, made of what stands in the forms. `listen` is a poll. */
+/** The requests of each step, made from the values of the forms. `listen` is a long poll. */
 export function calls({ user, channel, sender, message, listener, text, mood, ids }) {
   const to = (more) => [{ user: sender, message, ...more }];
   const settings = { notify_presence: true, notify_state: true, store_history: true };
@@ -33,10 +34,10 @@ export function calls({ user, channel, sender, message, listener, text, mood, id
   };
 }
 
-/** A text as one word of a shell. */
+/** Quotes a text as one word for a shell. */
 const word = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** JSON over several lines where it is long, in Python's `words` for three values if need be. */
+/** Writes JSON, over several lines if it is long. `words` replaces `true`, `false` and `null` for Python. */
 function literal(value, words = {}, indent = '') {
   const inner = `${indent}    `;
   const list = (open, items, close) => {
@@ -57,7 +58,7 @@ function literal(value, words = {}, indent = '') {
 
 const PYTHON = { true: 'True', false: 'False', null: 'None' };
 
-/** JSON as Rust has it: its texts spell some control characters in another way. */
+/** Turns the escapes of JSON into those of Rust, which writes some control characters differently. */
 const inRust = (json) =>
   json.replace(/\\(?:u(....)|(.))/g, (escape, code, letter) => {
     const hex = code ?? { b: '8', f: 'c' }[letter];
@@ -153,7 +154,7 @@ async function listen(connId) {
 }`,
 };
 
-/** The steps with our own crate, which has a type for each request. */
+/** The steps with the crate channelstream-client, which has a type for each request. */
 function rust({ user, channel, sender, message, listener, text, mood }) {
   const name = (value) => inRust(JSON.stringify(value));
   const json = (value) => `json!(${inRust(literal(value))})`;
@@ -201,113 +202,9 @@ while let Some(event) = lid.next().await {
   };
 }
 
-const APPLICATIONS = {
-  flask: (origin) => `# pip install flask itsdangerous requests
-import requests
-from flask import Flask, abort, session
-from itsdangerous import TimestampSigner
-
-app = Flask(__name__)
-app.secret_key = "of the session, not of the push server"
-signer = TimestampSigner("secret")
-
-
-@app.post("/push/connect")
-def push_connect():
-    if "user" not in session:
-        abort(403)
-    answer = requests.post(
-        "${origin}/connect",
-        json={"username": session["user"], "channels": ["news"]},
-        headers={"x-channelstream-secret": signer.sign("connect").decode()},
-        timeout=5,
-    )
-    answer.raise_for_status()
-    return answer.json()`,
-  pyramid: (origin) => `# pip install pyramid itsdangerous requests
-import requests
-from itsdangerous import TimestampSigner
-from pyramid.httpexceptions import HTTPForbidden
-from pyramid.view import view_config
-
-signer = TimestampSigner("secret")
-
-
-@view_config(route_name="push_connect", request_method="POST", renderer="json")
-def push_connect(request):
-    user = request.authenticated_userid
-    if user is None:
-        raise HTTPForbidden()
-    answer = requests.post(
-        "${origin}/connect",
-        json={"username": user, "channels": ["news"]},
-        headers={"x-channelstream-secret": signer.sign("connect").decode()},
-        timeout=5,
-    )
-    answer.raise_for_status()
-    return answer.json()`,
-  django: (origin) => `# pip install django itsdangerous requests
-import requests
-from django.http import HttpResponseForbidden, JsonResponse
-from django.views.decorators.http import require_POST
-from itsdangerous import TimestampSigner
-
-signer = TimestampSigner("secret")
-
-
-@require_POST  # the page sends the header X-CSRFToken, see below
-def push_connect(request):
-    if not request.user.is_authenticated:
-        return HttpResponseForbidden()
-    answer = requests.post(
-        "${origin}/connect",
-        json={"username": request.user.get_username(), "channels": ["news"]},
-        headers={"x-channelstream-secret": signer.sign("connect").decode()},
-        timeout=5,
-    )
-    answer.raise_for_status()
-    return JsonResponse(answer.json())`,
-  warp: (origin) => `// A whole program with sign-in: the example warp_app of channelstream-client.
-use channelstream_client::{Client, Connect};
-use warp::{Filter, Reply};
-
-let client = Client::new("${origin}", "secret")?;
-let connect = warp::post()
-    .and(warp::path!("push" / "connect"))
-    .and(signed_in()) // your filter: the user of the session
-    .then(move |user: String| {
-        let client = client.clone();
-        async move {
-            match client.connect(&Connect::new(user).channels(["news"])).await {
-                Ok(connected) => warp::reply::json(&connected).into_response(),
-                Err(_) => warp::http::StatusCode::BAD_GATEWAY.into_response(),
-            }
-        }
-    });`,
-};
-
-const PAGE = (origin) => `import { ChannelStreamConnection } from '${origin}/static/channelstream/index.js';
-
-const server = '${origin}';
-const connection = new ChannelStreamConnection({
-    connectUrl: '/push/connect',
-    websocketUrl: \`\${server.replace('http', 'ws')}/ws\`,
-    longPollUrl: \`\${server}/listen\`,
-    disconnectUrl: \`\${server}/disconnect\`,
-});
-// Where the application wants a token against forged requests:
-connection.addMutator('connect', (request) => {
-    const token = document.cookie.match(/csrftoken=([^;]*)/)?.[1];
-    if (token) request.headers.push({ name: 'X-CSRFToken', value: token });
-});
-connection.connect();
-for await (const frame of connection) {
-    if (frame.type === 'message') console.log(frame.user, frame.message);
-}`;
-
-/** The texts of each step, by language; `origin` is where the server is found. */
+/** Returns the texts of each step by language. `origin` is the address of the server. */
 export function snippets(origin, values) {
-  const steps = { setup: {}, app: {}, page: { javascript: PAGE(origin) } };
+  const steps = { setup: {}, app: {}, page: { html: PAGE(origin) } };
   for (const [language, write] of Object.entries(SETUP)) steps.setup[language] = write(origin);
   for (const [name, write] of Object.entries(APPLICATIONS)) steps.app[name] = write(origin);
   const ofRust = rust(values);

@@ -1,8 +1,8 @@
-// The explorer's websocket: opens /ws and lists the frames that come, newest first.
+// The websocket of the explorer: opens /ws and lists the text frames it receives, newest first.
+
+import { at, make } from './element.js';
 
 const MOST_FRAMES = 100;
-
-const at = (id) => document.getElementById(id);
 
 let socket = null;
 let heartbeats = 0;
@@ -12,15 +12,9 @@ function say(text) {
 }
 
 function show(text) {
-  const head = document.createElement('p');
-  head.className = 'message-head quiet';
-  head.textContent = new Date().toLocaleTimeString();
-  const body = document.createElement('pre');
-  body.textContent = text;
-  const item = document.createElement('li');
-  item.append(head, body);
-  const list = at('socket-frames');
-  list.prepend(item);
+  const head = make('p', 'message-head quiet', new Date().toLocaleTimeString());
+  const list = at('socket-events');
+  list.prepend(make('li', '', head, make('pre', '', text)));
   if (list.children.length > MOST_FRAMES) list.lastElementChild.remove();
 }
 
@@ -29,7 +23,7 @@ function open() {
   address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
   address.searchParams.set('conn_id', at('socket-id').value.trim());
   heartbeats = 0;
-  at('socket-frames').replaceChildren();
+  at('socket-events').replaceChildren();
   at('socket-open').disabled = true;
   at('socket-close').disabled = false;
   say('Opening.');
@@ -44,10 +38,10 @@ function open() {
     else show(data);
   });
   socket.addEventListener('close', ({ code, reason }) => {
-    const beats = `${heartbeats} ${heartbeats === 1 ? 'heartbeat' : 'heartbeats'}`;
+    const count = `${heartbeats} ${heartbeats === 1 ? 'heartbeat' : 'heartbeats'}`;
     say(opened
-      ? `Closed with code ${code}${reason ? ` (${reason})` : ''}, after ${beats}.`
-      : 'The server refused to open it, or cannot be reached.');
+      ? `Closed with code ${code}${reason ? ` (${reason})` : ''}, after ${count}.`
+      : 'The server refused the websocket, or does not answer.');
     at('socket-open').disabled = false;
     at('socket-close').disabled = true;
   });

@@ -1,23 +1,25 @@
-// The tutorial: each step sends what its form says, shows what went over the wire, and the same as
-// a program. Everything that comes from the server goes into the page as text.
+// The tutorial: each step sends the request of its form, shows request and answer, and the same as a
+// program. Everything that comes from the server goes into the page as text.
 
 import { ChannelStreamConnection } from '../channelstream/index.js';
+import { FRAMEWORKS } from './applications.js';
+import { code } from './code.js';
+import { at, make } from './element.js';
 import { indent, parseExact } from './json_text.js';
-import { FRAMEWORKS, LANGUAGES, snippets } from './snippets.js';
+import { LANGUAGES, snippets } from './snippets.js';
 
-const at = (id) => document.getElementById(id);
-const simulated = document.body.dataset.simulation === 'on';
+const simulated = at('main').dataset.simulation === 'on';
 
 // Below the prefix of a proxy, if there is one.
 const base = new URL('./', location.href).href.replace(/\/$/, '');
 const socketBase = base.replace(/^http/, 'ws');
 
-/** How many frames the log keeps. */
+/** The number of events that the feed keeps. */
 const KEPT = 60;
-/** What the log calls this page. */
+/** The name of this page in the feed. */
 const PAGE = 'this page';
-/** Between two looks at the channel, in ms. */
-const LOOK = 2000;
+/** Milliseconds between two requests for the channel's numbers. */
+const INTERVAL = 2000;
 
 /** A random id, also where the page is not served by https. */
 function newId() {
@@ -33,43 +35,24 @@ const friendName = `friend-${ids.friend.slice(0, 4)}`;
 const travellerName = `traveller-${ids.traveller.slice(0, 4)}`;
 at('listen-user').value = `visitor-${ids.user.slice(0, 4)}`;
 
-/** A new element with a text, or with children. */
-function make(tag, className, ...content) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.append(...content);
-  return element;
-}
-
 const indented = (value) => JSON.stringify(value, null, 2);
 
-// What goes over the wire
+// Requests and answers
 
-/** Shows requests and answers of a step in the place of those before. */
+/** Shows requests and answers of a step in the place of earlier ones. */
 function showWire(step, exchanges) {
-  const box = at(`${step}-wire`);
-  box.classList.add('pair');
-  box.replaceChildren(
+  at(`${step}-wire`).replaceChildren(
     ...exchanges.flatMap(({ request, answer }) => [
-      make('div', '', make('h3', '', 'Request'), scrolling('Request', request)),
-      make('div', '', make('h3', '', 'Answer'), scrolling('Answer', answer)),
+      code(make('h3', '', 'Request'), 'request', request),
+      code(make('h3', '', 'Answer'), 'answer', answer),
     ]),
   );
 }
 
-/** A text that can be scrolled by keyboard. */
-function scrolling(label, text) {
-  const pre = make('pre', '', text);
-  pre.tabIndex = 0;
-  pre.setAttribute('role', 'group');
-  pre.setAttribute('aria-label', label);
-  return pre;
-}
-
-async function ask(method, path, body) {
+async function send(method, path, body) {
   const url = new URL(`${base}/tutorial${path}`);
   const request = `${method} ${url.pathname} HTTP/1.1\nhost: ${url.host}\ncontent-type: application/json\n\n${indented(body)}`;
-  const begun = performance.now();
+  const start = performance.now();
   try {
     const response = await fetch(url, {
       method,
@@ -77,12 +60,12 @@ async function ask(method, path, body) {
       body: JSON.stringify(body),
     });
     const text = await response.text();
-    const took = (performance.now() - begun).toFixed(0);
+    const took = (performance.now() - start).toFixed(0);
     let data = null;
     try {
       data = JSON.parse(text);
     } catch {
-      // Shown as it is.
+      // The text is shown as it is.
     }
     const head = `${response.status} ${response.statusText}, after ${took} ms\ncontent-type: ${response.headers.get('content-type')}`;
     return { ok: response.ok, data, request, answer: `${head}\n\n${data === null ? text : indent(text)}` };
@@ -91,60 +74,57 @@ async function ask(method, path, body) {
   }
 }
 
-/** Does the calls of a step one after another, as long as they succeed, and shows them. */
-async function simulate(step, ...calls) {
-  const exchanges = [];
-  for (const call of calls) {
-    exchanges.push(await ask(...call));
-    showWire(step, exchanges);
-    if (!exchanges.at(-1).ok) break;
-  }
-  return exchanges.at(-1);
+/** Sends the request of a step and shows it with its answer. */
+async function simulate(step, method, path, body) {
+  const exchange = await send(method, path, body);
+  showWire(step, [exchange]);
+  return exchange;
 }
 
-/** Runs what a button does, and keeps it from being pressed meanwhile. */
+/** Runs the work of a button, which cannot be pressed meanwhile. */
 async function busy(button, work) {
   button.setAttribute('aria-busy', 'true');
   button.disabled = true;
   try {
-    // What is enabled afterwards is for the work to say, by giving false.
+    // Work that returns false sets the button's state itself.
     if ((await work()) !== false) button.disabled = false;
   } finally {
     button.removeAttribute('aria-busy');
   }
 }
 
-// Frames
+// The feed
 
-function told(frame) {
-  switch (frame.type) {
+/** An event in words. */
+function describe(event) {
+  switch (event.type) {
     case 'presence':
-      return `${frame.user} ${frame.message.action} ${frame.channel}`;
+      return `${event.user} ${event.message.action} ${event.channel}`;
     case 'user_state_change':
-      return `${frame.user} is ${JSON.stringify(frame.message.state)}`;
+      return `${event.user} is ${JSON.stringify(event.message.state)}`;
     case 'message:delete':
-      return `${frame.uuid} is gone`;
+      return `${event.uuid} is deleted`;
     default: {
-      const text = frame.message?.text ?? JSON.stringify(frame.message ?? null);
-      return `${frame.user ?? 'now'}: ${typeof text === 'string' ? text : JSON.stringify(text)}`;
+      const text = event.message?.text ?? JSON.stringify(event.message ?? null);
+      return `${event.user ?? 'now'}: ${typeof text === 'string' ? text : JSON.stringify(text)}`;
     }
   }
 }
 
-/** Adds a frame to the log; `hearer` is who heard it. */
-function showFrame(frame, hearer) {
-  const list = at('frames');
-  const line = make('p', '', make('span', 'kind', frame.type), make('span', '', told(frame)));
-  if (frame.catchup) line.append(make('span', 'badge', 'catchup'));
-  if (frame.type === 'message' && frame.channel === null) line.append(make('span', 'badge', 'private'));
-  line.append(make('span', 'quiet', `to ${hearer}`));
-  const json = scrolling('Frame', indented(frame));
-  list.prepend(make('li', '', line, make('details', '', make('summary', '', 'as the page reads it'), json)));
+/** Adds an event to the feed. `receiver` names the connection that received it. */
+function showEvent(event, receiver) {
+  const list = at('events');
+  const line = make('p', '', make('span', 'kind', event.type), make('span', '', describe(event)));
+  if (event.catchup) line.append(make('span', 'badge', 'catchup'));
+  if (event.type === 'message' && event.channel === null) line.append(make('span', 'badge', 'private'));
+  line.append(make('span', 'quiet', `to ${receiver}`));
+  const json = code(make('span'), 'event', indented(event));
+  list.prepend(make('li', '', line, make('details', '', make('summary', '', 'as JSON'), json)));
   while (list.children.length > KEPT) list.lastElementChild.remove();
 }
 
-/** A connection that the simulation makes, whose frames go into the log as what `hearer` heard. */
-function listener(username, hearer, more) {
+/** Makes a connection whose events go into the feed as those of `receiver`. */
+function listener(username, receiver, more) {
   const connection = new ChannelStreamConnection({
     username,
     channels: [at('listen-channel').value],
@@ -155,29 +135,29 @@ function listener(username, hearer, more) {
     ...more,
   });
   connection.addEventListener('listenMessage', ({ detail }) => {
-    for (const frame of Array.isArray(detail) ? detail : []) {
-      showFrame(frame, hearer);
-      arrived(frame, hearer);
+    for (const event of Array.isArray(detail) ? detail : []) {
+      showEvent(event, receiver);
+      arrived(event, receiver);
     }
   });
   return connection;
 }
 
-// 1: connect, and what the channel looks like
+// 1: connect, and the numbers of the channel
 
 at('connect-form').addEventListener('submit', (event) => {
   event.preventDefault();
   const body = { username: at('connect-user').value, channels: [at('connect-channel').value] };
   busy(event.submitter, async () => {
-    await simulate('connect', ['POST', '/connect', body]);
-    await look();
+    await simulate('connect', 'POST', '/connect', body);
+    await showChannel();
   });
 });
 
-/** The channel as /info tells it, now. */
-async function look() {
+/** Shows what /info returns about the channel. */
+async function showChannel() {
   const name = at('connect-channel').value;
-  const { ok, data } = await ask('POST', '/info', { info: { channels: [name], include_history: false, return_public_state: true } });
+  const { ok, data } = await send('POST', '/info', { info: { channels: [name], include_history: false, return_public_state: true } });
   const channel = data?.channels?.[name];
   at('now-connections').textContent = ok ? String(channel?.total_connections ?? 'no such channel') : 'no answer';
   at('now-users').textContent = channel?.users.join(', ') || 'nobody';
@@ -196,7 +176,7 @@ function startListening() {
   };
   state('Connecting.');
   mine.addEventListener('listenOpened', () => state(`Listening on ${mine.channels.join(', ')} as ${mine.username}.`));
-  mine.addEventListener('listenClose', () => state('The line is gone; coming back.'));
+  mine.addEventListener('listenClose', () => state('The connection is lost; reconnecting.'));
   mine.addEventListener('connectError', () => state('The server does not answer; trying again.'));
   mine.connect();
   at('listen-stop').disabled = false;
@@ -218,18 +198,18 @@ at('listen-stop').addEventListener('click', () => {
 
 let sent = null;
 
-/** The message of the form; null, and a word about it, if it is no JSON object. */
+/** Returns the message of the form. If it is not a JSON object, shows the error and returns null. */
 function message() {
   const field = at('send-message');
   let value = null;
-  let fault = 'A message is a JSON object, in braces.';
+  let error = 'A message is a JSON object, in braces.';
   try {
     value = parseExact(field.value);
-  } catch (error) {
-    fault = `This is no JSON: ${error.message}`;
+  } catch ({ message }) {
+    error = `This is not JSON: ${message}`;
   }
   const good = value !== null && typeof value === 'object' && !Array.isArray(value) && !JSON.isRawJSON?.(value);
-  at('send-fault').textContent = good ? '' : fault;
+  at('send-error').textContent = good ? '' : error;
   field.setAttribute('aria-invalid', String(!good));
   return good ? value : null;
 }
@@ -252,27 +232,27 @@ at('send-form').addEventListener('submit', (event) => {
   const content = message();
   if (content === null) return at('send-message').focus();
   const where = address();
-  // An id of the page's own, so that it knows the message when it arrives before the answer.
+  // The page chooses the id: the event may arrive before the answer.
   const uuid = newId();
   sent = { uuid, where, at: performance.now() };
   at('send-arrival').textContent = where.exclude_users
-    ? 'On its way to all the others; here nothing comes.'
+    ? 'On its way to everybody else; this page does not receive it.'
     : page ? 'On its way.' : 'On its way; this page does not listen.';
   busy(event.submitter, async () => {
-    const { ok } = await simulate('send', ['POST', '/message', [{ user: at('send-user').value, uuid, message: content, ...where }]]);
+    const { ok } = await simulate('send', 'POST', '/message', [{ user: at('send-user').value, uuid, message: content, ...where }]);
     at('edit-button').disabled = at('delete-button').disabled = !ok;
     at('edit-state').textContent = ok ? `About the message ${uuid}.` : 'Send a message first.';
     if (!ok) at('send-arrival').textContent = 'Not sent.';
   });
 });
 
-function arrived(frame, hearer) {
-  at('frames-none').hidden = true;
-  if (hearer !== PAGE || frame.uuid !== sent?.uuid) return;
-  if (frame.type === 'message') {
+function arrived(event, receiver) {
+  at('events-none').hidden = true;
+  if (receiver !== PAGE || event.uuid !== sent?.uuid) return;
+  if (event.type === 'message') {
     at('send-arrival').textContent = `Arrived after ${Math.max(1, Math.round(performance.now() - sent.at))} ms.`;
   } else {
-    at('edit-state').textContent = `The listeners were told: ${frame.type}.`;
+    at('edit-state').textContent = `The listeners received ${event.type}.`;
   }
 }
 
@@ -281,12 +261,12 @@ function arrived(frame, hearer) {
 at('edit-form').addEventListener('submit', (event) => {
   event.preventDefault();
   const content = { ...(message() ?? {}), text: at('edit-text').value };
-  busy(event.submitter, () => simulate('edit', ['PATCH', '/message', [{ uuid: sent.uuid, ...sent.where, message: content }]]).then(() => true));
+  busy(event.submitter, () => simulate('edit', 'PATCH', '/message', [{ uuid: sent.uuid, ...sent.where, message: content }]).then(() => true));
 });
 
 at('delete-button').addEventListener('click', (event) => {
   busy(event.currentTarget, async () => {
-    const { ok } = await simulate('edit', ['DELETE', '/message', [{ uuid: sent.uuid, ...sent.where }]]);
+    const { ok } = await simulate('edit', 'DELETE', '/message', [{ uuid: sent.uuid, ...sent.where }]);
     if (ok) at('edit-button').disabled = true;
     return !ok;
   });
@@ -300,8 +280,8 @@ const settings = { notify_presence: true, notify_state: true, store_history: tru
 
 at('settings-button').addEventListener('click', (event) => {
   busy(event.currentTarget, async () => {
-    const { ok } = await simulate('state', ['POST', '/channel_config', { [at('listen-channel').value]: settings }]);
-    at('friend-state').textContent = ok ? 'The channel now tells who comes and goes.' : 'That did not work.';
+    const { ok } = await simulate('state', 'POST', '/channel_config', { [at('listen-channel').value]: settings });
+    at('friend-state').textContent = ok ? 'The channel now reports who joins and leaves.' : 'That did not work.';
   });
 });
 
@@ -316,7 +296,7 @@ at('friend-button').addEventListener('click', (event) => {
     showWire('state', [{ request, answer: `${status} ${statusText}\n\n${indented(detail.data)}` }]);
   });
   friend.addEventListener('listenOpened', () => {
-    at('friend-state').textContent = `${friendName} is here, and listens.`;
+    at('friend-state').textContent = `${friendName} is here and listens.`;
     at('friend-leave').disabled = at('state-button').disabled = false;
   });
   friend.connect();
@@ -333,14 +313,14 @@ at('friend-leave').addEventListener('click', () => {
 at('state-form').addEventListener('submit', (event) => {
   event.preventDefault();
   const body = { user: friendName, user_state: { mood: at('state-mood').value }, state_public_keys: ['mood'] };
-  busy(event.submitter, () => simulate('state', ['POST', '/user_state', body]).then(() => friend !== null));
+  busy(event.submitter, () => simulate('state', 'POST', '/user_state', body).then(() => friend !== null));
 });
 
-// 6: away and back. By long polls, since a websocket that a page closes says good-bye.
+// 6: away and back, by long polls: when a page closes a websocket, the server ends the connection.
 
 let traveller = null;
 
-/** Which of the buttons make sense now. */
+/** Enables the buttons of a stage. */
 function awayAt(stage, text) {
   at('away-connect').disabled = stage !== 'gone';
   at('away-close').disabled = stage !== 'listening';
@@ -355,7 +335,7 @@ at('away-connect').addEventListener('click', () => {
   traveller.addEventListener('connectError', () => awayAt('gone', 'The server does not answer.'));
   traveller.addEventListener('listenError', () => {
     traveller.closeConnection();
-    awayAt('gone', 'Away for too long: the server has forgotten the connection. The client would connect anew.');
+    awayAt('gone', 'Away for too long: the connection has expired. A client would connect again.');
   });
   traveller.connect();
 });
@@ -368,36 +348,39 @@ at('away-close').addEventListener('click', () => {
 at('away-send').addEventListener('click', (event) => {
   const body = [{ user: at('send-user').value, channel: at('listen-channel').value, message: { text: 'Sent while you were away' } }];
   busy(event.currentTarget, async () => {
-    const { ok } = await simulate('away', ['POST', '/message', body]);
+    const { ok } = await simulate('away', 'POST', '/message', body);
     if (at('away-open').disabled) return false;
     at('away-state').textContent = ok ? 'Sent, and kept for the traveller. Open the lid.' : 'That did not work.';
   });
 });
 
 at('away-open').addEventListener('click', () => {
-  awayAt('listening', `${travellerName} is back on the same connection, and catches up.`);
+  awayAt('listening', `${travellerName} is back on the same connection and catches up.`);
   traveller.startListening(null, null);
 });
 
-// The same as programs
+// The programs
 
 let language = 'curl';
 let framework = 'flask';
 
-/** Tabs of one step; the language that is chosen in one is chosen in all. */
+/** Shows the program of a step, below tabs if there are several. All steps show the same language. */
 function showCode(box, texts) {
-  const step = box.dataset.step;
+  const { step } = box.dataset;
+  const keys = Object.keys(texts);
+  if (keys.length === 1) return box.replaceChildren(code(make('code', 'quiet', 'page.html'), 'page', texts[keys[0]]));
   const names = step === 'app' ? FRAMEWORKS : LANGUAGES;
-  const shown = Object.keys(texts).length === 1 ? Object.keys(texts)[0] : step === 'app' ? framework : language;
-  const panel = scrolling('Program', texts[shown]);
-  panel.id = `${step}-program`;
-  if (Object.keys(texts).length === 1) return box.replaceChildren(panel);
-  panel.setAttribute('role', 'tabpanel');
+  const shown = step === 'app' ? framework : language;
   const list = make('div', 'tabs');
+  const program = code(list, 'program', texts[shown]);
+  const panel = program.querySelector('pre');
+  panel.id = `${step}-program`;
+  panel.setAttribute('role', 'tabpanel');
+  panel.removeAttribute('aria-label');
+  panel.setAttribute('aria-labelledby', `${step}-tab-${shown}`);
   list.setAttribute('role', 'tablist');
   list.setAttribute('aria-label', step === 'app' ? 'Framework' : 'Language');
-  const keys = Object.keys(names);
-  for (const key of keys) {
+  list.append(...Object.keys(names).map((key) => {
     const tab = make('button', '', names[key]);
     tab.type = 'button';
     tab.id = `${step}-tab-${key}`;
@@ -406,15 +389,18 @@ function showCode(box, texts) {
     tab.setAttribute('aria-controls', panel.id);
     tab.tabIndex = key === shown ? 0 : -1;
     tab.addEventListener('click', () => choose(step, key));
-    tab.addEventListener('keydown', (event) => {
-      const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (move) choose(step, keys[(keys.indexOf(key) + move + keys.length) % keys.length]);
-    });
-    list.append(tab);
-    if (key === shown) panel.setAttribute('aria-labelledby', tab.id);
-  }
-  panel.removeAttribute('aria-label');
-  box.replaceChildren(list, panel);
+    tab.addEventListener('keydown', (event) => moveTab(event, step, Object.keys(names), key));
+    return tab;
+  }));
+  box.replaceChildren(program);
+}
+
+function moveTab(event, step, keys, key) {
+  const index = keys.indexOf(key);
+  const next = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 }[event.key];
+  if (next === undefined) return;
+  event.preventDefault();
+  choose(step, keys.at(next % keys.length));
 }
 
 function choose(step, key) {
@@ -424,7 +410,7 @@ function choose(step, key) {
   else language = key;
   showPrograms();
   const now = at(`${step}-tab-${key}`);
-  // What stands above has changed its height; the tab stays under the finger.
+  // The boxes above have another height now; the tab stays where it was pressed.
   scrollBy(0, now.getBoundingClientRect().top - before);
   now.focus({ preventScroll: true });
 }
@@ -435,7 +421,7 @@ function showPrograms() {
   try {
     content = Object(parseExact(value('send-message')));
   } catch {
-    // The form says so when it is sent.
+    // The form shows the error when it is sent.
   }
   const texts = snippets(base, {
     user: value('connect-user'),
@@ -455,12 +441,12 @@ showPrograms();
 
 if (simulated) {
   startListening();
-  look();
+  showChannel();
   setInterval(() => {
-    if (!document.hidden) look();
-  }, LOOK);
+    if (!document.hidden) showChannel();
+  }, INTERVAL);
 } else {
   at('no-simulation').hidden = false;
-  for (const button of document.querySelectorAll('.step button:not([role])')) button.disabled = true;
+  for (const button of document.querySelectorAll('.step button:not([role], .copy)')) button.disabled = true;
 }
 document.body.dataset.ready = 'yes';

@@ -38,7 +38,7 @@ pub(crate) fn sign_in_first(app: &App, request: &Request) -> Answer {
         "/admin/sign_in"
     };
     let address = request.address_of(path, &app.config, &app.local);
-    let page = |title: &str, message: &str| pages::error_page(request.path(), title, message);
+    let page = |status, message: &str| pages::error_page(request.path(), status, message);
     status_page(StatusCode::FOUND, &format!("see {address}"), headers, &page).redirect(&address)
 }
 

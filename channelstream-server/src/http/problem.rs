@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::http::answer::{Answer, TEXT};
 use crate::http::body::BodyError;
-use crate::http::negotiate::Format;
+use crate::http::negotiate::{Format, asks_for_html};
 use crate::limits::Limit;
 use crate::wire::websocket::HandshakeError;
 
@@ -50,7 +50,7 @@ pub(crate) enum Problem {
 }
 
 /// Renders an HTML page with a title and a message.
-pub(crate) type RenderPage<'a> = &'a dyn Fn(&str, &str) -> String;
+pub(crate) type RenderPage<'a> = &'a dyn Fn(StatusCode, &str) -> String;
 
 impl From<FieldErrors> for Problem {
     fn from(errors: FieldErrors) -> Self {
@@ -128,6 +128,10 @@ impl Problem {
             Self::Forbidden | Self::NotFound(_) | Self::UnknownConnection | Self::HttpsOnly => {
                 return status_page(status, &message, headers, render);
             }
+            // Only a client that names HTML gets a page here. Others get JSON.
+            Self::Refused(_) if asks_for_html(headers) => {
+                return status_page(status, &message, headers, render);
+            }
             _ => status_json(status, &message, self.outcome()),
         };
         let answer = answer.with_status(status);
@@ -157,7 +161,7 @@ pub(crate) fn status_page(
     let title = title(status);
     let answer = match Format::accepted(headers) {
         Format::Json => status_json(status, message, None),
-        Format::Html => Answer::page(render(title, message)),
+        Format::Html => Answer::page(render(status, message)),
         Format::Text => Answer::new(TEXT, format!("{} {title}\n\n{message}\n", status.as_u16())),
     };
     answer.with_status(status)

@@ -1,11 +1,10 @@
-//! The files that pages load: what they are, how long browsers may keep them, and in which coding
-//! they travel.
+//! The files that pages load: their types, their age in browser caches, their content coding.
 //!
-//! Applications' pages, which are of other origins, load the browser client. Its plain path is good
-//! for [`CLIENT_AGE`]. The same files lie below a path that names their content, which browsers may
-//! keep for a year: `/static/channelstream/0.1.0-1a2b3c4d/index.js`, as `Content-Location` tells
-//! who asks for the plain path. Files of the server's own pages are asked for each time, and not sent
-//! again if they are the same.
+//! Pages of applications, which have other origins, load the browser client. Browsers may keep its
+//! plain path for [`CLIENT_AGE`]. The same files lie below a path that names their content, which
+//! browsers may keep for a year: `/static/channelstream/0.1.0-1a2b3c4d/index.js`. The answer to the
+//! plain path names it in `Content-Location`. Browsers ask for the files of the server's own pages
+//! each time, and receive them only if they have changed.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -17,17 +16,17 @@ use sha1::{Digest as _, Sha1};
 use crate::http::answer::{Answer, SCRIPT};
 use crate::http::problem::Problem;
 
-/// Where the client's files lie: below this folder here, and below the same path.
+/// The client's files lie below this folder, and are served below the same path.
 const CLIENT: &str = "channelstream/";
 
-/// How long a page may use the client without asking: an upgrade of the server reaches pages so much
-/// later, and both versions work with it.
+/// How long browsers use the client without asking. An upgrade of the server reaches pages that much
+/// later; both versions of the client work with it.
 const CLIENT_AGE: &str = "public, max-age=3600";
 
-/// What never changes under its path.
+/// For files that never change under their path.
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
-/// What has to fit the page that loads it.
+/// For files that must fit the page that loads them.
 const ASK_ALWAYS: &str = "no-cache";
 
 /// One embedded file.
@@ -36,15 +35,16 @@ struct File {
     /// Below `web/`.
     path: &'static str,
     plain: &'static [u8],
-    /// The same compressed, if it is worth it: by brotli and by gzip.
+    /// The content compressed by brotli and by gzip, if that is worth it.
     compressed: Option<[&'static [u8]; 2]>,
 }
 
+/// A row of the table below. `compressed` marks files with a `.br` and a `.gz` beside them.
 macro_rules! file {
     ($path:literal) => {
         File { path: $path, plain: include_bytes!(concat!("../../web/", $path)), compressed: None }
     };
-    ($path:literal, compressed) => {
+    ($path:literal compressed) => {
         File {
             path: $path,
             plain: include_bytes!(concat!("../../web/", $path)),
@@ -56,51 +56,57 @@ macro_rules! file {
     };
 }
 
-/// All of them. The names of the client's are those of the reference's, whose pages load
-/// `index.js`; `channelstream-js` builds them.
-static FILES: [File; 29] = [
-    file!("admin/acting.js"),
-    file!("admin/admin.css"),
-    file!("admin/admin.js"),
-    file!("admin/channel.js"),
-    file!("admin/channels.js"),
-    file!("admin/chart.js"),
-    file!("admin/element.js"),
-    file!("admin/live.js"),
-    file!("admin/overview.js"),
-    file!("admin/slow.js"),
-    file!("admin/users.js"),
-    file!("admin/window_list.js"),
-    file!("channelstream/channelstream.global.js", compressed),
-    file!("channelstream/channelstream.global.js.map"),
-    file!("channelstream/channelstream.js"),
-    file!("channelstream/index.js", compressed),
-    file!("channelstream/index.js.map"),
-    file!("channelstream/signer.js"),
-    file!("explorer.js"),
-    file!("icon.svg"),
-    file!("json_text.js"),
-    file!("schema.js"),
-    file!("sign_in.js"),
-    file!("signer.js"),
-    file!("snippets.js"),
-    file!("socket.js"),
-    file!("style.css"),
-    file!("tutorial.css"),
-    file!("tutorial.js"),
+macro_rules! files {
+    ($($path:literal $($compressed:ident)?,)*) => { &[$(file!($path $($compressed)?)),*] };
+}
+
+/// All embedded files. The client's have the names of the reference's, whose pages load `index.js`;
+/// `channelstream-js` builds them.
+static FILES: &[File] = files![
+    "admin/actions.js",
+    "admin/admin.css",
+    "admin/admin.js",
+    "admin/channel.js",
+    "admin/channels.js",
+    "admin/chart.js",
+    "admin/feed.js",
+    "admin/overview.js",
+    "admin/slow.js",
+    "admin/users.js",
+    "admin/window_list.js",
+    "applications.js",
+    "channelstream/channelstream.global.js" compressed,
+    "channelstream/channelstream.global.js.map",
+    "channelstream/channelstream.js",
+    "channelstream/index.js" compressed,
+    "channelstream/index.js.map",
+    "channelstream/signer.js",
+    "code.js",
+    "element.js",
+    "explorer.js",
+    "icon.svg",
+    "json_text.js",
+    "schema.js",
+    "sign_in.js",
+    "signer.js",
+    "snippets.js",
+    "socket.js",
+    "style.css",
+    "tutorial.css",
+    "tutorial.js",
 ];
 
-/// The files with what tells their content from another, in the order of [`FILES`].
+/// A digest of each file, in the order of [`FILES`].
 static TAGS: LazyLock<Vec<String>> =
     LazyLock::new(|| FILES.iter().map(|file| digest([file.plain])).collect());
 
-/// The client's version and what tells its files from others of that version.
+/// The client's version, and a digest of its files.
 static CLIENT_VERSION: LazyLock<String> = LazyLock::new(|| {
     let digest = digest(FILES.iter().filter(|file| file.is_of_client()).map(|file| file.plain));
     format!("{}-{}", env!("CARGO_PKG_VERSION"), &digest[..8])
 });
 
-/// Tells contents apart; keeps no secrets.
+/// Distinguishes contents. It protects no secrets.
 fn digest(pieces: impl IntoIterator<Item = &'static [u8]>) -> String {
     let mut sha1 = Sha1::new();
     for piece in pieces {
@@ -131,7 +137,7 @@ impl File {
     }
 }
 
-/// The file for a path as requested, such as `/static/admin/style.css`, as the headers want it.
+/// Returns the file of a path, such as `/static/admin/style.css`, as the request headers want it.
 ///
 /// # Errors
 /// If there is no such file.
@@ -153,7 +159,7 @@ pub(crate) fn static_file(path: &str, asked: &HeaderMap) -> Result<Answer, Probl
     let cacheable = |age| answer(index, asked).with(header::CACHE_CONTROL, fixed(age));
     match version {
         Some(version) if version == *CLIENT_VERSION => Ok(cacheable(FOREVER)),
-        // A page that names the client of another server version gets this one's.
+        // A page that names the client of another server version gets that of this version.
         Some(version) if version.starts_with(|first: char| first.is_ascii_digit()) => {
             let location = HeaderValue::from_str(&format!("../{name}")).map_err(|_| missing())?;
             Ok(Answer::new(SCRIPT, "")
@@ -169,12 +175,12 @@ pub(crate) fn static_file(path: &str, asked: &HeaderMap) -> Result<Answer, Probl
     }
 }
 
-/// Where a file of that name stands in the table, among the client's or the others.
+/// The index of a file in the table, among the client's files or the others.
 fn find(name: &str, is_of_client: bool) -> Option<usize> {
     FILES.iter().position(|file| file.is_of_client() == is_of_client && file.name() == name)
 }
 
-/// A file in the coding that is wanted; nothing but its tag if the browser has it.
+/// Answers with a file in the wanted coding, or with its tag alone if the browser has the file.
 fn answer(index: usize, asked: &HeaderMap) -> Answer {
     let (file, tag) = (&FILES[index], &TAGS[index]);
     let (coding, bytes) = match file.compressed {
@@ -211,14 +217,13 @@ fn items<'a>(asked: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'
     crate::http::header::items(asked, name, b',').filter_map(|item| str::from_utf8(item).ok())
 }
 
-/// Whether the browser has what this tag stands for.
+/// Whether the browser has the content of this tag.
 fn is_known(tag: &str, asked: &HeaderMap) -> bool {
     items(asked, &header::IF_NONE_MATCH)
         .any(|item| item == "*" || item.trim_start_matches("W/") == tag)
 }
 
-/// Of brotli and gzip what `Accept-Encoding` likes best; none if it likes neither, or better what is
-/// not compressed.
+/// Returns the coding that `Accept-Encoding` prefers: brotli, gzip, or none.
 fn wanted_coding(asked: &HeaderMap) -> Option<&'static str> {
     let liking = |coding: &str| {
         let mut any = None;
@@ -271,9 +276,11 @@ mod tests {
         let mut found = Vec::new();
         collect(std::path::Path::new(folder), &mut found);
         found.sort();
-        let table: Vec<_> = FILES.iter().map(|file| format!("{folder}{}", file.path)).collect();
+        let mut table: Vec<_> = FILES.iter().map(|file| format!("{folder}{}", file.path)).collect();
+        table.sort();
         assert_eq!(found, table);
-        for (file, path) in FILES.iter().zip(found) {
+        for file in FILES {
+            let path = format!("{folder}{}", file.path);
             assert_eq!(std::fs::read(path).unwrap(), file.plain, "{}", file.path);
             let twin = FILES.iter().filter(|other| {
                 other.is_of_client() == file.is_of_client() && other.name() == file.name()

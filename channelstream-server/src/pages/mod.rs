@@ -1,107 +1,164 @@
-//! The pages for people and the files they load, embedded in the program.
+//! The pages for people, embedded in the program.
 //!
-//! Pages name their files relative to their own address (`/`, `/admin`, `/admin/sign_in`,
-//! `/api-explorer`), so they work below any prefix that a proxy puts in front. They hold no script
-//! and no style of their own and ask nothing of other hosts, so `default-src 'self'` suits them.
+//! All pages have one frame: head, navigation and left edge. A page names its files relative to its
+//! own address (`/`, `/admin`, `/admin/sign_in`, `/api-explorer`), so it works below any prefix that
+//! a proxy puts in front. Pages hold no inline script or style and request nothing from other hosts,
+//! so `default-src 'self'` suits them.
 
 mod files;
+mod html;
 pub(crate) mod tutorial;
 
 use std::sync::LazyLock;
 
+use http::StatusCode;
+
 pub(crate) use files::static_file;
+use html::{Value, fill};
 
 /// The admin page, for `/admin`.
-pub(crate) static ADMIN: LazyLock<String> =
-    LazyLock::new(|| with_bar(include_str!("../../web/admin/admin.html"), "", Some("admin")));
+pub(crate) static ADMIN: LazyLock<String> = LazyLock::new(|| {
+    let frame = Frame {
+        title: "Admin",
+        place: Some("admin"),
+        files: &["admin.css", "admin.js"],
+        ..Frame::default()
+    };
+    frame.around(include_str!("../../web/admin/admin.html"))
+});
 
 /// The API explorer, for `/api-explorer`.
-pub(crate) static EXPLORER: LazyLock<String> =
-    LazyLock::new(|| with_bar(include_str!("../../web/explorer.html"), "", Some("api-explorer")));
+pub(crate) static EXPLORER: LazyLock<String> = LazyLock::new(|| {
+    let frame = Frame {
+        title: "API explorer",
+        place: Some("api-explorer"),
+        files: &["explorer.js", "socket.js"],
+        ..Frame::default()
+    };
+    frame.around(include_str!("../../web/explorer.html"))
+});
 
-/// The pages that every page leads to: where they lie, and their names.
+/// The pages that every page links to, in this order: their paths and names.
 const PLACES: [(&str, &str); 3] =
     [("./", "Tutorial"), ("admin", "Admin"), ("api-explorer", "API explorer")];
 
-/// The way out, for the pages that are behind the sign-in.
+/// The last link of the pages that only admins see.
 const SIGN_OUT: (&str, &str) = ("admin/sign_out", "Sign out");
 
-/// A page with the bar that all pages have at their top. `root` leads from the page to where `/` is;
-/// `current` is the place of the page itself, if it is one.
-fn with_bar(page: &str, root: &str, current: Option<&str>) -> String {
-    let is_signed_in = current.is_some_and(|current| current != "./");
-    let places = PLACES.into_iter().chain(is_signed_in.then_some(SIGN_OUT));
-    let links: String = places
-        .map(|(place, name)| {
-            let mark = if current == Some(place) { " aria-current=\"page\"" } else { "" };
-            format!("      <a href=\"{root}{place}\"{mark}>{name}</a>\n")
-        })
-        .collect();
-    page.replace("{{bar}}", include_str!("../../web/bar.html").trim_end())
-        .replace("{{links}}", &links)
+/// What differs between the frames of two pages.
+#[derive(Default)]
+struct Frame<'a> {
+    title: &'a str,
+    /// The way from the page to the directory of `/`.
+    root: &'a str,
+    /// The path of the page itself, if it is one of [`PLACES`].
+    place: Option<&'static str>,
+    /// Style sheets and scripts beside those of all pages.
+    files: &'static [&'static str],
 }
 
-/// Steps up to the root that an error page takes: a path of slashes alone must not make it long.
+impl Frame<'_> {
+    /// The whole page, around its own part.
+    fn around(&self, main: &str) -> String {
+        let root = self.root;
+        let is_signed_in = self.place.is_some_and(|place| place != "./");
+        let places = PLACES.into_iter().chain(is_signed_in.then_some(SIGN_OUT));
+        let links: String = places
+            .map(|(place, name)| {
+                let mark = if self.place == Some(place) { " aria-current=\"page\"" } else { "" };
+                format!("      <a href=\"{root}{place}\"{mark}>{name}</a>\n")
+            })
+            .collect();
+        let files: String = self
+            .files
+            .iter()
+            .map(|file| {
+                let path = format!("{root}static/admin/{file}");
+                if file.ends_with(".js") {
+                    format!("  <script type=\"module\" src=\"{path}\"></script>\n")
+                } else {
+                    format!("  <link rel=\"stylesheet\" href=\"{path}\">\n")
+                }
+            })
+            .collect();
+        let values = [
+            ("title", Value::Text(self.title)),
+            ("root", Value::Html(root)),
+            ("files", Value::Html(&files)),
+            ("links", Value::Html(&links)),
+            ("main", Value::Html(main)),
+        ];
+        fill(include_str!("../../web/frame.html"), &values)
+    }
+}
+
+/// The most steps up that an error page takes to the root: a path of slashes alone must not make the
+/// page long.
 const MOST_STEPS: usize = 32;
 
-/// What a browser gets where a request is not served. `path` is what was asked for, below the
-/// prefix of a proxy: from it follows where the page's files are.
-pub(crate) fn error_page(path: &str, title: &str, message: &str) -> String {
+/// The page that a browser gets for a request that is not served. `path` is the requested path below
+/// the prefix of a proxy: the relative addresses of the page's files follow from it.
+pub(crate) fn error_page(path: &str, status: StatusCode, message: &str) -> String {
     let steps = path.matches('/').count().saturating_sub(1);
     let root = "../".repeat(steps.min(MOST_STEPS));
-    // The start page itself may be what is not served.
-    let (back, link) =
-        if path == "/" { ("admin", "Go to the admin page") } else { ("./", "Go to the tutorial") };
-    with_bar(include_str!("../../web/error.html"), &root, None)
-        .replace("{{root}}", &root)
-        .replace("{{title}}", title)
-        .replace("{{back}}", &format!("{root}{back}"))
-        .replace("{{link}}", link)
-        .replace("{{message}}", &escaped(message))
+    let title = status.canonical_reason().unwrap_or("Error");
+    // The tutorial itself may be the page that is not served.
+    let tutorial = if path == "/" { "" } else { include_str!("../../web/error/tutorial.html") };
+    let advice = match status {
+        StatusCode::UNAUTHORIZED => include_str!("../../web/error/401.html"),
+        StatusCode::FORBIDDEN => include_str!("../../web/error/403.html"),
+        StatusCode::NOT_ACCEPTABLE => include_str!("../../web/error/406.html"),
+        _ => include_str!("../../web/error/404.html"),
+    };
+    let root_value = ("root", Value::Html(&root));
+    let advice = fill(&[advice, tutorial].concat(), &[root_value]);
+    let values = [
+        ("code", Value::Text(status.as_str())),
+        ("title", Value::Text(title)),
+        ("message", Value::Text(message)),
+        ("advice", Value::Html(&advice)),
+    ];
+    let main = fill(include_str!("../../web/error/error.html"), &values);
+    Frame { title, root: &root, ..Frame::default() }.around(&main)
 }
 
 /// The sign-in page, for `/admin/sign_in`, with the name that was typed (empty at first) and, after
-/// a refusal, what was wrong. Both may hold any text: they are escaped here. `next` names the page
-/// to go to, if it is not `/admin`.
+/// a refusal, the reason. `next` names the page to go to, if it is not `/admin`.
 pub(crate) fn sign_in_page(name: &str, error: Option<&str>, next: Option<&'static str>) -> String {
     let error = error.map_or_else(String::new, |error| {
-        format!(r#"<p id="error" class="error" role="alert">{}</p>"#, escaped(error))
+        let line = r#"<p id="error" class="error" role="alert">{{error}}</p>"#;
+        fill(line, &[("error", Value::Text(error))])
     });
     let (focus_name, focus_password) =
         if name.is_empty() { (" autofocus", "") } else { ("", " autofocus") };
-    // The name comes last: braces in it are then no longer looked at.
-    with_bar(include_str!("../../web/sign_in.html"), "../", None)
-        .replace("{{focus_name}}", focus_name)
-        .replace("{{focus_password}}", focus_password)
-        .replace("{{next}}", &next.map(|next| format!("?next={next}")).unwrap_or_default())
-        .replace("{{error}}", &error)
-        .replace("{{name}}", &escaped(name))
+    let next = next.map(|next| format!("?next={next}")).unwrap_or_default();
+    let values = [
+        ("error", Value::Html(&error)),
+        ("name", Value::Text(name)),
+        ("next", Value::Text(&next)),
+        ("focus_name", Value::Html(focus_name)),
+        ("focus_password", Value::Html(focus_password)),
+    ];
+    let main = fill(include_str!("../../web/sign_in.html"), &values);
+    let frame = Frame { title: "Sign in", root: "../", files: &["sign_in.js"], ..Frame::default() };
+    frame.around(&main)
 }
 
-/// The tutorial, for `/`: to be played with, or the reason why it cannot be.
+/// The tutorial, for `/`: it simulates a backend, or names the reason why it does not.
 pub(crate) fn tutorial_page(standing: Result<(), &'static str>) -> String {
-    let (state, why) = match standing {
+    let (simulation, why) = match standing {
         Ok(()) => ("on", ""),
         Err(why) => ("off", why),
     };
-    let page = with_bar(include_str!("../../web/tutorial.html"), "", Some("./"));
-    page.replace("{{simulation}}", state).replace("{{why}}", &escaped(why))
-}
-
-/// A text for use between tags and in quoted attributes.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
+    let values = [("simulation", Value::Text(simulation)), ("why", Value::Text(why))];
+    let main = fill(include_str!("../../web/tutorial.html"), &values);
+    let frame = Frame {
+        title: "Tutorial",
+        place: Some("./"),
+        files: &["tutorial.css", "tutorial.js"],
+        ..Frame::default()
+    };
+    frame.around(&main)
 }
 
 #[cfg(test)]
@@ -125,7 +182,7 @@ mod tests {
             ("api-explorer", EXPLORER.clone()),
             ("admin/sign_in", sign_in_page("ann", Some("wrong"), None)),
             ("", tutorial_page(Err("why"))),
-            ("no/such", error_page("/no/such", "Not Found", "nothing <here>")),
+            ("no/such", error_page("/no/such", StatusCode::NOT_FOUND, "nothing <here>")),
         ]
     }
 
@@ -194,11 +251,12 @@ mod tests {
     fn error_pages_find_their_files_from_any_path() {
         for (path, root) in [("/", ""), ("/nowhere", ""), ("/a/b", "../"), ("/a/b/c/", "../../../")]
         {
-            let page = error_page(path, "Not Found", "<b>");
+            let page = error_page(path, StatusCode::NOT_FOUND, "<b>");
             assert!(page.contains(&format!("href=\"{root}static/admin/style.css\"")), "{path}");
             assert!(page.contains("&lt;b&gt;") && !page.contains("<b>"), "{page}");
         }
-        assert!(error_page(&"/".repeat(10_000), "Not Found", "").len() < 4096);
+        let longest = error_page(&"/".repeat(10_000), StatusCode::NOT_FOUND, "");
+        assert!(longest.len() < 4096, "{}", longest.len());
     }
 
     #[test]

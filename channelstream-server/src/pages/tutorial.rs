@@ -1,7 +1,7 @@
-//! The tutorial: its page at `/`, and for whom the server stands in for a backend there.
+//! The tutorial: its page at `/`, and the permission to simulate a backend there.
 //!
-//! `/tutorial/connect` and its kin do what `/connect` and its kin do for a signed request. What
-//! vouches for them in the place of a signature is decided here.
+//! `/tutorial/connect` does what `/connect` does for a signed request, and so on for the other
+//! endpoints of backends. This module decides which requests are allowed without a signature.
 
 use http::header::HeaderName;
 
@@ -14,8 +14,8 @@ use crate::http::request::Request;
 use crate::pages;
 use crate::router::browser::{is_same_origin, names_loopback};
 
-/// What proxies add, beside everything that begins with `x-forwarded`: who comes through one is not
-/// local, whatever the address says.
+/// Headers that proxies add, beside all that begin with `x-forwarded`. A request that came through a
+/// proxy is not local, whatever its address.
 const OF_PROXIES: [&str; 9] = [
     "forwarded",
     "via",
@@ -28,8 +28,8 @@ const OF_PROXIES: [&str; 9] = [
     "x-script-name",
 ];
 
-/// The page: it says whether it can be played with, and if not, why. Who does not ask for pages gets
-/// what the reference has at this address, which is nothing.
+/// Answers with the page, which says whether it simulates, and if not, why. A request that does not
+/// ask for HTML gets the answer of the reference, which has nothing at this address.
 pub(crate) fn page(app: &App, request: &Request) -> Result<Answer, Problem> {
     if app.config.tutorial == Tutorial::Off {
         return Err(Problem::NotFound("the tutorial, which was here, is switched off".into()));
@@ -41,10 +41,10 @@ pub(crate) fn page(app: &App, request: &Request) -> Result<Answer, Problem> {
     Ok(Answer::page(pages::tutorial_page(standing(app, request))).same_origin())
 }
 
-/// Lets a request of the page be simulated.
+/// Allows a request of the page.
 ///
 /// # Errors
-/// If the one who asks may not, or if a page of another origin asks in their name.
+/// If the client may not simulate, or if a page of another origin sent the request.
 pub(crate) fn allow(app: &App, request: &Request) -> Result<(), Problem> {
     let refused =
         |why| Problem::Refused(format!("the tutorial does not act for this request: {why}").into());
@@ -58,7 +58,7 @@ pub(crate) fn allow(app: &App, request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether the one who asks may simulate, and if not, why not.
+/// Whether the client may simulate, and if not, why.
 fn standing(app: &App, request: &Request) -> Result<(), &'static str> {
     match app.config.tutorial {
         Tutorial::Off => Err("the tutorial is switched off"),
@@ -68,8 +68,9 @@ fn standing(app: &App, request: &Request) -> Result<(), &'static str> {
     }
 }
 
-/// Nobody gets here what they could not do anyway: whoever reaches the server and knows the
-/// default secret can sign. So a proxy on this machine that leaves no trace opens nothing.
+/// Whether the request comes from this machine. This grants nothing new: a client that reaches the
+/// server and knows the default secret can sign. So a proxy on this machine that adds no header
+/// opens nothing.
 fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
     let headers = &request.head.headers;
     if !app.is_on_loopback {
@@ -84,7 +85,7 @@ fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
     if headers.keys().any(is_of_proxy) {
         return Err("the request comes through a proxy");
     }
-    // The page itself may be asked for by a link of another site, so no more is held against it.
+    // A link of another site may lead to the page, so its origin is not checked here.
     if !names_loopback(request) {
         return Err("the address is not 127.0.0.1 or localhost");
     }

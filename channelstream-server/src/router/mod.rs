@@ -38,8 +38,8 @@ impl Service for App {
         }
         let shown = path.as_deref().unwrap_or(head.uri.path());
         let mut answer = outcome.unwrap_or_else(|problem| {
-            problem.into_answer(&head.headers, &|title, message| {
-                pages::error_page(shown, title, message)
+            problem.into_answer(&head.headers, &|status, message| {
+                pages::error_page(shown, status, message)
             })
         });
         // No page of another origin may read the admin area. A request that names no page gets the

@@ -100,7 +100,8 @@ fn people_get_a_page_with_a_way_back_where_nothing_is_served() {
         assert_eq!(page.status, status, "{path}: {page:?}");
         assert!(page.body.contains(&format!("href=\"{style}\"")), "{path}: {page:?}");
         assert!(page.body.contains("<nav aria-label=\"Pages\">"), "{path}: {page:?}");
-        assert!(page.body.contains(&format!("<p><a href=\"{back}\">")), "{path}: {page:?}");
+        assert!(page.body.contains("What to do next"), "{path}: {page:?}");
+        assert!(page.body.contains(&format!("<li><a href=\"{back}\">")), "{path}: {page:?}");
         let policy = app.get("/admin/sign_in").header("content-security-policy").map(str::to_owned);
         assert_eq!(page.header("content-security-policy"), policy.as_deref(), "{path}");
     }
@@ -114,4 +115,13 @@ fn people_get_a_page_with_a_way_back_where_nothing_is_served() {
     // Programs get what they got.
     let json = app.send(&Request::new("GET", "/nowhere").header("accept", "application/json"));
     assert_eq!(json.json()["code"], "404 Not Found");
+    // Every refusal with 403 is a page for browsers, and JSON for all that do not name HTML.
+    let refused =
+        |accept| app.send(&Request::new("POST", "/tutorial/connect").header("accept", accept));
+    let page = refused("text/html");
+    assert_eq!((page.status, page.header("content-type")), (403, Some("text/html; charset=UTF-8")));
+    assert!(page.body.contains("href=\"../admin/sign_in\""), "{page:?}");
+    for accept in ["*/*", "application/json"] {
+        assert_eq!(refused(accept).json()["code"], "403 Forbidden", "{accept}");
+    }
 }

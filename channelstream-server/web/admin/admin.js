@@ -1,34 +1,35 @@
-// The admin page: which view is open, what it watches, and how things stand with the server.
+// The admin page: the open view, its subscription, and the state of the connection to the server.
 
 import * as channels from './channels.js';
 import { at, say, setClock } from './element.js';
-import { Live } from './live.js';
+import { Feed } from './feed.js';
 import * as overview from './overview.js';
 import * as slow from './slow.js';
 import * as users from './users.js';
 
 const VIEWS = { overview: 'Overview', channels: 'Channels', users: 'Users', slow: 'Slow listeners' };
 const PULSES = { live: 'live', gone: 'not connected', blocked: 'not connected', refused: 'refused', 'signed-out': 'signed out' };
-const WATCHING = { channels, users, slow };
-// Where to return to after a sign-in, which leaves the page.
+// Views that subscribe to more than the overview.
+const SUBSCRIBING = { channels, users, slow };
+// The view to return to after a sign-in, which leaves the page.
 const PLACE = 'channelstream-admin-view';
 
 let view = 'overview';
 let node = null;
-let standing = 'opening';
+let state = 'opening';
 
-const live = new Live(told, stand);
+const feed = new Feed(receive, showState);
 channels.start(ask);
 users.start(ask);
 
-/** Says anew what is watched: what is in view, and nothing else. */
+/** Subscribes to what is in view, and to nothing else. */
 function ask() {
-  live.watch(WATCHING[view]?.watched() ?? {});
+  feed.subscribe(SUBSCRIBING[view]?.subscription() ?? {});
 }
 
-function told({ overview: now, past, error, ...parts }) {
-  if (error) console.error(`the server does not understand what is to be watched: ${error}`);
-  WATCHING[view]?.show(parts);
+function receive({ overview: now, past, error, ...parts }) {
+  if (error) console.error(`the server does not understand the subscription: ${error}`);
+  SUBSCRIBING[view]?.show(parts);
   if (!now) return;
   setClock(now.now);
   if (node && node !== now.node) restarted();
@@ -41,13 +42,13 @@ function told({ overview: now, past, error, ...parts }) {
     return;
   }
   overview.show(now, view === 'overview');
-  WATCHING[view]?.tick?.();
+  SUBSCRIBING[view]?.tick?.();
 }
 
-function stand(now, why = '') {
-  say(at('refused-why'), why);
-  if (now === standing) return;
-  standing = now;
+function showState(now, reason = '') {
+  say(at('refused-why'), reason);
+  if (now === state) return;
+  state = now;
   for (const name of ['signed-out', 'gone', 'blocked', 'refused']) at(name).hidden = name !== now;
   at('pulse').dataset.state = now;
   say(at('pulse-text'), PULSES[now]);
@@ -55,12 +56,12 @@ function stand(now, why = '') {
 }
 
 function restarted() {
-  say(at('restarted-text'), `The server was started anew, seen at ${new Date().toLocaleTimeString()}. What it kept in memory is gone.`);
+  say(at('restarted-text'), `The server was restarted, noticed at ${new Date().toLocaleTimeString()}. Everything in its memory is gone.`);
   at('restarted').hidden = false;
   setTimeout(() => { at('restarted').hidden = true; }, 60_000);
 }
 
-/** Opens what the address names: `#channels`, or `#channels/` and a name. */
+/** Opens the view of the address: `#channels`, or `#channels/` and a name. */
 function go(moved) {
   const [wanted, ...rest] = location.hash.slice(1).split('/');
   view = wanted in VIEWS ? wanted : 'overview';
@@ -68,18 +69,18 @@ function go(moved) {
   try {
     name = rest.length ? decodeURIComponent(rest.join('/')) : null;
   } catch {
-    // A broken address names nothing.
+    // A malformed address names nothing.
   }
   for (const other of Object.keys(VIEWS)) at(`view-${other}`).hidden = other !== view;
   for (const link of document.querySelectorAll('.views a')) {
     if (link.hash === `#${view}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  WATCHING[view]?.open?.(name);
+  SUBSCRIBING[view]?.open?.(name);
   document.title = `${name ?? VIEWS[view]} - Admin - Channelstream`;
   sessionStorage.setItem(PLACE, location.hash);
   ask();
-  // Who came by keyboard goes on where the new things are.
+  // Keyboard users go on where the content has changed.
   const list = document.activeElement?.closest('[role="listbox"]');
   if (!moved || list?.checkVisibility()) return;
   const place = name === null ? `${view}-heading` : { channels: 'channel', users: 'user' }[view];

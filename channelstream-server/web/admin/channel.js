@@ -1,6 +1,6 @@
-// One channel: what happens in it, its history, members and settings.
+// One channel: its events, history, members and settings.
 
-import * as acting from './acting.js';
+import * as actions from './actions.js';
 import { ago, at, make, plural, reconcile, say, shownJson, timeOf } from './element.js';
 import { present } from './overview.js';
 import { foundLine, WindowList } from './window_list.js';
@@ -9,12 +9,12 @@ const TABS = ['events', 'history', 'members', 'settings'];
 const MOST_EVENTS = 200;
 
 const SETTINGS = [
-  ['notify_presence', 'Tell when users join and part'],
-  ['broadcast_presence_with_user_lists', 'With the list of those who are present'],
-  ['notify_state', 'Tell when the state of users changes'],
+  ['notify_presence', 'Report users who join and leave'],
+  ['broadcast_presence_with_user_lists', 'Report them with the list of present users'],
+  ['notify_state', 'Report changes of user state'],
   ['store_history', 'Keep messages in the history'],
-  ['history_size', 'Messages that the history keeps'],
-  ['store_frames', 'Keep frames for those who are away'],
+  ['history_size', 'Number of messages in the history'],
+  ['store_frames', 'Keep events for users who are away'],
 ];
 
 let ask;
@@ -38,11 +38,11 @@ export function start(asked) {
   at('member-search').addEventListener('input', ({ target }) => members.find({ search: target.value.trim() }));
   for (const id of TABS) at(`tab-${id}`).addEventListener('click', () => choose(id));
   at('channel-tabs').addEventListener('keydown', moveTab);
-  at('channel-send').addEventListener('click', () => acting.send({ channel: name, listeners: present(facts) }));
+  at('channel-send').addEventListener('click', () => actions.send({ channel: name, listeners: present(facts) }));
   at('events-pause').addEventListener('click', () => {
     paused = !paused;
     at('events-pause').setAttribute('aria-pressed', String(paused));
-    say(at('events-pause'), paused ? 'Go on' : 'Pause');
+    say(at('events-pause'), paused ? 'Resume' : 'Pause');
     describeEvents();
     ask();
   });
@@ -68,7 +68,7 @@ export function open(chosen) {
   at('channel').classList.toggle('chosen', name !== null);
 }
 
-export function watched() {
+export function subscription() {
   if (name === null) return null;
   return {
     name,
@@ -111,18 +111,18 @@ function moveTab(event) {
   at(`tab-${next}`).focus();
 }
 
-function showFacts(told) {
-  const recreated = facts && told && facts.uuid !== told.uuid;
+function showFacts(received) {
+  const recreated = facts && received && facts.uuid !== received.uuid;
   if (recreated) at('history').replaceChildren();
-  facts = told;
-  at('channel-gone').hidden = told !== null;
-  const appears = at('channel-view').hidden && told !== null;
-  at('channel-view').hidden = told === null;
-  if (told === null) return;
-  say(at('channel-name'), told.name);
-  say(at('channel-uuid'), told.uuid);
-  say(at('history-count'), String(told.history));
-  say(at('members-count'), String(told.users));
+  facts = received;
+  at('channel-gone').hidden = received !== null;
+  const appears = at('channel-view').hidden && received !== null;
+  at('channel-view').hidden = received === null;
+  if (received === null) return;
+  say(at('channel-name'), received.name);
+  say(at('channel-uuid'), received.uuid);
+  say(at('history-count'), String(received.history));
+  say(at('members-count'), String(received.users));
   describe();
   describeEvents();
   fillSettings();
@@ -133,13 +133,13 @@ function describe() {
   say(at('channel-line'), `${present(facts)} · active ${ago(facts.last_active)}`);
 }
 
-// What happens
+// Events
 
 function describeEvents() {
-  const line = paused ? 'Paused. What happens meanwhile is shown when it goes on, as far as it is stored.'
-    : facts && !facts.settings.store_frames ? 'This channel keeps no frames (see its settings), so what happens in it cannot be followed here.'
-      : at('events').children.length ? 'Newest first; new ones appear within a second.'
-        : 'Nothing has happened yet. What does appears here within a second.';
+  const line = paused ? 'Paused. Stored events of the pause are shown after Resume.'
+    : facts && !facts.settings.store_frames ? 'This channel keeps no events (see its settings), so they cannot be shown here.'
+      : at('events').children.length ? 'Newest first. New events appear within a second.'
+        : 'No events yet. New events appear here within a second.';
   say(at('events-line'), line);
 }
 
@@ -147,7 +147,7 @@ function showEvents({ begins, gap, events }) {
   const list = at('events');
   const fresh = events.filter(({ number }) => number > newest);
   if (gap || (begins && newest > 0 && fresh.length === events.length && events.length > 1)) {
-    list.prepend(make('li', 'quiet gap', 'More has happened than is shown.'));
+    list.prepend(make('li', 'quiet gap', 'Some events are not shown.'));
   }
   for (const event of fresh) {
     newest = event.number;
@@ -158,14 +158,14 @@ function showEvents({ begins, gap, events }) {
 }
 
 function makeEvent({ kind, user, at, line, event }) {
-  // The server keeps no time of deletes.
+  // The server stores no time of deletions.
   const when = at === null ? make('span', 'quiet', 'no time kept') : timeOf(at);
   const head = make('summary', '',
     when, ' ', make('span', `kind ${kind.replace(':', '-')}`, kind), ' ',
     make('strong', '', user ?? ''), ' ', make('span', 'line', line));
   const body = make('pre');
   const fold = make('details', '', head, body);
-  // Most are never opened.
+  // Most are never opened, so the JSON is written late.
   fold.addEventListener('toggle', () => say(body, shownJson(event)));
   return make('li', '', fold);
 }
@@ -194,10 +194,10 @@ function makeMessage(message) {
   edit.disabled = Boolean(message.message && 'begin' in message.message);
   if (edit.disabled) edit.title = 'Too long to be edited here';
   const channel = name;
-  edit.addEventListener('click', () => acting.edit(channel, message));
+  edit.addEventListener('click', () => actions.edit(channel, message));
   const remove = make('button', 'second small danger', 'Delete');
   remove.type = 'button';
-  remove.addEventListener('click', () => acting.remove(channel, message));
+  remove.addEventListener('click', () => actions.remove(channel, message));
   const line = make('div', 'message-line', head, make('div', 'actions', edit, remove));
   return make('li', '', line, make('pre', '', shownJson(message.message)));
 }
@@ -226,7 +226,7 @@ function makeSettings() {
     const changes = SETTINGS.filter(([key]) => read(key) !== facts.settings[key])
       .map(([key]) => `${key}: ${facts.settings[key]} → ${read(key)}`);
     const settings = Object.fromEntries(SETTINGS.map(([key]) => [key, read(key)]));
-    acting.configure(name, settings, changes, () => {
+    actions.configure(name, settings, changes, () => {
       facts.settings = settings;
       discard();
     });
@@ -245,7 +245,7 @@ function write(key, value) {
   else control.checked = value;
 }
 
-/** Shows the settings as they are, but for those that somebody is changing. */
+/** Shows the present settings, except in the fields that the user is changing. */
 function fillSettings(event) {
   if (event) event.target.dataset.touched = 'true';
   if (!facts) return;

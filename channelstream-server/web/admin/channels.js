@@ -1,4 +1,4 @@
-// The list of channels, and which of them is chosen.
+// The list of channels, and the chosen channel.
 
 import * as channel from './channel.js';
 import { ago, at, plural, say, short } from './element.js';
@@ -6,7 +6,7 @@ import { foundLine, WindowList } from './window_list.js';
 
 let list;
 
-/** `ask` is called when something else is to be watched. */
+/** `ask` is called when the subscription changes. */
 export function start(ask) {
   list = new WindowList(at('channel-list'), {
     label: 'Channels',
@@ -27,8 +27,8 @@ export function open(name) {
   channel.open(name);
 }
 
-export function watched() {
-  return { channels: list.window, channel: channel.watched() };
+export function subscription() {
+  return { channels: list.window, channel: channel.subscription() };
 }
 
 export function show(parts) {

@@ -1,4 +1,4 @@
-// Small charts: a line over the last minutes, with its present value and its peak.
+// Small charts: a line over the last minutes, with the present value and the peak.
 
 import { make, say } from './element.js';
 
@@ -6,10 +6,10 @@ const SVG = 'http://www.w3.org/2000/svg';
 const WIDTH = 300;
 const HEIGHT = 56;
 
-/** Points of a chart: one a second, five minutes. */
+/** The points of a chart: one a second for five minutes. */
 const POINTS = 300;
 
-// And how many seconds it shows at least.
+// The least number of seconds that a chart shows.
 const LEAST = 60;
 
 function svg(tag, attributes) {
@@ -18,7 +18,7 @@ function svg(tag, attributes) {
   return element;
 }
 
-/** The least round number that is not below `value`. */
+/** Returns the least round number that is not below `value`. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value);
@@ -34,7 +34,7 @@ export class Chart {
   #drawing;
   #title;
 
-  /** `write` makes a text of a value; `floor` is the least that the top of the chart stands for. */
+  /** `write` formats a value. The top of the chart is at least `floor`. */
   constructor(box, title, write, { floor = 1, note = '' } = {}) {
     this.#title = title;
     this.#write = write;
@@ -55,7 +55,7 @@ export class Chart {
     this.#values = [];
   }
 
-  /** Adds a value; null where it is not known. */
+  /** Adds a value, or null if it is unknown. */
   add(value) {
     this.#values.push(value);
     if (this.#values.length > POINTS) this.#values.shift();
@@ -64,11 +64,11 @@ export class Chart {
   draw() {
     const known = this.#values.filter((value) => value !== null);
     const last = this.#values.at(-1) ?? null;
-    say(this.#value, last === null ? 'not known' : this.#write(last));
+    say(this.#value, last === null ? 'unknown' : this.#write(last));
     if (!known.length) return;
     const peak = Math.max(...known);
     const top = roundUp(Math.max(peak * 1.05, this.floor));
-    // The first minute fills the chart; from then on it is drawn closer, up to five.
+    // The first minute fills the chart. Later the scale shrinks until five minutes fit.
     const shown = Math.max(LEAST, this.#values.length);
     const step = WIDTH / (shown - 1);
     const begin = shown - this.#values.length;
@@ -95,9 +95,9 @@ export class Chart {
     close();
     this.#line.setAttribute('d', line);
     this.#area.setAttribute('d', area);
-    const told = `Peak ${this.#write(peak)} in ${minutes(this.#values.length)}`;
-    say(this.#peak, told);
-    this.#drawing.setAttribute('aria-label', `${this.#title}: ${told.toLowerCase()}`);
+    const summary = `Peak ${this.#write(peak)} in ${minutes(this.#values.length)}`;
+    say(this.#peak, summary);
+    this.#drawing.setAttribute('aria-label', `${this.#title}: ${summary.toLowerCase()}`);
   }
 }
 

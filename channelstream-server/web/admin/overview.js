@@ -1,10 +1,10 @@
-// The overview: charts of the last minutes, and what has been counted since the start.
+// The overview: charts of the last minutes, and counters since the start.
 
 import { Chart } from './chart.js';
 import { at, bytes, count, make, plural, say, short, span } from './element.js';
 
 const rate = (value) => `${value < 10 && value > 0 ? value.toFixed(1) : short(value)}/s`;
-// Seconds between two samples, at least: rates over less would mislead.
+// The least time between two samples in seconds: rates over less time would mislead.
 const LEAST = 0.5;
 
 const percent = (value) => `${value.toFixed(value < 10 ? 1 : 0)} %`;
@@ -12,7 +12,7 @@ const percent = (value) => `${value.toFixed(value < 10 ? 1 : 0)} %`;
 const box = at('charts');
 const charts = {
   listeners: new Chart(box, 'Listeners', count, { floor: 10, note: 'Open sockets and waiting polls' }),
-  deliveries: new Chart(box, 'Deliveries', rate, { floor: 10, note: 'Messages times the connections that they were for' }),
+  deliveries: new Chart(box, 'Deliveries', rate, { floor: 10, note: 'Messages times their receiving connections' }),
   publishes: new Chart(box, 'Messages posted', rate, { floor: 10 }),
   memory: new Chart(box, 'Memory', bytes, { floor: 1e6 }),
   cpu: new Chart(box, 'CPU', percent, { floor: 5, note: 'Of one core' }),
@@ -28,7 +28,7 @@ const FACTS = [
   ['Users connected', (now) => count(now.users_connected)],
   ['Users remembered', (now) => count(now.users)],
   ['Channels', (now) => count(now.channels)],
-  ['TCP lines', (now) => count(now.lines)],
+  ['TCP connections', (now) => count(now.lines)],
 ];
 
 const facts = FACTS.map(([name, write]) => {
@@ -40,7 +40,7 @@ const facts = FACTS.map(([name, write]) => {
 let before = null;
 let node = null;
 
-/** Draws the charts anew from what the server has kept of the last minutes. */
+/** Draws the charts from the server's samples of the last minutes. */
 export function begin(past, now) {
   before = null;
   ({ node } = now);
@@ -52,9 +52,9 @@ export function begin(past, now) {
 function take(now) {
   const seconds = before ? now.uptime - before.uptime : 0;
   const perSecond = (name) => (seconds > 0 ? (now[name] - before[name]) / seconds : null);
-  // What was just told with the past.
+  // The past already contains this sample.
   if (before && seconds < LEAST) return;
-  // Where the line was lost for long there is a gap, not a straight line.
+  // A long loss of the connection is a gap in the chart, not a straight line.
   const missed = Math.min(Math.round(seconds) - 1, 300);
   if (missed > 2) {
     for (const chart of Object.values(charts)) for (let gap = 0; gap < missed; gap += 1) chart.add(null);
@@ -69,7 +69,7 @@ function take(now) {
   before = now;
 }
 
-/** Takes in what the server counts, once a second. */
+/** Shows the counters, which the server sends once a second. */
 export function show(now, inView) {
   if (node !== now.node) before = null;
   node = now.node;
@@ -83,7 +83,7 @@ export function show(now, inView) {
   for (const [value, write] of facts) say(value, write(now));
 }
 
-/** How many are in a channel, in words. */
+/** The numbers of users and connections of a channel, in words. */
 export function present({ users, connections }) {
   return `${plural(users, 'user', 'users')}, ${plural(connections, 'connection', 'connections')}`;
 }

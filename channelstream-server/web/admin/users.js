@@ -1,6 +1,6 @@
-// The list of users, and one of them with state and connections.
+// The list of users, and one user with state and connections.
 
-import * as acting from './acting.js';
+import * as actions from './actions.js';
 import { at, make, plural, reconcile, say, shownJson } from './element.js';
 import { foundLine, WindowList } from './window_list.js';
 
@@ -8,7 +8,7 @@ let list;
 let name = null;
 let facts = null;
 
-/** `ask` is called when something else is to be watched. */
+/** `ask` is called when the subscription changes. */
 export function start(ask) {
   list = new WindowList(at('user-list'), {
     label: 'Users',
@@ -20,8 +20,8 @@ export function start(ask) {
   at('user-search').addEventListener('input', ({ target }) => list.find({ search: target.value.trim() }));
   at('user-order').addEventListener('change', ({ target }) => list.find({ order: target.value }));
   at('user-connected').addEventListener('change', () => list.restart());
-  at('user-send').addEventListener('click', () => acting.send({ user: name, listeners: connections(facts.total_connections) }));
-  at('user-kick').addEventListener('click', () => acting.disconnect(name, facts.connections.map(({ id }) => id)));
+  at('user-send').addEventListener('click', () => actions.send({ user: name, listeners: connections(facts.total_connections) }));
+  at('user-kick').addEventListener('click', () => actions.disconnect(name, facts.connections.map(({ id }) => id)));
 }
 
 const connections = (total) => `their ${plural(total, 'connection', 'connections')}`;
@@ -38,7 +38,7 @@ export function open(chosen) {
   at('user').classList.toggle('chosen', name !== null);
 }
 
-export function watched() {
+export function subscription() {
   return { users: { window: list.window, connected: at('user-connected').checked }, user: name };
 }
 
@@ -53,33 +53,33 @@ export function tick() {
   list.tick();
 }
 
-function showUser({ facts: told, state }) {
-  facts = told;
-  at('user-gone').hidden = told !== null;
-  at('user-view').hidden = told === null;
-  if (told === null) return;
-  say(at('user-name'), told.name);
-  const stored = told.stored_frames
-    ? ` · ${plural(told.stored_frames, 'private frame', 'private frames')} stored` : '';
-  say(at('user-line'), `${plural(told.total_connections, 'connection', 'connections')}${stored} · id ${told.uuid}`);
+function showUser({ facts: received, state }) {
+  facts = received;
+  at('user-gone').hidden = received !== null;
+  at('user-view').hidden = received === null;
+  if (received === null) return;
+  say(at('user-name'), received.name);
+  const stored = received.stored_frames
+    ? ` · ${plural(received.stored_frames, 'private event', 'private events')} stored` : '';
+  say(at('user-line'), `${plural(received.total_connections, 'connection', 'connections')}${stored} · id ${received.uuid}`);
   say(at('user-state'), shownJson(state));
-  say(at('user-keys'), told.public_keys.length
-    ? `Others may see: ${told.public_keys.join(', ')}` : 'Others see none of it.');
-  at('user-kick').hidden = told.connections.length < 2;
-  reconcile(at('user-connections'), told.connections, ({ id }) => id, makeConnection);
-  const more = told.total_connections - told.connections.length;
-  say(at('user-more'), told.total_connections === 0 ? 'Not connected.' : more > 0 ? `and ${more} more` : '');
+  say(at('user-keys'), received.public_keys.length
+    ? `Public keys: ${received.public_keys.join(', ')}` : 'No key is public.');
+  at('user-kick').hidden = received.connections.length < 2;
+  reconcile(at('user-connections'), received.connections, ({ id }) => id, makeConnection);
+  const more = received.total_connections - received.connections.length;
+  say(at('user-more'), received.total_connections === 0 ? 'Not connected.' : more > 0 ? `and ${more} more` : '');
 }
 
 function makeConnection({ id, listener, ended, channels, total_channels }) {
   const standing = ended ? 'has ended' : listener === 'socket' ? 'listens on a websocket'
-    : listener === 'poll' ? 'waits in a long poll' : 'nobody listens';
+    : listener === 'poll' ? 'waits in a long poll' : 'no listener';
   const user = name;
   const kick = make('button', 'second small danger', 'Disconnect');
   kick.type = 'button';
   kick.disabled = ended;
   kick.setAttribute('aria-label', `Disconnect ${id}`);
-  kick.addEventListener('click', () => acting.disconnect(user, [id]));
+  kick.addEventListener('click', () => actions.disconnect(user, [id]));
   const places = make('p', 'places');
   if (!total_channels) places.append(make('span', 'quiet', 'in no channel'));
   for (const channel of channels) {

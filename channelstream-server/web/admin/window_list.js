@@ -1,11 +1,11 @@
-// A list of any length of which only the rows in view exist. It asks for a window of rows, and shows
-// what comes; a listbox for keyboards and screen readers.
+// A list of any length that creates only the rows in view. It requests a window of rows and shows
+// them. For keyboards and screen readers it is a listbox.
 
 import { make } from './element.js';
 
 const AROUND = 10;
 const MOST = 100;
-// Beyond, browsers cannot place elements.
+// Browsers cannot place elements beyond this height.
 const TALLEST = 8_000_000;
 
 let lists = 0;
@@ -30,8 +30,8 @@ export class WindowList {
   #id = (lists += 1);
 
   /**
-   * `write(row)` gives name and note of a row, `choose(name)` is called for the row that somebody
-   * takes, and `ask()` when another window is wanted.
+   * `write(row)` returns name and note of a row. `choose(name)` is called for the chosen row, and
+   * `ask()` when another window is needed.
    */
   constructor(place, { label, rowHeight = 48, write, choose, ask }) {
     this.#box = make('div', 'window', this.#run);
@@ -53,12 +53,12 @@ export class WindowList {
     new ResizeObserver(() => this.#drawSoon()).observe(this.#box);
   }
 
-  /** What is to be watched for this list. */
+  /** The window of rows to subscribe to. */
   get window() {
     return { search: this.search, order: this.order, ...this.#window };
   }
 
-  /** Looks for something else, or in another order. */
+  /** Sets another search or order. */
   find({ search = this.search, order = this.order }) {
     if (search === this.search && order === this.order) return;
     this.search = search;
@@ -66,7 +66,7 @@ export class WindowList {
     this.restart();
   }
 
-  /** Begins at the top; what stands there stays until something else comes. */
+  /** Starts at the top. The old rows stay until new ones arrive. */
   restart() {
     this.#renew = true;
     this.#active = 0;
@@ -81,7 +81,7 @@ export class WindowList {
     this.#draw();
   }
 
-  /** Takes in what came, if it answers what is looked for. */
+  /** Shows received rows if they belong to the present search and order. */
   show(part) {
     if (part.search !== this.search || part.order !== this.order) return false;
     if (this.#renew) this.#rows.clear();
@@ -98,7 +98,7 @@ export class WindowList {
     return true;
   }
 
-  /** Writes all rows anew, for the time that has passed. */
+  /** Rewrites all rows, since their relative times change. */
   tick() {
     this.#draw();
   }
@@ -196,7 +196,7 @@ export class WindowList {
   }
 }
 
-/** Says in words how many of a list are found. */
+/** The number of found rows, in words. */
 export function foundLine({ found, total }, one, many) {
   const count = (value) => value.toLocaleString('en');
   if (total === 0) return `No ${many} yet.`;

@@ -60,7 +60,7 @@ const ADMIN = {
         await page.getByRole('tab', { name: 'History' }).click();
         await page.locator('#history li').first().waitFor();
     }),
-    'a deed on the admin page': admin(NEWS, async (page) => {
+    'an action on the admin page': admin(NEWS, async (page) => {
         await page.getByRole('button', { name: 'Send a message' }).click();
         await page.getByRole('dialog').getByLabel('From').waitFor();
     }),

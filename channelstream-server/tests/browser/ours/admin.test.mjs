@@ -1,4 +1,4 @@
-// The admin page in a browser: signing in, what moves, deeds, and what becomes of a lost server.
+// The admin page in a browser: signing in, live updates, actions, and a lost server.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { chromium } from 'playwright-core';
@@ -74,13 +74,13 @@ test('a channel: live, history, members, settings', { timeout: 90_000 }, async (
     await page.getByRole('button', { name: 'Pause' }).click();
     await server.publish({ user: 'bob', channel: 'room one', message: { text: 'in the pause' } });
     await says(page, 'events-line', 'Paused');
-    await page.getByRole('button', { name: 'Go on' }).click();
+    await page.getByRole('button', { name: 'Resume' }).click();
     await page.locator('#events li', { hasText: 'in the pause' }).waitFor();
     assert.equal(await page.locator('#events li', { hasText: 'is seen live' }).count(), 1, 'nothing twice');
 
     await page.getByRole('tab', { name: 'Settings' }).click();
     await page.getByLabel('Keep messages in the history').check();
-    await page.getByLabel('Messages that the history keeps').fill('5');
+    await page.getByLabel('Number of messages in the history').fill('5');
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByRole('dialog').getByText('history_size: 10 → 5').waitFor();
     await page.getByRole('dialog').getByRole('button', { name: 'Change' }).click();
@@ -90,7 +90,7 @@ test('a channel: live, history, members, settings', { timeout: 90_000 }, async (
     await page.waitForSelector('#settings-save:disabled');
     // What others change is seen, too.
     await server.call('POST', '/channel_config', { 'room one': { ...settings, history_size: 7 } });
-    await until(async () => (await page.getByLabel('Messages that the history keeps').inputValue()) === '7', 'the new size');
+    await until(async () => (await page.getByLabel('Number of messages in the history').inputValue()) === '7', 'the new size');
 
     await page.getByRole('tab', { name: 'History' }).click();
     await says(page, 'history-line', 'No messages are stored yet');
@@ -215,14 +215,14 @@ test('a user: state, connections, a private message, disconnecting', { timeout: 
     const { page, leave } = await open('/admin#users/dave');
     await says(page, 'user-line', '2 connections');
     await says(page, 'user-state', '"mood":"fine"');
-    await says(page, 'user-keys', 'Others may see: mood');
+    await says(page, 'user-keys', 'Public keys: mood');
     await page.locator('#user-connections li', { hasText: ids[1] }).getByRole('link', { name: 'second' }).waitFor();
     await page.getByRole('button', { name: 'Send a private message' }).click();
     const dialog = page.getByRole('dialog');
     await dialog.getByLabel('Message (a JSON object)').fill('{"text": "psst"}');
     await dialog.getByRole('button', { name: 'Send' }).click();
     await says(page, 'done', 'was sent');
-    await says(page, 'user-line', '1 private frame stored');
+    await says(page, 'user-line', '1 private event stored');
     await page.getByRole('button', { name: `Disconnect ${ids[0]}` }).click();
     await dialog.getByRole('button', { name: 'Disconnect' }).click();
     await says(page, 'user-line', '1 connection ');
@@ -321,7 +321,7 @@ test('by keyboard alone', { timeout: 60_000 }, async () => {
     await leave();
 });
 
-test('a session that ends is told of, and the page goes on after the sign-in elsewhere', { timeout: 60_000 }, async () => {
+test('the page reports the end of a session, and continues after a sign-in elsewhere', { timeout: 60_000 }, async () => {
     const { page, context, leave } = await open('/admin#users');
     await live(page);
     const other = await context.newPage();
@@ -361,7 +361,7 @@ test('a server that goes and comes back', { timeout: 90_000 }, async () => {
         await lasting.start();
         await live(page);
         await page.locator('#gone').waitFor({ state: 'hidden' });
-        await says(page, 'restarted-text', 'started anew');
+        await says(page, 'restarted-text', 'was restarted');
         await lasting.call('POST', '/connect', { username: 'ann', channels: ['room'] });
         await says(page, 'channel-line', '1 user');
         await leave({ brokenNetwork: true });

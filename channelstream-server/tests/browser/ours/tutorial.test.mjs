@@ -24,11 +24,11 @@ async function open(options, address = server.address) {
 const says = (page, id, text) =>
     page.waitForFunction(([id, text]) => document.getElementById(id).textContent.includes(text), [id, text]);
 
-/** The lines of the log, the newest first: kind, what it says, who heard it. */
-const frames = (page) => page.locator('#frames > li > p').allInnerTexts();
+/** The lines of the feed, the newest first: type, text, receiver. */
+const events = (page) => page.locator('#events > li > p').allInnerTexts();
 
-async function hears(page, what) {
-    await until(async () => (await frames(page)).some((line) => what.test(line)), `a frame like ${what}`);
+async function receives(page, what) {
+    await until(async () => (await events(page)).some((line) => what.test(line)), `an event like ${what}`);
 }
 
 /** Notes which controls are used, by their ids or texts. */
@@ -42,10 +42,10 @@ const noteControls = (page) =>
         for (const type of ['click', 'input']) document.addEventListener(type, note, true);
     });
 
-/** The controls that were not used; tabs have a test of their own. */
+/** The controls that were not used. Tabs and copy buttons have tests of their own. */
 const unusedControls = (page) =>
     page.evaluate(() => {
-        const controls = document.querySelectorAll(':is(button:not([role=tab]), input, select, textarea, summary)');
+        const controls = document.querySelectorAll(':is(button:not([role=tab], .copy), input, select, textarea, summary)');
         return [...controls].map((one) => one.id || one.textContent).filter((name) => !window.used.has(name));
     });
 
@@ -57,7 +57,7 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     await says(another.page, 'listen-state', 'Listening on /tutorial-1');
     const me = await page.inputValue('#listen-user');
 
-    // 1: the counter grows with each connection, and falls when they are collected.
+    // 1: the counter grows with each connection, and falls when they expire.
     assert.deepEqual([await page.inputValue('#connect-user'), await page.inputValue('#connect-channel')], ['someuser', '/tutorial-1']);
     const total = async () => Number(await page.textContent('#now-connections'));
     await until(async () => (await total()) === 2, 'both pages are counted');
@@ -91,52 +91,52 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     // 3: to the channel, to one user, to all but one.
     await page.getByRole('button', { name: 'Send message' }).click();
     await says(page, 'send-arrival', 'Arrived after');
-    await hears(page, /^message\s+system: This can serve as notification/);
-    await hears(another.page, /^message\s+system: This can serve as notification/);
+    await receives(page, /^message\s+system: This can serve as notification/);
+    await receives(another.page, /^message\s+system: This can serve as notification/);
     assert.match(await page.textContent('#send-wire'), /"level": "warning"/);
     await page.selectOption('#send-to', 'user');
     await page.fill('#send-message', '{"text": "<b>for you</b>"}');
     await page.getByRole('button', { name: 'Send message' }).click();
-    await hears(page, /system: <b>for you<\/b>\s+private/);
+    await receives(page, /system: <b>for you<\/b>\s+private/);
     await page.selectOption('#send-to', 'others');
     await page.fill('#send-message', '{"text": "not for you"}');
     await page.getByRole('button', { name: 'Send message' }).click();
-    await hears(another.page, /not for you/);
+    await receives(another.page, /not for you/);
     await page.fill('#send-message', 'no JSON');
     await page.getByRole('button', { name: 'Send message' }).click();
-    await says(page, 'send-fault', 'This is no JSON');
+    await says(page, 'send-error', 'This is not JSON');
     assert.equal(await page.getAttribute('#send-message', 'aria-invalid'), 'true');
     await page.fill('#send-message', '{"text": "hello"}');
     await page.fill('#send-user', 'operator');
     await page.selectOption('#send-to', 'channel');
     await page.getByRole('button', { name: 'Send message' }).click();
-    await hears(page, /operator: hello/);
+    await receives(page, /operator: hello/);
     await says(page, 'edit-state', 'About the message');
 
-    await page.getByText('as the page reads it').first().click();
-    assert.match(await page.locator('#frames pre').first().innerText(), /"text": "hello"/);
+    await page.getByText('as JSON').first().click();
+    assert.match(await page.locator('#events pre').first().innerText(), /"text": "hello"/);
 
     // 4
     await page.fill('#edit-text', 'This was changed');
     await page.getByRole('button', { name: 'Edit' }).click();
-    await hears(page, /^message:edit\s+now: This was changed/);
+    await receives(page, /^message:edit\s+now: This was changed/);
     await page.getByRole('button', { name: 'Delete' }).click();
-    await hears(page, /^message:delete/);
+    await receives(page, /^message:delete/);
     await page.waitForSelector('#edit-button:disabled');
     await page.waitForSelector('#delete-button:disabled');
 
     // 5
     await page.getByRole('button', { name: 'Switch presence on' }).click();
-    await says(page, 'friend-state', 'now tells');
+    await says(page, 'friend-state', 'now reports');
     await page.getByRole('button', { name: 'Bring in a friend' }).click();
     await says(page, 'friend-state', 'is here');
-    await hears(page, /^presence\s+friend-\w+ joined/);
+    await receives(page, /^presence\s+friend-\w+ joined/);
     await page.fill('#state-mood', 'curious');
     await page.getByRole('button', { name: 'Set the state' }).click();
-    await hears(page, /^user_state_change\s+friend-\w+ is {"mood":"curious"}/);
-    await hears(page, /^user_state_change[^]*to friend-/);
+    await receives(page, /^user_state_change\s+friend-\w+ is {"mood":"curious"}/);
+    await receives(page, /^user_state_change[^]*to friend-/);
     await page.getByRole('button', { name: 'Let them go' }).click();
-    await hears(page, /^presence\s+friend-\w+ parted/);
+    await receives(page, /^presence\s+friend-\w+ parted/);
 
     // 6
     await page.getByRole('button', { name: 'Connect a traveller' }).click();
@@ -144,24 +144,24 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     await page.getByRole('button', { name: 'Close the lid' }).click();
     await page.getByRole('button', { name: 'Send while away' }).click();
     await says(page, 'away-state', 'Sent, and kept');
-    assert.equal((await frames(page)).some((line) => /while you were away[^]*to traveller/.test(line)), false);
+    assert.equal((await events(page)).some((line) => /while you were away[^]*to traveller/.test(line)), false);
     await page.getByRole('button', { name: 'Open the lid' }).click();
-    await hears(page, /while you were away\s+catchup\s+to traveller/);
+    await receives(page, /while you were away\s+catchup\s+to traveller/);
 
-    await page.locator('#log-heading').click();
-    await page.locator('#frames').waitFor({ state: 'hidden' });
-    await page.locator('#log-heading').click();
+    await page.locator('#feed-heading').click();
+    await page.locator('#events').waitFor({ state: 'hidden' });
+    await page.locator('#feed-heading').click();
     await page.locator('#setup-heading').click();
     await page.getByText('A signature is any text and the time').waitFor();
     assert.deepEqual(await unusedControls(page), []);
 
-    const heard = (await frames(page)).join('\n');
-    assert.doesNotMatch(heard, /not for you/, `${me} was excluded`);
+    const received = (await events(page)).join('\n');
+    assert.doesNotMatch(received, /not for you/, `${me} was excluded`);
     await another.leave();
     await leave();
 });
 
-test('the log of what arrives stays in view, beside the steps or at the bottom', { timeout: 60_000 }, async () => {
+test('the feed of events stays in view, beside the steps or at the bottom', { timeout: 60_000 }, async () => {
     for (const [width, height] of [[1280, 740], [390, 740]]) {
         const { page, leave } = await open({ viewport: { width, height } });
         await says(page, 'listen-state', 'Listening');
@@ -169,19 +169,19 @@ test('the log of what arrives stays in view, beside the steps or at the bottom',
             const button = page.getByRole('button', { name, exact: true });
             await button.scrollIntoViewIfNeeded();
             await button.click();
-            const log = await page.locator('.log').boundingBox();
-            const seen = Math.min(log.y + log.height, height) - Math.max(log.y, 0);
-            assert.ok(seen >= 60 && seen >= log.height - 1, `${name} at ${width}: the log is at ${JSON.stringify(log)}`);
+            const feed = await page.locator('.feed').boundingBox();
+            const seen = Math.min(feed.y + feed.height, height) - Math.max(feed.y, 0);
+            assert.ok(seen >= 60 && seen >= feed.height - 1, `${name} at ${width}: the feed is at ${JSON.stringify(feed)}`);
             const place = await button.boundingBox();
-            const covered = log.x < place.x + place.width && log.y < place.y + place.height && log.y + log.height > place.y;
-            assert.equal(covered && log.x + log.width > place.x, false, `${name} at ${width} is covered`);
+            const covered = feed.x < place.x + place.width && feed.y < place.y + place.height && feed.y + feed.height > place.y;
+            assert.equal(covered && feed.x + feed.width > place.x, false, `${name} at ${width} is covered`);
         }
         // What happens in a late step is seen there, in the window.
-        await hears(page, /^presence\s+friend-\w+ joined/);
-        const newest = await page.locator('#frames > li').first().boundingBox();
+        await receives(page, /^presence\s+friend-\w+ joined/);
+        const newest = await page.locator('#events > li').first().boundingBox();
         assert.ok(newest.y > 0 && newest.y + 20 < height, `${width}: ${JSON.stringify(newest)}`);
         const words = await page.locator('.intro').innerText();
-        assert.match(words, width > 1000 ? /log on the right/ : /log at the bottom/);
+        assert.match(words, width > 1000 ? /feed on the right/ : /feed at the bottom/);
         await leave();
     }
 });
@@ -205,20 +205,61 @@ test('every tab shows its program, by mouse and keyboard', { timeout: 60_000 }, 
     for (const step of ['setup', 'connect', 'listen', 'send', 'edit', 'state', 'away', 'app']) {
         const box = page.locator(`.code[data-step="${step}"]`);
         const names = await box.getByRole('tab').allInnerTexts();
-        assert.equal(names.length, 4, step);
+        assert.equal(names.length, step === 'app' ? 7 : 4, step);
         const seen = new Set();
         for (const name of names) {
             await box.getByRole('tab', { name, exact: true }).click();
             assert.equal(await box.getByRole('tab', { selected: true }).innerText(), name);
             seen.add(await box.getByRole('tabpanel').innerText());
         }
-        assert.equal(seen.size, 4, step);
+        assert.equal(seen.size, names.length, step);
         await page.keyboard.press('ArrowRight');
         assert.equal(await box.getByRole('tab', { selected: true }).innerText(), names[0]);
         assert.equal(await page.evaluate(() => document.activeElement.textContent), names[0]);
     }
     assert.match(await page.locator('.code[data-step="page"] pre').innerText(), /ChannelStreamConnection/);
     await leave();
+});
+
+test('every text to copy has a button, with and without the clipboard', { timeout: 60_000 }, async () => {
+    for (const permissions of [['clipboard-read', 'clipboard-write'], []]) {
+        const { page, leave } = await open({ permissions });
+        await says(page, 'listen-state', 'Listening');
+        // As on a page of plain http, which has no clipboard.
+        if (!permissions.length) await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }));
+        await page.getByRole('button', { name: 'Send message' }).click();
+        await page.locator('#events details').first().waitFor();
+        await page.evaluate(() => document.querySelectorAll('details').forEach((one) => (one.open = true)));
+        const boxes = page.locator('#main pre');
+        assert.equal(await boxes.count(), await page.locator('.code-box > pre').count());
+        for (const box of await page.locator('.code-box').all()) {
+            const button = box.getByRole('button', { name: /^Copy the (program|page|request|answer|event)$/ });
+            await button.focus();
+            await page.keyboard.press('Enter');
+            await box.getByText('Copied').waitFor();
+            await page.getByRole('status').filter({ hasText: 'is copied' }).waitFor({ state: 'attached' });
+            if (permissions.length) {
+                assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await box.locator('pre').textContent());
+            } else {
+                assert.equal((await page.evaluate(() => String(getSelection()))).trim(), (await box.locator('pre').innerText()).trim());
+            }
+        }
+        await leave();
+    }
+});
+
+test('no line of a program is cut', { timeout: 60_000 }, async () => {
+    for (const width of [1280, 390]) {
+        const { page, leave } = await open({ viewport: { width, height: 800 } });
+        await page.locator('summary').first().click();
+        for (const tab of await page.getByRole('tab').all()) {
+            await tab.click();
+            const cut = await page.evaluate(() =>
+                [...document.querySelectorAll('.code pre')].filter((pre) => pre.scrollWidth > pre.clientWidth || pre.scrollHeight > pre.clientHeight).length);
+            assert.equal(cut, 0, `${await tab.innerText()} at ${width}`);
+        }
+        await leave();
+    }
 });
 
 test('it fits a phone, light and dark', { timeout: 60_000 }, async () => {
@@ -240,7 +281,7 @@ test('where nobody vouches for it, the page says so and shows the programs', { t
     try {
         const { page, leave } = await open({}, guarded.address);
         await page.getByText('Sign in as admin').waitFor();
-        assert.equal(await page.locator('.step button:not([role]):enabled').count(), 0);
+        assert.equal(await page.locator('.step button:not([role], .copy):enabled').count(), 0);
         assert.match(await page.locator('.code[data-step="connect"] pre').innerText(), /curl/);
         await page.getByRole('link', { name: 'Sign in as admin' }).click();
         await page.fill('#username', 'admin');

@@ -37,7 +37,7 @@ export async function signIn(page, password = 'admin_secret') {
     await page.getByRole('button', { name: 'Sign in' }).click();
 }
 
-/** Waits until the page is told of things by the server. */
+/** Waits until the page receives updates from the server. */
 export const live = (page) => page.waitForSelector('#pulse[data-state="live"]');
 
 export const says = (page, id, text) =>

@@ -10,15 +10,15 @@ export class Program {
 
     /**
      * Starts a program that answers at `/` once it is ready. `words` makes its command line of a
-     * port that is free, `settings` are added to its environment.
+     * port that is free, `settings` are added to its environment. It runs in the folder `cwd`.
      */
-    static async start(words, settings = {}) {
+    static async start(words, settings = {}, cwd = undefined) {
         const program = new Program();
         const port = await freePort();
         program.address = `127.0.0.1:${port}`;
         const [name, ...more] = words(port);
         const env = { ...process.env, PYTHONUNBUFFERED: '1', ...settings, PORT: String(port) };
-        const child = spawn(name, more, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+        const child = spawn(name, more, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
         program.process = child;
         process.once('exit', () => child.kill('SIGKILL'));
         for (const stream of [child.stdout, child.stderr]) {

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
-const CRATES = ['channelstream_client', 'tokio', 'warp'];
+const CRATES = ['axum', 'channelstream_client', 'tokio', 'warp'];
 
 /** The libraries of these crates, as cargo built them for the whole workspace: it builds them now if need be. */
 async function libraries() {

@@ -1,27 +1,28 @@
-// What the page does at the server: each deed is confirmed in a dialog, and its outcome told.
+// The actions of the page: each is confirmed in a dialog and reports its outcome.
 
 import { at, make, say } from './element.js';
 
-const PATIENCE = 15_000;
+/** Milliseconds to wait for an answer. */
+const TIMEOUT = 15_000;
 
 let fields = 0;
-let forget = null;
+let clear = null;
 
-/** Tells what was done, for a while. */
-function tell(text) {
-  clearTimeout(forget);
+/** Shows the outcome of an action for a while. */
+function report(text) {
+  clearTimeout(clear);
   say(at('done'), text);
-  forget = setTimeout(() => say(at('done'), ''), 8_000);
+  clear = setTimeout(() => say(at('done'), ''), 8_000);
 }
 
-/** The faults of a 422, flat: `field: text`. */
-function faultLines(faults, path = '') {
-  if (typeof faults === 'string') return [path ? `${path}: ${faults}` : faults];
-  if (Array.isArray(faults)) return faults.flatMap((fault) => faultLines(fault, path));
-  return Object.entries(faults).flatMap(([key, below]) => faultLines(below, path ? `${path}.${key}` : key));
+/** The field errors of a 422 as lines: `field: text`. */
+function errorLines(errors, path = '') {
+  if (typeof errors === 'string') return [path ? `${path}: ${errors}` : errors];
+  if (Array.isArray(errors)) return errors.flatMap((error) => errorLines(error, path));
+  return Object.entries(errors).flatMap(([key, below]) => errorLines(below, path ? `${path}.${key}` : key));
 }
 
-/** Asks the server; `body` is JSON as text, so that what people typed or the server stored goes as it is. */
+/** Sends a request. `body` is JSON as text, so that typed and stored JSON is sent unchanged. */
 async function post(method, endpoint, body) {
   let answer;
   try {
@@ -31,18 +32,18 @@ async function post(method, endpoint, body) {
       body,
       cache: 'no-store',
       redirect: 'manual',
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.timeout(TIMEOUT),
     });
   } catch {
-    throw new Error('The server did not answer. It may have been done or not.');
+    throw new Error('The server did not answer. The action may have been done or not.');
   }
-  const told = await answer.json().catch(() => ({}));
-  if (answer.ok) return told;
-  if (answer.status === 422) throw new Error(faultLines(told).join(' '));
-  throw new Error(`The server refused this (${answer.status}): ${told.message ?? 'no reason given'}.`);
+  const reply = await answer.json().catch(() => ({}));
+  if (answer.ok) return reply;
+  if (answer.status === 422) throw new Error(errorLines(reply).join(' '));
+  throw new Error(`The server refused this (${answer.status}): ${reply.message ?? 'no reason given'}.`);
 }
 
-/** A field of the dialog: a control below its label. */
+/** Adds a field to the dialog: a control below its label. */
 function field(label, control) {
   fields += 1;
   control.id = `dialog-field-${fields}`;
@@ -78,23 +79,23 @@ function check(label) {
   return control;
 }
 
-/** The text of the object in an editor, as it stands there; what is no object is marked and told. */
+/** Returns the text of an editor unchanged. If it is not a JSON object, marks the editor and throws. */
 function objectIn(control) {
   let value;
-  let why = 'A message is a JSON object, such as {"text": "hello"}.';
+  let reason = 'A message is a JSON object, such as {"text": "hello"}.';
   try {
     value = JSON.parse(control.value);
   } catch (error) {
-    why = `This is no JSON: ${error.message}.`;
+    reason = `This is not JSON: ${error.message}.`;
   }
   const good = value !== null && typeof value === 'object' && !Array.isArray(value);
   control.setAttribute('aria-invalid', String(!good));
   if (good) return control.value;
   control.focus();
-  throw new Error(why);
+  throw new Error(reason);
 }
 
-/** Opens the dialog. `fill` makes its fields; `go` does it and gives what to tell. */
+/** Opens the dialog. `fill` makes its fields; `go` does the action and returns the text to report. */
 function ask({ title, text, ok, danger = false, fill = () => ({}), go }) {
   const dialog = at('dialog');
   say(at('dialog-title'), title);
@@ -112,7 +113,7 @@ function ask({ title, text, ok, danger = false, fill = () => ({}), go }) {
     button.setAttribute('aria-busy', 'true');
     say(at('dialog-error'), '');
     try {
-      tell(await go(made));
+      report(await go(made));
       dialog.close();
     } catch (error) {
       say(at('dialog-error'), error.message);
@@ -121,13 +122,13 @@ function ask({ title, text, ok, danger = false, fill = () => ({}), go }) {
     }
   };
   dialog.showModal();
-  // What may do harm is not what Enter does at once.
+  // Enter must not do harm at once.
   if (danger) at('dialog-cancel').focus();
 }
 
 at('dialog-cancel').addEventListener('click', () => at('dialog').close());
 
-/** Sends a message to a channel, or privately to a user; `listeners` says in words who gets it. */
+/** Sends a message to a channel, or privately to a user. `listeners` describes the receivers. */
 export function send({ channel, user, listeners }) {
   ask({
     title: channel === undefined ? `A private message to ${user}` : `A message to ${channel}`,
@@ -146,17 +147,17 @@ export function send({ channel, user, listeners }) {
   });
 }
 
-/** A list of one message with these fields, whose content is JSON as text. */
+/** A list with one message of these fields; `content` is JSON as text. */
 function withMessage(fields, content) {
   return `[${JSON.stringify(fields).slice(0, -1)},"message":${content}}]`;
 }
 
-/** Edits a message of a channel's history: what nobody touches stays as it is stored. */
+/** Edits a message of a channel's history. Unchanged JSON stays as it is stored. */
 export function edit(channel, { uuid, user, message }) {
   const stored = message ? message.text : '{}';
   ask({
     title: `Edit a message of ${user}`,
-    text: `Everybody in ${channel} is told of the change.`,
+    text: `All listeners of ${channel} receive the change.`,
     ok: 'Save',
     fill() {
       const content = field('Message (a JSON object)', editor(stored));
@@ -175,7 +176,7 @@ export function edit(channel, { uuid, user, message }) {
 export function remove(channel, { uuid, user }) {
   ask({
     title: `Delete a message of ${user}?`,
-    text: `It leaves the history of ${channel}, and everybody there is told. This cannot be undone.`,
+    text: `It is removed from the history of ${channel}, and all listeners receive the deletion. This cannot be undone.`,
     ok: 'Delete',
     danger: true,
     async go() {
@@ -190,7 +191,7 @@ export function disconnect(user, ids) {
   const one = ids.length === 1;
   ask({
     title: one ? `Disconnect a connection of ${user}?` : `Disconnect ${ids.length} connections of ${user}?`,
-    text: 'Who listens there is closed, and the application has to connect them anew. Applications may do so at once.',
+    text: 'Its listener is closed, and the application has to connect the user again. Applications may do so at once.',
     ok: 'Disconnect',
     danger: true,
     async go() {
@@ -200,11 +201,11 @@ export function disconnect(user, ids) {
   });
 }
 
-/** Changes the settings of a channel; `changes` tells them in words. */
+/** Changes the settings of a channel. `changes` describes them. */
 export function configure(channel, settings, changes, done) {
   ask({
     title: `Change the settings of ${channel}?`,
-    text: `${changes.join(', ')}. It counts from the next message or event on.`,
+    text: `${changes.join(', ')}. This applies from the next event on.`,
     ok: 'Change',
     async go() {
       await post('POST', '/channel_config', JSON.stringify({ [channel]: settings }));

@@ -1,32 +1,32 @@
-// The page's websocket: says what the page watches, passes on what comes, and comes back by itself.
+// The websocket of the page: names the subscribed views, passes on the updates, and reconnects.
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 8_000;
 const SIGNED_OUT_WAIT = 5_000;
-// The server speaks every second.
+// The server sends every second.
 const SILENCE = 6_000;
-// How soon after another a change of what is watched is sent.
+// The least time between two changes of the subscription.
 const PAUSE = 50;
 
-export class Live {
-  #told;
-  #standing;
+export class Feed {
+  #received;
+  #changed;
   #socket = null;
   #wanted = '{}';
   #sent = null;
   #sending = null;
-  #heard = 0;
+  #last = 0;
   #wait = FIRST_WAIT;
   #again = null;
   #probing = false;
 
   /**
-   * `told` gets each object that the server sends; `standing` gets 'live', 'gone', 'signed-out',
-   * 'blocked', or 'refused' and why, whenever that changes.
+   * `received` is called with each object that the server sends. `changed` is called with the state:
+   * 'live', 'gone', 'signed-out', 'blocked', or 'refused' and the reason.
    */
-  constructor(told, standing) {
-    this.#told = told;
-    this.#standing = standing;
+  constructor(received, changed) {
+    this.#received = received;
+    this.#changed = changed;
     setInterval(() => this.#checkSilence(), 2_000);
     addEventListener('online', () => this.#wake());
     addEventListener('focus', () => this.#wake());
@@ -34,9 +34,9 @@ export class Live {
     this.#open();
   }
 
-  /** Watches this from now on. */
-  watch(what) {
-    this.#wanted = JSON.stringify(what);
+  /** Subscribes to these views, in the place of earlier ones. */
+  subscribe(views) {
+    this.#wanted = JSON.stringify(views);
     this.#sending ??= setTimeout(() => {
       this.#sending = null;
       this.#send();
@@ -57,34 +57,34 @@ export class Live {
     const socket = new WebSocket(address);
     this.#socket = socket;
     this.#sent = null;
-    this.#heard = Date.now();
+    this.#last = Date.now();
     socket.addEventListener('open', () => this.#send());
     socket.addEventListener('message', ({ data }) => {
       if (socket !== this.#socket) return;
-      this.#heard = Date.now();
+      this.#last = Date.now();
       this.#wait = FIRST_WAIT;
-      this.#standing('live');
-      this.#told(JSON.parse(data));
+      this.#changed('live');
+      this.#received(JSON.parse(data));
     });
     socket.addEventListener('close', () => socket === this.#socket && this.#lost());
   }
 
-  /** Finds out why there is no socket, says so, and tries again. */
+  /** Finds out why there is no socket, reports that, and tries again. */
   async #lost() {
     this.#socket = null;
-    const standing = await this.#probe();
+    const found = await this.#probe();
     if (this.#socket) return;
-    if (standing === 'signed-out') {
-      this.#standing('signed-out');
+    if (found === 'signed-out') {
+      this.#changed('signed-out');
       this.#retry(SIGNED_OUT_WAIT);
       return;
     }
-    // One that was only lost is opened anew without a word; others have failed before.
-    if (standing === 'gone' || this.#wait > FIRST_WAIT) {
-      const why = standing === 'gone' ? null : await this.#refusal();
+    // A socket that was only lost is opened again silently. Only a repeated failure is reported.
+    if (found === 'gone' || this.#wait > FIRST_WAIT) {
+      const reason = found === 'gone' ? null : await this.#refusal();
       if (this.#socket) return;
-      if (why) this.#standing('refused', why);
-      else this.#standing(standing === 'gone' ? 'gone' : 'blocked');
+      if (reason) this.#changed('refused', reason);
+      else this.#changed(found === 'gone' ? 'gone' : 'blocked');
     }
     this.#retry(this.#wait * (0.75 + Math.random() / 2));
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
@@ -96,13 +96,13 @@ export class Live {
   }
 
   async #tryAgain() {
-    // A socket that is refused is logged as an error by browsers; a request that is answered is not.
+    // Browsers log a refused websocket as an error, but not an answered request.
     if ((await this.#probe()) === 'there') {
       if (!this.#socket) this.#open();
     } else if (!this.#socket) this.#lost();
   }
 
-  /** Whether the server is 'there' for who is signed in, or 'signed-out', or 'gone'. */
+  /** Returns 'there' if the server answers and the session is valid, or 'signed-out', or 'gone'. */
   async #probe() {
     try {
       const answer = await fetch('admin', {
@@ -115,7 +115,7 @@ export class Live {
     }
   }
 
-  /** Why the server itself refuses this page, which a socket does not tell; null if it does not. */
+  /** Returns why the server refuses this page, or null. A websocket does not report that. */
   async #refusal() {
     try {
       const answer = await fetch('admin/api/info', {
@@ -129,7 +129,7 @@ export class Live {
   }
 
   #checkSilence() {
-    if (this.#socket && Date.now() - this.#heard > SILENCE) this.#drop();
+    if (this.#socket && Date.now() - this.#last > SILENCE) this.#drop();
   }
 
   #drop() {
@@ -139,15 +139,15 @@ export class Live {
     this.#lost();
   }
 
-  /** Somebody looks at the page, or the network is back: they may have signed out or in elsewhere. */
+  /** The page is in view again, or the network is back: the session may have changed elsewhere. */
   async #wake() {
     if (this.#probing) return;
     this.#probing = true;
-    const standing = await this.#probe();
+    const found = await this.#probe();
     this.#probing = false;
     if (this.#socket) {
-      if (standing === 'signed-out') this.#drop();
-    } else if (standing === 'there' && this.#again) {
+      if (found === 'signed-out') this.#drop();
+    } else if (found === 'there' && this.#again) {
       this.#wait = FIRST_WAIT;
       this.#open();
     }

@@ -1,19 +1,20 @@
-// Making elements, and writing numbers and times: everything goes into the page as text.
+// Helpers of all pages: they make elements and format numbers, times and JSON. Everything goes into a
+// page as text.
 
 import { indent } from './json_text.js';
 
 const NUMBER = new Intl.NumberFormat('en');
 const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
-// Characters of JSON that are not spread over lines.
+// The longest JSON that stays on one line.
 const ONE_LINE = 72;
 
-// Milliseconds by which the server's clock is ahead of this machine's.
+// The milliseconds that the server's clock is ahead of this machine's.
 let ahead = 0;
 
 export const at = (id) => document.getElementById(id);
 
-/** A new element with a text, or with children. */
+/** Makes an element with texts or children. */
 export function make(tag, className, ...content) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -21,7 +22,7 @@ export function make(tag, className, ...content) {
   return element;
 }
 
-/** Sets a text, unless it stands there already: the page need not be laid out anew. */
+/** Sets a text if it differs, which spares the browser a new layout. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -55,18 +56,18 @@ export function span(seconds) {
   return parts.join(' ');
 }
 
-/** Times of the server are in UTC, with or without saying so. */
+/** Parses a time of the server, which is in UTC even without a zone. */
 export function parseTime(text) {
   const zoned = /(Z|[+-]\d\d:?(\d\d)?)$/.test(text.slice(10));
   return new Date(zoned ? text : `${text}Z`);
 }
 
-/** Notes what time it is at the server. */
+/** Sets the server's present time. */
 export function setClock(text) {
   ahead = parseTime(text) - Date.now();
 }
 
-/** How long ago a time of the server's is, in its largest unit. */
+/** The age of a server's time in its largest unit. */
 export function ago(text) {
   const seconds = Math.round((Date.now() + ahead - parseTime(text)) / 1000);
   if (Number.isNaN(seconds)) return text;
@@ -77,7 +78,7 @@ export function ago(text) {
   return `${seconds} s ago`;
 }
 
-/** A time of day, or of another day; in full on pointing at it. */
+/** A time, with the date unless it is today. The tooltip shows it in full. */
 export function timeOf(text) {
   const element = make('time', 'quiet');
   const time = parseTime(text);
@@ -89,7 +90,7 @@ export function timeOf(text) {
   return element;
 }
 
-/** JSON as the server has it: whole, or its beginning and how long it is. */
+/** JSON as the server sent it: whole, or the beginning and the length. */
 export function shownJson(shown) {
   if (!shown) return 'no content';
   if ('begin' in shown) return `${shown.begin} … (${bytes(shown.bytes)} in all)`;
@@ -97,8 +98,8 @@ export function shownJson(shown) {
 }
 
 /**
- * Makes the children of `list` stand for `items` in their order. The element of a key is kept as
- * long as its item is the same, and so are its focus and its open folds.
+ * Makes the children of `list` show `items` in their order. An element is kept while its item is
+ * unchanged, with its focus and its open folds.
  */
 export function reconcile(list, items, keyOf, create) {
   const kept = new Map(Array.from(list.children, (child) => [child.dataset.key, child]));
