@@ -1,7 +1,7 @@
 //! Calls to the admin area.
 
 use bytes::Bytes;
-use channelstream_core::protocol::Figures;
+use channelstream_core::protocol::AdminStats;
 
 use crate::call::Repeats;
 use crate::client::{Client, DEBUG, FIGURES};
@@ -16,7 +16,7 @@ impl Client {
     ///
     /// A caller without rights is redirected to the sign-in page, which is an error of the kind
     /// [`Refused`](crate::ErrorKind::Refused) here.
-    pub async fn figures(&self) -> Result<Figures, Error> {
+    pub async fn figures(&self) -> Result<AdminStats, Error> {
         self.send(FIGURES, Bytes::new(), Repeats::Harmless).await
     }
 

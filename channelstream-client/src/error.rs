@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
 
-use channelstream_core::protocol::{Fault, Faults};
+use channelstream_core::protocol::{FieldError, FieldErrors};
 use channelstream_signer::unix_now;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
@@ -30,7 +30,7 @@ struct Inner {
     kind: ErrorKind,
     text: String,
     status: Option<StatusCode>,
-    faults: Option<Faults>,
+    faults: Option<FieldErrors>,
     retryable: bool,
     in_doubt: bool,
     attempts: u32,
@@ -134,7 +134,7 @@ impl Error {
     /// What is wrong with each field of the request, if the server said so with a 422
     /// (contract §4).
     #[must_use]
-    pub fn faults(&self) -> Option<&Faults> {
+    pub fn faults(&self) -> Option<&FieldErrors> {
         self.0.faults.as_ref()
     }
 
@@ -377,7 +377,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// The first faults in one line, such as `: 0.user: Not a valid string.`
-fn told(faults: &Faults) -> String {
+fn told(faults: &FieldErrors) -> String {
     let mut lines = Vec::new();
     collect("", faults, &mut lines);
     let more = lines.len().saturating_sub(FAULTS_SHOWN);
@@ -389,11 +389,11 @@ fn told(faults: &Faults) -> String {
     text
 }
 
-fn collect(path: &str, faults: &Faults, lines: &mut Vec<String>) {
+fn collect(path: &str, faults: &FieldErrors, lines: &mut Vec<String>) {
     for (field, fault) in faults.iter() {
         match fault {
-            Fault::Texts(texts) => lines.push(format!("{path}{field}: {}", texts.join(" "))),
-            Fault::Inner(inner) => collect(&format!("{path}{field}."), inner, lines),
+            FieldError::Texts(texts) => lines.push(format!("{path}{field}: {}", texts.join(" "))),
+            FieldError::Inner(inner) => collect(&format!("{path}{field}."), inner, lines),
         }
     }
 }

@@ -197,11 +197,11 @@ mod skew;
 #[cfg(feature = "listen")]
 pub use channelstream_core::protocol::Action;
 pub use channelstream_core::protocol::{
-    Address, Changed, ChannelConfig, ChannelSettings, ChannelView, ChannelsDeleted, ChannelsInfo,
-    Configure, Connect, Connected, DateTime, Delete, DeleteChannels, Edit, Fault, Faults, Figures,
-    FiguresUser, InfoOptions, Message, NewMessage, Payload, Posted, Receipt, Scalar, SetUserState,
-    Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, UserView,
-    Uuid,
+    Address, AdminStats, AdminUser, Changed, ChannelConfig, ChannelSettings, ChannelView,
+    ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, DateTime, Delete, DeleteChannels,
+    Edit, FieldError, FieldErrors, InfoOptions, Message, NewMessage, Payload, Posted, Receipt,
+    Scalar, SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState,
+    UserStateSet, UserView, Uuid,
 };
 pub use channelstream_core::{NotADuration, parse_duration};
 pub use channelstream_signer::TimestampSigner;

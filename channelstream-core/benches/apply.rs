@@ -1,10 +1,10 @@
-//! What single steps cost: applying commands, encoding a frame, reading a body.
+//! What single steps cost: applying commands, encoding an event, reading a body.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Address, Bounds, Connect, Frame, InfoOptions, NewMessage, Timestamp, parse, read_messages,
+    Address, Bounds, Connect, Event, InfoOptions, NewMessage, Timestamp, parse, read_messages,
 };
 use channelstream_core::state::{
     Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, Outcome, Rules,
@@ -148,13 +148,13 @@ fn collecting(criterion: &mut Criterion) {
 
 fn encode(criterion: &mut Criterion) {
     let outcome = World::with_listeners(1).apply(Command::Publish(vec![message()]));
-    let frame: Option<Frame> = outcome.deliveries.into_iter().find_map(|delivery| match delivery {
-        Delivery::Frame { frame, .. } => Some(frame),
+    let event: Option<Event> = outcome.deliveries.into_iter().find_map(|delivery| match delivery {
+        Delivery::Event { event, .. } => Some(event),
         Delivery::End { .. } => None,
     });
-    let frame = frame.expect("a member gets what is published");
-    criterion.bench_function("encode a frame", |bencher| {
-        bencher.iter(|| black_box(&frame).encode(false));
+    let event = event.expect("a member gets what is published");
+    criterion.bench_function("encode an event", |bencher| {
+        bencher.iter(|| black_box(&event).encode(false));
     });
 }
 

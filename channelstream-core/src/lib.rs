@@ -6,7 +6,7 @@
 //! [`Outcome`](state::Outcome): a reply and the deliveries that follow. The same envelopes in the
 //! same order give the same state and the same outcomes, on every machine.
 //!
-//! * [`protocol`] holds what travels on the wire: requests, replies and event frames, with readers
+//! * [`protocol`] holds what travels on the wire: requests, replies and events, with readers
 //!   that take every form the contract allows and report all faults of a request at once.
 //! * [`state`] holds who is where, what is stored, who gets what and what expires.
 //!

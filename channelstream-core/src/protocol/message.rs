@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::body::{Body, Value};
-use super::fault::{Fault, Faults, WRONG_TYPE};
+use super::field_errors::{FieldError, FieldErrors, WRONG_TYPE};
 use super::read::{Boolean, Form, Id, NAME, Object, Time, USER, list};
 use super::schema::Schema;
 use super::timestamp::DateTime;
@@ -221,7 +221,7 @@ pub struct Edit {
     /// The new time, if that changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime>,
-    /// When it was edited; now if absent, and always there in answers and frames.
+    /// When it was edited; now if absent, and always there in answers and events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited: Option<DateTime>,
 }
@@ -361,11 +361,11 @@ struct AnyObject;
 impl Form<'_> for AnyObject {
     type Value = Payload;
 
-    fn read(&self, raw: &RawValue) -> Result<Payload, Fault> {
+    fn read(&self, raw: &RawValue) -> Result<Payload, FieldError> {
         if raw.get().starts_with('{') {
             Ok(Arc::from(raw.to_owned()))
         } else {
-            Err(Fault::text("Not a valid mapping type."))
+            Err(FieldError::text("Not a valid mapping type."))
         }
     }
 
@@ -380,28 +380,28 @@ impl Form<'_> for AnyObject {
 pub(super) fn read_items<T>(
     Body(body): &Body<'_>,
     fields: impl Fn(&mut Object<'_>) -> T,
-) -> Result<Vec<T>, Faults> {
+) -> Result<Vec<T>, FieldErrors> {
     let Value::List(items) = body else {
-        return Err(Faults::from_texts("_schema", [WRONG_TYPE]));
+        return Err(FieldErrors::from_texts("_schema", [WRONG_TYPE]));
     };
-    let mut faults = Faults::new();
-    let mut nulls = Faults::new();
+    let mut faults = FieldErrors::new();
+    let mut nulls = FieldErrors::new();
     let mut values = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let read = match item {
             Value::Object(of) => {
                 Object::of(of).read_by(&fields).map_err(|inner| (&mut faults, inner))
             }
-            Value::Null => Err((&mut nulls, Faults::new())),
-            Value::List(_) | Value::Scalar => Err((&mut faults, Faults::new())),
+            Value::Null => Err((&mut nulls, FieldErrors::new())),
+            Value::List(_) | Value::Scalar => Err((&mut faults, FieldErrors::new())),
         };
         match read {
             Ok(value) => values.push(value),
             Err((faults, inner)) => {
                 let is_item = !inner.is_empty();
-                faults.add(&index.to_string(), Fault::Inner(inner));
+                faults.add(&index.to_string(), FieldError::Inner(inner));
                 if !is_item {
-                    faults.add("_schema", Fault::text(WRONG_TYPE));
+                    faults.add("_schema", FieldError::text(WRONG_TYPE));
                 }
             }
         }

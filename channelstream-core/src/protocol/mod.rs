@@ -1,11 +1,11 @@
-//! What travels on the wire: bodies of requests and answers, and the event frames.
+//! What travels on the wire: bodies of requests and answers, and the events.
 //!
 //! Reading is lenient in form and complete in complaint: `read` functions accept every form of a
-//! value that contract §4 names and collect all faults of a body as [`Faults`].
+//! value that contract §4 names and collect all faults of a body as [`FieldErrors`].
 
 mod body;
-mod fault;
-mod frame;
+mod event;
+mod field_errors;
 mod message;
 mod read;
 mod reply;
@@ -17,12 +17,12 @@ mod strict;
 mod timestamp;
 
 pub use body::{Body, Bounds, NotJson, parse};
-pub use fault::{Fault, Faults};
-pub use frame::{Action, Frame, Presence, UserStateChange};
+pub use event::{Action, Event, Presence, UserStateChange};
+pub use field_errors::{FieldError, FieldErrors};
 pub use message::{Address, Delete, Edit, Message, NewMessage, Payload};
 pub use read::parse_uuid;
 pub use reply::{
-    Changed, ChannelView, ChannelsDeleted, ChannelsInfo, Connected, Figures, FiguresUser, Posted,
+    AdminStats, AdminUser, Changed, ChannelView, ChannelsDeleted, ChannelsInfo, Connected, Posted,
     Receipt, Subscribed, Unsubscribed, UserStateSet, UserView,
 };
 pub use request::{
@@ -33,5 +33,5 @@ pub use scalar::{Scalar, UserState};
 pub use schema::request_schemas;
 pub use settings::{ChannelConfig, ChannelSettings};
 pub use strict::{RequestBody, unknown_fields};
-pub use timestamp::{DateTime, InFrame, Timestamp};
+pub use timestamp::{DateTime, InEvent, Timestamp};
 pub use uuid::Uuid;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::fault::{Fault, Faults};
+use super::field_errors::{FieldError, FieldErrors};
 use super::scalar::Scalar;
 use super::schema::{Field, Schema};
 use super::timestamp::DateTime;
@@ -22,7 +22,7 @@ const NULL: &str = "Field may not be null.";
 /// The fields of an object under way to a typed value, and what was wrong so far.
 pub(super) struct Object<'a> {
     fields: Cow<'a, Fields<'a>>,
-    faults: Faults,
+    faults: FieldErrors,
     /// The fields that were asked for, if that is what is wanted.
     described: Option<Vec<Field>>,
 }
@@ -31,7 +31,7 @@ pub(super) struct Object<'a> {
 pub(super) trait Form<'a>: Copy {
     type Value;
 
-    fn read(&self, raw: &'a RawValue) -> Result<Self::Value, Fault>;
+    fn read(&self, raw: &'a RawValue) -> Result<Self::Value, FieldError>;
 
     fn schema(&self) -> Schema;
 }
@@ -58,8 +58,8 @@ impl<'a> Fields<'a> {
 
 impl<'a> Object<'a> {
     /// The object in `raw`; of repeated keys the last counts.
-    pub(super) fn open(raw: &'a RawValue) -> Result<Self, Fault> {
-        let fields = fields(raw).ok_or_else(Fault::not_an_object)?;
+    pub(super) fn open(raw: &'a RawValue) -> Result<Self, FieldError> {
+        let fields = fields(raw).ok_or_else(FieldError::not_an_object)?;
         Ok(Self::new(Cow::Owned(fields)))
     }
 
@@ -69,7 +69,7 @@ impl<'a> Object<'a> {
     }
 
     fn new(fields: Cow<'a, Fields<'a>>) -> Self {
-        Self { fields, faults: Faults::new(), described: None }
+        Self { fields, faults: FieldErrors::new(), described: None }
     }
 
     /// The fields that `read` asks an object for, and what it makes of one that has none.
@@ -101,7 +101,7 @@ impl<'a> Object<'a> {
     }
 
     /// Notes a fault of the object's own.
-    pub(super) fn fault(&mut self, key: &str, fault: Fault) {
+    pub(super) fn fault(&mut self, key: &str, fault: FieldError) {
         self.faults.add(key, fault);
     }
 
@@ -113,7 +113,7 @@ impl<'a> Object<'a> {
     ) -> F::Value {
         self.note(key, (true, false), &form);
         if !self.has(key) {
-            self.fault(key, Fault::text(MISSING));
+            self.fault(key, FieldError::text(MISSING));
         }
         self.read(key, &form).unwrap_or_default()
     }
@@ -132,12 +132,15 @@ impl<'a> Object<'a> {
 
     fn read<F: Form<'a>>(&mut self, key: &str, form: &F) -> Option<F::Value> {
         let raw = self.get(key)?;
-        let found = if is_null(raw) { Err(Fault::text(NULL)) } else { form.read(raw) };
+        let found = if is_null(raw) { Err(FieldError::text(NULL)) } else { form.read(raw) };
         found.map_err(|fault| self.faults.add(key, fault)).ok()
     }
 
     /// What `fields` makes of it, if nothing was wrong.
-    pub(super) fn read_by<T>(mut self, fields: impl FnOnce(&mut Self) -> T) -> Result<T, Faults> {
+    pub(super) fn read_by<T>(
+        mut self,
+        fields: impl FnOnce(&mut Self) -> T,
+    ) -> Result<T, FieldErrors> {
         let value = fields(&mut self);
         if self.faults.is_empty() { Ok(value) } else { Err(self.faults) }
     }
@@ -192,13 +195,13 @@ pub(super) const NAME: Text = Text { min: 1, max: 256 };
 impl Form<'_> for Text {
     type Value = String;
 
-    fn read(&self, raw: &RawValue) -> Result<String, Fault> {
+    fn read(&self, raw: &RawValue) -> Result<String, FieldError> {
         let Self { min, max } = *self;
         let text = any_text(raw)?;
         if (min..=max).contains(&text.chars().count()) {
             Ok(text)
         } else {
-            Err(Fault::text(&format!("Length must be between {min} and {max}.")))
+            Err(FieldError::text(&format!("Length must be between {min} and {max}.")))
         }
     }
 
@@ -217,7 +220,7 @@ macro_rules! forms {
         impl Form<'_> for $form {
             type Value = $value;
 
-            fn read(&self, raw: &RawValue) -> Result<$value, Fault> {
+            fn read(&self, raw: &RawValue) -> Result<$value, FieldError> {
                 $read(raw)
             }
 
@@ -264,8 +267,8 @@ impl<T> Inner<T> {
 impl<T> Form<'_> for Inner<T> {
     type Value = T;
 
-    fn read(&self, raw: &RawValue) -> Result<T, Fault> {
-        Object::open(raw)?.read_by(self.fields).map_err(Fault::Inner)
+    fn read(&self, raw: &RawValue) -> Result<T, FieldError> {
+        Object::open(raw)?.read_by(self.fields).map_err(FieldError::Inner)
     }
 
     fn schema(&self) -> Schema {
@@ -280,10 +283,12 @@ pub(super) struct Like<S, R> {
     pub(super) read: R,
 }
 
-impl<'a, T, S: Form<'a>, R: Fn(&'a RawValue) -> Result<T, Fault> + Copy> Form<'a> for Like<S, R> {
+impl<'a, T, S: Form<'a>, R: Fn(&'a RawValue) -> Result<T, FieldError> + Copy> Form<'a>
+    for Like<S, R>
+{
     type Value = T;
 
-    fn read(&self, raw: &'a RawValue) -> Result<T, Fault> {
+    fn read(&self, raw: &'a RawValue) -> Result<T, FieldError> {
         (self.read)(raw)
     }
 
@@ -292,8 +297,8 @@ impl<'a, T, S: Form<'a>, R: Fn(&'a RawValue) -> Result<T, Fault> + Copy> Form<'a
     }
 }
 
-pub(super) fn any_text(raw: &RawValue) -> Result<String, Fault> {
-    serde_json::from_str(raw.get()).map_err(|_| Fault::text("Not a valid string."))
+pub(super) fn any_text(raw: &RawValue) -> Result<String, FieldError> {
+    serde_json::from_str(raw.get()).map_err(|_| FieldError::text("Not a valid string."))
 }
 
 /// A list of items of one form; null items are faults.
@@ -315,22 +320,22 @@ pub(super) fn some<F>(items: F) -> List<F> {
 impl<'a, F: Form<'a>> Form<'a> for List<F> {
     type Value = Vec<F::Value>;
 
-    fn read(&self, raw: &'a RawValue) -> Result<Self::Value, Fault> {
+    fn read(&self, raw: &'a RawValue) -> Result<Self::Value, FieldError> {
         let items: Vec<&'a RawValue> =
-            serde_json::from_str(raw.get()).map_err(|_| Fault::text("Not a valid list."))?;
-        let mut faults = Faults::new();
+            serde_json::from_str(raw.get()).map_err(|_| FieldError::text("Not a valid list."))?;
+        let mut faults = FieldErrors::new();
         let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
-            match if is_null(item) { Err(Fault::text(NULL)) } else { self.items.read(item) } {
+            match if is_null(item) { Err(FieldError::text(NULL)) } else { self.items.read(item) } {
                 Ok(value) => values.push(value),
                 Err(fault) => faults.add(&index.to_string(), fault),
             }
         }
         if !faults.is_empty() {
-            return Err(Fault::Inner(faults));
+            return Err(FieldError::Inner(faults));
         }
         if values.len() < self.at_least {
-            return Err(Fault::text("Shorter than minimum length 1."));
+            return Err(FieldError::text("Shorter than minimum length 1."));
         }
         Ok(values)
     }
@@ -347,9 +352,9 @@ pub(super) struct Mapping<F>(pub(super) F);
 impl<'a, F: Form<'a>> Form<'a> for Mapping<F> {
     type Value = IndexMap<String, F::Value>;
 
-    fn read(&self, raw: &'a RawValue) -> Result<Self::Value, Fault> {
-        let fields = fields(raw).ok_or_else(|| Fault::text("Not a valid mapping type."))?;
-        mapping(&fields, |value| self.0.read(value)).map_err(Fault::Inner)
+    fn read(&self, raw: &'a RawValue) -> Result<Self::Value, FieldError> {
+        let fields = fields(raw).ok_or_else(|| FieldError::text("Not a valid mapping type."))?;
+        mapping(&fields, |value| self.0.read(value)).map_err(FieldError::Inner)
     }
 
     fn schema(&self) -> Schema {
@@ -360,10 +365,10 @@ impl<'a, F: Form<'a>> Form<'a> for Mapping<F> {
 /// The values of a free mapping; faults stand under the key and `value`.
 pub(super) fn mapping<'a, V>(
     fields: &Fields<'a>,
-    read: impl Fn(&'a RawValue) -> Result<V, Fault>,
-) -> Result<IndexMap<String, V>, Faults> {
+    read: impl Fn(&'a RawValue) -> Result<V, FieldError>,
+) -> Result<IndexMap<String, V>, FieldErrors> {
     let fields = fields.by_name();
-    let mut faults = Faults::new();
+    let mut faults = FieldErrors::new();
     let mut values = IndexMap::with_capacity(fields.len());
     for (key, value) in fields {
         match read(value) {
@@ -371,9 +376,9 @@ pub(super) fn mapping<'a, V>(
                 values.insert(key.to_owned(), value);
             }
             Err(fault) => {
-                let mut inner = Faults::new();
+                let mut inner = FieldErrors::new();
                 inner.add("value", fault);
-                faults.add(key, Fault::Inner(inner));
+                faults.add(key, FieldError::Inner(inner));
             }
         }
     }
@@ -381,7 +386,7 @@ pub(super) fn mapping<'a, V>(
 }
 
 /// A boolean in any of its forms; 1 and 0 count, however they are written.
-fn boolean(raw: &RawValue) -> Result<bool, Fault> {
+fn boolean(raw: &RawValue) -> Result<bool, FieldError> {
     let found = match raw.get() {
         "true" => Some(true),
         "false" => Some(false),
@@ -396,12 +401,12 @@ fn boolean(raw: &RawValue) -> Result<bool, Fault> {
             _ => None,
         },
     };
-    found.ok_or_else(|| Fault::text("Not a valid boolean."))
+    found.ok_or_else(|| FieldError::text("Not a valid boolean."))
 }
 
 /// A whole number of at least 0; fractions are cut off, what is too large is the largest.
-fn size(raw: &RawValue) -> Result<u64, Fault> {
-    let not_a_number = || Fault::text("Not a valid integer.");
+fn size(raw: &RawValue) -> Result<u64, FieldError> {
+    let not_a_number = || FieldError::text("Not a valid integer.");
     let number = match raw.get() {
         "true" => 1.0,
         "false" => 0.0,
@@ -429,7 +434,7 @@ fn size(raw: &RawValue) -> Result<u64, Fault> {
     }
     let number = number.trunc();
     if number < 0.0 {
-        return Err(Fault::text("Must be at least 0."));
+        return Err(FieldError::text("Must be at least 0."));
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     Ok(number as u64)
@@ -454,18 +459,18 @@ pub fn parse_uuid(text: &str) -> Option<Uuid> {
     (count == 32).then(|| Uuid::from_u128(value))
 }
 
-fn uuid(raw: &RawValue) -> Result<Uuid, Fault> {
+fn uuid(raw: &RawValue) -> Result<Uuid, FieldError> {
     any_text(raw)
         .ok()
         .and_then(|text| parse_uuid(&text))
-        .ok_or_else(|| Fault::text("Not a valid UUID."))
+        .ok_or_else(|| FieldError::text("Not a valid UUID."))
 }
 
-fn time(raw: &RawValue) -> Result<DateTime, Fault> {
+fn time(raw: &RawValue) -> Result<DateTime, FieldError> {
     any_text(raw)
         .ok()
         .and_then(|text| DateTime::parse(&text))
-        .ok_or_else(|| Fault::text("Not a valid datetime."))
+        .ok_or_else(|| FieldError::text("Not a valid datetime."))
 }
 
 #[cfg(test)]
@@ -507,10 +512,10 @@ mod tests {
             assert_eq!(size(raw(json)), Ok(want), "{json}");
         }
         for json in ["\"3.5\"", "\"\"", "\"x\"", "[]", "{}", "1e999", "\"+-1\"", "\"--1\""] {
-            assert_eq!(size(raw(json)), Err(Fault::text("Not a valid integer.")), "{json}");
+            assert_eq!(size(raw(json)), Err(FieldError::text("Not a valid integer.")), "{json}");
         }
         for json in ["-1", "-1.5", "\"-1\"", "-1e300", "\"-99999999999999999999999\""] {
-            assert_eq!(size(raw(json)), Err(Fault::text("Must be at least 0.")), "{json}");
+            assert_eq!(size(raw(json)), Err(FieldError::text("Must be at least 0.")), "{json}");
         }
     }
 

@@ -205,7 +205,7 @@ pub struct UserView {
 /// Answer of `/admin/admin.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Figures {
+pub struct AdminStats {
     /// All users.
     pub remembered_user_count: usize,
     /// Users with connections.
@@ -221,7 +221,7 @@ pub struct Figures {
     /// All channels, with history and users.
     pub channels: IndexMap<Arc<str>, ChannelView>,
     /// Users with connections.
-    pub users: Vec<FiguresUser>,
+    pub users: Vec<AdminUser>,
     /// How long the server has been running: `H:MM:SS`, or `1 day, H:MM:SS`.
     pub uptime: String,
     /// The server's version.
@@ -231,7 +231,7 @@ pub struct Figures {
 /// A user as the admin figures show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct FiguresUser {
+pub struct AdminUser {
     /// The name.
     pub user: Arc<str>,
     /// Id of the user; one who was forgotten and comes again has another.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::body::{Body, Value};
-use super::fault::{Fault, Faults, WRONG_TYPE};
+use super::field_errors::{FieldError, FieldErrors, WRONG_TYPE};
 use super::message::{Delete, Edit, NewMessage, read_items};
 use super::read::{
     Boolean, Form, Id, Inner, Like, Mapping, NAME, Object, State, USER, any_text, is_null, list,
@@ -58,7 +58,7 @@ impl Connect {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
+    pub fn read(body: &Body<'_>) -> Result<Self, FieldErrors> {
         read_object(body, WRONG_TYPE, Self::fields)
     }
 
@@ -108,7 +108,7 @@ impl Subscribe {
         body: &Body<'_>,
         in_query: Option<&str>,
         known: impl FnOnce(Uuid) -> bool,
-    ) -> Result<Self, Faults> {
+    ) -> Result<Self, FieldErrors> {
         read_object(body, WRONG_TYPE, |object| Self::fields(object, in_query, known))
     }
 
@@ -152,7 +152,7 @@ impl Unsubscribe {
         body: &Body<'_>,
         in_query: Option<&str>,
         known: impl FnOnce(Uuid) -> bool,
-    ) -> Result<Self, Faults> {
+    ) -> Result<Self, FieldErrors> {
         read_object(body, WRONG_TYPE, |object| Self::fields(object, in_query, known))
     }
 
@@ -188,7 +188,7 @@ impl SetUserState {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(body: &Body<'_>, known: impl FnMut(&str) -> bool) -> Result<Self, Faults> {
+    pub fn read(body: &Body<'_>, known: impl FnMut(&str) -> bool) -> Result<Self, FieldErrors> {
         read_object(body, WRONG_TYPE, |object| Self::fields(object, known))
     }
 
@@ -234,9 +234,9 @@ impl Configure {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
+    pub fn read(body: &Body<'_>) -> Result<Self, FieldErrors> {
         let Body(Value::Object(fields)) = body else {
-            return Err(Faults::from_texts("_schema", [WRONG_TYPE]));
+            return Err(FieldErrors::from_texts("_schema", [WRONG_TYPE]));
         };
         let read = |raw| match is_null(raw) {
             true => Ok(None),
@@ -248,14 +248,14 @@ impl Configure {
     /// Of these faults those of the first channel, without its name: so the reference tells them, to
     /// whom did not ask for more (contract §14).
     #[must_use]
-    pub fn faults_of_first(faults: Faults) -> Faults {
+    pub fn errors_of_first(faults: FieldErrors) -> FieldErrors {
         let of_first = match faults.iter().next() {
-            Some((_, Fault::Inner(of_channel))) => of_channel.iter().next(),
+            Some((_, FieldError::Inner(of_channel))) => of_channel.iter().next(),
             _ => None,
         };
         match of_first {
-            Some((_, Fault::Inner(of_fields))) => of_fields.clone(),
-            Some((_, Fault::Texts(_))) => Faults::from_texts("_schema", [WRONG_TYPE]),
+            Some((_, FieldError::Inner(of_fields))) => of_fields.clone(),
+            Some((_, FieldError::Texts(_))) => FieldErrors::from_texts("_schema", [WRONG_TYPE]),
             None => faults,
         }
     }
@@ -278,7 +278,7 @@ impl DeleteChannels {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
+    pub fn read(body: &Body<'_>) -> Result<Self, FieldErrors> {
         read_object(body, WRONG_TYPE, Self::fields)
     }
 
@@ -299,7 +299,7 @@ impl Info {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
+    pub fn read(body: &Body<'_>) -> Result<Self, FieldErrors> {
         read_object(body, "Invalid type.", Self::fields)
     }
 
@@ -391,7 +391,7 @@ impl Disconnect {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn read(body: &Body<'_>) -> Result<Self, Faults> {
+    pub fn read(body: &Body<'_>) -> Result<Self, FieldErrors> {
         read_object(body, WRONG_TYPE, Self::fields)
     }
 
@@ -403,12 +403,12 @@ impl Disconnect {
     ///
     /// # Errors
     /// The fault of `conn_id`.
-    pub fn read_query(in_query: Option<&str>) -> Result<Self, Faults> {
+    pub fn read_query(in_query: Option<&str>) -> Result<Self, FieldErrors> {
         let Some(text) = in_query else {
-            return Err(Faults::from_texts("conn_id", ["Field may not be null."]));
+            return Err(FieldErrors::from_texts("conn_id", ["Field may not be null."]));
         };
-        let conn_id =
-            parse_uuid(text).ok_or_else(|| Faults::from_texts("conn_id", ["Not a valid UUID."]))?;
+        let conn_id = parse_uuid(text)
+            .ok_or_else(|| FieldErrors::from_texts("conn_id", ["Not a valid UUID."]))?;
         Ok(Self { conn_id })
     }
 }
@@ -417,7 +417,7 @@ impl Disconnect {
 ///
 /// # Errors
 /// All faults of the body.
-pub fn read_messages(body: &Body<'_>) -> Result<Vec<NewMessage>, Faults> {
+pub fn read_messages(body: &Body<'_>) -> Result<Vec<NewMessage>, FieldErrors> {
     read_items(body, NewMessage::fields)
 }
 
@@ -425,7 +425,7 @@ pub fn read_messages(body: &Body<'_>) -> Result<Vec<NewMessage>, Faults> {
 ///
 /// # Errors
 /// All faults of the body.
-pub fn read_edits(body: &Body<'_>) -> Result<Vec<Edit>, Faults> {
+pub fn read_edits(body: &Body<'_>) -> Result<Vec<Edit>, FieldErrors> {
     read_items(body, Edit::fields)
 }
 
@@ -433,7 +433,7 @@ pub fn read_edits(body: &Body<'_>) -> Result<Vec<Edit>, Faults> {
 ///
 /// # Errors
 /// All faults of the body.
-pub fn read_deletes(body: &Body<'_>) -> Result<Vec<Delete>, Faults> {
+pub fn read_deletes(body: &Body<'_>) -> Result<Vec<Delete>, FieldErrors> {
     read_items(body, Delete::fields)
 }
 
@@ -442,9 +442,9 @@ fn read_object<'a, T>(
     Body(body): &'a Body<'a>,
     otherwise: &str,
     fields: impl FnOnce(&mut Object<'a>) -> T,
-) -> Result<T, Faults> {
+) -> Result<T, FieldErrors> {
     let Value::Object(of) = body else {
-        return Err(Faults::from_texts("_schema", [otherwise]));
+        return Err(FieldErrors::from_texts("_schema", [otherwise]));
     };
     Object::of(of).read_by(fields)
 }
@@ -470,22 +470,22 @@ fn known_connection(
         }
     };
     if found.is_some_and(|id| !known(id)) {
-        object.fault("conn_id", Fault::text("Unknown connection"));
+        object.fault("conn_id", FieldError::text("Unknown connection"));
     }
     found.unwrap_or_default()
 }
 
 /// Length and existence are told of together.
-fn known_user(raw: &RawValue, mut known: impl FnMut(&str) -> bool) -> Result<String, Fault> {
+fn known_user(raw: &RawValue, mut known: impl FnMut(&str) -> bool) -> Result<String, FieldError> {
     let user = any_text(raw)?;
     let mut texts = match USER.read(raw) {
-        Err(Fault::Texts(texts)) => texts,
+        Err(FieldError::Texts(texts)) => texts,
         _ => Vec::new(),
     };
     if !known(&user) {
         texts.push("Unknown user".to_owned());
     }
-    if texts.is_empty() { Ok(user) } else { Err(Fault::Texts(texts)) }
+    if texts.is_empty() { Ok(user) } else { Err(FieldError::Texts(texts)) }
 }
 
 /// Settings by channel name.
@@ -498,9 +498,9 @@ struct Config;
 impl Form<'_> for Config {
     type Value = ChannelConfig;
 
-    fn read(&self, raw: &RawValue) -> Result<ChannelConfig, Fault> {
+    fn read(&self, raw: &RawValue) -> Result<ChannelConfig, FieldError> {
         if is_null(raw) {
-            return Err(Fault::text("Field may not be null."));
+            return Err(FieldError::text("Field may not be null."));
         }
         ChannelConfig::read(raw)
     }
@@ -519,7 +519,7 @@ mod tests {
         parse(json.as_bytes(), Bounds::default()).unwrap()
     }
 
-    fn told(faults: &Faults) -> String {
+    fn told(faults: &FieldErrors) -> String {
         serde_json::to_string(faults).unwrap()
     }
 
@@ -586,10 +586,10 @@ mod tests {
                 r#""c":{"value":{"_schema":["Invalid input type."]}}}"#
             )
         );
-        let of_first = Configure::faults_of_first(faults.clone());
+        let of_first = Configure::errors_of_first(faults.clone());
         assert_eq!(told(&of_first), r#"{"history_size":["Not a valid integer."]}"#);
         for (json, first) in [(r#"{"c": 7, "b": {"x": 1}}"#, "c"), ("[]", "the body")] {
-            let faults = Configure::faults_of_first(Configure::read(&body(json)).unwrap_err());
+            let faults = Configure::errors_of_first(Configure::read(&body(json)).unwrap_err());
             assert_eq!(told(&faults), r#"{"_schema":["Invalid input type."]}"#, "{first}");
         }
         let connect =

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::fault::Fault;
+use super::field_errors::FieldError;
 
 /// The state of a user, or the public part of it: keys in the order they were set.
 pub type UserState = IndexMap<String, Scalar>;
@@ -15,9 +15,11 @@ pub type UserState = IndexMap<String, Scalar>;
 pub struct Scalar(Box<RawValue>);
 
 impl Scalar {
-    pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
+    pub(super) fn read(raw: &RawValue) -> Result<Self, FieldError> {
         if raw.get().starts_with(['{', '[']) {
-            return Err(Fault::text("Value is not type of string, integer, boolean or float."));
+            return Err(FieldError::text(
+                "Value is not type of string, integer, boolean or float.",
+            ));
         }
         Ok(Self(raw.to_owned()))
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::fault::Fault;
+use super::field_errors::FieldError;
 use super::read::{Boolean, Form as _, Inner, Object, Size};
 
 /// How a channel behaves.
@@ -19,7 +19,7 @@ pub struct ChannelSettings {
     pub store_history: bool,
     /// How many messages the history keeps; 0 keeps none.
     pub history_size: u64,
-    /// Keep frames for catch-up.
+    /// Keep events for catch-up.
     pub store_frames: bool,
 }
 
@@ -62,7 +62,7 @@ pub struct ChannelConfig {
     /// How many messages the history keeps; 0 keeps none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_size: Option<u64>,
-    /// Keep frames for catch-up.
+    /// Keep events for catch-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_frames: Option<bool>,
 }
@@ -97,7 +97,7 @@ impl ChannelConfig {
     }
 
     /// Reads settings.
-    pub(super) fn read(raw: &RawValue) -> Result<Self, Fault> {
+    pub(super) fn read(raw: &RawValue) -> Result<Self, FieldError> {
         Self::FORM.read(raw)
     }
 

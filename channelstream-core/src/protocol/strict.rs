@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::body::{Body, Value};
-use super::fault::{Fault, Faults};
+use super::field_errors::{FieldError, FieldErrors};
 use super::read::{Fields, fields};
 use super::schema::{Described, Field, Schema, objects};
 
@@ -72,9 +72,9 @@ static KNOWN: LazyLock<IndexMap<&str, Vec<Field>>> = LazyLock::new(|| {
 
 /// The fields of a body that nobody reads, each with a text, where the faults of a field would stand
 /// (contract §4). At most twenty are told. What is of a wrong type is left to the reader.
-pub fn unknown_fields(Body(body): &Body<'_>, of: RequestBody) -> Faults {
+pub fn unknown_fields(Body(body): &Body<'_>, of: RequestBody) -> FieldErrors {
     let mut search = Search { left: MOST_TOLD };
-    let mut faults = Faults::new();
+    let mut faults = FieldErrors::new();
     match body {
         Value::List(items) => {
             for (index, item) in items.iter().enumerate() {
@@ -93,9 +93,9 @@ pub fn unknown_fields(Body(body): &Body<'_>, of: RequestBody) -> Faults {
     faults
 }
 
-fn note(faults: &mut Faults, key: &str, inner: Faults) {
+fn note(faults: &mut FieldErrors, key: &str, inner: FieldErrors) {
     if !inner.is_empty() {
-        faults.add(key, Fault::Inner(inner));
+        faults.add(key, FieldError::Inner(inner));
     }
 }
 
@@ -105,15 +105,15 @@ struct Search {
 }
 
 impl Search {
-    fn object(&mut self, fields: &Fields<'_>, name: &str) -> Faults {
-        let mut faults = Faults::new();
+    fn object(&mut self, fields: &Fields<'_>, name: &str) -> FieldErrors {
+        let mut faults = FieldErrors::new();
         let known = KNOWN.get(name).map_or(&[][..], Vec::as_slice);
         for (key, raw) in fields.iter() {
             match known.iter().find(|field| field.name == key) {
                 Some(field) => note(&mut faults, key, self.value(raw, &field.schema)),
                 None if self.left > 0 => {
                     self.left -= 1;
-                    faults.add(key, Fault::text(&told(key, known)));
+                    faults.add(key, FieldError::text(&told(key, known)));
                 }
                 None => {}
             }
@@ -121,25 +121,25 @@ impl Search {
         faults
     }
 
-    fn value(&mut self, raw: &RawValue, schema: &Schema) -> Faults {
+    fn value(&mut self, raw: &RawValue, schema: &Schema) -> FieldErrors {
         match schema {
             Schema::Named(name) => self.nested(raw, name),
             Schema::Mapping(values) if matches!(**values, Schema::Named(_)) => {
-                let mut faults = Faults::new();
+                let mut faults = FieldErrors::new();
                 let entries = fields(raw);
                 for (key, raw) in entries.iter().flat_map(Fields::iter) {
-                    let mut inner = Faults::new();
+                    let mut inner = FieldErrors::new();
                     note(&mut inner, "value", self.value(raw, values));
                     note(&mut faults, key, inner);
                 }
                 faults
             }
-            _ => Faults::new(),
+            _ => FieldErrors::new(),
         }
     }
 
-    fn nested(&mut self, raw: &RawValue, name: &str) -> Faults {
-        fields(raw).map_or_else(Faults::new, |fields| self.object(&fields, name))
+    fn nested(&mut self, raw: &RawValue, name: &str) -> FieldErrors {
+        fields(raw).map_or_else(FieldErrors::new, |fields| self.object(&fields, name))
     }
 }
 

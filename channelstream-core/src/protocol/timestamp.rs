@@ -45,7 +45,7 @@ impl Timestamp {
 /// A date and time as requests give it and answers show it: with a zone, or without one.
 ///
 /// What the server makes itself is UTC without a zone. Written by `Display` and as JSON it has
-/// the form of HTTP answers; event frames write UTC as `Z` (see [`DateTime::in_frame`]).
+/// the form of HTTP answers; events write UTC as `Z` (see [`DateTime::in_event`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateTime {
     /// Microseconds since 1970 on the clock that the text shows.
@@ -96,18 +96,18 @@ impl DateTime {
         Timestamp(self.local - i64::from(self.offset.unwrap_or(0)) * 60 * SECOND)
     }
 
-    /// The form that event frames and poll answers use: UTC is `Z`.
-    pub fn in_frame(self) -> InFrame {
-        InFrame(self)
+    /// The form that events and poll answers use: UTC is `Z`.
+    pub fn in_event(self) -> InEvent {
+        InEvent(self)
     }
 
     /// The form for people: in UTC and ending in `Z`, whatever zone it was given in.
-    pub fn in_utc(self) -> InFrame {
+    pub fn in_utc(self) -> InEvent {
         let Timestamp(local) = self.instant();
-        InFrame(Self { local, offset: Some(0) })
+        InEvent(Self { local, offset: Some(0) })
     }
 
-    /// The text, with UTC as `utc`. Made by hand: each frame and each answer has such texts, and
+    /// The text, with UTC as `utc`. Made by hand: each event and each answer has such texts, and
     /// formatting machinery would be a good part of what they cost.
     fn text(self, utc: &str) -> String {
         let local = self.local.clamp(FIRST, LAST);
@@ -173,15 +173,15 @@ impl<'de> Deserialize<'de> for DateTime {
 
 /// A [`DateTime`] that writes UTC as `Z`.
 #[derive(Clone, Copy, Debug)]
-pub struct InFrame(DateTime);
+pub struct InEvent(DateTime);
 
-impl Display for InFrame {
+impl Display for InEvent {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.text("Z"))
     }
 }
 
-impl Serialize for InFrame {
+impl Serialize for InEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0.text("Z"))
     }
@@ -300,7 +300,7 @@ mod tests {
             assert_eq!(time.to_string(), want, "{text}");
         }
         let utc = DateTime::parse("2024-05-06T07:08Z").unwrap();
-        assert_eq!(utc.in_frame().to_string(), "2024-05-06T07:08:00Z");
+        assert_eq!(utc.in_event().to_string(), "2024-05-06T07:08:00Z");
     }
 
     #[test]

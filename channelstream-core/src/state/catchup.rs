@@ -1,4 +1,4 @@
-//! Stored frames: what is kept for who is away, and what a cursor has not seen (contract §8).
+//! Stored events: what is kept for who is away, and what a cursor has not seen (contract §8).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::command::{Sent, Sequence};
-use crate::protocol::{Edit, Frame, Message};
+use crate::protocol::{Edit, Event, Message};
 
-/// The newest frames of a channel or user, oldest first.
+/// The newest events of a channel or user, oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct StoredFrames(VecDeque<(Sequence, Frame)>);
+pub(super) struct StoredEvents(VecDeque<(Sequence, Event)>);
 
-impl StoredFrames {
-    /// Adds a frame and drops what is over `keep`.
-    pub(super) fn push(&mut self, sequence: Sequence, frame: Frame, keep: usize) {
-        self.0.push_back((sequence, frame));
+impl StoredEvents {
+    /// Adds an event and drops what is over `keep`.
+    pub(super) fn push(&mut self, sequence: Sequence, event: Event, keep: usize) {
+        self.0.push_back((sequence, event));
         while self.0.len() > keep {
             self.0.pop_front();
         }
@@ -28,11 +28,11 @@ impl StoredFrames {
         &'a self,
         cursor: &'a Cursor,
         user: &'a str,
-    ) -> impl Iterator<Item = (Sequence, Frame)> + 'a {
+    ) -> impl Iterator<Item = (Sequence, Event)> + 'a {
         self.0
             .iter()
-            .filter(|(sequence, frame)| cursor.has_not_sent(*sequence) && frame.is_for(user))
-            .map(|(sequence, frame)| (*sequence, frame.clone()))
+            .filter(|(sequence, event)| cursor.has_not_sent(*sequence) && event.is_for(user))
+            .map(|(sequence, event)| (*sequence, event.clone()))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -49,7 +49,7 @@ impl StoredFrames {
         &self,
         after: Sequence,
         limit: usize,
-    ) -> (Vec<(Sequence, Frame)>, bool) {
+    ) -> (Vec<(Sequence, Event)>, bool) {
         let begin = self.0.partition_point(|(sequence, _)| *sequence <= after);
         let within = self.0.len().saturating_sub(limit).max(begin);
         (self.0.range(within..).cloned().collect(), within > begin)
@@ -57,8 +57,8 @@ impl StoredFrames {
 
     /// Edits the first message of the edit's id.
     pub(super) fn edit(&mut self, edit: &Edit) {
-        let found = self.0.iter_mut().find_map(|(_, frame)| match frame {
-            Frame::Message(message) if message.uuid == edit.uuid => Some(message),
+        let found = self.0.iter_mut().find_map(|(_, event)| match event {
+            Event::Message(message) if message.uuid == edit.uuid => Some(message),
             _ => None,
         });
         if let Some(message) = found {
@@ -69,13 +69,13 @@ impl StoredFrames {
     /// Puts `message` in the place of the one with this number.
     pub(super) fn replace(&mut self, sequence: Sequence, message: &Arc<Message>) {
         if let Ok(place) = self.0.binary_search_by_key(&sequence, |(sequence, _)| *sequence) {
-            self.0[place].1 = Frame::Message(Arc::clone(message));
+            self.0[place].1 = Event::Message(Arc::clone(message));
         }
     }
 
     /// Drops the message of this id.
     pub(super) fn delete(&mut self, uuid: Uuid) {
-        self.0.retain(|(_, frame)| !matches!(frame, Frame::Message(kept) if kept.uuid == uuid));
+        self.0.retain(|(_, event)| !matches!(event, Event::Message(kept) if kept.uuid == uuid));
     }
 }
 

@@ -1,4 +1,4 @@
-//! A channel: settings, members, history and stored frames (contract §1, §8).
+//! A channel: settings, members, history and stored events (contract §1, §8).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::arena::Key;
-use super::catchup::{StoredFrames, edited};
+use super::catchup::{StoredEvents, edited};
 use super::command::Sequence;
 use super::connection::Connection;
 use super::keys::Keys;
@@ -25,7 +25,7 @@ pub(super) struct Channel {
     pub(super) number: u64,
     pub(super) settings: ChannelSettings,
     history: VecDeque<(Sequence, Arc<Message>)>,
-    pub(super) stored: StoredFrames,
+    pub(super) stored: StoredEvents,
     /// Users with the connections by which they are in here.
     pub(super) members: IndexMap<Key<User>, Keys<Connection>>,
     pub(super) connections: usize,
@@ -45,7 +45,7 @@ impl Channel {
             number,
             settings,
             history: VecDeque::new(),
-            stored: StoredFrames::default(),
+            stored: StoredEvents::default(),
             members: IndexMap::new(),
             connections: 0,
             last_active: Timestamp::default(),
@@ -93,8 +93,8 @@ impl Channel {
         places
     }
 
-    /// Edits the message in this place of the history, with its stored frame, or else one in the
-    /// stored frames.
+    /// Edits the message in this place of the history, with its stored event, or else one in the
+    /// stored events.
     pub(super) fn edit(&mut self, place: Option<usize>, edit: &Edit) {
         match place.and_then(|place| self.history.get_mut(place)) {
             Some((sequence, message)) => {

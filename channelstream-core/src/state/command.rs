@@ -9,8 +9,8 @@ use super::defaults::ChannelDefaults;
 use super::time::Moment;
 use crate::protocol::{
     ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels, Edit,
-    Faults, Frame, NewMessage, Posted, SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe,
-    Unsubscribed, UserStateSet,
+    Event, FieldErrors, NewMessage, Posted, SetUserState, Subscribe, Subscribed, Timestamp,
+    Unsubscribe, Unsubscribed, UserStateSet,
 };
 
 /// Names a connection; who knows it may listen on it.
@@ -23,7 +23,19 @@ pub type ConnectionId = Uuid;
 #[serde(transparent)]
 pub struct ListenerId(pub u64);
 
-/// Number of a frame in the one order of all frames; the first is 1.
+impl ListenerId {
+    /// The listener of this number.
+    pub const fn new(id: u64) -> Self {
+        Self(id)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Number of an event in the one order of all events; the first is 1.
 pub type Sequence = u64;
 
 /// What the outside decides and the state may not: time and luck.
@@ -184,12 +196,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// What is wrong with which field of the request (contract §4).
-    pub fn faults(&self) -> Faults {
+    pub fn field_errors(&self) -> FieldErrors {
         match self {
-            Self::UnknownConnection => Faults::from_texts("conn_id", ["Unknown connection"]),
-            Self::UnknownUser => Faults::from_texts("user", ["Unknown user"]),
+            Self::UnknownConnection => FieldErrors::from_texts("conn_id", ["Unknown connection"]),
+            Self::UnknownUser => FieldErrors::from_texts("user", ["Unknown user"]),
             Self::ForeignConnection => {
-                Faults::from_texts("conn_id", ["Connection belongs to another user."])
+                FieldErrors::from_texts("conn_id", ["Connection belongs to another user."])
             }
         }
     }
@@ -198,12 +210,12 @@ impl Refusal {
 /// What `apply` wants sent or ended.
 #[derive(Debug)]
 pub enum Delivery {
-    /// A frame for some listeners.
-    Frame {
+    /// An event for some listeners.
+    Event {
         /// For whom.
         to: Vec<ListenerId>,
         /// What.
-        frame: Frame,
+        event: Event,
         /// Its number.
         sequence: Sequence,
         /// Whether it was stored for who was away.
@@ -244,10 +256,10 @@ pub struct Rules {
     pub user_timeout: Duration,
     /// A channel without members in which nothing happens is removed after so long.
     pub channel_timeout: Duration,
-    /// Frames stored for catch-up, per channel.
-    pub channel_frames: usize,
-    /// Private frames stored for catch-up, per user.
-    pub user_frames: usize,
+    /// Events stored for catch-up, per channel.
+    pub channel_events: usize,
+    /// Private events stored for catch-up, per user.
+    pub user_events: usize,
     /// The state's own time moves by so much at most from one stamp to the next, so that an outage
     /// of any length counts as no more.
     pub longest_step: Duration,
@@ -264,8 +276,8 @@ impl Default for Rules {
             closing_grace: Duration::from_millis(500),
             user_timeout: Duration::from_secs(86_400),
             channel_timeout: Duration::from_secs(72 * 3600),
-            channel_frames: 100,
-            user_frames: 50,
+            channel_events: 100,
+            user_events: 50,
             longest_step: Duration::from_secs(5),
             channel_defaults: Vec::new(),
         }

@@ -1,4 +1,4 @@
-//! Channels are deleted: their members part, and history and stored frames are gone.
+//! Channels are deleted: their members part, and history and stored events are gone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

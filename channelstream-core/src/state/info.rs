@@ -11,7 +11,7 @@ use super::arena::Key;
 use super::channel::Channel;
 use super::user::User;
 use crate::protocol::{
-    ChannelView, ChannelsInfo, DateTime, Figures, FiguresUser, InfoOptions, UserView,
+    AdminStats, AdminUser, ChannelView, ChannelsInfo, DateTime, InfoOptions, UserView,
 };
 
 impl State {
@@ -82,17 +82,17 @@ impl State {
     }
 
     /// The admin figures; `uptime` and `version` are those of the server.
-    pub fn figures(&self, uptime: Duration, version: &str) -> Figures {
+    pub fn figures(&self, uptime: Duration, version: &str) -> AdminStats {
         let connected = self.users.iter().filter(|(_, user)| !user.connections.is_empty());
         let users: Vec<_> = connected
-            .map(|(_, user)| FiguresUser {
+            .map(|(_, user)| AdminUser {
                 user: Arc::clone(&user.name),
                 uuid: user.uuid,
                 state: Arc::clone(&user.public_state),
                 connections: user.connections.iter().map(|key| self.connections[key].id).collect(),
             })
             .collect();
-        Figures {
+        AdminStats {
             remembered_user_count: self.users.len(),
             unique_user_count: users.len(),
             total_connections: self.connections.len(),

@@ -38,7 +38,7 @@ impl State {
         Ok(Reply::Opened)
     }
 
-    /// What was stored and not sent: channel by channel in order of name, then private frames.
+    /// What was stored and not sent: channel by channel in order of name, then private events.
     fn catch_up(&self, step: &mut Step, key: Key<Connection>, listener: ListenerId) {
         let connection = &self.connections[key];
         let user = &self.users[connection.user];
@@ -46,11 +46,11 @@ impl State {
             connection.channels.iter().map(|channel| &self.channels[channel]).collect();
         channels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let stored = channels.iter().map(|channel| &channel.stored).chain([&user.stored]);
-        for (sequence, frame) in
+        for (sequence, event) in
             stored.flat_map(|stored| stored.unsent(&connection.cursor, &user.name))
         {
             let to = vec![listener];
-            step.deliveries.push(Delivery::Frame { to, frame, sequence, catchup: true });
+            step.deliveries.push(Delivery::Event { to, event, sequence, catchup: true });
         }
     }
 

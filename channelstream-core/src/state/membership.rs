@@ -9,7 +9,7 @@ use super::connection::{Connection, Phase};
 use super::user::User;
 use super::{ConnectionId, Delivery, EndReason, Refusal, State, Step, forget};
 use crate::protocol::{
-    Action, ChannelsInfo, Configure, Connect, Connected, DateTime, Frame, InfoOptions, Presence,
+    Action, ChannelsInfo, Configure, Connect, Connected, DateTime, Event, InfoOptions, Presence,
     Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
 };
 
@@ -233,7 +233,7 @@ impl State {
             users,
             state: (action == Action::Joined).then(|| Arc::clone(&who.public_state)),
         };
-        self.send(step, channel, &Frame::Presence(Arc::new(presence)));
+        self.send(step, channel, &Event::Presence(Arc::new(presence)));
     }
 
     /// Ends a connection for good: it leaves its channels in order of their creation.

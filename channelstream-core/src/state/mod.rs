@@ -14,9 +14,9 @@ mod listening;
 mod membership;
 mod posting;
 mod snapshot;
-mod survey;
 mod time;
 mod user;
+mod views;
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -30,14 +30,14 @@ pub use command::{
 };
 pub use defaults::{ChannelDefaults, Pattern};
 pub use snapshot::SnapshotError;
-pub use survey::{
-    ChannelFacts, ChannelRow, ConnectionRow, Counts, Events, ListenerOwner, Order, Traffic,
-    UserFacts, UserRow, Window, Windowed,
-};
 pub use time::Moment;
+pub use views::{
+    ChannelDetails, ChannelRow, ConnectionRow, Counts, ListenerOwner, Order, RecentEvents, Traffic,
+    UserDetails, UserRow, Window, Windowed,
+};
 
 use crate::protocol::{
-    Changed, ChannelConfig, DateTime, Frame, SetUserState, Timestamp, UserState, UserStateChange,
+    Changed, ChannelConfig, DateTime, Event, SetUserState, Timestamp, UserState, UserStateChange,
     UserStateSet,
 };
 use arena::{Arena, Key};
@@ -56,7 +56,7 @@ pub struct State {
     now: Timestamp,
     /// The time of all deadlines.
     own_time: OwnTime,
-    /// Number of the newest frame.
+    /// Number of the newest event.
     sequence: Sequence,
     /// Number of channels ever created.
     channels_created: u64,
@@ -186,7 +186,7 @@ impl State {
         self.own_time.latest_stamp()
     }
 
-    /// Number of the newest frame.
+    /// Number of the newest event.
     pub fn sequence(&self) -> Sequence {
         self.sequence
     }
@@ -248,7 +248,7 @@ impl State {
                 state: Arc::clone(&state),
                 changed: Arc::clone(&changed),
             };
-            self.send(step, channel, &Frame::UserStateChange(Arc::new(change)));
+            self.send(step, channel, &Event::UserStateChange(Arc::new(change)));
         }
     }
 

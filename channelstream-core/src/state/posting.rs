@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::user::User;
 use super::{Delivery, ListenerId, Sequence, State, Step};
 use crate::protocol::{
-    Address, DateTime, Delete, Edit, Frame, Message, NewMessage, Posted, Receipt, Uuid,
+    Address, DateTime, Delete, Edit, Event, Message, NewMessage, Posted, Receipt, Uuid,
 };
 
 impl State {
@@ -35,21 +35,21 @@ impl State {
     fn post(&mut self, step: &mut Step, message: &Arc<Message>) -> Receipt {
         let address = &message.address;
         self.messages_posted += u64::from(!address.is_nowhere());
-        let frame = Frame::Message(Arc::clone(message));
+        let event = Event::Message(Arc::clone(message));
         let (reach, stored) = match self.destination(address) {
             Destination::Channel(key) => {
-                // Its frame gets the next number, and both have the same.
+                // Its event gets the next number, and both have the same.
                 let sequence = self.sequence + 1;
                 let channel = &mut self.channels[key];
                 let remembered = channel.remember(sequence, message);
-                let stores = channel.settings.store_frames && self.rules.channel_frames > 0;
-                (self.send(step, key, &frame), remembered || stores)
+                let stores = channel.settings.store_frames && self.rules.channel_events > 0;
+                (self.send(step, key, &event), remembered || stores)
             }
             Destination::Users => {
                 if self.named(&address.pm_users).is_empty() {
                     return Receipt::nowhere(Receipt::NO_USER);
                 }
-                (self.send_private(step, address, &frame), self.rules.user_frames > 0)
+                (self.send_private(step, address, &event), self.rules.user_events > 0)
             }
             Destination::Nowhere if address.channel.is_some() => {
                 return Receipt::nowhere(Receipt::NO_CHANNEL);
@@ -67,18 +67,18 @@ impl State {
             ids.iter().map(|(key, ids)| (*key, self.channels[*key].places(ids))).collect();
         for edit in &mut answer {
             edit.edited.get_or_insert(DateTime::from(self.now));
-            let frame = Frame::Edit(Arc::new(edit.clone()));
+            let event = Event::Edit(Arc::new(edit.clone()));
             match self.destination(&edit.address) {
                 Destination::Channel(channel) => {
                     let place = places.get(&channel).and_then(|places| places.get(&edit.uuid));
                     self.channels[channel].edit(place.copied(), edit);
-                    self.send(step, channel, &frame);
+                    self.send(step, channel, &event);
                 }
                 Destination::Users => {
                     for user in self.named(&edit.address.pm_users) {
                         self.users[user].stored.edit(edit);
                     }
-                    self.send_private(step, &edit.address, &frame);
+                    self.send_private(step, &edit.address, &event);
                 }
                 Destination::Nowhere => {}
             }
@@ -92,17 +92,17 @@ impl State {
             self.channels[*channel].forget(ids);
         }
         for delete in deletes {
-            let frame = Frame::Delete(Arc::new(delete.clone()));
+            let event = Event::Delete(Arc::new(delete.clone()));
             match self.destination(&delete.address) {
                 Destination::Channel(channel) => {
                     self.channels[channel].stored.delete(delete.uuid);
-                    self.send(step, channel, &frame);
+                    self.send(step, channel, &event);
                 }
                 Destination::Users => {
                     for user in self.named(&delete.address.pm_users) {
                         self.users[user].stored.delete(delete.uuid);
                     }
-                    self.send_private(step, &delete.address, &frame);
+                    self.send_private(step, &delete.address, &event);
                 }
                 Destination::Nowhere => {}
             }
@@ -141,22 +141,22 @@ impl State {
         names.iter().filter_map(|name| self.user_names.get(&**name)).copied().collect()
     }
 
-    /// Sends a frame to a channel and stores it there.
-    pub(super) fn send(&mut self, step: &mut Step, key: Key<Channel>, frame: &Frame) -> Reach {
+    /// Sends an event to a channel and stores it there.
+    pub(super) fn send(&mut self, step: &mut Step, key: Key<Channel>, event: &Event) -> Reach {
         self.sequence += 1;
-        let (only, never) = match frame {
-            Frame::Message(message) => self.audience(&message.address),
-            Frame::Edit(edit) => self.audience(&edit.address),
-            Frame::Delete(delete) => self.audience(&delete.address),
-            Frame::Presence(presence) => {
+        let (only, never) = match event {
+            Event::Message(message) => self.audience(&message.address),
+            Event::Edit(edit) => self.audience(&edit.address),
+            Event::Delete(delete) => self.audience(&delete.address),
+            Event::Presence(presence) => {
                 (None, self.user_names.get(&*presence.user).copied().into_iter().collect())
             }
-            Frame::UserStateChange(_) => (None, Vec::new()),
+            Event::UserStateChange(_) => (None, Vec::new()),
         };
         self.channel_is_active(key);
         let channel = &mut self.channels[key];
         if channel.settings.store_frames {
-            channel.stored.push(self.sequence, frame.clone(), self.rules.channel_frames);
+            channel.stored.push(self.sequence, event.clone(), self.rules.channel_events);
         }
         let mut addressed = 0;
         let mut to = Vec::new();
@@ -178,11 +178,11 @@ impl State {
             }
         }
         let reach = Reach { connections: addressed, listeners: to.len() as u64 };
-        deliver(step, to, frame, self.sequence);
+        deliver(step, to, event, self.sequence);
         reach
     }
 
-    /// The only users a frame in a channel is for, if it is not for all, and those it is never
+    /// The only users an event in a channel is for, if it is not for all, and those it is never
     /// for; both sorted, each user once.
     fn audience(&self, address: &Address) -> (Option<Vec<Key<User>>>, Vec<Key<User>>) {
         let sorted = |names| {
@@ -195,10 +195,10 @@ impl State {
         (only, sorted(&address.exclude_users))
     }
 
-    /// Sends a frame to users wherever they are and stores it with each, once per mention. Each
+    /// Sends an event to users wherever they are and stores it with each, once per mention. Each
     /// user's first mention has one number, the second the next: so it is one delivery, however
     /// many users are named.
-    fn send_private(&mut self, step: &mut Step, address: &Address, frame: &Frame) -> Reach {
+    fn send_private(&mut self, step: &mut Step, address: &Address, event: &Event) -> Reach {
         let mut reach = Reach::default();
         let mut rounds: Vec<Vec<Key<User>>> = Vec::new();
         let mut mentions: IndexMap<Key<User>, usize> = IndexMap::new();
@@ -215,13 +215,13 @@ impl State {
             let mut to = Vec::new();
             for key in round {
                 let user = &mut self.users[key];
-                user.stored.push(self.sequence, frame.clone(), self.rules.user_frames);
+                user.stored.push(self.sequence, event.clone(), self.rules.user_events);
                 reach.connections += user.connections.len() as u64;
                 let connections = &self.users[key].connections;
                 to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
             }
             reach.listeners += to.len() as u64;
-            deliver(step, to, frame, self.sequence);
+            deliver(step, to, event, self.sequence);
         }
         reach
     }
@@ -231,7 +231,7 @@ impl State {
     }
 }
 
-/// Whom a frame was for.
+/// Whom an event was for.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Reach {
     /// The connections that were addressed, listening or not,
@@ -246,9 +246,9 @@ enum Destination {
     Nowhere,
 }
 
-fn deliver(step: &mut Step, to: Vec<ListenerId>, frame: &Frame, sequence: Sequence) {
+fn deliver(step: &mut Step, to: Vec<ListenerId>, event: &Event, sequence: Sequence) {
     if !to.is_empty() {
-        let frame = frame.clone();
-        step.deliveries.push(Delivery::Frame { to, frame, sequence, catchup: false });
+        let event = event.clone();
+        step.deliveries.push(Delivery::Event { to, event, sequence, catchup: false });
     }
 }

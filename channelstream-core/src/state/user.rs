@@ -1,11 +1,11 @@
-//! A user: a named participant with state, private frames and connections (contract §1).
+//! A user: a named participant with state, private events and connections (contract §1).
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::catchup::StoredFrames;
+use super::catchup::StoredEvents;
 use super::connection::Connection;
 use super::keys::Keys;
 use super::time::Moment;
@@ -20,7 +20,7 @@ pub(super) struct User {
     public_keys: Vec<Arc<str>>,
     /// The part of `state` under `public_keys`.
     pub(super) public_state: Arc<UserState>,
-    pub(super) stored: StoredFrames,
+    pub(super) stored: StoredEvents,
     pub(super) connections: Keys<Connection>,
     /// When it is forgotten, unless it connects before.
     pub(super) deadline: Option<Moment>,
@@ -36,7 +36,7 @@ impl User {
             public_state: Arc::clone(&state),
             state,
             public_keys: Vec::new(),
-            stored: StoredFrames::default(),
+            stored: StoredEvents::default(),
             connections: Keys::default(),
             deadline: None,
         }

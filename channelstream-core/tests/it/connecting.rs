@@ -86,7 +86,7 @@ fn another_user_may_not() {
     let before = w.state.snapshot();
     let refused = w.try_connect("ann", Connect::new("ben").channels(["b"])).unwrap_err();
     assert_eq!(refused, Refusal::ForeignConnection);
-    assert!(json(&refused.faults()).starts_with(r#"{"conn_id":"#));
+    assert!(json(&refused.field_errors()).starts_with(r#"{"conn_id":"#));
     assert_eq!(w.state.snapshot(), before, "what is refused changes nothing");
 }
 

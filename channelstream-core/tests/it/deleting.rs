@@ -19,7 +19,7 @@ fn delete(w: &mut World, channels: &[&str]) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn history_and_stored_frames_go_with_a_channel() {
+fn history_and_stored_events_go_with_a_channel() {
     let mut w = World::new();
     w.configure("room", remembering(10));
     w.join("ann", &["room", "other"]);
@@ -42,7 +42,7 @@ fn history_and_stored_frames_go_with_a_channel() {
     w.say("room", "after");
     assert!(w.take("ann").is_empty());
     w.socket("away");
-    assert!(w.take("away").is_empty(), "stored frames are gone");
+    assert!(w.take("away").is_empty(), "stored events are gone");
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn a_message_in_the_history_and_its_stored_frame_are_one() {
 }
 
 #[test]
-fn a_message_that_is_only_in_the_stored_frames_is_edited_there() {
+fn a_message_that_is_only_in_the_stored_events_is_edited_there() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     w.say_as(1, "room", "first");
@@ -40,7 +40,7 @@ fn a_message_that_is_only_in_the_stored_frames_is_edited_there() {
 }
 
 #[test]
-fn a_message_that_left_the_stored_frames_is_edited_in_the_history_only() {
+fn a_message_that_left_the_stored_events_is_edited_in_the_history_only() {
     let mut w = World::new();
     w.configure("room", remembering(1000));
     w.connect("ann", &["room"]);

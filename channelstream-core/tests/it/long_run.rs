@@ -45,9 +45,9 @@ fn eighty_hours_leave_nothing_behind() {
             most_users = most_users.max(w.state.figures(secs(0), "").unique_user_count);
         }
     }
-    let frames: usize = users.iter().map(|user| w.take(user).len()).sum();
+    let events: usize = users.iter().map(|user| w.take(user).len()).sum();
     assert!(most_users > 10, "at most {most_users} users at once");
-    assert!(frames > 10_000 && absent > 1000, "{frames} frames, {absent} times absent");
+    assert!(events > 10_000 && absent > 1000, "{events} events, {absent} times absent");
     assert!(w.info().channels.values().all(|view| view.history.len() < 30));
     assert!(w.info().channels.values().any(|view| view.history.len() > 1));
 

@@ -9,8 +9,8 @@ mod clocks;
 mod connecting;
 mod deleting;
 mod edits;
+mod events;
 mod expiry;
-mod frames;
 mod history;
 mod info;
 #[cfg(target_os = "linux")]
@@ -23,7 +23,7 @@ mod random;
 mod reading;
 mod snapshots;
 mod subscribing;
-mod survey;
 mod user_state;
+mod views;
 #[cfg(target_os = "linux")]
 mod workloads;

@@ -87,12 +87,12 @@ fn events_carry_public_state_only() {
         },
     );
     let joined = w.take("zoe").pop().unwrap();
-    let frame = joined.frame.encode(false);
-    assert!(frame.contains(r#""state":{"open":1}"#), "{frame}");
-    assert!(frame.contains(r#"{"user":"ann","state":{"open":1}}"#), "{frame}");
-    assert!(!frame.contains("closed"), "{frame}");
+    let event = joined.event.encode(false);
+    assert!(event.contains(r#""state":{"open":1}"#), "{event}");
+    assert!(event.contains(r#"{"user":"ann","state":{"open":1}}"#), "{event}");
+    assert!(!event.contains("closed"), "{event}");
     w.unsubscribe("ann", &["room"]);
-    let parted = w.take("zoe").pop().unwrap().frame.encode(false);
+    let parted = w.take("zoe").pop().unwrap().event.encode(false);
     assert!(parted.contains(r#""state":null"#), "{parted}");
 }
 

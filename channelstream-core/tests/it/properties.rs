@@ -1,9 +1,9 @@
-//! What holds whatever happens: each frame once and in order, replicas alike, books that agree,
+//! What holds whatever happens: each event once and in order, replicas alike, books that agree,
 //! and nothing left when everybody is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use channelstream_core::protocol::{Action, Frame, Uuid};
+use channelstream_core::protocol::{Action, Event, Uuid};
 use channelstream_core::state::{Closing, Command, Envelope, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
@@ -61,8 +61,8 @@ proptest! {
             connection_timeout: day,
             closing_grace: day,
             channel_timeout: day,
-            channel_frames: 10_000,
-            user_frames: 10_000,
+            channel_events: 10_000,
+            user_events: 10_000,
             ..rules()
         });
         w.connect("ann/1", &CHANNELS);
@@ -83,21 +83,21 @@ proptest! {
 
         let (edited, deleted) = edited_and_deleted(&w.log);
         let by_number = |got: Vec<Got>| -> BTreeMap<_, _> {
-            got.into_iter().map(|got| (got.sequence, got.frame)).collect()
+            got.into_iter().map(|got| (got.sequence, got.event)).collect()
         };
         let came = w.take("ann/1");
         check_order(&came);
         let came = by_number(came);
         let seen = by_number(w.take("ann/2"));
-        for (number, frame) in &came {
-            let Some(witnessed) = seen.get(number) else { panic!("nobody else got {frame:?}") };
-            if message_key(frame).is_none_or(|key| !edited.contains(&key)) {
-                prop_assert_eq!(frame.encode(true), witnessed.encode(true));
+        for (number, event) in &came {
+            let Some(witnessed) = seen.get(number) else { panic!("nobody else got {event:?}") };
+            if message_key(event).is_none_or(|key| !edited.contains(&key)) {
+                prop_assert_eq!(event.encode(true), witnessed.encode(true));
             }
         }
-        for (number, frame) in &seen {
-            let gone = message_key(frame).is_some_and(|key| deleted.contains(&key));
-            prop_assert!(came.contains_key(number) || gone, "lost: {:?}", frame);
+        for (number, event) in &seen {
+            let gone = message_key(event).is_some_and(|key| deleted.contains(&key));
+            prop_assert!(came.contains_key(number) || gone, "lost: {:?}", event);
         }
     }
 
@@ -118,7 +118,7 @@ proptest! {
         w.tick();
         let mut present = BTreeMap::new();
         for got in w.take("zoe") {
-            if let Frame::Presence(presence) = got.frame {
+            if let Event::Presence(presence) = got.event {
                 let place = (presence.channel.to_string(), presence.user.to_string());
                 let joined = presence.action == Action::Joined;
                 let before = present.insert(place, joined).unwrap_or(false);
@@ -181,8 +181,8 @@ proptest! {
             for (label, want) in want {
                 w.flow(label, usize::MAX);
                 let got = w.take(label);
-                let messages = got.iter().filter_map(|got| match &got.frame {
-                    Frame::Message(message) => Some(message.uuid),
+                let messages = got.iter().filter_map(|got| match &got.event {
+                    Event::Message(message) => Some(message.uuid),
                     _ => None,
                 });
                 // Ids that were made up are known to nobody.
@@ -195,7 +195,7 @@ proptest! {
 
     #[test]
     fn what_is_stored_stays_within_bounds(ops in ops(120)) {
-        let rules = Rules { channel_frames: 5, user_frames: 3, ..rules() };
+        let rules = Rules { channel_events: 5, user_events: 3, ..rules() };
         let mut w = World::with(rules);
         for op in ops {
             op.happen(&mut w);
@@ -214,7 +214,7 @@ proptest! {
         for line in &w.lines {
             let mut counts = BTreeMap::new();
             for got in line.got.iter().filter(|got| got.catchup) {
-                *counts.entry(place(&got.frame)).or_insert(0) += 1;
+                *counts.entry(place(&got.event)).or_insert(0) += 1;
             }
             for (place, count) in counts {
                 let most = if place.is_some() { 5 } else { 3 };
@@ -228,22 +228,22 @@ fn outcome(state: &mut State, envelope: &Envelope) -> String {
     format!("{:?}", state.apply(envelope))
 }
 
-/// The channel of a frame; none for private ones.
-fn place(frame: &Frame) -> Option<String> {
-    match frame {
-        Frame::Message(message) => message.address.channel.clone(),
-        Frame::Edit(edit) => edit.address.channel.clone(),
-        Frame::Delete(delete) => delete.address.channel.clone(),
-        Frame::Presence(presence) => Some(presence.channel.to_string()),
-        Frame::UserStateChange(change) => Some(change.channel.to_string()),
+/// The channel of an event; none for private ones.
+fn place(event: &Event) -> Option<String> {
+    match event {
+        Event::Message(message) => message.address.channel.clone(),
+        Event::Edit(edit) => edit.address.channel.clone(),
+        Event::Delete(delete) => delete.address.channel.clone(),
+        Event::Presence(presence) => Some(presence.channel.to_string()),
+        Event::UserStateChange(change) => Some(change.channel.to_string()),
     }
 }
 
 type MessageKey = (Option<String>, Uuid);
 
-fn message_key(frame: &Frame) -> Option<MessageKey> {
-    match frame {
-        Frame::Message(message) => Some((message.address.channel.clone(), message.uuid)),
+fn message_key(event: &Event) -> Option<MessageKey> {
+    match event {
+        Event::Message(message) => Some((message.address.channel.clone(), message.uuid)),
         _ => None,
     }
 }
@@ -265,12 +265,12 @@ fn edited_and_deleted(log: &[Envelope]) -> (BTreeSet<MessageKey>, BTreeSet<Messa
     (edited, deleted)
 }
 
-/// That within each channel, and among private frames, numbers only rise.
+/// That within each channel, and among private events, numbers only rise.
 #[track_caller]
 fn check_order(got: &[Got]) {
     let mut last = BTreeMap::new();
     for got in got {
-        let before = last.insert(place(&got.frame), got.sequence);
+        let before = last.insert(place(&got.event), got.sequence);
         assert!(before.is_none_or(|before| before < got.sequence), "not in order: {}", told(got));
     }
 }

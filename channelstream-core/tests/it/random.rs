@@ -69,7 +69,7 @@ pub(crate) enum Op {
     },
     Flow {
         label: &'static str,
-        frames: usize,
+        events: usize,
     },
     /// Time passes; the state is woken when it wants to be.
     Advance(Duration),
@@ -164,7 +164,7 @@ impl Op {
             Self::Cut { label } => w.end(label, Closing::Otherwise),
             Self::Answer { label } => w.answer(label),
             Self::Stall { label } => w.stall(label),
-            Self::Flow { label, frames } => w.flow(label, frames),
+            Self::Flow { label, events } => w.flow(label, events),
             Self::Advance(duration) => w.advance(duration),
             Self::Jump(duration) => w.jump(duration),
         }
@@ -221,7 +221,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => label().prop_map(|label| Op::Cut { label }),
         4 => label().prop_map(|label| Op::Answer { label }),
         3 => label().prop_map(|label| Op::Stall { label }),
-        3 => (label(), 0..4usize).prop_map(|(label, frames)| Op::Flow { label, frames }),
+        3 => (label(), 0..4usize).prop_map(|(label, events)| Op::Flow { label, events }),
         5 => duration().prop_map(Op::Advance),
         1 => duration().prop_map(Op::Jump),
     ]

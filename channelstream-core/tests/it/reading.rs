@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use channelstream_core::protocol::{
-    Body, Bounds, Configure, Connect, DateTime, Disconnect, Faults, Info, SetUserState, Subscribe,
-    Unsubscribe, parse, parse_uuid, read_deletes, read_edits, read_messages,
+    Body, Bounds, Configure, Connect, DateTime, Disconnect, FieldErrors, Info, SetUserState,
+    Subscribe, Unsubscribe, parse, parse_uuid, read_deletes, read_edits, read_messages,
 };
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
@@ -17,9 +17,9 @@ use serde::Serialize;
 use crate::world::json;
 
 /// What a reader makes of a body: the request as the client would write it, or the faults.
-type Read = fn(&Body<'_>) -> Result<String, Faults>;
+type Read = fn(&Body<'_>) -> Result<String, FieldErrors>;
 
-fn written<T: Serialize>(read: Result<T, Faults>) -> Result<String, Faults> {
+fn written<T: Serialize>(read: Result<T, FieldErrors>) -> Result<String, FieldErrors> {
     read.map(|request| json(&request))
 }
 
@@ -409,7 +409,7 @@ proptest! {
         let text: String = serde_json::from_str(&text).unwrap();
         let time = DateTime::parse(&text).unwrap();
         prop_assert_eq!(DateTime::parse(&time.to_string()), Some(time));
-        prop_assert_eq!(DateTime::parse(&time.in_frame().to_string()), Some(time));
+        prop_assert_eq!(DateTime::parse(&time.in_event().to_string()), Some(time));
         let _ = DateTime::parse(&other);
         let _ = parse_uuid(&other);
     }

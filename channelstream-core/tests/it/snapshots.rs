@@ -5,7 +5,7 @@ use channelstream_core::state::{SnapshotError, State};
 
 use crate::world::{World, announcing, hours, new_text, rules, secs, to_users, user_state};
 
-/// Something of everything: states, histories, stored frames, listeners, deadlines.
+/// Something of everything: states, histories, stored events, listeners, deadlines.
 fn lively() -> World {
     let mut w = World::new();
     w.configure(

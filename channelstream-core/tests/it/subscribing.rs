@@ -52,7 +52,7 @@ fn connections_that_are_not_there_are_refused() {
     let id = w.id("nobody");
     let refused = w.try_subscribe(Subscribe::new(id, ["a"])).unwrap_err();
     assert_eq!(refused, Refusal::UnknownConnection);
-    assert_eq!(json(&refused.faults()), r#"{"conn_id":["Unknown connection"]}"#);
+    assert_eq!(json(&refused.field_errors()), r#"{"conn_id":["Unknown connection"]}"#);
     assert!(w.info().channels.is_empty(), "and nothing was created");
     let request = channelstream_core::protocol::Unsubscribe::new(id, ["a"]);
     assert_eq!(w.try_unsubscribe(request).unwrap_err(), Refusal::UnknownConnection);

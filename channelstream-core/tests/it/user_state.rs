@@ -163,7 +163,7 @@ fn what_was_told_does_not_change_afterwards() {
     );
     w.set_state("ann", r#"{"a": 2}"#);
     w.socket("zoe");
-    let joined = w.take("zoe").pop().unwrap().frame.encode(true);
+    let joined = w.take("zoe").pop().unwrap().event.encode(true);
     assert!(joined.contains(r#""state":{"a":1}"#), "{joined}");
 }
 
@@ -172,5 +172,5 @@ fn users_who_are_not_there_are_refused() {
     let mut w = World::new();
     let refused = w.try_set_state(SetUserState::new("nobody", user_state("{}")));
     assert_eq!(refused.unwrap_err(), Refusal::UnknownUser);
-    assert_eq!(json(&Refusal::UnknownUser.faults()), r#"{"user":["Unknown user"]}"#);
+    assert_eq!(json(&Refusal::UnknownUser.field_errors()), r#"{"user":["Unknown user"]}"#);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use channelstream_core::protocol::{
     Action, Address, ChannelConfig, ChannelSettings, ChannelView, ChannelsInfo, Configure, Connect,
-    Connected, Delete, Edit, Frame, InfoOptions, Message, NewMessage, Payload, SetUserState,
+    Connected, Delete, Edit, Event, InfoOptions, Message, NewMessage, Payload, SetUserState,
     Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, Uuid,
 };
 use channelstream_core::state::{
@@ -48,12 +48,12 @@ pub(crate) struct Line {
     pub(crate) end: Option<End>,
 }
 
-/// One frame as it reached a listener.
+/// One event as it reached a listener.
 #[derive(Clone)]
 pub(crate) struct Got {
     pub(crate) sequence: Sequence,
     pub(crate) catchup: bool,
-    pub(crate) frame: Frame,
+    pub(crate) event: Event,
 }
 
 /// Who or what ended a listener.
@@ -98,14 +98,14 @@ impl World {
         let mut over = Vec::new();
         for delivery in outcome.deliveries {
             match delivery {
-                Delivery::Frame { to, frame, sequence, catchup } => {
+                Delivery::Event { to, event, sequence, catchup } => {
                     for listener in to {
                         let line = self.line(listener);
                         if line.end == Some(End::Closing) {
                             continue;
                         }
-                        assert_eq!(line.end, None, "a frame for a listener that is over");
-                        line.outbox.push_back(Got { sequence, catchup, frame: frame.clone() });
+                        assert_eq!(line.end, None, "an event for a listener that is over");
+                        line.outbox.push_back(Got { sequence, catchup, event: event.clone() });
                         line.flow();
                     }
                 }
@@ -368,10 +368,10 @@ impl World {
         }
     }
 
-    /// The peer of a stalled socket reads so many frames.
-    pub(crate) fn flow(&mut self, label: &str, frames: usize) {
+    /// The peer of a stalled socket reads so many events.
+    pub(crate) fn flow(&mut self, label: &str, events: usize) {
         if let Some((_, line)) = self.current(label) {
-            line.send(frames);
+            line.send(events);
         }
     }
 
@@ -412,7 +412,7 @@ impl World {
         taken
     }
 
-    /// That is all that the listeners of a connection got since the test last looked, each frame
+    /// That is all that the listeners of a connection got since the test last looked, each event
     /// in the form of [`told`].
     #[track_caller]
     pub(crate) fn expect(&mut self, label: &str, want: &[&str]) {
@@ -442,9 +442,9 @@ impl World {
 }
 
 impl Line {
-    fn send(&mut self, frames: usize) {
-        let frames = frames.min(self.outbox.len());
-        self.got.extend(self.outbox.drain(..frames));
+    fn send(&mut self, events: usize) {
+        let events = events.min(self.outbox.len());
+        self.got.extend(self.outbox.drain(..events));
     }
 
     fn flow(&mut self) {
@@ -454,25 +454,25 @@ impl Line {
     }
 }
 
-/// A frame in short: `room bot: hello`, `room +ann`, `room -ann [bob]`, `room ann {"a":1} [a=1]`,
+/// An event in short: `room bot: hello`, `room +ann`, `room -ann [bob]`, `room ann {"a":1} [a=1]`,
 /// `room edit 7: hello`, `room delete 7`; `private` without a channel, `~` before what was
 /// caught up, `*` after what had been edited.
 pub(crate) fn told(got: &Got) -> String {
     let place = |address: &Address| address.channel.clone().unwrap_or("private".to_owned());
-    let text = match &got.frame {
-        Frame::Message(message) => {
+    let text = match &got.event {
+        Event::Message(message) => {
             let (place, user) = (place(&message.address), &message.user);
             let edited = if message.edited.is_some() { "*" } else { "" };
             format!("{place} {user}: {}{edited}", said(&message.message))
         }
-        Frame::Edit(edit) => {
+        Event::Edit(edit) => {
             let (place, id) = (place(&edit.address), edit.uuid.as_u128());
             format!("{place} edit {id}: {}", said(&edit.message))
         }
-        Frame::Delete(delete) => {
+        Event::Delete(delete) => {
             format!("{} delete {}", place(&delete.address), delete.uuid.as_u128())
         }
-        Frame::Presence(presence) => {
+        Event::Presence(presence) => {
             let sign = if presence.action == Action::Joined { '+' } else { '-' };
             let mut users: Vec<_> = presence.users.iter().map(|view| &*view.user).collect();
             users.sort_unstable();
@@ -480,7 +480,7 @@ pub(crate) fn told(got: &Got) -> String {
                 if users.is_empty() { String::new() } else { format!(" [{}]", users.join(" ")) };
             format!("{} {sign}{}{users}", presence.channel, presence.user)
         }
-        Frame::UserStateChange(change) => {
+        Event::UserStateChange(change) => {
             let state = json(&change.state);
             let changed: Vec<_> =
                 change.changed.iter().map(|c| format!("{}={}", c.key, c.value.json())).collect();

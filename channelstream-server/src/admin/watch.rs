@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
-use channelstream_core::protocol::{Action, DateTime, Frame, Message, Payload};
+use channelstream_core::protocol::{Action, DateTime, Event, Message, Payload};
 use channelstream_core::state::{
-    ChannelFacts, ChannelRow, Counts, Events, ListenerId, ListenerOwner, Order, Sequence, State,
-    UserFacts, UserRow, Window, Windowed,
+    ChannelDetails, ChannelRow, Counts, ListenerId, ListenerOwner, Order, RecentEvents, Sequence,
+    State, UserDetails, UserRow, Window, Windowed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,7 @@ impl Watch {
         let channel = self.channel.as_ref().map(|watch| {
             let after = seen.of(&watch.name);
             ChannelViews {
-                facts: state.channel_facts(&watch.name),
+                facts: state.channel_details(&watch.name),
                 members: watch
                     .members
                     .as_ref()
@@ -124,7 +124,7 @@ impl Watch {
                 .users
                 .as_ref()
                 .map(|watch| state.list_users(&watch.window, watch.connected)),
-            user: self.user.as_ref().map(|name| state.user_facts(name, CONNECTIONS)),
+            user: self.user.as_ref().map(|name| state.user_details(name, CONNECTIONS)),
             owners: state.listener_owners(behind),
         }
     }
@@ -151,15 +151,15 @@ pub(crate) struct Views {
     channels: Option<Windowed<ChannelRow>>,
     channel: Option<ChannelViews>,
     users: Option<Windowed<UserRow>>,
-    user: Option<Option<UserFacts>>,
+    user: Option<Option<UserDetails>>,
     owners: Vec<ListenerOwner>,
 }
 
 struct ChannelViews {
-    facts: Option<ChannelFacts>,
+    facts: Option<ChannelDetails>,
     members: Option<Option<Windowed<UserRow>>>,
     history: Option<Vec<Arc<Message>>>,
-    events: Option<Events>,
+    events: Option<RecentEvents>,
 }
 
 /// A part of the answer: its name and its JSON.
@@ -218,10 +218,10 @@ fn channel_parts(
     }
     if let Some(events) = views.events {
         let begins = seen.of(name).is_none();
-        let newest = events.frames.last().map(|(sequence, _)| *sequence);
+        let newest = events.events.last().map(|(sequence, _)| *sequence);
         *seen = Seen(Some((watch.name.clone(), newest.or(seen.of(name)).unwrap_or(0))));
-        if begins || !events.frames.is_empty() {
-            let shown = events.frames.iter().map(|(number, frame)| ShownEvent::new(*number, frame));
+        if begins || !events.events.is_empty() {
+            let shown = events.events.iter().map(|(number, event)| ShownEvent::new(*number, event));
             parts.push((
                 "events",
                 json(&EventsPart {
@@ -278,7 +278,7 @@ struct MembersPart<'a> {
 struct ChannelPart<'a> {
     name: &'a str,
     /// None if there is no such channel.
-    facts: Option<ChannelFacts>,
+    facts: Option<ChannelDetails>,
 }
 
 #[derive(Serialize)]
@@ -286,11 +286,11 @@ struct UserPart<'a> {
     name: &'a str,
     state: Option<Shown>,
     /// None if there is no such user.
-    facts: Option<UserFacts>,
+    facts: Option<UserDetails>,
 }
 
 impl<'a> UserPart<'a> {
-    fn new(name: &'a str, mut facts: Option<UserFacts>) -> Self {
+    fn new(name: &'a str, mut facts: Option<UserDetails>) -> Self {
         let state = facts.as_mut().map(|facts| {
             facts.public_keys.truncate(NAMES);
             Shown::new(json(&std::mem::take(&mut facts.state)))
@@ -329,32 +329,32 @@ struct ShownEvent<'a> {
 }
 
 impl<'a> ShownEvent<'a> {
-    fn new(number: Sequence, frame: &'a Frame) -> Self {
+    fn new(number: Sequence, event: &'a Event) -> Self {
         let content = |payload: Option<&'a Payload>| payload.map_or("", |payload| payload.get());
-        let (kind, user, at, line) = match frame {
-            Frame::Message(message) => {
+        let (kind, user, at, line) = match event {
+            Event::Message(message) => {
                 let line = content(message.message.as_ref()).to_owned();
                 ("message", Some(&*message.user), Some(message.timestamp), line)
             }
-            Frame::Edit(edit) => {
+            Event::Edit(edit) => {
                 let line = content(edit.message.as_ref()).to_owned();
                 ("message:edit", edit.user.as_deref(), edit.edited, line)
             }
-            Frame::Delete(delete) => ("message:delete", None, None, delete.uuid.to_string()),
-            Frame::Presence(presence) => {
+            Event::Delete(delete) => ("message:delete", None, None, delete.uuid.to_string()),
+            Event::Presence(presence) => {
                 let line = match presence.action {
                     Action::Joined => "joined",
                     Action::Parted => "parted",
                 };
                 ("presence", Some(&*presence.user), Some(presence.timestamp), line.to_owned())
             }
-            Frame::UserStateChange(change) => {
+            Event::UserStateChange(change) => {
                 let line = json(&change.state);
                 ("user_state_change", Some(&*change.user), Some(change.timestamp), line)
             }
         };
         let line = line.chars().take(LINE).collect();
-        Self { number, kind, user, at, line, event: Shown::new(frame.encode(false)) }
+        Self { number, kind, user, at, line, event: Shown::new(event.encode(false)) }
     }
 }
 

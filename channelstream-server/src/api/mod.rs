@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{
-    self, Body, Configure, Connect, DeleteChannels, Disconnect, Faults, Info, InfoOptions,
+    self, Body, Configure, Connect, DeleteChannels, Disconnect, FieldErrors, Info, InfoOptions,
     RequestBody, SetUserState, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Command, Reply};
@@ -45,7 +45,7 @@ impl<'a> Asked<'a> {
     fn take<T>(
         &self,
         of: RequestBody,
-        read: impl FnOnce(&Body<'_>) -> Result<T, Faults>,
+        read: impl FnOnce(&Body<'_>) -> Result<T, FieldErrors>,
     ) -> Result<T, Problem> {
         let body = self.json()?;
         Ok(self.prefer.check(of, &body, read(&body))?)
@@ -95,7 +95,7 @@ pub(crate) async fn unsubscribe(app: &App, request: Request) -> Result<Answer, P
 async fn read_with_connection<T>(
     asked: &Asked<'_>,
     of: RequestBody,
-    read: impl Fn(&Body<'_>, &dyn Fn(Uuid) -> bool) -> Result<T, Faults>,
+    read: impl Fn(&Body<'_>, &dyn Fn(Uuid) -> bool) -> Result<T, FieldErrors>,
 ) -> Result<T, Problem> {
     let body = asked.json()?;
     let read = |known: &dyn Fn(Uuid) -> bool| asked.prefer.check(of, &body, read(&body, known));
@@ -124,7 +124,7 @@ pub(crate) async fn user_state(app: &App, request: Request) -> Result<Answer, Pr
     };
     let read = asked.take(RequestBody::UserState, |body| SetUserState::read(body, note));
     let request = match (read, named) {
-        (Err(Problem::Faults(_)), Some(name)) => {
+        (Err(Problem::FieldErrors(_)), Some(name)) => {
             let known = app.node.ask(move |state| state.knows_user(&name)).await?;
             asked.take(RequestBody::UserState, |body| SetUserState::read(body, |_| known))?
         }
@@ -154,8 +154,8 @@ pub(crate) async fn delete(app: &App, request: Request) -> Result<Answer, Proble
 pub(crate) async fn configure(app: &App, request: Request) -> Result<Answer, Problem> {
     let asked = Asked::read(app, request).await?;
     let request = match asked.take(RequestBody::Configure, Configure::read) {
-        Err(Problem::Faults(faults)) if !asked.prefer.is_strict() => {
-            return Err(Configure::faults_of_first(faults).into());
+        Err(Problem::FieldErrors(faults)) if !asked.prefer.is_strict() => {
+            return Err(Configure::errors_of_first(faults).into());
         }
         read => read?,
     };

@@ -1,6 +1,6 @@
 //! What a request prefers (RFC 7240): strict handling, and an answer that tells what became of it.
 
-use channelstream_core::protocol::{Body, Faults, Posted, RequestBody, unknown_fields};
+use channelstream_core::protocol::{Body, FieldErrors, Posted, RequestBody, unknown_fields};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::answer::Answer;
@@ -58,8 +58,8 @@ impl Preferences {
         &self,
         of: RequestBody,
         body: &Body<'_>,
-        read: Result<T, Faults>,
-    ) -> Result<T, Faults> {
+        read: Result<T, FieldErrors>,
+    ) -> Result<T, FieldErrors> {
         if !self.is_strict() {
             return read;
         }

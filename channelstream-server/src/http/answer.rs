@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use channelstream_core::protocol::{Faults, NotJson};
+use channelstream_core::protocol::{FieldErrors, NotJson};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
@@ -192,7 +192,7 @@ pub(crate) enum Problem {
     /// Somewhere else, as an address or a path.
     Elsewhere(String),
     /// What is wrong with the fields.
-    Faults(Faults),
+    FieldErrors(FieldErrors),
     /// 422 with texts alone, as `/listen` has it.
     Texts(&'static [&'static str]),
     /// The body is no JSON.
@@ -229,16 +229,16 @@ pub(crate) struct BodyBound {
 impl From<node::Error> for Problem {
     fn from(error: node::Error) -> Self {
         match error {
-            node::Error::Refused(refusal) => Self::Faults(refusal.faults()),
+            node::Error::Refused(refusal) => Self::FieldErrors(refusal.field_errors()),
             node::Error::Unavailable(_) => Self::Unavailable(error.to_string().into()),
             node::Error::Stopped => Self::Stopped,
         }
     }
 }
 
-impl From<Faults> for Problem {
-    fn from(faults: Faults) -> Self {
-        Self::Faults(faults)
+impl From<FieldErrors> for Problem {
+    fn from(faults: FieldErrors) -> Self {
+        Self::FieldErrors(faults)
     }
 }
 
@@ -252,7 +252,7 @@ impl Problem {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::HttpsOnly => StatusCode::NOT_ACCEPTABLE,
             Self::Elsewhere(_) => StatusCode::FOUND,
-            Self::Faults(_) | Self::Texts(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::FieldErrors(_) | Self::Texts(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotJson(_) | Self::Malformed(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -294,7 +294,7 @@ impl Problem {
             Self::UnknownConnection => "the connection is not known, or has ended".into(),
             Self::HttpsOnly => "only https is served here".into(),
             Self::Elsewhere(address) => format!("see {address}").into(),
-            Self::Faults(_) | Self::Texts(_) => "fields are faulty".into(),
+            Self::FieldErrors(_) | Self::Texts(_) => "fields are faulty".into(),
             Self::NotJson(error @ NotJson::TooDeep { .. }) => {
                 format!("{error} (max_json_depth)").into()
             }
@@ -339,7 +339,7 @@ impl Problem {
         let status = self.status();
         let answer = match &self {
             Self::BadSignature => Answer::json(&serde_json::json!({"request": "Bad Signature"})),
-            Self::Faults(faults) => Answer::json(faults),
+            Self::FieldErrors(faults) => Answer::json(faults),
             Self::Texts(texts) => Answer::json(texts),
             Self::Forbidden
             | Self::NotFound(_)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use channelstream_core::protocol::{Faults, parse_uuid};
+use channelstream_core::protocol::{FieldErrors, parse_uuid};
 use channelstream_core::state::{Closing, ConnectionId, ListenerKind, Refusal, Reply};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -159,7 +159,7 @@ fn callback(request: &Request) -> Result<Option<String>, Problem> {
         Some(name) if is_dotted_identifier(&name) => Ok(Some(name)),
         _ => {
             let text = "Not a dotted JavaScript identifier of at most 128 characters.";
-            Err(Faults::from_texts("callback", [text]).into())
+            Err(FieldErrors::from_texts("callback", [text]).into())
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
-use channelstream_core::protocol::{Faults, parse_uuid};
+use channelstream_core::protocol::{FieldErrors, parse_uuid};
 use channelstream_core::state::{Closing, ConnectionId, ListenerKind};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::net::TcpStream;
@@ -38,10 +38,10 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
     let accept = check_handshake(&request.head.method, request.head.version, &request.head.headers)
         .map_err(Problem::Handshake)?;
     let connection = match request.parameter("conn_id") {
-        None => return Err(Faults::from_texts("conn_id", ["Field may not be null."]).into()),
+        None => return Err(FieldErrors::from_texts("conn_id", ["Field may not be null."]).into()),
         Some(text) => text
             .and_then(|text| parse_uuid(&text))
-            .ok_or_else(|| Faults::from_texts("conn_id", ["Not a valid UUID."]))?,
+            .ok_or_else(|| FieldErrors::from_texts("conn_id", ["Not a valid UUID."]))?,
     };
     if !app.node.hub().has_place() {
         app.limits.refused(Limit::Listeners, request.peer);

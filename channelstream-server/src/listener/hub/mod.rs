@@ -152,7 +152,7 @@ impl Hub {
                     let (listener, reason) = (*listener, *reason);
                     self.give(shard::number(listener), Parcel::End { listener, reason }).await;
                 }
-                [Delivery::Frame { to, sequence, catchup, .. }, ..] => {
+                [Delivery::Event { to, sequence, catchup, .. }, ..] => {
                     let (to, first, catchup) = (std::mem::take(to), *sequence, *catchup);
                     let events: Vec<String> = run.iter().filter_map(encoded).collect();
                     let bytes = event_frames(&events);
@@ -267,8 +267,8 @@ impl Parts {
 fn runs_on(one: &Delivery, next: &Delivery) -> bool {
     match (one, next) {
         (
-            Delivery::Frame { to: these, sequence: one, catchup: was, .. },
-            Delivery::Frame { to: those, sequence: next, catchup: is, .. },
+            Delivery::Event { to: these, sequence: one, catchup: was, .. },
+            Delivery::Event { to: those, sequence: next, catchup: is, .. },
         ) => *next == one + 1 && was == is && these == those,
         _ => false,
     }
@@ -276,7 +276,7 @@ fn runs_on(one: &Delivery, next: &Delivery) -> bool {
 
 fn encoded(delivery: &Delivery) -> Option<String> {
     match delivery {
-        Delivery::Frame { frame, catchup, .. } => Some(frame.encode(*catchup)),
+        Delivery::Event { event, catchup, .. } => Some(event.encode(*catchup)),
         Delivery::End { .. } => None,
     }
 }

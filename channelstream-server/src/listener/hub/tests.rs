@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
-use channelstream_core::protocol::{DateTime, Frame, UserStateChange};
+use channelstream_core::protocol::{DateTime, Event, UserStateChange};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -35,9 +35,9 @@ fn frame(sequence: Sequence, to: &[&Arc<Outbox>]) -> Delivery {
         changed: Arc::default(),
     };
     let to = to.iter().map(|outbox| outbox.id).collect();
-    Delivery::Frame {
+    Delivery::Event {
         to,
-        frame: Frame::UserStateChange(Arc::new(change)),
+        event: Event::UserStateChange(Arc::new(change)),
         sequence,
         catchup: false,
     }

@@ -13,7 +13,7 @@ use super::channel::Channel;
 use super::connection::{Connection, Phase};
 use super::user::User;
 use super::{ConnectionId, ListenerId, ListenerKind, Sequence, State};
-use crate::protocol::{ChannelSettings, DateTime, Frame, Message, UserState};
+use crate::protocol::{ChannelSettings, DateTime, Event, Message, UserState};
 
 /// The parts of a list that are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -99,7 +99,7 @@ pub struct ChannelRow {
 
 /// One channel, but for its lists.
 #[derive(Clone, Debug, Serialize)]
-pub struct ChannelFacts {
+pub struct ChannelDetails {
     /// Its id.
     pub uuid: Uuid,
     /// Its row.
@@ -109,8 +109,9 @@ pub struct ChannelFacts {
     pub settings: ChannelSettings,
     /// Messages in its history.
     pub history: usize,
-    /// Frames stored for who is away.
-    pub stored_frames: usize,
+    /// Events stored for who is away.
+    #[serde(rename = "stored_frames")]
+    pub stored_events: usize,
 }
 
 /// A user in a list.
@@ -124,7 +125,7 @@ pub struct UserRow {
 
 /// One user.
 #[derive(Clone, Debug, Serialize)]
-pub struct UserFacts {
+pub struct UserDetails {
     /// Id of the user.
     pub uuid: Uuid,
     /// The name.
@@ -133,8 +134,9 @@ pub struct UserFacts {
     pub state: Arc<UserState>,
     /// The keys of it that others may see.
     pub public_keys: Vec<Arc<str>>,
-    /// Private frames stored for the user.
-    pub stored_frames: usize,
+    /// Private events stored for the user.
+    #[serde(rename = "stored_frames")]
+    pub stored_events: usize,
     /// How many connections there are.
     pub total_connections: usize,
     /// The oldest of them.
@@ -171,9 +173,9 @@ pub struct ListenerOwner {
 
 /// What has happened in a channel since a number.
 #[derive(Clone, Debug)]
-pub struct Events {
+pub struct RecentEvents {
     /// The newest, oldest first, with their numbers.
-    pub frames: Vec<(Sequence, Frame)>,
+    pub events: Vec<(Sequence, Event)>,
     /// Whether there may have been more than that since.
     pub gap: bool,
 }
@@ -239,14 +241,14 @@ impl State {
     }
 
     /// One channel; none if there is none of that name.
-    pub fn channel_facts(&self, name: &str) -> Option<ChannelFacts> {
+    pub fn channel_details(&self, name: &str) -> Option<ChannelDetails> {
         let channel = self.channel(name)?;
-        Some(ChannelFacts {
+        Some(ChannelDetails {
             uuid: channel.uuid,
             row: channel_row(channel),
             settings: channel.settings,
             history: channel.history_len(),
-            stored_frames: channel.stored.len(),
+            stored_events: channel.stored.len(),
         })
     }
 
@@ -256,21 +258,21 @@ impl State {
     }
 
     /// What happened in a channel after a number, as far as it is stored; the newest, at most so
-    /// many. Channels that store no frames tell nothing.
-    pub fn events_after(&self, channel: &str, after: Sequence, limit: usize) -> Events {
+    /// many. Channels that store no events tell nothing.
+    pub fn events_after(&self, channel: &str, after: Sequence, limit: usize) -> RecentEvents {
         let Some(channel) = self.channel(channel) else {
-            return Events { frames: Vec::new(), gap: false };
+            return RecentEvents { events: Vec::new(), gap: false };
         };
-        let (frames, cut) = channel.stored.newest_after(after, limit);
+        let (events, cut) = channel.stored.newest_after(after, limit);
         // Where the oldest is newer, others may have been pushed out since.
-        let full = channel.stored.len() >= self.rules.channel_frames;
+        let full = channel.stored.len() >= self.rules.channel_events;
         let gap = cut || full && channel.stored.first().is_some_and(|oldest| oldest > after);
-        Events { frames, gap }
+        RecentEvents { events, gap }
     }
 
     /// One user with at most so many connections, each with at most so many channels; none if
     /// there is none of that name.
-    pub fn user_facts(&self, name: &str, limit: usize) -> Option<UserFacts> {
+    pub fn user_details(&self, name: &str, limit: usize) -> Option<UserDetails> {
         let user = &self.users[*self.user_names.get(name)?];
         let connections = user.connections.iter().take(limit).map(|key| {
             let connection = &self.connections[key];
@@ -283,12 +285,12 @@ impl State {
                 ended: connection.phase == Phase::Ended,
             }
         });
-        Some(UserFacts {
+        Some(UserDetails {
             uuid: user.uuid,
             name: Arc::clone(&user.name),
             state: Arc::clone(&user.state),
             public_keys: user.public_keys().to_vec(),
-            stored_frames: user.stored.len(),
+            stored_events: user.stored.len(),
             total_connections: user.connections.len(),
             connections: connections.collect(),
         })

@@ -1,4 +1,4 @@
-//! Event frames: what listeners receive (contract §7).
+//! Events: what listeners receive (contract §7).
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::timestamp::DateTime;
 
 /// One event. Cheap to clone: what it tells is shared.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Frame {
+pub enum Event {
     /// A message was posted.
     Message(Arc<Message>),
     /// A message was edited.
@@ -71,8 +71,8 @@ pub struct UserStateChange {
     pub changed: Arc<Vec<Changed>>,
 }
 
-impl Frame {
-    /// The frame as one JSON object, as it is sent live or, with `catchup`, afterwards.
+impl Event {
+    /// The event as one JSON object, as it is sent live or, with `catchup`, afterwards.
     pub fn encode(&self, catchup: bool) -> String {
         let mut object = Object::new();
         match self {
@@ -84,8 +84,8 @@ impl Frame {
                 if let Some(payload) = &message.message {
                     object.put("message", payload);
                 }
-                object.put("timestamp", &message.timestamp.in_frame());
-                object.put("edited", &message.edited.map(DateTime::in_frame));
+                object.put("timestamp", &message.timestamp.in_event());
+                object.put("edited", &message.edited.map(DateTime::in_event));
                 object.put("catchup", &catchup);
             }
             Self::Edit(edit) => {
@@ -99,9 +99,9 @@ impl Frame {
                     object.put("message", payload);
                 }
                 if let Some(timestamp) = edit.timestamp {
-                    object.put("timestamp", &timestamp.in_frame());
+                    object.put("timestamp", &timestamp.in_event());
                 }
-                object.put("edited", &edit.edited.map(DateTime::in_frame));
+                object.put("edited", &edit.edited.map(DateTime::in_event));
                 // Live edits and deletes have no such key.
                 if catchup {
                     object.put("catchup", &true);
@@ -120,7 +120,7 @@ impl Frame {
                 object.put("type", "presence");
                 object.put("user", &presence.user);
                 object.put("channel", &presence.channel);
-                object.put("timestamp", &presence.timestamp.in_frame());
+                object.put("timestamp", &presence.timestamp.in_event());
                 object.put("catchup", &catchup);
                 object.put("message", &Acted { action: presence.action });
                 object.put("users", &presence.users);
@@ -131,7 +131,7 @@ impl Frame {
                 object.put("type", "user_state_change");
                 object.put("user", &change.user);
                 object.put("channel", &change.channel);
-                object.put("timestamp", &change.timestamp.in_frame());
+                object.put("timestamp", &change.timestamp.in_event());
                 object.put("catchup", &catchup);
                 let message = StateChanged { state: &change.state, changed: &change.changed };
                 object.put("message", &message);
@@ -140,7 +140,7 @@ impl Frame {
         object.end()
     }
 
-    /// Whether `user`, being where the frame is sent, gets it.
+    /// Whether `user`, being where the event is sent, gets it.
     pub(crate) fn is_for(&self, user: &str) -> bool {
         match self {
             Self::Message(message) => message.address.includes(user),
@@ -170,7 +170,7 @@ impl Object {
         json.extend_from_slice(if json.len() > 1 { b",\"" } else { b"\"" });
         json.extend_from_slice(key.as_bytes());
         json.extend_from_slice(b"\":");
-        serde_json::to_writer(json, value).expect("frames hold texts, numbers and JSON only");
+        serde_json::to_writer(json, value).expect("events hold texts, numbers and JSON only");
     }
 
     fn end(self) -> String {

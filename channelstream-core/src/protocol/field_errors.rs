@@ -1,4 +1,4 @@
-//! Faults: what is wrong with a request's fields, as answered with 422 (contract §4).
+//! FieldErrors: what is wrong with a request's fields, as answered with 422 (contract §4).
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -9,14 +9,14 @@ pub(super) const WRONG_TYPE: &str = "Invalid input type.";
 /// What is wrong with one field: texts, or the faults of what the field holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Fault {
+pub enum FieldError {
     /// Texts about the field itself.
     Texts(Vec<String>),
-    /// Faults inside it, by key or index.
-    Inner(Faults),
+    /// FieldErrors inside it, by key or index.
+    Inner(FieldErrors),
 }
 
-impl Fault {
+impl FieldError {
     /// One text.
     pub fn text(text: &str) -> Self {
         Self::Texts(vec![text.to_owned()])
@@ -24,15 +24,15 @@ impl Fault {
 
     /// A value that is not of the structure which is fixed for its place.
     pub(crate) fn not_an_object() -> Self {
-        Self::Inner(Faults::from_texts("_schema", [WRONG_TYPE]))
+        Self::Inner(FieldErrors::from_texts("_schema", [WRONG_TYPE]))
     }
 }
 
 /// All faults of one request: field → texts or inner faults, in the order they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Faults(IndexMap<String, Fault>);
+pub struct FieldErrors(IndexMap<String, FieldError>);
 
-impl Faults {
+impl FieldErrors {
     /// No faults.
     pub fn new() -> Self {
         Self::default()
@@ -42,7 +42,7 @@ impl Faults {
     pub fn from_texts<const N: usize>(field: &str, texts: [&str; N]) -> Self {
         let mut faults = Self::new();
         for text in texts {
-            faults.add(field, Fault::text(text));
+            faults.add(field, FieldError::text(text));
         }
         faults
     }
@@ -53,10 +53,10 @@ impl Faults {
     }
 
     /// Adds `fault` to `field`; texts are put behind texts that stand there already.
-    pub fn add(&mut self, field: &str, fault: Fault) {
+    pub fn add(&mut self, field: &str, fault: FieldError) {
         match (self.0.get_mut(field), fault) {
-            (Some(Fault::Texts(old)), Fault::Texts(new)) => old.extend(new),
-            (Some(Fault::Inner(old)), Fault::Inner(new)) => old.merge(new),
+            (Some(FieldError::Texts(old)), FieldError::Texts(new)) => old.extend(new),
+            (Some(FieldError::Inner(old)), FieldError::Inner(new)) => old.merge(new),
             (Some(_), _) => {} // what a field is comes before what it holds
             (None, fault) => {
                 self.0.insert(field.to_owned(), fault);
@@ -72,7 +72,7 @@ impl Faults {
     }
 
     /// The fields with what is wrong with each.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Fault)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &FieldError)> {
         self.0.iter().map(|(field, fault)| (field.as_str(), fault))
     }
 }

@@ -105,24 +105,24 @@ fn one_channel_and_its_history_newest_first() {
     for text in ["1", "2", "3", "4"] {
         w.say("a", text);
     }
-    let facts = w.state.channel_facts("a").unwrap();
-    assert_eq!((facts.history, facts.stored_frames), (3, 4));
+    let facts = w.state.channel_details("a").unwrap();
+    assert_eq!((facts.history, facts.stored_events), (3, 4));
     assert_eq!((facts.row.users, facts.row.connections), (1, 1));
     assert_eq!(facts.settings.history_size, 3);
     let newest = w.state.newest_history("a", 2);
     let texts: Vec<_> = newest.iter().map(|message| json(&message.message)).collect();
     assert!(texts[0].contains('4') && texts[1].contains('3') && texts.len() == 2, "{texts:?}");
-    assert!(w.state.channel_facts("b").is_none() && w.state.newest_history("b", 2).is_empty());
+    assert!(w.state.channel_details("b").is_none() && w.state.newest_history("b", 2).is_empty());
 }
 
 #[test]
 fn events_of_a_channel_since_a_number_and_whether_some_are_missing() {
-    let mut w = World::with(Rules { channel_frames: 4, ..rules() });
+    let mut w = World::with(Rules { channel_events: 4, ..rules() });
     w.connect("ann", &["a"]);
     let since = w.state.sequence();
     let events = |w: &World, after, limit| {
         let events = w.state.events_after("a", after, limit);
-        (events.frames.iter().map(|(number, _)| *number).collect::<Vec<_>>(), events.gap)
+        (events.events.iter().map(|(number, _)| *number).collect::<Vec<_>>(), events.gap)
     };
     assert_eq!(events(&w, since, 10), (vec![], false));
     w.say("a", "1");
@@ -138,8 +138,8 @@ fn events_of_a_channel_since_a_number_and_whether_some_are_missing() {
     assert_eq!(events(&w, since + 5, 10), (vec![], false));
     w.configure("b", ChannelSettings { store_frames: false, ..ChannelSettings::default() });
     w.say("b", "1");
-    assert!(w.state.events_after("b", 0, 10).frames.is_empty());
-    assert!(w.state.events_after("nowhere", 0, 10).frames.is_empty());
+    assert!(w.state.events_after("b", 0, 10).events.is_empty());
+    assert!(w.state.events_after("nowhere", 0, 10).events.is_empty());
 }
 
 #[test]
@@ -155,15 +155,15 @@ fn one_user_with_connections_and_who_listens_on_them() {
     );
     w.connect("ann/2", &["a"]);
     w.socket("ann/2");
-    let facts = w.state.user_facts("ann", 10).unwrap();
+    let facts = w.state.user_details("ann", 10).unwrap();
     assert_eq!(json(&facts.state), r#"{"open":1,"closed":2}"#);
     assert_eq!(facts.total_connections, 2);
     let [first, second] = &facts.connections[..] else { panic!("{facts:?}") };
     assert_eq!((first.id, first.listener, first.total_channels), (w.id("ann/1"), None, 2));
     assert_eq!((second.id, second.listener), (w.id("ann/2"), Some("socket")));
     assert_eq!(json(&first.channels), r#"["a","b"]"#);
-    let less = w.state.user_facts("ann", 1).unwrap();
+    let less = w.state.user_details("ann", 1).unwrap();
     assert_eq!((less.total_connections, less.connections.len()), (2, 1));
     assert_eq!((less.connections[0].total_channels, less.connections[0].channels.len()), (2, 1));
-    assert!(w.state.user_facts("nobody", 1).is_none());
+    assert!(w.state.user_details("nobody", 1).is_none());
 }

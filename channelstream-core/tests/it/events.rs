@@ -1,4 +1,4 @@
-//! The exact form of each frame on the wire, live and caught up (contract §7).
+//! The exact form of each event on the wire, live and caught up (contract §7).
 
 use channelstream_core::protocol::{
     Address, Bounds, ChannelSettings, Connect, DateTime, Edit, NewMessage, Uuid, parse,
@@ -15,7 +15,7 @@ fn got(w: &mut World) -> Vec<Value> {
     let got = w.take("ann");
     got.iter()
         .map(|got| {
-            let mut value: Value = serde_json::from_str(&got.frame.encode(got.catchup)).unwrap();
+            let mut value: Value = serde_json::from_str(&got.event.encode(got.catchup)).unwrap();
             if value["uuid"] != ID {
                 assert!(value["uuid"].as_str().unwrap().parse::<Uuid>().is_ok());
                 value["uuid"] = "made up".into();
@@ -47,8 +47,8 @@ fn both_ways(settings: ChannelSettings, happen: impl Fn(&mut World)) -> [Vec<Val
 fn assert_both(both: &[Vec<Value>; 2], live: &[Value]) {
     assert_eq!(both[0], live);
     let mut after = live.to_vec();
-    for frame in &mut after {
-        frame["catchup"] = true.into();
+    for event in &mut after {
+        event["catchup"] = true.into();
     }
     assert_eq!(both[1], after);
 }
@@ -183,9 +183,9 @@ fn addresses_and_history_flags_are_never_shown() {
     w.delete(7, address);
     let got = got(&mut w);
     assert_eq!(got.len(), 3);
-    for frame in got {
+    for event in got {
         for hidden in ["no_history", "pm_users", "exclude_users"] {
-            assert!(frame.get(hidden).is_none(), "{frame}");
+            assert!(event.get(hidden).is_none(), "{event}");
         }
     }
 }
@@ -199,6 +199,6 @@ fn payloads_travel_exactly_as_they_were_sent() {
     let body = parse(body.as_bytes(), Bounds::default()).unwrap();
     let messages = read_messages(&body).unwrap();
     w.apply(channelstream_core::state::Command::Publish(messages)).unwrap();
-    let frame = w.take("ann").pop().unwrap().frame.encode(false);
-    assert!(frame.contains(sent), "{frame}");
+    let event = w.take("ann").pop().unwrap().event.encode(false);
+    assert!(event.contains(sent), "{event}");
 }
