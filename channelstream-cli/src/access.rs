@@ -1,6 +1,5 @@
-//! Which server to ask, and with which secret: flags, profiles, environment, defaults.
+//! The server's address and secret: from flags, profiles, environment and defaults.
 
-use std::env::{self, VarError};
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
@@ -9,19 +8,20 @@ use channelstream_signer::file;
 
 use crate::address::Address;
 use crate::args::AccessArgs;
+use crate::environment::variable;
 use crate::failure::Failure;
 use crate::output;
 use crate::profile::{self, Profile};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
-/// The server's own default, which everybody knows.
+/// The server's default secret, which is publicly known.
 pub(crate) const DEFAULT_SECRET: &str = "secret";
 const URL: &str = "CHANNELSTREAM_URL";
 const SECRET: &str = "CHANNELSTREAM_SECRET";
 const SECRET_FILE: &str = "CHANNELSTREAM_SECRET_FILE";
 const CA_FILE: &str = "CHANNELSTREAM_CA_FILE";
 
-/// Where the secret was found.
+/// The source of the secret.
 #[derive(Debug)]
 pub(crate) enum Origin {
     Flag,
@@ -33,21 +33,24 @@ pub(crate) enum Origin {
 impl Display for Origin {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag => f.write_str("it was taken from --secret"),
-            Self::Variable => write!(f, "it was taken from {SECRET}"),
-            Self::File(path) => write!(f, "it was taken from {}", path.display()),
+            Self::Flag => f.write_str("the secret came from --secret"),
+            Self::Variable => write!(f, "the secret came from {SECRET}"),
+            Self::File(path) => write!(f, "the secret came from {}", path.display()),
             Self::Default => {
-                write!(f, "none was given, so the default was tried: use --secret-file or {SECRET}")
+                write!(
+                    f,
+                    "no secret was given, so the default was used; set --secret-file or {SECRET}"
+                )
             }
         }
     }
 }
 
-/// Larger files are no certificates: all that a system trusts are a quarter of that.
+/// The largest file of certificates; all that a system trusts take a quarter of this.
 const MAX_CA_FILE: u64 = 1024 * 1024;
 
-/// The signer, and where its secret was found. Of several it signs with the newest, as they stand in
-/// the server's file, and checks with all.
+/// Returns the signer and the source of its secret. With several secrets, which are listed as in the
+/// server's file, it signs with the newest and verifies with all.
 pub(crate) fn signer(args: &AccessArgs) -> Result<(TimestampSigner, Origin), Failure> {
     let (text, origin) = secret(args)?;
     let signer = TimestampSigner::with_secrets(file::secrets(&text));
@@ -55,7 +58,7 @@ pub(crate) fn signer(args: &AccessArgs) -> Result<(TimestampSigner, Origin), Fai
     Ok((signer, origin))
 }
 
-/// Where the server is; whoever left something out of the address is told what was added.
+/// Returns the server's address; a note says what was added to an incomplete one.
 pub(crate) fn url(args: &AccessArgs) -> Result<String, Failure> {
     let Address { url, note } = address(args)?;
     if let Some(note) = note {
@@ -64,7 +67,7 @@ pub(crate) fn url(args: &AccessArgs) -> Result<String, Failure> {
     Ok(url)
 }
 
-/// The same, with what is to be told.
+/// Returns the server's address with the note about it.
 pub(crate) fn address(args: &AccessArgs) -> Result<Address, Failure> {
     let mut typed = args.url.clone();
     if typed.is_none() {
@@ -76,10 +79,10 @@ pub(crate) fn address(args: &AccessArgs) -> Result<Address, Failure> {
     if typed.is_none() {
         typed = default_profile(args)?.url;
     }
-    Ok(Address::read(typed.unwrap_or_else(|| DEFAULT_URL.to_owned())))
+    Ok(Address::parse(typed.unwrap_or_else(|| DEFAULT_URL.to_owned())))
 }
 
-/// A client for the server, and where the secret was found.
+/// Returns a client for the server, and the source of its secret.
 pub(crate) fn client(args: &AccessArgs) -> Result<(Client, Origin), Failure> {
     let (signer, origin) = signer(args)?;
     let client = builder(args, &url(args)?)?.signer(signer).build();
@@ -87,7 +90,7 @@ pub(crate) fn client(args: &AccessArgs) -> Result<(Client, Origin), Failure> {
     Ok((client, origin))
 }
 
-/// The beginning of a client for the server at `url`.
+/// Returns a builder of a client for the server at `url`, without a secret yet.
 pub(crate) fn builder(args: &AccessArgs, url: &str) -> Result<ClientBuilder, Failure> {
     let builder =
         Client::builder(url).user_agent(concat!("channelstream/", env!("CARGO_PKG_VERSION")));
@@ -97,7 +100,7 @@ pub(crate) fn builder(args: &AccessArgs, url: &str) -> Result<ClientBuilder, Fai
     })
 }
 
-/// By which certificates, in PEM, servers are trusted; none: by those of the system.
+/// Returns the trusted root certificates in PEM; `None` stands for those of the system.
 pub(crate) fn roots(args: &AccessArgs) -> Result<Option<Vec<u8>>, Failure> {
     let path = match &args.ca_file {
         Some(path) => Some(path.clone()),
@@ -110,7 +113,7 @@ pub(crate) fn roots(args: &AccessArgs) -> Result<Option<Vec<u8>>, Failure> {
         },
     };
     let Some(path) = path else { return Ok(None) };
-    // A byte order mark would hide the first certificate.
+    // Decoded as text, since a byte order mark would hide the first certificate.
     let pem = file::read_text(&path, MAX_CA_FILE).map(String::into_bytes);
     pem.map(Some).map_err(|error| {
         let text = format!("cannot read certificates from {}", path.display());
@@ -118,7 +121,7 @@ pub(crate) fn roots(args: &AccessArgs) -> Result<Option<Vec<u8>>, Failure> {
     })
 }
 
-/// The text that holds it.
+/// Returns the text that contains the secrets, and where it came from.
 fn secret(args: &AccessArgs) -> Result<(String, Origin), Failure> {
     if let Some(path) = &args.secret_file {
         return read(path);
@@ -130,9 +133,9 @@ fn secret(args: &AccessArgs) -> Result<(String, Origin), Failure> {
         return read(&path);
     }
     match (variable(SECRET)?, variable(SECRET_FILE)?) {
-        (Some(_), Some(_)) => {
-            Err(Failure::usage(format!("{SECRET} and {SECRET_FILE} are both set: which one?")))
-        }
+        (Some(_), Some(_)) => Err(Failure::usage(format!(
+            "{SECRET} and {SECRET_FILE} are both set; unset one of them"
+        ))),
         (Some(secret), None) => Ok((secret, Origin::Variable)),
         (None, Some(path)) => read(Path::new(&path)),
         (None, None) => match default_profile(args)?.secret_file {
@@ -146,16 +149,16 @@ fn named(args: &AccessArgs) -> Result<Option<Profile>, Failure> {
     args.profile.as_deref().map(profile::named).transpose()
 }
 
-/// Whoever names a profile wants no other one.
+/// Returns the default profile, or an empty one if `--profile` names another.
 fn default_profile(args: &AccessArgs) -> Result<Profile, Failure> {
     if args.profile.is_some() { Ok(Profile::default()) } else { profile::default() }
 }
 
-/// The content of a secret's file.
+/// Reads a file of secrets, and warns if other users can read it.
 fn read(path: &Path) -> Result<(String, Origin), Failure> {
     if file::is_open_to_all(path) {
         output::say(&format!(
-            "warning: everybody on this machine can read the secret in {0}: chmod 600 {0}",
+            "warning: all users of this machine can read the secret in {0}; run chmod 600 {0}",
             path.display()
         ));
     }
@@ -164,13 +167,4 @@ fn read(path: &Path) -> Result<(String, Origin), Failure> {
         Failure::from(anyhow::Error::new(error).context(text))
     })?;
     Ok((text, Origin::File(path.into())))
-}
-
-/// A variable of the environment; an empty one counts as none.
-pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
-    match env::var(name) {
-        Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(Failure::usage(format!("{name} is not UTF-8"))),
-    }
 }

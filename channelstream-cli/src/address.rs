@@ -1,16 +1,16 @@
-//! The server's address as it is typed: what has no scheme is taken as http.
+//! `Address`: the server's address as typed; the scheme defaults to http.
 
-/// An address for the client, which checks it.
+/// An address for the client, which validates it.
 pub(crate) struct Address {
     pub(crate) url: String,
-    /// What was added to what was typed.
+    /// A note about what was added to the typed address.
     pub(crate) note: Option<&'static str>,
 }
 
-const NO_SCHEME: &str = "the server's address has no scheme, and is taken as http://";
+const NO_SCHEME: &str = "the server's address has no scheme; http:// is assumed";
 
 impl Address {
-    pub(crate) fn read(text: String) -> Self {
+    pub(crate) fn parse(text: String) -> Self {
         if has_scheme(&text) {
             return Self { url: text, note: None };
         }
@@ -18,7 +18,8 @@ impl Address {
     }
 }
 
-/// A name before a colon is one only if a scheme is called so: `localhost:8000` has none.
+/// Returns `true` if the text begins with a scheme. A name before a colon counts only if it is a
+/// known scheme: `localhost:8000` has none.
 fn has_scheme(text: &str) -> bool {
     let name = text.split(':').next().unwrap_or_default().trim_start();
     let known = ["http", "https", "ws", "wss"].iter().any(|known| name.eq_ignore_ascii_case(known));
@@ -30,13 +31,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_is_what_is_meant_where_no_scheme_is() {
+    fn the_scheme_defaults_to_http() {
         for text in ["127.0.0.1:8000", "localhost", "[::1]:8000/push", "http", "host:80/http:x"] {
-            let Address { url, note } = Address::read(text.to_owned());
+            let Address { url, note } = Address::parse(text.to_owned());
             assert_eq!((url, note), (format!("http://{text}"), Some(NO_SCHEME)));
         }
         for text in ["http://host", "HTTPS://host", "http:/host", "ws:/host/x", "ftp://host", ""] {
-            let Address { url, note } = Address::read(text.to_owned());
+            let Address { url, note } = Address::parse(text.to_owned());
             assert_eq!((url.as_str(), note), (text, None));
         }
     }

@@ -1,12 +1,11 @@
-//! Why a command failed, what to do about it, and the exit code that says so.
+//! `Failure`: the error of a command, a hint about it, and the exit code.
 
+use std::fmt::Display;
 use std::io;
 
 use channelstream_client::{Error, ErrorKind, StatusCode};
 
-use crate::access::Origin;
-
-/// What a command that failed leaves behind.
+/// The error of a command.
 #[derive(Debug)]
 pub(crate) struct Failure {
     error: anyhow::Error,
@@ -14,25 +13,27 @@ pub(crate) struct Failure {
     code: u8,
 }
 
-/// Exit codes: refused or failed, and wrong usage.
+/// The exit code of a command that was refused or failed.
 const FAILED: u8 = 1;
+/// The exit code of wrong usage.
 const USAGE: u8 = 2;
 
 impl Failure {
-    /// The command was called wrongly: exit code 2.
+    /// Creates a failure for wrong usage, with exit code 2.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self { error: anyhow::Error::msg(text.into()), hint: None, code: USAGE }
     }
 
-    /// A call to the server failed; the secret for it came from `origin`.
-    pub(crate) fn of_client(error: Error, origin: &Origin) -> Self {
+    /// Creates a failure for a failed call to the server. `origin` says where the secret came from.
+    pub(crate) fn of_client(error: Error, origin: &impl Display) -> Self {
         let hint = hint(&error, origin);
         let code = if error.kind() == ErrorKind::Builder { USAGE } else { FAILED };
         Self { error: error.into(), hint, code }
     }
 
-    /// A request of many messages failed, perhaps because of that on this line.
-    pub(crate) fn of_publishing(error: &Error, line: Option<u64>, origin: &Origin) -> Self {
+    /// Creates a failure for a failed request of many messages; `line` is the line of the file that
+    /// caused it, if known.
+    pub(crate) fn of_publishing(error: &Error, line: Option<u64>, origin: &impl Display) -> Self {
         let mut text = line.map_or_else(String::new, |line| format!("line {line}: "));
         text.push_str(&error.to_string());
         if std::error::Error::source(error).is_some() {
@@ -46,13 +47,13 @@ impl Failure {
         self
     }
 
-    /// With an exit code that tells more than that it failed.
+    /// Sets a more specific exit code.
     pub(crate) fn with_code(mut self, code: u8) -> Self {
         self.code = code;
         self
     }
 
-    /// Whether whoever read our output has gone, which is their good right.
+    /// Returns `true` if the reader of standard output has closed it, which is not an error.
     pub(crate) fn is_closed_output(&self) -> bool {
         self.error
             .downcast_ref::<io::Error>()
@@ -63,7 +64,7 @@ impl Failure {
         self.code
     }
 
-    /// One line with what happened and its root, and perhaps one with what to do about it.
+    /// Returns a line with the error and its root cause, and a line with the hint, if there is one.
     pub(crate) fn lines(&self) -> Vec<String> {
         let (what, root) = (self.error.to_string(), self.error.root_cause().to_string());
         let text = if what == root { what } else { format!("{what}: {root}") };
@@ -85,11 +86,11 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What to do about a proxy in between.
+/// The hint about a proxy of the environment.
 pub(crate) const NO_PROXY: &str =
-    "NO_PROXY lists hosts that are asked without the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY";
+    "NO_PROXY lists hosts that bypass the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY";
 
-/// What is at the bottom of it.
+/// Returns the text of the root cause.
 fn root(error: &Error) -> String {
     let mut root: &dyn std::error::Error = error;
     while let Some(inner) = root.source() {
@@ -98,47 +99,46 @@ fn root(error: &Error) -> String {
     root.to_string()
 }
 
-fn hint(error: &Error, origin: &Origin) -> Option<String> {
+/// Returns a hint about an error of the client.
+fn hint(error: &Error, origin: &impl Display) -> Option<String> {
     let text = match (error.kind(), error.status()) {
         (ErrorKind::Builder, _) if error.to_string().contains("root certificates") => {
-            "they were taken from --ca-file, CHANNELSTREAM_CA_FILE or a profile".to_owned()
+            "they came from --ca-file, CHANNELSTREAM_CA_FILE or a profile".to_owned()
         }
-        (ErrorKind::Builder, _) => "an address is such as http://127.0.0.1:8000".to_owned(),
+        (ErrorKind::Builder, _) => "an example of an address: http://127.0.0.1:8000".to_owned(),
         (ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::BadAnswer, _)
             if error.proxy().is_some() =>
         {
             NO_PROXY.to_owned()
         }
         (_, Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED)) => {
-            "HTTP_PROXY or HTTPS_PROXY have to name user and password: http://user:password@host"
+            "set user and password in HTTP_PROXY or HTTPS_PROXY: http://user:password@host"
                 .to_owned()
         }
         (ErrorKind::Connect, _) if root(error).contains("certificate") => {
-            "`channelstream doctor` tells what is wrong with it; --ca-file names those that are \
-             trusted"
+            "`channelstream doctor` diagnoses the certificate; --ca-file sets the trusted ones"
                 .to_owned()
         }
         (ErrorKind::Connect, _) => {
-            "is the server running? --url or CHANNELSTREAM_URL say where it is".to_owned()
+            "is the server running? --url or CHANNELSTREAM_URL set its address".to_owned()
         }
         (_, Some(StatusCode::UNAUTHORIZED)) => {
-            format!("the secret is not the server's, or the clocks differ ({origin})")
+            format!("the secret differs from the server's, or the clocks differ ({origin})")
         }
         (_, Some(StatusCode::FORBIDDEN)) if error.to_string().contains("well-known default") => {
-            "ask it by 127.0.0.1 or localhost".to_owned()
+            "use 127.0.0.1 or localhost as the address".to_owned()
         }
         (_, Some(StatusCode::FORBIDDEN)) => {
-            "the server's setting allow_posting_from does not have this machine's address"
+            "the server's setting allow_posting_from does not include this machine's address"
                 .to_owned()
         }
         (_, Some(StatusCode::UNPROCESSABLE_ENTITY)) => return None,
         (ErrorKind::Unavailable, _) if error.proxy().is_some() => {
-            format!("the server's log says why, if it was asked at all; {NO_PROXY}")
+            format!("see the server's log, if the request reached it; {NO_PROXY}")
         }
-        (ErrorKind::Unavailable, _) => "the server's log says why".to_owned(),
+        (ErrorKind::Unavailable, _) => "see the server's log".to_owned(),
         (ErrorKind::Timeout | ErrorKind::BadAnswer | ErrorKind::Refused, _) => {
-            "is that a channelstream server? look at scheme, port and path of its address"
-                .to_owned()
+            "is that a channelstream server? check scheme, port and path of its address".to_owned()
         }
         _ => return None,
     };

@@ -1,23 +1,24 @@
-//! Being asked to stop: Ctrl-C, and SIGTERM, SIGHUP and SIGQUIT where there are such.
+//! `Interrupt`: requests to stop by Ctrl-C and, on Unix, SIGTERM, SIGHUP and SIGQUIT.
 
 use std::io;
 
 use tokio::signal;
 
-/// Hears of every request to stop from when it was made on; the program no longer ends by itself.
+/// Receives the signals that ask the program to stop. Once it exists, they no longer end the
+/// program by themselves.
 pub(crate) struct Interrupt {
     #[cfg(unix)]
     signals: Vec<signal::unix::Signal>,
 }
 
 impl Interrupt {
-    /// Begins to hear.
+    /// Installs the signal handlers.
     pub(crate) fn new() -> io::Result<Self> {
         #[cfg(unix)]
         {
             use signal::unix::{SignalKind, signal};
             let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
-            // Whoever starts us may want us to outlive the terminal, as `nohup` does.
+            // An ignored signal stays ignored: `nohup` starts programs that outlive the terminal.
             let ignored = ignored();
             let others = [SignalKind::hangup(), SignalKind::quit()];
             kinds.extend(others.into_iter().filter(|kind| !ignored(*kind)));
@@ -27,12 +28,12 @@ impl Interrupt {
         Ok(Self {})
     }
 
-    /// Waits for the next one; giving up waiting loses none.
-    pub(crate) async fn heard(&mut self) {
+    /// Waits for the next signal. Cancel safe.
+    pub(crate) async fn received(&mut self) {
         #[cfg(unix)]
         std::future::poll_fn(|context| {
-            let heard = self.signals.iter_mut().any(|one| one.poll_recv(context).is_ready());
-            if heard { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            let received = self.signals.iter_mut().any(|one| one.poll_recv(context).is_ready());
+            if received { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
         .await;
         #[cfg(not(unix))]
@@ -42,7 +43,8 @@ impl Interrupt {
     }
 }
 
-/// Which signals this process was started to ignore, where the system tells: none elsewhere.
+/// Returns a predicate for the signals that this process was started to ignore. Where the system
+/// does not report them, none are.
 #[cfg(unix)]
 fn ignored() -> impl Fn(signal::unix::SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,8 +1,9 @@
-//! The command `channelstream`: parse, run, exit code.
+//! The command `channelstream`: parses its arguments, runs, and sets the exit code.
 
 mod access;
 mod address;
 mod args;
+mod environment;
 mod failure;
 mod interrupt;
 mod mistyped;
@@ -26,13 +27,13 @@ fn main() -> ExitCode {
         env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()).collect();
     if let Some(file) = mistyped::meant_for_server(&arguments) {
         let file = file.unwrap_or("FILE");
-        return end(&Failure::usage("this command talks to servers, and has no --ini")
-            .with_hint(format!("the server is `channelstream-server --ini {file}`")));
+        return end(&Failure::usage("this command is a client and has no --ini")
+            .with_hint(format!("to start the server: channelstream-server --ini {file}")));
     }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // Nobody reads it: nothing to be done about that.
+            // A failure means that nobody reads the output.
             let _ = error.print();
             if let Some(hint) = mistyped::hint(&error, &arguments) {
                 output::say(&format!("hint: {hint}"));
@@ -41,7 +42,9 @@ fn main() -> ExitCode {
         }
     };
     if args.access.secret.is_some() {
-        output::say("warning: others on this machine can see a secret on the command line");
+        output::say(
+            "warning: a secret on the command line is visible to other users of this machine",
+        );
     }
     match run(&args) {
         Err(failure) if !failure.is_closed_output() => end(&failure),

@@ -1,9 +1,9 @@
-//! What to say of command lines that were meant otherwise.
+//! Hints for command lines with a likely mistake.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// What to do about a command line that is none: a message of several words is what shells make of
-/// one that is not quoted.
+/// Returns a hint for a command line that could not be parsed because a message of several words was
+/// not quoted.
 pub(crate) fn hint(error: &clap::Error, arguments: &[String]) -> Option<String> {
     let is_word = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => !text.starts_with('-'),
@@ -22,8 +22,8 @@ pub(crate) fn hint(error: &clap::Error, arguments: &[String]) -> Option<String> 
         .then(|| format!("quote a message of several words: channelstream {before} 'Hello world'"))
 }
 
-/// Whether the program is called as the one program of Channelstream 0.7.1, which was the server:
-/// with `-i` or `--ini` before anything else. Gives the file, if one follows.
+/// Returns `Some` if the program is called as the server of Channelstream 0.7.1, which had this
+/// program's name: with `-i` or `--ini` first. The inner value is the file, if one follows.
 pub(crate) fn meant_for_server(arguments: &[String]) -> Option<Option<&str>> {
     let first = arguments.first()?;
     if first == "--ini" || first == "-i" {

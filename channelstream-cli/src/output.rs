@@ -1,20 +1,19 @@
-//! How results are printed: as an aligned table, or as JSON.
+//! Output for people and programs: aligned tables, JSON, and texts that are safe for a terminal.
 
-use std::env;
-use std::ffi::OsStr;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 
+use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-/// To which side the cells of a column are moved.
+/// The alignment of a column.
 #[derive(Clone, Copy)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Prints a heading and rows, with two blanks between columns.
+/// Prints a heading and rows, with two spaces between columns.
 pub(crate) fn table<const N: usize>(
     out: &mut impl Write,
     columns: [(&str, Align); N],
@@ -50,7 +49,7 @@ pub(crate) fn rows<const N: usize>(
     out.write_all(text.as_bytes())
 }
 
-/// A number of things: `1 request`, `2 requests`.
+/// Returns a count with its noun: `1 request`, `2 requests`.
 pub(crate) fn counted(number: u64, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
@@ -63,12 +62,12 @@ pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<(
     out.write_all(text.as_bytes())
 }
 
-/// Prints one JSON document as one line, at once.
+/// Prints one JSON document as one line, and flushes.
 pub(crate) fn json_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     raw_json_line(out, &serde_json::to_string(value)?)
 }
 
-/// Prints JSON as it came, as one line, at once.
+/// Prints JSON text unchanged, as one line, and flushes.
 pub(crate) fn raw_json_line(out: &mut impl Write, json: &str) -> io::Result<()> {
     let mut text = plain_json(json, Form::Line);
     text.push('\n');
@@ -76,57 +75,34 @@ pub(crate) fn raw_json_line(out: &mut impl Write, json: &str) -> io::Result<()> 
     out.flush()
 }
 
-/// Prints to standard error, if somebody is there.
+/// Prints a line to standard error; failures are ignored.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{}", plain(line));
 }
 
-/// The colours that are used.
-#[derive(Clone, Copy)]
-pub(crate) enum Colour {
-    Green,
-    Yellow,
-    Red,
-    Dim,
+/// Returns `true` if standard output may be colored, by `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`
+/// and the kind of output.
+pub(crate) fn is_colored() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }
 
-/// Whether what goes to standard output may be coloured.
-pub(crate) fn is_coloured() -> bool {
-    may_colour(io::stdout().is_terminal(), env::var_os("NO_COLOR").as_deref())
-}
-
-fn may_colour(terminal: bool, no_color: Option<&OsStr>) -> bool {
-    terminal && no_color.is_none_or(OsStr::is_empty)
-}
-
-/// The text in this colour, if there are any.
-pub(crate) fn painted(text: &str, colour: Colour, coloured: bool) -> String {
-    let code = match colour {
-        Colour::Green => 32,
-        Colour::Yellow => 33,
-        Colour::Red => 31,
-        Colour::Dim => 2,
-    };
-    if coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-}
-
-/// A text without characters that could do anything to a terminal, or make it show something
-/// else than is there: names of channels are whatever somebody chose.
+/// Escapes characters that could control a terminal or make it show something else than the text:
+/// names of channels and users are chosen by strangers.
 pub(crate) fn plain(text: &str) -> String {
     escaped(text, |character, plain| plain.extend(character.escape_default()))
 }
 
-/// How JSON is laid out.
+/// The layout of JSON.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Document,
     Line,
 }
 
-/// The same for JSON, which it stays: it says the same, by escapes of its own.
+/// Escapes the same characters in JSON by JSON's own escapes, which keeps its meaning.
 fn plain_json(json: &str, form: Form) -> String {
     escaped(json, |character, plain| match character {
-        // In valid JSON they stand between values alone, as blanks.
+        // Valid JSON has these only as white space between values.
         '\t' | '\r' | '\n' => plain.push(if form == Form::Line { ' ' } else { character }),
         _ => {
             for unit in character.encode_utf16(&mut [0; 2]) {
@@ -139,14 +115,14 @@ fn plain_json(json: &str, form: Form) -> String {
 fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.chars() {
-        if is_unseen(character) { escape(character, &mut plain) } else { plain.push(character) }
+        if is_invisible(character) { escape(character, &mut plain) } else { plain.push(character) }
     }
     plain
 }
 
-/// Whether a character is not shown itself but changes how others are: control characters, those
-/// of the category Cf ("format", Unicode 17), and what ends lines or paragraphs.
-fn is_unseen(character: char) -> bool {
+/// Returns `true` if a character is invisible itself but may change how others are shown: control
+/// characters, the category Cf ("format", Unicode 17), and line and paragraph separators.
+fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
@@ -178,7 +154,7 @@ mod tests {
     #[test]
     fn columns_are_aligned_as_terminals_show_them() {
         let mut out = Vec::new();
-        // Two cells each: wide letters. None: an accent by itself.
+        // Wide letters take two cells each, a combining accent none.
         let cells = [["日本", "7"], ["e\u{301}", "8"], ["\u{202e}x", "9"]];
         let cells = cells.map(|row| row.map(str::to_owned));
         rows(&mut out, [Align::Left, Align::Right], &cells).unwrap();
@@ -189,20 +165,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_unseen_is_printed() {
-        let unseen = "\0\t\u{7f}\u{9b}\u{ad}\u{61c}\u{200b}\u{200f}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}\u{e0041}";
-        assert!(plain(unseen).is_ascii(), "{}", plain(unseen));
-        let seen = "größe 日本 e\u{301} \u{1f600} \\ \u{a0}";
-        assert_eq!(plain(seen), seen);
+    fn nothing_invisible_is_printed() {
+        let invisible = "\0\t\u{7f}\u{9b}\u{ad}\u{61c}\u{200b}\u{200f}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}\u{e0041}";
+        assert!(plain(invisible).is_ascii(), "{}", plain(invisible));
+        let visible = "größe 日本 e\u{301} \u{1f600} \\ \u{a0}";
+        assert_eq!(plain(visible), visible);
 
-        let value = serde_json::json!({ unseen: [unseen, seen] });
+        let value = serde_json::json!({ invisible: [invisible, visible] });
         let mut out = Vec::new();
         json(&mut out, &value).unwrap();
         json_line(&mut out, &value).unwrap();
         let printed = String::from_utf8(out).unwrap();
-        assert!(!printed.chars().any(|shown| shown != '\n' && is_unseen(shown)), "{printed}");
+        assert!(!printed.chars().any(|shown| shown != '\n' && is_invisible(shown)), "{printed}");
         assert!(
-            printed.contains("\\udb40\\udc41") && printed.contains(seen.trim_end()),
+            printed.contains("\\udb40\\udc41") && printed.contains(visible.trim_end()),
             "{printed}"
         );
         for text in printed.split_inclusive("}\n") {
@@ -211,17 +187,9 @@ mod tests {
     }
 
     #[test]
-    fn json_that_comes_in_several_lines_is_printed_as_one() {
+    fn json_of_several_lines_is_printed_as_one() {
         let mut out = Vec::new();
         raw_json_line(&mut out, "{\"a\":\n\t\"\u{9b}\"}").unwrap();
         assert_eq!(out, b"{\"a\":  \"\\u009b\"}\n");
-    }
-
-    #[test]
-    fn colours_are_for_terminals_and_those_who_want_them() {
-        assert!(may_colour(true, None) && may_colour(true, Some(OsStr::new(""))));
-        assert!(!may_colour(false, None) && !may_colour(true, Some(OsStr::new("1"))));
-        assert_eq!(painted("x", Colour::Red, false), "x");
-        assert_eq!(painted("x", Colour::Red, true), "\x1b[31mx\x1b[0m");
     }
 }

@@ -1,37 +1,37 @@
-//! Standard output, written on a thread of its own: who does not read holds up what is printed, and
-//! not the signals that end the program.
+//! `Printer`: standard output on a thread of its own. A reader that does not read delays the output
+//! but not the signals that end the program.
 
 use std::io::{self, Write as _, stdout};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Texts that wait to be written.
+/// The number of texts that may wait to be written.
 const WAITING: usize = 16;
 
-/// Writes texts in their order.
+/// Writes texts in order.
 pub(crate) struct Printer {
     texts: Option<mpsc::Sender<Vec<u8>>>,
-    /// None once it is known.
+    /// `None` once the outcome was returned.
     outcome: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
 impl Printer {
-    /// A thread that is stuck in a write ends with the program.
+    /// Starts the thread. If it is stuck in a write, it ends with the program.
     pub(crate) fn new() -> Self {
         let (texts, waiting) = mpsc::channel(WAITING);
-        let (tell, outcome) = oneshot::channel();
+        let (sender, outcome) = oneshot::channel();
         thread::spawn(move || {
-            // Who printed may have left meanwhile.
-            let _ = tell.send(write(waiting));
+            // The printer may be dropped by now.
+            let _ = sender.send(write(waiting));
         });
         Self { texts: Some(texts), outcome: Some(outcome) }
     }
 
-    /// Prints a text as soon as there is room for it.
+    /// Queues a text, and waits while the queue is full.
     ///
     /// # Errors
-    /// Why one before could not be written.
+    /// The error of an earlier write.
     pub(crate) async fn print(&mut self, text: Vec<u8>) -> io::Result<()> {
         match &self.texts {
             Some(texts) if texts.send(text).await.is_ok() => Ok(()),
@@ -39,16 +39,16 @@ impl Printer {
         }
     }
 
-    /// Waits until something could not be written; why.
+    /// Waits until a write fails, and returns its error.
     pub(crate) async fn failed(&mut self) -> io::Error {
         let error = self.outcome().await.err();
         error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Waits until all is written.
+    /// Waits until everything is written.
     ///
     /// # Errors
-    /// Why it could not be, unless that was told before.
+    /// The error of a write, unless it was returned before.
     pub(crate) async fn finish(&mut self) -> io::Result<()> {
         self.texts = None;
         self.outcome().await

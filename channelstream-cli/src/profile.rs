@@ -1,4 +1,4 @@
-//! Named profiles: servers with their secrets' files, in a small TOML file.
+//! Named profiles: servers with the files of their secrets, in a small TOML file.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -9,11 +9,11 @@ use anyhow::Context as _;
 use channelstream_signer::file::{self, FileError};
 use serde::Deserialize;
 
-use crate::access::variable;
+use crate::environment::variable;
 use crate::failure::Failure;
 
 const CONFIG: &str = "CHANNELSTREAM_CONFIG";
-/// Larger files are no profiles.
+/// The largest configuration file.
 const MAX_CONFIG: u64 = 1024 * 1024;
 const PROFILE: &str = "CHANNELSTREAM_PROFILE";
 
@@ -22,8 +22,9 @@ const PROFILE: &str = "CHANNELSTREAM_PROFILE";
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     pub(crate) url: Option<String>,
-    /// From the file's folder, until it is chosen; as is the next.
+    /// Relative to the configuration file's folder until the profile is chosen.
     pub(crate) secret_file: Option<PathBuf>,
+    /// Relative to the configuration file's folder until the profile is chosen.
     pub(crate) ca_file: Option<PathBuf>,
 }
 
@@ -35,13 +36,13 @@ struct File {
     profiles: BTreeMap<String, Profile>,
 }
 
-/// The profile of this name.
+/// Returns the profile of this name.
 pub(crate) fn named(name: &str) -> Result<Profile, Failure> {
     let (path, file) = read()?;
     choose(file, name, path.as_deref())
 }
 
-/// The profile that environment or file name, or an empty one.
+/// Returns the profile that the environment or the file names as the default, or an empty one.
 pub(crate) fn default() -> Result<Profile, Failure> {
     let from_environment = variable(PROFILE)?;
     let (path, mut file) = read()?;
@@ -56,7 +57,7 @@ fn choose(mut file: File, name: &str, path: Option<&Path>) -> Result<Profile, Fa
     let Some(mut profile) = file.profiles.remove(name) else {
         let known: Vec<_> = file.profiles.keys().map(|name| format!("`{name}`")).collect();
         let hint = match known.is_empty() {
-            true => format!("{place} has no profiles: `channelstream --help` shows how they look"),
+            true => format!("{place} has no profiles; `channelstream --help` shows an example"),
             false => format!("{place} has {}", known.join(", ")),
         };
         return Err(Failure::usage(format!("there is no profile `{name}`")).with_hint(hint));
@@ -69,14 +70,15 @@ fn choose(mut file: File, name: &str, path: Option<&Path>) -> Result<Profile, Fa
     Ok(profile)
 }
 
-/// The configuration file and its path; an empty one if there is none and nobody named one.
+/// Returns the configuration file and its path. A missing file counts as empty unless the
+/// environment names it.
 fn read() -> Result<(Option<PathBuf>, File), Failure> {
     let named = variable(CONFIG)?.map(PathBuf::from);
-    let demanded = named.is_some();
-    let Some(path) = named.or_else(usual_place) else { return Ok((None, File::default())) };
+    let is_required = named.is_some();
+    let Some(path) = named.or_else(default_path) else { return Ok((None, File::default())) };
     let text = match file::read_text(&path, MAX_CONFIG) {
         Ok(text) => text,
-        Err(FileError::System(error)) if error.kind() == ErrorKind::NotFound && !demanded => {
+        Err(FileError::System(error)) if error.kind() == ErrorKind::NotFound && !is_required => {
             return Ok((Some(path), File::default()));
         }
         Err(error) => {
@@ -88,12 +90,13 @@ fn read() -> Result<(Option<PathBuf>, File), Failure> {
     match file {
         Ok(file) => Ok((Some(path), file)),
         Err(error) => Err(Failure::from(error).with_hint(
-            "`channelstream --help` shows how the file looks; a secret stands in a file of its own",
+            "`channelstream --help` shows an example; secrets belong in a file of their own",
         )),
     }
 }
 
-/// The message of an error alone: what it quotes of the file might be a secret.
+/// Parses the file. An error has the parser's message but no quotation of the file, which might be
+/// a secret.
 fn parse(text: &str) -> anyhow::Result<File> {
     toml::from_str(text).map_err(|error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
@@ -102,7 +105,7 @@ fn parse(text: &str) -> anyhow::Result<File> {
     })
 }
 
-fn usual_place() -> Option<PathBuf> {
+fn default_path() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
     Some(folder.join("channelstream/config.toml"))

@@ -1,4 +1,4 @@
-//! Who reads our standard output: a command that waits for long ends when they have gone.
+//! `Reader`: notices that standard output was closed, so that a command that runs for long can end.
 
 use std::future::pending;
 use std::io;
@@ -7,40 +7,41 @@ use tokio::sync::watch;
 
 use crate::failure::Failure;
 
-/// Hears that whoever reads standard output has gone, also while nothing is written.
+/// Notices that the reader of standard output has closed it, even while nothing is written.
 pub(crate) struct Reader(watch::Receiver<bool>);
 
 impl Reader {
-    /// Begins to hear.
+    /// Starts to watch standard output.
     pub(crate) fn new() -> Self {
-        let (tell, told) = watch::channel(false);
-        // It waits, and cannot be told to stop: the thread ends with the program.
+        let (sender, receiver) = watch::channel(false);
+        // The thread waits without a way to stop it, and ends with the program.
         #[cfg(unix)]
         std::thread::spawn(move || {
             if wait() {
-                tell.send_replace(true);
+                sender.send_replace(true);
             }
         });
         #[cfg(not(unix))]
-        drop(tell);
-        Self(told)
+        drop(sender);
+        Self(receiver)
     }
 
-    /// Waits for it; where nobody can go, as from a file, this never ends.
-    pub(crate) async fn gone(&mut self) {
-        if self.0.wait_for(|gone| *gone).await.is_err() {
+    /// Waits until standard output is closed; never returns for an output that has no reader, such
+    /// as a file.
+    pub(crate) async fn closed(&mut self) {
+        if self.0.wait_for(|closed| *closed).await.is_err() {
             pending().await
         }
     }
 }
 
-/// Whether the reader has gone when there is nothing more to wait for.
+/// Waits until standard output changes; returns `true` if its reader closed it.
 #[cfg(unix)]
 fn wait() -> bool {
     use rustix::event::{PollFd, PollFlags, poll};
     let output = io::stdout();
     loop {
-        // That somebody has gone is told whether it is asked for or not.
+        // Hang-ups and errors are reported without being requested.
         let mut watched = [PollFd::new(&output, PollFlags::empty())];
         match poll(&mut watched, None) {
             Ok(_) => return watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
@@ -50,7 +51,7 @@ fn wait() -> bool {
     }
 }
 
-/// What a command ends with whose output nobody reads any more.
+/// Returns the failure of a command whose output was closed.
 pub(crate) fn failure() -> Failure {
     io::Error::from(io::ErrorKind::BrokenPipe).into()
 }

@@ -1,4 +1,4 @@
-//! `publish --file`: very many messages, at a rate, with an exact account of what was taken.
+//! `publish --file`: many messages, at a rate, with an exact report of what was accepted.
 
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::path::Path;
@@ -16,13 +16,14 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::{self, counted};
 
-/// Messages that are sent together at most: so much is in doubt when the server vanishes.
-const MOST: u32 = 1000;
+/// The largest number of messages in a request, and so of messages in doubt when the server vanishes.
+const MAX_BATCH: u32 = 1000;
+/// The time between updates of the progress line.
 const PROGRESS: Duration = Duration::from_millis(200);
 
-/// What became of the file.
+/// The result of sending a file.
 #[derive(Debug, Default, Serialize)]
-struct Account {
+struct Report {
     complete: bool,
     lines: u64,
     messages: u64,
@@ -41,43 +42,43 @@ pub(super) async fn publish(
     let channel = match &args.what[..] {
         [] => None,
         [channel] => Some(channel.as_str()),
-        _ => return Err(Failure::usage("with --file, the messages come from there")),
+        _ => return Err(Failure::usage("--file and a message exclude each other")),
     };
-    let reader = lines::Reading::new(channel, args);
+    let parser = lines::LineParser::new(channel, args);
     let (client, origin) = access::client(access)?;
     let mut interrupt = Interrupt::new()?;
     let mut source = lines::open(file, args.skip)?;
 
-    let mut account = Account { lines: args.skip, ..Account::default() };
-    let begun = Instant::now();
-    let mut sending = Sending { client, origin, interrupt: &mut interrupt, account: &mut account };
+    let mut report = Report { lines: args.skip, ..Report::default() };
+    let started = Instant::now();
+    let mut sender = Sender { client, origin, interrupt: &mut interrupt, report: &mut report };
     let mut pace = Pace::new(args.rate);
     let mut progress = Progress::new(args.output.quiet);
     let outcome = loop {
         let mut batch = Vec::new();
         tokio::select! {
             biased;
-            () = sending.interrupt.heard() => break Err(interrupted()),
+            () = sender.interrupt.received() => break Err(interrupted()),
             count = source.lines.recv_many(&mut batch, pace.batch) => if count == 0 {
                 break Ok(());
             },
         }
         tokio::select! {
             biased;
-            () = sending.interrupt.heard() => break Err(interrupted()),
+            () = sender.interrupt.received() => break Err(interrupted()),
             () = sleep_until(pace.next) => {}
         }
-        let before = sending.account.messages;
-        if let Err(failure) = sending.send(&reader, batch).await {
+        let before = sender.report.messages;
+        if let Err(failure) = sender.send(&parser, batch).await {
             break Err(failure);
         }
-        pace.sent(sending.account.messages - before);
-        progress.show(sending.account, begun, source.share_read());
+        pace.sent(sender.report.messages - before);
+        progress.show(sender.report, started, source.fraction_read());
     };
     progress.clear();
-    account.complete = outcome.is_ok();
-    account.seconds = (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
-    report(&account, args);
+    report.complete = outcome.is_ok();
+    report.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    report.print(args);
     outcome
 }
 
@@ -85,34 +86,70 @@ fn interrupted() -> Failure {
     anyhow::anyhow!("interrupted").into()
 }
 
-/// What sending needs, and what came of it.
-struct Sending<'a> {
+impl Report {
+    /// Prints the report: for people to standard error, which is also the fallback for JSON when
+    /// standard output is closed.
+    fn print(&self, args: &PublishArgs) {
+        if args.output.json && output::json(&mut stdout(), self).is_ok() {
+            return;
+        }
+        if args.output.quiet && self.complete {
+            return;
+        }
+        let Self { lines, messages, dropped, nowhere, requests, in_doubt, seconds, .. } = self;
+        let dropped = match dropped {
+            0 => String::new(),
+            dropped => format!(", {dropped} without an address"),
+        };
+        let nowhere = match nowhere {
+            0 => String::new(),
+            nowhere => format!(", {nowhere} to channels or users that do not exist"),
+        };
+        let [done, sent, requests] =
+            [(lines, "line"), (messages, "message"), (requests, "request")]
+                .map(|(number, word)| counted(*number, word));
+        output::say(&format!("{done} done: {sent} in {requests}{dropped}{nowhere}, {seconds} s"));
+        if *in_doubt > 0 {
+            let they = if *in_doubt == 1 { "it" } else { "they" };
+            output::say(&format!(
+                "the next {} may have been accepted; if sent again, {they} may arrive twice",
+                counted(*in_doubt, "message")
+            ));
+        }
+        if !self.complete {
+            output::say(&format!("to resume: --skip {lines}"));
+        }
+    }
+}
+
+/// Sends lines as messages and counts them in the report.
+struct Sender<'a> {
     client: Client,
     origin: Origin,
     interrupt: &'a mut Interrupt,
-    account: &'a mut Account,
+    report: &'a mut Report,
 }
 
-impl Sending<'_> {
-    /// Sends lines up to the first that is faulty.
+impl Sender<'_> {
+    /// Sends the lines before the first invalid one.
     async fn send(
         &mut self,
-        reading: &lines::Reading<'_>,
+        parser: &lines::LineParser<'_>,
         batch: Vec<Result<Line, Failure>>,
     ) -> Result<(), Failure> {
         let mut messages = Vec::with_capacity(batch.len());
         let mut numbers = Vec::with_capacity(batch.len());
-        let mut last = self.account.lines;
-        let mut fault = None;
+        let mut last = self.report.lines;
+        let mut invalid = None;
         for line in batch {
-            match line.and_then(|line| Ok((line.number, reading.message(&line)?))) {
+            match line.and_then(|line| Ok((line.number, parser.message(&line)?))) {
                 Ok((number, message)) => {
                     last = number;
                     numbers.extend(message.is_some().then_some(number));
                     messages.extend(message);
                 }
                 Err(failure) => {
-                    fault = Some(failure);
+                    invalid = Some(failure);
                     break;
                 }
             }
@@ -120,11 +157,12 @@ impl Sending<'_> {
         if !messages.is_empty() {
             self.request(messages, &numbers).await?;
         }
-        self.account.lines = last;
-        fault.map_or(Ok(()), Err)
+        self.report.lines = last;
+        invalid.map_or(Ok(()), Err)
     }
 
-    /// Sends messages, which stand on lines of these numbers; a first interrupt waits for the end.
+    /// Sends messages from the lines with these numbers. A first interrupt waits for the answer, a
+    /// second one does not.
     async fn request(&mut self, messages: Vec<NewMessage>, numbers: &[u64]) -> Result<(), Failure> {
         let count = messages.len() as u64;
         let mut stop = false;
@@ -133,9 +171,9 @@ impl Sending<'_> {
             loop {
                 tokio::select! {
                     outcome = &mut publishing => break outcome,
-                    () = self.interrupt.heard() => {
+                    () = self.interrupt.received() => {
                         if stop {
-                            self.account.in_doubt = count;
+                            self.report.in_doubt = count;
                             return Err(interrupted());
                         }
                         stop = true;
@@ -144,41 +182,41 @@ impl Sending<'_> {
             }
         };
         match outcome {
-            Ok(published) => self.take(&published),
+            Ok(published) => self.count(&published),
             Err(error) => return Err(self.failed(&error, numbers)),
         }
         if !stop {
             return Ok(());
         }
-        self.account.lines = numbers.last().copied().unwrap_or(self.account.lines);
+        self.report.lines = numbers.last().copied().unwrap_or(self.report.lines);
         Err(interrupted())
     }
 
     fn failed(&mut self, error: &PublishError, numbers: &[u64]) -> Failure {
         let published = error.published();
-        self.take(&published);
+        self.count(&published);
         let place = usize::try_from(published.messages + published.dropped).unwrap_or(usize::MAX);
         let rest = numbers.get(place..).unwrap_or_default();
         if let Some(last) = place.checked_sub(1).and_then(|place| numbers.get(place)) {
-            self.account.lines = *last;
+            self.report.lines = *last;
         }
         if error.is_in_doubt() {
-            self.account.in_doubt = error.unpublished().len() as u64;
+            self.report.in_doubt = error.unpublished().len() as u64;
         }
         let faults = error.error().faults().into_iter().flat_map(|faults| faults.iter());
         let mut faulty = faults.filter_map(|(key, _)| rest.get(key.parse::<usize>().ok()?));
         Failure::of_publishing(error.error(), faulty.next().copied(), &self.origin)
     }
 
-    fn take(&mut self, published: &Published) {
-        self.account.messages += published.messages;
-        self.account.dropped += published.dropped;
-        self.account.nowhere += published.nowhere;
-        self.account.requests += published.requests;
+    fn count(&mut self, published: &Published) {
+        self.report.messages += published.messages;
+        self.report.dropped += published.dropped;
+        self.report.nowhere += published.nowhere;
+        self.report.requests += published.requests;
     }
 }
 
-/// How many messages are sent together, and when the next ones may be.
+/// The size of a request, and the earliest time of the next one.
 struct Pace {
     rate: Option<u32>,
     batch: usize,
@@ -186,9 +224,9 @@ struct Pace {
 }
 
 impl Pace {
-    /// At a rate, a tenth of a second's messages together.
+    /// Creates the pace; at a rate, each request has the messages of a tenth of a second.
     fn new(rate: Option<u32>) -> Self {
-        let batch = rate.map_or(MOST, |rate| (rate / 10).clamp(1, MOST));
+        let batch = rate.map_or(MAX_BATCH, |rate| (rate / 10).clamp(1, MAX_BATCH));
         Self { rate, batch: batch as usize, next: Instant::now() }
     }
 
@@ -201,7 +239,7 @@ impl Pace {
     }
 }
 
-/// A line on a terminal that is written over again and again.
+/// A progress line that overwrites itself on a terminal.
 struct Progress {
     wanted: bool,
     shown: Option<Instant>,
@@ -212,19 +250,19 @@ impl Progress {
         Self { wanted: !quiet && stderr().is_terminal(), shown: None }
     }
 
-    fn show(&mut self, account: &Account, begun: Instant, share: Option<f64>) {
+    fn show(&mut self, report: &Report, started: Instant, fraction: Option<f64>) {
         let now = Instant::now();
         if !self.wanted || self.shown.is_some_and(|shown| now - shown < PROGRESS) {
             return;
         }
         self.shown = Some(now);
-        let bar = share.map_or_else(String::new, |share| {
-            // Cells of a bar of twenty, of which the first `full` are done.
-            let full = (1..=20).filter(|cell| f64::from(*cell) <= share * 20.0).count();
+        let bar = fraction.map_or_else(String::new, |fraction| {
+            // A bar of twenty cells.
+            let full = (1..=20).filter(|cell| f64::from(*cell) <= fraction * 20.0).count();
             format!("[{}{}] ", "#".repeat(full), "-".repeat(20 - full))
         });
-        let seconds = now.duration_since(begun).as_secs().max(1);
-        let (lines, rate) = (account.lines, account.messages / seconds);
+        let seconds = now.duration_since(started).as_secs().max(1);
+        let (lines, rate) = (report.lines, report.messages / seconds);
         let _ = write!(stderr(), "\r\x1b[K{bar}{lines} lines, {rate} messages/s");
     }
 
@@ -232,37 +270,5 @@ impl Progress {
         if self.shown.is_some() {
             let _ = write!(stderr(), "\r\x1b[K");
         }
-    }
-}
-
-/// For people it goes to standard error, as JSON does when nobody reads the output any more.
-fn report(account: &Account, args: &PublishArgs) {
-    if args.output.json && output::json(&mut stdout(), account).is_ok() {
-        return;
-    }
-    if args.output.quiet && account.complete {
-        return;
-    }
-    let Account { lines, messages, dropped, nowhere, requests, in_doubt, seconds, .. } = account;
-    let dropped = match dropped {
-        0 => String::new(),
-        dropped => format!(", {dropped} without an address"),
-    };
-    let nowhere = match nowhere {
-        0 => String::new(),
-        nowhere => format!(", {nowhere} to channels or users that do not exist"),
-    };
-    let [done, taken, requests] = [(lines, "line"), (messages, "message"), (requests, "request")]
-        .map(|(number, word)| counted(*number, word));
-    output::say(&format!("{done} done: {taken} in {requests}{dropped}{nowhere}, {seconds} s"));
-    if *in_doubt > 0 {
-        let (were, they) = if *in_doubt == 1 { ("was", "it") } else { ("were", "they") };
-        output::say(&format!(
-            "the next {} {were} perhaps taken; sent again, {they} may be heard twice",
-            counted(*in_doubt, "message")
-        ));
-    }
-    if !account.complete {
-        output::say(&format!("to go on: --skip {lines}"));
     }
 }

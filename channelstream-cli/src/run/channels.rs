@@ -7,7 +7,7 @@ use channelstream_client::{
 };
 use serde_json::{Map, Value};
 
-use super::reading::value;
+use super::parse::value;
 use crate::access::{self, Origin};
 use crate::args::{AccessArgs, ChannelArgs, DeleteChannelArgs, InfoArgs};
 use crate::failure::Failure;
@@ -59,7 +59,7 @@ pub(super) async fn channel(access: &AccessArgs, args: &ChannelArgs) -> Result<(
     let current = info.channels.get(name.as_str()).map(|view| view.settings);
     if current.is_none() && !args.create {
         return Err(Failure::from(anyhow::anyhow!("the server has no channel `{name}`"))
-            .with_hint("--create makes it"));
+            .with_hint("--create creates it"));
     }
     let wanted = changed(current.unwrap_or_default(), &args.set)?;
     if current != Some(wanted) {
@@ -75,7 +75,7 @@ pub(super) async fn channel(access: &AccessArgs, args: &ChannelArgs) -> Result<(
     }
     match info.channels.get(name.as_str()) {
         Some(view) => show(view),
-        None => Err(anyhow::anyhow!("the server has no channel `{name}` any more").into()),
+        None => Err(anyhow::anyhow!("the channel `{name}` was removed meanwhile").into()),
     }
 }
 
@@ -106,7 +106,7 @@ async fn ask(
     client.info(&options).await.map_err(|error| Failure::of_client(error, origin))
 }
 
-/// The settings with these changes; their names and kinds are those of the protocol.
+/// Returns the settings with these changes; names and types are those of the protocol.
 fn changed(
     settings: ChannelSettings,
     changes: &[(String, String)],
@@ -117,25 +117,25 @@ fn changed(
         let known = known.join(", ");
         let Some(field) = fields.get_mut(key) else {
             let failure = Failure::usage(format!("channels have no setting `{key}`"));
-            return Err(failure.with_hint(format!("they have {known}")));
+            return Err(failure.with_hint(format!("the settings are {known}")));
         };
         let new = value(text);
         let fits = if field.is_boolean() { new.is_boolean() } else { new.is_u64() };
         if !fits {
             let kind = if field.is_boolean() { "true or false" } else { "a whole number" };
-            return Err(Failure::usage(format!("{key} is {kind}, not `{text}`")));
+            return Err(Failure::usage(format!("{key} must be {kind}, not `{text}`")));
         }
         *field = new;
     }
     let settings = serde_json::from_value(Value::Object(fields));
-    settings.map_err(|error| Failure::usage(format!("these settings cannot be: {error}")))
+    settings.map_err(|error| Failure::usage(format!("invalid settings: {error}")))
 }
 
-/// The settings by their names.
+/// Returns the settings by name.
 pub(super) fn fields(settings: ChannelSettings) -> Result<Map<String, Value>, Failure> {
     match serde_json::to_value(settings) {
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(anyhow::anyhow!("settings are no JSON object").into()),
+        Ok(_) => Err(anyhow::anyhow!("settings are not a JSON object").into()),
         Err(error) => Err(anyhow::Error::new(error).into()),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{Write as _, stdout};
 use channelstream_client::{Connect, InfoOptions, Subscribe, Unsubscribe, UserState, json};
 use serde::Serialize;
 
-use super::reading::state;
+use super::parse::state;
 use crate::access;
 use crate::args::{AccessArgs, ConnectArgs, DisconnectArgs, MembershipArgs, OutputArgs};
 use crate::failure::Failure;
@@ -74,10 +74,10 @@ pub(super) async fn disconnect(access: &AccessArgs, args: &DisconnectArgs) -> Re
         return Ok(());
     }
     Err(Failure::from(anyhow::anyhow!("the server does not know the connection {id}"))
-        .with_hint("it may have ended by itself: nobody listened for a while"))
+        .with_hint("a connection expires when nobody has listened on it for a while"))
 }
 
-/// Histories and users can be long: they are asked for only if they are shown.
+/// Returns options that request histories and users, which can be long, only if they are shown.
 fn options(whole: bool) -> InfoOptions {
     InfoOptions { include_history: whole, include_users: whole, ..InfoOptions::default() }
 }
@@ -99,7 +99,7 @@ fn show(
     Ok(output::rows(&mut stdout(), [Align::Left, Align::Left], &rows)?)
 }
 
-/// A state in one line.
+/// Formats a state as one line.
 pub(super) fn shown(state: &UserState) -> String {
     let pairs: Vec<_> =
         state.iter().map(|(key, value)| format!("{key}={}", value.json())).collect();

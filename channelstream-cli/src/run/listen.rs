@@ -1,4 +1,4 @@
-//! `listen`: what a connection is sent, as it comes.
+//! `listen`: prints the events of a connection as they arrive.
 
 use std::future::pending;
 use std::io::Write as _;
@@ -23,102 +23,103 @@ use crate::output;
 use crate::printer::Printer;
 use crate::reader::Reader;
 
-/// How long the server may take to end our connection when we leave.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// The time limit for ending the created connection on exit.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long what was heard may take to be written once we leave: nobody may be reading.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The time limit for writing the remaining output on exit, since its reader may not read.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn listen(access: &AccessArgs, args: &ListenArgs) -> Result<(), Failure> {
-    let mut end = Ending { interrupt: Interrupt::new()?, reader: Reader::new() };
+    let mut stop = Stop { interrupt: Interrupt::new()?, reader: Reader::new() };
     let Some(user) = &args.user else {
-        // There is one without a user, says the command line.
+        // The command line requires an id if there is no user.
         let conn_id = args.conn_id.unwrap_or_default();
-        // Whoever listens needs no secret.
+        // Listening needs no secret.
         let origin = Origin::Default;
         let mut builder = Listener::builder(access::url(access)?, conn_id);
         if let Some(pem) = access::roots(access)? {
             builder = builder.root_certificates(pem);
         }
         let listener = builder.build().map_err(|error| Failure::of_client(error, &origin))?;
-        let mut course = Course::new(args, &origin);
-        let outcome = course.follow(listener, &mut end).await;
-        return outcome.and(course.close(&mut end).await);
+        let mut session = Session::new(args, &origin);
+        let outcome = session.follow(listener, &mut stop).await;
+        return outcome.and(session.close(&mut stop).await);
     };
     let (client, origin) = access::client(access)?;
     let request = Connect::new(user).channels(args.channel.clone());
-    let own = Own { client, request, conn_id: Arc::default() };
-    let mut course = Course::new(args, &origin);
-    let outcome = listen_on_own(&own, &mut course, &mut end).await;
-    if !course.ended {
-        own.leave().await;
+    let connection = OwnConnection { client, request, conn_id: Arc::default() };
+    let mut session = Session::new(args, &origin);
+    let outcome = listen_on_own(&connection, &mut session, &mut stop).await;
+    if !session.ended {
+        connection.end().await;
     }
-    outcome.and(course.close(&mut end).await)
+    outcome.and(session.close(&mut stop).await)
 }
 
 async fn listen_on_own(
-    own: &Own,
-    course: &mut Course<'_>,
-    end: &mut Ending,
+    connection: &OwnConnection,
+    session: &mut Session<'_>,
+    stop: &mut Stop,
 ) -> Result<(), Failure> {
-    // Here, and not in the listener, which would try for ever.
+    // The first connection is made here, since the stream would retry without end.
     let connected = tokio::select! {
-        connected = own.connect() => connected,
-        () = end.wanted() => return Ok(()),
+        connected = connection.connect() => connected,
+        () = stop.requested() => return Ok(()),
     };
-    let failed = |error| Failure::of_client(error, course.origin);
+    let failed = |error| Failure::of_client(error, session.origin);
     let conn_id = connected.map_err(failed)?;
-    let again = own.clone();
-    let listener = own.client.listen(conn_id).renewed_by(move || {
-        let own = again.clone();
-        async move { own.connect().await }
+    let renewed = connection.clone();
+    let listener = connection.client.listen(conn_id).renewed_by(move || {
+        let connection = renewed.clone();
+        async move { connection.connect().await }
     });
     let listener = listener.build().map_err(failed)?;
-    course.follow(listener, end).await
+    session.follow(listener, stop).await
 }
 
-/// Why to end before there is anything more to tell.
-struct Ending {
+/// The reasons to stop that come from outside: signals, and a closed standard output.
+struct Stop {
     interrupt: Interrupt,
     reader: Reader,
 }
 
-impl Ending {
-    async fn wanted(&mut self) {
+impl Stop {
+    async fn requested(&mut self) {
         tokio::select! {
-            () = self.interrupt.heard() => {}
-            () = self.reader.gone() => {}
+            () = self.interrupt.received() => {}
+            () = self.reader.closed() => {}
         }
     }
 }
 
-/// A connection of our own, which is made again when the server does not know it any more.
+/// A connection that this command creates, and creates again when the server no longer knows it.
 #[derive(Clone)]
-struct Own {
+struct OwnConnection {
     client: Client,
     request: Connect,
-    /// That of the connection, and whether it was made for sure.
+    /// The id, and whether the server confirmed the connection.
     conn_id: Arc<Mutex<Option<(Uuid, bool)>>>,
 }
 
-impl Own {
-    /// Its id is known before it is made, so that it can be ended whatever comes in between.
+impl OwnConnection {
+    /// Creates the connection. The id is chosen here, so that the connection can be ended even if the
+    /// answer does not arrive.
     async fn connect(&self) -> Result<Uuid, Error> {
         let conn_id = match self.conn_id() {
             Some((conn_id, false)) => conn_id,
             _ => Uuid::new_v4(),
         };
-        self.note(conn_id, false);
+        self.set_conn_id(conn_id, false);
         let request = Connect { conn_id: Some(conn_id), ..self.request.clone() };
         self.client.connect(&request).await?;
-        self.note(conn_id, true);
+        self.set_conn_id(conn_id, true);
         Ok(conn_id)
     }
 
-    /// If it fails, the connection ends by itself after a while.
-    async fn leave(&self) {
+    /// Ends the connection. If that fails, the connection expires by itself.
+    async fn end(&self) {
         if let Some((conn_id, _)) = self.conn_id() {
-            let _ = timeout(FAREWELL, self.client.disconnect(conn_id)).await;
+            let _ = timeout(DISCONNECT_TIMEOUT, self.client.disconnect(conn_id)).await;
         }
     }
 
@@ -126,47 +127,55 @@ impl Own {
         *self.conn_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, conn_id: Uuid, is_made: bool) {
-        let mut noted = self.conn_id.lock().unwrap_or_else(PoisonError::into_inner);
-        *noted = Some((conn_id, is_made));
+    fn set_conn_id(&self, conn_id: Uuid, is_confirmed: bool) {
+        let mut current = self.conn_id.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some((conn_id, is_confirmed));
     }
 }
 
-/// How it has gone so far.
-struct Course<'a> {
+/// Prints the events of a stream and decides when to end.
+struct Session<'a> {
     args: &'a ListenArgs,
     origin: &'a Origin,
-    heard: u64,
+    received: u64,
     opened: bool,
-    /// Whether the connection is over, or somebody else's.
+    /// Whether the connection ended, or another listener took it over.
     ended: bool,
-    /// Whether we were asked to leave.
-    left: bool,
+    /// Whether the command was asked to stop.
+    stopped: bool,
     printer: Printer,
-    /// What is to be printed.
+    /// Output that was not yet passed to the printer.
     text: Vec<u8>,
 }
 
-impl<'a> Course<'a> {
+impl<'a> Session<'a> {
     fn new(args: &'a ListenArgs, origin: &'a Origin) -> Self {
-        let (printer, text) = (Printer::new(), Vec::new());
-        Self { args, origin, heard: 0, opened: false, ended: false, left: false, printer, text }
+        Self {
+            args,
+            origin,
+            received: 0,
+            opened: false,
+            ended: false,
+            stopped: false,
+            printer: Printer::new(),
+            text: Vec::new(),
+        }
     }
 
-    async fn follow(&mut self, mut listener: Listener, end: &mut Ending) -> Result<(), Failure> {
-        let over = async {
+    async fn follow(&mut self, mut listener: Listener, stop: &mut Stop) -> Result<(), Failure> {
+        let time_limit = async {
             match self.args.r#for {
                 Some(time) => sleep(time).await,
                 None => pending().await,
             }
         };
-        tokio::pin!(over);
+        tokio::pin!(time_limit);
         loop {
             let event = tokio::select! {
                 event = listener.next() => event,
-                () = end.wanted() => return self.leave(),
+                () = stop.requested() => return self.stop(),
                 error = self.printer.failed() => return Err(error.into()),
-                () = &mut over => return self.time_is_over(),
+                () = &mut time_limit => return self.timed_out(),
             };
             let Some(event) = event else { return Ok(()) };
             let outcome = self.take(event);
@@ -174,7 +183,7 @@ impl<'a> Course<'a> {
             if !text.is_empty() {
                 tokio::select! {
                     printed = self.printer.print(text) => printed?,
-                    () = end.wanted() => return self.leave(),
+                    () = stop.requested() => return self.stop(),
                 }
             }
             if outcome? {
@@ -183,37 +192,38 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn leave(&mut self) -> Result<(), Failure> {
-        self.left = true;
+    fn stop(&mut self) -> Result<(), Failure> {
+        self.stopped = true;
         Ok(())
     }
 
-    /// Waits until all is printed, unless we are asked (once more) to leave.
-    async fn close(&mut self, end: &mut Ending) -> Result<(), Failure> {
-        let left = self.left;
+    /// Waits until everything is printed, or until the next request to stop.
+    async fn close(&mut self, stop: &mut Stop) -> Result<(), Failure> {
+        let stopped = self.stopped;
         tokio::select! {
             printed = self.printer.finish() => Ok(printed?),
-            () = end.wanted() => Ok(()),
-            () = sleep(LAST_WORDS), if left => Ok(()),
+            () = stop.requested() => Ok(()),
+            () = sleep(FLUSH_TIMEOUT), if stopped => Ok(()),
         }
     }
 
-    fn time_is_over(&self) -> Result<(), Failure> {
+    fn timed_out(&self) -> Result<(), Failure> {
         match self.args.count {
             Some(count) => {
-                Err(anyhow::anyhow!("only {} of {count} frames came in time", self.heard).into())
+                let received = self.received;
+                Err(anyhow::anyhow!("only {received} of {count} events arrived in time").into())
             }
             None => Ok(()),
         }
     }
 
-    /// Prints it; whether that was all.
+    /// Prints an event; returns `true` if it is the last one.
     fn take(&mut self, event: Event) -> Result<bool, Failure> {
         match event {
             Event::Frame(frame) => {
-                self.heard += 1;
+                self.received += 1;
                 self.print(&frame)?;
-                return Ok(self.args.count.is_some_and(|count| self.heard >= count));
+                return Ok(self.args.count.is_some_and(|count| self.received >= count));
             }
             Event::Opened { conn_id, transport, .. } => {
                 self.opened = true;
@@ -222,23 +232,25 @@ impl<'a> Course<'a> {
                     Transport::LongPoll => "long_poll",
                     _ => "other",
                 };
-                self.tell(
+                self.report(
                     &json!({ "event": "opened", "conn_id": conn_id, "transport": transport }),
                     || format!("listening on {conn_id} by {}", transport.replace('_', " ")),
                 )?;
             }
             Event::Gap(gap) => {
                 let (reason, channel, text) = match gap {
-                    Gap::BrokenLine => ("broken_line", None, "the line broke without a word"),
+                    Gap::BrokenLine => {
+                        ("broken_line", None, "the TCP connection broke without a close")
+                    }
                     Gap::FullCatchup { channel, .. } => {
-                        ("full_catchup", channel, "the server keeps no more than it sent")
+                        ("full_catchup", channel, "the server stores no more events than it sent")
                     }
                     Gap::NewConnection => ("new_connection", None, "the connection is a new one"),
-                    _ => ("other", None, "the reason is not known here"),
+                    _ => ("other", None, "unknown reason"),
                 };
-                self.tell(
+                self.report(
                     &json!({ "event": "gap", "reason": reason, "channel": channel }),
-                    || format!("something may be missing: {text}"),
+                    || format!("events may be missing: {text}"),
                 )?;
             }
             Event::Interrupted { error, .. }
@@ -249,9 +261,9 @@ impl<'a> Course<'a> {
             }
             Event::Interrupted { error, pause, .. } => {
                 let (text, pause) = (error.to_string(), pause.as_secs_f64());
-                self.tell(
+                self.report(
                     &json!({ "event": "interrupted", "error": text, "pause": pause }),
-                    || format!("{text}; again in {pause:.1} s"),
+                    || format!("{text}; retrying in {pause:.1} s"),
                 )?;
             }
             Event::Ended(end) => return self.ended(end),
@@ -267,8 +279,8 @@ impl<'a> Course<'a> {
             End::UnknownConnection => {
                 ("unknown_connection", "the server does not know the connection")
             }
-            End::Superseded => ("superseded", "somebody else listens on the connection now"),
-            _ => ("other", "the listener ended"),
+            End::Superseded => ("superseded", "another listener took over the connection"),
+            _ => ("other", "the stream of events ended"),
         };
         if self.args.json {
             output::json_line(&mut self.text, &json!({ "event": "ended", "reason": reason }))?;
@@ -276,14 +288,14 @@ impl<'a> Course<'a> {
         match end {
             End::Disconnected => Ok(true),
             End::UnknownConnection => Err(Failure::from(anyhow::anyhow!(text)).with_hint(
-                "it ended, or the server was restarted: `channelstream connect` makes another",
+                "it ended, or the server was restarted; `channelstream connect` creates another",
             )),
             _ => Err(anyhow::anyhow!(text).into()),
         }
     }
 
-    /// Tells what becomes of the line.
-    fn tell(&mut self, value: &Value, text: impl Fn() -> String) -> Result<(), Failure> {
+    /// Prints a change of the state of the stream.
+    fn report(&mut self, value: &Value, text: impl Fn() -> String) -> Result<(), Failure> {
         if self.args.json {
             output::json_line(&mut self.text, value)?;
         } else if !self.args.quiet {
@@ -295,36 +307,38 @@ impl<'a> Course<'a> {
     fn print(&mut self, frame: &Frame) -> Result<(), Failure> {
         let out = &mut self.text;
         if self.args.json {
-            // As it was sent: no number is rounded on the way.
+            // The raw JSON keeps numbers exactly as they were sent.
             let raw: &RawValue = serde_json::from_str(frame.json()).map_err(anyhow::Error::new)?;
-            return Ok(output::json_line(out, &Told { event: "frame", frame: raw })?);
+            return Ok(output::json_line(out, &FrameLine { event: "frame", frame: raw })?);
         }
         if self.args.raw {
             return Ok(output::raw_json_line(out, frame.json())?);
         }
-        Ok(writeln!(out, "{}", output::plain(&told(frame, now())))?)
+        Ok(writeln!(out, "{}", output::plain(&one_line(frame, now())))?)
     }
 }
 
+/// A line of `--json` for an event.
 #[derive(serde::Serialize)]
-struct Told<'a> {
+struct FrameLine<'a> {
     event: &'static str,
     frame: &'a RawValue,
 }
 
 fn now() -> DateTime {
-    // Nobody wants to know to the microsecond when something came.
+    // Whole seconds are precise enough for a time of arrival.
     Timestamp::default().after(Duration::from_secs(unix_now())).into()
 }
 
-/// The end of an id: where they are made one after the other or by the clock, beginnings are alike.
+/// Returns the last eight characters of an id; the first ones are alike for ids that are made in
+/// sequence or from the clock.
 fn short(id: Uuid) -> String {
     let mut text = id.to_string();
     text.split_off(text.len() - 8)
 }
 
-/// A frame in one line for people; `now` is when it came.
-fn told(frame: &Frame, now: DateTime) -> String {
+/// Formats an event as one line for people; `now` is the time of its arrival.
+fn one_line(frame: &Frame, now: DateTime) -> String {
     let place = frame.channel.as_deref().unwrap_or("(private)");
     let (time, text) = match &frame.content {
         Content::Message { user, message, timestamp, edited, .. } => {

@@ -5,7 +5,7 @@ use std::io::{Write as _, stdout};
 use channelstream_client::{Delete, Edit, NewMessage, Receipt, Uuid};
 use serde::Serialize;
 
-use super::reading::{address, payload};
+use super::parse::{address, payload};
 use crate::access;
 use crate::args::{AccessArgs, AddressArgs, DeleteArgs, EditArgs, OutputArgs, PublishArgs};
 use crate::failure::Failure;
@@ -22,13 +22,14 @@ pub(super) async fn publish(access: &AccessArgs, args: &PublishArgs) -> Result<(
     let sent = client.publish(message).await.map_err(|error| Failure::of_client(error, &origin))?;
     show(args.output, &sent, sent.iter().map(|message| message.uuid))?;
     if !args.output.quiet && !args.output.json {
-        sent.iter().filter_map(|sent| unheard(&sent.receipt)).for_each(|line| output::say(&line));
+        let notes = sent.iter().filter_map(|sent| undelivered(&sent.receipt));
+        notes.for_each(|line| output::say(&line));
     }
     Ok(())
 }
 
-/// What is said of a message that nobody got yet.
-fn unheard(receipt: &Receipt) -> Option<String> {
+/// Returns a note about a message that no listener received.
+fn undelivered(receipt: &Receipt) -> Option<String> {
     match (&receipt.problem, receipt.recipients, receipt.stored) {
         (Some(problem), ..) => Some(format!("0 listeners: {problem}")),
         (None, Some(0), Some(true)) => Some("0 listeners, stored".to_owned()),
@@ -37,7 +38,7 @@ fn unheard(receipt: &Receipt) -> Option<String> {
     }
 }
 
-/// What was typed behind a command: whoever gets the message as a user needs no channel.
+/// Splits the positional arguments of a command; a message to users needs no channel.
 fn channel_and_text<'a>(
     what: &'a [String],
     address: &AddressArgs,
@@ -46,7 +47,7 @@ fn channel_and_text<'a>(
     match what {
         [text] if !address.to_user.is_empty() => Ok((None, text)),
         [channel, text] => Ok((Some(channel), text)),
-        _ => Err(Failure::usage("a message needs a channel or --to-user, and a text")
+        _ => Err(Failure::usage("a channel (or --to-user) and a message are required")
             .with_hint(format!("channelstream {command} CHANNEL MESSAGE"))),
     }
 }

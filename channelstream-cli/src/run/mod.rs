@@ -1,15 +1,15 @@
-//! What the commands do: one function each, by group.
+//! The commands: one function each, by group.
 
 mod batch;
 mod bench;
 mod channels;
+mod completions;
 mod connections;
 mod doctor;
-mod generated;
 mod lines;
 mod listen;
 mod messages;
-mod reading;
+mod parse;
 mod signatures;
 mod top;
 mod users;
@@ -17,7 +17,7 @@ mod users;
 use crate::args::{Args, Command};
 use crate::failure::Failure;
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     let access = &args.access;
     match &args.command {
@@ -39,10 +39,10 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Command::Listen(command) => listen::listen(access, command).await,
         Command::Top(command) => top::watch(access, command).await,
         Command::Bench(command) => bench::measure(access, command).await,
-        Command::Doctor(command) => doctor::examine(access, command).await,
+        Command::Doctor(command) => doctor::diagnose(access, command).await,
         Command::Sign(command) => signatures::sign(access, command),
         Command::Unsign(command) => signatures::unsign(access, command),
-        Command::Completions(command) => generated::completions(command),
-        Command::Man(command) => generated::man(command),
+        Command::Completions(command) => completions::completions(command),
+        Command::Man(command) => completions::man(command),
     }
 }

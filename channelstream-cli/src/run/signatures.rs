@@ -11,7 +11,7 @@ use crate::args::{AccessArgs, SignArgs, UnsignArgs};
 use crate::failure::Failure;
 use crate::output::{self, Align};
 
-/// 10000-01-01, after which a year no longer has four digits.
+/// 10000-01-01, from which on a year has more than four digits.
 const END_OF_DATES: u64 = 253_402_300_800;
 
 pub(super) fn sign(access: &AccessArgs, args: &SignArgs) -> Result<(), Failure> {
@@ -32,7 +32,7 @@ pub(super) fn unsign(access: &AccessArgs, args: &UnsignArgs) -> Result<(), Failu
         let failure = Failure::from(anyhow::Error::from(error));
         match error {
             SignatureError::Mismatch => {
-                failure.with_hint(format!("it was made with another secret, or changed ({origin})"))
+                failure.with_hint(format!("it was signed with another secret or changed; {origin}"))
             }
             _ => failure,
         }
@@ -43,7 +43,7 @@ pub(super) fn unsign(access: &AccessArgs, args: &UnsignArgs) -> Result<(), Failu
     }
     if args.json {
         let age = i128::from(now) - i128::from(signed);
-        // A text may claim any second of the future: as far as the number goes, then.
+        // A signed text may claim any future time, so the age saturates.
         let age = i64::try_from(age).unwrap_or(i64::MIN);
         let value = json!({ "value": unsigned.value, "signed": signed, "age": age });
         return Ok(output::json(&mut stdout(), &value)?);
@@ -60,7 +60,7 @@ pub(super) fn unsign(access: &AccessArgs, args: &UnsignArgs) -> Result<(), Failu
     Ok(output::rows(&mut stdout(), [Align::Left, Align::Left], &rows)?)
 }
 
-/// A time in seconds since 1970, or just these seconds if it is too late for a date.
+/// Formats a time in seconds since 1970 as a date, or as seconds if it is too late for one.
 fn date(seconds: u64) -> String {
     match i64::try_from(seconds) {
         Ok(signed) if seconds < END_OF_DATES => {

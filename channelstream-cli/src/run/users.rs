@@ -5,7 +5,7 @@ use std::io::stdout;
 use channelstream_client::{InfoOptions, SetUserState, json};
 
 use super::connections::shown;
-use super::reading::state;
+use super::parse::state;
 use crate::access;
 use crate::args::{AccessArgs, UserArgs, UserStateArgs};
 use crate::failure::Failure;
@@ -42,7 +42,7 @@ pub(super) async fn show(access: &AccessArgs, args: &UserArgs) -> Result<(), Fai
     let figures = client.figures().await.map_err(|error| Failure::of_client(error, &origin))?;
     let Some(user) = figures.users.iter().find(|user| *user.user == *name) else {
         return Err(Failure::from(anyhow::anyhow!("no user `{name}` has a connection"))
-            .with_hint("the server tells of users with connections only"));
+            .with_hint("the server reports only users with connections"));
     };
     let channels: Vec<_> = figures
         .channels
@@ -50,7 +50,7 @@ pub(super) async fn show(access: &AccessArgs, args: &UserArgs) -> Result<(), Fai
         .filter(|channel| channel.users.iter().any(|user| **user == *name))
         .map(|channel| channel.name.to_string())
         .collect();
-    // The figures have the public state; the whole of it comes with channels.
+    // The statistics have only the public state; the whole state comes with a channel.
     let mut state = user.state.clone();
     if let Some(channel) = channels.first() {
         let options = InfoOptions { include_history: false, ..InfoOptions::default() };

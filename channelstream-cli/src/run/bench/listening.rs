@@ -1,4 +1,4 @@
-//! The listeners: each on a connection and a line of its own, counting what it hears.
+//! The listeners of the benchmark: each counts the messages on a connection of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,65 +8,65 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::sending::Said;
+use super::sending::Payload;
 use super::{Plan, TOGETHER, USER};
 use crate::failure::Failure;
 
-/// All listeners, while they listen.
+/// All listeners.
 pub(super) struct Listeners {
-    tasks: JoinSet<Heard>,
+    tasks: JoinSet<Received>,
     stop: watch::Sender<bool>,
     openings: Vec<u32>,
 }
 
-/// What one listener heard, or all of them.
+/// The counts of one listener, or of all of them.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
-    /// From the first request to the open line, in microseconds.
+pub(super) struct Received {
+    /// The time from the first request to the open websocket, in microseconds.
     pub(super) openings: Vec<u32>,
-    /// From sending to hearing, in microseconds, of each message when it came first.
+    /// The time from sending a message to its first arrival, in microseconds.
     pub(super) latencies: Vec<u32>,
     pub(super) doubled: u64,
-    /// Those that came after one that was sent later.
+    /// Messages that arrived after one that was sent later.
     pub(super) reordered: u64,
-    /// How often a line broke, or ended for good.
+    /// How often a websocket broke or a stream ended.
     pub(super) interruptions: u64,
-    /// A bit for each message.
+    /// One bit for each message.
     seen: Vec<u64>,
-    /// The number of the next message, if all come in order.
+    /// The number of the next message if all arrive in order.
     next: u64,
 }
 
 impl Listeners {
-    /// Connects all of them, a few at a time, and returns when all lines are open.
+    /// Connects all listeners, a few at a time, and returns when all websockets are open.
     pub(super) async fn open(plan: &Arc<Plan>) -> Result<Self, Failure> {
         let room = Arc::new(Semaphore::new(TOGETHER));
         let (stop, stopped) = watch::channel(false);
-        let (tell, mut opened) = mpsc::channel(1);
+        let (sender, mut opened) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         for conn_id in plan.conn_ids.iter().copied() {
             let (plan, room) = (Arc::clone(plan), Arc::clone(&room));
-            let (stopped, tell) = (stopped.clone(), tell.clone());
+            let (stopped, sender) = (stopped.clone(), sender.clone());
             tasks.spawn(async move {
-                let turn = room.acquire().await;
-                let begun = Instant::now();
+                let permit = room.acquire().await;
+                let started = Instant::now();
                 let listener = match open(&plan, conn_id).await {
                     Ok(listener) => listener,
                     Err(failure) => {
-                        let _ = tell.send(Err(failure)).await;
-                        return Heard::default();
+                        let _ = sender.send(Err(failure)).await;
+                        return Received::default();
                     }
                 };
-                let opening = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+                let opening = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
                 plan.progress.opened.fetch_add(1, Ordering::Relaxed);
-                drop(turn);
-                // If nobody wants to know, it is over.
-                let _ = tell.send(Ok(opening)).await;
-                drop(tell);
-                hear(listener, &plan, stopped).await
+                drop(permit);
+                // A dropped receiver means that the benchmark is over.
+                let _ = sender.send(Ok(opening)).await;
+                drop(sender);
+                receive(listener, &plan, stopped).await
             });
         }
-        drop(tell);
+        drop(sender);
         let mut openings = Vec::with_capacity(plan.conn_ids.len());
         while let Some(opening) = opened.recv().await {
             openings.push(opening?);
@@ -74,26 +74,26 @@ impl Listeners {
         Ok(Self { tasks, stop, openings })
     }
 
-    /// Ends them, and tells what they heard together.
-    pub(super) async fn end(mut self) -> Result<Heard, Failure> {
+    /// Stops all listeners and returns their counts together.
+    pub(super) async fn end(mut self) -> Result<Received, Failure> {
         self.stop.send_replace(true);
-        let mut all = Heard { openings: self.openings, ..Heard::default() };
-        while let Some(heard) = self.tasks.join_next().await {
-            let heard = heard.map_err(anyhow::Error::new)?;
-            all.latencies.extend(heard.latencies);
-            all.doubled += heard.doubled;
-            all.reordered += heard.reordered;
-            all.interruptions += heard.interruptions;
+        let mut all = Received { openings: self.openings, ..Received::default() };
+        while let Some(received) = self.tasks.join_next().await {
+            let received = received.map_err(anyhow::Error::new)?;
+            all.latencies.extend(received.latencies);
+            all.doubled += received.doubled;
+            all.reordered += received.reordered;
+            all.interruptions += received.interruptions;
         }
         Ok(all)
     }
 }
 
-/// Makes a connection, and opens a websocket for it.
+/// Creates a connection and opens a websocket on it.
 async fn open(plan: &Plan, conn_id: Uuid) -> Result<Listener, Failure> {
     let request = Connect {
         conn_id: Some(conn_id),
-        // All members in each of so many answers would be what is measured.
+        // The lists of all members in so many answers would dominate the measurement.
         info: InfoOptions {
             include_history: false,
             include_users: false,
@@ -109,57 +109,63 @@ async fn open(plan: &Plan, conn_id: Uuid) -> Result<Listener, Failure> {
             Some(Event::Opened { .. }) => return Ok(listener),
             Some(Event::Interrupted { error, .. }) => return Err(failed(error)),
             Some(Event::Ended(_)) | None => {
-                return Err(anyhow::anyhow!("a connection ended before it was listened on").into());
+                return Err(
+                    anyhow::anyhow!("a connection ended before its websocket opened").into()
+                );
             }
             Some(_) => {}
         }
     }
 }
 
-/// Counts what comes until it is told to stop.
-async fn hear(mut listener: Listener, plan: &Plan, mut stopped: watch::Receiver<bool>) -> Heard {
-    let mut heard = Heard::default();
+/// Counts messages until it is stopped.
+async fn receive(
+    mut listener: Listener,
+    plan: &Plan,
+    mut stopped: watch::Receiver<bool>,
+) -> Received {
+    let mut received = Received::default();
     loop {
         let event = tokio::select! {
             event = listener.next() => event,
-            _ = stopped.changed() => return heard,
+            _ = stopped.changed() => return received,
         };
         match event {
             Some(Event::Frame(frame)) => {
                 let now = plan.micros(Instant::now());
                 let is_message = matches!(frame.content, Content::Message { .. });
-                if let Some(Ok(said)) = is_message.then(|| frame.payload::<Said>())
-                    && heard.take(&said, now)
+                if let Some(Ok(payload)) = is_message.then(|| frame.payload::<Payload>())
+                    && received.count(&payload, now)
                 {
                     plan.progress.deliveries.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Some(Event::Interrupted { .. } | Event::Ended(_)) => heard.interruptions += 1,
+            Some(Event::Interrupted { .. } | Event::Ended(_)) => received.interruptions += 1,
             Some(_) => {}
-            None => return heard,
+            None => return received,
         }
     }
 }
 
-impl Heard {
-    /// Counts a message; whether it came for the first time.
-    fn take(&mut self, said: &Said, now: u64) -> bool {
-        let Ok(place) = usize::try_from(said.number / 64) else { return false };
+impl Received {
+    /// Counts a message; returns `true` if it arrived for the first time.
+    fn count(&mut self, message: &Payload, now: u64) -> bool {
+        let Ok(place) = usize::try_from(message.number / 64) else { return false };
         if place >= self.seen.len() {
             self.seen.resize(place + 1, 0);
         }
-        let bit = 1 << (said.number % 64);
+        let bit = 1 << (message.number % 64);
         if self.seen[place] & bit != 0 {
             self.doubled += 1;
             return false;
         }
         self.seen[place] |= bit;
-        if said.number < self.next {
+        if message.number < self.next {
             self.reordered += 1;
         } else {
-            self.next = said.number + 1;
+            self.next = message.number + 1;
         }
-        self.latencies.push(u32::try_from(now.saturating_sub(said.sent)).unwrap_or(u32::MAX));
+        self.latencies.push(u32::try_from(now.saturating_sub(message.sent)).unwrap_or(u32::MAX));
         true
     }
 }
@@ -169,12 +175,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fault_is_counted_as_what_it_is() {
-        let mut heard = Heard::default();
-        // 1 is lost, 2 comes too late and again.
-        let new = [0, 3, 2, 2, 200].map(|number| heard.take(&Said { number, sent: 7 }, 10));
+    fn lost_doubled_and_reordered_messages_are_counted() {
+        let mut received = Received::default();
+        // 1 is lost; 2 arrives late, and twice.
+        let new = [0, 3, 2, 2, 200].map(|number| received.count(&Payload { number, sent: 7 }, 10));
         assert_eq!(new, [true, true, true, false, true]);
-        assert_eq!((heard.doubled, heard.reordered), (1, 1));
-        assert_eq!(heard.latencies, [3; 4]);
+        assert_eq!((received.doubled, received.reordered), (1, 1));
+        assert_eq!(received.latencies, [3; 4]);
     }
 }

@@ -1,4 +1,4 @@
-//! `bench`: whether one's own installation delivers each message to everybody, and how soon.
+//! `bench`: measures whether an installation delivers every message to every listener, and how fast.
 
 mod listening;
 mod report;
@@ -23,37 +23,38 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::reader::{self, Reader};
 
-/// Deliveries at most: the time that each took is kept.
-const MOST: u64 = 10_000_000;
-/// Requests at a time, while connections come and go.
+/// The largest number of deliveries, since the latency of each is kept in memory.
+const MAX_DELIVERIES: u64 = 10_000_000;
+/// The number of concurrent requests while connections are created and ended.
 const TOGETHER: usize = 16;
-/// Without any delivery after the last message: what is missing then is lost.
+/// The time without a delivery after which missing messages count as lost.
 const SILENCE: Duration = Duration::from_secs(3);
-/// After the last delivery: what comes double, comes now.
+/// The time after the last delivery in which duplicates may still arrive.
 const AFTER: Duration = Duration::from_millis(200);
+/// The time between updates of the progress line.
 const PROGRESS: Duration = Duration::from_millis(200);
-/// Who listens and says it all: the server remembers users for long, so it is one. Channels begin
-/// with the same name.
+/// The user that listens and sends, and the prefix of channel names. It is a single user because the
+/// server remembers users for long.
 const USER: &str = "channelstream-bench";
-/// How long the server may take to end all connections.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// The time limit for ending all connections.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is to be done.
+/// The parameters of a run, and its progress.
 struct Plan {
     client: Client,
     origin: Origin,
     channel: String,
-    /// One connection for each listener.
+    /// The ids of the connections, one for each listener.
     conn_ids: Vec<Uuid>,
     messages: u64,
     rate: u32,
     size: usize,
     progress: Progress,
-    /// From when on times are counted.
+    /// The zero point of all times.
     epoch: Instant,
 }
 
-/// How far it is.
+/// The progress of a run.
 #[derive(Debug, Default)]
 struct Progress {
     opened: AtomicU64,
@@ -71,29 +72,29 @@ pub(super) async fn measure(access: &AccessArgs, args: &BenchArgs) -> Result<(),
     let plan = Arc::new(Plan::new(access, args)?);
     let (mut interrupt, mut reader) = (Interrupt::new()?, Reader::new());
     let outcome = tokio::select! {
-        report = with_progress(&plan, args, course(&plan)) => report,
-        () = interrupt.heard() => Err(anyhow::anyhow!("interrupted").into()),
-        () = reader.gone(), if !args.output.quiet => Err(reader::failure()),
+        report = with_progress(&plan, args, run(&plan)) => report,
+        () = interrupt.received() => Err(anyhow::anyhow!("interrupted").into()),
+        () = reader.closed(), if !args.output.quiet => Err(reader::failure()),
     };
-    // A second time means: at once. Connections that nobody listens on end by themselves.
+    // A second interrupt ends at once; connections without a listener expire by themselves.
     tokio::select! {
         () = leave(&plan) => {}
-        () = interrupt.heard() => {}
+        () = interrupt.received() => {}
     }
-    outcome?.tell(args.output)
+    outcome?.print(args.output)
 }
 
 impl Plan {
     fn new(access: &AccessArgs, args: &BenchArgs) -> Result<Self, Failure> {
         let milliseconds = u64::try_from(args.r#for.as_millis()).unwrap_or(u64::MAX);
         let messages = (u64::from(args.rate).saturating_mul(milliseconds) / 1000).max(1);
-        if messages.saturating_mul(args.listeners.into()) > MOST {
-            return Err(Failure::usage(format!("these are more than {MOST} deliveries"))
-                .with_hint("take fewer --listeners, a lower --rate, or a shorter time (--for)"));
+        if messages.saturating_mul(args.listeners.into()) > MAX_DELIVERIES {
+            return Err(Failure::usage(format!("more than {MAX_DELIVERIES} deliveries"))
+                .with_hint("use fewer --listeners, a lower --rate, or a shorter time (--for)"));
         }
         let (signer, origin) = access::signer(access)?;
         let client = access::builder(access, &access::url(access)?)?.signer(signer);
-        // What is sent twice would be heard twice.
+        // A repeated request would deliver its messages twice.
         let client = client.retries(RetryPolicy::never()).build();
         let client = client.map_err(|error| Failure::of_client(error, &origin))?;
         Ok(Self {
@@ -109,29 +110,29 @@ impl Plan {
         })
     }
 
-    /// A moment, in microseconds.
+    /// Returns a time in microseconds since the epoch.
     fn micros(&self, moment: Instant) -> u64 {
         let time = moment.saturating_duration_since(self.epoch);
         u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
     }
 }
 
-/// Everything from the first connection to the last delivery.
-async fn course(plan: &Arc<Plan>) -> Result<Report, Failure> {
+/// Runs the benchmark, from the first connection to the last delivery.
+async fn run(plan: &Arc<Plan>) -> Result<Report, Failure> {
     let listeners = Listeners::open(plan).await?;
-    let (begun, before) = (Instant::now(), cpu_time());
+    let (started, before) = (Instant::now(), cpu_time());
     let sent = sending::send(plan).await?;
     let last = wait(plan, sent * plan.conn_ids.len() as u64).await;
-    let own = OwnTime::since(begun, before);
+    let own = OwnTime::since(started, before);
     sleep(AFTER).await;
-    let heard = listeners.end().await?;
-    Ok(Report::new(plan, sent, last - begun, heard, own))
+    let received = listeners.end().await?;
+    Ok(Report::new(plan, sent, last - started, received, own))
 }
 
-/// Waits until so many deliveries have come, or none comes any more; when the last one came.
-async fn wait(plan: &Plan, owed: u64) -> Instant {
+/// Waits until this many deliveries have arrived, or no more arrive; returns the time of the last.
+async fn wait(plan: &Plan, expected: u64) -> Instant {
     let mut last = (Instant::now(), plan.progress.deliveries());
-    while last.1 < owed && last.0.elapsed() < SILENCE {
+    while last.1 < expected && last.0.elapsed() < SILENCE {
         sleep(Duration::from_millis(5)).await;
         let deliveries = plan.progress.deliveries();
         if deliveries > last.1 {
@@ -141,27 +142,27 @@ async fn wait(plan: &Plan, owed: u64) -> Instant {
     last.0
 }
 
-/// Ends all connections, those that were never made among them.
+/// Ends all connections, including those that may not have been created.
 async fn leave(plan: &Plan) {
     let room = Arc::new(Semaphore::new(TOGETHER));
     let mut leaving = JoinSet::new();
     for conn_id in plan.conn_ids.iter().copied() {
         let (client, room) = (plan.client.clone(), Arc::clone(&room));
         leaving.spawn(async move {
-            let _turn = room.acquire().await;
-            // If it fails, the connection ends by itself after a while.
+            let _permit = room.acquire().await;
+            // If this fails, the connection expires by itself.
             let _ = client.disconnect(conn_id).await;
         });
     }
     let left = async {
         while leaving.join_next().await.is_some() {}
-        // A server that does not know this lets the empty channel expire.
+        // A server without this endpoint lets the empty channel expire.
         let _ = plan.client.delete_channels(&DeleteChannels::new([&plan.channel])).await;
     };
-    let _ = timeout(FAREWELL, left).await;
+    let _ = timeout(DISCONNECT_TIMEOUT, left).await;
 }
 
-/// Does the work, and says on a terminal how far it is.
+/// Does the work, and shows its progress on a terminal.
 async fn with_progress<T>(plan: &Plan, args: &BenchArgs, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     let shows = !args.output.quiet && stderr().is_terminal();

@@ -1,4 +1,4 @@
-//! What came of it, as a table or as JSON, and what this command itself took of the machine.
+//! The report of the benchmark, and the CPU time that the benchmark itself used.
 
 use std::fs;
 use std::io::stdout;
@@ -8,12 +8,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Plan;
-use super::listening::Heard;
+use super::listening::Received;
 use crate::args::OutputArgs;
 use crate::failure::Failure;
 use crate::output::{self, Align};
 
-/// Of one core, on which all of this command runs: beyond, it may be what is measured.
+/// The fraction of a core above which the benchmark may be measuring itself.
 const BUSY: f64 = 0.6;
 
 #[derive(Debug, Serialize)]
@@ -21,28 +21,29 @@ pub(super) struct Report {
     listeners: usize,
     rate: u32,
     size: usize,
-    /// How many were to be sent, and were.
+    /// Messages that were planned.
     wanted: u64,
+    /// Messages that were sent.
     messages: u64,
     deliveries: u64,
-    /// From the first message to the last delivery.
+    /// The time from the first message to the last delivery.
     seconds: f64,
     deliveries_per_second: f64,
     lost: u64,
     doubled: u64,
     reordered: u64,
     interruptions: u64,
-    latency_ms: Option<Spread>,
-    connect_ms: Option<Spread>,
-    /// CPU time of this command while it sent and listened, as part of that time.
+    latency_ms: Option<Percentiles>,
+    connect_ms: Option<Percentiles>,
+    /// The CPU time of this command while it sent and listened, as a fraction of that time.
     own_cpu: Option<f64>,
-    /// The same for one message with all its deliveries, in milliseconds.
+    /// The CPU time of this command per message with all its deliveries, in milliseconds.
     own_cpu_per_message_ms: Option<f64>,
 }
 
-/// How long something took, in milliseconds: so long, or less, in so many of a hundred cases.
+/// Percentiles of durations, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Spread {
+struct Percentiles {
     p50: f64,
     p90: f64,
     p99: f64,
@@ -54,11 +55,11 @@ impl Report {
         plan: &Plan,
         messages: u64,
         time: Duration,
-        heard: Heard,
+        received: Received,
         own: Option<OwnTime>,
     ) -> Self {
         let listeners = plan.conn_ids.len();
-        let deliveries = heard.latencies.len() as u64;
+        let deliveries = received.latencies.len() as u64;
         let seconds = time.as_secs_f64();
         Self {
             listeners,
@@ -70,27 +71,27 @@ impl Report {
             seconds: rounded(seconds),
             deliveries_per_second: rounded(deliveries as f64 / seconds.max(0.001)),
             lost: (messages * listeners as u64).saturating_sub(deliveries),
-            doubled: heard.doubled,
-            reordered: heard.reordered,
-            interruptions: heard.interruptions,
-            latency_ms: Spread::of(heard.latencies),
-            connect_ms: Spread::of(heard.openings),
+            doubled: received.doubled,
+            reordered: received.reordered,
+            interruptions: received.interruptions,
+            latency_ms: Percentiles::of(received.latencies),
+            connect_ms: Percentiles::of(received.openings),
             own_cpu: own.map(|own| rounded(own.cpu.as_secs_f64() / own.of.as_secs_f64())),
             own_cpu_per_message_ms: own
                 .map(|own| rounded(own.cpu.as_secs_f64() * 1000.0 / messages.max(1) as f64)),
         }
     }
 
-    /// Prints it; fails if not each message came once and in order to everybody.
-    pub(super) fn tell(&self, args: OutputArgs) -> Result<(), Failure> {
+    /// Prints the report; fails unless every message reached every listener once and in order.
+    pub(super) fn print(&self, args: OutputArgs) -> Result<(), Failure> {
         if args.json {
             output::json(&mut stdout(), self)?;
         } else if !args.quiet {
             output::rows(&mut stdout(), [Align::Left, Align::Left], &self.rows())?;
             if self.own_cpu.is_some_and(|share| share > BUSY) {
                 output::say(
-                    "note: this command itself was busy: times may be its own rather than the \
-                     server's; take fewer --listeners or a lower --rate",
+                    "note: this command itself was busy, so the times may be its own rather than \
+                     the server's; use fewer --listeners or a lower --rate",
                 );
             }
         }
@@ -105,7 +106,8 @@ impl Report {
     fn rows(&self) -> Vec<[String; 2]> {
         let Self { listeners, messages, wanted, deliveries, interruptions, .. } = self;
         let sent = if messages == wanted { String::new() } else { format!(" of {wanted}") };
-        let shown = |spread: Option<Spread>| spread.map_or_else(|| "-".to_owned(), Spread::shown);
+        let shown =
+            |spread: Option<Percentiles>| spread.map_or_else(|| "-".to_owned(), Percentiles::shown);
         let row = |name: &str, text: String| [name.to_owned(), text];
         let mut rows = vec![
             row("listeners", listeners.to_string()),
@@ -116,39 +118,39 @@ impl Report {
             row("lost", self.lost.to_string()),
             row("doubled", self.doubled.to_string()),
             row("reordered", self.reordered.to_string()),
-            row("broken lines", interruptions.to_string()),
+            row("broken", interruptions.to_string()),
         ];
         if let (Some(share), Some(each)) = (self.own_cpu, self.own_cpu_per_message_ms) {
             let share = share * 100.0;
-            rows.push(row("own CPU", format!("{share:.0} % of a core, {each:.1} ms a message")));
+            rows.push(row("own CPU", format!("{share:.0} % of a core, {each:.1} ms per message")));
         }
         rows
     }
 }
 
-impl Spread {
+impl Percentiles {
     fn of(mut micros: Vec<u32>) -> Option<Self> {
         micros.sort_unstable();
-        let of_hundred = |percent: usize| {
+        let percentile = |percent: usize| {
             let place = (micros.len() * percent).div_ceil(100).checked_sub(1)?;
             Some(f64::from(*micros.get(place)?) / 1000.0)
         };
-        let (p50, p90, p99) = (of_hundred(50)?, of_hundred(90)?, of_hundred(99)?);
-        Some(Self { p50, p90, p99, max: of_hundred(100)? })
+        let (p50, p90, p99) = (percentile(50)?, percentile(90)?, percentile(99)?);
+        Some(Self { p50, p90, p99, max: percentile(100)? })
     }
 
     fn shown(self) -> String {
         let Self { p50, p90, p99, max } = self;
-        format!("p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, longest {max:.1} ms")
+        format!("p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")
     }
 }
 
-/// To thousandths.
+/// Rounds to thousandths.
 fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
 }
 
-/// What this command used of the machine in some time.
+/// The CPU time that this command used in an interval.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnTime {
     cpu: Duration,
@@ -156,18 +158,19 @@ pub(super) struct OwnTime {
 }
 
 impl OwnTime {
-    /// Since a moment, at which the CPU time was `before`; none where the system doesn't tell.
-    pub(super) fn since(begun: Instant, before: Option<Duration>) -> Option<Self> {
-        let of = begun.elapsed().max(Duration::from_millis(1));
+    /// Returns the time since `started`, when the CPU time was `before`; `None` where the system does
+    /// not report CPU time.
+    pub(super) fn since(started: Instant, before: Option<Duration>) -> Option<Self> {
+        let of = started.elapsed().max(Duration::from_millis(1));
         Some(Self { cpu: cpu_time()?.saturating_sub(before?), of })
     }
 }
 
-/// The CPU time of all threads of this process so far.
+/// Returns the CPU time of all threads of this process so far.
 pub(super) fn cpu_time() -> Option<Duration> {
     let mut nanoseconds = 0;
     for task in fs::read_dir("/proc/self/task").ok()? {
-        // A thread may end between the listing and the look at it.
+        // A thread may end between the listing and the read.
         let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) else { continue };
         nanoseconds += text.split(' ').next()?.parse::<u64>().ok()?;
     }
@@ -179,16 +182,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_of_a_hundred_took_no_longer() {
-        assert_eq!(Spread::of(Vec::new()), None);
-        let one = Spread { p50: 7.0, p90: 7.0, p99: 7.0, max: 7.0 };
-        assert_eq!(Spread::of(vec![7000]), Some(one));
-        let all = Spread::of((1..=1000).rev().collect());
-        assert_eq!(all, Some(Spread { p50: 0.5, p90: 0.9, p99: 0.99, max: 1.0 }));
+    fn percentiles_are_of_the_nearest_rank() {
+        assert_eq!(Percentiles::of(Vec::new()), None);
+        let one = Percentiles { p50: 7.0, p90: 7.0, p99: 7.0, max: 7.0 };
+        assert_eq!(Percentiles::of(vec![7000]), Some(one));
+        let all = Percentiles::of((1..=1000).rev().collect());
+        assert_eq!(all, Some(Percentiles { p50: 0.5, p90: 0.9, p99: 0.99, max: 1.0 }));
     }
 
     #[test]
-    fn own_work_is_seen() {
+    fn own_cpu_time_is_measured() {
         let (before, begun) = (cpu_time(), Instant::now());
         while begun.elapsed() < Duration::from_millis(50) {}
         if let Some(own) = OwnTime::since(begun, before) {

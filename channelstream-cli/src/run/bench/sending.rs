@@ -1,4 +1,4 @@
-//! Messages at a rate, each with its number and the time at which it was sent.
+//! The sender of the benchmark: messages at a rate, each with its number and time of sending.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use tokio::time::{Instant, sleep_until};
 use super::{Plan, USER};
 use crate::failure::Failure;
 
-/// Bytes of text in one request: well below what the server takes.
-const BATCH: usize = 256 * 1024;
-/// Messages in one request.
-const MOST: usize = 500;
+/// The largest request in bytes of text, well below the server's limit.
+const MAX_REQUEST: usize = 256 * 1024;
+/// The largest number of messages in a request.
+const MAX_BATCH: usize = 500;
 
-/// What a message says.
+/// The payload of a message.
 #[derive(Debug, Deserialize)]
-pub(super) struct Said {
+pub(super) struct Payload {
     pub(super) number: u64,
-    /// When, in microseconds.
+    /// The time of sending, in microseconds.
     pub(super) sent: u64,
 }
 
-/// Sends what is due, one request after the other, since order counts; how many were sent. When the
-/// server is too slow for the rate, those that are late count from when they were due, and those
-/// that are not sent in time are left out.
+/// Sends the messages when they are due, and returns how many were sent. Requests are sequential to
+/// keep the order. When the server is too slow for the rate, the latency of a late message counts
+/// from when it was due, and messages that are not sent within the duration are skipped.
 pub(super) async fn send(plan: &Plan) -> Result<u64, Failure> {
-    let begun = Instant::now();
-    let due = |number: u64| begun + part(number, plan.rate);
+    let started = Instant::now();
+    let due = |number: u64| started + duration(number, plan.rate);
     let end = due(plan.messages);
     let text = "x".repeat(plan.size);
-    let batch = (BATCH / (plan.size + 100)).clamp(1, MOST);
+    let batch = (MAX_REQUEST / (plan.size + 100)).clamp(1, MAX_BATCH);
     let mut number = 0;
     while number < plan.messages {
         let mut now = Instant::now();
@@ -46,8 +46,8 @@ pub(super) async fn send(plan: &Plan) -> Result<u64, Failure> {
         let mut messages = Vec::new();
         while number < plan.messages && due(number) <= now && messages.len() < batch {
             let sent = if is_late { due(number) } else { now };
-            let said = json!({ "number": number, "sent": plan.micros(sent), "text": text });
-            messages.push(NewMessage::to_channel(USER, &plan.channel, said));
+            let payload = json!({ "number": number, "sent": plan.micros(sent), "text": text });
+            messages.push(NewMessage::to_channel(USER, &plan.channel, payload));
             number += 1;
         }
         let published = plan.client.publish(&messages).await;
@@ -57,8 +57,8 @@ pub(super) async fn send(plan: &Plan) -> Result<u64, Failure> {
     Ok(number)
 }
 
-/// How long so many messages take at a rate.
-fn part(messages: u64, rate: u32) -> Duration {
+/// Returns how long this many messages take at a rate.
+fn duration(messages: u64, rate: u32) -> Duration {
     let rate = u64::from(rate);
     let (seconds, rest) = (messages / rate, messages % rate);
     Duration::from_secs(seconds) + Duration::from_micros(rest * 1_000_000 / rate)
@@ -70,9 +70,9 @@ mod tests {
 
     #[test]
     fn messages_are_spread_over_the_time() {
-        assert_eq!(part(0, 7), Duration::ZERO);
-        assert_eq!(part(1, 3), Duration::from_micros(333_333));
-        assert_eq!(part(3, 3), Duration::from_secs(1));
-        assert_eq!(part(10_000_000, 4), Duration::from_secs(2_500_000));
+        assert_eq!(duration(0, 7), Duration::ZERO);
+        assert_eq!(duration(1, 3), Duration::from_micros(333_333));
+        assert_eq!(duration(3, 3), Duration::from_secs(1));
+        assert_eq!(duration(10_000_000, 4), Duration::from_secs(2_500_000));
     }
 }

@@ -1,4 +1,4 @@
-//! The checks, from the machine's own limits to whether pages may use the server.
+//! The checks, from the limits of this machine to the access of pages.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -9,36 +9,38 @@ use channelstream_client::{
 use channelstream_signer::unix_now;
 use reqwest::Version;
 
-use super::listening::{self, CUTS, Guests};
-use super::probe::{Answer, Probe, told};
+use super::listening::{self, CUTS, Connections};
+use super::probe::{Answer, Probe, describe};
 use super::{Findings, Reach};
 use crate::access::{self, DEFAULT_SECRET, Origin};
 use crate::address::Address;
 use crate::args::{AccessArgs, DoctorArgs};
 use crate::failure::{Failure, NO_PROXY};
 
-/// Signatures count for 60 s; from a few seconds on, a clock isn't kept right by anything.
-const MOST_SKEW: u64 = 55;
-const WORTH_TELLING: u64 = 5;
-/// One descriptor for each listener, and a few more.
+/// The skew in seconds from which signatures, which are valid for 60 s, are refused.
+const MAX_SKEW: u64 = 55;
+/// The skew in seconds from which a clock is evidently not synchronized.
+const NOTABLE_SKEW: u64 = 5;
+/// The limit of open files below which hardly any listener fits; each takes one descriptor.
 const FEW_FILES: u64 = 128;
+/// The limit of open files that needs no note.
 const MANY_FILES: u64 = 10_000;
 
-const SCHEME: &str = "a proxy has to tell the scheme; in nginx: proxy_set_header \
-     X-Forwarded-Proto $scheme; and the server's trusted_proxies must have the proxy's address";
-const HOST: &str = "a proxy has to tell the host; in nginx: proxy_set_header Host $http_host;";
-const PREFIX: &str = "a proxy has to tell the prefix of paths; in nginx: proxy_set_header \
+const SCHEME: &str = "a proxy must pass the scheme; in nginx: proxy_set_header \
+     X-Forwarded-Proto $scheme; and the server's trusted_proxies must include the proxy's address";
+const HOST: &str = "a proxy must pass the host; in nginx: proxy_set_header Host $http_host;";
+const PREFIX: &str = "a proxy must pass the path prefix; in nginx: proxy_set_header \
      X-Script-Name /the-prefix; with a proxy_pass without a path; and the server's trusted_proxies must \
-     have the proxy's address";
+     include the proxy's address";
 
-/// The server that is examined, and what we have for it.
+/// The server under examination, and the credentials for it.
 pub(super) struct Subject {
     address: Address,
     signer: TimestampSigner,
     origin: Origin,
     client: Client,
     probe: Probe,
-    pub(super) guests: Guests,
+    pub(super) connections: Connections,
 }
 
 impl Subject {
@@ -46,13 +48,13 @@ impl Subject {
         let address = access::address(access)?;
         let (signer, origin) = access::signer(access)?;
         let client = access::builder(access, &address.url)?.signer(signer.clone());
-        // A check tells what there is at once.
+        // A check shows the state of the moment, so nothing is retried.
         let client = client.retries(RetryPolicy::never()).build();
         let client = client.map_err(|error| Failure::of_client(error, &origin))?;
         let roots = access::roots(access)?;
         let probe = Probe::new(&address.url, roots.as_deref(), client.proxy().is_some())?;
-        let guests = Guests::new(client.clone());
-        Ok(Self { address, signer, origin, client, probe, guests })
+        let connections = Connections::new(client.clone());
+        Ok(Self { address, signer, origin, client, probe, connections })
     }
 }
 
@@ -61,44 +63,44 @@ pub(super) async fn all(
     args: &DoctorArgs,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
-    let Subject { address, signer, origin, client, probe, guests } = subject;
+    let Subject { address, signer, origin, client, probe, connections } = subject;
     files(findings)?;
     if let Some(note) = address.note {
-        findings.note("url", note, "write the scheme, so that nobody has to guess")?;
+        findings.note("url", note, "add the scheme to the address")?;
     }
     if let Some(proxy) = client.proxy() {
-        let detail = format!("the server is asked through {proxy}, which the environment names");
+        let detail = format!("requests go through {proxy}, which the environment sets");
         findings.note("proxy", detail, NO_PROXY)?;
     }
 
     let Some(answer) = reachable(probe, client, findings).await? else {
-        return findings.skipped("the rest", "nothing more can be found out without the server");
+        return findings.skipped("the rest", "no further checks are possible without the server");
     };
     let has_upgrades = http_version(&answer, findings)?;
     let skew = clock(&answer, findings)?;
     redirects(probe, findings).await?;
-    let own = Own { signer, origin, is_default: is_default(signer) };
-    if rights(probe, &own, skew, findings).await? {
+    let secret = OwnSecret { signer, origin, is_default: is_default(signer) };
+    if permissions(probe, &secret, skew, findings).await? {
         version(client, findings).await?;
-        listening::all(probe, guests, args.patience, has_upgrades, findings).await?;
+        listening::all(probe, connections, args.patience, has_upgrades, findings).await?;
     } else {
         findings.reach = Reach::Refused;
-        findings.skipped("listening", "websocket and long poll need an accepted signature")?;
+        findings.skipped("listening", "websocket and long polling need an accepted signature")?;
     }
     cross_origin(probe, args.origin.as_deref(), findings).await
 }
 
-/// Of processes that are started as this one was.
+/// Checks the limit of open files for processes started from here.
 fn files(findings: &mut Findings) -> Result<(), Failure> {
     const NAME: &str = "open files";
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let Some(soft) = line.and_then(|line| line.split_whitespace().next()) else {
-        return findings.skipped(NAME, "this system does not tell the limit");
+        return findings.skipped(NAME, "this system does not report the limit");
     };
-    let advice = "each listener takes one: start the server with more (`ulimit -n 65536`, or \
+    let advice = "each listener takes one; raise the limit for the server (`ulimit -n 65536`, or \
          LimitNOFILE= in systemd)";
-    let detail = format!("what is started from here may have {soft}");
+    let detail = format!("processes started from here may open {soft}");
     match soft.parse::<u64>() {
         Ok(limit) if limit < FEW_FILES => findings.fault(NAME, detail, advice),
         Ok(limit) if limit < MANY_FILES => findings.note(NAME, detail, advice),
@@ -106,7 +108,7 @@ fn files(findings: &mut Findings) -> Result<(), Failure> {
     }
 }
 
-/// The answer to a request without a signature, if it is as of a server of ours.
+/// Returns the answer to a request without a signature, if it is that of a channelstream server.
 async fn reachable(
     probe: &Probe,
     client: &Client,
@@ -122,15 +124,15 @@ async fn reachable(
             } else if probe.certificate(findings)? {
                 let advice = match client.proxy() {
                     None => {
-                        "is the server running, does --url name its scheme, host and port, and \
-                         does a firewall let us through?"
+                        "is the server running, does --url have its scheme, host and port, and \
+                         does a firewall allow the connection?"
                     }
                     Some(_) => {
-                        "is the proxy there, does it let us through, and is the server running \
-                         where --url says?"
+                        "is the proxy running, does it allow the connection, and is the server \
+                         running at --url?"
                     }
                 };
-                findings.fault(NAME, told(&error), advice)?;
+                findings.fault(NAME, describe(&error), advice)?;
             }
             return Ok(None);
         }
@@ -139,7 +141,7 @@ async fn reachable(
     let status = answer.status;
     if status == StatusCode::FORBIDDEN {
         findings.reach = Reach::Parts;
-        findings.good(NAME, "it answers, and gives no rights without a signature")?;
+        findings.good(NAME, "it answers, and refuses a request without a signature")?;
         return Ok(Some(answer));
     }
     if status == StatusCode::BAD_REQUEST
@@ -150,36 +152,35 @@ async fn reachable(
     }
     let detail = format!("a request without a signature was answered with {status}");
     let advice = if let Some(place) = answer.location() {
-        format!("it is sent on to {place}: should that be in --url?")
-    } else if answer.asks_who() {
+        format!("it redirects to {place}; should that be in --url?")
+    } else if answer.requires_sign_in() {
         findings.reach = Reach::Refused;
-        "something before the server asks for a sign-in: let backends past it".to_owned()
+        "something in front of the server requires a sign-in; exempt backends from it".to_owned()
     } else if status == StatusCode::NOT_ACCEPTABLE {
         findings.reach = Reach::Refused;
-        format!("the server's enforce_https wants https: {SCHEME}")
+        format!("the server's enforce_https requires https: {SCHEME}")
     } else if status == StatusCode::NOT_FOUND {
-        "is the path prefix in --url right, and does the proxy pass it on as the server wants it?"
+        "is the path prefix in --url right, and does the proxy forward it as the server expects?"
             .to_owned()
     } else if status.is_server_error() {
-        "a proxy answers, but cannot reach the server: is it running, where the proxy looks?"
+        "a proxy answers, but cannot reach the server; is it running where the proxy expects it?"
             .to_owned()
     } else {
-        "that is not what a channelstream server says: look at scheme, host, port and path"
-            .to_owned()
+        "a channelstream server answers differently; check scheme, host, port and path".to_owned()
     };
     findings.fault(NAME, detail, advice)?;
     Ok(None)
 }
 
-/// Why the server is not reached, if it is by the scheme in its address.
+/// Returns the error of a call if it is due to the scheme of the address.
 async fn wrong_scheme(client: &Client) -> Option<Error> {
     let nothing = InfoOptions { include_users: false, ..InfoOptions::default() };
     let error = client.info(&nothing.channels([""; 0])).await.err()?;
     (error.kind() == ErrorKind::Scheme).then_some(error)
 }
 
-/// Whether the answer came over an HTTP that has upgrades. Which one a proxy speaks to the server,
-/// only a websocket shows.
+/// Checks that the answer came over a version of HTTP that has upgrades. The version between a proxy
+/// and the server shows only in the check of the websocket.
 fn http_version(answer: &Answer, findings: &mut Findings) -> Result<bool, Failure> {
     const NAME: &str = "http version";
     let version = answer.version;
@@ -188,46 +189,47 @@ fn http_version(answer: &Answer, findings: &mut Findings) -> Result<bool, Failur
         return Ok(true);
     }
     let detail = format!("the answer came over {version:?}, which has no websockets");
-    findings.fault(NAME, detail, "have the proxy before the server speak HTTP/1.1 to us")?;
+    findings.fault(NAME, detail, "make the proxy in front of the server use HTTP/1.1")?;
     Ok(false)
 }
 
-/// Whether the server knows by which address we reach it, as its sign-in page shows.
+/// Checks that the server knows the address by which it is reached, as the redirect to its sign-in
+/// page shows.
 async fn redirects(probe: &Probe, findings: &mut Findings) -> Result<(), Failure> {
     const NAME: &str = "redirects";
     let answer = match probe.admin().await {
         Ok(answer) => answer,
-        Err(error) => return findings.skipped(NAME, told(&error)),
+        Err(error) => return findings.skipped(NAME, describe(&error)),
     };
     let ours = probe.address("/admin/sign_in");
-    let told = answer.location().and_then(|place| ours.join(place).ok());
-    // Anything else is said by a proxy, which may have its own mind about the admin area.
-    let Some(told) = told.filter(|told| told.path().ends_with("/admin/sign_in")) else {
+    let theirs = answer.location().and_then(|place| ours.join(place).ok());
+    // Any other answer is a proxy's, which may guard the admin area by its own rules.
+    let Some(theirs) = theirs.filter(|theirs| theirs.path().ends_with("/admin/sign_in")) else {
         let detail = format!("/admin, which would show them, was answered with {}", answer.status);
         return findings.skipped(NAME, detail);
     };
-    let detail = format!("the server takes {told} for the address of {ours}");
+    let detail = format!("the server takes {theirs} for the address of {ours}");
     let mut advice = Vec::new();
-    if told.scheme() != ours.scheme() {
+    if theirs.scheme() != ours.scheme() {
         advice.push(SCHEME);
     }
-    if (told.host_str(), told.port()) != (ours.host_str(), ours.port()) {
+    if (theirs.host_str(), theirs.port()) != (ours.host_str(), ours.port()) {
         advice.push(HOST);
     }
-    if told.path() != ours.path() {
+    if theirs.path() != ours.path() {
         advice.push(PREFIX);
     }
     match &advice[..] {
-        [] => findings.good(NAME, "they lead to where we reach it"),
-        // Reached from the inside, past the proxy that has TLS.
-        [only] if *only == SCHEME && told.scheme() == "https" => {
-            findings.note(NAME, detail, "is that as its http_scheme is meant to be?")
+        [] => findings.good(NAME, "they lead to the address in use"),
+        // The server may be reached from the inside, bypassing the proxy that terminates TLS.
+        [only] if *only == SCHEME && theirs.scheme() == "https" => {
+            findings.note(NAME, detail, "is its http_scheme set as intended?")
         }
         _ => findings.fault(NAME, detail, advice.join("; ")),
     }
 }
 
-/// Whether the clocks differ so much that signatures are refused.
+/// Checks the clocks; returns `true` if they differ so much that signatures are refused.
 fn clock(answer: &Answer, findings: &mut Findings) -> Result<bool, Failure> {
     const NAME: &str = "clock";
     let Some(skew) = answer.skew(SystemTime::UNIX_EPOCH + Duration::from_secs(unix_now())) else {
@@ -236,31 +238,31 @@ fn clock(answer: &Answer, findings: &mut Findings) -> Result<bool, Failure> {
     };
     let way = if skew < 0 { "behind" } else { "ahead of" };
     let size = skew.unsigned_abs();
-    let detail = format!("this machine's is {size} s {way} the server's");
-    let advice = "signatures count for 60 s: have both clocks set by NTP";
-    if size >= MOST_SKEW {
+    let detail = format!("this machine's clock is {size} s {way} the server's");
+    let advice = "signatures are valid for 60 s; synchronize both clocks by NTP";
+    if size >= MAX_SKEW {
         findings.fault(NAME, detail, advice)?;
         return Ok(true);
     }
-    if size >= WORTH_TELLING {
+    if size >= NOTABLE_SKEW {
         findings.note(NAME, detail, advice)?;
     } else {
-        findings.good(NAME, "as the server's")?;
+        findings.good(NAME, "in step with the server's")?;
     }
     Ok(false)
 }
 
-/// The secret we have.
-struct Own<'a> {
+/// The secret under examination.
+struct OwnSecret<'a> {
     signer: &'a TimestampSigner,
     origin: &'a Origin,
     is_default: bool,
 }
 
-/// Whether we have rights.
-async fn rights(
+/// Checks address, signature and secret; returns `true` if signed requests are accepted.
+async fn permissions(
     probe: &Probe,
-    own: &Own<'_>,
+    own: &OwnSecret<'_>,
     skew: bool,
     findings: &mut Findings,
 ) -> Result<bool, Failure> {
@@ -270,8 +272,8 @@ async fn rights(
     let answer = match probe.info(Some(own.signer)).await {
         Ok(answer) => answer,
         Err(error) => {
-            let advice = "look into the log of the server, and of the proxy before it";
-            findings.fault(SIGNATURE, told(&error), advice)?;
+            let advice = "see the logs of the server and of the proxy in front of it";
+            findings.fault(SIGNATURE, describe(&error), advice)?;
             return Ok(false);
         }
     };
@@ -279,53 +281,55 @@ async fn rights(
         StatusCode::OK => {}
         StatusCode::FORBIDDEN => {
             let advice = "add it to the server's allow_posting_from; behind a proxy, the server \
-                 sees us only if the proxy is in trusted_proxies. A proxy that removes \
-                 x-channelstream-secret does the same";
-            findings.fault(ADDRESS, "the server gives this machine's address no rights", advice)?;
+                 sees it only if the proxy is in trusted_proxies. A proxy that removes \
+                 x-channelstream-secret has the same effect";
+            let detail = "the server grants this machine's address no permissions";
+            findings.fault(ADDRESS, detail, advice)?;
             return Ok(false);
         }
         StatusCode::UNAUTHORIZED => {
-            findings.good(ADDRESS, "the server would give us rights")?;
+            findings.good(ADDRESS, "allowed")?;
             if skew {
-                let detail = "refused, as is to be expected from clocks so far apart";
+                let detail = "refused, as expected with clocks so far apart";
                 findings.fault(SIGNATURE, detail, "set the clocks first")?;
                 return Ok(false);
             }
-            let detail = format!("refused: the secret is not the server's ({})", own.origin);
-            let advice = match !own.is_default && default_is_taken(probe).await {
-                true => "the server has the well-known default secret: set its `secret`",
-                false => "give the server's setting `secret`, by --secret-file or a profile",
+            let detail = format!("refused: the secret differs from the server's ({})", own.origin);
+            let advice = match !own.is_default && default_is_accepted(probe).await {
+                true => "the server has the well-known default secret; set its `secret`",
+                false => "use the server's setting `secret`, by --secret-file or a profile",
             };
             findings.fault(SIGNATURE, detail, advice)?;
             return Ok(false);
         }
         status => {
             let detail = format!("a signed request was answered with {status}");
-            let advice = "look into the log of the server, and of the proxy before it";
+            let advice = "see the logs of the server and of the proxy in front of it";
             findings.fault(SIGNATURE, detail, advice)?;
             return Ok(false);
         }
     }
-    findings.good(ADDRESS, "the server gives us rights")?;
+    findings.good(ADDRESS, "allowed")?;
     findings.good(SIGNATURE, "accepted")?;
-    let advice = "anybody who reaches the server can publish with it: set a `secret` of your own";
+    let advice = "anyone who can reach the server can publish with it; set a `secret` of your own";
     if own.is_default {
         findings.note(SECRET, "it is the well-known default", advice)?;
-    } else if default_is_taken(probe).await {
-        findings.fault(SECRET, "beside ours, the well-known default is accepted", advice)?;
+    } else if default_is_accepted(probe).await {
+        findings.fault(SECRET, "the well-known default is accepted as well", advice)?;
     } else {
-        findings.good(SECRET, "it is not the default")?;
+        findings.good(SECRET, "not the default")?;
     }
     Ok(true)
 }
 
-/// Wherever it was found, it may be the one that everybody knows.
+/// Returns `true` if the secret is the well-known default, whatever its source.
 fn is_default(signer: &TimestampSigner) -> bool {
     let signed = signer.sign("/info");
     TimestampSigner::new(DEFAULT_SECRET).unsign_within(&signed, u64::MAX, unix_now()).is_ok()
 }
 
-async fn default_is_taken(probe: &Probe) -> bool {
+/// Returns `true` if the server accepts the well-known default secret.
+async fn default_is_accepted(probe: &Probe) -> bool {
     let answer = probe.info(Some(&TimestampSigner::new(DEFAULT_SECRET))).await;
     answer.is_ok_and(|answer| answer.status == StatusCode::OK)
 }
@@ -339,7 +343,7 @@ async fn version(client: &Client, findings: &mut Findings) -> Result<(), Failure
         Ok(figures) => {
             let detail =
                 format!("the server is {}, this is {}", figures.version, env!("CARGO_PKG_VERSION"));
-            findings.note(NAME, detail, "use both of the same version")
+            findings.note(NAME, detail, "use the same version of both")
         }
         Err(error) => {
             findings.note(NAME, error.to_string(), "does the proxy let /admin/admin.json through?")
@@ -354,11 +358,11 @@ async fn cross_origin(
 ) -> Result<(), Failure> {
     const NAME: &str = "cross-origin";
     let Some(origin) = origin else {
-        return findings.skipped(NAME, "--origin names a site whose pages should have access");
+        return findings.skipped(NAME, "use --origin to check the access of a site's pages");
     };
     let answer = match probe.poll_from(origin).await {
         Ok(answer) => answer,
-        Err(error) => return findings.fault(NAME, told(&error), CUTS),
+        Err(error) => return findings.fault(NAME, describe(&error), CUTS),
     };
     match &answer.allowed_origins()[..] {
         [allowed] if allowed == "*" || allowed == origin => {
@@ -371,12 +375,12 @@ async fn cross_origin(
             findings.fault(NAME, detail, advice)
         }
         [allowed] => {
-            let detail = format!("pages of {allowed} alone have access, not those of {origin}");
-            findings.fault(NAME, detail, "that is said by a proxy: remove it there")
+            let detail = format!("only pages of {allowed} have access, not those of {origin}");
+            findings.fault(NAME, detail, "a proxy sets this header; remove it there")
         }
         several => {
-            let detail = format!("Access-Control-Allow-Origin comes {} times", several.len());
-            let advice = "browsers refuse that: a proxy must not add what the server says already";
+            let detail = format!("Access-Control-Allow-Origin is sent {} times", several.len());
+            let advice = "browsers reject that; a proxy must not add what the server sends already";
             findings.fault(NAME, detail, advice)
         }
     }

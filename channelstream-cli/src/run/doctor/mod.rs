@@ -1,44 +1,48 @@
-//! `doctor`: one check after the other, and what to do about what is wrong.
+//! `doctor`: runs checks in sequence, and advises what to do about faults.
 
 mod checks;
-mod lines;
 mod listening;
 mod probe;
+mod socket;
 mod tls;
 
 use std::io::{Write as _, stdout};
 
+use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use self::checks::Subject;
 use crate::args::{AccessArgs, DoctorArgs, OutputArgs};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::output::{self, Colour};
+use crate::output;
 use crate::reader::{self, Reader};
 
-pub(super) async fn examine(access: &AccessArgs, args: &DoctorArgs) -> Result<(), Failure> {
+pub(super) async fn diagnose(access: &AccessArgs, args: &DoctorArgs) -> Result<(), Failure> {
     let mut findings = Findings::new(args.output);
     let subject = Subject::new(access)?;
     let (mut interrupt, mut reader) = (Interrupt::new()?, Reader::new());
     let outcome = tokio::select! {
         outcome = checks::all(&subject, args, &mut findings) => outcome,
-        () = interrupt.heard() => Err(anyhow::anyhow!("interrupted").into()),
-        () = reader.gone(), if !args.output.quiet => Err(reader::failure()),
+        () = interrupt.received() => Err(anyhow::anyhow!("interrupted").into()),
+        () = reader.closed(), if !args.output.quiet => Err(reader::failure()),
     };
     tokio::select! {
-        () = subject.guests.leave() => {}
-        () = interrupt.heard() => {}
+        () = subject.connections.end() => {}
+        () = interrupt.received() => {}
     }
     outcome?;
     findings.end()
 }
 
-/// How far we come, if there are faults; the exit codes that tell it.
+/// How far the server was reached if there are faults; the values are the exit codes.
 #[derive(Clone, Copy)]
 enum Reach {
+    /// The server works in part.
     Parts = 1,
+    /// No channelstream server was reached.
     Nowhere = 3,
+    /// The server refuses requests.
     Refused = 4,
 }
 
@@ -46,13 +50,13 @@ enum Reach {
 #[serde(rename_all = "lowercase")]
 enum Status {
     Good,
-    /// Worth knowing; nothing is broken by it.
+    /// Worth knowing, but nothing is broken.
     Note,
     Fault,
     Skipped,
 }
 
-/// What one check found.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     name: &'static str,
@@ -61,17 +65,16 @@ struct Finding {
     advice: Option<String>,
 }
 
-/// What was found so far; for people it is printed as it is found.
+/// The results so far. For people each one is printed immediately.
 struct Findings {
     output: OutputArgs,
-    coloured: bool,
     reach: Reach,
     checks: Vec<Finding>,
 }
 
 impl Findings {
     fn new(output: OutputArgs) -> Self {
-        Self { output, coloured: output::is_coloured(), reach: Reach::Parts, checks: Vec::new() }
+        Self { output, reach: Reach::Parts, checks: Vec::new() }
     }
 
     fn good(&mut self, name: &'static str, detail: impl Into<String>) -> Result<(), Failure> {
@@ -116,16 +119,15 @@ impl Findings {
     }
 
     fn print(&self, finding: &Finding) -> Result<(), Failure> {
-        let (word, colour) = match finding.status {
-            Status::Good => ("good   ", Colour::Green),
-            Status::Note => ("note   ", Colour::Yellow),
-            Status::Fault => ("FAULT  ", Colour::Red),
-            Status::Skipped => ("skipped", Colour::Dim),
+        let (word, style) = match finding.status {
+            Status::Good => ("good   ", AnsiColor::Green.on_default()),
+            Status::Note => ("note   ", AnsiColor::Yellow.on_default()),
+            Status::Fault => ("FAULT  ", AnsiColor::Red.on_default()),
+            Status::Skipped => ("skipped", Style::new().dimmed()),
         };
-        let word = output::painted(word, colour, self.coloured);
         let detail = output::plain(&finding.detail);
-        let mut out = stdout();
-        writeln!(out, "{word}  {:<16}  {detail}", finding.name)?;
+        let mut out = anstream::stdout();
+        writeln!(out, "{style}{word}{style:#}  {:<16}  {detail}", finding.name)?;
         if let Some(advice) = &finding.advice {
             writeln!(out, "{:27}-> {}", "", output::plain(advice))?;
         }
@@ -144,8 +146,8 @@ impl Findings {
         }
         let text = match faults {
             0 => return Ok(()),
-            1 => "there is a fault".to_owned(),
-            _ => format!("there are {faults} faults"),
+            1 => "1 fault found".to_owned(),
+            _ => format!("{faults} faults found"),
         };
         Err(Failure::from(anyhow::Error::msg(text)).with_code(self.reach as u8))
     }

@@ -1,4 +1,4 @@
-//! Bare requests, looked at more closely than the client's calls allow.
+//! `Probe`: plain requests whose answers show more than the client's calls return.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::failure::Failure;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The server by its address, without a signature unless one is given.
+/// Sends requests to the server; they are signed only on demand.
 pub(super) struct Probe {
     http: Client,
-    /// With a path that ends in no slash.
+    /// The path has no trailing slash.
     url: Url,
-    /// There is one if TLS is spoken.
+    /// `Some` for https.
     examiner: Option<Arc<Examiner>>,
 }
 
-/// An answer's head, and what it says.
+/// The head and body of an answer.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) version: Version,
@@ -37,16 +37,16 @@ pub(super) struct Answer {
 }
 
 impl Probe {
-    /// By root certificates in PEM, or those of the system; through the proxy of the environment,
-    /// or not.
-    pub(super) fn new(url: &str, roots: Option<&[u8]>, by_proxy: bool) -> Result<Self> {
-        let url = Url::parse(url.trim_end_matches('/')).context("the address is no URL")?;
+    /// Creates a probe that trusts these root certificates in PEM, or those of the system, and uses
+    /// the proxy of the environment if `use_proxy` is set.
+    pub(super) fn new(url: &str, roots: Option<&[u8]>, use_proxy: bool) -> Result<Self> {
+        let url = Url::parse(url.trim_end_matches('/')).context("the address is not a URL")?;
         let mut builder = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(5))
             .http1_only()
             .user_agent(concat!("channelstream-doctor/", env!("CARGO_PKG_VERSION")));
-        if !by_proxy {
+        if !use_proxy {
             builder = builder.no_proxy();
         }
         let mut examiner = None;
@@ -61,7 +61,7 @@ impl Probe {
         Ok(Self { http, url, examiner })
     }
 
-    /// The address of a path, without user and password.
+    /// Returns the address of a path, without user and password.
     pub(super) fn address(&self, path: &str) -> Url {
         let mut url = self.of(path);
         // Addresses with a host can have neither.
@@ -76,18 +76,18 @@ impl Probe {
         url
     }
 
-    /// Tells what was seen of the server's certificate; false if it is not good, which explains
-    /// why the server cannot be reached.
+    /// Reports on the server's certificate; returns `false` if it is invalid, which explains why the
+    /// server cannot be reached.
     pub(super) fn certificate(&self, findings: &mut Findings) -> Result<bool, Failure> {
-        self.examiner.as_ref().map_or(Ok(true), |examiner| examiner.tell(findings))
+        self.examiner.as_ref().map_or(Ok(true), |examiner| examiner.report(findings))
     }
 
-    /// `GET /admin` without rights, which is sent on to the sign-in page.
+    /// Sends `GET /admin` without permissions, which is redirected to the sign-in page.
     pub(super) async fn admin(&self) -> Result<Answer> {
         read(self.http.get(self.of("/admin")).timeout(TIMEOUT)).await
     }
 
-    /// `POST /info`, which needs rights and changes nothing.
+    /// Sends `POST /info`, which needs permissions and changes nothing.
     pub(super) async fn info(&self, signer: Option<&TimestampSigner>) -> Result<Answer> {
         let mut request =
             self.http.post(self.of("/info")).header(CONTENT_TYPE, "application/json").body(
@@ -95,19 +95,20 @@ impl Probe {
             );
         if let Some(signer) = signer {
             let mut signature = HeaderValue::from_str(&signer.sign("/info"))
-                .context("the signature cannot stand in a header")?;
+                .context("the signature is not a valid header value")?;
             signature.set_sensitive(true);
             request = request.header("x-channelstream-secret", signature);
         }
         read(request.timeout(TIMEOUT)).await
     }
 
-    /// A poll, which takes its time.
+    /// Sends a long poll.
     pub(super) async fn poll(&self, conn_id: Uuid, patience: Duration) -> Result<Answer> {
         read(self.listen(conn_id).timeout(patience)).await
     }
 
-    /// What a poll from a page of this origin gets; that of an unknown connection comes at once.
+    /// Sends a poll as a page of this origin would. The connection is unknown, so that the answer
+    /// arrives at once.
     pub(super) async fn poll_from(&self, origin: &str) -> Result<Answer> {
         read(self.listen(Uuid::from_u128(0)).header(ORIGIN, origin).timeout(TIMEOUT)).await
     }
@@ -116,7 +117,7 @@ impl Probe {
         self.get_as("/listen", conn_id)
     }
 
-    /// The beginning of a websocket.
+    /// Returns the request for a websocket, without its upgrade headers.
     pub(super) fn websocket(&self, conn_id: Uuid) -> RequestBuilder {
         self.get_as("/ws", conn_id)
     }
@@ -129,7 +130,7 @@ impl Probe {
 }
 
 impl Answer {
-    /// By how many seconds this machine's clock is ahead of the server's, or before the server's.
+    /// Returns how many seconds this machine's clock is ahead of the server's; negative if behind.
     pub(super) fn skew(&self, now: SystemTime) -> Option<i64> {
         let date = httpdate::parse_http_date(self.header(DATE.as_str())?).ok()?;
         let seconds = |time: SystemTime| {
@@ -139,17 +140,17 @@ impl Answer {
         Some(seconds(now)? - seconds(date)?)
     }
 
-    /// Where it sends us.
+    /// Returns the target of a redirect.
     pub(super) fn location(&self) -> Option<&str> {
         self.header(LOCATION.as_str())
     }
 
-    /// Whether something before the server wants to know who we are.
-    pub(super) fn asks_who(&self) -> bool {
+    /// Returns `true` if something in front of the server requires a sign-in.
+    pub(super) fn requires_sign_in(&self) -> bool {
         self.headers.contains_key(WWW_AUTHENTICATE)
     }
 
-    /// The origins whose pages may read it, as often as that is said.
+    /// Returns all values of `Access-Control-Allow-Origin`.
     pub(super) fn allowed_origins(&self) -> Vec<String> {
         let values = self.headers.get_all(ACCESS_CONTROL_ALLOW_ORIGIN).iter();
         values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
@@ -160,8 +161,8 @@ impl Answer {
     }
 }
 
-/// An error with its last cause, and without the address, in which a password may be.
-pub(super) fn told(error: &anyhow::Error) -> String {
+/// Describes an error with its root cause, but without the address, which may contain a password.
+pub(super) fn describe(error: &anyhow::Error) -> String {
     let what = error.to_string();
     let root = error.root_cause().to_string();
     if what == root { what } else { format!("{what}: {root}") }
@@ -171,21 +172,22 @@ async fn read(request: RequestBuilder) -> Result<Answer> {
     let response = send(request).await?;
     let (status, version) = (response.status(), response.version());
     let headers = response.headers().clone();
-    let body = response.text().await.map_err(brief).context("the answer broke off")?;
+    let body = response.text().await.map_err(classify).context("the answer broke off")?;
     Ok(Answer { status, version, headers, body })
 }
 
 pub(super) async fn send(request: RequestBuilder) -> Result<Response> {
-    request.send().await.map_err(brief)
+    request.send().await.map_err(classify)
 }
 
-fn brief(error: reqwest::Error) -> anyhow::Error {
+/// Classifies an error of a request.
+fn classify(error: reqwest::Error) -> anyhow::Error {
     let what = if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {
-        "cannot be reached"
+        "unreachable"
     } else {
-        "the line broke"
+        "the connection broke"
     };
     let error = error.without_url();
     if error.source().is_some() {

@@ -1,4 +1,4 @@
-//! TLS: what is wrong with the server's certificate, and whether it will be good for long.
+//! The check of the server's TLS certificate and of its remaining validity.
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,34 +17,35 @@ use rustls::{
 use super::Findings;
 use crate::failure::Failure;
 
-/// Time enough to renew a certificate.
+/// The remaining validity below which a certificate should be renewed.
 const SOON: Duration = Duration::from_secs(21 * 24 * 60 * 60);
 
-const AUTHORITY: &str = "have it issued by an authority that all know, or name the certificate of \
-     your own authority by --ca-file";
+const AUTHORITY: &str = "have it issued by a public authority, or pass the certificate of your own \
+     authority by --ca-file";
 const CHAIN: &str = "send the certificates of intermediate authorities with it (in nginx: \
-     ssl_certificate with the full chain); of your own authority, name the certificate by --ca-file";
-const RENEW: &str = "renew it, and have the proxy load the new one; in nginx: nginx -s reload";
+     ssl_certificate with the full chain); for your own authority, pass its certificate by --ca-file";
+const RENEW: &str = "renew it, and make the proxy load the new one; in nginx: nginx -s reload";
 
-/// Verifies certificates as the client does, and remembers what it found.
+/// Verifies certificates as the client does, and remembers the result.
 pub(super) struct Examiner {
     inner: Arc<dyn ServerCertVerifier>,
     provider: Arc<CryptoProvider>,
     found: Mutex<Option<Found>>,
 }
 
-/// What became of the last certificate.
+/// The result for the last certificate.
 #[derive(Clone, Debug)]
 enum Found {
     Good,
-    /// It expires soon, and then.
+    /// It expires soon, at this time.
     Ending(SystemTime),
-    /// What is wrong with it, and whether it is issued by itself.
+    /// It is invalid; the flag says whether it is self-signed.
     Bad(Error, bool),
 }
 
 impl Examiner {
-    /// By root certificates in PEM, or those of the system; with the settings by which it is asked.
+    /// Creates an examiner that trusts these root certificates in PEM, or those of the system, and
+    /// the TLS settings that use it.
     pub(super) fn new(roots: Option<&[u8]>) -> Result<(ClientConfig, Arc<Self>)> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let inner: Arc<dyn ServerCertVerifier> = match roots {
@@ -66,16 +67,16 @@ impl Examiner {
         Ok((config, own))
     }
 
-    /// Tells what was found; false if it is why the server cannot be reached. Nothing is told of a
-    /// server that did not come to show a certificate.
-    pub(super) fn tell(&self, findings: &mut Findings) -> Result<bool, Failure> {
+    /// Reports the result; returns `false` if it explains why the server cannot be reached. Reports
+    /// nothing if the server sent no certificate.
+    pub(super) fn report(&self, findings: &mut Findings) -> Result<bool, Failure> {
         const NAME: &str = "certificate";
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match found {
             None => return Ok(true),
             Some(Found::Good) => {
                 let days = SOON.as_secs() / (24 * 60 * 60);
-                findings.good(NAME, format!("trusted, and for {days} days to come"))?;
+                findings.good(NAME, format!("trusted, and valid for at least {days} days"))?;
             }
             Some(Found::Ending(end)) => {
                 findings.note(NAME, format!("it expires on {}", date(end)), RENEW)?;
@@ -89,7 +90,7 @@ impl Examiner {
         Ok(true)
     }
 
-    /// Whether it would be trusted if it were an authority itself.
+    /// Returns `true` if the certificate would be trusted if it were an authority itself.
     fn is_self_issued(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
         let own = certificate.clone().into_owned();
         let Ok(verifier) = by(vec![own], &self.provider) else { return false };
@@ -161,7 +162,7 @@ impl Debug for Examiner {
     }
 }
 
-/// A verifier that trusts these alone.
+/// Returns a verifier that trusts only these roots.
 fn by(
     roots: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
@@ -173,7 +174,7 @@ fn by(
     Ok(WebPkiServerVerifier::builder_with_provider(store.into(), Arc::clone(provider)).build()?)
 }
 
-/// What is wrong, and what to do about it.
+/// Describes an error, and advises what to do about it.
 fn diagnosis(error: &Error, is_self_issued: bool) -> (String, &'static str) {
     use CertificateError as E;
     let Error::InvalidCertificate(fault) = error else {
@@ -189,14 +190,12 @@ fn diagnosis(error: &Error, is_self_issued: bool) -> (String, &'static str) {
         }
         E::NotValidForNameContext { expected, presented } => {
             let names = presented.join(", ");
-            let detail = format!("it is not for {}, but for {names}", expected.to_str());
-            (detail, "name the server in --url as the certificate does, or have one issued for it")
+            let detail = format!("it is valid for {names}, not for {}", expected.to_str());
+            (detail, "use a name of the certificate in --url, or have one issued for this name")
         }
-        _ if is_self_issued => ("it is issued by itself alone".to_owned(), AUTHORITY),
-        // Another authority may have the same name.
-        E::UnknownIssuer | E::BadSignature => {
-            ("it is issued by nobody that is trusted here".to_owned(), CHAIN)
-        }
+        _ if is_self_issued => ("it is self-signed".to_owned(), AUTHORITY),
+        // A wrong signature may be that of another authority with the same name.
+        E::UnknownIssuer | E::BadSignature => ("its issuer is not trusted here".to_owned(), CHAIN),
         _ => (error.to_string(), AUTHORITY),
     }
 }

@@ -49,14 +49,14 @@ pub(super) async fn watch(access: &AccessArgs, args: &TopArgs) -> Result<(), Fai
     let (wanted, wants) = watch::channel(None);
     let (tell, mut news) = mpsc::channel(1);
     let asking = tokio::spawn(ask(client, args.interval, rest, wants, tell));
-    let styles = Styles::new(output::is_coloured());
+    let styles = Styles::new(output::is_colored());
 
     let mut screen = Screen::open()?;
     let outcome = loop {
         screen.draw(|frame| draw::draw(frame, &mut view, styles, Instant::now()))?;
         tokio::select! {
             biased;
-            () = interrupt.heard() => break Ok(()),
+            () = interrupt.received() => break Ok(()),
             event = screen.event() => match event {
                 Ok(Event::Key(key)) if key.is_press() || key.is_repeat() => {
                     if view.press(key) == After::End {

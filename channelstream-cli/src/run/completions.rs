@@ -1,4 +1,4 @@
-//! `completions` and `man`: made from the definitions of the command line.
+//! `completions` and `man`: generated from the definitions of the command line.
 
 use std::io::{Write as _, stdout};
 

@@ -1,4 +1,4 @@
-//! What is typed, as the protocol has it: payloads, values of a state, addresses.
+//! Arguments parsed as protocol types: payloads, values of a state, addresses.
 
 use std::sync::Arc;
 
@@ -9,29 +9,29 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::args::AddressArgs;
 use crate::failure::Failure;
 
-/// The JSON object as it was typed, or a text as `{"text": "..."}`. JSON that is no object might be
-/// meant as either.
+/// Parses a payload: a JSON object, kept as it was typed, or a text, which becomes
+/// `{"text": "..."}`. Other JSON is ambiguous and an error.
 pub(super) fn payload(text: &str, is_text: bool) -> Result<Payload, Failure> {
     if is_text {
         let raw = to_raw_value(&json!({ "text": text })).map_err(anyhow::Error::new)?;
         return Ok(Arc::from(raw));
     }
     let as_text = "--text sends it as a text";
-    let begins_like_one = text.trim_start().starts_with('{');
+    let looks_like_object = text.trim_start().starts_with('{');
     let what = match serde_json::from_str::<Box<RawValue>>(text) {
-        Ok(raw) if begins_like_one => return Ok(Arc::from(raw)),
+        Ok(raw) if looks_like_object => return Ok(Arc::from(raw)),
         Ok(raw) => kind(raw.get()),
-        Err(error) if begins_like_one => {
-            let text = format!("the message begins like a JSON object but is none: {error}");
+        Err(error) if looks_like_object => {
+            let text = format!("the message is not a valid JSON object: {error}");
             return Err(Failure::usage(text).with_hint(as_text));
         }
         Err(_) => return payload(text, true),
     };
-    Err(Failure::usage(format!("the message is {what} in JSON; it has to be an object, or a text"))
+    Err(Failure::usage(format!("the message is {what} in JSON; it must be an object or a text"))
         .with_hint(as_text))
 }
 
-/// What a JSON value is that is no object.
+/// Returns the type of a JSON value that is not an object, with its article.
 fn kind(json: &str) -> &'static str {
     match json.as_bytes().first() {
         Some(b'[') => "a list",
@@ -42,12 +42,12 @@ fn kind(json: &str) -> &'static str {
     }
 }
 
-/// The JSON value that it is, or else a text.
+/// Parses a JSON value; anything else is a string.
 pub(super) fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-/// A state of these keys; values that are neither null, boolean, number nor quoted are texts.
+/// Parses a state; values that are neither null, boolean, number nor a quoted string are strings.
 pub(super) fn state(pairs: &[(String, String)]) -> UserState {
     let scalar = |text: &str| match text.trim().starts_with(['{', '[']) {
         true => Scalar::from(text),
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_a_state_stay_as_they_were_typed() {
+    fn values_of_a_state_are_kept_as_typed() {
         let state = state(&[
             ("number".to_owned(), "1.10".to_owned()),
             ("text".to_owned(), "well \"said\"".to_owned()),

@@ -1,4 +1,4 @@
-//! A websocket as a page would have it: opening it, and what comes over it.
+//! `Socket`: a websocket opened as a page would open it.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ use super::probe::{Probe, send};
 /// An open websocket.
 pub(super) struct Socket(WebSocketStream<Upgraded>);
 
-/// What came of waiting.
+/// The result of waiting for a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Waited {
-    /// It came, after this time.
-    Came(Duration),
-    /// The line was closed or cut, after this time.
+    /// The text arrived after this time.
+    Arrived(Duration),
+    /// The TCP connection was closed or cut after this time.
     Cut(Duration),
-    /// Nothing of the kind came.
+    /// Neither happened in time.
     Silence,
 }
 
@@ -55,28 +55,28 @@ impl Socket {
         let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes());
         if accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
             return Err(anyhow!(
-                "the upgrade was answered by something that is no websocket server"
+                "the upgrade was answered by something other than a websocket server"
             ));
         }
         let upgraded = response.upgrade().await?;
         Ok(Self(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await))
     }
 
-    /// Waits for a text for which `is_it` holds.
+    /// Waits for a text that satisfies `is_it`.
     pub(super) async fn wait_for(
         &mut self,
         patience: Duration,
         is_it: impl Fn(&str) -> bool,
     ) -> Waited {
-        let begun = Instant::now();
+        let started = Instant::now();
         let waiting = async {
             loop {
                 match self.0.next().await {
                     Some(Ok(Message::Text(text))) if is_it(&text) => {
-                        return Waited::Came(begun.elapsed());
+                        return Waited::Arrived(started.elapsed());
                     }
                     Some(Ok(Message::Close(_)) | Err(_)) | None => {
-                        return Waited::Cut(begun.elapsed());
+                        return Waited::Cut(started.elapsed());
                     }
                     Some(Ok(_)) => {}
                 }
@@ -86,9 +86,9 @@ impl Socket {
     }
 }
 
-/// What the server says beside a refusal; a proxy's pages are left out.
+/// Returns the message of an error response of the server; the pages of proxies have none.
 fn reason(body: &str) -> String {
-    let told: Option<serde_json::Value> = serde_json::from_str(body).ok();
-    let message = told.as_ref().and_then(|told| told["message"].as_str());
+    let body: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let message = body.as_ref().and_then(|body| body["message"].as_str());
     message.map_or_else(String::new, |message| format!(": {message}"))
 }
