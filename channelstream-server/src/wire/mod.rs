@@ -7,6 +7,7 @@ pub(crate) mod websocket;
 
 use bytes::Bytes;
 use channelstream_core::state::Sequence;
+use serde_json::value::RawValue;
 
 pub(crate) use ending::Ending;
 
@@ -35,6 +36,28 @@ impl Encoding {
             Self::EventStream => sse::events(first, events),
             Self::NdJson => ndjson::events(events),
             Self::Json => Bytes::from(events.join(",")),
+        }
+    }
+
+    /// Encodes again what [`Encoding::events`] made: for a listener that takes over from one with
+    /// another encoding. `first` is the number of the first event.
+    pub(crate) fn transcode(self, first: Sequence, bytes: &Bytes, to: Self) -> Bytes {
+        if self == to { bytes.clone() } else { to.events(first, &self.json(bytes)) }
+    }
+
+    /// Returns the JSON of the events in what [`Encoding::events`] made.
+    fn json(self, bytes: &[u8]) -> Vec<String> {
+        let text = |json: &[u8]| String::from_utf8_lossy(json).into_owned();
+        match self {
+            Self::WebSocket => websocket::events_in(bytes).map(text).collect(),
+            Self::EventStream => sse::events_in(bytes).map(text).collect(),
+            Self::NdJson => ndjson::events_in(bytes).map(text).collect(),
+            Self::Json => {
+                let list = [b"[", bytes, b"]"].concat();
+                let events: Vec<&RawValue> =
+                    serde_json::from_slice(&list).expect("events are encoded from valid JSON");
+                events.into_iter().map(|event| event.get().to_owned()).collect()
+            }
         }
     }
 
@@ -114,6 +137,20 @@ mod tests {
             assert!(row.is_empty(), "{encoding:?}");
             assert_eq!(encoding.first(b""), 0);
             assert_eq!(encoding.first(b"x"), 1, "bytes that were not made here are one event");
+        }
+    }
+
+    #[test]
+    fn every_encoding_can_be_turned_into_every_other() {
+        let long = format!("[\"{}\"]", "é".repeat(70_000));
+        let events = ["{}", "{\"a\":[1,\"},{\"]}", &long].map(str::to_owned);
+        for from in Encoding::ALL {
+            for to in Encoding::ALL {
+                for events in [&events[..0], &events[..1], &events[..]] {
+                    let bytes = from.transcode(7, &from.events(7, events), to);
+                    assert_eq!(bytes, to.events(7, events), "{from:?} {to:?}");
+                }
+            }
         }
     }
 

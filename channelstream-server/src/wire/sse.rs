@@ -30,6 +30,17 @@ pub(super) fn first(blocks: &[u8]) -> usize {
     end.map_or(blocks.len(), |end| end + END.len())
 }
 
+/// Returns the JSON of the events in what [`events`] made.
+pub(super) fn events_in(mut blocks: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (block, rest) = blocks.split_at(first(blocks));
+        blocks = rest;
+        // The id has no line break, and the data is the rest of the block.
+        let id = block.iter().position(|byte| *byte == b'\n')?;
+        block.strip_suffix(END)?[id..].strip_prefix(b"\ndata: ")
+    })
+}
+
 /// A comment, which programs ignore and people see; `text` is one line.
 pub(super) fn comment(text: &str) -> Bytes {
     match text {

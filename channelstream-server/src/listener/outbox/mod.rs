@@ -264,7 +264,8 @@ impl Outbox {
         self.queue().end
     }
 
-    /// Moves all that is not sent to the newer listener, where it is sent before everything else.
+    /// Moves all that is not sent to the newer listener, where it is sent before everything else, in the
+    /// encoding of that one.
     pub(super) fn migrate(self: &Arc<Self>, newer: &Arc<Self>) {
         let mut old = self.queue();
         old.hold();
@@ -275,6 +276,9 @@ impl Outbox {
         old.end(Ending::Superseded, self.encoding);
         self.schedule(old);
 
+        for Item { sequences, bytes } in &mut items {
+            *bytes = self.encoding.transcode(sequences.start, bytes, newer.encoding);
+        }
         let mut new = newer.queue();
         items.append(&mut new.items);
         new.items = items;

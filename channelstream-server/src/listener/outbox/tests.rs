@@ -171,3 +171,17 @@ fn after_one_that_was_too_slow_the_newer_waits_for_the_report_and_resumes() {
     assert_eq!(taken(&new), (1..18).collect::<Vec<_>>());
     assert!(new.sent(17).but.is_empty());
 }
+
+#[test]
+fn a_takeover_brings_events_into_the_encoding_of_the_newer_one() {
+    for from in Encoding::ALL {
+        for to in Encoding::ALL {
+            let (old, new) = (outbox_of(1, from), outbox_of(2, to));
+            new.push(&run(7..10, false), ROOM);
+            let expected = new.take();
+            old.push(&run(7..10, false), ROOM);
+            old.migrate(&new);
+            assert_eq!(new.take(), expected, "{from:?} {to:?}");
+        }
+    }
+}

@@ -40,6 +40,17 @@ pub(crate) fn first_frame(frames: &[u8]) -> usize {
         .map_or(frames.len(), |(header, payload)| header.saturating_add(payload).min(frames.len()))
 }
 
+/// Returns the JSON of the events in what [`event_frames`] made.
+pub(crate) fn events_in(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (header, payload) = lengths(frames)?;
+        let (frame, rest) = frames.split_at_checked(header.saturating_add(payload))?;
+        frames = rest;
+        // Without the brackets.
+        frame.get(header + 1..frame.len() - 1)
+    })
+}
+
 /// Returns the lengths of the header and of the payload of the first frame.
 fn lengths(frames: &[u8]) -> Option<(usize, usize)> {
     let long = |bytes: &[u8]| {
@@ -131,6 +142,7 @@ mod tests {
         for length in [0, 1, 123, 124, 125, 126, 65_533, 65_534, 70_000] {
             let event = "é".repeat(length / 2) + if length % 2 == 1 { "x" } else { "" };
             let frame = event_frames(std::slice::from_ref(&event));
+            assert_eq!(events_in(&frame).collect::<Vec<_>>(), [event.as_bytes()]);
             assert_eq!(first_frame(&frame), frame.len());
 
             let mut cursor = Cursor::new(&frame);
@@ -159,6 +171,8 @@ mod tests {
             rest = behind;
         }
         assert!(rest.is_empty());
+        let found: Vec<&[u8]> = events_in(&row).collect();
+        assert_eq!(found, events.iter().map(String::as_bytes).collect::<Vec<_>>());
     }
 
     #[test]
@@ -167,6 +181,7 @@ mod tests {
         for bytes in
             [&b""[..], b"\x81", b"\x81\0", b"\x81\x02[", b"\x81\x7e", b"\x81\x7f\0\0", large]
         {
+            assert_eq!(events_in(bytes).count(), 0);
             assert_eq!(first_frame(bytes), bytes.len());
         }
     }

@@ -14,7 +14,8 @@ mod utf8;
 
 pub(crate) use decode::{Decoder, Incoming};
 pub(crate) use encode::{
-    HEARTBEAT, PING, close_frame, event_frames, first_frame, is_pong, pong_frame, text_frame,
+    HEARTBEAT, PING, close_frame, event_frames, events_in, first_frame, is_pong, pong_frame,
+    text_frame,
 };
 pub(crate) use handshake::{HandshakeError, check_handshake};
 
