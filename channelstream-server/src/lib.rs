@@ -35,6 +35,7 @@ mod pages;
 pub mod program;
 mod router;
 mod server;
+mod tcp;
 mod thread;
 mod transport;
 mod wire;

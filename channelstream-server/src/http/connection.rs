@@ -26,8 +26,8 @@ use crate::http::linger::{LingerIo, refusal};
 use crate::http::peer::Peer;
 use crate::http::request::Head;
 use crate::http::service::{self, Service};
-use crate::http::tcp;
 use crate::limits::{Limit, Limits};
+use crate::tcp;
 
 /// The smallest buffer that hyper takes.
 const MIN_BUFFER: usize = 8192;

@@ -25,8 +25,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::http::connection::Shared;
 use crate::http::connection_limit::ConnectionGuard;
 use crate::http::stall::Stall;
-use crate::http::tcp;
 use crate::limits::Limit;
+use crate::tcp;
 
 /// A lingering connection is closed when the peer has sent nothing for this long.
 const QUIET: Duration = Duration::from_millis(500);

@@ -18,4 +18,3 @@ pub(crate) mod rate_limiter;
 pub(crate) mod request;
 pub(crate) mod service;
 pub(crate) mod stall;
-pub(crate) mod tcp;

@@ -26,7 +26,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::http::tcp;
+use crate::tcp;
 use crate::wire::websocket::{HEARTBEAT, PING, first_frame, is_pong};
 
 pub(crate) use ending::Ending;
