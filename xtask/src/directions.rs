@@ -52,7 +52,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
     ),
     (
         "channelstream-server/src/wire/",
-        &["admin", "api", "app", "http", "listener", "node", "pages", "router", "transport"],
+        &["admin", "api", "app", "listener", "node", "pages", "router", "transport"],
     ),
     ("channelstream-server/src/journal/", &["http", "listener", "metrics", "node", "webhooks"]),
     ("channelstream-server/src/metrics/", &["journal", "webhooks"]),

@@ -60,20 +60,20 @@ impl Forwarded {
         if trust != Trust::All && headers.contains_key(FORWARDED_FOR) {
             notes.untrusted(peer);
         }
-        let mut read = Self { peer, trust, place: 0 };
+        let mut parsed = Self { peer, trust, place: 0 };
         for (place, hop) in header::items(headers, &FORWARDED_FOR, b',').rev().enumerate() {
-            if !read.peer.is_in(trusted) {
+            if !parsed.peer.is_in(trusted) {
                 break;
             }
-            read.place = place;
+            parsed.place = place;
             let Some(address) = address(hop) else {
                 notes.unreadable(peer, hop);
-                read.peer = Peer::UNKNOWN;
+                parsed.peer = Peer::UNKNOWN;
                 break;
             };
-            read.peer = Peer::at(address);
+            parsed.peer = Peer::at(address);
         }
-        read
+        parsed
     }
 
     /// The path prefix of the server, without a trailing slash; mostly empty. The last of several
@@ -93,12 +93,12 @@ impl Forwarded {
         if self.trust != Trust::All {
             return None;
         }
-        let mut told = [URL_SCHEME, SCHEME, FORWARDED_PROTO]
+        let mut items = [URL_SCHEME, SCHEME, FORWARDED_PROTO]
             .into_iter()
-            .filter_map(|name| self.told(headers, &name));
-        let first = told.next()?;
+            .filter_map(|name| self.item(headers, &name));
+        let first = items.next()?;
         let is_https = scheme(first) == Some(Scheme::Https)
-            && told.all(|other| scheme(other) == Some(Scheme::Https));
+            && items.all(|other| scheme(other) == Some(Scheme::Https));
         Some(if is_https { Scheme::Https } else { Scheme::Http })
     }
 
@@ -107,7 +107,7 @@ impl Forwarded {
         match self.trust {
             Trust::None => None,
             Trust::Addresses => {
-                [URL_SCHEME, SCHEME].into_iter().find_map(|name| scheme(self.told(headers, &name)?))
+                [URL_SCHEME, SCHEME].into_iter().find_map(|name| scheme(self.item(headers, &name)?))
             }
             Trust::All => self.scheme(headers),
         }
@@ -116,21 +116,21 @@ impl Forwarded {
     /// The host and port by which the client knows the server. A port inside the host is more
     /// reliable than the port header of a proxy.
     pub(crate) fn authority(self, headers: &HeaderMap) -> Option<(&str, Option<u16>)> {
-        let told = |name: HeaderName| {
-            let told = (self.trust == Trust::All).then(|| self.told(headers, &name)).flatten();
-            told.and_then(|told| str::from_utf8(told).ok())
+        let trusted = |name: HeaderName| {
+            let item = (self.trust == Trust::All).then(|| self.item(headers, &name)).flatten();
+            item.and_then(|item| str::from_utf8(item).ok())
         };
-        let host = told(FORWARDED_HOST).filter(|host| is_host(host));
+        let host = trusted(FORWARDED_HOST).filter(|host| is_host(host));
         let host = host.or_else(|| header::text(headers, &HOST).filter(|host| is_host(host)))?;
         let (name, port) = split_port(host);
         let default = default_port(self.scheme(headers).unwrap_or(Scheme::Http));
-        let told = || told(FORWARDED_PORT)?.parse().ok().filter(|port| *port != default);
-        Some((name, port.or_else(told)))
+        let port_header = || trusted(FORWARDED_PORT)?.parse().ok().filter(|port| *port != default);
+        Some((name, port.or_else(port_header)))
     }
 
     /// The item of the outermost trusted proxy in a list. If the list is shorter than the chain, a
     /// nearer proxy has replaced it, and the leftmost item counts.
-    fn told<'a>(self, headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    fn item<'a>(self, headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
         header::items(headers, name, b',').rev().take(self.place + 1).last()
     }
 }
@@ -232,9 +232,9 @@ impl Notes {
     }
 
     fn untrusted(&self, peer: Peer) {
-        let mut told = self.untrusted.lock().expect("nothing that holds it can panic");
-        if told.len() < Self::PEERS && told.insert(peer.network()) {
-            drop(told);
+        let mut logged = self.untrusted.lock().expect("nothing that holds it can panic");
+        if logged.len() < Self::PEERS && logged.insert(peer.network()) {
+            drop(logged);
             tracing::warn!(
                 %peer,
                 "X-Forwarded-For from an address that is not in trusted_proxies is ignored; if this \
@@ -261,16 +261,16 @@ mod tests {
     }
 
     /// What is trusted of a TCP connection from this address.
-    fn read(line: &str, trusted: &str, headers: &HeaderMap) -> Forwarded {
+    fn parse(peer: &str, trusted: &str, headers: &HeaderMap) -> Forwarded {
         let config = Config { trusted_proxies: trusted.parse().unwrap(), ..Config::default() };
-        Forwarded::new(Peer::at(line.parse().unwrap()), headers, &config, &Notes::default())
+        Forwarded::new(Peer::at(peer.parse().unwrap()), headers, &config, &Notes::default())
     }
 
     const TRUSTED: &str = "10.0.0.0/8, 127.0.0.1";
 
-    fn client(line: &str, forwarded: &[&[u8]]) -> String {
+    fn client(peer: &str, forwarded: &[&[u8]]) -> String {
         let lines: Vec<_> = forwarded.iter().map(|value| ("x-forwarded-for", *value)).collect();
-        read(line, TRUSTED, &headers(&lines)).peer.to_string()
+        parse(peer, TRUSTED, &headers(&lines)).peer.to_string()
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(client("127.0.0.1", &[b"203.0.113.5"]), "203.0.113.5");
         assert_eq!(client("127.0.0.1", &[b"198.51.100.9, 203.0.113.5, 10.1.1.1"]), "203.0.113.5");
         assert_eq!(client("127.0.0.1", &[b"198.51.100.9", b"10.1.1.1"]), "198.51.100.9");
-        // All of them are proxies: the first is the one that asks.
+        // All of them are proxies, so the first is the client.
         assert_eq!(client("127.0.0.1", &[b"10.1.1.1,10.1.1.2"]), "10.1.1.1");
     }
 
@@ -356,10 +356,10 @@ mod tests {
         }
     }
 
-    fn told(line: &str, trusted: &str, lines: &[(&'static str, &[u8])]) -> [Option<Scheme>; 2] {
+    fn schemes(peer: &str, trusted: &str, lines: &[(&'static str, &[u8])]) -> [Option<Scheme>; 2] {
         let headers = headers(lines);
-        let read = read(line, trusted, &headers);
-        [read.scheme(&headers), read.scheme_of_addresses(&headers)]
+        let parsed = parse(peer, trusted, &headers);
+        [parsed.scheme(&headers), parsed.scheme_of_addresses(&headers)]
     }
 
     #[test]
@@ -375,8 +375,8 @@ mod tests {
             (&[("x-forwarded-proto", b"https,")], http),
             (&[("x-forwarded-proto", b"https\xff")], http),
             (&[("x-forwarded-proto", b"\xff, https")], https),
-            // Behind two proxies that each add their word, and behind two of which the inner one
-            // says it anew.
+            // Behind two proxies that each append an item, and behind two of which the inner one
+            // replaces the list.
             (
                 &[
                     ("x-forwarded-for", b"203.0.113.5, 10.1.1.1"),
@@ -395,8 +395,8 @@ mod tests {
             (&[("x-url-scheme", b"")], http),
             (&[], None),
         ] {
-            assert_eq!(told("127.0.0.1", TRUSTED, lines), [expected; 2], "{lines:?}");
-            assert_eq!(told("192.0.2.1", TRUSTED, lines), [None; 2], "{lines:?}");
+            assert_eq!(schemes("127.0.0.1", TRUSTED, lines), [expected; 2], "{lines:?}");
+            assert_eq!(schemes("192.0.2.1", TRUSTED, lines), [None; 2], "{lines:?}");
         }
     }
 
@@ -404,11 +404,11 @@ mod tests {
     fn without_named_proxies_the_machine_itself_tells_the_scheme_of_redirects() {
         let https = Some(Scheme::Https);
         let both = [("x-scheme", &b"http"[..]), ("x-url-scheme", b"https")];
-        assert_eq!(told("127.0.0.1", "", &both), [None, https]);
-        assert_eq!(told("::1", "", &both[..1]), [None, Some(Scheme::Http)]);
-        assert_eq!(told("192.0.2.1", "", &both), [None; 2]);
-        assert_eq!(told("127.0.0.1", "10.0.0.0/8", &both), [None; 2]);
-        assert_eq!(told("127.0.0.1", "", &[("x-forwarded-proto", b"https")]), [None; 2]);
+        assert_eq!(schemes("127.0.0.1", "", &both), [None, https]);
+        assert_eq!(schemes("::1", "", &both[..1]), [None, Some(Scheme::Http)]);
+        assert_eq!(schemes("192.0.2.1", "", &both), [None; 2]);
+        assert_eq!(schemes("127.0.0.1", "10.0.0.0/8", &both), [None; 2]);
+        assert_eq!(schemes("127.0.0.1", "", &[("x-forwarded-proto", b"https")]), [None; 2]);
     }
 
     #[test]
@@ -416,7 +416,7 @@ mod tests {
         let prefix = |line: &str, trusted: &str, values: &[&'static [u8]]| {
             let lines: Vec<_> = values.iter().map(|value| ("x-script-name", *value)).collect();
             let headers = headers(&lines);
-            read(line, trusted, &headers).prefix(&headers).to_owned()
+            parse(line, trusted, &headers).prefix(&headers).to_owned()
         };
         for (line, trusted, expected) in [
             ("127.0.0.1", TRUSTED, "/push"),
@@ -435,11 +435,11 @@ mod tests {
     }
 
     #[test]
-    fn host_and_port_are_what_a_trusted_proxy_says_and_else_what_the_client_asks_for() {
+    fn a_trusted_proxy_or_else_the_client_names_host_and_port() {
         let authority = |line: &str, lines: &[(&'static str, &[u8])]| {
             let headers = headers(lines);
-            let read = read(line, TRUSTED, &headers);
-            read.authority(&headers).map(|(host, port)| (host.to_owned(), port))
+            let parsed = parse(line, TRUSTED, &headers);
+            parsed.authority(&headers).map(|(host, port)| (host.to_owned(), port))
         };
         let is = |host: &str, port| Some((host.to_owned(), port));
         let (host, port) = (("host", &b"inner:8000"[..]), ("x-forwarded-port", &b"8080"[..]));
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_peers_are_remembered_than_the_log_is_told_of() {
+    fn the_number_of_remembered_peers_is_bounded() {
         let notes = Notes::default();
         for last in 0..=u8::MAX {
             notes.untrusted(Peer::at([192, 0, 2, last].into()));

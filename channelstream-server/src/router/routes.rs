@@ -15,11 +15,14 @@ use crate::transport::{long_poll, websocket};
 /// The outcome of a handler.
 pub(crate) type Outcome = Result<Answer, Problem>;
 
+/// A handler that is still at work.
+type Answering<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
 /// What serves the requests of a route.
 #[derive(Clone, Copy)]
 pub(crate) enum Handler {
     Now(fn(&Arc<App>, &mut Request) -> Outcome),
-    Later(for<'a> fn(&'a Arc<App>, Request) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>),
+    Later(for<'a> fn(&'a Arc<App>, Request) -> Answering<'a>),
 }
 
 /// Who may call a route. The answers of refusals differ, as contract §3 and §10 define them.
