@@ -368,7 +368,7 @@ fn what_is_not_understood_is_answered_and_what_is_too_long_ends_the_page() {
         (json!({"everything": true}), "unknown field `everything`"),
         (json!({"channels": {"limit": 100_000}}), "at most 200 rows"),
         (json!({"channels": {"limit": 1, "order": "luck"}}), "unknown variant"),
-        (json!([]), "by an object"),
+        (json!([]), "is an object"),
         (json!({"channel": {"name": null}}), "invalid type"),
     ] {
         page.say(&asked);
