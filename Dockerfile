@@ -12,7 +12,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /channelstream-server /usr/local/bin/channelstream-server
-# Inside a container, 127.0.0.1 is nobody's. With the well-known secrets the server refuses this
+# Inside a container, only the container reaches 127.0.0.1. With the default secrets the server refuses this
 # address: set CHANNELSTREAM_SECRET and CHANNELSTREAM_ADMIN_SECRET, or the same with _FILE.
 ENV CHANNELSTREAM_HOST=0.0.0.0
 EXPOSE 8000
