@@ -189,15 +189,15 @@ fn every_operation_field_and_answer_has_its_words() {
             let answers = operation["responses"].as_object().unwrap();
             assert!(!answers.is_empty(), "{method} {path} has no answers");
             for (status, answer) in answers {
-                let told = answer["$ref"].is_string() || answer["description"].is_string();
-                assert!(told, "{method} {path} {status}");
+                let described = answer["$ref"].is_string() || answer["description"].is_string();
+                assert!(described, "{method} {path} {status}");
             }
         }
     }
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
-            let told = schema["$ref"].is_string() || schema["description"].is_string();
-            assert!(told, "{name}.{field} has no words");
+            let described = schema["$ref"].is_string() || schema["description"].is_string();
+            assert!(described, "{name}.{field} has no words");
         }
     }
 }
@@ -226,25 +226,25 @@ fn references_lead_somewhere_and_components_are_used() {
 fn readers_and_legacy_document_agree() {
     let old = legacy();
     for (name, schema) in request_schemas() {
-        let told = &old["definitions"][name];
-        if told.is_null() {
+        let described = &old["definitions"][name];
+        if described.is_null() {
             continue;
         }
         for (field, read) in schema["properties"].as_object().unwrap() {
-            let told = modern(&told["properties"][field]);
-            assert!(told.is_object(), "{name}.{field} is read, but not described");
+            let described = modern(&described["properties"][field]);
+            assert!(described.is_object(), "{name}.{field} is read, but not described");
             for limit in ["minLength", "maxLength", "minItems", "minimum", "$ref"] {
-                assert_eq!(read[limit], told[limit], "{limit} of {name}.{field}");
-                assert_eq!(read["items"][limit], told["items"][limit], "{name}.{field}");
+                assert_eq!(read[limit], described[limit], "{limit} of {name}.{field}");
+                assert_eq!(read["items"][limit], described["items"][limit], "{name}.{field}");
             }
-            assert_eq!(read["type"], told["type"], "type of {name}.{field}");
-            let no_default = read["default"].is_null() || told["default"].is_null();
-            assert!(no_default || read["default"] == told["default"], "{name}.{field}");
+            assert_eq!(read["type"], described["type"], "type of {name}.{field}");
+            let no_default = read["default"].is_null() || described["default"].is_null();
+            assert!(no_default || read["default"] == described["default"], "{name}.{field}");
         }
         let fields = |schema: &Value| -> BTreeSet<String> {
             schema["properties"].as_object().unwrap().keys().cloned().collect()
         };
-        assert_eq!(fields(&schema), fields(told), "fields of {name}");
+        assert_eq!(fields(&schema), fields(described), "fields of {name}");
     }
 }
 
