@@ -13,6 +13,7 @@ use warp::Filter;
 use warp::http::StatusCode;
 
 #[tokio::main(flavor = "current_thread")]
+#[expect(clippy::print_stdout, reason = "an example talks to people")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = TcpListener::bind("127.0.0.1:3000").await?;
     let push = TcpListener::bind("127.0.0.1:8000").await?;

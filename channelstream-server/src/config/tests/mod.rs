@@ -37,7 +37,7 @@ fn error_lines(checked: &Checked) -> Vec<String> {
 fn an_alias_is_another_name_in_every_source() {
     assert_eq!(config(&[("max_tcp_connections", "7")]).max_connections, 7);
     let variable = ("CHANNELSTREAM_MAX_TCP_CONNECTIONS", "8");
-    let (_folder, path) = file("[channelstream]\nmax_tcp_connections = 9\n".to_owned());
+    let (_folder, path) = file("[channelstream]\nmax_tcp_connections = 9\n");
     assert_eq!(from_environment(&[variable]).check().config.unwrap().max_connections, 8);
     let by_file = from_file(&path).check();
     assert!(by_file.warnings.iter().all(|warning| !warning.contains("unknown")));
@@ -49,8 +49,7 @@ fn an_alias_is_another_name_in_every_source() {
     let both = gather(flags, Some(&path), []).check();
     assert_eq!(both.config.unwrap().max_connections, 4);
 
-    let (_folder, path) =
-        file("[channelstream]\nmax_connections = 1\nmax_tcp_connections = 1\n".to_owned());
+    let (_folder, path) = file("[channelstream]\nmax_connections = 1\nmax_tcp_connections = 1\n");
     let path_text = path.display().to_string();
     let errors = error_lines(&from_file(&path).check());
     let expected = format!(
