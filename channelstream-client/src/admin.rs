@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use channelstream_core::protocol::AdminStats;
 
-use crate::call::Repeats;
-use crate::client::{Client, DEBUG, FIGURES};
+use crate::client::Client;
+use crate::endpoint::{ADMIN_STATS, DEBUG};
 use crate::error::Error;
+use crate::retry::Repeats;
 
 impl Client {
     /// What the server counts and holds: users, connections, channels, messages (contract §10).
@@ -16,8 +17,8 @@ impl Client {
     ///
     /// A caller without rights is redirected to the sign-in page, which is an error of the kind
     /// [`Refused`](crate::ErrorKind::Refused) here.
-    pub async fn figures(&self) -> Result<AdminStats, Error> {
-        self.send(FIGURES, Bytes::new(), Repeats::Harmless).await
+    pub async fn admin_stats(&self) -> Result<AdminStats, Error> {
+        self.send(ADMIN_STATS, Bytes::new(), Repeats::Harmless).await
     }
 
     /// A few figures of what the server is doing, which cost it nothing to tell (contract §10):
@@ -26,7 +27,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for [`figures`](Self::figures).
+    /// As for [`admin_stats`](Self::admin_stats).
     pub async fn debug_text(&self) -> Result<String, Error> {
         let read = |answer: &[u8]| Ok(String::from_utf8_lossy(answer).into_owned());
         self.send_and_read(DEBUG, Bytes::new(), Repeats::Harmless, read).await

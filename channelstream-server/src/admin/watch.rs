@@ -333,11 +333,11 @@ impl<'a> ShownEvent<'a> {
         let content = |payload: Option<&'a Payload>| payload.map_or("", |payload| payload.get());
         let (kind, user, at, line) = match event {
             Event::Message(message) => {
-                let line = content(message.message.as_ref()).to_owned();
+                let line = content(message.payload.as_ref()).to_owned();
                 ("message", Some(&*message.user), Some(message.timestamp), line)
             }
             Event::Edit(edit) => {
-                let line = content(edit.message.as_ref()).to_owned();
+                let line = content(edit.payload.as_ref()).to_owned();
                 ("message:edit", edit.user.as_deref(), edit.edited, line)
             }
             Event::Delete(delete) => ("message:delete", None, None, delete.uuid.to_string()),
@@ -403,7 +403,7 @@ impl<'a> ShownMessage<'a> {
             user: &message.user,
             timestamp: message.timestamp,
             edited: message.edited,
-            message: message.message.as_ref().map(|payload| Shown::new(payload.get().to_owned())),
+            message: message.payload.as_ref().map(|payload| Shown::new(payload.get().to_owned())),
             pm_users: shown(&address.pm_users),
             total_pm_users: address.pm_users.len(),
             exclude_users: shown(&address.exclude_users),

@@ -74,7 +74,7 @@ pub(super) async fn take(client: &Client) -> Result<Sample, Error> {
         ..InfoOptions::default()
     };
     let text = client.debug_text().await?;
-    let info = client.info(&options).await?;
+    let info = client.info(options).await?;
     let at = Instant::now();
     let now = Duration::from_secs(unix_now());
     let (channels, users) = rows(&info, Timestamp::default().after(now));
@@ -84,7 +84,7 @@ pub(super) async fn take(client: &Client) -> Result<Sample, Error> {
 
 /// Asks about one channel, with its history; there may be none of this name.
 pub(super) async fn channel(client: &Client, name: &str) -> Result<Option<ChannelView>, Error> {
-    let info = client.info(&InfoOptions::default().channels([name])).await?;
+    let info = client.info(InfoOptions::default().channels([name])).await?;
     Ok(info.channels.into_values().next())
 }
 
