@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use channelstream_client::{
     Action, Address, ChannelSettings, Client, Connect, Delete, Edit, End, Event, EventKind,
-    EventStream, Gap, NewMessage, Scalar, SetUserState, StreamEvent, Transport, UserState, Uuid,
-    json,
+    EventStream, Gap, InfoOptions, NewMessage, Scalar, SetUserState, StreamEvent, Transport,
+    UserState, Uuid, json,
 };
 
 use crate::server::Server;
@@ -89,7 +89,7 @@ async fn everything_is_heard(client: &Client, mut listener: EventStream, transpo
     let (connection, opened_by) = {
         let publishing = async {
             // Nobody is connected before it is waited for, so all the rest comes live.
-            while client.info(Default::default()).await.unwrap().users.is_empty() {
+            while client.info(InfoOptions::default()).await.unwrap().users.is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             client.connect(bob).await.unwrap();
