@@ -54,7 +54,7 @@ const MAX_CA_FILE: u64 = 1024 * 1024;
 pub(crate) fn signer(args: &AccessArgs) -> Result<(TimestampSigner, Origin), Failure> {
     let (text, origin) = secret(args)?;
     let signer = TimestampSigner::with_secrets(file::secrets(&text));
-    let signer = signer.ok_or_else(|| Failure::usage(format!("the secret is empty: {origin}")))?;
+    let signer = signer.ok_or_else(|| Failure::usage(format!("the secret is empty ({origin})")))?;
     Ok((signer, origin))
 }
 

@@ -33,7 +33,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let fresh = lines
             .by_ref()
-            .map(|line| NewMessage::to_channel("batch", channel.as_str(), json!({"text": line})));
+            .map(|line| NewMessage::to_channel("batch", channel.as_str(), json!({"text": line})))
+            // A JSON object always is a payload.
+            .filter_map(Result::ok);
         match client.publish_all(failed.drain(..).chain(fresh)).await {
             Ok(published) => {
                 taken += published.messages;

@@ -25,19 +25,19 @@ async fn main() -> Result<(), Error> {
         channel_configs: [("first-steps".to_owned(), settings.into())].into(),
         ..Connect::new("ann").channels(["first-steps"])
     };
-    let connected = client.connect(&request).await?;
+    let connected = client.connect(request).await?;
     println!("{} is connected; a browser may listen at", connected.username);
     println!("  /ws?conn_id={}", connected.conn_id);
 
-    let hello = NewMessage::to_channel("ann", "first-steps", json!({"text": "Hello!"}));
+    let hello = NewMessage::to_channel("ann", "first-steps", json!({"text": "Hello!"}))?;
     let sent = client.publish(hello).await?;
     println!("sent {} message", sent.len());
 
     let options = InfoOptions::default().channels(["first-steps"]);
-    for channel in client.info(&options).await?.channels.values() {
+    for channel in client.info(options).await?.channels.values() {
         println!("{} has {} users and the messages", channel.name, channel.total_users);
         for message in &channel.history {
-            let payload = message.message.as_ref().map_or("nothing", |payload| payload.get());
+            let payload = message.payload.as_ref().map_or("nothing", |payload| payload.get());
             println!("  {} by {}: {payload}", message.timestamp, message.user);
         }
     }

@@ -10,7 +10,7 @@ use std::env;
 use std::error::Error;
 use std::time::Duration;
 
-use channelstream_client::{Client, Connect, Event};
+use channelstream_client::{Client, Connect, StreamEvent};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -26,30 +26,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // It connects by itself, now and whenever the server has forgotten the connection.
     let request = Connect::new("listener").channels(channels);
-    let mut listener = client.listen_as(request).longest_pause(Duration::from_secs(5)).build()?;
-    let (mut frames, mut gaps) = (0_u64, 0_u64);
+    let mut events = client.listen_as(request).longest_pause(Duration::from_secs(5)).build()?;
+    let (mut received, mut gaps) = (0_u64, 0_u64);
     loop {
         tokio::select! {
-            event = listener.next() => match event {
-                Some(Event::Opened { transport, .. }) => println!("listening by {transport:?}"),
-                Some(Event::Frame(frame)) => {
-                    frames += 1;
-                    println!("{}", frame.json());
+            event = events.next() => match event {
+                Some(StreamEvent::Opened { transport, .. }) => println!("listening by {transport:?}"),
+                Some(StreamEvent::Event(event)) => {
+                    received += 1;
+                    println!("{}", event.json());
                 }
-                Some(Event::Gap(gap)) => {
+                Some(StreamEvent::Gap(gap)) => {
                     gaps += 1;
                     println!("something may be missing: {gap:?}");
                 }
-                Some(Event::Interrupted { error, pause, .. }) => {
+                Some(StreamEvent::Interrupted { error, pause, .. }) => {
                     println!("{error}; again in {pause:.1?}");
                 }
-                Some(Event::Ended(end)) => println!("it is over: {end:?}"),
+                Some(StreamEvent::Ended(end)) => println!("it is over: {end:?}"),
                 Some(other) => println!("{other:?}"),
                 None => break,
             },
             _ = tokio::signal::ctrl_c() => break,
         }
     }
-    println!("heard {frames} frames, with {gaps} gaps");
+    println!("received {received} events, with {gaps} gaps");
     Ok(())
 }

@@ -90,7 +90,7 @@ impl App {
         let Some(user) = user else { return Box::new(warp::reply::html(SIGN_IN)) };
         // A connection for each page that is opened; in no channel, since what is sent to the
         // user comes anyway.
-        match self.client.connect(&Connect::new(user)).await {
+        match self.client.connect(Connect::new(user)).await {
             Ok(connected) => {
                 let websocket = self.push_url.replacen("http", "ws", 1);
                 let url = format!("{websocket}/ws?conn_id={}", connected.conn_id);
@@ -117,7 +117,11 @@ impl App {
     async fn note(&self, user: Option<&'static str>, note: Note) -> Box<dyn Reply> {
         let Some(user) = user else { return Box::new(home()) };
         let message = NewMessage::to_users(user, [note.to], json!({"text": note.text}));
-        match self.client.publish(message).await {
+        let sent = match message {
+            Ok(message) => self.client.publish(message).await,
+            Err(error) => Err(error.into()),
+        };
+        match sent {
             Ok(_) => Box::new(StatusCode::NO_CONTENT),
             Err(error) => failed(&error),
         }

@@ -9,8 +9,8 @@ use std::env;
 use std::error::Error;
 
 use channelstream_client::{
-    Address, ChannelSettings, Client, Configure, Connect, Content, Delete, Edit, End, Event, Frame,
-    InfoOptions, NewMessage, Scalar, SetUserState, Subscribe, Unsubscribe, json,
+    Address, ChannelSettings, Client, Configure, Connect, Delete, Edit, End, Event, EventKind,
+    InfoOptions, NewMessage, Scalar, SetUserState, StreamEvent, Subscribe, Unsubscribe, json,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -31,12 +31,12 @@ pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
         store_history: true,
         ..ChannelSettings::default()
     };
-    client.configure(&Configure::new([("whole-life", settings)])).await?;
+    client.configure(Configure::new([("whole-life", settings)])).await?;
 
     // Two users; ann listens, and hears of bob.
-    let ann = client.connect(&Connect::new("ann").channels(["whole-life"])).await?;
-    let bob = client.connect(&Connect::new("bob")).await?;
-    client.subscribe(&Subscribe::new(bob.conn_id, ["whole-life"])).await?;
+    let ann = client.connect(Connect::new("ann").channels(["whole-life"])).await?;
+    let bob = client.connect(Connect::new("bob")).await?;
+    client.subscribe(Subscribe::new(bob.conn_id, ["whole-life"])).await?;
     let mut listener = client.listen(ann.conn_id).build()?;
     let mut heard = Vec::new();
     while heard.is_empty() {
@@ -55,10 +55,10 @@ pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
 
     // Messages: to all, to one; changed, removed.
     let address = || Address::channel("whole-life");
-    let hello = NewMessage::to_channel("bob", "whole-life", json!({"text": "Hello!"}));
+    let hello = NewMessage::to_channel("bob", "whole-life", json!({"text": "Hello!"}))?;
     let hello = client.publish(hello).await?.remove(0).uuid;
-    client.publish(NewMessage::to_users("bob", ["ann"], json!({"text": "Psst."}))).await?;
-    client.edit(Edit::new(hello, address()).payload(json!({"text": "Good day."}))).await?;
+    client.publish(NewMessage::to_users("bob", ["ann"], json!({"text": "Psst."}))?).await?;
+    client.edit(Edit::new(hello, address()).payload(json!({"text": "Good day."}))?).await?;
     client.delete(Delete::new(hello, address())).await?;
 
     // States.
@@ -67,11 +67,11 @@ pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
         state_public_keys: Some(vec!["mood".to_owned()]),
         ..SetUserState::new("bob", state)
     };
-    let set = client.set_user_state(&public).await?;
+    let set = client.set_user_state(public).await?;
     println!("bob's state has changed in {} keys", set.changed_state.len());
 
     // Who is there?
-    let info = client.info(&InfoOptions::default().channels(["whole-life"])).await?;
+    let info = client.info(InfoOptions::default().channels(["whole-life"])).await?;
     let channel = info.channels.get("whole-life").ok_or("the channel is not there")?;
     println!(
         "{} has {} users and {} messages",
@@ -81,7 +81,7 @@ pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
     );
 
     // Good-bye.
-    client.unsubscribe(&Unsubscribe::new(bob.conn_id, ["whole-life"])).await?;
+    client.unsubscribe(Unsubscribe::new(bob.conn_id, ["whole-life"])).await?;
     client.disconnect(bob.conn_id).await?;
     client.disconnect(ann.conn_id).await?;
     let (heard, end) = listening.await??;
@@ -90,12 +90,12 @@ pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
     }
     let kinds: Vec<_> = heard
         .iter()
-        .map(|frame| match &frame.content {
-            Content::Message { .. } => "message",
-            Content::Edit { .. } => "edit",
-            Content::Delete => "delete",
-            Content::Presence { .. } => "presence",
-            Content::UserState { .. } => "state",
+        .map(|event| match &event.kind {
+            EventKind::Message { .. } => "message",
+            EventKind::Edit { .. } => "edit",
+            EventKind::Delete => "delete",
+            EventKind::Presence { .. } => "presence",
+            EventKind::UserState { .. } => "state",
             _ => "another",
         })
         .collect();
@@ -108,14 +108,14 @@ pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
 }
 
 /// Takes an event; the end, if it is that.
-fn hear(event: Option<Event>, heard: &mut Vec<Frame>) -> Result<Option<End>, Box<dyn Error>> {
+fn hear(event: Option<StreamEvent>, heard: &mut Vec<Event>) -> Result<Option<End>, Box<dyn Error>> {
     match event.ok_or("the listener ended without a word")? {
-        Event::Opened { transport, .. } => println!("ann listens by {transport:?}"),
-        Event::Frame(frame) => {
-            println!("ann hears {}", frame.json());
-            heard.push(frame);
+        StreamEvent::Opened { transport, .. } => println!("ann listens by {transport:?}"),
+        StreamEvent::Event(event) => {
+            println!("ann hears {}", event.json());
+            heard.push(event);
         }
-        Event::Ended(end) => return Ok(Some(end)),
+        StreamEvent::Ended(end) => return Ok(Some(end)),
         other => println!("ann: {other:?}"),
     }
     Ok(None)

@@ -3,24 +3,25 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use channelstream_core::protocol::Figures;
+use channelstream_core::protocol::AdminStats;
 use serde::Deserialize;
 
-use crate::call::Repeats;
-use crate::client::{Client, DEBUG, FIGURES, STATS};
+use crate::client::Client;
+use crate::endpoint::{ADMIN_STATS, DEBUG, METRICS};
 use crate::error::Error;
+use crate::retry::Repeats;
 
 /// The metrics of a server.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct Metrics {
     /// The version of the server.
     pub version: String,
     /// The metrics by name: each a number, or an object of numbers by label.
     pub metrics: BTreeMap<String, serde_json::Value>,
 }
 
-impl Stats {
+impl Metrics {
     /// Returns the metric of this name; `None` if this server has none, or only by label.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<f64> {
@@ -34,30 +35,28 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for [`figures`](Self::figures).
-    pub async fn stats(&self) -> Result<Stats, Error> {
-        self.send(STATS, Bytes::new(), Repeats::Harmless).await
+    /// As for [`admin_stats`](Self::admin_stats).
+    pub async fn metrics(&self) -> Result<Metrics, Error> {
+        self.send(METRICS, Bytes::new(), Repeats::Harmless).await
     }
 
-    /// What the server counts and holds: users, connections, channels, messages (contract §10).
-    ///
-    /// All histories are in it: with many channels it is large, and costs the server accordingly.
+    /// Returns everything that the server holds: users, connections, channels with their histories
+    /// (contract §10). With many channels the answer is large and costs the server accordingly.
     ///
     /// # Errors
     ///
-    /// A caller without rights is redirected to the sign-in page, which is an error of the kind
+    /// A client without permissions is redirected to the sign-in page, which is an error of the kind
     /// [`Refused`](crate::ErrorKind::Refused) here.
-    pub async fn figures(&self) -> Result<AdminStats, Error> {
-        self.send(FIGURES, Bytes::new(), Repeats::Harmless).await
+    pub async fn admin_stats(&self) -> Result<AdminStats, Error> {
+        self.send(ADMIN_STATS, Bytes::new(), Repeats::Harmless).await
     }
 
-    /// A few figures of what the server is doing, which cost it nothing to tell (contract §10):
-    /// the version in the first line, then lines of the form `name: value`, such as `listeners`,
-    /// `lines` and `frames`. Which there are may change with each version.
+    /// Returns the metrics as text (contract §10): the version in the first line, then lines of the
+    /// form `name: value`. The names may change with each version.
     ///
     /// # Errors
     ///
-    /// As for [`figures`](Self::figures).
+    /// As for [`admin_stats`](Self::admin_stats).
     pub async fn debug_text(&self) -> Result<String, Error> {
         let read = |answer: &[u8]| Ok(String::from_utf8_lossy(answer).into_owned());
         self.send_and_read(DEBUG, Bytes::new(), Repeats::Harmless, read).await

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use channelstream_core::protocol::{Bounds, NewMessage, Posted, Receipt, Uuid};
 use futures_util::{Stream, stream};
 
-use crate::call::Repeats;
-use crate::client::{Client, MESSAGE};
+use crate::client::Client;
+use crate::endpoint::MESSAGE;
 use crate::error::Error;
+use crate::retry::Repeats;
 
 /// More in one request save nothing, and hold up everybody else's on the server.
 const MOST_MESSAGES: usize = 1000;
@@ -66,7 +67,7 @@ impl PublishError {
         self.published
     }
 
-    /// Why the request failed. Places in its [faults](Error::faults) count from the first
+    /// Why the request failed. Places in its [faults](Error::field_errors) count from the first
     /// message of the request.
     #[must_use]
     pub fn error(&self) -> &Error {
@@ -96,15 +97,16 @@ impl PublishError {
 impl Display for PublishError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (taken, count) = (self.published.messages, self.unpublished.len());
-        let whether = if self.is_in_doubt() { "perhaps" } else { "not" };
+        let outcome = if self.is_in_doubt() { "may have been" } else { "were not" };
         let were = if taken == 1 { "message was" } else { "messages were" };
-        write!(f, "{taken} {were} taken, the next {count} {whether}: {}", self.error)
+        write!(f, "{taken} {were} accepted, the next {count} {outcome}")?;
+        if f.alternate() { write!(f, ": {:#}", self.error) } else { Ok(()) }
     }
 }
 
 impl std::error::Error for PublishError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
+        Some(&self.error)
     }
 }
 
@@ -246,7 +248,8 @@ mod tests {
     use super::*;
 
     fn written(text: &str) -> Written {
-        NewMessage::to_channel("a", "c", serde_json::json!({"text": text, "more": [1, 2]})).into()
+        let payload = serde_json::json!({"text": text, "more": [1, 2]});
+        NewMessage::to_channel("a", "c", payload).unwrap().into()
     }
 
     #[test]
@@ -277,7 +280,7 @@ mod tests {
         let list: Vec<_> = (0..10_000).collect();
         let message = || {
             let message = serde_json::json!({ "list": list });
-            Written::from(NewMessage::to_channel("a", "c", message))
+            Written::from(NewMessage::to_channel("a", "c", message).unwrap())
         };
         let mut batch = Batch::new(usize::MAX);
         while batch.has_room_for(&message()) {

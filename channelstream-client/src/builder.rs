@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug, Formatter};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_signer::TimestampSigner;
@@ -181,7 +182,26 @@ impl ClientBuilder {
             max_body_size,
             strict,
         };
-        Ok(Client::from_parts(parts))
+        Ok(Client(Arc::new(parts)))
+    }
+}
+
+impl Client {
+    /// Creates a client for the server at `address` with the default settings.
+    ///
+    /// The address may have a path in front of the server's own paths, as behind a proxy, and may
+    /// end in a slash or not: `http://127.0.0.1:8000`, `https://example.com/push/`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClientBuilder::build`].
+    pub fn new(address: impl Into<String>, secret: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Self::builder(address).secret(secret).build()
+    }
+
+    /// Returns a builder of a client for the server at `address`.
+    pub fn builder(address: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(address.into())
     }
 }
 
@@ -270,8 +290,15 @@ fn read_roots(pem: &[u8]) -> Result<Vec<Certificate>, Error> {
 #[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use super::*;
-    use crate::client::MESSAGE;
+    use crate::endpoint::MESSAGE;
     use crate::error::ErrorKind;
+
+    #[test]
+    fn clients_can_be_shared() {
+        fn check<T: Clone + Send + Sync + 'static>() {}
+        check::<Client>();
+        check::<ClientBuilder>();
+    }
 
     #[test]
     fn addresses_are_joined_whatever_they_end_in() {

@@ -9,8 +9,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Endpoint, shown};
+use crate::client::Client;
+use crate::endpoint::{Endpoint, redacted};
 use crate::error::{Answered, Error};
+use crate::retry::Repeats;
 
 /// Larger answers are given up, so that nothing on the other end can fill this program's memory.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -19,15 +21,6 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Nothing that is misspelt goes by in silence, and answers tell what became of messages.
 const PREFERENCES: HeaderValue = HeaderValue::from_static("handling=strict, return=representation");
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// What a request does that is carried out twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeats {
-    /// Nothing more than once, or what can be told from it.
-    Harmless,
-    /// Its work twice: it is repeated only if for sure nothing was carried out.
-    Doubling,
-}
 
 impl Client {
     /// Sends a request with a JSON body and reads the answer.
@@ -114,7 +107,7 @@ impl Client {
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, JSON);
         }
-        let answered = receive(endpoint, &shown(&parts.address), request.body(body)).await?;
+        let answered = receive(endpoint, &redacted(&parts.address), request.body(body)).await?;
         if !answered.status.is_success() {
             return Err(Error::status_of(endpoint, &answered));
         }

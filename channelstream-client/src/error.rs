@@ -1,18 +1,17 @@
 //! The error of every call: opaque, with a kind to decide by and no secret in its text.
 
 use std::error::Error as StdError;
+use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, SystemTime};
 
-use channelstream_core::protocol::{FieldError, FieldErrors};
+use crate::endpoint::Endpoint;
+use crate::skew::ClockSkew;
+use channelstream_core::protocol::{FieldError, FieldErrors, PayloadError};
 use channelstream_signer::unix_now;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
-use thiserror::Error;
 
-use crate::client::Endpoint;
-use crate::skew::ClockSkew;
-
-/// How many faults are spelt out in an error's text; [`Error::faults`] has all.
+/// The number of field errors in an error's text; [`Error::field_errors`] has all.
 const FAULTS_SHOWN: usize = 5;
 
 /// Why a call failed.
@@ -20,17 +19,18 @@ const FAULTS_SHOWN: usize = 5;
 /// Decide by [`kind`](Self::kind); the text is for people and may change. Neither the text nor the
 /// `Debug` output nor any source has the secret, a signature, or user, password or query of an
 /// address in it.
-#[derive(Debug, Error)]
-#[error(transparent)]
+///
+/// `Display` writes the outer sentence and [`source`](StdError::source) returns the cause. The
+/// alternate form `{:#}` writes the sentence followed by all causes.
+#[derive(Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug, Error)]
-#[error("{text}")]
+#[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
     text: String,
     status: Option<StatusCode>,
-    faults: Option<FieldErrors>,
+    field_errors: Option<FieldErrors>,
     retryable: bool,
     in_doubt: bool,
     attempts: u32,
@@ -58,7 +58,7 @@ pub enum ErrorKind {
     BadAnswer,
     /// The client cannot be built from these settings, or the request not from these values.
     Builder,
-    /// What a listener was given to make a new connection failed.
+    /// The function that creates new connections for an event stream failed.
     Renewal,
     /// `https` was asked of a port that speaks plain HTTP, or `http` of one that speaks TLS.
     /// Nothing was carried out, and nothing will be before the address says the other.
@@ -134,8 +134,8 @@ impl Error {
     /// What is wrong with each field of the request, if the server said so with a 422
     /// (contract §4).
     #[must_use]
-    pub fn faults(&self) -> Option<&FieldErrors> {
-        self.0.faults.as_ref()
+    pub fn field_errors(&self) -> Option<&FieldErrors> {
+        self.0.field_errors.as_ref()
     }
 
     /// The proxy of the environment that stood between, without its user and password, unless
@@ -150,7 +150,7 @@ impl Error {
             kind,
             text,
             status: None,
-            faults: None,
+            field_errors: None,
             retryable: matches!(kind, ErrorKind::Connect | ErrorKind::Timeout),
             in_doubt: matches!(kind, ErrorKind::Timeout | ErrorKind::BadAnswer),
             attempts: 1,
@@ -176,7 +176,7 @@ impl Error {
     /// The same error with the proxy that stood between, which may be the cause.
     pub(crate) fn through(mut self, proxy: Option<&str>) -> Self {
         let Some(proxy) = proxy else { return self };
-        let is_servers_own = self.0.faults.is_some() || self.0.skew.is_some();
+        let is_servers_own = self.0.field_errors.is_some() || self.0.skew.is_some();
         if is_servers_own || self.0.kind == ErrorKind::Builder {
             return self;
         }
@@ -257,9 +257,9 @@ impl Error {
             }
         }
         if status == StatusCode::UNPROCESSABLE_ENTITY {
-            error.0.faults = serde_json::from_slice(body).ok();
+            error.0.field_errors = serde_json::from_slice(body).ok();
         }
-        if let Some(faults) = &error.0.faults {
+        if let Some(faults) = &error.0.field_errors {
             error.0.text.push_str(&told(faults));
         } else if let Some(message) = message(body, status) {
             error.0.text.push_str(&format!(": {message}"));
@@ -279,6 +279,30 @@ impl Error {
         let (line, column) = (fault.line(), fault.column());
         let text = format!("the answer to {endpoint} is {what} (at line {line}, column {column})");
         Self::new(ErrorKind::BadAnswer, text)
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)?;
+        let mut cause = self.source().filter(|_| f.alternate());
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<PayloadError> for Error {
+    fn from(error: PayloadError) -> Self {
+        Self::settings_because("the message has no valid payload", error)
     }
 }
 
@@ -402,7 +426,7 @@ fn collect(path: &str, faults: &FieldErrors, lines: &mut Vec<String>) {
 #[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use super::*;
-    use crate::client::MESSAGE;
+    use crate::endpoint::MESSAGE;
 
     impl Answered {
         pub(crate) fn new(status: StatusCode) -> Self {
@@ -426,7 +450,7 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             let error = Error::status_of(MESSAGE, &Answered::new(status));
             assert_eq!((error.kind(), error.status()), (kind, Some(status)));
-            assert!(error.faults().is_none() && error.clock_skew().is_none());
+            assert!(error.field_errors().is_none() && error.clock_skew().is_none());
             let code = status.as_u16();
             assert_eq!(error.is_retryable(), [408, 429, 503].contains(&code), "{status}");
             assert_eq!(error.is_in_doubt(), [101, 500, 503, 700].contains(&code), "{status}");

@@ -1,11 +1,11 @@
 //! Client for the channelstream push server: signed, typed calls from Rust services.
 //!
-//! Browsers listen; backends decide who listens to what, and publish. This crate is the backend's
-//! side, and, with the feature `listen`, the listening side for Rust programs.
+//! Browsers listen; backends decide who may listen to what, and publish. This crate is the backend's
+//! side and, with the feature `listen`, the listening side for Rust programs.
 //!
 //! # Five minutes
 //!
-//! A [`Client`] is an address and the secret from the server's settings. Make one for the whole
+//! A [`Client`] has the server's address and the secret from its settings. Make one for the whole
 //! program: it is cheap to clone, and clones share everything.
 //!
 //! ```no_run
@@ -13,34 +13,34 @@
 //!
 //! # async fn tour() -> Result<(), channelstream_client::Error> {
 //! let client = Client::new("http://127.0.0.1:8000", "secret")?;
-//! client.publish(NewMessage::to_channel("editor", "news", json!({"text": "Hello!"}))).await?;
+//! client.publish(NewMessage::to_channel("editor", "news", json!({"text": "Hello!"}))?).await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Nobody hears that yet. Who wants to hear needs a connection, which only a backend can make: it
-//! knows who somebody is, and what they may hear. The page then listens with the connection's id,
-//! at `/ws?conn_id=...`.
+//! Nobody receives that message yet. A listener needs a connection, which only a backend can
+//! create: it knows who a user is, and what the user may receive. The page then listens with the
+//! connection's id, at `/ws?conn_id=...`.
 //!
 //! ```no_run
 //! # use channelstream_client::{Client, Connect, InfoOptions, NewMessage, Subscribe, json};
 //! # async fn tour(client: Client) -> Result<(), channelstream_client::Error> {
-//! // Somebody opened a page: a connection for them, in two channels.
-//! let connected = client.connect(&Connect::new("ann").channels(["news", "chat"])).await?;
+//! // A user opened a page: create a connection that is in two channels.
+//! let connected = client.connect(Connect::new("ann").channels(["news", "chat"])).await?;
 //! println!("ann may listen as {}", connected.conn_id);
-//! client.subscribe(&Subscribe::new(connected.conn_id, ["sports"])).await?;
+//! client.subscribe(Subscribe::new(connected.conn_id, ["sports"])).await?;
 //!
-//! // To everybody in a channel, and to one user wherever they are; one request.
+//! // One request: a message to everybody in a channel, and one to a user in any channel.
 //! let sent = client
-//!     .publish(&[
-//!         NewMessage::to_channel("editor", "news", json!({"text": "Hello!"})),
-//!         NewMessage::to_users("editor", ["ann"], json!({"text": "Hello, Ann."})),
+//!     .publish([
+//!         NewMessage::to_channel("editor", "news", json!({"text": "Hello!"}))?,
+//!         NewMessage::to_users("editor", ["ann"], json!({"text": "Hello, Ann."}))?,
 //!     ])
 //!     .await?;
 //! println!("the first has the id {}", sent[0].uuid);
 //!
 //! // Who is there?
-//! let info = client.info(&InfoOptions::default().channels(["news"])).await?;
+//! let info = client.info(InfoOptions::default().channels(["news"])).await?;
 //! for channel in info.channels.values() {
 //!     println!("{}: {} users", channel.name, channel.total_users);
 //! }
@@ -48,8 +48,8 @@
 //! # }
 //! ```
 //!
-//! Requests are plain structs with public fields: begin with their constructors, and set the
-//! rest by `..`, so that fields of later versions do no harm.
+//! Requests are plain structs with public fields. Start from a constructor and set the rest with
+//! `..`, so that fields of later versions do not break the code.
 //!
 //! ```
 //! use channelstream_client::{ChannelConfig, Connect, Scalar};
@@ -68,26 +68,26 @@
 //!
 //! # Listening
 //!
-//! With the feature `listen`, a `Listener` is a stream of what happens to a connection. It comes
-//! over a websocket, or long polls where a proxy lets none through; it opens a new line when one
-//! breaks or is silent for too long, takes what was missed from the server's catch-up, and says
-//! where something may be missing.
+//! With the feature `listen`, an `EventStream` yields the events of a connection. It uses a
+//! websocket, or long polling where a proxy blocks websockets. It reconnects when the TCP connection
+//! breaks or is silent for too long, receives missed events as the server's catch-up, and reports
+//! where events may be missing.
 //!
 #![cfg_attr(feature = "listen", doc = "```no_run")]
 #![cfg_attr(not(feature = "listen"), doc = "```ignore")]
-//! use channelstream_client::{Client, Connect, Content, Event};
+//! use channelstream_client::{Client, Connect, EventKind, StreamEvent};
 //!
 //! # async fn listen(client: Client) -> Result<(), channelstream_client::Error> {
-//! let mut listener = client.listen_as(Connect::new("robot").channels(["news"])).build()?;
-//! while let Some(event) = listener.next().await {
+//! let mut events = client.listen_as(Connect::new("robot").channels(["news"])).build()?;
+//! while let Some(event) = events.next().await {
 //!     match event {
-//!         Event::Frame(frame) => {
-//!             if let Content::Message { user, .. } = &frame.content {
-//!                 println!("{user} says {:?}", frame.payload::<serde_json::Value>());
+//!         StreamEvent::Event(event) => {
+//!             if let EventKind::Message { user, .. } = &event.kind {
+//!                 println!("{user} says {:?}", event.payload::<serde_json::Value>());
 //!             }
 //!         }
-//!         Event::Gap(gap) => println!("something may be missing: {gap:?}"),
-//!         Event::Interrupted { error, pause, .. } => println!("{error}; again in {pause:?}"),
+//!         StreamEvent::Gap(gap) => println!("something may be missing: {gap:?}"),
+//!         StreamEvent::Interrupted { error, pause, .. } => println!("{error}; again in {pause:?}"),
 //!         _ => {}
 //!     }
 //! }
@@ -95,26 +95,27 @@
 //! # }
 //! ```
 //!
-//! The server keeps its state in memory, and forgets connections when it is restarted. A listener
-//! of `Client::listen_as` then connects again by itself. A program without the secret listens with
-//! `Listener::builder`, and is given a way to ask its backend for another connection.
+//! The server keeps its state in memory and loses connections when it is restarted. A stream of
+//! `Client::listen_as` then creates a new connection by itself. A program without the secret uses
+//! `EventStream::builder`, with a function that requests a new connection from its backend.
 //!
-//! # Very many messages
+//! # Large numbers of messages
 //!
-//! [`Client::publish_all`] takes any iterator and [`Client::publish_stream`] any stream. They cut
-//! it to the server's bounds, and when something fails they tell exactly how far they came:
+//! [`Client::publish_all`] takes any iterator and [`Client::publish_stream`] any stream. They split
+//! it into requests within the server's limits, and report exactly how far they got if one fails:
 //!
 //! ```no_run
 //! # use channelstream_client::{Client, Error, NewMessage, json};
 //! # async fn publish(client: Client) -> Result<(), Error> {
 //! let messages = (0..100_000)
-//!     .map(|number| NewMessage::to_channel("counter", "numbers", json!({"number": number})));
+//!     .map(|number| NewMessage::to_channel("counter", "numbers", json!({"number": number})))
+//!     .collect::<Result<Vec<_>, _>>()?;
 //! match client.publish_all(messages).await {
 //!     Ok(published) => println!("{} in {} requests", published.messages, published.requests),
 //!     Err(error) => {
-//!         println!("{} were taken; {}", error.published().messages, error.error());
-//!         // These were perhaps taken, if `error.is_in_doubt()`, or not. With their ids they can
-//!         // be sent again, before what comes after them.
+//!         println!("{} were accepted; {}", error.published().messages, error.error());
+//!         // If `error.is_in_doubt()`, these may have been accepted. Since they have ids, they can
+//!         // be sent again, before the messages that follow them.
 //!         let unpublished: Vec<NewMessage> = error.into_unpublished();
 //!     }
 //! }
@@ -124,45 +125,47 @@
 //!
 //! # When a call fails
 //!
-//! [`Error::kind`] tells what to do about it, [`Error::faults`] what the server found wrong with
-//! each field, [`Error::is_in_doubt`] whether the server may have done it nevertheless. The text
-//! is fit for a log: no secret and no signature is in it. If a signature is refused because this
-//! machine's clock is wrong, it says so, and [`Error::clock_skew`] by how much.
+//! [`Error::kind`] says what to do, [`Error::field_errors`] what is wrong with each field of the
+//! request, and [`Error::is_in_doubt`] whether the server may have carried it out. The text is
+//! safe to log: it contains no secret and no signature. `Display` has the outer sentence and
+//! [`source`](std::error::Error::source) the causes; `{error:#}` shows both. If a signature was
+//! refused because this machine's clock is wrong, the text says so, and [`Error::clock_skew`] by
+//! how much.
 //!
 //! ```no_run
 //! # use channelstream_client::{Client, ErrorKind, NewMessage};
 //! # async fn publish(client: Client, message: NewMessage) {
 //! match client.publish(message).await {
-//!     Ok(sent) => println!("{} taken", sent.len()),
-//!     Err(error) if error.faults().is_some() => println!("my mistake: {error}"),
-//!     Err(error) if error.is_retryable() => println!("later, then: {error}"),
-//!     Err(error) => println!("{error}"),
+//!     Ok(sent) => println!("{} accepted", sent.len()),
+//!     Err(error) if error.field_errors().is_some() => println!("invalid request: {error}"),
+//!     Err(error) if error.is_retryable() => println!("try again later: {error}"),
+//!     Err(error) => println!("{error:#}"),
 //! }
 //! # }
 //! ```
 //!
 //! # Repeats
 //!
-//! A [`Client`] repeats requests by itself, by its [`RetryPolicy`], if they fail in a way that may
-//! pass. Where for sure nothing was carried out (nobody could be reached; 408 and 429; a 503 in
-//! which the server says so), every request is repeated. Else the first request may have been carried out though its answer didn't
-//! come, and what a second one does decides:
+//! A [`Client`] repeats requests by itself, according to its [`RetryPolicy`], if they fail in a way
+//! that may be temporary. If a request certainly was not carried out (the server was unreachable;
+//! 408 and 429; a 503 in which the server says so), it is always repeated. Otherwise it may have
+//! been carried out although its answer did not arrive, and the effect of a second one decides:
 //!
-//! | call | what a repeat may do |
+//! | call | effect of a repeat |
 //! | --- | --- |
-//! | `info`, `figures` | nothing |
-//! | `connect` | nothing: the client gives connections their ids, and one id is one connection. The reference server, Channelstream 0.7.1, makes a second one, which it forgets 15 s later |
-//! | `subscribe`, `unsubscribe`, `disconnect` | nothing; but the answer tells of the second time: `subscribed_to` may be empty, a connection that has just ended unknown |
-//! | `set_user_state`, `configure` | it may set again what somebody else has changed in between; `changed_state` tells of the second time |
-//! | `edit`, `delete` | listeners may be told twice, and an edit may come after a later one of somebody else |
-//! | `publish_all`, `publish_stream`, `publish` with an id in each message | messages may be heard twice, and stand in the history twice, each time with the same id |
+//! | `info`, `admin_stats` | nothing |
+//! | `connect` | nothing: the client chooses the id, and one id is one connection. The reference server, Channelstream 0.7.1, creates a second one, which expires after 15 s |
+//! | `subscribe`, `unsubscribe`, `disconnect`, `delete_channels` | nothing; but the answer is that of the second request: `subscribed_to` may be empty, a connection that has just ended unknown |
+//! | `set_user_state`, `configure` | it may overwrite what another client changed in between; `changed_state` is that of the second request |
+//! | `edit`, `delete` | listeners may be notified twice, and an edit may override a later one of another client |
+//! | `publish_all`, `publish_stream`, `publish` with an id in each message | messages may be delivered and stored in the history twice, with the same id each time |
 //! | `publish` without ids | it is not repeated |
 //!
 //! # Features
 //!
-//! | feature | what for | default |
+//! | feature | purpose | default |
 //! | --- | --- | --- |
-//! | `listen` | `Listener` and what it tells; brings `tokio-tungstenite` | no |
+//! | `listen` | `EventStream` and its events; adds `tokio-tungstenite` | no |
 //!
 //! # Examples
 //!
@@ -171,11 +174,13 @@
 //!
 //! # Types of other crates
 //!
-//! [`ClientBuilder::http_client`] takes a `reqwest::Client` of version 0.13, and
-//! [`Client::publish_stream`] and `Listener` know the `Stream` of `futures-core` 0.3. Everything
-//! needs a tokio runtime with IO and time. TLS is rustls with the system's certificates, or those of
-//! [`ClientBuilder::root_certificates`], for websockets as for requests. A `reqwest::Client` of one's own should speak HTTP/1 only
-//! (`http1_only`): over HTTP/2 no websocket opens, and listeners fall back to polls.
+//! The types that signatures need are re-exported: ids as [`Uuid`], the HTTP client as [`reqwest`],
+//! [`json!`] and [`Value`], the trait [`Stream`]. The request and answer types are those of
+//! `channelstream-core`, whose versions follow this crate's. Everything needs a tokio runtime with
+//! IO and time. TLS is rustls with the system's certificates, or those of
+//! [`ClientBuilder::root_certificates`], for websockets as for requests. A custom
+//! [`http_client`](ClientBuilder::http_client) should use HTTP/1 only (`http1_only`): over HTTP/2 no
+//! websocket opens, and streams fall back to long polling.
 
 /// Compiles the example of the README.
 #[cfg(doctest)]
@@ -187,6 +192,7 @@ mod batch;
 mod builder;
 mod call;
 mod client;
+mod endpoint;
 mod error;
 #[cfg(feature = "listen")]
 mod listen;
@@ -199,21 +205,25 @@ pub use channelstream_core::protocol::Action;
 pub use channelstream_core::protocol::{
     Address, AdminStats, AdminUser, Changed, ChannelConfig, ChannelSettings, ChannelView,
     ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, DateTime, Delete, DeleteChannels,
-    Edit, FieldError, FieldErrors, InfoOptions, Message, NewMessage, Payload, Posted, Receipt,
-    Scalar, SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState,
-    UserStateSet, UserView, Uuid,
+    Edit, FieldError, FieldErrors, InfoOptions, Message, NewMessage, Payload, PayloadError, Posted,
+    Receipt, Scalar, SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed,
+    UserState, UserStateSet, UserView, Uuid,
 };
 pub use channelstream_core::{NotADuration, parse_duration};
 pub use channelstream_signer::TimestampSigner;
+pub use futures_util::Stream;
 pub use http::StatusCode;
-pub use serde_json::json;
+pub use reqwest;
+pub use serde_json::{Value, json};
 
-pub use crate::admin::Stats;
+pub use crate::admin::Metrics;
 pub use crate::batch::{PublishError, Published};
 pub use crate::builder::ClientBuilder;
 pub use crate::client::Client;
 pub use crate::error::{Error, ErrorKind};
 #[cfg(feature = "listen")]
-pub use crate::listen::{Content, End, Event, Frame, Gap, Listener, ListenerBuilder, Transport};
+pub use crate::listen::{
+    End, Event, EventKind, EventStream, EventStreamBuilder, Gap, StreamEvent, Transport,
+};
 pub use crate::retry::RetryPolicy;
 pub use crate::skew::ClockSkew;

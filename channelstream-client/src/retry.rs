@@ -89,6 +89,15 @@ impl Default for RetryPolicy {
     }
 }
 
+/// What happens if the server carries out a request twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Nothing, or something that receivers can recognize.
+    Harmless,
+    /// The work is done twice, so the request is repeated only if it certainly was not carried out.
+    Doubling,
+}
+
 /// Pauses that double up to a longest one, and are cut by chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backoff {
@@ -108,7 +117,7 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::MESSAGE;
+    use crate::endpoint::MESSAGE;
     use crate::error::Answered;
 
     fn busy(retry_after: Option<&'static str>) -> Error {

@@ -70,7 +70,8 @@ fn connect(number: u64) -> Command {
 }
 
 fn message() -> NewMessage {
-    NewMessage::new("user0", Address::channel("room")).message([("text", "x".repeat(200))])
+    let payload = serde_json::json!({"text": "x".repeat(200)});
+    NewMessage::to_channel("user0", "room", payload).expect("it is an object")
 }
 
 /// What applying one command costs, without what goes before it and after it.

@@ -20,7 +20,7 @@ pub(super) async fn info(access: &AccessArgs, args: &InfoArgs) -> Result<(), Fai
         channels: (!args.channels.is_empty()).then(|| args.channels.clone()),
         ..InfoOptions::default()
     };
-    let info = client.info(&options).await.map_err(|error| Failure::of_client(error, &origin))?;
+    let info = client.info(options).await.map_err(|error| Failure::of_client(error, &origin))?;
     if args.json {
         output::json(&mut stdout(), &info)?;
     } else if !args.quiet {
@@ -64,7 +64,7 @@ pub(super) async fn channel(access: &AccessArgs, args: &ChannelArgs) -> Result<(
     let wanted = changed(current.unwrap_or_default(), &args.set)?;
     if current != Some(wanted) {
         let request = Configure::new([(name, wanted)]);
-        client.configure(&request).await.map_err(|error| Failure::of_client(error, &origin))?;
+        client.configure(request).await.map_err(|error| Failure::of_client(error, &origin))?;
         info = ask(&client, &origin, name).await?;
     }
     if args.output.quiet {
@@ -82,7 +82,7 @@ pub(super) async fn channel(access: &AccessArgs, args: &ChannelArgs) -> Result<(
 pub(super) async fn delete(access: &AccessArgs, args: &DeleteChannelArgs) -> Result<(), Failure> {
     let (client, origin) = access::client(access)?;
     let request = DeleteChannels::new(&args.channels);
-    let answer = client.delete_channels(&request).await;
+    let answer = client.delete_channels(request).await;
     let answer = answer.map_err(|error| Failure::of_client(error, &origin))?;
     if args.output.json {
         return Ok(output::json(&mut stdout(), &answer)?);
@@ -103,7 +103,7 @@ async fn ask(
     name: &str,
 ) -> Result<channelstream_client::ChannelsInfo, Failure> {
     let options = InfoOptions::default().channels([name]);
-    client.info(&options).await.map_err(|error| Failure::of_client(error, origin))
+    client.info(options).await.map_err(|error| Failure::of_client(error, origin))
 }
 
 /// Returns the settings with these changes; names and types are those of the protocol.
@@ -156,7 +156,7 @@ fn show(view: &ChannelView) -> Result<(), Failure> {
     writeln!(stdout())?;
     let columns = ["ID", "TIME", "USER", "MESSAGE"].map(|title| (title, Align::Left));
     let rows = view.history.iter().map(|message| {
-        let text = message.message.as_deref().map_or("", |raw| raw.get());
+        let text = message.payload.as_deref().map_or("", |raw| raw.get());
         let time = message.timestamp.in_utc().to_string();
         [message.uuid.to_string(), time, message.user.clone(), text.to_owned()]
     });

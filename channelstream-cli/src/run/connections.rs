@@ -22,7 +22,7 @@ pub(super) async fn connect(access: &AccessArgs, args: &ConnectArgs) -> Result<(
     };
     let (client, origin) = access::client(access)?;
     let connected =
-        client.connect(&request).await.map_err(|error| Failure::of_client(error, &origin))?;
+        client.connect(request).await.map_err(|error| Failure::of_client(error, &origin))?;
     if args.json {
         return Ok(output::json(&mut stdout(), &connected)?);
     }
@@ -46,7 +46,7 @@ pub(super) async fn subscribe(access: &AccessArgs, args: &MembershipArgs) -> Res
     };
     let (client, origin) = access::client(access)?;
     let done =
-        client.subscribe(&request).await.map_err(|error| Failure::of_client(error, &origin))?;
+        client.subscribe(request).await.map_err(|error| Failure::of_client(error, &origin))?;
     show(args.output, &done, "joined", &done.subscribed_to, &done.channels)
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn unsubscribe(access: &AccessArgs, args: &MembershipArgs) -> R
     };
     let (client, origin) = access::client(access)?;
     let done =
-        client.unsubscribe(&request).await.map_err(|error| Failure::of_client(error, &origin))?;
+        client.unsubscribe(request).await.map_err(|error| Failure::of_client(error, &origin))?;
     show(args.output, &done, "left", &done.unsubscribed_from, &done.channels)
 }
 

@@ -167,7 +167,7 @@ impl<'a> LineParser<'a> {
             let message =
                 payload(text, false).map_err(|_| invalid("not a JSON object".to_owned()))?;
             return Ok(Some(NewMessage {
-                message: Some(message),
+                payload: Some(message),
                 no_history: self.no_history,
                 ..NewMessage::new(self.user, address.clone())
             }));
@@ -178,7 +178,7 @@ impl<'a> LineParser<'a> {
         let address = Address { channel, pm_users, exclude_users };
         let user = whole.user.unwrap_or_else(|| self.user.to_owned());
         Ok(Some(NewMessage {
-            message: whole.message,
+            payload: whole.message,
             no_history: whole.no_history || self.no_history,
             uuid: whole.uuid,
             timestamp: whole.timestamp,

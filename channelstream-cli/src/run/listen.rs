@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use channelstream_client::{
-    Client, Connect, Content, DateTime, End, Error, ErrorKind, Event, Frame, Gap, Listener,
-    Timestamp, Transport, Uuid, json,
+    Client, Connect, DateTime, End, Error, ErrorKind, Event, EventKind, EventStream, Gap,
+    StreamEvent, Timestamp, Transport, Uuid, json,
 };
 use channelstream_signer::unix_now;
 use serde_json::value::RawValue;
@@ -36,13 +36,13 @@ pub(super) async fn listen(access: &AccessArgs, args: &ListenArgs) -> Result<(),
         let conn_id = args.conn_id.unwrap_or_default();
         // Listening needs no secret.
         let origin = Origin::Default;
-        let mut builder = Listener::builder(access::url(access)?, conn_id);
+        let mut builder = EventStream::builder(access::url(access)?, conn_id);
         if let Some(pem) = access::roots(access)? {
             builder = builder.root_certificates(pem);
         }
-        let listener = builder.build().map_err(|error| Failure::of_client(error, &origin))?;
+        let events = builder.build().map_err(|error| Failure::of_client(error, &origin))?;
         let mut session = Session::new(args, &origin);
-        let outcome = session.follow(listener, &mut stop).await;
+        let outcome = session.follow(events, &mut stop).await;
         return outcome.and(session.close(&mut stop).await);
     };
     let (client, origin) = access::client(access)?;
@@ -69,12 +69,12 @@ async fn listen_on_own(
     let failed = |error| Failure::of_client(error, session.origin);
     let conn_id = connected.map_err(failed)?;
     let renewed = connection.clone();
-    let listener = connection.client.listen(conn_id).renewed_by(move || {
+    let events = connection.client.listen(conn_id).renewed_by(move || {
         let connection = renewed.clone();
         async move { connection.connect().await }
     });
-    let listener = listener.build().map_err(failed)?;
-    session.follow(listener, stop).await
+    let events = events.build().map_err(failed)?;
+    session.follow(events, stop).await
 }
 
 /// The reasons to stop that come from outside: signals, and a closed standard output.
@@ -111,7 +111,7 @@ impl OwnConnection {
         };
         self.set_conn_id(conn_id, false);
         let request = Connect { conn_id: Some(conn_id), ..self.request.clone() };
-        self.client.connect(&request).await?;
+        self.client.connect(request).await?;
         self.set_conn_id(conn_id, true);
         Ok(conn_id)
     }
@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn follow(&mut self, mut listener: Listener, stop: &mut Stop) -> Result<(), Failure> {
+    async fn follow(&mut self, mut events: EventStream, stop: &mut Stop) -> Result<(), Failure> {
         let time_limit = async {
             match self.args.r#for {
                 Some(time) => sleep(time).await,
@@ -172,7 +172,7 @@ impl<'a> Session<'a> {
         tokio::pin!(time_limit);
         loop {
             let event = tokio::select! {
-                event = listener.next() => event,
+                event = events.next() => event,
                 () = stop.requested() => return self.stop(),
                 error = self.printer.failed() => return Err(error.into()),
                 () = &mut time_limit => return self.timed_out(),
@@ -218,14 +218,14 @@ impl<'a> Session<'a> {
     }
 
     /// Prints an event; returns `true` if it is the last one.
-    fn take(&mut self, event: Event) -> Result<bool, Failure> {
+    fn take(&mut self, event: StreamEvent) -> Result<bool, Failure> {
         match event {
-            Event::Frame(frame) => {
+            StreamEvent::Event(event) => {
                 self.received += 1;
-                self.print(&frame)?;
+                self.print(&event)?;
                 return Ok(self.args.count.is_some_and(|count| self.received >= count));
             }
-            Event::Opened { conn_id, transport, .. } => {
+            StreamEvent::Opened { conn_id, transport, .. } => {
                 self.opened = true;
                 let transport = match transport {
                     Transport::Websocket => "websocket",
@@ -237,7 +237,7 @@ impl<'a> Session<'a> {
                     || format!("listening on {conn_id} by {}", transport.replace('_', " ")),
                 )?;
             }
-            Event::Gap(gap) => {
+            StreamEvent::Gap(gap) => {
                 let (reason, channel, text) = match gap {
                     Gap::BrokenLine => {
                         ("broken_line", None, "the TCP connection broke without a close")
@@ -253,20 +253,20 @@ impl<'a> Session<'a> {
                     || format!("events may be missing: {text}"),
                 )?;
             }
-            Event::Interrupted { error, .. }
+            StreamEvent::Interrupted { error, .. }
                 if matches!(error.kind(), ErrorKind::Refused | ErrorKind::Scheme)
                     && !self.opened =>
             {
                 return Err(Failure::of_client(error, self.origin));
             }
-            Event::Interrupted { error, pause, .. } => {
+            StreamEvent::Interrupted { error, pause, .. } => {
                 let (text, pause) = (error.to_string(), pause.as_secs_f64());
                 self.report(
                     &json!({ "event": "interrupted", "error": text, "pause": pause }),
                     || format!("{text}; retrying in {pause:.1} s"),
                 )?;
             }
-            Event::Ended(end) => return self.ended(end),
+            StreamEvent::Ended(end) => return self.ended(end),
             _ => {}
         }
         Ok(false)
@@ -304,17 +304,17 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn print(&mut self, frame: &Frame) -> Result<(), Failure> {
+    fn print(&mut self, event: &Event) -> Result<(), Failure> {
         let out = &mut self.text;
         if self.args.json {
             // The raw JSON keeps numbers exactly as they were sent.
-            let raw: &RawValue = serde_json::from_str(frame.json()).map_err(anyhow::Error::new)?;
+            let raw: &RawValue = serde_json::from_str(event.json()).map_err(anyhow::Error::new)?;
             return Ok(output::json_line(out, &FrameLine { event: "frame", frame: raw })?);
         }
         if self.args.raw {
-            return Ok(output::raw_json_line(out, frame.json())?);
+            return Ok(output::raw_json_line(out, event.json())?);
         }
-        Ok(writeln!(out, "{}", output::plain(&one_line(frame, now())))?)
+        Ok(writeln!(out, "{}", output::plain(&one_line(event, now())))?)
     }
 }
 
@@ -338,30 +338,30 @@ fn short(id: Uuid) -> String {
 }
 
 /// Formats an event as one line for people; `now` is the time of its arrival.
-fn one_line(frame: &Frame, now: DateTime) -> String {
-    let place = frame.channel.as_deref().unwrap_or("(private)");
-    let (time, text) = match &frame.content {
-        Content::Message { user, message, timestamp, edited, .. } => {
-            let text = message.as_deref().map_or("", RawValue::get);
+fn one_line(event: &Event, now: DateTime) -> String {
+    let place = event.channel.as_deref().unwrap_or("(private)");
+    let (time, text) = match &event.kind {
+        EventKind::Message { user, payload, timestamp, edited, .. } => {
+            let text = payload.as_deref().map_or("", RawValue::get);
             let edited = if edited.is_some() { " (edited)" } else { "" };
             (*timestamp, format!("{user}: {text}{edited}"))
         }
-        Content::Edit { user, message, timestamp, edited, .. } => {
+        EventKind::Edit { user, payload, timestamp, edited, .. } => {
             let user = user.as_deref().map_or_else(String::new, |user| format!(" {user}:"));
-            let text = message.as_deref().map_or("", RawValue::get);
+            let text = payload.as_deref().map_or("", RawValue::get);
             (edited.or(*timestamp).unwrap_or(now), format!("edited:{user} {text}"))
         }
-        Content::Delete => (now, "deleted".to_owned()),
-        Content::Presence { user, action, timestamp, .. } => {
+        EventKind::Delete => (now, "deleted".to_owned()),
+        EventKind::Presence { user, action, timestamp, .. } => {
             let action = to_value(action).ok();
             let action = action.as_ref().and_then(Value::as_str).unwrap_or_default();
             (*timestamp, format!("{user} {action}"))
         }
-        Content::UserState { user, timestamp, state, .. } => {
+        EventKind::UserState { user, timestamp, state, .. } => {
             (*timestamp, format!("{user} is now {}", shown(state)))
         }
-        _ => (now, frame.json().to_owned()),
+        _ => (now, event.json().to_owned()),
     };
-    let text = format!("{} {} {place} {text}", time.in_utc(), short(frame.uuid));
-    if frame.catchup { format!("{text} (caught up)") } else { text }
+    let text = format!("{} {} {place} {text}", time.in_utc(), short(event.uuid));
+    if event.catchup { format!("{text} (caught up)") } else { text }
 }

@@ -14,7 +14,7 @@ use crate::output;
 pub(super) async fn publish(access: &AccessArgs, args: &PublishArgs) -> Result<(), Failure> {
     let (channel, text) = channel_and_text(&args.what, &args.address, "publish")?;
     let message = NewMessage {
-        message: Some(payload(text, args.text)?),
+        payload: Some(payload(text, args.text)?),
         no_history: args.no_history,
         ..NewMessage::new(&args.user, address(channel, &args.address))
     };
@@ -55,7 +55,7 @@ fn channel_and_text<'a>(
 pub(super) async fn edit(access: &AccessArgs, args: &EditArgs) -> Result<(), Failure> {
     let (channel, text) = channel_and_text(&args.what, &args.address, "edit ID")?;
     let edit = Edit {
-        message: Some(payload(text, args.text)?),
+        payload: Some(payload(text, args.text)?),
         user: args.user.clone(),
         ..Edit::new(args.id, address(channel, &args.address))
     };

@@ -18,7 +18,7 @@ pub(super) async fn set_state(access: &AccessArgs, args: &UserStateArgs) -> Resu
         ..SetUserState::new(&args.user, state(&args.state))
     };
     let (client, origin) = access::client(access)?;
-    let set = client.set_user_state(&request).await;
+    let set = client.set_user_state(request).await;
     let set = set.map_err(|error| Failure::of_client(error, &origin))?;
     if args.output.json {
         return Ok(output::json(&mut stdout(), &set)?);
@@ -39,7 +39,7 @@ pub(super) async fn set_state(access: &AccessArgs, args: &UserStateArgs) -> Resu
 pub(super) async fn show(access: &AccessArgs, args: &UserArgs) -> Result<(), Failure> {
     let (client, origin) = access::client(access)?;
     let name = args.user.as_str();
-    let figures = client.figures().await.map_err(|error| Failure::of_client(error, &origin))?;
+    let figures = client.admin_stats().await.map_err(|error| Failure::of_client(error, &origin))?;
     let Some(user) = figures.users.iter().find(|user| *user.user == *name) else {
         return Err(Failure::from(anyhow::anyhow!("no user `{name}` has a connection"))
             .with_hint("the server reports only users with connections"));
@@ -54,7 +54,7 @@ pub(super) async fn show(access: &AccessArgs, args: &UserArgs) -> Result<(), Fai
     let mut state = user.state.clone();
     if let Some(channel) = channels.first() {
         let options = InfoOptions { include_history: false, ..InfoOptions::default() };
-        let info = client.info(&options.channels([channel])).await;
+        let info = client.info(options.channels([channel])).await;
         let info = info.map_err(|error| Failure::of_client(error, &origin))?;
         if let Some(view) = info.users.into_iter().find(|view| *view.user == *name) {
             state = view.state;

@@ -110,7 +110,7 @@ fn a_faulty_line_ends_it_and_is_named() {
     let server = Server::start();
     configure(&server, &["news"]);
     for (fault, told) in
-        [("{\"n\": 3", "line 3: it is no JSON object"), ("[3]", "line 3: it is no JSON object")]
+        [("{\"n\": 3", "line 3: not a JSON object"), ("[3]", "line 3: not a JSON object")]
     {
         let lines = ["{\"n\": 1}", "{\"n\": 2}", fault, "{\"n\": 4}"].map(str::to_owned);
         let lines = file(lines);
@@ -118,7 +118,7 @@ fn a_faulty_line_ends_it_and_is_named() {
         assert_eq!((ended.code, ended.out.as_str()), (1, ""));
         let said: Vec<_> = ended.err.lines().collect();
         assert!(said[0].starts_with("2 lines done: 2 messages in "), "{}", ended.err);
-        assert_eq!(said[1..], ["to go on: --skip 2", &format!("channelstream: {told}")]);
+        assert_eq!(said[1..], ["to resume: --skip 2", &format!("channelstream: {told}")]);
     }
     // The server's faults count from the request's first message.
     let message = |user: &str| format!(r#"{{"channel": "news", "user": "{user}"}}"#);
@@ -134,11 +134,7 @@ fn a_faulty_line_ends_it_and_is_named() {
     );
     let lines = file([r#"{"chanel": "news"}"#.to_owned()]);
     let ended = ask(&server, &["publish", "--file", path(&lines)]);
-    assert!(
-        ended.err.contains("line 1: it is no message: unknown field `chanel`"),
-        "{}",
-        ended.err
-    );
+    assert!(ended.err.contains("line 1: not a message: unknown field `chanel`"), "{}", ended.err);
 }
 
 #[test]
@@ -200,8 +196,8 @@ fn a_server_that_falls_silent_leaves_doubt() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(" perhaps taken; "), "{said}");
-    assert!(said.contains("to go on: --skip 0\nchannelstream: interrupted"), "{said}");
+    assert!(said.contains(" may have been accepted; "), "{said}");
+    assert!(said.contains("to resume: --skip 0\nchannelstream: interrupted"), "{said}");
 }
 
 #[test]
@@ -221,7 +217,7 @@ fn files_that_are_none() {
     let ended = end(&mut program(&["publish", "news", "--file", "/no/such/file"]));
     assert!(failed(&ended, 1).0.starts_with("cannot read messages from /no/such/file: No such"));
     let ended = end(&mut program(&["publish", "news", "text", "--file", "/no/such/file"]));
-    assert_eq!(failed(&ended, 2).0, "with --file, the messages come from there");
+    assert_eq!(failed(&ended, 2).0, "--file and a message exclude each other");
 }
 
 /// Times come with any zone or none; people are shown one.

@@ -78,14 +78,14 @@ fn who_interrupts_it_leaves_nobody_behind() {
 fn remembered(server: &Server) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = channelstream_client::Client::new(&server.url, SECRET).unwrap();
-    runtime.block_on(client.figures()).unwrap().remembered_user_count
+    runtime.block_on(client.admin_stats()).unwrap().remembered_user_count
 }
 
 #[test]
 fn it_is_bounded() {
     let server = Server::start();
     let ended = ask(&server, &["bench", "--listeners", "10000", "--rate", "10000"]);
-    assert_eq!(failed(&ended, 2).0, "these are more than 10000000 deliveries");
+    assert_eq!(failed(&ended, 2).0, "more than 10000000 deliveries");
     for arguments in
         [["--listeners", "0"], ["--rate", "0"], ["--size", "100001"], ["--for", "soon"]]
     {

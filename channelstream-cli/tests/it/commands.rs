@@ -127,7 +127,7 @@ fn channels_are_shown_and_set() {
     let server = Server::start();
     let ended = ask(&server, &["channel", "news"]);
     let (what, hint) = failed(&ended, 1);
-    assert_eq!((what, hint), ("the server has no channel `news`", Some("--create makes it")));
+    assert_eq!((what, hint), ("the server has no channel `news`", Some("--create creates it")));
 
     let arguments = ["channel", "news", "--create", "--set", "store_history=true"];
     let table = printed(ask(&server, &arguments));
@@ -149,7 +149,7 @@ fn channels_are_shown_and_set() {
     assert_eq!(what, "channels have no setting `history`");
     assert!(hint.unwrap().contains("history_size"), "{hint:?}");
     let ended = ask(&server, &["channel", "news", "--set", "history_size=many"]);
-    assert_eq!(failed(&ended, 2).0, "history_size is a whole number, not `many`");
+    assert_eq!(failed(&ended, 2).0, "history_size must be a whole number, not `many`");
 }
 
 #[test]

@@ -102,9 +102,9 @@ fn servers_that_are_not_there_or_something_else() {
 fn secrets() {
     let server = server();
     let mut command = doctor(&server.url, &[]);
-    finds(command.env("CHANNELSTREAM_SECRET", "wrong"), "signature", "give the server's setting");
+    finds(command.env("CHANNELSTREAM_SECRET", "wrong"), "signature", "use the server's setting");
     let two = server_with(|config| config.secrets.push(Secret::new("secret")));
-    finds(&mut doctor(&two.url, &[]), "secret", "anybody who reaches the server");
+    finds(&mut doctor(&two.url, &[]), "secret", "anyone who can reach the server");
     let mut command = doctor(&two.url, &[]);
     finds(command.env("CHANNELSTREAM_SECRET", "wrong"), "signature", "well-known default");
 }
@@ -141,7 +141,7 @@ fn proxies_that_cut_idle_lines() {
     let server = server_with(|config| config.heartbeat_interval = Duration::from_secs(9));
     let proxy = Proxy::start(server.port(), Fault::CutsIdle);
     let mut command = doctor(&proxy.url, &[]);
-    finds(&mut command, "idle lines", "a silent websocket was cut after");
+    finds(&mut command, "idle lines", "an idle websocket was cut after");
     finds(&mut command, "idle lines", "proxy_read_timeout");
 }
 
@@ -173,7 +173,11 @@ fn heartbeats_that_do_not_come_in_time() {
     let server = server_with(|config| config.heartbeat_interval = Duration::from_secs(60));
     let mut command = program(&["doctor", "--json", "--patience", "1500ms", "--url", &server.url]);
     command.env("CHANNELSTREAM_SECRET", SECRET);
-    finds(&mut command, "idle lines", "no heartbeat came within 1.5 s, nor was the line cut");
+    finds(
+        &mut command,
+        "idle lines",
+        "no heartbeat arrived within 1.5 s, and the connection was not cut",
+    );
     finds(&mut command, "idle lines", "--patience");
 }
 

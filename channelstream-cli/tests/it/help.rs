@@ -83,7 +83,10 @@ fn who_means_the_server_is_told_its_name() {
     ] {
         let ended = run(arguments);
         let (_, hint) = failed(&ended, 2);
-        assert_eq!(hint.unwrap(), format!("the server is `channelstream-server --ini {file}`"));
+        assert_eq!(
+            hint.unwrap(),
+            format!("to start the server: channelstream-server --ini {file}")
+        );
     }
 }
 

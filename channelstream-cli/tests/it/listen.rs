@@ -157,7 +157,7 @@ fn ends_that_are_failures() {
     assert_eq!(failed(&ended, 1).0, "the server does not know the connection");
     let ended =
         ask(&server, &["listen", "--user", "ann", "--for", "50ms", "--count", "1", "--quiet"]);
-    assert_eq!(failed(&ended, 1).0, "only 0 of 1 frames came in time");
+    assert_eq!(failed(&ended, 1).0, "only 0 of 1 events arrived in time");
     let arguments = ["listen", "--user", "ann", "--secret-file", "/no/such/file"];
     failed(&ask(&server, &arguments), 1);
     let ended = run(&["listen", "--user", "ann", "--url", &server.url]);

@@ -58,7 +58,7 @@ fn a_proxy_that_is_in_between_is_named() {
     let [[note, check, detail], [fault, _, advice]] = &told[..] else { panic!("{told:?}") };
     assert_eq!((&**note, &**check, &**fault), ("note", "proxy", "fault"));
     assert!(detail.contains(&shown) && detail.contains("NO_PROXY"), "{detail}");
-    assert!(advice.contains("is the proxy there") && !detail.contains("password"), "{told:?}");
+    assert!(advice.contains("is the proxy running") && !detail.contains("password"), "{told:?}");
 
     // Whom it is told to leave out, it leaves out.
     let mut direct = by(&proxy, "http://push.invalid", &["info"]);
@@ -70,7 +70,7 @@ fn a_proxy_that_is_in_between_is_named() {
 fn an_address_without_a_scheme_is_http() {
     let server = Server::start();
     let host = server.url.strip_prefix("http://").unwrap();
-    let note = "note: the server's address has no scheme, and is taken as http://\n";
+    let note = "note: the server's address has no scheme; http:// is assumed\n";
     let id = "00000000-0000-0000-0000-000000000007";
     for (arguments, code) in [
         (&["info", "--quiet"][..], 0),

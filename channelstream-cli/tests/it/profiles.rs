@@ -71,7 +71,7 @@ fn profiles_that_are_none() {
     let ended = end(&mut info(&folder, &["--profile", "live"]));
     let (what, hint) = failed(&ended, 1);
     assert!(what.contains("config.toml: line 3: unknown field `secret`"), "{what}");
-    assert!(hint.unwrap().contains("a file of its own") && !ended.err.contains("marked"));
+    assert!(hint.unwrap().contains("a file of their own") && !ended.err.contains("marked"));
 
     let ended = end(program(&["info"]).env("CHANNELSTREAM_CONFIG", "/no/such/file"));
     let (what, _) = failed(&ended, 1);
@@ -85,7 +85,7 @@ fn a_secret_that_everybody_can_read_is_warned_of() {
     secret(&path, 0o644);
     let ended = end(program(&["sign", "--secret-file"]).arg(&path));
     assert_eq!(ended.code, 0);
-    assert!(ended.err.starts_with("warning: everybody on this machine can read"), "{}", ended.err);
+    assert!(ended.err.starts_with("warning: all users of this machine can read"), "{}", ended.err);
     secret(&path, 0o640);
     printed(end(program(&["sign", "--secret-file"]).arg(&path)));
 }

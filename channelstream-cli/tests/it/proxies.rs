@@ -74,7 +74,7 @@ fn silence_that_is_not_borne() {
     let text = example_with("proxy_read_timeout 60s;", "proxy_read_timeout 1s;");
     let nginx = Nginx::start(&text, &server, None);
     let mut command = doctor(&nginx.url(), &[]);
-    finds(&mut command, "idle lines", "a silent websocket was cut after");
+    finds(&mut command, "idle lines", "an idle websocket was cut after");
     finds(&mut command, "idle lines", "504 Gateway Timeout");
 }
 
@@ -151,11 +151,11 @@ fn certificates_that_are_not_good() {
 
     let nginx = front(&good);
     let mut stranger = doctor(&format!("https://localhost:{}", nginx.port), &[]);
-    finds(&mut stranger, "certificate", "issued by nobody that is trusted here");
+    finds(&mut stranger, "certificate", "its issuer is not trusted here");
     finds(&mut over_tls(&nginx, &Authority::new()), "certificate", "ssl_certificate");
 
     let nginx = front(&authority.not_ours("localhost"));
-    finds(&mut over_tls(&nginx, &authority), "certificate", "issued by itself alone");
+    finds(&mut over_tls(&nginx, &authority), "certificate", "it is self-signed");
 
     let nginx = front(&authority.issue("other.example.com", &["-days", "100"]));
     finds(&mut over_tls(&nginx, &authority), "certificate", "not for localhost, but for");

@@ -78,7 +78,7 @@ fn a_secret_on_the_command_line_is_warned_of() {
     signs_with("typed", &ended.out);
     assert_eq!(
         (ended.code, ended.err.as_str()),
-        (0, "warning: others on this machine can see a secret on the command line\n")
+        (0, "warning: a secret on the command line is visible to other users of this machine\n")
     );
 }
 
@@ -102,8 +102,8 @@ fn the_newest_of_several_signs_as_the_server_reads_them() {
         let mut command = program(&[command, "--json", "--url", &server.url]);
         set_up(&mut command);
         let ended = end(&mut command);
-        assert!(!ended.out.contains("secret is not the server's"), "{}", ended.out);
-        assert!(!ended.err.contains("secret is not the server's"), "{}", ended.err);
+        assert!(!ended.out.contains("secret differs from the server's"), "{}", ended.out);
+        assert!(!ended.err.contains("secret differs from the server's"), "{}", ended.err);
     }
 }
 
@@ -127,7 +127,7 @@ fn secrets_that_are_none_are_refused() {
     let ended = end(&mut sign(|c| {
         c.env("CHANNELSTREAM_SECRET", " ");
     }));
-    assert!(failed(&ended, 2).0.starts_with("the secret is empty: it was taken from CHANNEL"));
+    assert!(failed(&ended, 2).0.starts_with("the secret is empty (the secret came from CHANNEL"));
 
     let ended = end(&mut sign(|c| {
         c.arg("--secret-file").arg("/no/such/file");
@@ -138,7 +138,7 @@ fn secrets_that_are_none_are_refused() {
     let ended = end(&mut sign(|c| {
         c.env("CHANNELSTREAM_SECRET", "a").env("CHANNELSTREAM_SECRET_FILE", "b");
     }));
-    let text = "CHANNELSTREAM_SECRET and CHANNELSTREAM_SECRET_FILE are both set: which one?";
+    let text = "CHANNELSTREAM_SECRET and CHANNELSTREAM_SECRET_FILE are both set; unset one of them";
     assert_eq!(failed(&ended, 2), (text, None));
 }
 

@@ -80,7 +80,7 @@ fn ten_thousand_channels_are_no_burden() {
     for thousand in 0..10 {
         let names = (0..1000).map(|number| format!("channel-{:05}", thousand * 1000 + number));
         let channels = names.map(|name| (name, None)).collect();
-        runtime.block_on(client.configure(&Configure { channels })).unwrap();
+        runtime.block_on(client.configure(Configure { channels })).unwrap();
     }
     let mut terminal = Terminal::start(&server, "top", &[("NO_COLOR", "1")]);
     terminal.wait_for("channels 10,000");

@@ -12,7 +12,7 @@ pub(crate) fn configure(server: &Server, names: &[&str]) {
     let configs = Configure::new(names.iter().map(|name| (*name, settings)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = Client::new(&server.url, SECRET).unwrap();
-    runtime.block_on(client.configure(&configs)).unwrap();
+    runtime.block_on(client.configure(configs)).unwrap();
 }
 
 pub(crate) fn history(server: &Server, channel: &str) -> Value {
@@ -65,12 +65,16 @@ fn refusals_are_one_line_and_a_hint() {
     let marked = end(command(&server, &["info"]).env("CHANNELSTREAM_SECRET", "marked-secret"));
     let (what, hint) = failed(&marked, 1);
     assert_eq!(what, "POST /info was refused with 401 Unauthorized");
-    assert!(hint.unwrap().ends_with("(it was taken from CHANNELSTREAM_SECRET)"), "{}", marked.err);
+    assert!(
+        hint.unwrap().ends_with("(the secret came from CHANNELSTREAM_SECRET)"),
+        "{}",
+        marked.err
+    );
     assert!(!marked.err.contains("marked"));
 
     let default = end(command(&server, &["info"]).env_remove("CHANNELSTREAM_SECRET"));
     let hint = failed(&default, 1).1.unwrap();
-    assert!(hint.contains("none was given, so the default was tried"), "{hint}");
+    assert!(hint.contains("no secret was given, so the default was used"), "{hint}");
 
     let ended = ask(&server, &["publish", "", "text"]);
     let (what, hint) = failed(&ended, 1);
@@ -105,12 +109,12 @@ fn what_cannot_be_sent_is_wrong_usage() {
     let ended = run(&["info", "--url", "ftp://127.0.0.1:8000"]);
     let (what, hint) = failed(&ended, 2);
     assert_eq!(what, "the server's address does not begin with http:// or https://");
-    assert_eq!(hint, Some("an address is such as http://127.0.0.1:8000"));
+    assert_eq!(hint, Some("an example of an address: http://127.0.0.1:8000"));
     let ended = run(&["publish", "no address"]);
-    assert_eq!(failed(&ended, 2).0, "a message needs a channel or --to-user, and a text");
+    assert_eq!(failed(&ended, 2).0, "a channel (or --to-user) and a message are required");
     let ended = run(&["publish", "news", "{\"text\": "]);
     let (what, _) = failed(&ended, 2);
-    assert!(what.starts_with("the message begins like a JSON object but is none: "), "{what}");
+    assert!(what.starts_with("the message is not a valid JSON object: "), "{what}");
 }
 
 #[test]
@@ -142,7 +146,7 @@ fn messages_that_are_not_quoted_or_no_object() {
         for arguments in [&["publish", "news", json][..], &["edit", id, "news", json]] {
             let ended = ask(&server, arguments);
             let (text, hint) = failed(&ended, 2);
-            let told = format!("the message is {what} in JSON; it has to be an object, or a text");
+            let told = format!("the message is {what} in JSON; it must be an object or a text");
             assert_eq!((text, hint), (told.as_str(), Some("--text sends it as a text")), "{json}");
         }
         printed(ask(&server, &["publish", "news", "--text", json, "--quiet"]));

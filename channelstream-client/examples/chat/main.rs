@@ -84,7 +84,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let client = Client::new(&push, setting("CHANNELSTREAM_SECRET", "secret"))?;
     let port: u16 = setting("PORT", "8080").parse()?;
     // What `channel_configs` say of a room that is there already counts for nothing.
-    if let Err(error) = client.configure(&Configure::new(settings())).await {
+    if let Err(error) = client.configure(Configure::new(settings())).await {
         let hint = if error.status().is_some() {
             "is CHANNELSTREAM_SECRET the secret of the push server?"
         } else {
@@ -167,7 +167,7 @@ impl App {
                     info: public(),
                     ..Connect::new(user).channels(rooms(&wish.channels)?)
                 };
-                Ok(json!(client.connect(&connect).await?))
+                Ok(json!(client.connect(connect).await?))
             }
             ("POST", "/subscribe") => {
                 let subscribe = Subscribe {
@@ -175,25 +175,33 @@ impl App {
                     info: public(),
                     ..Subscribe::new(wish.conn_id, rooms(&wish.channels)?)
                 };
-                Ok(json!(client.subscribe(&subscribe).await?))
+                Ok(json!(client.subscribe(subscribe).await?))
             }
             ("POST", "/unsubscribe") => {
                 let rooms = rooms(&wish.channels)?;
                 let unsubscribe =
                     Unsubscribe { info: public(), ..Unsubscribe::new(wish.conn_id, rooms) };
-                Ok(json!(client.unsubscribe(&unsubscribe).await?))
+                Ok(json!(client.unsubscribe(unsubscribe).await?))
             }
             ("POST", "/user_state") => {
                 let room = wish.update_state.typing.map(|room| rooms(&[room])).transpose()?;
                 let typing = room.map_or(Scalar::null(), |room| Scalar::from(room[0].as_str()));
                 let state = [("typing".to_owned(), typing)].into();
-                Ok(json!(client.set_user_state(&SetUserState::new(user, state)).await?))
+                Ok(json!(client.set_user_state(SetUserState::new(user, state)).await?))
             }
             ("POST", "/message") => self.send(user, wish).await,
             ("PATCH", "/message") => {
                 let Sent { address, mut message, .. } = self.own(&user, wish.uuid)?;
                 message["text"] = text(&wish.text, 2000)?.into();
-                Ok(json!(client.edit(Edit::new(wish.uuid, address).payload(message)).await?))
+                Ok(json!(
+                    client
+                        .edit(
+                            Edit::new(wish.uuid, address)
+                                .payload(message)
+                                .map_err(channelstream_client::Error::from)?
+                        )
+                        .await?
+                ))
             }
             ("DELETE", "/message") => {
                 let Sent { address, .. } = self.own(&user, wish.uuid)?;
@@ -216,7 +224,8 @@ impl App {
         let sent = Sent { user: user.clone(), address: address.clone(), message: message.clone() };
         let uuid = Uuid::new_v4();
         locked(&self.sent).insert(uuid, sent);
-        let message = NewMessage::new(user, address).payload(message).id(uuid);
+        let message = NewMessage::new(user, address).payload(message);
+        let message = message.map_err(channelstream_client::Error::from)?.id(uuid);
         Ok(json!(self.client.publish(message).await?))
     }
 

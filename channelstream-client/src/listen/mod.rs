@@ -1,10 +1,10 @@
-//! `Listener`: what a connection is sent, as a stream that survives what happens to lines.
+//! `EventStream`: what a connection is sent, as a stream that survives what happens to lines.
 
-mod course;
+mod builder;
 mod event;
-mod frame;
-mod line;
-mod settings;
+mod reconnector;
+mod stream_event;
+mod transport;
 
 use std::fmt::{self, Debug, Formatter};
 use std::future::poll_fn;
@@ -14,33 +14,33 @@ use std::task::{Context, Poll};
 use channelstream_core::protocol::{Connect, Uuid};
 use futures_util::{Stream, StreamExt, stream};
 
-pub use self::event::{End, Event, Gap, Transport};
-pub use self::frame::{Content, Frame};
-pub use self::settings::ListenerBuilder;
+pub use self::builder::EventStreamBuilder;
+pub use self::event::{Event, EventKind};
+pub use self::stream_event::{End, Gap, StreamEvent, Transport};
 
-use self::course::Course;
+use self::reconnector::Reconnector;
 use crate::client::Client;
 
-/// Hears what a connection is sent: a [`Stream`] of [`Event`]s.
+/// Hears what a connection is sent: a [`Stream`] of [`StreamEvent`]s.
 ///
 /// It listens over a websocket, and over long polls where no websocket comes through. When the
 /// line breaks, or nothing is heard for too long, it opens another after a pause; the server then
 /// sends what was missed meanwhile. When the connection itself has ended, it makes a new one if it
-/// was given [a way to do so](ListenerBuilder::renewed_by); else the stream ends with
-/// [`Event::Ended`].
+/// was given [a way to do so](EventStreamBuilder::renewed_by); else the stream ends with
+/// [`StreamEvent::Ended`].
 ///
 /// ```no_run
-/// use channelstream_client::{Client, Connect, Error, Event};
+/// use channelstream_client::{Client, Connect, Error, StreamEvent};
 ///
 /// # async fn listen() -> Result<(), Error> {
 /// let client = Client::new("http://127.0.0.1:8000", "secret")?;
 /// let mut listener = client.listen_as(Connect::new("robot").channels(["news"])).build()?;
 /// while let Some(event) = listener.next().await {
 ///     match event {
-///         Event::Frame(frame) => println!("{}", frame.json()),
-///         Event::Gap(gap) => println!("something may be missing: {gap:?}"),
-///         Event::Interrupted { error, pause, .. } => println!("{error}; again in {pause:?}"),
-///         Event::Ended(end) => println!("the end: {end:?}"),
+///         StreamEvent::Event(event) => println!("{}", event.json()),
+///         StreamEvent::Gap(gap) => println!("something may be missing: {gap:?}"),
+///         StreamEvent::Interrupted { error, pause, .. } => println!("{error}; again in {pause:?}"),
+///         StreamEvent::Ended(end) => println!("the end: {end:?}"),
 ///         _ => {}
 ///     }
 /// }
@@ -55,57 +55,57 @@ use crate::client::Client;
 /// leaves pings unanswered, which also ends the line. Neither loses anything that catch-up still
 /// has.
 #[must_use = "nothing is heard unless it is waited for"]
-pub struct Listener(Pin<Box<dyn Stream<Item = Event> + Send>>);
+pub struct EventStream(Pin<Box<dyn Stream<Item = StreamEvent> + Send>>);
 
-impl Listener {
+impl EventStream {
     /// A listener on the connection `conn_id` of the server at `address`, which is as for
     /// [`Client::new`]. Listening needs no secret but the connection's id.
-    pub fn builder(address: impl Into<String>, conn_id: Uuid) -> ListenerBuilder {
-        ListenerBuilder::new(settings::Place::Address(address.into()), Some(conn_id))
+    pub fn builder(address: impl Into<String>, conn_id: Uuid) -> EventStreamBuilder {
+        EventStreamBuilder::new(builder::Place::Address(address.into()), Some(conn_id))
     }
 
-    /// The next event; nothing after [`Event::Ended`]. To give up waiting, as `select!` does,
+    /// The next event; nothing after [`StreamEvent::Ended`]. To give up waiting, as `select!` does,
     /// loses no event.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<StreamEvent> {
         poll_fn(|context| self.0.as_mut().poll_next(context)).await
     }
 
-    fn new(course: Course) -> Self {
-        let events = stream::unfold(course, async |mut course| {
-            let event = course.next().await?;
-            Some((event, course))
+    fn new(reconnector: Reconnector) -> Self {
+        let events = stream::unfold(reconnector, async |mut reconnector| {
+            let event = reconnector.next().await?;
+            Some((event, reconnector))
         });
         Self(Box::pin(events.fuse()))
     }
 }
 
-impl Stream for Listener {
-    type Item = Event;
+impl Stream for EventStream {
+    type Item = StreamEvent;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<StreamEvent>> {
         self.0.as_mut().poll_next(context)
     }
 }
 
-impl Debug for Listener {
+impl Debug for EventStream {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").finish_non_exhaustive()
+        f.debug_struct("EventStream").finish_non_exhaustive()
     }
 }
 
 impl Client {
     /// A listener on a connection that was made before.
-    pub fn listen(&self, conn_id: Uuid) -> ListenerBuilder {
-        ListenerBuilder::new(settings::Place::Client(self.clone()), Some(conn_id))
+    pub fn listen(&self, conn_id: Uuid) -> EventStreamBuilder {
+        EventStreamBuilder::new(builder::Place::Client(self.clone()), Some(conn_id))
     }
 
     /// A listener that makes its connection itself, with this request, and another when that has
     /// ended: it comes back by itself when the server was restarted.
-    pub fn listen_as(&self, request: Connect) -> ListenerBuilder {
+    pub fn listen_as(&self, request: Connect) -> EventStreamBuilder {
         let client = self.clone();
-        ListenerBuilder::new(settings::Place::Client(self.clone()), None).renewed_by(move || {
+        EventStreamBuilder::new(builder::Place::Client(self.clone()), None).renewed_by(move || {
             let (client, request) = (client.clone(), request.clone());
-            async move { client.connect(&request).await.map(|connected| connected.conn_id) }
+            async move { client.connect(request).await.map(|connected| connected.conn_id) }
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::server::{SECRET, Server};
 use crate::stub::{Stub, answer};
 
 fn numbered(number: u32) -> NewMessage {
-    NewMessage::to_channel("ann", "news", json!({ "number": number }))
+    NewMessage::to_channel("ann", "news", json!({ "number": number })).unwrap()
 }
 
 fn impatient(host: &str) -> Client {
@@ -41,19 +41,19 @@ async fn many_messages_arrive_in_order_and_few_requests() {
         history_size: 10_000,
         ..Default::default()
     };
-    client.configure(&channelstream_client::Configure::new([("news", settings)])).await.unwrap();
+    client.configure(channelstream_client::Configure::new([("news", settings)])).await.unwrap();
     let nowhere = NewMessage::new("ann", Address::default());
     let messages = (0..4500).map(numbered).chain([nowhere]);
     let published = client.publish_all(messages).await.unwrap();
     assert_eq!((published.messages, published.dropped, published.requests), (4500, 1, 5));
 
-    let info = client.info(&InfoOptions::default().channels(["news"])).await.unwrap();
+    let info = client.info(InfoOptions::default().channels(["news"])).await.unwrap();
     let numbers: Vec<_> = info.channels["news"]
         .history
         .iter()
         .map(|message| {
             let payload: serde_json::Value =
-                serde_json::from_str(message.message.as_ref().unwrap().get()).unwrap();
+                serde_json::from_str(message.payload.as_ref().unwrap().get()).unwrap();
             payload["number"].as_u64().unwrap()
         })
         .collect();
@@ -66,14 +66,15 @@ async fn requests_stay_within_the_servers_bounds() {
     let server = Server::start();
     let client = server.client();
     let text = "x".repeat(300_000);
-    let large = || NewMessage::to_channel("ann", "news", json!({ "text": text }));
+    let large = || NewMessage::to_channel("ann", "news", json!({ "text": text })).unwrap();
     let list: Vec<_> = (0..30_000).collect();
-    let listing = || NewMessage::to_channel("ann", "news", json!({ "list": list }));
+    let listing = || NewMessage::to_channel("ann", "news", json!({ "list": list })).unwrap();
     let messages = (0..7).map(|_| large()).chain((0..5).map(|_| listing()));
     let published = client.publish_all(messages).await.unwrap();
     assert_eq!((published.messages, published.requests), (12, 4));
 
-    let huge = NewMessage::to_channel("ann", "news", json!({ "text": "x".repeat(1_100_000) }));
+    let huge =
+        NewMessage::to_channel("ann", "news", json!({ "text": "x".repeat(1_100_000) })).unwrap();
     let error = client.publish_all([numbered(0), huge, numbered(1)]).await.unwrap_err();
     assert_eq!(error.error().status(), Some(StatusCode::PAYLOAD_TOO_LARGE));
     assert_eq!((error.published().messages, error.is_in_doubt()), (1, false));
@@ -93,8 +94,8 @@ async fn a_failure_tells_what_was_taken() {
     assert_eq!((error.published().messages, error.published().requests), (2000, 2));
     assert!(!error.is_in_doubt());
     assert_eq!(
-        error.to_string(),
-        "2000 messages were taken, the next 1000 not: POST /message was refused with \
+        format!("{error:#}"),
+        "2000 messages were accepted, the next 1000 were not: POST /message was refused with \
          422 Unprocessable Entity: 0.user: No."
     );
     let (first, second, third) = (stub.request(), stub.request(), stub.request());
@@ -103,7 +104,7 @@ async fn a_failure_tells_what_was_taken() {
     let unpublished = error.into_unpublished();
     assert_eq!(unpublished.len(), 1000);
     assert!(unpublished.iter().all(|message| message.uuid.is_some()));
-    assert_eq!(unpublished[0].message.as_ref().unwrap().get(), r#"{"number":2000}"#);
+    assert_eq!(unpublished[0].payload.as_ref().unwrap().get(), r#"{"number":2000}"#);
 }
 
 #[tokio::test]
@@ -120,7 +121,7 @@ async fn doubt_is_told_even_if_the_last_attempt_is_none() {
     cutter.join().unwrap();
     assert_eq!((error.error().kind(), error.error().attempts()), (ErrorKind::Connect, 3));
     assert!(error.is_in_doubt());
-    assert!(error.to_string().starts_with("0 messages were taken, the next 1 perhaps: "));
+    assert!(error.to_string().starts_with("0 messages were accepted, the next 1 may have been"));
 
     let error = impatient(&host).publish_all([numbered(0)]).await.unwrap_err();
     assert!(!error.is_in_doubt(), "nobody was there at all");
@@ -137,7 +138,7 @@ async fn a_stream_is_sent_as_it_comes() {
     for number in 0..5 {
         sender.send(numbered(number)).await.unwrap();
         let arrived = async {
-            while server.client().figures().await.unwrap().total_unique_messages
+            while server.client().admin_stats().await.unwrap().total_unique_messages
                 <= u64::from(number)
             {
                 tokio::time::sleep(Duration::from_millis(2)).await;

@@ -16,7 +16,7 @@ fn of(channel: &str) -> InfoOptions {
 
 fn text_of(message: &Message) -> String {
     let payload: serde_json::Value =
-        serde_json::from_str(message.message.as_ref().unwrap().get()).unwrap();
+        serde_json::from_str(message.payload.as_ref().unwrap().get()).unwrap();
     payload["text"].as_str().unwrap().to_owned()
 }
 
@@ -28,7 +28,7 @@ async fn a_whole_life() {
         ChannelSettings { store_history: true, history_size: 5, ..ChannelSettings::default() };
     let configs = Configure::new([("life", settings)]);
 
-    let info = client.configure(&configs).await.unwrap();
+    let info = client.configure(configs).await.unwrap();
     assert_eq!(info.channels["life"].settings, settings);
 
     let request = Connect {
@@ -37,28 +37,32 @@ async fn a_whole_life() {
         state_public_keys: vec!["mood".to_owned()],
         ..Connect::new("ann").channels(["life"])
     };
-    let ann = client.connect(&request).await.unwrap();
+    let ann = client.connect(request).await.unwrap();
     assert_eq!((&*ann.username, ann.channels), ("ann", vec!["life".to_owned()]));
     assert_eq!((ann.state.len(), ann.public_state.len()), (2, 1));
     assert_eq!(&*ann.channels_info.channels["life"].users, ["ann".into()]);
 
     let id = Uuid::from_u128(7);
     let bob = Connect { conn_id: Some(id), ..Connect::new("bob") };
-    assert_eq!(client.connect(&bob).await.unwrap().conn_id, id);
-    let subscribed = client.subscribe(&Subscribe::new(id, ["life", "other"])).await.unwrap();
+    assert_eq!(client.connect(bob).await.unwrap().conn_id, id);
+    let subscribed = client.subscribe(Subscribe::new(id, ["life", "other"])).await.unwrap();
     assert_eq!(subscribed.subscribed_to, ["life".into(), "other".into()]);
-    let left = client.unsubscribe(&Unsubscribe::new(id, ["other"])).await.unwrap();
+    let left = client.unsubscribe(Unsubscribe::new(id, ["other"])).await.unwrap();
     assert_eq!(left.unsubscribed_from, ["other".into()]);
     assert_eq!(left.channels, ["life".into()]);
 
     let state = UserState::from([("mood".to_owned(), Scalar::from("good"))]);
-    let set = client.set_user_state(&SetUserState::new("ann", state)).await.unwrap();
+    let set = client.set_user_state(SetUserState::new("ann", state)).await.unwrap();
     assert_eq!(set.changed_state[0].key, "mood");
     assert_eq!(set.user_state["mood"], Scalar::from("good"));
     assert_eq!(set.public_keys, ["mood".into()]);
 
     let life = || Address::channel("life");
-    let message = |text: &str| NewMessage::new("ann", life()).message([("text", text)]);
+    let message = |text: &str| {
+        NewMessage::new("ann", life())
+            .payload(channelstream_client::json!({ "text": text }))
+            .unwrap()
+    };
     let nowhere = NewMessage::new("ann", Address::default());
     let sent = client.publish(&[message("one"), nowhere, message("two")]).await.unwrap();
     let receipts = sent.iter().map(|sent| (sent.receipt.stored, sent.receipt.problem.as_deref()));
@@ -67,13 +71,13 @@ async fn a_whole_life() {
     assert_eq!(receipts, [(Some(true), None), dropped, (Some(true), None)]);
     assert_eq!((text_of(&sent[0]), sent[0].receipt.recipients), ("one".to_owned(), Some(0)));
 
-    let edit = Edit { message: message("three").message, ..Edit::new(sent[0].uuid, life()) };
+    let edit = Edit { payload: message("three").payload, ..Edit::new(sent[0].uuid, life()) };
     let edits = client.edit(&[edit]).await.unwrap();
     assert!(edits[0].edited.is_some());
     let deletes = client.delete(&[Delete::new(sent[2].uuid, life())]).await.unwrap();
     assert_eq!(deletes[0].uuid, sent[2].uuid);
 
-    let info = client.info(&of("life")).await.unwrap();
+    let info = client.info(of("life")).await.unwrap();
     let channel = &info.channels["life"];
     assert_eq!((info.channels.len(), info.users.len()), (1, 2));
     assert_eq!((channel.total_users, channel.total_connections), (2, 2));
@@ -81,7 +85,7 @@ async fn a_whole_life() {
     assert_eq!(text_of(message), "three");
     assert_eq!((message.uuid, message.edited), (sent[0].uuid, edits[0].edited));
 
-    let figures = client.figures().await.unwrap();
+    let figures = client.admin_stats().await.unwrap();
     assert_eq!((figures.unique_user_count, figures.total_unique_messages), (2, 2));
     assert_eq!((figures.channels.len(), figures.users.len()), (2, 2));
     assert!(!figures.version.is_empty() && figures.uptime.contains(':'));
@@ -111,21 +115,21 @@ async fn payloads_pass_exactly() {
     let payload = r#"{"n": 1.10, "big": 123456789012345678901234567890, "text": "ß\u00df🎵"}"#;
     let raw = serde_json::value::RawValue::from_string(payload.to_owned()).unwrap();
     let message = NewMessage {
-        message: Some(raw.into()),
+        payload: Some(raw.into()),
         ..NewMessage::new("ann", Address::channel("exact"))
     };
     let sent = client.publish(&[message]).await.unwrap();
-    assert_eq!(sent[0].message.as_ref().unwrap().get(), payload);
+    assert_eq!(sent[0].payload.as_ref().unwrap().get(), payload);
 }
 
 #[tokio::test]
 async fn faults_are_told_by_field() {
     let server = Server::start();
     let client = server.client();
-    let error = client.connect(&Connect::new("").channels(["ok", ""])).await.unwrap_err();
+    let error = client.connect(Connect::new("").channels(["ok", ""])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
-    let fields: Vec<_> = error.faults().unwrap().iter().map(|(field, _)| field).collect();
+    let fields: Vec<_> = error.field_errors().unwrap().iter().map(|(field, _)| field).collect();
     assert_eq!(fields, ["username", "channels"]);
     assert_eq!(
         error.to_string(),
@@ -140,8 +144,8 @@ async fn another_secret_is_refused() {
     let server = Server::start();
     let client = Client::new(&server.url, "marked-secret").unwrap();
     for error in [
-        client.info(&InfoOptions::default()).await.unwrap_err(),
-        client.figures().await.unwrap_err(),
+        client.info(InfoOptions::default()).await.unwrap_err(),
+        client.admin_stats().await.unwrap_err(),
         client.disconnect(Uuid::from_u128(1)).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Refused);
@@ -154,20 +158,20 @@ async fn another_secret_is_refused() {
 async fn the_address_may_end_in_a_slash() {
     let server = Server::start();
     let client = Client::new(format!("{}/", server.url), SECRET).unwrap();
-    assert!(client.info(&InfoOptions::default()).await.unwrap().channels.is_empty());
+    assert!(client.info(InfoOptions::default()).await.unwrap().channels.is_empty());
 }
 
 #[tokio::test]
 async fn channels_are_deleted() {
     let server = Server::start();
     let client = server.client();
-    client.connect(&Connect::new("ann").channels(["news", "chat"])).await.unwrap();
+    client.connect(Connect::new("ann").channels(["news", "chat"])).await.unwrap();
     let request = DeleteChannels::new(["news", "nowhere"]);
-    let answer = client.delete_channels(&request).await.unwrap();
+    let answer = client.delete_channels(request).await.unwrap();
     assert_eq!((answer.deleted, answer.unknown), (vec!["news".into()], vec!["nowhere".into()]));
-    let info = client.info(&InfoOptions::default()).await.unwrap();
+    let info = client.info(InfoOptions::default()).await.unwrap();
     assert_eq!(info.channels.keys().map(|name| &**name).collect::<Vec<_>>(), ["chat"]);
-    let error = client.delete_channels(&DeleteChannels::default()).await.unwrap_err();
+    let error = client.delete_channels(DeleteChannels::default()).await.unwrap_err();
     assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
 }
 
@@ -178,7 +182,7 @@ async fn a_secret_comes_from_a_file_as_the_server_reads_it() {
     let path = folder.path().join("secret.txt");
     std::fs::write(&path, format!("\u{feff}{SECRET}\r\n\r\nolder\r\n")).unwrap();
     let client = Client::builder(&server.url).secret_file(&path).unwrap().build().unwrap();
-    client.info(&InfoOptions::default()).await.unwrap();
+    client.info(InfoOptions::default()).await.unwrap();
 
     std::fs::write(&path, "hid\0den").unwrap();
     let error = Client::builder(&server.url).secret_file(&path).unwrap_err();

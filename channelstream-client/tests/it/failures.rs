@@ -13,7 +13,7 @@ fn client(host: &str) -> Client {
 }
 
 async fn failure(stub: &Stub) -> Error {
-    client(&stub.host).info(&InfoOptions::default()).await.unwrap_err()
+    client(&stub.host).info(InfoOptions::default()).await.unwrap_err()
 }
 
 /// Everything that a log could show of an error.
@@ -43,7 +43,7 @@ async fn nobody_listens() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let host = socket.local_addr().unwrap().to_string();
-    let error = client(&host).info(&InfoOptions::default()).await.unwrap_err();
+    let error = client(&host).info(InfoOptions::default()).await.unwrap_err();
     check(&error, ErrorKind::Connect, &format!("cannot reach http://{host} for POST /info"));
     assert!(shown(&error).contains("refused"), "the cause is kept");
 }
@@ -56,7 +56,7 @@ async fn no_answer_comes() {
         .timeout(Duration::from_millis(50))
         .build()
         .unwrap();
-    let error = client.info(&InfoOptions::default()).await.unwrap_err();
+    let error = client.info(InfoOptions::default()).await.unwrap_err();
     check(&error, ErrorKind::Timeout, "no answer to POST /info in time");
 }
 
@@ -110,7 +110,7 @@ async fn the_server_shows_the_request_in_its_answer() {
         .http_client(reqwest::Client::new())
         .build()
         .unwrap();
-    let error = following.info(&InfoOptions::default()).await.unwrap_err();
+    let error = following.info(InfoOptions::default()).await.unwrap_err();
     check(&error, ErrorKind::BadAnswer, "the answer to POST /info broke off");
 }
 

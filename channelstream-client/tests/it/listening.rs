@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use channelstream_client::{
-    Action, Address, ChannelSettings, Client, Connect, Content, Delete, Edit, End, Event, Frame,
-    Gap, Listener, NewMessage, Scalar, SetUserState, Transport, UserState, Uuid, json,
+    Action, Address, ChannelSettings, Client, Connect, Delete, Edit, End, Event, EventKind,
+    EventStream, Gap, InfoOptions, NewMessage, Scalar, SetUserState, StreamEvent, Transport,
+    UserState, Uuid, json,
 };
 
 use crate::server::Server;
 
 /// Waits for the event that `wanted` makes something of; others are passed over.
 pub(crate) async fn until<T>(
-    listener: &mut Listener,
-    mut wanted: impl FnMut(&Event) -> Option<T>,
+    listener: &mut EventStream,
+    mut wanted: impl FnMut(&StreamEvent) -> Option<T>,
 ) -> T {
     let mut seen = Vec::new();
     let waiting = async {
@@ -30,43 +31,43 @@ pub(crate) async fn until<T>(
     }
 }
 
-pub(crate) fn opened(event: &Event) -> Option<(Uuid, Transport)> {
+pub(crate) fn opened(event: &StreamEvent) -> Option<(Uuid, Transport)> {
     match event {
-        Event::Opened { conn_id, transport, .. } => Some((*conn_id, *transport)),
+        StreamEvent::Opened { conn_id, transport, .. } => Some((*conn_id, *transport)),
         _ => None,
     }
 }
 
-pub(crate) fn gap(event: &Event) -> Option<Gap> {
+pub(crate) fn gap(event: &StreamEvent) -> Option<Gap> {
     match event {
-        Event::Gap(gap) => Some(gap.clone()),
+        StreamEvent::Gap(gap) => Some(gap.clone()),
         _ => None,
     }
 }
 
-fn ended(event: &Event) -> Option<End> {
+fn ended(event: &StreamEvent) -> Option<End> {
     match event {
-        Event::Ended(end) => Some(*end),
+        StreamEvent::Ended(end) => Some(*end),
         _ => None,
     }
 }
 
-fn frame(event: &Event) -> Option<Frame> {
+fn content(event: &StreamEvent) -> Option<Event> {
     match event {
-        Event::Frame(frame) => Some(frame.clone()),
+        StreamEvent::Event(event) => Some(event.clone()),
         _ => None,
     }
 }
 
 /// The number in a message's payload.
-pub(crate) fn number(event: &Event) -> Option<u64> {
-    let frame = frame(event)?;
-    let payload: serde_json::Value = frame.payload().ok()?;
+pub(crate) fn number(event: &StreamEvent) -> Option<u64> {
+    let event = content(event)?;
+    let payload: serde_json::Value = event.payload().ok()?;
     payload["number"].as_u64()
 }
 
 pub(crate) fn numbered(number: u64) -> NewMessage {
-    NewMessage::to_channel("editor", "news", json!({ "number": number }))
+    NewMessage::to_channel("editor", "news", json!({ "number": number })).unwrap()
 }
 
 fn talkative() -> Connect {
@@ -78,7 +79,7 @@ fn talkative() -> Connect {
     }
 }
 
-async fn everything_is_heard(client: &Client, mut listener: Listener, transport: Transport) {
+async fn everything_is_heard(client: &Client, mut listener: EventStream, transport: Transport) {
     // A poll is told as open with its first answer, so that something must come of itself.
     let bob = Connect {
         user_state: [("mood".to_owned(), Scalar::from("good"))].into(),
@@ -88,50 +89,53 @@ async fn everything_is_heard(client: &Client, mut listener: Listener, transport:
     let (connection, opened_by) = {
         let publishing = async {
             // Nobody is connected before it is waited for, so all the rest comes live.
-            while client.info(&Default::default()).await.unwrap().users.is_empty() {
+            while client.info(InfoOptions::default()).await.unwrap().users.is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            client.connect(&bob).await.unwrap();
+            client.connect(bob).await.unwrap();
         };
         tokio::join!(until(&mut listener, opened), publishing).0
     };
     assert_eq!(opened_by, transport);
 
-    let joined = until(&mut listener, frame).await;
-    let Content::Presence { user, action, state: Some(state), .. } = joined.content else {
+    let joined = until(&mut listener, content).await;
+    let EventKind::Presence { user, action, state: Some(state), .. } = joined.kind else {
         panic!("{joined:?}")
     };
     assert_eq!((user.as_str(), action, state["mood"].json()), ("bob", Action::Joined, "\"good\""));
     assert_eq!(joined.channel.as_deref(), Some("life"));
 
     let state = UserState::from([("mood".to_owned(), Scalar::from("better"))]);
-    client.set_user_state(&SetUserState::new("bob", state)).await.unwrap();
-    let changed = until(&mut listener, frame).await;
+    client.set_user_state(SetUserState::new("bob", state)).await.unwrap();
+    let changed = until(&mut listener, content).await;
     assert!(
-        matches!(&changed.content, Content::UserState { changed, .. } if changed[0].key == "mood")
+        matches!(&changed.kind, EventKind::UserState { changed, .. } if changed[0].key == "mood")
     );
 
     let sent = client
         .publish(&[
-            NewMessage::to_channel("bob", "life", json!({"text": "hello"})),
-            NewMessage::to_users("bob", ["ann"], json!({"text": "only you"})),
+            NewMessage::to_channel("bob", "life", json!({"text": "hello"})).unwrap(),
+            NewMessage::to_users("bob", ["ann"], json!({"text": "only you"})).unwrap(),
         ])
         .await
         .unwrap();
-    let message = until(&mut listener, frame).await;
+    let message = until(&mut listener, content).await;
     assert_eq!(message.uuid, sent[0].uuid);
     assert_eq!(message.payload::<serde_json::Value>().unwrap(), json!({"text": "hello"}));
-    let private = until(&mut listener, frame).await;
+    let private = until(&mut listener, content).await;
     assert_eq!((private.uuid, private.channel), (sent[1].uuid, None));
 
     let life = || Address::channel("life");
-    client.edit(Edit::new(sent[0].uuid, life()).payload(json!({"text": "hi"}))).await.unwrap();
-    let edit = until(&mut listener, frame).await;
-    assert!(matches!(&edit.content, Content::Edit { edited: Some(_), user: None, .. }));
+    client
+        .edit(Edit::new(sent[0].uuid, life()).payload(json!({"text": "hi"})).unwrap())
+        .await
+        .unwrap();
+    let edit = until(&mut listener, content).await;
+    assert!(matches!(&edit.kind, EventKind::Edit { edited: Some(_), user: None, .. }));
     assert_eq!(edit.payload::<serde_json::Value>().unwrap(), json!({"text": "hi"}));
     client.delete(Delete::new(sent[0].uuid, life())).await.unwrap();
-    let delete = until(&mut listener, frame).await;
-    assert!(matches!(delete.content, Content::Delete) && delete.uuid == sent[0].uuid);
+    let delete = until(&mut listener, content).await;
+    assert!(matches!(delete.kind, EventKind::Delete) && delete.uuid == sent[0].uuid);
 
     client.disconnect(connection).await.unwrap();
     let end = until(&mut listener, ended).await;
@@ -158,8 +162,8 @@ async fn long_polls_bring_everything() {
     let client = server.client();
     // Without a way to renew it, so that it ends.
     let id = Uuid::from_u128(5);
-    client.connect(&Connect { conn_id: Some(id), ..talkative() }).await.unwrap();
-    let listener = Listener::builder(&server.url, id).only_long_poll().build().unwrap();
+    client.connect(Connect { conn_id: Some(id), ..talkative() }).await.unwrap();
+    let listener = EventStream::builder(&server.url, id).only_long_poll().build().unwrap();
     everything_is_heard(&client, listener, Transport::LongPoll).await;
 }
 
@@ -167,8 +171,8 @@ async fn long_polls_bring_everything() {
 async fn an_unknown_connection_is_an_end() {
     let server = Server::start();
     for builder in [
-        Listener::builder(&server.url, Uuid::from_u128(1)),
-        Listener::builder(&server.url, Uuid::from_u128(1)).only_long_poll(),
+        EventStream::builder(&server.url, Uuid::from_u128(1)),
+        EventStream::builder(&server.url, Uuid::from_u128(1)).only_long_poll(),
         server.client().listen(Uuid::from_u128(1)),
     ] {
         let mut listener = builder.build().unwrap();
@@ -181,7 +185,7 @@ async fn an_unknown_connection_is_an_end() {
 async fn who_comes_later_takes_over() {
     let server = Server::start();
     let client = server.client();
-    let id = client.connect(&Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
+    let id = client.connect(Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
     let mut first = client.listen(id).build().unwrap();
     until(&mut first, opened).await;
     let mut second = client.listen(id).build().unwrap();
@@ -195,7 +199,7 @@ async fn who_comes_later_takes_over() {
 async fn a_full_catchup_is_told_as_a_gap() {
     let server = Server::start();
     let client = server.client();
-    let id = client.connect(&Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
+    let id = client.connect(Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
     client.publish_all((0..130).map(numbered)).await.unwrap();
     let mut listener = client.listen(id).build().unwrap();
     let mut numbers = Vec::new();
@@ -214,7 +218,7 @@ async fn a_new_connection_may_be_ones_own_matter() {
     let client = server.client();
     let made = client.clone();
     let mut calls = 0;
-    let mut listener = Listener::builder(&server.url, Uuid::from_u128(1))
+    let mut listener = EventStream::builder(&server.url, Uuid::from_u128(1))
         .first_pause(Duration::from_millis(5))
         .renewed_by(move || {
             calls += 1;
@@ -224,13 +228,13 @@ async fn a_new_connection_may_be_ones_own_matter() {
                     return Err("not yet".to_owned());
                 }
                 let request = Connect::new("ann").channels(["news"]);
-                made.connect(&request).await.map(|c| c.conn_id).map_err(|e| e.to_string())
+                made.connect(request).await.map(|c| c.conn_id).map_err(|e| e.to_string())
             }
         })
         .build()
         .unwrap();
     let told = until(&mut listener, |event| match event {
-        Event::Interrupted { error, .. } => Some(error.to_string()),
+        StreamEvent::Interrupted { error, .. } => Some(error.to_string()),
         _ => None,
     });
     assert_eq!(told.await, "no new connection was made");
@@ -246,9 +250,9 @@ async fn dropping_it_leaves_nothing_behind() {
     let before = tasks();
     for websocket in [true, false] {
         let client = server.client();
-        let id = client.connect(&Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
+        let id = client.connect(Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
         client.publish(numbered(1)).await.unwrap();
-        let builder = Listener::builder(&server.url, id);
+        let builder = EventStream::builder(&server.url, id);
         let builder = if websocket { builder } else { builder.only_long_poll() };
         let mut listener = builder.build().unwrap();
         until(&mut listener, number).await;

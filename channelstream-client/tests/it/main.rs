@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
 mod batches;
-mod broken_lines;
+mod broken_connections;
 mod calls;
 mod failures;
 mod listening;

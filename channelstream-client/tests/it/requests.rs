@@ -22,17 +22,17 @@ async fn each_call_has_its_endpoint_and_is_signed_for_it() {
     let address = || Address::channel("news");
     let (subscribe, unsubscribe) = (Subscribe::new(id, ["a"]), Unsubscribe::new(id, ["a"]));
 
-    client.connect(&Connect::new("ann")).await.unwrap_err();
-    client.subscribe(&subscribe).await.unwrap_err();
-    client.unsubscribe(&unsubscribe).await.unwrap_err();
-    client.set_user_state(&SetUserState::new("ann", UserState::new())).await.unwrap_err();
+    client.connect(Connect::new("ann")).await.unwrap_err();
+    client.subscribe(subscribe).await.unwrap_err();
+    client.unsubscribe(unsubscribe).await.unwrap_err();
+    client.set_user_state(SetUserState::new("ann", UserState::new())).await.unwrap_err();
     client.publish(&[NewMessage::new("ann", address())]).await.unwrap_err();
     client.edit(&[Edit::new(id, address())]).await.unwrap_err();
     client.delete(&[Delete::new(id, address())]).await.unwrap_err();
-    client.configure(&Configure::default()).await.unwrap_err();
-    client.info(&InfoOptions::default()).await.unwrap_err();
+    client.configure(Configure::default()).await.unwrap_err();
+    client.info(InfoOptions::default()).await.unwrap_err();
     client.disconnect(id).await.unwrap_err();
-    client.figures().await.unwrap_err();
+    client.admin_stats().await.unwrap_err();
 
     for (method, path) in [
         ("POST", "/connect"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use channelstream_client::{Connect, Event, Gap, Published};
+use channelstream_client::{Connect, Gap, Published, StreamEvent};
 use tokio::sync::watch;
 
 use crate::listening::{gap, number, numbered, opened, until};
@@ -54,8 +54,8 @@ async fn ten_kills_under_a_publisher_and_a_listener() {
         // Work, until something of this server is heard.
         let (run, running) = watch::channel(true);
         let service = tokio::spawn(publish(url.clone(), running, next));
-        let mut note = |event: &Event| {
-            renewals += usize::from(matches!(event, Event::Gap(Gap::NewConnection)));
+        let mut note = |event: &StreamEvent| {
+            renewals += usize::from(matches!(event, StreamEvent::Gap(Gap::NewConnection)));
             let number = number(event)?;
             assert!(heard.insert(number), "{number} was heard twice");
             Some(number)
@@ -68,14 +68,14 @@ async fn ten_kills_under_a_publisher_and_a_listener() {
         server = Server::start_on(port);
         until(&mut listener, |event| {
             note(event);
-            matches!(event, Event::Gap(Gap::NewConnection)).then_some(())
+            matches!(event, StreamEvent::Gap(Gap::NewConnection)).then_some(())
         })
         .await;
         run.send_replace(false);
         let (told, went_on_at) = service.await.unwrap();
 
         // The server that lives took what was accepted since, and nothing else: count it all.
-        let before = server.client().figures().await.unwrap().total_unique_messages;
+        let before = server.client().admin_stats().await.unwrap().total_unique_messages;
         let (extra, _) = {
             let (run, running) = watch::channel(true);
             let extra = tokio::spawn(publish(url.clone(), running, went_on_at));
@@ -83,7 +83,7 @@ async fn ten_kills_under_a_publisher_and_a_listener() {
             run.send_replace(false);
             extra.await.unwrap()
         };
-        let after = server.client().figures().await.unwrap().total_unique_messages;
+        let after = server.client().admin_stats().await.unwrap().total_unique_messages;
         assert_eq!(after - before, extra.accepted.len() as u64, "round {round}");
         assert!(extra.in_doubt.is_empty());
         next = extra.accepted.last().unwrap() + 1;
@@ -120,7 +120,7 @@ async fn an_orderly_end_is_told_as_such() {
     until(&mut listener, number).await;
     let stopped = tokio::task::spawn_blocking(move || server.stop());
     let told = until(&mut listener, |event| match event {
-        Event::Interrupted { error, .. } => Some(error.to_string()),
+        StreamEvent::Interrupted { error, .. } => Some(error.to_string()),
         _ => None,
     });
     let text = "the server closed the websocket with 1001: the server is shutting down";
@@ -132,7 +132,7 @@ async fn an_orderly_end_is_told_as_such() {
     assert_eq!(until(&mut listener, number).await, 2);
 }
 
-fn note_into(heard: &mut BTreeSet<u64>, event: &Event) -> Option<u64> {
+fn note_into(heard: &mut BTreeSet<u64>, event: &StreamEvent) -> Option<u64> {
     let number = number(event)?;
     assert!(heard.insert(number), "{number} was heard twice");
     Some(number)

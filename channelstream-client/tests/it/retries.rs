@@ -48,14 +48,14 @@ async fn each_call_is_repeated_where_that_does_no_harm() {
             assert_eq!((error.attempts(), count()), (attempts, attempts), "{error}");
             assert!(error.is_retryable() && error.is_in_doubt());
         };
-        check(client.connect(&Connect::new("ann")).await.unwrap_err(), 3);
-        check(client.subscribe(&Subscribe::new(id, ["a"])).await.unwrap_err(), 3);
-        check(client.unsubscribe(&Unsubscribe::new(id, ["a"])).await.unwrap_err(), 3);
+        check(client.connect(Connect::new("ann")).await.unwrap_err(), 3);
+        check(client.subscribe(Subscribe::new(id, ["a"])).await.unwrap_err(), 3);
+        check(client.unsubscribe(Unsubscribe::new(id, ["a"])).await.unwrap_err(), 3);
         let state = SetUserState::new("ann", UserState::new());
-        check(client.set_user_state(&state).await.unwrap_err(), 3);
-        check(client.configure(&Configure::default()).await.unwrap_err(), 3);
-        check(client.info(&InfoOptions::default()).await.unwrap_err(), 3);
-        check(client.figures().await.unwrap_err(), 3);
+        check(client.set_user_state(state).await.unwrap_err(), 3);
+        check(client.configure(Configure::default()).await.unwrap_err(), 3);
+        check(client.info(InfoOptions::default()).await.unwrap_err(), 3);
+        check(client.admin_stats().await.unwrap_err(), 3);
         check(client.disconnect(id).await.unwrap_err(), 3);
         check(client.edit(Edit::new(id, address())).await.unwrap_err(), 3);
         check(client.delete(Delete::new(id, address())).await.unwrap_err(), 3);
@@ -85,7 +85,7 @@ async fn what_was_not_carried_out_for_sure_is_always_repeated() {
 async fn a_refusal_is_final() {
     for status in ["400 Bad Request", "401 Unauthorized", "422 Unprocessable Entity", "500 Oops"] {
         let (stub, count) = failing(1, answer(status, "{}"));
-        let error = client(&stub.host, quick()).info(&InfoOptions::default()).await.unwrap_err();
+        let error = client(&stub.host, quick()).info(InfoOptions::default()).await.unwrap_err();
         assert_eq!((error.attempts(), count.load(Ordering::Relaxed)), (1, 1));
         assert!(!error.is_retryable());
     }
@@ -117,7 +117,7 @@ async fn the_whole_has_an_end() {
         .build()
         .unwrap();
     let options = InfoOptions::default();
-    let call = client.info(&options);
+    let call = client.info(options);
     let error = tokio::time::timeout(Duration::from_secs(30), call).await.unwrap().unwrap_err();
     assert!(error.is_timeout());
     // Three time-outs and their pauses, or fewer if the machine is slow.
@@ -128,7 +128,7 @@ async fn the_whole_has_an_end() {
 async fn a_repeated_connect_is_one_connection() {
     // The first answer is lost, the second request is the same one.
     let stub = Stub::answering("503 Busy", "");
-    client(&stub.host, quick().repeats(1)).connect(&Connect::new("ann")).await.unwrap_err();
+    client(&stub.host, quick().repeats(1)).connect(Connect::new("ann")).await.unwrap_err();
     let (first, second) = (stub.request(), stub.request());
     assert_eq!(first.body, second.body);
 
@@ -137,10 +137,10 @@ async fn a_repeated_connect_is_one_connection() {
         .as_str()
         .and_then(|text| text.parse::<Uuid>().ok());
     let request = Connect { conn_id: id, ..Connect::new("ann").channels(["a"]) };
-    let connected = server.client().connect(&request).await.unwrap();
-    assert_eq!(server.client().connect(&request).await.unwrap().conn_id, connected.conn_id);
+    let connected = server.client().connect(request.clone()).await.unwrap();
+    assert_eq!(server.client().connect(request).await.unwrap().conn_id, connected.conn_id);
     assert_eq!(Some(connected.conn_id), id);
-    assert_eq!(server.client().figures().await.unwrap().total_connections, 1);
+    assert_eq!(server.client().admin_stats().await.unwrap().total_connections, 1);
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn skew_is_named_where_a_signature_is_refused() {
     };
     let error = |answer: String| async move {
         let stub = Stub::start(move |_| Some(answer.clone()));
-        client(&stub.host, quick()).info(&InfoOptions::default()).await.unwrap_err()
+        client(&stub.host, quick()).info(InfoOptions::default()).await.unwrap_err()
     };
     let told = "POST /info was refused with 401 Unauthorized";
 
@@ -171,7 +171,7 @@ async fn skew_is_named_where_a_signature_is_refused() {
     // The real server sends its date; its clock is ours.
     let server = Server::start();
     let client = Client::new(&server.url, "another").unwrap();
-    let error = client.info(&InfoOptions::default()).await.unwrap_err();
+    let error = client.info(InfoOptions::default()).await.unwrap_err();
     assert_eq!((error.status(), error.clock_skew()), (Some(StatusCode::UNAUTHORIZED), None));
     assert_eq!(error.to_string(), told);
     let plain = reqwest::get(&server.url).await.unwrap();

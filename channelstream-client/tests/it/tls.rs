@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use channelstream_client::{Client, Connect, ErrorKind, Listener, RetryPolicy, Transport};
+use channelstream_client::{Client, Connect, ErrorKind, EventStream, RetryPolicy, Transport};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -53,7 +53,7 @@ async fn calls_websockets_and_polls_share_it() {
     let client = Client::builder(&url).secret(SECRET).root_certificates(ISSUER).build().unwrap();
     for transport in [Transport::Websocket, Transport::LongPoll] {
         let request = Connect::new("ann").channels(["news"]);
-        let id = client.connect(&request).await.unwrap().conn_id;
+        let id = client.connect(request).await.unwrap().conn_id;
         client.publish(numbered(1)).await.unwrap();
         let builder = match transport {
             Transport::LongPoll => client.listen(id).only_long_poll(),
@@ -66,7 +66,7 @@ async fn calls_websockets_and_polls_share_it() {
         assert_eq!(until(&mut listener, number).await, 2);
         // Without a client and its secret, the newer takes over.
         drop(listener);
-        let listener = Listener::builder(&url, id).root_certificates(ISSUER);
+        let listener = EventStream::builder(&url, id).root_certificates(ISSUER);
         let mut listener = listener.build().unwrap();
         assert_eq!(until(&mut listener, opened).await.0, id);
         client.disconnect(id).await.unwrap();
@@ -98,5 +98,5 @@ async fn a_server_of_unknown_issue_is_not_reached() {
     let client = Client::builder(&url).secret(SECRET).retries(policy).build().unwrap();
     let error = client.publish(numbered(1)).await.unwrap_err();
     assert_eq!((error.kind(), error.is_in_doubt()), (ErrorKind::Connect, false), "{error:?}");
-    assert_eq!(server.client().figures().await.unwrap().total_unique_messages, 0);
+    assert_eq!(server.client().admin_stats().await.unwrap().total_unique_messages, 0);
 }

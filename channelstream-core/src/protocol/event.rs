@@ -81,7 +81,7 @@ impl Event {
                 object.put("type", "message");
                 object.put("user", &message.user);
                 object.put("channel", &message.address.channel);
-                if let Some(payload) = &message.message {
+                if let Some(payload) = &message.payload {
                     object.put("message", payload);
                 }
                 object.put("timestamp", &message.timestamp.in_event());
@@ -95,7 +95,7 @@ impl Event {
                 if let Some(user) = &edit.user {
                     object.put("user", user);
                 }
-                if let Some(payload) = &edit.message {
+                if let Some(payload) = &edit.payload {
                     object.put("message", payload);
                 }
                 if let Some(timestamp) = edit.timestamp {

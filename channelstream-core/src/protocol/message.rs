@@ -1,21 +1,17 @@
 //! Messages, edits and deletes, and the address that says who gets them (contract §5).
 
-use std::slice;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::body::{Body, Value};
 use super::field_errors::{FieldError, FieldErrors, WRONG_TYPE};
+use super::payload::{Payload, PayloadError, to_payload};
 use super::read::{Boolean, Form, Id, NAME, Object, Time, USER, list};
 use super::schema::Schema;
 use super::timestamp::DateTime;
-
-/// What a message carries: a JSON object, kept exactly as it was sent and shared, not copied.
-pub type Payload = Arc<RawValue>;
 
 /// Where a message goes: a channel, or some users of it, or some users wherever they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +65,8 @@ pub struct NewMessage {
     /// Who says it.
     pub user: String,
     /// What is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<Payload>,
+    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
     /// To whom.
     #[serde(flatten)]
     pub address: Address,
@@ -89,7 +85,7 @@ impl NewMessage {
     pub fn new(user: impl Into<String>, address: Address) -> Self {
         Self {
             user: user.into(),
-            message: None,
+            payload: None,
             address,
             no_history: false,
             uuid: None,
@@ -97,73 +93,66 @@ impl NewMessage {
         }
     }
 
-    /// A message from `user` to everybody in `channel`. `message` is a JSON object, as
-    /// `serde_json::json!` makes it; the server refuses any other JSON.
+    /// Creates a message from `user` to everybody in `channel`. The payload is any value that
+    /// serializes as a JSON object.
     ///
     /// ```
     /// use channelstream_core::protocol::NewMessage;
-    /// use serde_json::json;
+    /// use serde::Serialize;
     ///
-    /// let message = NewMessage::to_channel("ann", "news", json!({"text": "hello"}));
-    /// assert_eq!(message.message.unwrap().get(), r#"{"text":"hello"}"#);
+    /// #[derive(Serialize)]
+    /// struct Hello {
+    ///     text: &'static str,
+    /// }
+    ///
+    /// let message = NewMessage::to_channel("ann", "news", Hello { text: "hello" })?;
+    /// assert_eq!(message.payload.unwrap().get(), r#"{"text":"hello"}"#);
+    /// # Ok::<(), channelstream_core::protocol::PayloadError>(())
     /// ```
+    ///
+    /// # Errors
+    /// The payload cannot be serialized, or is not a JSON object.
     pub fn to_channel(
         user: impl Into<String>,
         channel: impl Into<String>,
-        message: serde_json::Value,
-    ) -> Self {
-        Self::new(user, Address::channel(channel)).payload(message)
+        payload: impl Serialize,
+    ) -> Result<Self, PayloadError> {
+        Self::new(user, Address::channel(channel)).payload(payload)
     }
 
-    /// A message from `user` to these users, in whatever channels they are; `message` as for
-    /// [`to_channel`](Self::to_channel).
+    /// Creates a message from `user` to these users, in whatever channels they are.
+    ///
+    /// # Errors
+    /// As for [`to_channel`](Self::to_channel).
     pub fn to_users<T: Into<String>>(
         user: impl Into<String>,
         users: impl IntoIterator<Item = T>,
-        message: serde_json::Value,
-    ) -> Self {
-        Self::new(user, Address::users(users)).payload(message)
+        payload: impl Serialize,
+    ) -> Result<Self, PayloadError> {
+        Self::new(user, Address::users(users)).payload(payload)
     }
 
-    /// Puts this JSON object into it.
-    #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "so that `json!` can stand in the call")]
-    pub fn payload(mut self, message: serde_json::Value) -> Self {
-        self.message = Some(written(&message));
-        self
+    /// Sets the payload, which is any value that serializes as a JSON object.
+    ///
+    /// # Errors
+    /// As for [`to_channel`](Self::to_channel).
+    #[expect(clippy::needless_pass_by_value, reason = "as `reqwest::RequestBuilder::json` has it")]
+    pub fn payload(mut self, payload: impl Serialize) -> Result<Self, PayloadError> {
+        self.payload = Some(to_payload(&payload)?);
+        Ok(self)
     }
 
-    /// Gives it an id, by which a repeat can be recognised.
+    /// Sets the id, by which receivers can recognize a repeat.
     #[must_use]
     pub fn id(mut self, id: Uuid) -> Self {
         self.uuid = Some(id);
         self
     }
 
-    /// Puts these fields into it, as a JSON object; of repeated ones the last counts. A payload
-    /// that is JSON already goes into the field `message` as it is.
-    ///
-    /// ```
-    /// use channelstream_core::protocol::{Address, NewMessage};
-    ///
-    /// let message = NewMessage::new("ann", Address::channel("news")).message([("text", "hello")]);
-    /// assert_eq!(message.message.unwrap().get(), r#"{"text":"hello"}"#);
-    /// ```
-    #[must_use]
-    pub fn message<K: Into<String>, V: Into<serde_json::Value>>(
-        mut self,
-        fields: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
-        let fields: IndexMap<String, serde_json::Value> =
-            fields.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        self.message = Some(written(&fields));
-        self
-    }
-
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
         Self {
             user: object.required("user", USER),
-            message: object.optional("message", AnyObject),
+            payload: object.optional("message", AnyObject),
             address: Address::read(object),
             no_history: object.optional("no_history", Boolean).unwrap_or(false),
             uuid: object.optional("uuid", Id),
@@ -172,10 +161,10 @@ impl NewMessage {
     }
 }
 
-/// One message is as good as a list of one.
-impl AsRef<[Self]> for NewMessage {
-    fn as_ref(&self) -> &[Self] {
-        slice::from_ref(self)
+/// A message is also a list of one.
+impl From<NewMessage> for Vec<NewMessage> {
+    fn from(message: NewMessage) -> Self {
+        vec![message]
     }
 }
 
@@ -188,8 +177,8 @@ pub struct Message {
     /// Who says it.
     pub user: String,
     /// What is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<Payload>,
+    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
     /// To whom.
     #[serde(flatten)]
     pub address: Address,
@@ -216,8 +205,8 @@ pub struct Edit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The new payload, if that changes: it replaces the old one as a whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<Payload>,
+    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
     /// The new time, if that changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime>,
@@ -234,8 +223,9 @@ impl Edit {
     /// use serde_json::json;
     ///
     /// let id = Uuid::from_u128(1);
-    /// let edit = Edit::new(id, Address::channel("news")).payload(json!({"text": "well"}));
-    /// assert_eq!(edit.message.unwrap().get(), r#"{"text":"well"}"#);
+    /// let edit = Edit::new(id, Address::channel("news")).payload(json!({"text": "well"}))?;
+    /// assert_eq!(edit.payload.unwrap().get(), r#"{"text":"well"}"#);
+    /// # Ok::<(), channelstream_core::protocol::PayloadError>(())
     /// ```
     pub fn new(uuid: Uuid, address: Address) -> Self {
         Self {
@@ -243,18 +233,21 @@ impl Edit {
             address,
             no_history: false,
             user: None,
-            message: None,
+            payload: None,
             timestamp: None,
             edited: None,
         }
     }
 
-    /// The new payload: this JSON object, in place of the whole old one.
-    #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "so that `json!` can stand in the call")]
-    pub fn payload(mut self, message: serde_json::Value) -> Self {
-        self.message = Some(written(&message));
-        self
+    /// Sets the new payload, which replaces the old one as a whole: any value that serializes as a
+    /// JSON object.
+    ///
+    /// # Errors
+    /// The payload cannot be serialized, or is not a JSON object.
+    #[expect(clippy::needless_pass_by_value, reason = "as `reqwest::RequestBuilder::json` has it")]
+    pub fn payload(mut self, payload: impl Serialize) -> Result<Self, PayloadError> {
+        self.payload = Some(to_payload(&payload)?);
+        Ok(self)
     }
 
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
@@ -263,17 +256,17 @@ impl Edit {
             address: Address::read(object),
             no_history: object.optional("no_history", Boolean).unwrap_or(false),
             user: object.optional("user", USER),
-            message: object.optional("message", AnyObject),
+            payload: object.optional("message", AnyObject),
             timestamp: object.optional("timestamp", Time),
             edited: object.optional("edited", Time),
         }
     }
 }
 
-/// One edit is as good as a list of one.
-impl AsRef<[Self]> for Edit {
-    fn as_ref(&self) -> &[Self] {
-        slice::from_ref(self)
+/// An edit is also a list of one.
+impl From<Edit> for Vec<Edit> {
+    fn from(edit: Edit) -> Self {
+        vec![edit]
     }
 }
 
@@ -305,10 +298,10 @@ impl Delete {
     }
 }
 
-/// One removal is as good as a list of one.
-impl AsRef<[Self]> for Delete {
-    fn as_ref(&self) -> &[Self] {
-        slice::from_ref(self)
+/// A delete is also a list of one.
+impl From<Delete> for Vec<Delete> {
+    fn from(delete: Delete) -> Self {
+        vec![delete]
     }
 }
 
@@ -335,7 +328,7 @@ impl From<Fields> for Edit {
         let Fields { uuid, user, message, no_history, timestamp, edited, .. } = fields;
         let Fields { channel, pm_users, exclude_users, .. } = fields;
         let address = Address { channel, pm_users, exclude_users };
-        Self { uuid, address, no_history, user, message, timestamp, edited }
+        Self { uuid, address, no_history, user, payload: message, timestamp, edited }
     }
 }
 
@@ -343,15 +336,11 @@ impl TryFrom<Fields> for Message {
     type Error = &'static str;
 
     fn try_from(fields: Fields) -> Result<Self, Self::Error> {
-        let Edit { uuid, address, no_history, user, message, timestamp, edited } = fields.into();
+        let Edit { uuid, address, no_history, user, payload, timestamp, edited } = fields.into();
         let user = user.ok_or("a message without `user`")?;
         let timestamp = timestamp.ok_or("a message without `timestamp`")?;
-        Ok(Self { uuid, user, message, address, no_history, timestamp, edited })
+        Ok(Self { uuid, user, payload, address, no_history, timestamp, edited })
     }
-}
-
-fn written(message: &impl Serialize) -> Payload {
-    serde_json::value::to_raw_value(message).expect("JSON values are always JSON").into()
 }
 
 /// What a message carries, whatever is in it.
@@ -444,13 +433,14 @@ mod tests {
         let body = format!(r#"[{{"user": "a", "message": {sent}}}]"#);
         let body = parse(body.as_bytes(), Bounds::default()).unwrap();
         let messages = read_items(&body, NewMessage::fields).unwrap();
-        assert_eq!(messages[0].message.as_ref().unwrap().get(), sent);
+        assert_eq!(messages[0].payload.as_ref().unwrap().get(), sent);
     }
 
     #[test]
     fn one_message_is_a_list_of_one() {
         let message = NewMessage::to_users("a", ["b", "c"], serde_json::json!({"n": 1}));
-        let [only] = message.as_ref() else { panic!("not one") };
+        let list = Vec::from(message.unwrap());
+        let [only] = &list[..] else { panic!("not one") };
         assert_eq!(
             serde_json::to_string(&only.clone().id(Uuid::from_u128(1))).unwrap(),
             r#"{"user":"a","message":{"n":1},"channel":null,"pm_users":["b","c"],"exclude_users":[],"no_history":false,"uuid":"00000000-0000-0000-0000-000000000001"}"#

@@ -7,6 +7,7 @@ mod body;
 mod event;
 mod field_errors;
 mod message;
+mod payload;
 mod read;
 mod reply;
 mod request;
@@ -19,7 +20,8 @@ mod timestamp;
 pub use body::{Body, Bounds, NotJson, parse};
 pub use event::{Action, Event, Presence, UserStateChange};
 pub use field_errors::{FieldError, FieldErrors};
-pub use message::{Address, Delete, Edit, Message, NewMessage, Payload};
+pub use message::{Address, Delete, Edit, Message, NewMessage};
+pub use payload::{Payload, PayloadError};
 pub use read::parse_uuid;
 pub use reply::{
     AdminStats, AdminUser, Changed, ChannelView, ChannelsDeleted, ChannelsInfo, Connected, Posted,

@@ -85,8 +85,8 @@ pub(super) fn edited(message: &Message, edit: &Edit) -> Message {
     if let Some(user) = &edit.user {
         message.user.clone_from(user);
     }
-    if let Some(payload) = &edit.message {
-        message.message = Some(Arc::clone(payload));
+    if let Some(payload) = &edit.payload {
+        message.payload = Some(Arc::clone(payload));
     }
     if let Some(timestamp) = edit.timestamp {
         message.timestamp = timestamp;

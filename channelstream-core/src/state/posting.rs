@@ -20,7 +20,7 @@ impl State {
             let message = Arc::new(Message {
                 uuid: message.uuid.unwrap_or_else(|| step.id()),
                 user: message.user.clone(),
-                message: message.message.clone(),
+                payload: message.payload.clone(),
                 address: message.address.clone(),
                 no_history: message.no_history,
                 timestamp: message.timestamp.unwrap_or_else(|| DateTime::from(self.now)),

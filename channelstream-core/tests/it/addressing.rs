@@ -179,7 +179,7 @@ fn an_answer_has_every_field_and_a_message_only_if_given() {
         )
     );
     let given = NewMessage {
-        message: Some(payload("x")),
+        payload: Some(payload("x")),
         ..NewMessage::new("bot", Address::channel("room"))
     };
     assert!(json(&w.post(given).unwrap()).contains(r#""message":{"text":"x"}"#));

@@ -283,7 +283,7 @@ fn message() -> impl Strategy<Value = NewMessage> {
     (option::weighted(0.6, ids()), address(), any::<bool>()).prop_map(
         |(id, address, no_history)| NewMessage {
             uuid: id.map(Uuid::from_u128),
-            message: Some(payload("said")),
+            payload: Some(payload("said")),
             no_history,
             ..NewMessage::new("bot", address)
         },

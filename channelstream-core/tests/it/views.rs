@@ -110,7 +110,7 @@ fn one_channel_and_its_history_newest_first() {
     assert_eq!((facts.row.users, facts.row.connections), (1, 1));
     assert_eq!(facts.settings.history_size, 3);
     let newest = w.state.newest_history("a", 2);
-    let texts: Vec<_> = newest.iter().map(|message| json(&message.message)).collect();
+    let texts: Vec<_> = newest.iter().map(|message| json(&message.payload)).collect();
     assert!(texts[0].contains('4') && texts[1].contains('3') && texts.len() == 2, "{texts:?}");
     assert!(w.state.channel_details("b").is_none() && w.state.newest_history("b", 2).is_empty());
 }

@@ -437,7 +437,7 @@ impl World {
     /// The texts in a channel's history.
     #[track_caller]
     pub(crate) fn history(&self, channel: &str) -> Vec<String> {
-        self.channel(channel).history.iter().map(|message| said(&message.message)).collect()
+        self.channel(channel).history.iter().map(|message| said(&message.payload)).collect()
     }
 }
 
@@ -463,11 +463,11 @@ pub(crate) fn told(got: &Got) -> String {
         Event::Message(message) => {
             let (place, user) = (place(&message.address), &message.user);
             let edited = if message.edited.is_some() { "*" } else { "" };
-            format!("{place} {user}: {}{edited}", said(&message.message))
+            format!("{place} {user}: {}{edited}", said(&message.payload))
         }
         Event::Edit(edit) => {
             let (place, id) = (place(&edit.address), edit.uuid.as_u128());
-            format!("{place} edit {id}: {}", said(&edit.message))
+            format!("{place} edit {id}: {}", said(&edit.payload))
         }
         Event::Delete(delete) => {
             format!("{} delete {}", place(&delete.address), delete.uuid.as_u128())
@@ -517,12 +517,12 @@ pub(crate) fn to_users(users: &[&str], text: &str) -> NewMessage {
 }
 
 pub(crate) fn message(address: Address, text: &str) -> NewMessage {
-    NewMessage { message: Some(payload(text)), ..NewMessage::new("bot", address) }
+    NewMessage { payload: Some(payload(text)), ..NewMessage::new("bot", address) }
 }
 
 /// An edit that replaces the text of a message.
 pub(crate) fn new_text(id: u128, address: Address, text: &str) -> Edit {
-    Edit { message: Some(payload(text)), ..Edit::new(Uuid::from_u128(id), address) }
+    Edit { payload: Some(payload(text)), ..Edit::new(Uuid::from_u128(id), address) }
 }
 
 pub(crate) fn payload(text: &str) -> Payload {

@@ -339,11 +339,11 @@ impl<'a> EventPreview<'a> {
         let content = |payload: Option<&'a Payload>| payload.map_or("", |payload| payload.get());
         let (kind, user, at, line) = match event {
             Event::Message(message) => {
-                let line = content(message.message.as_ref()).to_owned();
+                let line = content(message.payload.as_ref()).to_owned();
                 ("message", Some(&*message.user), Some(message.timestamp), line)
             }
             Event::Edit(edit) => {
-                let line = content(edit.message.as_ref()).to_owned();
+                let line = content(edit.payload.as_ref()).to_owned();
                 ("message:edit", edit.user.as_deref(), edit.edited, line)
             }
             Event::Delete(delete) => ("message:delete", None, None, delete.uuid.to_string()),
@@ -409,7 +409,7 @@ impl<'a> MessagePreview<'a> {
             user: &message.user,
             timestamp: message.timestamp,
             edited: message.edited,
-            message: message.message.as_ref().map(|payload| Preview::new(payload.get().to_owned())),
+            message: message.payload.as_ref().map(|payload| Preview::new(payload.get().to_owned())),
             pm_users: first(&address.pm_users),
             total_pm_users: address.pm_users.len(),
             exclude_users: first(&address.exclude_users),

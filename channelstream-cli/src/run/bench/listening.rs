@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use channelstream_client::{Connect, Content, Event, InfoOptions, Listener, Uuid};
+use channelstream_client::{Connect, EventKind, EventStream, InfoOptions, StreamEvent, Uuid};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -50,8 +50,8 @@ impl Listeners {
             tasks.spawn(async move {
                 let permit = room.acquire().await;
                 let started = Instant::now();
-                let listener = match open(&plan, conn_id).await {
-                    Ok(listener) => listener,
+                let events = match open(&plan, conn_id).await {
+                    Ok(events) => events,
                     Err(failure) => {
                         let _ = sender.send(Err(failure)).await;
                         return Received::default();
@@ -63,7 +63,7 @@ impl Listeners {
                 // A dropped receiver means that the benchmark is over.
                 let _ = sender.send(Ok(opening)).await;
                 drop(sender);
-                receive(listener, &plan, stopped).await
+                receive(events, &plan, stopped).await
             });
         }
         drop(sender);
@@ -90,7 +90,7 @@ impl Listeners {
 }
 
 /// Creates a connection and opens a websocket on it.
-async fn open(plan: &Plan, conn_id: Uuid) -> Result<Listener, Failure> {
+async fn open(plan: &Plan, conn_id: Uuid) -> Result<EventStream, Failure> {
     let request = Connect {
         conn_id: Some(conn_id),
         // The lists of all members in so many answers would dominate the measurement.
@@ -102,13 +102,13 @@ async fn open(plan: &Plan, conn_id: Uuid) -> Result<Listener, Failure> {
         ..Connect::new(USER).channels([&plan.channel])
     };
     let failed = |error| Failure::of_client(error, &plan.origin);
-    plan.client.connect(&request).await.map_err(failed)?;
-    let mut listener = plan.client.listen(conn_id).only_websocket().build().map_err(failed)?;
+    plan.client.connect(request).await.map_err(failed)?;
+    let mut events = plan.client.listen(conn_id).only_websocket().build().map_err(failed)?;
     loop {
-        match listener.next().await {
-            Some(Event::Opened { .. }) => return Ok(listener),
-            Some(Event::Interrupted { error, .. }) => return Err(failed(error)),
-            Some(Event::Ended(_)) | None => {
+        match events.next().await {
+            Some(StreamEvent::Opened { .. }) => return Ok(events),
+            Some(StreamEvent::Interrupted { error, .. }) => return Err(failed(error)),
+            Some(StreamEvent::Ended(_)) | None => {
                 return Err(
                     anyhow::anyhow!("a connection ended before its websocket opened").into()
                 );
@@ -120,27 +120,29 @@ async fn open(plan: &Plan, conn_id: Uuid) -> Result<Listener, Failure> {
 
 /// Counts messages until it is stopped.
 async fn receive(
-    mut listener: Listener,
+    mut events: EventStream,
     plan: &Plan,
     mut stopped: watch::Receiver<bool>,
 ) -> Received {
     let mut received = Received::default();
     loop {
         let event = tokio::select! {
-            event = listener.next() => event,
+            event = events.next() => event,
             _ = stopped.changed() => return received,
         };
         match event {
-            Some(Event::Frame(frame)) => {
+            Some(StreamEvent::Event(event)) => {
                 let now = plan.micros(Instant::now());
-                let is_message = matches!(frame.content, Content::Message { .. });
-                if let Some(Ok(payload)) = is_message.then(|| frame.payload::<Payload>())
+                let is_message = matches!(event.kind, EventKind::Message { .. });
+                if let Some(Ok(payload)) = is_message.then(|| event.payload::<Payload>())
                     && received.count(&payload, now)
                 {
                     plan.progress.deliveries.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Some(Event::Interrupted { .. } | Event::Ended(_)) => received.interruptions += 1,
+            Some(StreamEvent::Interrupted { .. } | StreamEvent::Ended(_)) => {
+                received.interruptions += 1
+            }
             Some(_) => {}
             None => return received,
         }

@@ -157,7 +157,7 @@ async fn leave(plan: &Plan) {
     let left = async {
         while leaving.join_next().await.is_some() {}
         // A server without this endpoint lets the empty channel expire.
-        let _ = plan.client.delete_channels(&DeleteChannels::new([&plan.channel])).await;
+        let _ = plan.client.delete_channels(DeleteChannels::new([&plan.channel])).await;
     };
     let _ = timeout(DISCONNECT_TIMEOUT, left).await;
 }

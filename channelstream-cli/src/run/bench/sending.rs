@@ -47,10 +47,11 @@ pub(super) async fn send(plan: &Plan) -> Result<u64, Failure> {
         while number < plan.messages && due(number) <= now && messages.len() < batch {
             let sent = if is_late { due(number) } else { now };
             let payload = json!({ "number": number, "sent": plan.micros(sent), "text": text });
-            messages.push(NewMessage::to_channel(USER, &plan.channel, payload));
+            let message = NewMessage::to_channel(USER, &plan.channel, payload);
+            messages.push(message.map_err(anyhow::Error::new)?);
             number += 1;
         }
-        let published = plan.client.publish(&messages).await;
+        let published = plan.client.publish(messages).await;
         published.map_err(|error| Failure::of_client(error, &plan.origin))?;
         plan.progress.sent.store(number, Ordering::Relaxed);
     }

@@ -175,7 +175,7 @@ async fn reachable(
 /// Returns the error of a call if it is due to the scheme of the address.
 async fn wrong_scheme(client: &Client) -> Option<Error> {
     let nothing = InfoOptions { include_users: false, ..InfoOptions::default() };
-    let error = client.info(&nothing.channels([""; 0])).await.err()?;
+    let error = client.info(nothing.channels([""; 0])).await.err()?;
     (error.kind() == ErrorKind::Scheme).then_some(error)
 }
 
@@ -336,7 +336,7 @@ async fn default_is_accepted(probe: &Probe) -> bool {
 
 async fn version(client: &Client, findings: &mut Findings) -> Result<(), Failure> {
     const NAME: &str = "version";
-    match client.figures().await {
+    match client.admin_stats().await {
         Ok(figures) if figures.version == env!("CARGO_PKG_VERSION") => {
             findings.good(NAME, figures.version)
         }

@@ -47,7 +47,7 @@ impl Connections {
         let conn_id = Uuid::new_v4();
         self.conn_ids.borrow_mut().push(conn_id);
         let request = Connect { conn_id: Some(conn_id), ..Connect::new(USER) };
-        match self.client.connect(&request).await {
+        match self.client.connect(request).await {
             Ok(_) => Ok(Some(conn_id)),
             Err(error) => {
                 findings.fault(name, error.to_string(), LOG)?;
@@ -97,7 +97,7 @@ pub(super) async fn all(
 /// Sends a message to the user of the checks, and returns its id.
 async fn publish(client: &Client) -> Result<String, channelstream_client::Error> {
     let id = Uuid::new_v4();
-    client.publish(NewMessage::to_users(USER, [USER], json!({})).id(id)).await?;
+    client.publish(NewMessage::to_users(USER, [USER], json!({}))?.id(id)).await?;
     Ok(id.to_string())
 }
 

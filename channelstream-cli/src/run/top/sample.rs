@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use channelstream_client::{
-    ChannelView, ChannelsInfo, Client, Error, InfoOptions, Stats, Timestamp,
+    ChannelView, ChannelsInfo, Client, Error, InfoOptions, Metrics, Timestamp,
 };
 use channelstream_signer::unix_now;
 
@@ -75,8 +75,8 @@ pub(super) async fn take(client: &Client) -> Result<Sample, Error> {
         return_public_state: true,
         ..InfoOptions::default()
     };
-    let stats = client.stats().await?;
-    let info = client.info(&options).await?;
+    let stats = client.metrics().await?;
+    let info = client.info(options).await?;
     let at = Instant::now();
     let now = Duration::from_secs(unix_now());
     let (channels, users) = rows(&info, Timestamp::default().after(now));
@@ -86,7 +86,7 @@ pub(super) async fn take(client: &Client) -> Result<Sample, Error> {
 
 /// Requests one channel with its history; `None` if it does not exist.
 pub(super) async fn channel(client: &Client, name: &str) -> Result<Option<ChannelView>, Error> {
-    let info = client.info(&InfoOptions::default().channels([name])).await?;
+    let info = client.info(InfoOptions::default().channels([name])).await?;
     Ok(info.channels.into_values().next())
 }
 
@@ -115,7 +115,7 @@ fn rows(info: &ChannelsInfo, now: Timestamp) -> (Vec<Row>, Vec<Row>) {
 }
 
 impl Totals {
-    fn of(stats: &Stats) -> Self {
+    fn of(stats: &Metrics) -> Self {
         let number = |name: &str| stats.number(name);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
         let count = |name: &str| number(name).map(|value| value as u64);

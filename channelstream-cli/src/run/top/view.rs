@@ -242,7 +242,7 @@ fn told(channel: &ChannelView) -> Vec<Told> {
     lines.extend(settings.iter().map(|(key, value)| text(format!("{key:<34}  {value}"))));
     lines.extend(heading(format!("HISTORY ({})", channel.history.len())));
     lines.extend(channel.history.iter().rev().map(|message| {
-        let said = message.message.as_deref().map_or("", |raw| raw.get());
+        let said = message.payload.as_deref().map_or("", |raw| raw.get());
         text(format!("{} {}: {said}", message.timestamp.in_utc(), message.user))
     }));
     lines.extend(heading(format!("MEMBERS ({})", channel.users.len())));

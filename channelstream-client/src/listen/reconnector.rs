@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::event::{End, Event, Gap, Transport};
-use super::frame::Frame;
-use super::line::{Heard, Opening, Polled, Socket, hear};
-use super::settings::{Renew, Server, Settings};
+use super::builder::{Renew, Server, Settings};
+use super::event::Event;
+use super::stream_event::{End, Gap, StreamEvent, Transport};
+use super::transport::{Heard, Opening, Polled, Socket, hear};
 use crate::error::Error;
 
 /// Stored frames of a channel and of a user (contract §8).
@@ -30,14 +30,14 @@ const SHORT_POLL: Duration = Duration::from_millis(200);
 /// After so long on polls, a websocket may come through again.
 const POLLS_LAST: Duration = Duration::from_secs(600);
 
-pub(super) struct Course {
+pub(super) struct Reconnector {
     server: Server,
     settings: Settings,
     conn_id: Option<Uuid>,
     renew: Option<Renew>,
     phase: Phase,
     /// What is to be told next.
-    events: VecDeque<Event>,
+    events: VecDeque<StreamEvent>,
     /// How the next line is opened.
     transport: Transport,
     /// Since something was last heard.
@@ -59,7 +59,7 @@ enum Phase {
     Over,
 }
 
-impl Course {
+impl Reconnector {
     pub(super) fn new(
         server: Server,
         settings: Settings,
@@ -84,7 +84,7 @@ impl Course {
     }
 
     /// The next event, or nothing when all is over.
-    pub(super) async fn next(&mut self) -> Option<Event> {
+    pub(super) async fn next(&mut self) -> Option<StreamEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -197,16 +197,16 @@ impl Course {
 
     fn opened(&mut self, conn_id: Uuid) {
         self.catchup = Catchup::default();
-        self.events.push_back(Event::Opened { conn_id, transport: self.transport });
-        self.events.extend(self.gap.take().map(Event::Gap));
+        self.events.push_back(StreamEvent::Opened { conn_id, transport: self.transport });
+        self.events.extend(self.gap.take().map(StreamEvent::Gap));
     }
 
-    fn take(&mut self, frames: Vec<Frame>) {
+    fn take(&mut self, frames: Vec<Event>) {
         (self.failures, self.renewals) = (0, 0);
         for frame in frames {
             let gap = self.catchup.count(&frame);
-            self.events.push_back(Event::Frame(frame));
-            self.events.extend(gap.map(Event::Gap));
+            self.events.push_back(StreamEvent::Event(frame));
+            self.events.extend(gap.map(StreamEvent::Gap));
         }
     }
 
@@ -253,12 +253,12 @@ impl Course {
         let asked = error.retry_after().unwrap_or_default().min(self.settings.backoff.longest);
         let pause = self.settings.backoff.pause(self.failures).max(asked);
         self.failures = self.failures.saturating_add(1);
-        self.events.push_back(Event::Interrupted { error, pause });
+        self.events.push_back(StreamEvent::Interrupted { error, pause });
         Phase::Pausing(pause)
     }
 
     fn end(&mut self, end: End) -> Phase {
-        self.events.push_back(Event::Ended(end));
+        self.events.push_back(StreamEvent::Ended(end));
         Phase::Over
     }
 }
@@ -273,7 +273,7 @@ struct Catchup(Vec<(Option<String>, usize)>);
 
 impl Catchup {
     /// A gap with the frame that makes it likely.
-    fn count(&mut self, frame: &Frame) -> Option<Gap> {
+    fn count(&mut self, frame: &Event) -> Option<Gap> {
         if !frame.catchup {
             return None;
         }

@@ -8,7 +8,7 @@ use http::header::{
     ACCEPT, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
     USER_AGENT, WWW_AUTHENTICATE,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 use reqwest::Upgraded;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -17,14 +17,11 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
-use super::frame::{Frame, read_frames};
-use super::settings::Server;
+use super::builder::Server;
+use super::event::{Event, parse_events};
 use crate::call::{JSON, receive};
-use crate::client::{Endpoint, shown};
+use crate::endpoint::{Endpoint, LONG_POLL, WEBSOCKET, redacted};
 use crate::error::{Answered, Error};
-
-const WEBSOCKET: Endpoint = Endpoint { method: &Method::GET, path: "/ws" };
-const LONG_POLL: Endpoint = Endpoint { method: &Method::GET, path: "/listen" };
 
 /// Larger texts are given up, so that nothing on the other end can fill this program's memory.
 const MAX_TEXT: usize = 16 * 1024 * 1024;
@@ -43,7 +40,7 @@ pub(super) enum Opening {
 /// What came of waiting on a websocket.
 pub(super) enum Heard {
     /// Frames, or none: a heartbeat.
-    Frames(Vec<Frame>),
+    Frames(Vec<Event>),
     /// Something without a meaning, which shows that the line lives.
     Life,
     /// The server said good-bye, with a code if it gave one.
@@ -54,7 +51,7 @@ pub(super) enum Heard {
 
 /// What came of a poll.
 pub(super) enum Polled {
-    Frames(Vec<Frame>),
+    Frames(Vec<Event>),
     UnknownConnection,
     Failed(Error),
 }
@@ -85,7 +82,7 @@ impl Server {
             .header(UPGRADE, HeaderValue::from_static("websocket"))
             .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
             .header(SEC_WEBSOCKET_KEY, &key);
-        let transport = |error| Error::transport(WEBSOCKET, &shown(&self.address), error);
+        let transport = |error| Error::transport(WEBSOCKET, &redacted(&self.address), error);
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) => return Opening::Failed(transport(error)),
@@ -135,7 +132,7 @@ impl Server {
 
     async fn poll_once(&self, conn_id: Uuid, patience: Duration) -> Polled {
         let request = self.request(LONG_POLL, conn_id).header(ACCEPT, JSON).timeout(patience);
-        let answered = match receive(LONG_POLL, &shown(&self.address), request).await {
+        let answered = match receive(LONG_POLL, &redacted(&self.address), request).await {
             Ok(answered) => answered,
             Err(error) => return Polled::Failed(error),
         };
@@ -147,7 +144,7 @@ impl Server {
         if !answered.status.is_success() {
             return Polled::Failed(Error::status_of(LONG_POLL, &answered));
         }
-        let frames = std::str::from_utf8(&answered.body).ok().map(read_frames);
+        let frames = std::str::from_utf8(&answered.body).ok().map(parse_events);
         match frames {
             Some(Ok(frames)) => Polled::Frames(frames),
             Some(Err(error)) => Polled::Failed(Error::unreadable(LONG_POLL, &error)),
@@ -180,7 +177,7 @@ pub(super) async fn hear(socket: &mut Socket, patience: Duration) -> Heard {
         Err(_) => return Heard::Broken(Error::silence(WEBSOCKET, patience)),
     };
     match message {
-        Message::Text(text) => match read_frames(&text) {
+        Message::Text(text) => match parse_events(&text) {
             Ok(frames) => Heard::Frames(frames),
             Err(error) => Heard::Broken(Error::unreadable(WEBSOCKET, &error)),
         },

@@ -1,4 +1,4 @@
-//! `ListenerBuilder`: from a connection to a `Listener`.
+//! `EventStreamBuilder`: from a connection to a `EventStream`.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Debug, Formatter};
@@ -10,8 +10,8 @@ use channelstream_core::protocol::Uuid;
 use http::HeaderValue;
 use reqwest::Url;
 
-use super::Listener;
-use super::course::Course;
+use super::EventStream;
+use super::reconnector::Reconnector;
 use crate::builder::{default_http_client, parse_address, user_agent};
 use crate::client::Client;
 use crate::error::Error;
@@ -20,10 +20,10 @@ use crate::retry::Backoff;
 /// Three heartbeats of a server with its default settings.
 const DEFAULT_SILENCE: Duration = Duration::from_secs(15);
 
-/// The settings of a [`Listener`] in the making; [`Listener::builder`], [`Client::listen`] and
+/// The settings of a [`EventStream`] in the making; [`EventStream::builder`], [`Client::listen`] and
 /// [`Client::listen_as`] start one.
 #[must_use]
-pub struct ListenerBuilder {
+pub struct EventStreamBuilder {
     place: Place,
     conn_id: Option<Uuid>,
     settings: Settings,
@@ -58,7 +58,7 @@ pub(super) type Renew = Box<dyn FnMut() -> Renewing + Send>;
 
 type Renewing = Pin<Box<dyn Future<Output = Result<Uuid, Error>> + Send>>;
 
-impl ListenerBuilder {
+impl EventStreamBuilder {
     pub(super) fn new(place: Place, conn_id: Option<Uuid>) -> Self {
         let backoff =
             Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(30) };
@@ -118,12 +118,12 @@ impl ListenerBuilder {
     /// somebody wanted it to end.
     ///
     /// ```no_run
-    /// use channelstream_client::{Listener, Uuid};
+    /// use channelstream_client::{EventStream, Uuid};
     ///
     /// # async fn ask_my_backend() -> std::io::Result<Uuid> { Ok(Uuid::nil()) }
     /// # async fn listen() -> Result<(), Box<dyn std::error::Error>> {
     /// let first = ask_my_backend().await?;
-    /// let listener = Listener::builder("https://push.example.com", first)
+    /// let listener = EventStream::builder("https://push.example.com", first)
     ///     .renewed_by(|| ask_my_backend())
     ///     .build()?;
     /// # Ok(())
@@ -148,7 +148,7 @@ impl ListenerBuilder {
     ///
     /// Of the kind [`Builder`](crate::ErrorKind::Builder): the address is none, the root
     /// certificates are none, or TLS cannot be set up.
-    pub fn build(self) -> Result<Listener, Error> {
+    pub fn build(self) -> Result<EventStream, Error> {
         let server = match self.place {
             Place::Client(client) => {
                 let parts = &*client.0;
@@ -165,14 +165,16 @@ impl ListenerBuilder {
                 Server { http, address, proxy, user_agent: user_agent(None, true)? }
             }
         };
-        Ok(Listener::new(Course::new(server, self.settings, self.conn_id, self.renew)))
+        Ok(EventStream::new(Reconnector::new(server, self.settings, self.conn_id, self.renew)))
     }
 }
 
 /// Shows neither the address, which may hold a password, nor the connection's id, which lets
 /// anybody listen.
-impl Debug for ListenerBuilder {
+impl Debug for EventStreamBuilder {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListenerBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("EventStreamBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

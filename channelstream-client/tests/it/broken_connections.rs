@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use channelstream_client::{Connect, Event, Gap, InfoOptions, Listener, Transport, Uuid};
+use channelstream_client::{Connect, EventStream, Gap, InfoOptions, StreamEvent, Transport, Uuid};
 use tokio::net::TcpListener;
 
 use crate::listening::{gap, number, numbered, opened, until};
@@ -14,10 +14,10 @@ const SILENCE: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A listener of "news" through the proxy, on a connection that is there already.
-async fn listener(server: &Server, proxy: &Proxy) -> Listener {
+async fn listener(server: &Server, proxy: &Proxy) -> EventStream {
     let request = Connect::new("ann").channels(["news"]);
-    let id = server.client().connect(&request).await.unwrap().conn_id;
-    Listener::builder(&proxy.url, id)
+    let id = server.client().connect(request).await.unwrap().conn_id;
+    EventStream::builder(&proxy.url, id)
         .silence(SILENCE)
         .first_pause(PAUSE)
         .longest_pause(PAUSE * 10)
@@ -30,7 +30,7 @@ async fn calls_come_through_what_splits() {
     let server = Server::start();
     let proxy = Proxy::start(server.port, Mode::Splitting).await;
     let client = hasty(&proxy.url).timeout(Duration::from_secs(30)).build().unwrap();
-    let connected = client.connect(&Connect::new("ann").channels(["news"])).await.unwrap();
+    let connected = client.connect(Connect::new("ann").channels(["news"])).await.unwrap();
     assert_eq!(client.publish_all((0..50).map(numbered)).await.unwrap().messages, 50);
     assert!(client.disconnect(connected.conn_id).await.unwrap());
 }
@@ -48,7 +48,7 @@ async fn calls_end_in_time_behind_what_stalls() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         proxy.turn(Mode::Honest);
     });
-    let (info, ()) = tokio::join!(client.info(&options), asked);
+    let (info, ()) = tokio::join!(client.info(options), asked);
     info.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(25));
 }
@@ -61,7 +61,7 @@ async fn calls_are_repeated_behind_what_cuts() {
     let error = client.publish_all((0..3).map(numbered)).await.unwrap_err();
     assert!(error.is_in_doubt() && error.error().attempts() == 11, "{error}");
     // It was in truth: with the same ids each time.
-    assert_eq!(server.client().figures().await.unwrap().total_unique_messages, 33);
+    assert_eq!(server.client().admin_stats().await.unwrap().total_unique_messages, 33);
     proxy.turn(Mode::Honest);
     assert_eq!(client.publish_all(error.into_unpublished()).await.unwrap().messages, 3);
 }
@@ -75,7 +75,7 @@ async fn listeners_hear_everything_through_what_splits() {
     let publishing = client.publish_all((0..200).map(numbered));
     let mut heard = Vec::new();
     let hearing = until(&mut listener, |event| {
-        assert!(!matches!(event, Event::Interrupted { .. }), "{event:?}");
+        assert!(!matches!(event, StreamEvent::Interrupted { .. }), "{event:?}");
         heard.extend(number(event));
         (heard.last() == Some(&199)).then_some(())
     });
@@ -127,7 +127,7 @@ async fn silence_is_death() {
 
     proxy.turn(Mode::Stalling);
     let told = until(&mut listener, |event| match event {
-        Event::Interrupted { error, .. } => Some((error.is_timeout(), error.to_string())),
+        StreamEvent::Interrupted { error, .. } => Some((error.is_timeout(), error.to_string())),
         _ => None,
     });
     assert_eq!(told.await, (true, "GET /ws brought nothing for 1.5s".to_owned()));
@@ -184,7 +184,7 @@ async fn nobody_is_pestered_while_the_server_is_away() {
             attempts += 1;
         }
     };
-    let mut listener = Listener::builder(&url, Uuid::from_u128(1))
+    let mut listener = EventStream::builder(&url, Uuid::from_u128(1))
         .first_pause(Duration::from_millis(50))
         .longest_pause(Duration::from_millis(400))
         .build()
@@ -192,7 +192,7 @@ async fn nobody_is_pestered_while_the_server_is_away() {
     let mut pauses = Vec::new();
     let listening = async {
         while pauses.iter().sum::<Duration>() < Duration::from_secs(2) {
-            if let Some(Event::Interrupted { pause, error, .. }) = listener.next().await {
+            if let Some(StreamEvent::Interrupted { pause, error, .. }) = listener.next().await {
                 // Whoever knows the id can listen.
                 assert!(!format!("{error:?}").contains("00000001"), "{error:?}");
                 pauses.push(pause);
