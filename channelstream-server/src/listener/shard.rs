@@ -45,13 +45,13 @@ struct Listeners {
 }
 
 /// Which shard a listener is in: the upper part of its id's lower half.
-pub(crate) fn number(ListenerId(id): ListenerId) -> usize {
-    (lower_half(id) >> PLACE_BITS) as usize
+pub(crate) fn number(id: ListenerId) -> usize {
+    (lower_half(id.get()) >> PLACE_BITS) as usize
 }
 
 /// Where in its shard a listener is.
-fn place(ListenerId(id): ListenerId) -> u32 {
-    lower_half(id) & ((1 << PLACE_BITS) - 1)
+fn place(id: ListenerId) -> u32 {
+    lower_half(id.get()) & ((1 << PLACE_BITS) - 1)
 }
 
 fn lower_half(id: u64) -> u32 {
@@ -181,7 +181,7 @@ impl Listeners {
             u32::try_from(self.slots.len() - 1).expect("a process has fewer files than that")
         });
         let id = u64::from(self.opened) << 32 | u64::from(shard << PLACE_BITS | place);
-        let outbox = Arc::new(Outbox::new(ListenerId(id), way));
+        let outbox = Arc::new(Outbox::new(ListenerId::new(id), way));
         self.slots[place as usize] = Some(Arc::clone(&outbox));
         if is_socket {
             let beat = self.beat;

@@ -30,7 +30,7 @@ const GATHERING: Duration = Duration::from_secs(1);
 pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Problem> {
     const WRONG: Problem = Problem::Texts(&["Wrong UUID format"]);
     let connection = request.parameter("conn_id").flatten().ok_or(WRONG)?;
-    let connection = parse_uuid(&connection).ok_or(WRONG)?;
+    let connection = ConnectionId::from(parse_uuid(&connection).ok_or(WRONG)?);
     let callback = callback(&request)?;
     if request.head.method == http::Method::HEAD {
         return head(app, connection).await;

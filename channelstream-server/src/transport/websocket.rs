@@ -41,6 +41,7 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         None => return Err(FieldErrors::from_texts("conn_id", ["Field may not be null."]).into()),
         Some(text) => text
             .and_then(|text| parse_uuid(&text))
+            .map(ConnectionId::from)
             .ok_or_else(|| FieldErrors::from_texts("conn_id", ["Not a valid UUID."]))?,
     };
     if !app.node.hub().has_place() {

@@ -8,7 +8,7 @@ use crate::wire::websocket::{event_frames, events_in};
 const ROOM: Bounds = Bounds { frames: 10, bytes: 1000 };
 
 fn poll(id: u64) -> Outbox {
-    Outbox::new(ListenerId(id), Way::Poll(Notify::new()))
+    Outbox::new(ListenerId::new(id), Way::Poll(Notify::new()))
 }
 
 /// Three frames of five bytes each, with the numbers 7 to 9.
