@@ -4,11 +4,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Address, Bounds, Connect, Event, InfoOptions, NewMessage, Timestamp, parse, read_messages,
+    Bounds, Connect, Event, InfoOptions, NewMessage, Timestamp, parse, read_messages,
 };
 use channelstream_core::state::{
-    Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, Outcome, Rules,
-    Stamp, State,
+    Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId, Outcome,
+    Rules, Stamp, State,
 };
 use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{Bencher, BenchmarkId, Criterion};
@@ -38,7 +38,7 @@ impl World {
         let mut world = Self::with_connections(count);
         for number in 0..count {
             let connection = id(number);
-            let listener = ListenerId(number);
+            let listener = ListenerId::new(number);
             world.apply(Command::Open { connection, listener, kind: ListenerKind::Socket });
         }
         world
@@ -47,6 +47,8 @@ impl World {
     fn envelope(&mut self, command: Command) -> Envelope {
         self.seed += 1;
         Envelope {
+            node: NodeId::new(1),
+            id: 1,
             stamp: Stamp { now: Timestamp::default(), moment: self.now, seed: self.seed },
             command,
         }
@@ -54,7 +56,7 @@ impl World {
 
     fn apply(&mut self, command: Command) -> Outcome {
         let envelope = self.envelope(command);
-        self.state.apply(&envelope)
+        self.state.apply(envelope)
     }
 }
 
@@ -86,7 +88,7 @@ fn only(
         for _ in 0..times {
             let envelope = commands(world);
             let begin = WallTime.start();
-            let outcome = black_box(world.state.apply(&envelope));
+            let outcome = black_box(world.state.apply(envelope));
             spent += WallTime.end(begin);
             drop(outcome);
             after(world);

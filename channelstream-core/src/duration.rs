@@ -1,4 +1,4 @@
-//! Durations as people write them in settings and flags: `500ms`, `5s`, `1m`, `2h`, `1d`, or seconds.
+//! Parses durations as people write them in settings and flags: `500ms`, `5s`, `1m`, `2h`, `1d`, or seconds.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use thiserror::Error;
 const UNITS: [(&str, f64); 5] =
     [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
 
-/// A text is no duration.
+/// The error for a text that is no duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 #[error("not a number of seconds, nor one with ms, s, m, h or d behind it, such as 500ms or 1.5h")]
 pub struct NotADuration;
 
-/// Reads a number with its unit, or a plain number of seconds. Decimals are allowed, and blanks around
+/// Parses a number with its unit, or a plain number of seconds. Decimals are allowed, and blanks around
 /// both.
 ///
 /// ```
@@ -27,7 +28,7 @@ pub struct NotADuration;
 /// ```
 ///
 /// # Errors
-/// If it is something else, less than zero, or more than a [`Duration`] holds.
+/// Returns an error for any other text, a negative number, or more than a [`Duration`] holds.
 pub fn parse_duration(text: &str) -> Result<Duration, NotADuration> {
     let text = text.trim();
     let with_unit = UNITS.iter().find_map(|(unit, seconds)| {

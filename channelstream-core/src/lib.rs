@@ -1,36 +1,63 @@
-//! The channelstream protocol: its types, its rules and its state.
+//! The meaning of the channelstream protocol: its types, its rules and its state.
 //!
-//! This crate does no IO, reads no clock and draws no randomness. Everything that happens is a
-//! [`Command`](state::Command) in an [`Envelope`](state::Envelope) that carries the time and a
-//! seed, and [`State::apply`](state::State::apply) turns it into an
-//! [`Outcome`](state::Outcome): a reply and the deliveries that follow. The same envelopes in the
-//! same order give the same state and the same outcomes, on every machine.
+//! This crate does no IO, reads no clock and draws no random numbers.
 //!
-//! * [`protocol`] holds what travels on the wire: requests, replies and events, with readers
-//!   that take every form the contract allows and report all faults of a request at once.
-//! * [`state`] holds who is where, what is stored, who gets what and what expires.
+//! * [`protocol`] holds what travels on the wire: requests, replies and events. Its readers accept
+//!   every form that the contract allows, and report all errors of a request at once.
+//! * `state` (the feature `state`, on by default) holds who is where, what is stored, who receives what
+//!   and what expires. A client builds without it.
 //!
-//! ```
-//! use channelstream_core::protocol::Connect;
-//! use channelstream_core::protocol::Timestamp;
+//! # From a request to its deliveries
+//!
+//! Everything that happens is a `Command` in an `Envelope`, which carries the time and a seed.
+//! `State::apply` turns it into an `Outcome`: a reply, and the deliveries that follow. The same
+//! envelopes in the same order give the same state and the same outcomes on every machine. An envelope
+//! can be serialized, so that a journal can keep it and another node can apply it.
+//!
+#![cfg_attr(feature = "state", doc = "```")]
+#![cfg_attr(not(feature = "state"), doc = "```ignore")]
+//! use channelstream_core::protocol::{Bounds, Connect, Timestamp, parse, read_messages};
 //! use channelstream_core::state::{
-//!     Command, ConnectionId, Envelope, Moment, Reply, Rules, Stamp, State,
+//!     Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
+//!     Rules, Stamp, State,
 //! };
 //!
 //! let mut state = State::new(Rules::default());
-//! let outcome = state.apply(&Envelope {
-//!     stamp: Stamp { now: Timestamp::from_micros(0), moment: Moment::default(), seed: 7 },
-//!     command: Command::Connect {
-//!         connection: ConnectionId::from_u128(1),
-//!         request: Box::new(Connect::new("ann").channels(["news"])),
-//!     },
-//! });
-//! let Ok(Reply::Connected(answer)) = outcome.reply else { panic!("a plain connect is accepted") };
-//! assert_eq!(answer.channels, ["news"]);
+//! let mut id = 0;
+//! let mut apply = |command| {
+//!     id += 1;
+//!     let stamp = Stamp {
+//!         now: Timestamp::from_micros(0),
+//!         moment: Moment::default(),
+//!         seed: u128::from(id),
+//!     };
+//!     state.apply(Envelope { node: NodeId::new(1), id, stamp, command })
+//! };
+//!
+//! // A backend connects ann, and her browser listens.
+//! let connection = ConnectionId::from_u128(1);
+//! let request = Box::new(Connect::new("ann").channels(["news"]));
+//! let outcome = apply(Command::Connect { connection, request });
+//! let Ok(Reply::Connected(connected)) = outcome.reply else { panic!("it is accepted") };
+//! assert_eq!(connected.channels, ["news"]);
+//! let (listener, kind) = (ListenerId::new(1), ListenerKind::Socket);
+//! apply(Command::Open { connection, listener, kind });
+//!
+//! // The body of a request becomes an event for her.
+//! let body = br#"[{"user": "bot", "channel": "news", "message": {"text": "hello"}}]"#;
+//! let messages = read_messages(&parse(body, Bounds::default())?).expect("it has no errors");
+//! let outcome = apply(Command::Publish(messages));
+//! let [Delivery::Event { to, event, .. }] = &outcome.deliveries[..] else { panic!("one event") };
+//! assert_eq!(to[..], [listener]);
+//! assert!(event.encode(false).contains(r#""message":{"text": "hello"}"#));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+#![cfg_attr(not(feature = "state"), allow(dead_code, reason = "only the state uses some items"))]
 
 mod duration;
 pub mod protocol;
+#[cfg(feature = "state")]
 pub mod state;
 
 pub use duration::{NotADuration, parse_duration};

@@ -70,7 +70,7 @@ async fn join(handle: &Handle, user: String) -> Result<Value, HandleError> {
 }
 
 async fn say(handle: &Handle, user: String, message: Value) -> Result<Value, HandleError> {
-    let posted = handle.publish(NewMessage::to_channel(user, "news", message)).await?;
+    let posted = handle.publish(NewMessage::to_channel(user, "news", message)?).await?;
     Ok(json!({"recipients": posted[0].receipt.recipients}))
 }
 

@@ -1,13 +1,14 @@
 //! The handle: requests to the server from within its own process, without HTTP.
 
 use std::fmt;
+use std::sync::Arc;
 
 use channelstream_core::protocol::{
     self, Body, Bounds, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete,
-    DeleteChannels, Edit, FieldErrors, InfoOptions, NewMessage, NotJson, Posted, SetUserState,
-    Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserStateSet, Uuid,
+    DeleteChannels, Edit, FieldErrors, InfoOptions, NewMessage, NotJson, PayloadError, Posted,
+    Rejected, SetUserState, Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserStateSet, Uuid,
 };
-use channelstream_core::state::{Command, Refusal, Reply};
+use channelstream_core::state::{Command, ConnectionId, Refusal, Reply};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -35,6 +36,9 @@ pub enum HandleError {
     /// The request exceeds `max_json_depth` or `max_json_elements`. Nothing was done.
     #[error(transparent)]
     TooComplex(#[from] NotJson),
+    /// The payload of a message is not a JSON object. Nothing was done.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
     /// The request contradicts the state, for example because its connection is unknown. Nothing was
     /// done.
     #[error(transparent)]
@@ -77,7 +81,7 @@ impl Handle {
     /// See [`HandleError`].
     pub async fn connect(&self, request: &Connect) -> Result<Connected, HandleError> {
         let request = self.read(request, Connect::read)?;
-        let connection = request.conn_id.unwrap_or_else(clock::secret_id);
+        let connection = ConnectionId::from(request.conn_id.unwrap_or_else(clock::secret_id));
         let command = Command::Connect { connection, request: Box::new(request) };
         match self.node.submit(command).await? {
             Reply::Connected(reply) => Ok(*reply),
@@ -90,7 +94,7 @@ impl Handle {
     /// # Errors
     /// See [`HandleError`].
     pub async fn subscribe(&self, request: &Subscribe) -> Result<Subscribed, HandleError> {
-        let request = self.read(request, |body| Subscribe::read(body, None, |_| true))?;
+        let request = self.read(request, Subscribe::read)?;
         match self.node.submit(Command::Subscribe(request)).await? {
             Reply::Subscribed(reply) => Ok(*reply),
             reply => unreachable!("{reply:?} to a subscribe"),
@@ -102,7 +106,7 @@ impl Handle {
     /// # Errors
     /// See [`HandleError`].
     pub async fn unsubscribe(&self, request: &Unsubscribe) -> Result<Unsubscribed, HandleError> {
-        let request = self.read(request, |body| Unsubscribe::read(body, None, |_| true))?;
+        let request = self.read(request, Unsubscribe::read)?;
         match self.node.submit(Command::Unsubscribe(request)).await? {
             Reply::Unsubscribed(reply) => Ok(*reply),
             reply => unreachable!("{reply:?} to an unsubscribe"),
@@ -117,7 +121,7 @@ impl Handle {
         &self,
         request: &SetUserState,
     ) -> Result<UserStateSet, HandleError> {
-        let request = self.read(request, |body| SetUserState::read(body, |_| true))?;
+        let request = self.read(request, SetUserState::read)?;
         match self.node.submit(Command::SetUserState(request)).await? {
             Reply::UserStateSet(reply) => Ok(*reply),
             reply => unreachable!("{reply:?} to a user state"),
@@ -131,9 +135,9 @@ impl Handle {
     /// See [`HandleError`].
     pub async fn publish(
         &self,
-        messages: impl AsRef<[NewMessage]>,
+        messages: impl Into<Vec<NewMessage>>,
     ) -> Result<Vec<Posted>, HandleError> {
-        let messages = self.read(messages.as_ref(), protocol::read_messages)?;
+        let messages = self.read(&messages.into(), protocol::read_messages)?;
         match self.node.submit(Command::Publish(messages)).await? {
             Reply::Published(posted) => Ok(posted),
             reply => unreachable!("{reply:?} to a publish"),
@@ -144,10 +148,10 @@ impl Handle {
     ///
     /// # Errors
     /// See [`HandleError`].
-    pub async fn edit(&self, edits: impl AsRef<[Edit]>) -> Result<Vec<Edit>, HandleError> {
-        let edits = self.read(edits.as_ref(), protocol::read_edits)?;
+    pub async fn edit(&self, edits: impl Into<Vec<Edit>>) -> Result<Vec<Edit>, HandleError> {
+        let edits = self.read(&edits.into(), protocol::read_edits)?;
         match self.node.submit(Command::Edit(edits)).await? {
-            Reply::Edited(edits) => Ok(edits),
+            Reply::Edited(edits) => Ok(edits.into_iter().map(Arc::unwrap_or_clone).collect()),
             reply => unreachable!("{reply:?} to an edit"),
         }
     }
@@ -156,10 +160,13 @@ impl Handle {
     ///
     /// # Errors
     /// See [`HandleError`].
-    pub async fn delete(&self, deletes: impl AsRef<[Delete]>) -> Result<Vec<Delete>, HandleError> {
-        let deletes = self.read(deletes.as_ref(), protocol::read_deletes)?;
+    pub async fn delete(
+        &self,
+        deletes: impl Into<Vec<Delete>>,
+    ) -> Result<Vec<Delete>, HandleError> {
+        let deletes = self.read(&deletes.into(), protocol::read_deletes)?;
         match self.node.submit(Command::Delete(deletes)).await? {
-            Reply::Deleted(deletes) => Ok(deletes),
+            Reply::Deleted(deletes) => Ok(deletes.into_iter().map(Arc::unwrap_or_clone).collect()),
             reply => unreachable!("{reply:?} to a delete"),
         }
     }
@@ -205,7 +212,7 @@ impl Handle {
     /// # Errors
     /// See [`HandleError`].
     pub async fn disconnect(&self, conn_id: Uuid) -> Result<bool, HandleError> {
-        match self.node.submit(Command::Disconnect(conn_id)).await? {
+        match self.node.submit(Command::Disconnect(conn_id.into())).await? {
             Reply::Disconnected(was_known) => Ok(was_known),
             reply => unreachable!("{reply:?} to a disconnect"),
         }
@@ -215,11 +222,11 @@ impl Handle {
     fn read<R: Serialize + ?Sized, T>(
         &self,
         request: &R,
-        read: impl FnOnce(&Body<'_>) -> Result<T, FieldErrors>,
+        read: impl FnOnce(&Body<'_>) -> Result<T, Rejected>,
     ) -> Result<T, HandleError> {
         let json = serde_json::to_vec(request)
             .expect("requests hold texts, numbers and JSON under keys that are texts");
         let body = protocol::parse(&json, self.bounds)?;
-        read(&body).map_err(HandleError::Invalid)
+        read(&body).map_err(|rejected| HandleError::Invalid(rejected.errors))
     }
 }

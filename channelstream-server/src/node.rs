@@ -5,40 +5,40 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use channelstream_core::state::{Command, Envelope, Moment, Refusal, Reply, State};
+use channelstream_core::state::{Command, Envelope, Moment, NodeId, Refusal, Reply, State};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
-use crate::journal::{self, Appender, Entry, Reader};
+use crate::clock::{self, Clock};
+use crate::journal::{self, Appender, Reader};
 use crate::limits::{Limit, Limits};
 use crate::listener::hub::Hub;
 use crate::metrics::Metrics;
 
-/// Entries taken from the journal at once.
+/// How many envelopes are taken from the journal at once.
 const BATCH: usize = 256;
 
-/// An entry that took so long gives others a turn before the next. Short ones don't, so that many at
-/// once are applied as quickly as they come.
+/// The time after which applying an envelope yields before the next one. Shorter ones do not yield, so
+/// that many of them are applied as quickly as they come.
 const LONG: Duration = Duration::from_millis(10);
 
-/// The longest that own time stands still while something is to happen. Less than the state's
-/// longest step, so that it keeps pace.
+/// The longest time without a stamp while a deadline is ahead. It is less than the state's longest
+/// step, so that own time keeps pace.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Questions that may wait.
+/// How many questions may wait.
 const QUESTIONS: usize = 1024;
 
-/// Why there is no reply.
+/// The reason why there is no reply.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
-    /// The state turned the command down.
+    /// The state refused the command.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The server is too far behind, or at its end. Nothing was done.
+    /// The server is too far behind, or stopping. Nothing was done.
     #[error("the server is overloaded or shutting down: {0}")]
     Unavailable(#[from] journal::Error),
-    /// The server came to its end before the reply; what was wanted may have been done.
+    /// The server stopped before it replied. The command may have been carried out.
     #[error("the server is shutting down")]
     Stopped,
 }
@@ -51,9 +51,10 @@ type Question = Box<dyn FnOnce(&State) + Send>;
 pub(crate) struct Node(Arc<Inner>);
 
 struct Inner {
+    id: NodeId,
     journal: Appender,
     questions: mpsc::Sender<Question>,
-    /// Who waits for a reply, by the number of the entry.
+    /// The callers that wait for a reply, by the id of their envelope.
     waiting: Mutex<Waiting>,
     submitted: AtomicU64,
     clock: Clock,
@@ -70,7 +71,7 @@ pub(crate) struct Loop {
     node: Node,
 }
 
-/// A node and its loop, which has to be run.
+/// Creates a node and its loop, which has to be run.
 pub(crate) fn new(
     state: State,
     hub: Arc<Hub>,
@@ -81,7 +82,8 @@ pub(crate) fn new(
     let (questions, asked) = mpsc::channel(QUESTIONS);
     let (waiting, submitted) = (Mutex::default(), AtomicU64::new(0));
     let clock = Clock::going_on_from(state.latest_stamp());
-    let inner = Inner { journal, questions, waiting, submitted, clock, hub, limits, metrics };
+    let id = NodeId::new(clock::secret_id().as_u64_pair().1);
+    let inner = Inner { id, journal, questions, waiting, submitted, clock, hub, limits, metrics };
     let node = Node(Arc::new(inner));
     (node.clone(), Loop { state, journal: reader, questions: asked, node })
 }
@@ -99,18 +101,18 @@ impl Node {
         &self.0.hub
     }
 
-    /// How long it is until a moment of the state.
+    /// Returns the time until a moment of the state.
     pub(crate) fn until(&self, moment: Moment) -> Duration {
         self.0.clock.until(moment)
     }
 
-    /// Puts a command into the one order and waits for what came of it.
+    /// Appends a command to the journal and waits for the reply.
     pub(crate) async fn submit(&self, command: Command) -> Result<Reply, Error> {
         let reply = self.append(command)?;
         Ok(reply.await.map_err(|_| Error::Stopped)??)
     }
 
-    /// The same without waiting: when it returns, the order stands.
+    /// Appends a command to the journal. When this returns, its place in the order is fixed.
     fn append(
         &self,
         command: Command,
@@ -118,8 +120,8 @@ impl Node {
         let id = self.0.submitted.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting().insert(id, sender);
-        let envelope = Envelope { stamp: self.0.clock.stamp(), command };
-        if let Err(error) = self.0.journal.append(Entry { id, envelope }) {
+        let envelope = Envelope { node: self.0.id, id, stamp: self.0.clock.stamp(), command };
+        if let Err(error) = self.0.journal.append(envelope) {
             self.waiting().remove(&id);
             if matches!(error, journal::Error::Full) {
                 self.0.limits.refused(Limit::WaitingCommands, None);
@@ -129,14 +131,14 @@ impl Node {
         Ok(receiver)
     }
 
-    /// Asks the state as it is after everything that was replied to.
+    /// Asks the state. It is at least as new as all replies so far.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&State) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (sender, answer) = oneshot::channel();
         let question: Question = Box::new(move |state| {
-            // Who asked may have gone meanwhile.
+            // The caller may be gone.
             let _ = sender.send(question(state));
         });
         self.0.questions.try_send(question).map_err(|error| match error {
@@ -151,11 +153,11 @@ impl Node {
 }
 
 impl Loop {
-    /// Applies what the journal gives, until it is closed.
+    /// Applies what the journal returns, until it is closed.
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            // Counted from the latest stamp: questions, which bring none, must not put it off.
+            // Counted from the latest stamp: questions have no stamp and must not delay it.
             let latest = self.state.latest_stamp().after(TICK);
             let pause = self.state.next_deadline().map(|when| self.node.until(when.min(latest)));
             tokio::select! {
@@ -165,18 +167,22 @@ impl Loop {
                         return;
                     }
                     let mut begun = Instant::now();
-                    for entry in batch.drain(..) {
-                        self.apply(&entry).await;
+                    for envelope in batch.drain(..) {
+                        self.apply(envelope).await;
                         let done = Instant::now();
                         if done.duration_since(begun) > LONG {
                             tokio::task::yield_now().await;
                         }
                         begun = done;
                     }
+                    // A journal that is never empty must not starve the questions.
+                    if let Ok(question) = self.questions.try_recv() {
+                        question(&self.state);
+                    }
                 }
                 Some(question) = self.questions.recv() => question(&self.state),
                 () = wait(pause) => {
-                    // If the journal is full, what comes out of it brings the time as well.
+                    // A full journal advances the clock anyway when its envelopes are applied.
                     let _ = self.node.append(Command::Tick);
                     tokio::task::yield_now().await;
                 }
@@ -184,17 +190,21 @@ impl Loop {
         }
     }
 
-    async fn apply(&mut self, entry: &Entry) {
-        let outcome = self.state.apply(&entry.envelope);
+    async fn apply(&mut self, envelope: Envelope) {
+        let Envelope { node, id, .. } = envelope;
+        let outcome = self.state.apply(envelope);
         self.node.hub().deliver(outcome.deliveries, self.state.sequence()).await;
-        if let Some(waiting) = self.node.waiting().remove(&entry.id) {
-            // Who submitted may have gone meanwhile.
+        if node != self.node.0.id {
+            return;
+        }
+        if let Some(waiting) = self.node.waiting().remove(&id) {
+            // The caller may be gone.
             let _ = waiting.send(outcome.reply);
         }
     }
 }
 
-/// Waits so long; for ever, if there is nothing to wait for.
+/// Waits for this time, or forever without one.
 async fn wait(pause: Option<Duration>) {
     match pause {
         Some(pause) => tokio::time::sleep(pause).await,

@@ -89,7 +89,7 @@ async fn a_whole_life() {
     assert_eq!((figures.unique_user_count, figures.total_unique_messages), (2, 2));
     assert_eq!((figures.channels.len(), figures.users.len()), (2, 2));
     assert!(!figures.version.is_empty() && figures.uptime.contains(':'));
-    let stats = client.stats().await.unwrap();
+    let stats = client.metrics().await.unwrap();
     assert_eq!(stats.version, figures.version);
     assert_eq!(stats.number("messages_posted_total"), Some(2.0));
     assert_eq!((stats.number("listeners"), stats.number("refusals_total")), (Some(0.0), None));

@@ -1,21 +1,21 @@
-//! From bytes to JSON: what is accepted as a body at all, and within which bounds.
+//! Bodies of requests: parses bytes as JSON within bounds, down to the fields of an object.
 
+use std::borrow::Cow;
 use std::fmt::{self, Formatter};
 
+use indexmap::IndexMap;
 use memchr::memchr2;
 use serde::de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::read::Fields;
-
 /// How much structure one body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Deepest nesting of lists and objects.
+    /// The deepest nesting of lists and objects.
     pub depth: usize,
-    /// Number of values of any kind, keys not counted.
+    /// The number of values of any kind; keys do not count.
     pub elements: usize,
 }
 
@@ -25,35 +25,35 @@ impl Default for Bounds {
     }
 }
 
-/// Why some bytes are no JSON body; positions are in bytes, counted from 0.
+/// The reason why some bytes are not a JSON body. Positions are in bytes, counted from 0.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotJson {
-    /// Nothing, or only white space.
+    /// The body is empty or has only white space.
     #[error("the body is empty, JSON is expected")]
     Empty,
-    /// Not UTF-8.
+    /// The body is not UTF-8.
     #[error("the body is not UTF-8 at byte {at}")]
     Encoding {
-        /// Where the first wrong byte stands.
+        /// The position of the first invalid byte.
         at: usize,
     },
-    /// UTF-8, but not JSON.
+    /// The body is UTF-8, but not JSON.
     #[error("the body is not JSON: {0}")]
     Syntax(String),
-    /// Half of a surrogate pair, which no text can hold.
+    /// The body has half of a surrogate pair, which no string can hold.
     #[error("the body has an unpaired surrogate escape at byte {at}")]
     Surrogate {
-        /// Where the escape begins.
+        /// The position at which the escape begins.
         at: usize,
     },
-    /// Nested deeper than the bounds allow.
+    /// The body is nested deeper than the bounds allow.
     #[error("the body is nested deeper than {limit} levels")]
     TooDeep {
         /// The bound.
         limit: usize,
     },
-    /// More values than the bounds allow.
+    /// The body has more values than the bounds allow.
     #[error("the body holds more than {limit} values")]
     TooMany {
         /// The bound.
@@ -61,26 +61,37 @@ pub enum NotJson {
     },
 }
 
-/// The body of a request, for the `read` functions. It is JSON within the bounds: UTF-8, syntax and
-/// surrogate pairs have been checked.
-#[derive(Debug)]
-pub struct Body<'a>(pub(super) Value<'a>);
-
-/// A value, taken apart as far as every reader needs it: once, since that is a good part of what a
-/// request costs.
-#[derive(Debug)]
-pub(super) enum Value<'a> {
-    Object(Fields<'a>),
-    List(Vec<Self>),
-    Null,
-    /// A text, a number or a boolean.
-    Scalar,
+/// The body of a request, as the `read` functions take it.
+///
+/// It is JSON within the bounds: UTF-8, syntax and surrogate pairs have been checked.
+#[derive(Clone, Debug)]
+pub struct Body<'a> {
+    pub(super) value: Value<'a>,
+    /// The connection that the query names.
+    pub(super) conn_id: Option<&'a str>,
+    pub(super) is_strict: bool,
 }
 
-/// Reads `bytes` as one JSON value.
+impl<'a> Body<'a> {
+    /// Adds the `conn_id` of the query. `/subscribe` and `/unsubscribe` use it if the body has none.
+    #[must_use]
+    pub fn conn_id(mut self, in_query: Option<&'a str>) -> Self {
+        self.conn_id = in_query;
+        self
+    }
+
+    /// If `is_strict` is true, readers also report the fields that they do not know (contract §14).
+    #[must_use]
+    pub fn strict(mut self, is_strict: bool) -> Self {
+        self.is_strict = is_strict;
+        self
+    }
+}
+
+/// Parses `bytes` as one JSON value.
 ///
 /// # Errors
-/// [`NotJson`] tells what is wrong and where.
+/// Returns [`NotJson`] with the reason and the position.
 pub fn parse(bytes: &[u8], bounds: Bounds) -> Result<Body<'_>, NotJson> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| NotJson::Encoding { at: error.valid_up_to() })?;
@@ -88,13 +99,79 @@ pub fn parse(bytes: &[u8], bounds: Bounds) -> Result<Body<'_>, NotJson> {
         return Err(NotJson::Empty);
     }
     scan(bytes, bounds)?;
-    let value = serde_json::from_str(text).or_else(|_| serde_json::from_str(text).map(beyond));
-    value.map(Body).map_err(|error| NotJson::Syntax(error.to_string()))
+    let value = serde_json::from_str(text).or_else(|_| serde_json::from_str(text).map(oversized));
+    let value = value.map_err(|error| NotJson::Syntax(error.to_string()))?;
+    Ok(Body { value, conn_id: None, is_strict: false })
 }
 
-/// What is JSON although it does not fit into a [`Value`]: a number beyond all that serde_json
-/// holds, alone or in a list, or lists nested deeper than it goes.
-fn beyond(raw: &RawValue) -> Value<'_> {
+/// A JSON value, parsed as deep as every reader needs it. It is parsed once, because parsing is a
+/// large part of the cost of a request.
+#[derive(Clone, Debug)]
+pub(super) enum Value<'a> {
+    Object(Fields<'a>),
+    List(Vec<Self>),
+    Null,
+    /// A string, a number or a boolean.
+    Scalar,
+}
+
+/// The fields of an object, in their order. Readers expect few fields and look each one up once; a
+/// list is faster for that than a map.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields<'a>(Vec<(Key<'a>, &'a RawValue)>);
+
+#[derive(Clone, Debug, Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Fields<'a> {
+    /// Returns the fields of `raw` if it is an object.
+    pub(super) fn of(raw: &'a RawValue) -> Option<Self> {
+        serde_json::from_str(raw.get()).ok()
+    }
+
+    /// Returns the field of this name; of repeated ones the last counts.
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(Key(key), _)| key == name).map(|(_, raw)| *raw)
+    }
+
+    /// Iterates over all fields, also over repeated ones.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(Key(name), raw)| (&**name, *raw))
+    }
+
+    /// Returns the fields by name; of repeated ones the last counts.
+    pub(super) fn by_name(&self) -> IndexMap<&str, &'a RawValue> {
+        self.iter().collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(8);
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// Returns the [`Value`] for JSON that serde_json does not deserialize: a number out of its range,
+/// alone or in a list, or lists nested deeper than its limit.
+fn oversized(raw: &RawValue) -> Value<'_> {
     let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
         return Value::Scalar;
     };
@@ -154,7 +231,7 @@ impl<'de> Deserialize<'de> for Value<'de> {
     }
 }
 
-/// Depth, count and surrogates in one pass; syntax is left to the parser.
+/// Checks depth, count and surrogates in one pass; the parser checks the syntax.
 fn scan(bytes: &[u8], bounds: Bounds) -> Result<(), NotJson> {
     let (mut depth, mut elements, mut at) = (0usize, 1usize, 0usize);
     while let Some(&byte) = bytes.get(at) {
@@ -183,7 +260,7 @@ fn scan(bytes: &[u8], bounds: Bounds) -> Result<(), NotJson> {
     Ok(())
 }
 
-/// Passes over a string whose quotation mark stands before `at`; gives the place after its end.
+/// Skips a string whose opening quotation mark is before `at`; returns the position after its end.
 fn scan_text(bytes: &[u8], mut at: usize) -> Result<usize, NotJson> {
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;
@@ -206,7 +283,7 @@ enum Surrogate {
     Low,
 }
 
-/// Whether an escape of half a character begins at `at`.
+/// Returns which half of a surrogate pair is escaped at `at`, if one is.
 fn surrogate(bytes: &[u8], at: usize) -> Option<Surrogate> {
     let escape = bytes.get(at..at + 6)?;
     if escape[0] != b'\\' || escape[1] != b'u' || !escape[2].eq_ignore_ascii_case(&b'd') {
@@ -253,7 +330,7 @@ mod tests {
     fn numbers_beyond_floats_and_deep_lists_are_json() {
         let bounds = Bounds { depth: 1000, elements: 1000 };
         let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
-        let value = |text| parse(text, bounds).map(|Body(value)| value);
+        let value = |text| parse(text, bounds).map(|body| body.value);
         assert!(matches!(value(b"1e999"), Ok(Value::Scalar)));
         let Ok(Value::List(items)) = value(b"[1e999, {\"a\": -1e999}, null]") else { panic!() };
         assert!(matches!(&items[..], [Value::Scalar, Value::Object(_), Value::Null]));

@@ -10,7 +10,7 @@ use super::reply::{Changed, UserView};
 use super::scalar::UserState;
 use super::timestamp::DateTime;
 
-/// One event. Cheap to clone: what it tells is shared.
+/// One event. It is cheap to clone, because its contents are shared.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// A message was posted.
@@ -25,7 +25,7 @@ pub enum Event {
     UserStateChange(Arc<UserStateChange>),
 }
 
-/// Whether a user came or went.
+/// The two kinds of presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -38,32 +38,32 @@ pub enum Action {
 /// A user joined or parted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Presence {
-    /// Id of the event.
+    /// The id of the event.
     pub uuid: Uuid,
-    /// Who.
+    /// The user.
     pub user: Arc<str>,
-    /// Where.
+    /// The channel.
     pub channel: Arc<str>,
-    /// When.
+    /// The time of the event.
     pub timestamp: DateTime,
-    /// Whether it was joining or parting.
+    /// Whether the user joined or parted.
     pub action: Action,
-    /// Who is present now, if the channel sends such lists.
+    /// The users who are present now, if the channel sends such lists.
     pub users: Vec<UserView>,
-    /// The public state of who joined.
+    /// The public state of the user who joined.
     pub state: Option<Arc<UserState>>,
 }
 
 /// A user's state changed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UserStateChange {
-    /// Id of the event.
+    /// The id of the event.
     pub uuid: Uuid,
-    /// Whose.
+    /// The user.
     pub user: Arc<str>,
-    /// In which channel this is told.
+    /// The channel that receives the event.
     pub channel: Arc<str>,
-    /// When.
+    /// The time of the event.
     pub timestamp: DateTime,
     /// The whole public state now.
     pub state: Arc<UserState>,
@@ -72,9 +72,9 @@ pub struct UserStateChange {
 }
 
 impl Event {
-    /// The event as one JSON object, as it is sent live or, with `catchup`, afterwards.
+    /// Returns the event as one JSON object. `catchup` is `true` for a listener that was away.
     pub fn encode(&self, catchup: bool) -> String {
-        let mut object = Object::new();
+        let mut object = JsonObject::new();
         match self {
             Self::Message(message) => {
                 object.put("uuid", &message.uuid);
@@ -140,7 +140,7 @@ impl Event {
         object.end()
     }
 
-    /// Whether `user`, being where the event is sent, gets it.
+    /// Returns `true` if `user`, as a member of the place it is sent to, receives the event.
     pub(crate) fn is_for(&self, user: &str) -> bool {
         match self {
             Self::Message(message) => message.address.includes(user),
@@ -152,13 +152,13 @@ impl Event {
     }
 }
 
-/// A JSON object in the making. Its keys are ours and need no escaping, which would take a good part
-/// of the time.
-struct Object(Vec<u8>);
+/// A JSON object while it is written. Its keys are our own and need no escaping, which would be a
+/// large part of the cost.
+struct JsonObject(Vec<u8>);
 
-impl Object {
+impl JsonObject {
     fn new() -> Self {
-        /// Room for a common message at once, rather than by growing.
+        /// Room for a common message, so that the buffer seldom grows.
         const COMMON: usize = 512;
         let mut json = Vec::with_capacity(COMMON);
         json.push(b'{');

@@ -6,44 +6,43 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::body::{Body, Value};
-use super::field_errors::{FieldError, FieldErrors, WRONG_TYPE};
+use super::field_errors::FieldError;
 use super::payload::{Payload, PayloadError, to_payload};
 use super::read::{Boolean, Form, Id, NAME, Object, Time, USER, list};
 use super::schema::Schema;
 use super::timestamp::DateTime;
 
-/// Where a message goes: a channel, or some users of it, or some users wherever they are.
+/// Where a message goes: to a channel, to some users of it, or to some users in any channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
-    /// The channel; without one the message is private to `pm_users`.
+    /// The channel. Without one the message is private to `pm_users`.
     #[serde(default)]
     pub channel: Option<String>,
-    /// If not empty, only these users.
+    /// If not empty, only these users receive the message.
     #[serde(default)]
     pub pm_users: Vec<String>,
-    /// Never these users; without effect on private messages.
+    /// These users do not receive the message. Has no effect on private messages.
     #[serde(default)]
     pub exclude_users: Vec<String>,
 }
 
 impl Address {
-    /// Everybody in `channel`.
+    /// Addresses everybody in `channel`.
     pub fn channel(channel: impl Into<String>) -> Self {
         Self { channel: Some(channel.into()), ..Self::default() }
     }
 
-    /// These users, in whatever channels they are.
+    /// Addresses these users, in any channel.
     pub fn users<T: Into<String>>(users: impl IntoIterator<Item = T>) -> Self {
         Self { pm_users: users.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
-    /// Whether it leads nowhere: neither a channel nor users.
+    /// Returns `true` if there is neither a channel nor users.
     pub fn is_nowhere(&self) -> bool {
         self.channel.is_none() && self.pm_users.is_empty()
     }
 
-    /// Whether `user`, being where the message goes, is meant.
+    /// Returns `true` if `user`, as a member of the channel or named, is addressed.
     pub(crate) fn includes(&self, user: &str) -> bool {
         let named = |users: &[String]| users.iter().any(|name| name == user);
         (self.pm_users.is_empty() || named(&self.pm_users))
@@ -59,29 +58,30 @@ impl Address {
     }
 }
 
-/// A message on its way in: what is left out is filled in by the server.
-#[derive(Clone, Debug, Serialize)]
+/// A message to publish. The server fills in what is left out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Shape")]
 pub struct NewMessage {
-    /// Who says it.
+    /// The sender.
     pub user: String,
-    /// What is said.
+    /// The payload.
     #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
-    /// To whom.
+    /// Where it goes.
     #[serde(flatten)]
     pub address: Address,
-    /// Whether the channel's history leaves it out.
+    /// If `true`, the history of the channel leaves it out.
     pub no_history: bool,
-    /// Its id; a new random one if absent.
+    /// The id; a new random one if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<Uuid>,
-    /// When it was said; now if absent.
+    /// The time; now if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime>,
 }
 
 impl NewMessage {
-    /// A message from `user` with nothing in it yet.
+    /// Creates a message from `user` without a payload.
     pub fn new(user: impl Into<String>, address: Address) -> Self {
         Self {
             user: user.into(),
@@ -120,7 +120,7 @@ impl NewMessage {
         Self::new(user, Address::channel(channel)).payload(payload)
     }
 
-    /// Creates a message from `user` to these users, in whatever channels they are.
+    /// Creates a message from `user` to these users, in any channel.
     ///
     /// # Errors
     /// As for [`to_channel`](Self::to_channel).
@@ -142,7 +142,7 @@ impl NewMessage {
         Ok(self)
     }
 
-    /// Sets the id, by which receivers can recognize a repeat.
+    /// Sets the id, by which a repeat can be recognized.
     #[must_use]
     pub fn id(mut self, id: Uuid) -> Self {
         self.uuid = Some(id);
@@ -161,62 +161,62 @@ impl NewMessage {
     }
 }
 
-/// A message is also a list of one.
+/// A message counts as a list of one.
 impl From<NewMessage> for Vec<NewMessage> {
-    fn from(message: NewMessage) -> Self {
-        vec![message]
+    fn from(one: NewMessage) -> Self {
+        vec![one]
     }
 }
 
-/// A message as it was taken, with everything filled in.
+/// A message as the server accepted it, with everything filled in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(try_from = "Fields")]
+#[serde(try_from = "Shape")]
 pub struct Message {
-    /// Its id.
+    /// The id.
     pub uuid: Uuid,
-    /// Who says it.
+    /// The sender.
     pub user: String,
-    /// What is said.
+    /// The payload.
     #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
-    /// To whom.
+    /// Where it goes.
     #[serde(flatten)]
     pub address: Address,
-    /// Whether the channel's history leaves it out.
+    /// If `true`, the history of the channel leaves it out.
     pub no_history: bool,
-    /// When it was said.
+    /// The time.
     pub timestamp: DateTime,
-    /// When it was last edited.
+    /// The time of the last edit.
     pub edited: Option<DateTime>,
 }
 
 /// A change of a message that was sent before (contract §8).
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "Fields")]
+#[serde(try_from = "Shape")]
 pub struct Edit {
-    /// Which message.
+    /// The id of the message.
     pub uuid: Uuid,
-    /// Where it is found, and who hears of the change.
+    /// Where the message is found, and who receives the edit.
     #[serde(flatten)]
     pub address: Address,
-    /// Echoed; without effect.
+    /// Echoed in the answer; has no effect.
     pub no_history: bool,
-    /// The new sender, if that changes.
+    /// The new sender, if it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The new payload, if that changes: it replaces the old one as a whole.
+    /// The new payload, if it changes. It replaces the whole old one.
     #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
-    /// The new time, if that changes.
+    /// The new time, if it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime>,
-    /// When it was edited; now if absent, and always there in answers and events.
+    /// The time of the edit; now if absent. It is always present in answers and events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited: Option<DateTime>,
 }
 
 impl Edit {
-    /// An edit of the message `uuid` that changes nothing yet.
+    /// Creates an edit of the message `uuid` that changes nothing yet.
     ///
     /// ```
     /// use channelstream_core::protocol::{Address, Edit, Uuid};
@@ -239,8 +239,7 @@ impl Edit {
         }
     }
 
-    /// Sets the new payload, which replaces the old one as a whole: any value that serializes as a
-    /// JSON object.
+    /// Sets the new payload, any value that serializes as a JSON object. It replaces the whole old one.
     ///
     /// # Errors
     /// The payload cannot be serialized, or is not a JSON object.
@@ -263,28 +262,28 @@ impl Edit {
     }
 }
 
-/// An edit is also a list of one.
+/// An edit counts as a list of one.
 impl From<Edit> for Vec<Edit> {
-    fn from(edit: Edit) -> Self {
-        vec![edit]
+    fn from(one: Edit) -> Self {
+        vec![one]
     }
 }
 
 /// The removal of a message that was sent before (contract §8).
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Shape")]
 pub struct Delete {
-    /// Which message.
+    /// The id of the message.
     pub uuid: Uuid,
-    /// Where it is found, and who hears of the removal.
+    /// Where the message is found, and who receives the removal.
     #[serde(flatten)]
     pub address: Address,
-    /// Echoed; without effect.
-    #[serde(default)]
+    /// Echoed in the answer; has no effect.
     pub no_history: bool,
 }
 
 impl Delete {
-    /// A removal of the message `uuid`.
+    /// Creates a removal of the message `uuid`.
     pub fn new(uuid: Uuid, address: Address) -> Self {
         Self { uuid, address, no_history: false }
     }
@@ -298,18 +297,18 @@ impl Delete {
     }
 }
 
-/// A delete is also a list of one.
+/// A removal counts as a list of one.
 impl From<Delete> for Vec<Delete> {
-    fn from(delete: Delete) -> Self {
-        vec![delete]
+    fn from(one: Delete) -> Self {
+        vec![one]
     }
 }
 
-/// The fields of a message or an edit in one level: a flattened part and a raw value cannot be
-/// read together.
+/// The JSON of messages, edits and deletes, all fields on one level: serde cannot read a flattened
+/// part and a raw value together.
 #[derive(Deserialize)]
-struct Fields {
-    uuid: Uuid,
+struct Shape {
+    uuid: Option<Uuid>,
     user: Option<String>,
     message: Option<Payload>,
     channel: Option<String>,
@@ -323,27 +322,56 @@ struct Fields {
     edited: Option<DateTime>,
 }
 
-impl From<Fields> for Edit {
-    fn from(fields: Fields) -> Self {
-        let Fields { uuid, user, message, no_history, timestamp, edited, .. } = fields;
-        let Fields { channel, pm_users, exclude_users, .. } = fields;
+const NO_UUID: &str = "missing field `uuid`";
+const NO_USER: &str = "missing field `user`";
+const NO_TIMESTAMP: &str = "missing field `timestamp`";
+
+impl TryFrom<Shape> for NewMessage {
+    type Error = &'static str;
+
+    fn try_from(shape: Shape) -> Result<Self, Self::Error> {
+        let Shape { uuid, user, message, no_history, timestamp, .. } = shape;
+        let Shape { channel, pm_users, exclude_users, .. } = shape;
         let address = Address { channel, pm_users, exclude_users };
-        Self { uuid, address, no_history, user, payload: message, timestamp, edited }
+        let user = user.ok_or(NO_USER)?;
+        Ok(Self { user, payload: message, address, no_history, uuid, timestamp })
     }
 }
 
-impl TryFrom<Fields> for Message {
+impl TryFrom<Shape> for Message {
     type Error = &'static str;
 
-    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
-        let Edit { uuid, address, no_history, user, payload, timestamp, edited } = fields.into();
-        let user = user.ok_or("a message without `user`")?;
-        let timestamp = timestamp.ok_or("a message without `timestamp`")?;
+    fn try_from(shape: Shape) -> Result<Self, Self::Error> {
+        let Edit { uuid, address, no_history, user, payload, timestamp, edited } =
+            shape.try_into()?;
+        let user = user.ok_or(NO_USER)?;
+        let timestamp = timestamp.ok_or(NO_TIMESTAMP)?;
         Ok(Self { uuid, user, payload, address, no_history, timestamp, edited })
     }
 }
 
-/// What a message carries, whatever is in it.
+impl TryFrom<Shape> for Edit {
+    type Error = &'static str;
+
+    fn try_from(shape: Shape) -> Result<Self, Self::Error> {
+        let Shape { uuid, user, message, no_history, timestamp, edited, .. } = shape;
+        let Shape { channel, pm_users, exclude_users, .. } = shape;
+        let address = Address { channel, pm_users, exclude_users };
+        let uuid = uuid.ok_or(NO_UUID)?;
+        Ok(Self { uuid, address, no_history, user, payload: message, timestamp, edited })
+    }
+}
+
+impl TryFrom<Shape> for Delete {
+    type Error = &'static str;
+
+    fn try_from(shape: Shape) -> Result<Self, Self::Error> {
+        let Edit { uuid, address, no_history, .. } = shape.try_into()?;
+        Ok(Self { uuid, address, no_history })
+    }
+}
+
+/// The form of a payload: any object.
 #[derive(Clone, Copy)]
 struct AnyObject;
 
@@ -363,66 +391,27 @@ impl Form<'_> for AnyObject {
     }
 }
 
-/// A list of messages, edits or deletes, of whose fields each is made. What is wrong with an item
-/// stands under its index; an item that is no object is also named once at the top. A null item is
-/// told of only if nothing else is wrong, as the contract has it.
-pub(super) fn read_items<T>(
-    Body(body): &Body<'_>,
-    fields: impl Fn(&mut Object<'_>) -> T,
-) -> Result<Vec<T>, FieldErrors> {
-    let Value::List(items) = body else {
-        return Err(FieldErrors::from_texts("_schema", [WRONG_TYPE]));
-    };
-    let mut faults = FieldErrors::new();
-    let mut nulls = FieldErrors::new();
-    let mut values = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
-        let read = match item {
-            Value::Object(of) => {
-                Object::of(of).read_by(&fields).map_err(|inner| (&mut faults, inner))
-            }
-            Value::Null => Err((&mut nulls, FieldErrors::new())),
-            Value::List(_) | Value::Scalar => Err((&mut faults, FieldErrors::new())),
-        };
-        match read {
-            Ok(value) => values.push(value),
-            Err((faults, inner)) => {
-                let is_item = !inner.is_empty();
-                faults.add(&index.to_string(), FieldError::Inner(inner));
-                if !is_item {
-                    faults.add("_schema", FieldError::text(WRONG_TYPE));
-                }
-            }
-        }
-    }
-    match (faults.is_empty(), nulls.is_empty()) {
-        (true, true) => Ok(values),
-        (true, false) => Err(nulls),
-        (false, _) => Err(faults),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Bounds, parse};
+    use crate::protocol::{Bounds, parse, read_messages};
 
-    fn faults(json: &str) -> String {
+    fn errors(json: &str) -> String {
         let body = parse(json.as_bytes(), Bounds::default()).unwrap();
-        serde_json::to_string(&read_items(&body, NewMessage::fields).unwrap_err()).unwrap()
+        serde_json::to_string(&read_messages(&body).unwrap_err().errors).unwrap()
     }
 
     #[test]
-    fn faulty_items_stand_under_their_index() {
+    fn invalid_items_are_reported_by_index() {
         let missing = r#"{"user":["Missing data for required field."]}"#;
         assert_eq!(
-            faults(r#"["a", null, {}]"#),
+            errors(r#"["a", null, {}]"#),
             format!(r#"{{"0":{{}},"_schema":["Invalid input type."],"2":{missing}}}"#)
         );
-        assert_eq!(faults("[null]"), r#"{"0":{},"_schema":["Invalid input type."]}"#);
-        assert_eq!(faults("{}"), r#"{"_schema":["Invalid input type."]}"#);
+        assert_eq!(errors("[null]"), r#"{"0":{},"_schema":["Invalid input type."]}"#);
+        assert_eq!(errors("{}"), r#"{"_schema":["Invalid input type."]}"#);
         assert_eq!(
-            faults(r#"[{"user": "a"}, {"user": "", "message": [], "uuid": 1, "channel": 7}]"#),
+            errors(r#"[{"user": "a"}, {"user": "", "message": [], "uuid": 1, "channel": 7}]"#),
             r#"{"1":{"user":["Length must be between 1 and 512."],"message":["Not a valid mapping type."],"channel":["Not a valid string."],"uuid":["Not a valid UUID."]}}"#
         );
     }
@@ -432,7 +421,7 @@ mod tests {
         let sent = r#"{"n": 1.10, "big": 123456789012345678901234567890, "n": 2}"#;
         let body = format!(r#"[{{"user": "a", "message": {sent}}}]"#);
         let body = parse(body.as_bytes(), Bounds::default()).unwrap();
-        let messages = read_items(&body, NewMessage::fields).unwrap();
+        let messages = read_messages(&body).unwrap();
         assert_eq!(messages[0].payload.as_ref().unwrap().get(), sent);
     }
 

@@ -1,11 +1,12 @@
-//! What travels on the wire: bodies of requests and answers, and the events.
+//! What travels on the wire: the bodies of requests and answers, and the events.
 //!
-//! Reading is lenient in form and complete in complaint: `read` functions accept every form of a
-//! value that contract §4 names and collect all faults of a body as [`FieldErrors`].
+//! The `read` functions accept every form of a value that contract §4 allows, and report all errors of
+//! a body at once as [`FieldErrors`].
 
 mod body;
 mod event;
 mod field_errors;
+mod json_schema;
 mod message;
 mod payload;
 mod read;
@@ -19,7 +20,8 @@ mod timestamp;
 
 pub use body::{Body, Bounds, NotJson, parse};
 pub use event::{Action, Event, Presence, UserStateChange};
-pub use field_errors::{FieldError, FieldErrors};
+pub use field_errors::{FieldError, FieldErrors, Named, Rejected};
+pub use json_schema::request_schemas;
 pub use message::{Address, Delete, Edit, Message, NewMessage};
 pub use payload::{Payload, PayloadError};
 pub use read::parse_uuid;
@@ -32,8 +34,6 @@ pub use request::{
     Unsubscribe, read_deletes, read_edits, read_messages,
 };
 pub use scalar::{Scalar, UserState};
-pub use schema::request_schemas;
 pub use settings::{ChannelConfig, ChannelSettings};
-pub use strict::{RequestBody, unknown_fields};
 pub use timestamp::{DateTime, InEvent, Timestamp};
 pub use uuid::Uuid;

@@ -1,33 +1,124 @@
-//! Lenient reading of JSON: fields of an object, and the forms a value may have (contract §4).
+//! Lenient reading of JSON: the fields of an object, and the forms that a value may have (contract §4).
 //!
-//! Values stay raw until their type is known, so that nothing is lost of a payload or a number.
+//! Values stay raw until their type is known, so that payloads and numbers lose nothing.
 
 use std::borrow::Cow;
-use std::fmt::{self, Formatter};
 
 use indexmap::IndexMap;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::field_errors::{FieldError, FieldErrors};
+use super::body::{Body, Fields, Value};
+use super::field_errors::{FieldError, FieldErrors, Named, Rejected, WRONG_TYPE};
 use super::scalar::Scalar;
 use super::schema::{Field, Schema};
+use super::strict::{unknown_fields, unknown_fields_in_each};
 use super::timestamp::DateTime;
 
 const MISSING: &str = "Missing data for required field.";
 const NULL: &str = "Field may not be null.";
+const NOT_A_UUID: &str = "Not a valid UUID.";
 
-/// The fields of an object under way to a typed value, and what was wrong so far.
+/// Reads a body that is one object. For any other JSON the error is `otherwise`.
+pub(super) fn read_object<T>(
+    body: &Body<'_>,
+    otherwise: &str,
+    fields: fn(&mut Object<'_>) -> T,
+) -> Result<T, Rejected> {
+    let (value, mut rejected) = match &body.value {
+        Value::Object(of) => {
+            let mut object = Object::new(Cow::Borrowed(of));
+            object.conn_id = body.conn_id;
+            let value = fields(&mut object);
+            (Some(value), Rejected { errors: object.errors, named: object.named })
+        }
+        _ => (None, FieldErrors::from_texts("_schema", [otherwise]).into()),
+    };
+    if body.is_strict {
+        rejected.errors.merge(unknown_fields(&body.value, &Object::describe(fields).1));
+    }
+    value.filter(|_| rejected.errors.is_empty()).ok_or(rejected)
+}
+
+/// Reads a body that is a list of objects. The errors of an item are under its index; an item that is
+/// no object also adds one error at the top. A null item is reported only if nothing else is wrong, as
+/// the contract requires.
+pub(super) fn read_items<T>(
+    body: &Body<'_>,
+    fields: fn(&mut Object<'_>) -> T,
+) -> Result<Vec<T>, Rejected> {
+    let mut errors = FieldErrors::new();
+    let mut nulls = FieldErrors::new();
+    let mut values = Vec::new();
+    if let Value::List(items) = &body.value {
+        values.reserve(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let read = match item {
+                Value::Object(of) => Object::new(Cow::Borrowed(of))
+                    .read_by(fields)
+                    .map_err(|inner| (&mut errors, inner)),
+                Value::Null => Err((&mut nulls, FieldErrors::new())),
+                Value::List(_) | Value::Scalar => Err((&mut errors, FieldErrors::new())),
+            };
+            match read {
+                Ok(value) => values.push(value),
+                Err((errors, inner)) => {
+                    let is_object = !inner.is_empty();
+                    errors.add(&index.to_string(), FieldError::Inner(inner));
+                    if !is_object {
+                        errors.add("_schema", FieldError::text(WRONG_TYPE));
+                    }
+                }
+            }
+        }
+    } else {
+        errors = FieldErrors::from_texts("_schema", [WRONG_TYPE]);
+    }
+    if errors.is_empty() {
+        errors = nulls;
+    }
+    if body.is_strict {
+        errors.merge(unknown_fields(&body.value, &Object::describe(fields).1));
+    }
+    if errors.is_empty() { Ok(values) } else { Err(errors.into()) }
+}
+
+/// Reads a body that has an object or null under each key.
+pub(super) fn read_mapping<T>(
+    body: &Body<'_>,
+    fields: fn(&mut Object<'_>) -> T,
+) -> Result<IndexMap<String, Option<T>>, Rejected> {
+    let read = |raw| match is_null(raw) {
+        true => Ok(None),
+        false => Object::open(raw)?.read_by(fields).map(Some).map_err(FieldError::Inner),
+    };
+    let mut found = match &body.value {
+        Value::Object(entries) => mapping(entries, read),
+        _ => Err(FieldErrors::from_texts("_schema", [WRONG_TYPE])),
+    };
+    if body.is_strict {
+        let unknown = unknown_fields_in_each(&body.value, &Object::describe(fields).1);
+        if !unknown.is_empty() {
+            let mut errors = found.err().unwrap_or_default();
+            errors.merge(unknown);
+            found = Err(errors);
+        }
+    }
+    Ok(found?)
+}
+
+/// An object while its fields are read, with the errors so far.
 pub(super) struct Object<'a> {
     fields: Cow<'a, Fields<'a>>,
-    faults: FieldErrors,
-    /// The fields that were asked for, if that is what is wanted.
+    /// The connection that the query names.
+    conn_id: Option<&'a str>,
+    errors: FieldErrors,
+    named: Option<Named>,
+    /// The fields that were asked for, if the reader describes itself.
     described: Option<Vec<Field>>,
 }
 
-/// A form of values: reads them, and tells which they are.
+/// A form of values: reads them, and describes them.
 pub(super) trait Form<'a>: Copy {
     type Value;
 
@@ -36,52 +127,27 @@ pub(super) trait Form<'a>: Copy {
     fn schema(&self) -> Schema;
 }
 
-/// The fields of an object as they stand there. Few are expected and each is looked up once, for
-/// which a list is faster than a map.
-#[derive(Clone, Debug)]
-pub(super) struct Fields<'a>(Vec<(Key<'a>, &'a RawValue)>);
-
-#[derive(Clone, Debug, Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'a> Fields<'a> {
-    /// The fields in their order, repeated ones too.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.0.iter().map(|(Key(name), raw)| (&**name, *raw))
-    }
-
-    /// The same by their names; of repeated ones the last counts.
-    pub(super) fn by_name(&self) -> IndexMap<&str, &'a RawValue> {
-        self.iter().collect()
-    }
-}
-
 impl<'a> Object<'a> {
-    /// The object in `raw`; of repeated keys the last counts.
-    pub(super) fn open(raw: &'a RawValue) -> Result<Self, FieldError> {
-        let fields = fields(raw).ok_or_else(FieldError::not_an_object)?;
+    /// Opens the object in `raw`; of repeated keys the last counts.
+    fn open(raw: &'a RawValue) -> Result<Self, FieldError> {
+        let fields = Fields::of(raw).ok_or_else(FieldError::not_an_object)?;
         Ok(Self::new(Cow::Owned(fields)))
     }
 
-    /// The object with these fields; of repeated keys the last counts.
-    pub(super) fn of(fields: &'a Fields<'a>) -> Self {
-        Self::new(Cow::Borrowed(fields))
-    }
-
     fn new(fields: Cow<'a, Fields<'a>>) -> Self {
-        Self { fields, faults: FieldErrors::new(), described: None }
+        Self { fields, conn_id: None, errors: FieldErrors::new(), named: None, described: None }
     }
 
-    /// The fields that `read` asks an object for, and what it makes of one that has none.
-    pub(super) fn describe<T>(read: impl FnOnce(&mut Self) -> T) -> (T, Vec<Field>) {
-        let mut object = Self::new(Cow::Owned(Fields(Vec::new())));
+    /// Returns what `read` makes of an object without fields, and the fields that it asks for.
+    pub(super) fn describe<T>(read: fn(&mut Object<'_>) -> T) -> (T, Vec<Field>) {
+        let mut object = Object::new(Cow::Owned(Fields::default()));
         object.described = Some(Vec::new());
         let value = read(&mut object);
         (value, object.described.unwrap_or_default())
     }
 
-    /// Notes that a field was asked for, if somebody wants to know.
-    fn note(
+    /// Records that a field was asked for, if the reader describes itself.
+    fn record(
         &mut self,
         name: &'static str,
         (required, nullable): (bool, bool),
@@ -92,94 +158,79 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn get(&self, key: &str) -> Option<&'a RawValue> {
-        self.fields.0.iter().rev().find(|(Key(name), _)| name == key).map(|(_, raw)| *raw)
-    }
-
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.get(key).is_some()
-    }
-
-    /// Notes a fault of the object's own.
-    pub(super) fn fault(&mut self, key: &str, fault: FieldError) {
-        self.faults.add(key, fault);
-    }
-
-    /// A field that must be there; a default stands in for it once a fault is noted.
+    /// Reads a field that must be present. If it has an error, the default is returned instead.
     pub(super) fn required<F: Form<'a, Value: Default>>(
         &mut self,
         key: &'static str,
         form: F,
     ) -> F::Value {
-        self.note(key, (true, false), &form);
-        if !self.has(key) {
-            self.fault(key, FieldError::text(MISSING));
+        self.record(key, (true, false), &form);
+        if self.fields.get(key).is_none() {
+            self.errors.add(key, FieldError::text(MISSING));
         }
         self.read(key, &form).unwrap_or_default()
     }
 
-    /// A field that may be absent but not null.
+    /// Reads a field that may be absent but not null.
     pub(super) fn optional<F: Form<'a>>(&mut self, key: &'static str, form: F) -> Option<F::Value> {
-        self.note(key, (false, false), &form);
+        self.record(key, (false, false), &form);
         self.read(key, &form)
     }
 
-    /// A field that may be absent or null.
+    /// Reads a field that may be absent or null.
     pub(super) fn nullable<F: Form<'a>>(&mut self, key: &'static str, form: F) -> Option<F::Value> {
-        self.note(key, (false, true), &form);
-        if is_null(self.get(key)?) { None } else { self.read(key, &form) }
+        self.record(key, (false, true), &form);
+        if is_null(self.fields.get(key)?) { None } else { self.read(key, &form) }
+    }
+
+    /// Reads `conn_id` of the body, or else that of the query. The connection has to exist.
+    pub(super) fn existing_connection(&mut self) -> Uuid {
+        let found = self.connection(self.conn_id);
+        self.named = found.map(Named::Connection);
+        found.unwrap_or_default()
+    }
+
+    /// Reads `conn_id`, or takes `otherwise` for it. If both are absent, it counts as null.
+    pub(super) fn connection(&mut self, otherwise: Option<&str>) -> Option<Uuid> {
+        let in_body = self.optional("conn_id", Id);
+        if self.fields.get("conn_id").is_some() {
+            return in_body;
+        }
+        connection_in_query(otherwise).map_err(|errors| self.errors.merge(errors)).ok()
+    }
+
+    /// Reads the name of a user. The user has to exist, also if the length of the name is invalid.
+    pub(super) fn existing_user(&mut self) -> String {
+        let name = self.required("user", USER);
+        let named = self.fields.get("user").and_then(|raw| any_text(raw).ok());
+        self.named = named.map(Named::User);
+        name
     }
 
     fn read<F: Form<'a>>(&mut self, key: &str, form: &F) -> Option<F::Value> {
-        let raw = self.get(key)?;
+        let raw = self.fields.get(key)?;
         let found = if is_null(raw) { Err(FieldError::text(NULL)) } else { form.read(raw) };
-        found.map_err(|fault| self.faults.add(key, fault)).ok()
+        found.map_err(|error| self.errors.add(key, error)).ok()
     }
 
-    /// What `fields` makes of it, if nothing was wrong.
-    pub(super) fn read_by<T>(
-        mut self,
-        fields: impl FnOnce(&mut Self) -> T,
-    ) -> Result<T, FieldErrors> {
+    /// Returns what `fields` reads, or the errors.
+    fn read_by<T>(mut self, fields: impl FnOnce(&mut Self) -> T) -> Result<T, FieldErrors> {
         let value = fields(&mut self);
-        if self.faults.is_empty() { Ok(value) } else { Err(self.faults) }
+        if self.errors.is_empty() { Ok(value) } else { Err(self.errors) }
     }
 }
 
-/// The fields of `raw`, if it is an object.
-pub(super) fn fields(raw: &RawValue) -> Option<Fields<'_>> {
-    serde_json::from_str(raw.get()).ok()
+/// Returns the connection that a query names.
+pub(super) fn connection_in_query(conn_id: Option<&str>) -> Result<Uuid, FieldErrors> {
+    let text = conn_id.ok_or_else(|| FieldErrors::from_texts("conn_id", [NULL]))?;
+    parse_uuid(text).ok_or_else(|| FieldErrors::from_texts("conn_id", [NOT_A_UUID]))
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::with_capacity(8);
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-pub(super) fn is_null(raw: &RawValue) -> bool {
+fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"
 }
 
-/// A text of `min` to `max` characters (code points).
+/// A string of `min` to `max` characters (code points).
 #[derive(Clone, Copy)]
 pub(super) struct Text {
     pub(super) min: usize,
@@ -210,7 +261,7 @@ impl Form<'_> for Text {
     }
 }
 
-/// Forms that a function reads.
+/// Defines forms that are read by a function.
 macro_rules! forms {
     ($($(#[$about:meta])* $form:ident: $value:ty, by $read:path, as $schema:expr;)*) => {$(
         $(#[$about])*
@@ -241,10 +292,10 @@ forms! {
     /// Date and time.
     Time: DateTime, by time, as Schema::Time;
     /// A value of a user's state.
-    State: Scalar, by Scalar::read, as Schema::Scalar;
+    StateValue: Scalar, by Scalar::read, as Schema::Scalar;
 }
 
-/// An object whose fields a function reads; a schema refers to it by name.
+/// An object with fixed fields, which schemas refer to by name.
 pub(super) struct Inner<T> {
     name: &'static str,
     fields: fn(&mut Object<'_>) -> T,
@@ -268,52 +319,35 @@ impl<T> Form<'_> for Inner<T> {
     type Value = T;
 
     fn read(&self, raw: &RawValue) -> Result<T, FieldError> {
+        if is_null(raw) {
+            return Err(FieldError::text(NULL));
+        }
         Object::open(raw)?.read_by(self.fields).map_err(FieldError::Inner)
     }
 
     fn schema(&self) -> Schema {
-        Schema::Named(self.name)
+        Schema::Object { name: self.name, fields: Object::describe(self.fields).1 }
     }
 }
 
-/// What a function reads, with the schema of another form.
-#[derive(Clone, Copy)]
-pub(super) struct Like<S, R> {
-    pub(super) form: S,
-    pub(super) read: R,
-}
-
-impl<'a, T, S: Form<'a>, R: Fn(&'a RawValue) -> Result<T, FieldError> + Copy> Form<'a>
-    for Like<S, R>
-{
-    type Value = T;
-
-    fn read(&self, raw: &'a RawValue) -> Result<T, FieldError> {
-        (self.read)(raw)
-    }
-
-    fn schema(&self) -> Schema {
-        self.form.schema()
-    }
-}
-
-pub(super) fn any_text(raw: &RawValue) -> Result<String, FieldError> {
+fn any_text(raw: &RawValue) -> Result<String, FieldError> {
     serde_json::from_str(raw.get()).map_err(|_| FieldError::text("Not a valid string."))
 }
 
-/// A list of items of one form; null items are faults.
+/// A list of items of one form; null items are errors.
 #[derive(Clone, Copy)]
 pub(super) struct List<F> {
     items: F,
     at_least: usize,
 }
 
+/// Returns the form of a list.
 pub(super) fn list<F>(items: F) -> List<F> {
     List { items, at_least: 0 }
 }
 
-/// A list that must not be empty.
-pub(super) fn some<F>(items: F) -> List<F> {
+/// Returns the form of a list that must not be empty.
+pub(super) fn non_empty_list<F>(items: F) -> List<F> {
     List { items, at_least: 1 }
 }
 
@@ -323,16 +357,16 @@ impl<'a, F: Form<'a>> Form<'a> for List<F> {
     fn read(&self, raw: &'a RawValue) -> Result<Self::Value, FieldError> {
         let items: Vec<&'a RawValue> =
             serde_json::from_str(raw.get()).map_err(|_| FieldError::text("Not a valid list."))?;
-        let mut faults = FieldErrors::new();
+        let mut errors = FieldErrors::new();
         let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             match if is_null(item) { Err(FieldError::text(NULL)) } else { self.items.read(item) } {
                 Ok(value) => values.push(value),
-                Err(fault) => faults.add(&index.to_string(), fault),
+                Err(error) => errors.add(&index.to_string(), error),
             }
         }
-        if !faults.is_empty() {
-            return Err(FieldError::Inner(faults));
+        if !errors.is_empty() {
+            return Err(FieldError::Inner(errors));
         }
         if values.len() < self.at_least {
             return Err(FieldError::text("Shorter than minimum length 1."));
@@ -345,7 +379,7 @@ impl<'a, F: Form<'a>> Form<'a> for List<F> {
     }
 }
 
-/// A free mapping to values of one form; faults stand under the key and `value`.
+/// An object with any keys and values of one form; errors are under the key and `value`.
 #[derive(Clone, Copy)]
 pub(super) struct Mapping<F>(pub(super) F);
 
@@ -353,7 +387,8 @@ impl<'a, F: Form<'a>> Form<'a> for Mapping<F> {
     type Value = IndexMap<String, F::Value>;
 
     fn read(&self, raw: &'a RawValue) -> Result<Self::Value, FieldError> {
-        let fields = fields(raw).ok_or_else(|| FieldError::text("Not a valid mapping type."))?;
+        let fields =
+            Fields::of(raw).ok_or_else(|| FieldError::text("Not a valid mapping type."))?;
         mapping(&fields, |value| self.0.read(value)).map_err(FieldError::Inner)
     }
 
@@ -362,30 +397,30 @@ impl<'a, F: Form<'a>> Form<'a> for Mapping<F> {
     }
 }
 
-/// The values of a free mapping; faults stand under the key and `value`.
-pub(super) fn mapping<'a, V>(
+/// Reads the values of an object with any keys; errors are under the key and `value`.
+fn mapping<'a, V>(
     fields: &Fields<'a>,
     read: impl Fn(&'a RawValue) -> Result<V, FieldError>,
 ) -> Result<IndexMap<String, V>, FieldErrors> {
     let fields = fields.by_name();
-    let mut faults = FieldErrors::new();
+    let mut errors = FieldErrors::new();
     let mut values = IndexMap::with_capacity(fields.len());
     for (key, value) in fields {
         match read(value) {
             Ok(value) => {
                 values.insert(key.to_owned(), value);
             }
-            Err(fault) => {
+            Err(error) => {
                 let mut inner = FieldErrors::new();
-                inner.add("value", fault);
-                faults.add(key, FieldError::Inner(inner));
+                inner.add("value", error);
+                errors.add(key, FieldError::Inner(inner));
             }
         }
     }
-    if faults.is_empty() { Ok(values) } else { Err(faults) }
+    if errors.is_empty() { Ok(values) } else { Err(errors) }
 }
 
-/// A boolean in any of its forms; 1 and 0 count, however they are written.
+/// Reads a boolean in any of its forms; 1 and 0 count, however they are written.
 fn boolean(raw: &RawValue) -> Result<bool, FieldError> {
     let found = match raw.get() {
         "true" => Some(true),
@@ -404,7 +439,7 @@ fn boolean(raw: &RawValue) -> Result<bool, FieldError> {
     found.ok_or_else(|| FieldError::text("Not a valid boolean."))
 }
 
-/// A whole number of at least 0; fractions are cut off, what is too large is the largest.
+/// Reads a whole number of at least 0. Fractions are cut off; a number that is too large saturates.
 fn size(raw: &RawValue) -> Result<u64, FieldError> {
     let not_a_number = || FieldError::text("Not a valid integer.");
     let number = match raw.get() {
@@ -440,8 +475,10 @@ fn size(raw: &RawValue) -> Result<u64, FieldError> {
     Ok(number as u64)
 }
 
-/// A UUID in any of the forms of contract §4, as Python's `uuid.UUID` takes them: without `urn:`
-/// and then `uuid:` wherever they stand, braces at the ends and hyphens, 32 hex digits are left.
+/// Parses a UUID in any of the forms of contract §4.
+///
+/// Python's `uuid.UUID` accepts the same: `urn:` and then `uuid:` are removed wherever they are, then
+/// braces at the ends and hyphens; 32 hex digits must remain.
 pub fn parse_uuid(text: &str) -> Option<Uuid> {
     let bare = match text.contains(':') {
         true => Cow::from(text.replace("urn:", "").replace("uuid:", "")),
@@ -463,7 +500,7 @@ fn uuid(raw: &RawValue) -> Result<Uuid, FieldError> {
     any_text(raw)
         .ok()
         .and_then(|text| parse_uuid(&text))
-        .ok_or_else(|| FieldError::text("Not a valid UUID."))
+        .ok_or_else(|| FieldError::text(NOT_A_UUID))
 }
 
 fn time(raw: &RawValue) -> Result<DateTime, FieldError> {

@@ -1,4 +1,4 @@
-//! Bodies of answers: written by the server, read by the client (contract §4, §5, §10).
+//! Bodies of answers, which the server writes and the client reads (contract §4, §5, §10).
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -15,13 +15,13 @@ use super::scalar::{Scalar, UserState};
 use super::settings::ChannelSettings;
 use super::timestamp::DateTime;
 
-/// Answer of `/connect`.
+/// The answer of `/connect`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Connected {
-    /// The connection: what a browser needs to listen.
+    /// The id of the connection, which a browser needs to listen.
     pub conn_id: Uuid,
-    /// Whose it is.
+    /// The user of the connection.
     pub username: Arc<str>,
     /// The user's full state.
     pub state: Arc<UserState>,
@@ -29,42 +29,42 @@ pub struct Connected {
     pub public_state: Arc<UserState>,
     /// The channels asked for, sorted.
     pub channels: Vec<String>,
-    /// About these channels.
+    /// Information about these channels.
     pub channels_info: ChannelsInfo,
 }
 
-/// Answer of `/subscribe`.
+/// The answer of `/subscribe`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Subscribed {
     /// All channels of the connection, sorted.
     pub channels: Vec<Arc<str>>,
-    /// About these channels.
+    /// Information about these channels.
     pub channels_info: ChannelsInfo,
-    /// Those that are new to it, sorted.
+    /// The channels that are new to the connection, sorted.
     pub subscribed_to: Vec<Arc<str>>,
 }
 
-/// Answer of `/unsubscribe`.
+/// The answer of `/unsubscribe`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Unsubscribed {
     /// All channels of the connection, sorted.
     pub channels: Vec<Arc<str>>,
-    /// About these channels.
+    /// Information about these channels.
     pub channels_info: ChannelsInfo,
-    /// Those that it was in and left, sorted.
+    /// The channels that the connection was in and left, sorted.
     pub unsubscribed_from: Vec<Arc<str>>,
 }
 
-/// Answer of `POST /message` about one message.
+/// The answer of `POST /message` about one message.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Posted {
-    /// The message as it was taken, with everything filled in.
+    /// The message as the server accepted it, with everything filled in.
     #[serde(flatten)]
     pub taken: Arc<Message>,
-    /// What became of it.
+    /// What happened to it.
     #[serde(flatten)]
     pub receipt: Receipt,
 }
@@ -83,7 +83,7 @@ impl Deref for Posted {
     }
 }
 
-/// Its parts lie on one level, which a raw payload and a flattened part cannot be read from at once.
+/// Both parts are on one level; serde cannot read a raw payload and a flattened part together.
 impl<'de> Deserialize<'de> for Posted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
@@ -93,28 +93,28 @@ impl<'de> Deserialize<'de> for Posted {
     }
 }
 
-/// What became of a message. A server tells it to whom asks (`Prefer`, contract §14); what it does not
-/// tell is none.
+/// What happened to a message. A server reports it if the request asks for it (`Prefer`, contract §14);
+/// otherwise the fields are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// The open sockets and waiting polls that it was sent to at once.
+    /// The number of open sockets and waiting polls that it was sent to at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipients: Option<u64>,
-    /// Whether it was kept, in the history of the channel or for who catches up.
+    /// `true` if it was stored, in the history of the channel or for catch-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,
-    /// Why it went nowhere: `no address`, `no such channel` or `no such user`.
+    /// The reason why it went nowhere: `no address`, `no such channel` or `no such user`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Cow<'static, str>>,
 }
 
 impl Receipt {
-    /// It had neither a channel nor users.
+    /// The message has neither a channel nor users.
     pub const NO_ADDRESS: &'static str = "no address";
-    /// Its channel does not exist.
+    /// The channel does not exist.
     pub const NO_CHANNEL: &'static str = "no such channel";
-    /// None of its users exists.
+    /// None of the users exists.
     pub const NO_USER: &'static str = "no such user";
 
     pub(crate) fn nowhere(problem: &'static str) -> Self {
@@ -122,13 +122,13 @@ impl Receipt {
     }
 }
 
-/// Answer of `/user_state`.
+/// The answer of `/user_state`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct UserStateSet {
     /// The user's full state now.
     pub user_state: Arc<UserState>,
-    /// What changed, in the order of the request.
+    /// The keys that changed, in the order of the request.
     pub changed_state: Vec<Changed>,
     /// The keys that others may see.
     pub public_keys: Vec<Arc<str>>,
@@ -154,45 +154,45 @@ pub struct ChannelsInfo {
     pub users: Vec<UserView>,
 }
 
-/// Answer of `DELETE /channels`; each name once, sorted.
+/// The answer of `DELETE /channels`; each name once, sorted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChannelsDeleted {
-    /// The channels that were there, and are no more.
+    /// The channels that existed and were deleted.
     pub deleted: Vec<Arc<str>>,
-    /// Those that were not there.
+    /// The channels that did not exist.
     pub unknown: Vec<Arc<str>>,
 }
 
-/// What is told of a channel.
+/// Information about a channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChannelView {
-    /// Id of the channel; a channel that is created anew has another.
+    /// The id of the channel. A channel that is created again has another one.
     pub uuid: Uuid,
-    /// Its name.
+    /// The name.
     pub name: Arc<str>,
     /// Always null, as in the reference.
     pub long_name: Option<String>,
-    /// Its settings.
+    /// The settings.
     pub settings: ChannelSettings,
-    /// Its stored messages, oldest first.
+    /// The stored messages, oldest first.
     #[serde(with = "history")]
     pub history: Vec<Arc<Message>>,
-    /// How many of them there are, whether they are told or not; only if it was asked for.
+    /// The number of stored messages, also if `history` leaves them out. Present only if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_length: Option<usize>,
-    /// The last message, event or creation.
+    /// The time of the last message, event or creation.
     pub last_active: DateTime,
-    /// Connections in it.
+    /// The number of connections in the channel.
     pub total_connections: usize,
-    /// Users listed.
+    /// The number of users in `users`.
     pub total_users: usize,
-    /// Their names, sorted.
+    /// The names of the users, sorted.
     pub users: Vec<Arc<str>>,
 }
 
-/// A user with state: full or public, as was asked.
+/// A user with state: full or public, as requested.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct UserView {
@@ -202,11 +202,11 @@ pub struct UserView {
     pub state: Arc<UserState>,
 }
 
-/// Answer of `/admin/admin.json`.
+/// The answer of `/admin/admin.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AdminStats {
-    /// All users.
+    /// The number of all users.
     pub remembered_user_count: usize,
     /// Users with connections.
     pub unique_user_count: usize,
@@ -222,19 +222,19 @@ pub struct AdminStats {
     pub channels: IndexMap<Arc<str>, ChannelView>,
     /// Users with connections.
     pub users: Vec<AdminUser>,
-    /// How long the server has been running: `H:MM:SS`, or `1 day, H:MM:SS`.
+    /// The uptime of the server: `H:MM:SS`, or `1 day, H:MM:SS`.
     pub uptime: String,
     /// The server's version.
     pub version: String,
 }
 
-/// A user as the admin figures show it.
+/// A user in [`AdminStats`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AdminUser {
     /// The name.
     pub user: Arc<str>,
-    /// Id of the user; one who was forgotten and comes again has another.
+    /// The id of the user. A user who was removed and comes again has another one.
     pub uuid: Uuid,
     /// The public state.
     pub state: Arc<UserState>,

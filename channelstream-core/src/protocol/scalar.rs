@@ -1,4 +1,4 @@
-//! Values of a user's state, and when two of them are the same (contract §5).
+//! Values of a user's state, and their equality (contract §5).
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::field_errors::FieldError;
 /// The state of a user, or the public part of it: keys in the order they were set.
 pub type UserState = IndexMap<String, Scalar>;
 
-/// A value of a user's state: null, a boolean, a number or a text, kept as it was written.
+/// A value of a user's state: null, a boolean, a number or a string, kept as it was written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scalar(Box<RawValue>);
@@ -24,17 +24,18 @@ impl Scalar {
         Ok(Self(raw.to_owned()))
     }
 
-    /// Nothing; an absent key counts as this.
+    /// Returns null. An absent key counts as null.
     pub fn null() -> Self {
         Self(RawValue::NULL.to_owned())
     }
 
-    /// The value as JSON text.
+    /// Returns the value as JSON.
     pub fn json(&self) -> &str {
         self.0.get()
     }
 
-    /// Whether both are one value: 1, 1.0 and true are, and so are the ways to write a text.
+    /// Returns `true` if both are the same value. 1, 1.0 and true are the same, and so are different
+    /// spellings of one string.
     pub fn same_as(&self, other: &Self) -> bool {
         let (left, right) = (self.json(), other.json());
         if left == right {
@@ -82,7 +83,7 @@ impl From<i64> for Scalar {
 }
 
 impl From<f64> for Scalar {
-    /// What is not a finite number becomes null, as everywhere in JSON.
+    /// A number that is not finite becomes null, as everywhere in JSON.
     fn from(value: f64) -> Self {
         Self(written(&value))
     }

@@ -1,12 +1,10 @@
-//! The settings of a channel: six, with their defaults, in whole or in part (contract §1).
+//! The six settings of a channel with their defaults, in whole or in part (contract §1).
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::field_errors::FieldError;
-use super::read::{Boolean, Form as _, Inner, Object, Size};
+use super::read::{Boolean, Inner, Object, Size};
 
-/// How a channel behaves.
+/// The settings of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelSettings {
     /// Send `presence` when a user joins or parts.
@@ -17,9 +15,9 @@ pub struct ChannelSettings {
     pub notify_state: bool,
     /// Keep messages in the history.
     pub store_history: bool,
-    /// How many messages the history keeps; 0 keeps none.
+    /// How many messages the history keeps.
     pub history_size: u64,
-    /// Keep events for catch-up.
+    /// Store events for catch-up.
     pub store_frames: bool,
 }
 
@@ -36,7 +34,7 @@ impl Default for ChannelSettings {
     }
 }
 
-/// Settings of a channel as far as somebody gives them; the rest are the channel's defaults.
+/// Some settings of a channel. For the others the defaults of the channel count.
 ///
 /// ```
 /// use channelstream_core::protocol::{ChannelConfig, ChannelSettings};
@@ -45,7 +43,7 @@ impl Default for ChannelSettings {
 /// let settings = given.over(ChannelSettings { store_history: true, ..ChannelSettings::default() });
 /// assert!(settings.store_history && settings.history_size == 50);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelConfig {
     /// Send `presence` when a user joins or parts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,10 +57,10 @@ pub struct ChannelConfig {
     /// Keep messages in the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_history: Option<bool>,
-    /// How many messages the history keeps; 0 keeps none.
+    /// How many messages the history keeps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_size: Option<u64>,
-    /// Keep events for catch-up.
+    /// Store events for catch-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_frames: Option<bool>,
 }
@@ -81,7 +79,7 @@ impl From<ChannelSettings> for ChannelConfig {
 }
 
 impl ChannelConfig {
-    /// All six settings: those that are given, else these.
+    /// Returns all six settings, with `defaults` for those that are absent.
     #[must_use]
     pub fn over(self, defaults: ChannelSettings) -> ChannelSettings {
         ChannelSettings {
@@ -94,11 +92,6 @@ impl ChannelConfig {
             history_size: self.history_size.unwrap_or(defaults.history_size),
             store_frames: self.store_frames.unwrap_or(defaults.store_frames),
         }
-    }
-
-    /// Reads settings.
-    pub(super) fn read(raw: &RawValue) -> Result<Self, FieldError> {
-        Self::FORM.read(raw)
     }
 
     /// The form of settings.

@@ -1,4 +1,4 @@
-//! Times: the instant a stamp carries, and the date and time the wire shows (contract §4).
+//! Times: the instant in a stamp, and the date and time on the wire (contract §4).
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
-/// The first and the last time that can be shown: years have four digits.
+/// The first time that can be written: years have four digits.
 const FIRST: i64 = -719_162 * DAY;
+/// The last time that can be written.
 const LAST: i64 = 2_932_897 * DAY - 1;
 
 /// An instant in microseconds since 1970, UTC.
@@ -20,37 +21,37 @@ const LAST: i64 = 2_932_897 * DAY - 1;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The instant so many microseconds after the beginning of 1970.
+    /// Creates the instant this many microseconds after the beginning of 1970.
     pub fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the beginning of 1970.
+    /// Returns the microseconds since the beginning of 1970.
     pub fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// The instant `duration` later; the last one that can be told if there is none so late.
+    /// Returns the instant `duration` later. It saturates.
     pub fn after(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(micros))
     }
 
-    /// How much later this is than `earlier`; zero if it isn't.
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// A date and time as requests give it and answers show it: with a zone, or without one.
+/// A date and time in requests and answers, with a zone or without one.
 ///
-/// What the server makes itself is UTC without a zone. Written by `Display` and as JSON it has
-/// the form of HTTP answers; events write UTC as `Z` (see [`DateTime::in_event`]).
+/// Times of the server itself are UTC without a zone. `Display` and JSON have the form of HTTP
+/// answers; events write UTC as `Z` (see [`DateTime::in_event`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateTime {
-    /// Microseconds since 1970 on the clock that the text shows.
+    /// The microseconds since 1970 in local time.
     local: i64,
-    /// Minutes that this clock is ahead of UTC.
+    /// The offset of local time from UTC in minutes.
     offset: Option<i16>,
 }
 
@@ -61,9 +62,9 @@ impl From<Timestamp> for DateTime {
 }
 
 impl DateTime {
-    /// Reads `YYYY-M-D`, `T` or a blank, `H:M`, then optionally seconds, a fraction and a zone.
+    /// Parses `YYYY-M-D`, `T` or a blank, `H:M`, then optionally seconds, a fraction and a zone.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut rest = Cursor(text.as_bytes());
+        let mut rest = Rest(text.as_bytes());
         let year = rest.digits(4, 4)?;
         rest.expect(b"-")?;
         let month = rest.digits(1, 2)?;
@@ -91,24 +92,24 @@ impl DateTime {
         Some(Self { local: seconds * SECOND + micros, offset })
     }
 
-    /// The instant; a time without a zone is UTC.
+    /// Returns the instant. A time without a zone is UTC.
     pub fn instant(self) -> Timestamp {
         Timestamp(self.local - i64::from(self.offset.unwrap_or(0)) * 60 * SECOND)
     }
 
-    /// The form that events and poll answers use: UTC is `Z`.
+    /// Returns the form that events and poll answers use: UTC is `Z`.
     pub fn in_event(self) -> InEvent {
         InEvent(self)
     }
 
-    /// The form for people: in UTC and ending in `Z`, whatever zone it was given in.
+    /// Returns the form for people: always in UTC, and ending in `Z`.
     pub fn in_utc(self) -> InEvent {
         let Timestamp(local) = self.instant();
         InEvent(Self { local, offset: Some(0) })
     }
 
-    /// The text, with UTC as `utc`. Made by hand: each event and each answer has such texts, and
-    /// formatting machinery would be a good part of what they cost.
+    /// Returns the text, with UTC as `utc`. It is written by hand: each event and each answer has such
+    /// texts, and `format!` would be a large part of their cost.
     fn text(self, utc: &str) -> String {
         let local = self.local.clamp(FIRST, LAST);
         let (year, month, day) = date(local.div_euclid(DAY));
@@ -147,7 +148,7 @@ impl DateTime {
     }
 }
 
-/// The digits of a number below 100.
+/// Returns the digits of a number below 100.
 fn two_digits(number: i64) -> [u8; 2] {
     [number / 10, number % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default())
 }
@@ -187,9 +188,10 @@ impl Serialize for InEvent {
     }
 }
 
-struct Cursor<'a>(&'a [u8]);
+/// The rest of a text that is parsed.
+struct Rest<'a>(&'a [u8]);
 
-impl Cursor<'_> {
+impl Rest<'_> {
     fn expect(&mut self, any_of: &[u8]) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         any_of.contains(first).then(|| {
@@ -198,7 +200,7 @@ impl Cursor<'_> {
         })
     }
 
-    /// Between `min` and `max` digits as a number.
+    /// Parses `min` to `max` digits as a number.
     fn digits(&mut self, min: usize, max: usize) -> Option<i64> {
         let count = self.0.iter().take(max).take_while(|byte| byte.is_ascii_digit()).count();
         if count < min {
@@ -209,7 +211,7 @@ impl Cursor<'_> {
         Some(digits.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
     }
 
-    /// One to twelve digits after the point, cut to microseconds.
+    /// Parses one to twelve digits after the point, cut to microseconds.
     fn fraction(&mut self) -> Option<i64> {
         let before = self.0.len();
         let micros = self.digits(1, 6)?;
@@ -218,7 +220,7 @@ impl Cursor<'_> {
         Some((count..6).fold(micros, |value, _| value * 10))
     }
 
-    /// The rest of the text: nothing, `Z`, or an offset of less than a day, in minutes.
+    /// Parses the end of the text: nothing, `Z`, or an offset of less than a day. Returns minutes.
     fn zone(&mut self) -> Option<Option<i16>> {
         if self.0.is_empty() {
             return Some(None);
@@ -253,8 +255,8 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 to this date. Years begin in March here, so that the leap day is their
-/// last and the lengths of the months before it follow one rule.
+/// Returns the days from 1970-01-01 to this date. Years begin in March here, so that the leap day is
+/// the last day and the lengths of the months before it follow one rule.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let month_from_march = (month + 9) % 12;
@@ -263,7 +265,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + leap_days + day_of_year - 719_468
 }
 
-/// The date so many days after 1970-01-01: the inverse of [`days`].
+/// Returns the date this many days after 1970-01-01. It is the inverse of [`days`].
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

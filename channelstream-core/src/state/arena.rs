@@ -7,7 +7,7 @@ use std::ops::{Index, IndexMut};
 
 use serde::{Deserialize, Serialize};
 
-/// Where a value of type `T` stands.
+/// The key of a value of type `T`.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub(super) struct Key<T>(u32, PhantomData<fn() -> T>);
@@ -52,7 +52,7 @@ impl<T> Debug for Key<T> {
     }
 }
 
-/// Values by key. Places that became free are taken again, the latest first.
+/// Values by key. Free places are used again, the latest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Arena<T> {
     places: Vec<Option<T>>,
@@ -66,7 +66,7 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
-    /// Makes room for so many more: growing step by step copies all values again and again.
+    /// Reserves room for more values: growing step by step copies all values again and again.
     pub(super) fn reserve(&mut self, additional: usize) {
         self.places.reserve(additional.saturating_sub(self.free.len()));
     }
@@ -82,7 +82,7 @@ impl<T> Arena<T> {
         Key(place, PhantomData)
     }
 
-    /// Takes a value out; a big arena that has become empty gives its memory back.
+    /// Removes a value. An arena that becomes empty releases its memory.
     pub(super) fn remove(&mut self, key: Key<T>) -> Option<T> {
         let value = self.places.get_mut(key.0 as usize)?.take()?;
         self.free.push(key.0);

@@ -1,4 +1,4 @@
-//! Stored events: what is kept for who is away, and what a cursor has not seen (contract §8).
+//! Stored events: what is kept for catch-up, and what a cursor has not seen (contract §8).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::protocol::{Edit, Event, Message};
 pub(super) struct StoredEvents(VecDeque<(Sequence, Event)>);
 
 impl StoredEvents {
-    /// Adds an event and drops what is over `keep`.
+    /// Adds an event, and drops the oldest ones above `keep`.
     pub(super) fn push(&mut self, sequence: Sequence, event: Event, keep: usize) {
         self.0.push_back((sequence, event));
         while self.0.len() > keep {
@@ -23,7 +23,7 @@ impl StoredEvents {
         }
     }
 
-    /// What was not sent, for `user`.
+    /// Iterates over the events for `user` that were not sent.
     pub(super) fn unsent<'a>(
         &'a self,
         cursor: &'a Cursor,
@@ -39,12 +39,12 @@ impl StoredEvents {
         self.0.len()
     }
 
-    /// Number of the oldest.
+    /// Returns the number of the oldest event.
     pub(super) fn first(&self) -> Option<Sequence> {
         self.0.front().map(|(sequence, _)| *sequence)
     }
 
-    /// The newest of those after a number, at most so many, oldest first; and whether there are more.
+    /// Returns the newest `limit` events after a number, oldest first, and `true` if there are more.
     pub(super) fn newest_after(
         &self,
         after: Sequence,
@@ -55,7 +55,7 @@ impl StoredEvents {
         (self.0.range(within..).cloned().collect(), within > begin)
     }
 
-    /// Edits the first message of the edit's id.
+    /// Edits the first message with the id of the edit.
     pub(super) fn edit(&mut self, edit: &Edit) {
         let found = self.0.iter_mut().find_map(|(_, event)| match event {
             Event::Message(message) if message.uuid == edit.uuid => Some(message),
@@ -66,7 +66,7 @@ impl StoredEvents {
         }
     }
 
-    /// Puts `message` in the place of the one with this number.
+    /// Replaces the message with this number.
     pub(super) fn replace(&mut self, sequence: Sequence, message: &Arc<Message>) {
         if let Ok(place) = self.0.binary_search_by_key(&sequence, |(sequence, _)| *sequence) {
             self.0[place].1 = Event::Message(Arc::clone(message));
@@ -79,7 +79,7 @@ impl StoredEvents {
     }
 }
 
-/// `message` with what `edit` gives.
+/// Returns `message` with the changes of `edit`.
 pub(super) fn edited(message: &Message, edit: &Edit) -> Message {
     let mut message = message.clone();
     if let Some(user) = &edit.user {
@@ -95,8 +95,8 @@ pub(super) fn edited(message: &Message, edit: &Edit) -> Message {
     message
 }
 
-/// What a connection has been sent. While a listener is open it stands still: what is sent then
-/// is told when the listener closes.
+/// What a connection was sent. It does not move while a listener is open; the listener reports what it
+/// sent when it closes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Cursor {
     up_to: Sequence,
@@ -105,17 +105,16 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Everything so far counts as sent.
+    /// Creates a cursor for which everything so far was sent.
     pub(super) fn at(up_to: Sequence) -> Self {
         Self { up_to, but: Box::default() }
     }
 
-    /// Takes over what a listener tells at its end. It was opened with all that this cursor had
-    /// not sent, so what it tells is complete.
-    pub(super) fn advance(&mut self, sent: &Sent) {
-        let mut but = sent.but.clone();
-        but.sort_unstable();
-        *self = Self { up_to: sent.up_to.max(self.up_to), but: but.into_boxed_slice() };
+    /// Applies the report of a listener at its end. The listener was opened with everything that the
+    /// cursor had not sent, so its report is complete.
+    pub(super) fn advance(&mut self, mut sent: Sent) {
+        sent.but.sort_unstable();
+        *self = Self { up_to: sent.up_to.max(self.up_to), but: sent.but.into_boxed_slice() };
     }
 
     fn has_not_sent(&self, sequence: Sequence) -> bool {

@@ -21,19 +21,19 @@ use crate::protocol::{ChannelSettings, Edit, Message, Timestamp};
 pub(super) struct Channel {
     pub(super) uuid: Uuid,
     pub(super) name: Arc<str>,
-    /// Counts channels in order of creation.
+    /// The number of the channel in order of creation.
     pub(super) number: u64,
     pub(super) settings: ChannelSettings,
     history: VecDeque<(Sequence, Arc<Message>)>,
     pub(super) stored: StoredEvents,
-    /// Users with the connections by which they are in here.
+    /// The users with their connections that are in the channel.
     pub(super) members: IndexMap<Key<User>, Keys<Connection>>,
     pub(super) connections: usize,
-    /// When something last happened in it, as people see it,
+    /// The wall time of the last activity.
     pub(super) last_active: Timestamp,
-    /// and by own time.
+    /// The own time of the last activity.
     pub(super) active: Moment,
-    /// When to look whether it can be removed; set while there are no members.
+    /// When to check whether it can be removed; set while there are no members.
     pub(super) deadline: Option<Moment>,
 }
 
@@ -54,23 +54,24 @@ impl Channel {
         }
     }
 
-    /// The stored messages, oldest first.
+    /// Returns the stored messages, oldest first.
     pub(super) fn history(&self) -> Vec<Arc<Message>> {
         self.history.iter().map(|(_, message)| Arc::clone(message)).collect()
     }
 
-    /// How many messages are stored.
+    /// Returns the number of stored messages.
     pub(super) fn history_len(&self) -> usize {
         self.history.len()
     }
 
-    /// The newest stored messages, at most so many, newest first.
+    /// Returns the newest `limit` stored messages, newest first.
     pub(super) fn newest(&self, limit: usize) -> Vec<Arc<Message>> {
         self.history.iter().rev().take(limit).map(|(_, message)| Arc::clone(message)).collect()
     }
 
-    /// Keeps a message for show, if the settings and the message want it. The history is trimmed
-    /// here only: a setting that shrinks it waits for the next message.
+    /// Adds a message to the history, if the settings and the message allow it. Returns `true` if the
+    /// history then has messages. Only this trims the history: a smaller `history_size` has its effect
+    /// with the next message.
     pub(super) fn remember(&mut self, sequence: Sequence, message: &Arc<Message>) -> bool {
         if !self.settings.store_history || message.no_history {
             return false;
@@ -82,7 +83,7 @@ impl Channel {
         !self.history.is_empty()
     }
 
-    /// The places in the history where messages of these ids stand first.
+    /// Returns the first place of each of these ids in the history.
     pub(super) fn places(&self, ids: &IndexSet<Uuid>) -> IndexMap<Uuid, usize> {
         let mut places = IndexMap::with_capacity(ids.len());
         for (place, (_, message)) in self.history.iter().enumerate() {
@@ -93,8 +94,8 @@ impl Channel {
         places
     }
 
-    /// Edits the message in this place of the history, with its stored event, or else one in the
-    /// stored events.
+    /// Edits the message at this place of the history and its stored event; without a place, a message
+    /// in the stored events.
     pub(super) fn edit(&mut self, place: Option<usize>, edit: &Edit) {
         match place.and_then(|place| self.history.get_mut(place)) {
             Some((sequence, message)) => {
@@ -110,21 +111,21 @@ impl Channel {
         self.history.retain(|(_, message)| !ids.contains(&message.uuid));
     }
 
-    /// Adds a connection of a user; whether it is the user's first.
+    /// Adds a connection of a user. Returns `true` if it is the first of the user.
     pub(super) fn add(&mut self, user: Key<User>, connection: Key<Connection>) -> bool {
         let connections = self.members.entry(user).or_default();
         self.connections += usize::from(connections.insert(connection));
         connections.len() == 1
     }
 
-    /// Takes a connection of a user out; whether it was the user's last.
+    /// Removes a connection of a user. Returns `true` if it was the last of the user.
     pub(super) fn remove(&mut self, user: Key<User>, connection: Key<Connection>) -> bool {
         let Some(connections) = self.members.get_mut(&user) else { return false };
         self.connections -= usize::from(connections.remove(connection));
         if !connections.is_empty() {
             return false;
         }
-        // The order of members counts for nothing: lists of users are sorted, or have no order.
+        // The order of members has no meaning: lists of users are sorted, or have no order.
         self.members.swap_remove(&user);
         if self.members.is_empty() {
             self.members = IndexMap::new();

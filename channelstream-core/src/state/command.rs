@@ -1,7 +1,10 @@
-//! The whole surface of the state: what goes in, and what comes out.
+//! The whole surface of the state: the commands that go in, and the outcomes that come out.
 
+use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -13,61 +16,117 @@ use crate::protocol::{
     Unsubscribe, Unsubscribed, UserStateSet,
 };
 
-/// Names a connection; who knows it may listen on it.
-pub type ConnectionId = Uuid;
-
-/// Names a listener: one open socket or one waiting poll. Given by who opens it, never reused.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+/// The id of a connection. It is a secret: a client that knows it may listen on the connection.
+/// `Debug` shows the first digits only.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ListenerId(pub u64);
+pub struct ConnectionId(Uuid);
+
+impl ConnectionId {
+    /// Creates an id from a number.
+    pub const fn from_u128(id: u128) -> Self {
+        Self(Uuid::from_u128(id))
+    }
+
+    /// Returns the id as a number.
+    pub const fn as_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+}
+
+impl From<Uuid> for ConnectionId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl From<ConnectionId> for Uuid {
+    fn from(ConnectionId(id): ConnectionId) -> Self {
+        id
+    }
+}
+
+impl Debug for ConnectionId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}…", self.0.as_fields().0)
+    }
+}
+
+/// The id of a listener: one open socket or one waiting poll. The server that opens the listener
+/// chooses it and never uses it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ListenerId(u64);
 
 impl ListenerId {
-    /// The listener of this number.
+    /// Creates an id from a number.
     pub const fn new(id: u64) -> Self {
         Self(id)
     }
 
-    /// The number.
+    /// Returns the id as a number.
     pub const fn get(self) -> u64 {
         self.0
     }
 }
 
-/// Number of an event in the one order of all events; the first is 1.
+/// The number of an event in the one order of all events; the first is 1.
 pub type Sequence = u64;
 
-/// What the outside decides and the state may not: time and luck.
-#[derive(Clone, Copy, Debug)]
+/// The id of a node: of one run of one server process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(u64);
+
+impl NodeId {
+    /// Creates an id from a number, which has to be random.
+    pub const fn new(id: u64) -> Self {
+        Self(id)
+    }
+}
+
+/// What the outside decides and the state must not: time and randomness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// The time on the wall, which people see. It may step.
+    /// The wall time, which people see. It may step.
     pub now: Timestamp,
-    /// The time of deadlines. An earlier one than that of a stamp before changes no time, neither
-    /// this nor that on the wall.
+    /// The time of deadlines. A stamp with an earlier moment than the stamp before it changes neither
+    /// this time nor the wall time.
     pub moment: Moment,
-    /// Random bits from which the ids of this step are made.
+    /// Random bits, from which the ids of this step are made.
     pub seed: u128,
 }
 
-/// One command in the one order. It fully determines what happens.
-#[derive(Clone, Debug)]
+/// One command in the one order of all commands. It fully determines what happens.
+///
+/// An envelope that was serialized and deserialized has the same outcome.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Envelope {
-    /// When, and with which luck.
+    /// The node that submitted it.
+    pub node: NodeId,
+    /// The number by which its node recognizes it.
+    pub id: u64,
+    /// When it was submitted, and with which random bits.
     pub stamp: Stamp,
-    /// What.
+    /// The command.
     pub command: Command,
 }
 
-/// One wish to change the state.
-#[derive(Clone, Debug)]
+impl Envelope {
+    /// The version of the serialized form. It rises with each change that an older version cannot
+    /// read.
+    pub const VERSION: u32 = 1;
+}
+
+/// One change of the state that somebody wants.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
-    /// `/connect`. The id is chosen outside, since it is a secret that must not follow from ids
-    /// that others see.
+    /// `/connect`. The id is chosen outside, because it is a secret that must not follow from ids that
+    /// others see.
     Connect {
         /// The id to use: that of the request, or a new random one.
         connection: ConnectionId,
-        /// The rest.
+        /// The request.
         request: Box<Connect>,
     },
     /// `/subscribe`.
@@ -86,26 +145,26 @@ pub enum Command {
     Edit(Vec<Edit>),
     /// `DELETE /message`.
     Delete(Vec<Delete>),
-    /// `/disconnect`: the connection ends with the next collection.
+    /// `/disconnect`: the connection ends when it is reaped next.
     Disconnect(ConnectionId),
     /// A socket or poll begins.
     Open {
-        /// On which connection.
+        /// The connection.
         connection: ConnectionId,
-        /// Who.
+        /// The socket or poll.
         listener: ListenerId,
-        /// What it is.
+        /// Which of the two it is.
         kind: ListenerKind,
     },
     /// A socket or poll ended.
     Close {
-        /// On which connection.
+        /// The connection.
         connection: ConnectionId,
-        /// Who.
+        /// The socket or poll.
         listener: ListenerId,
-        /// How it came to this.
+        /// How it ended.
         how: Closing,
-        /// What of the deliveries to it was sent.
+        /// Which of its deliveries were sent.
         sent: Sent,
     },
     /// Nothing but time has passed.
@@ -113,43 +172,45 @@ pub enum Command {
 }
 
 /// The two ways to listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListenerKind {
     /// A websocket.
     Socket,
-    /// A long poll: ends with its first answer.
+    /// A long poll, which ends with its first answer.
     Poll,
 }
 
 /// How a listener ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Closing {
-    /// The peer closed it: the connection ends with the next collection.
+    /// The peer closed it: the connection ends when it is reaped next.
     ByPeer,
-    /// The line broke, the server ended it, or it was a poll: the connection waits for the next.
+    /// The TCP connection broke, the server ended it, or it was a poll: the connection waits for the
+    /// next listener.
     Otherwise,
 }
 
-/// What a listener was really sent.
-#[derive(Clone, Debug, Default)]
+/// Which of its deliveries a listener was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
-    /// Everything for it up to this number was sent,
+    /// The number up to which all events for the listener were sent, except those in `but`.
     pub up_to: Sequence,
-    /// except these.
+    /// The numbers of the events up to `up_to` that were not sent.
     pub but: Vec<Sequence>,
 }
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Outcome {
-    /// For who sent it.
+    /// The reply to the command.
     pub reply: Result<Reply, Refusal>,
-    /// For listeners, in the order in which they are to be carried out.
+    /// What to do for listeners, in this order.
     pub deliveries: Vec<Delivery>,
 }
 
-/// What `apply` answers.
-#[derive(Debug)]
+/// The reply to a command that was carried out. It serializes as the body of the HTTP answer.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
 pub enum Reply {
     /// To [`Command::Connect`].
     Connected(Box<Connected>),
@@ -163,23 +224,36 @@ pub enum Reply {
     Configured(Box<ChannelsInfo>),
     /// To [`Command::DeleteChannels`].
     ChannelsDeleted(Box<ChannelsDeleted>),
-    /// To [`Command::Publish`]: all, also those that went nowhere.
+    /// To [`Command::Publish`]: all messages, also those that went nowhere.
     Published(Vec<Posted>),
     /// To [`Command::Edit`].
-    Edited(Vec<Edit>),
+    Edited(Vec<Arc<Edit>>),
     /// To [`Command::Delete`].
-    Deleted(Vec<Delete>),
-    /// To [`Command::Disconnect`]: whether the connection was known.
+    Deleted(Vec<Arc<Delete>>),
+    /// To [`Command::Disconnect`]: `true` if there was such a connection.
     Disconnected(bool),
     /// To [`Command::Open`].
     Opened,
     /// To [`Command::Open`] of a poll where a socket listens: the socket keeps the events.
     Occupied,
-    /// To commands that need none.
+    /// To commands that need no reply.
     Done,
 }
 
-/// A command turned down.
+impl Reply {
+    /// Returns the number of channels that the reply describes, which is what its size depends on.
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::Connected(reply) => reply.channels_info.channels.len(),
+            Self::Subscribed(reply) => reply.channels_info.channels.len(),
+            Self::Unsubscribed(reply) => reply.channels_info.channels.len(),
+            Self::Configured(reply) => reply.channels.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// The reason why a command was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -195,7 +269,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What is wrong with which field of the request (contract §4).
+    /// Returns the error of the request's field (contract §4).
     pub fn field_errors(&self) -> FieldErrors {
         match self {
             Self::UnknownConnection => FieldErrors::from_texts("conn_id", ["Unknown connection"]),
@@ -207,64 +281,63 @@ impl Refusal {
     }
 }
 
-/// What `apply` wants sent or ended.
+/// An event to send, or a listener to end.
 #[derive(Debug)]
 pub enum Delivery {
     /// An event for some listeners.
     Event {
-        /// For whom.
+        /// The listeners.
         to: Vec<ListenerId>,
-        /// What.
+        /// The event.
         event: Event,
-        /// Its number.
+        /// The number of the event.
         sequence: Sequence,
-        /// Whether it was stored for who was away.
+        /// `true` if the event was stored while the listener was away.
         catchup: bool,
     },
-    /// A listener is over.
+    /// A listener ends.
     End {
-        /// Who.
+        /// The listener.
         listener: ListenerId,
-        /// Why.
+        /// The reason.
         reason: EndReason,
     },
 }
 
-/// Why the state ends a listener.
+/// The reason why the state ends a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// A newer one listens on the connection; it gets what the older one was not sent yet.
+    /// A newer listener of the connection takes over what this one was not sent yet.
     Superseded {
-        /// The newer one.
+        /// The newer listener.
         by: ListenerId,
     },
     /// The connection was ended.
     Ended,
 }
 
-/// The times and sizes that the state goes by. All replicas need the same.
+/// The times and sizes that the state uses. All replicas need the same.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// A connection in a channel ends after so long without a listener.
+    /// The time without a listener after which a connection in a channel ends.
     pub connection_timeout: Duration,
-    /// One in no channel, after so long.
+    /// The time without a listener after which a connection in no channel ends.
     pub waiting_timeout: Duration,
-    /// What was closed or disconnected is collected so much later: a page that reloads is back
-    /// before, and nobody is told that its user parted.
+    /// The time after which a closed or disconnected connection is reaped. A page that reloads is back
+    /// before, so that its user does not part.
     pub closing_grace: Duration,
-    /// A user without connections is forgotten after so long.
+    /// The time after which a user without connections is removed.
     pub user_timeout: Duration,
-    /// A channel without members in which nothing happens is removed after so long.
+    /// The time after which a channel without members in which nothing happens is removed.
     pub channel_timeout: Duration,
-    /// Events stored for catch-up, per channel.
+    /// How many events each channel stores for catch-up.
     pub channel_events: usize,
-    /// Private events stored for catch-up, per user.
+    /// How many private events are stored for each user for catch-up.
     pub user_events: usize,
-    /// The state's own time moves by so much at most from one stamp to the next, so that an outage
-    /// of any length counts as no more.
+    /// The most by which own time moves from one stamp to the next. An outage of any length counts as
+    /// no more than this.
     pub longest_step: Duration,
-    /// Settings that channels get when they are created, where nobody says otherwise: the first
-    /// pattern counts that matches the name.
+    /// The default settings of new channels. The first pattern that matches the name counts.
     pub channel_defaults: Vec<ChannelDefaults>,
 }
 

@@ -1,4 +1,4 @@
-//! A connection: the identity that a backend creates for one user, and who listens on it.
+//! A connection: the identity that a backend creates for one user, and its listener.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,27 +24,27 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Moment>,
 }
 
-/// The one who listens.
+/// The listener of a connection.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Listener {
     pub(super) id: ListenerId,
     pub(super) kind: ListenerKind,
 }
 
-/// How far the life of a connection has come.
+/// The phase in the life of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
-    /// Listened to, or waiting for a listener.
+    /// It has a listener, or waits for one.
     Alive,
-    /// Its socket was closed by the peer; a new one within the grace revives it.
+    /// The peer closed its socket. A new listener within the grace revives it.
     Closed,
-    /// Disconnected; nothing revives it.
+    /// It was disconnected. Nothing revives it.
     Ended,
 }
 
 impl Connection {
-    /// When it is to be collected, as things stand. One that was idle for long and only now
-    /// joined or left a channel is given the grace of a closed one.
+    /// Returns when it is reaped, as things are now. A connection that was idle for long and has just
+    /// joined or left a channel gets the grace of a closed one.
     pub(super) fn due(&self, rules: &Rules, now: Moment) -> Option<Moment> {
         match self.phase {
             Phase::Ended | Phase::Closed => Some(self.since.after(rules.closing_grace)),

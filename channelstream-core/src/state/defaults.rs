@@ -1,14 +1,14 @@
-//! Settings that channels get when they are created, by their names.
+//! Default settings of new channels, by name.
 
 use super::Rules;
 use crate::protocol::{ChannelConfig, ChannelSettings};
 
-/// Names of channels: `*` stands for any characters, also for none; all else for itself.
+/// A pattern for names of channels. `*` stands for any characters, also for none; all else for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(Box<str>);
 
 impl Pattern {
-    /// Any text is a pattern.
+    /// Creates a pattern. Any text is one.
     ///
     /// ```
     /// use channelstream_core::state::Pattern;
@@ -20,13 +20,15 @@ impl Pattern {
         Self(text.into())
     }
 
-    /// The pattern as it is written.
+    /// Returns the pattern as it is written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a name is one of these. The time it takes grows with the lengths of both, however many
-    /// `*` there are: each part is taken where it is found first, which leaves most for the others.
+    /// Returns `true` if the pattern matches a name.
+    ///
+    /// The time grows with the lengths of both, however many `*` there are: each part is matched where it
+    /// is found first, which leaves the most for the others.
     pub fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');
         let first = parts.next().unwrap_or_default();
@@ -40,24 +42,24 @@ impl Pattern {
         })
     }
 
-    /// Whether every name of the other pattern is one of this: a `*` in it is covered by ours alone.
+    /// Returns `true` if this pattern matches every name that the other one matches. Only a `*` covers a
+    /// `*` of the other.
     pub fn covers(&self, other: &Self) -> bool {
         self.matches(&other.0)
     }
 }
 
-/// Settings for the channels of a pattern.
+/// Default settings for the channels of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelDefaults {
-    /// Which channels.
+    /// The names of the channels.
     pub pattern: Pattern,
-    /// What differs from the defaults of all channels.
+    /// The settings that differ from the defaults of all channels.
     pub settings: ChannelConfig,
 }
 
 impl Rules {
-    /// The settings of a channel of this name about which nobody says anything: those of the first
-    /// pattern that it matches.
+    /// Returns the default settings of a channel: those of the first pattern that matches.
     pub(super) fn settings_for(&self, name: &str) -> ChannelSettings {
         let first = self.channel_defaults.iter().find(|defaults| defaults.pattern.matches(name));
         let given = first.map(|defaults| defaults.settings).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Channels are deleted: their members part, and history and stored events are gone.
+//! Deletes channels: their members part, and history and stored events are removed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use super::keys::Keys;
 use super::{State, Step};
 use crate::protocol::{ChannelsDeleted, DeleteChannels};
 
-/// Of larger channels nobody is told who parts: it would be told to each who has yet to part, so half
-/// as many times as the square of the members, and fill the outboxes of all of them.
-const TOLD_AT_MOST: usize = 100;
+/// The most members of a channel whose parting is reported. Each parting is sent to all members that
+/// have yet to part: half the square of the members, which would fill their outboxes.
+const MOST_REPORTED: usize = 100;
 
 impl State {
     pub(super) fn delete_channels(
@@ -28,7 +28,7 @@ impl State {
             };
             let channel = &mut self.channels[key];
             answer.deleted.push(Arc::clone(&channel.name));
-            if channel.members.len() > TOLD_AT_MOST {
+            if channel.members.len() > MOST_REPORTED {
                 channel.settings.notify_presence = false;
             }
             let members: Vec<_> = channel.members.values().flat_map(Keys::iter).collect();

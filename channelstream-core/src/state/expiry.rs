@@ -1,4 +1,4 @@
-//! What ends when: connections, users and channels, each with the deadline it has now.
+//! Expiry: the deadlines of connections, users and channels, and what happens at them.
 
 use std::collections::BTreeSet;
 
@@ -7,15 +7,15 @@ use super::channel::Channel;
 use super::connection::{Connection, Phase};
 use super::time::Moment;
 use super::user::User;
-use super::{State, Step, forget};
+use super::{State, Step, remove_entry};
 
-/// Everything that has a deadline, the next one first. Only what waits is in here: a connection
-/// with a listener, a user with connections and a channel with members are not.
+/// Everything that has a deadline, the next one first. A connection with a listener, a user with
+/// connections and a channel with members have none.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines(BTreeSet<(Moment, Due)>);
 
-/// What one step ends at most, counted in users, channels, connections and the channels these were
-/// in: some milliseconds of work. The rest is still due, and comes with the next envelopes.
+/// The most that one step expires, counted in users, channels, connections and the channels of these:
+/// some milliseconds of work. The rest stays due and expires with the next envelopes.
 const PORTION: usize = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ impl Deadlines {
         self.0.first().map(|(when, _)| *when)
     }
 
-    /// Moves `due` from the deadline in `place` to `when`, and notes that there.
+    /// Moves `due` from the deadline in `place` to `when`, and updates `place`.
     fn set(&mut self, place: &mut Option<Moment>, when: Option<Moment>, due: Due) {
         if *place == when {
             return;
@@ -46,7 +46,7 @@ impl Deadlines {
 }
 
 impl State {
-    /// Ends what is due by now, in the order in which it became due, but not more than a portion.
+    /// Expires what is due, in the order of deadlines, but no more than a portion.
     pub(super) fn expire(&mut self, step: &mut Step) {
         let mut left = PORTION;
         while let Some(&(when, due)) = self.deadlines.0.first() {
@@ -64,7 +64,7 @@ impl State {
                 }
                 Due::User(key) => {
                     if let Some(user) = self.users.remove(key) {
-                        forget(&mut self.user_names, &user.name);
+                        remove_entry(&mut self.user_names, &user.name);
                     }
                 }
                 Due::Channel(key) => {
@@ -86,15 +86,15 @@ impl State {
         }
     }
 
-    /// Forgets a channel that no connection is in.
+    /// Removes a channel without members.
     pub(super) fn remove_channel(&mut self, key: Key<Channel>) {
         self.deadlines.set(&mut self.channels[key].deadline, None, Due::Channel(key));
         if let Some(channel) = self.channels.remove(key) {
-            forget(&mut self.channel_names, &channel.name);
+            remove_entry(&mut self.channel_names, &channel.name);
         }
     }
 
-    /// Something happened that shows a connection in use: its time begins anew.
+    /// Restarts the timeout of a connection that is in use.
     pub(super) fn connection_is_active(&mut self, key: Key<Connection>) {
         let connection = &mut self.connections[key];
         connection.phase = Phase::Alive;
@@ -102,7 +102,7 @@ impl State {
         self.watch_connection(key);
     }
 
-    /// Sets the deadline that a connection has as things stand.
+    /// Sets the current deadline of a connection.
     pub(super) fn watch_connection(&mut self, key: Key<Connection>) {
         let connection = &mut self.connections[key];
         let when = connection.due(&self.rules, self.own_time.now());
@@ -114,7 +114,7 @@ impl State {
         self.deadlines.set(deadline, None, Due::Connection(key));
     }
 
-    /// Something happened that shows a user in use; without connections its time begins anew.
+    /// Restarts the timeout of a user who is in use and has no connections.
     pub(super) fn user_is_active(&mut self, key: Key<User>) {
         let now = self.own_time.now();
         let user = &mut self.users[key];
@@ -122,15 +122,15 @@ impl State {
         self.deadlines.set(&mut user.deadline, when, Due::User(key));
     }
 
-    /// Something happened in a channel.
+    /// Records activity in a channel.
     pub(super) fn channel_is_active(&mut self, key: Key<Channel>) {
         let channel = &mut self.channels[key];
         channel.last_active = self.now;
         channel.active = self.own_time.now();
     }
 
-    /// Sets the deadline of a channel that was created or whose members changed: so long after
-    /// the last one left. A message does not move it; it is looked at when it comes.
+    /// Sets the deadline of a channel that was created or whose members changed. A message does not move
+    /// the deadline: activity is checked when it is due.
     pub(super) fn watch_channel(&mut self, key: Key<Channel>) {
         let now = self.own_time.now();
         let channel = &mut self.channels[key];
@@ -138,7 +138,7 @@ impl State {
         self.deadlines.set(&mut channel.deadline, when, Due::Channel(key));
     }
 
-    /// Puts the deadlines that things carry into the order; for a state that was just restored.
+    /// Collects the deadlines of everything, for a state that was just restored.
     pub(super) fn collect_deadlines(&mut self) {
         let connections =
             self.connections.iter().map(|(key, value)| (value.deadline, Due::Connection(key)));

@@ -1,4 +1,4 @@
-//! Read-only views: channel information and the admin figures (contract §4, §10).
+//! Read-only views: channel information and the statistics of `/admin/admin.json` (contract §4, §10).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::protocol::{
 };
 
 impl State {
-    /// Channel information as `/info` answers it: of all channels, or of those that are named
-    /// and exist.
+    /// Returns channel information for `/info`: about all channels, or about those that are named and
+    /// exist.
     pub fn info(&self, options: &InfoOptions) -> ChannelsInfo {
         let shown: Vec<_> = match &options.channels {
             None => self.channels.iter().map(|(key, _)| key).collect(),
@@ -27,7 +27,7 @@ impl State {
         self.view(&shown, options)
     }
 
-    /// Information about these channels, less those the options exclude.
+    /// Returns information about these channels, except those that the options exclude.
     pub(super) fn view(&self, shown: &[Key<Channel>], options: &InfoOptions) -> ChannelsInfo {
         let excluded: IndexSet<&str> =
             options.exclude_channels.iter().map(|name| &**name).collect();
@@ -81,7 +81,7 @@ impl State {
         }
     }
 
-    /// The admin figures; `uptime` and `version` are those of the server.
+    /// Returns the statistics of `/admin/admin.json`; `uptime` and `version` are those of the server.
     pub fn figures(&self, uptime: Duration, version: &str) -> AdminStats {
         let connected = self.users.iter().filter(|(_, user)| !user.connections.is_empty());
         let users: Vec<_> = connected
@@ -89,7 +89,11 @@ impl State {
                 user: Arc::clone(&user.name),
                 uuid: user.uuid,
                 state: Arc::clone(&user.public_state),
-                connections: user.connections.iter().map(|key| self.connections[key].id).collect(),
+                connections: user
+                    .connections
+                    .iter()
+                    .map(|key| self.connections[key].id.into())
+                    .collect(),
             })
             .collect();
         AdminStats {
@@ -107,7 +111,7 @@ impl State {
     }
 }
 
-/// `H:MM:SS`, with days before it where there are any.
+/// Returns `H:MM:SS`, after the number of days if there are any.
 fn hours_and_days(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);

@@ -1,4 +1,4 @@
-//! Keys: a list in which each key stands once, and is found quickly however long the list is.
+//! Keys: a list of distinct keys in which each is found quickly, however long the list is.
 
 use indexmap::IndexSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,14 +6,14 @@ use smallvec::SmallVec;
 
 use super::arena::Key;
 
-/// Up to so many keys, looking at each is as quick as anything, and takes the least memory.
+/// Up to this many keys a linear search is fastest, and a plain list takes the least memory.
 const FEW: usize = 32;
 
-/// Keys in the order in which they came in; where one is taken out, the last takes its place.
+/// Keys in the order of insertion. The last key takes the place of one that is removed.
 #[derive(Clone, Debug)]
 pub(super) struct Keys<T> {
     few: SmallVec<[Key<T>; 4]>,
-    /// All of them, once there are more than few.
+    /// All keys, if there are more than `FEW`.
     many: Option<Box<IndexSet<Key<T>>>>,
 }
 
@@ -24,7 +24,7 @@ impl<T> Default for Keys<T> {
 }
 
 impl<T> Keys<T> {
-    /// Adds a key; whether it was not there.
+    /// Adds a key. Returns `true` if it was not there.
     pub(super) fn insert(&mut self, key: Key<T>) -> bool {
         if let Some(many) = &mut self.many {
             return many.insert(key);
@@ -39,7 +39,7 @@ impl<T> Keys<T> {
         true
     }
 
-    /// Takes a key out; whether it was there.
+    /// Removes a key. Returns `true` if it was there.
     pub(super) fn remove(&mut self, key: Key<T>) -> bool {
         let Some(many) = &mut self.many else {
             let place = self.few.iter().position(|one| *one == key);

@@ -1,4 +1,4 @@
-//! Sockets and polls open and close on connections; who was away is caught up (contract §8).
+//! Sockets and polls open and close on connections, and are caught up (contract §8).
 
 use super::arena::Key;
 use super::connection::{Connection, Listener, Phase};
@@ -28,7 +28,7 @@ impl State {
         connection.phase = Phase::Alive;
         self.watch_connection(key);
         match present {
-            // What the older one was not sent yet is with it, and is handed over outside.
+            // What the older listener was not sent is in its outbox; the caller moves it over.
             Some(older) => step.deliveries.push(Delivery::End {
                 listener: older.id,
                 reason: EndReason::Superseded { by: listener },
@@ -38,7 +38,7 @@ impl State {
         Ok(Reply::Opened)
     }
 
-    /// What was stored and not sent: channel by channel in order of name, then private events.
+    /// Delivers what was stored and not sent: channel by channel by name, then private events.
     fn catch_up(&self, step: &mut Step, key: Key<Connection>, listener: ListenerId) {
         let connection = &self.connections[key];
         let user = &self.users[connection.user];
@@ -59,13 +59,13 @@ impl State {
         id: ConnectionId,
         listener: ListenerId,
         how: Closing,
-        sent: &Sent,
+        sent: Sent,
     ) {
         let Some(&key) = self.connection_ids.get(&id) else { return };
         let now = self.own_time.now();
         let connection = &mut self.connections[key];
         if connection.listener.is_none_or(|present| present.id != listener) {
-            return; // superseded: a newer one has the say
+            return; // a newer listener superseded it
         }
         connection.listener = None;
         connection.cursor.advance(sent);

@@ -1,4 +1,4 @@
-//! Who is where: connections begin, join channels, leave them and end; presence tells of it.
+//! Membership: connections begin, join channels, leave them and end; presence reports it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::catchup::Cursor;
 use super::channel::Channel;
 use super::connection::{Connection, Phase};
 use super::user::User;
-use super::{ConnectionId, Delivery, EndReason, Refusal, State, Step, forget};
+use super::{ConnectionId, Delivery, EndReason, Refusal, State, Step, remove_entry};
 use crate::protocol::{
     Action, ChannelsInfo, Configure, Connect, Connected, DateTime, Event, InfoOptions, Presence,
     Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
@@ -18,7 +18,7 @@ impl State {
         &mut self,
         step: &mut Step,
         id: ConnectionId,
-        request: &Connect,
+        request: Connect,
     ) -> Result<Connected, Refusal> {
         let present = self.connection_present(step, id);
         if let Some(connection) = present {
@@ -27,11 +27,11 @@ impl State {
                 return Err(Refusal::ForeignConnection);
             }
         }
-        let user = self.user_named(step, &request.username, &request.fresh_user_state);
+        let user = self.user_named(step, &request.username, request.fresh_user_state);
         self.users[user].set_public_keys(&request.state_public_keys);
-        self.users[user].set_state(&request.user_state);
+        self.users[user].set_state(request.user_state);
         let connection = present.unwrap_or_else(|| self.add_connection(id, user));
-        let mut channels = request.channels.clone();
+        let mut channels = request.channels;
         channels.sort_unstable();
         let mut shown: Vec<Key<Channel>> = Vec::with_capacity(channels.len());
         self.expect_channels(channels.len());
@@ -45,7 +45,7 @@ impl State {
         self.connection_is_active(connection);
         let user = &self.users[user];
         Ok(Connected {
-            conn_id: id,
+            conn_id: id.into(),
             username: Arc::clone(&user.name),
             state: Arc::clone(&user.state),
             public_state: Arc::clone(&user.public_state),
@@ -54,8 +54,8 @@ impl State {
         })
     }
 
-    /// The connection of this id, if it is not at its end: what was ended stays ended, so the
-    /// last of it goes before the id is given anew.
+    /// Returns the connection of this id, unless it was ended. An ended connection stays ended: the rest
+    /// of it is removed before the id is used again.
     fn connection_present(&mut self, step: &mut Step, id: ConnectionId) -> Option<Key<Connection>> {
         let key = *self.connection_ids.get(&id)?;
         if self.connections[key].phase == Phase::Ended {
@@ -87,8 +87,10 @@ impl State {
         step: &mut Step,
         request: &Subscribe,
     ) -> Result<Subscribed, Refusal> {
-        let connection =
-            *self.connection_ids.get(&request.conn_id).ok_or(Refusal::UnknownConnection)?;
+        let connection = *self
+            .connection_ids
+            .get(&ConnectionId::from(request.conn_id))
+            .ok_or(Refusal::UnknownConnection)?;
         let mut subscribed_to = Vec::new();
         self.expect_channels(request.channels.len());
         for name in &request.channels {
@@ -108,8 +110,10 @@ impl State {
         step: &mut Step,
         request: &Unsubscribe,
     ) -> Result<Unsubscribed, Refusal> {
-        let connection =
-            *self.connection_ids.get(&request.conn_id).ok_or(Refusal::UnknownConnection)?;
+        let connection = *self
+            .connection_ids
+            .get(&ConnectionId::from(request.conn_id))
+            .ok_or(Refusal::UnknownConnection)?;
         let mut unsubscribed_from = Vec::new();
         for name in &request.channels {
             let Some(&channel) = self.channel_names.get(&**name) else { continue };
@@ -155,7 +159,7 @@ impl State {
         true
     }
 
-    /// The channels of a connection by name, with what `options` ask of them.
+    /// Returns the channels of a connection by name, with the information that `options` select.
     fn channels_of(
         &self,
         connection: Key<Connection>,
@@ -169,7 +173,7 @@ impl State {
         (names, self.view(&channels, options))
     }
 
-    /// Joins a channel; whether the connection was not in it.
+    /// Joins a channel. Returns `true` if the connection was not in it.
     fn join(
         &mut self,
         step: &mut Step,
@@ -189,7 +193,7 @@ impl State {
         true
     }
 
-    /// Takes a connection out of a channel that is no longer in its own list.
+    /// Removes a connection from a channel that it no longer lists itself.
     pub(super) fn leave(
         &mut self,
         step: &mut Step,
@@ -247,7 +251,7 @@ impl State {
             self.leave(step, key, channel);
         }
         self.connections.remove(key);
-        forget(&mut self.connection_ids, &id);
+        remove_entry(&mut self.connection_ids, &id);
         self.users[user].connections.remove(key);
         if let Some(listener) = listener {
             let listener = listener.id;

@@ -1,4 +1,4 @@
-//! The state: who is where, what is stored, who gets what, what expires. One function changes it.
+//! The state: who is where, what is stored, who receives what, what expires. One function changes it.
 
 mod arena;
 mod catchup;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 pub use command::{
     Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
-    Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
+    NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
 };
 pub use defaults::{ChannelDefaults, Pattern};
 pub use snapshot::SnapshotError;
@@ -37,8 +37,8 @@ pub use views::{
 };
 
 use crate::protocol::{
-    Changed, ChannelConfig, DateTime, Event, SetUserState, Timestamp, UserState, UserStateChange,
-    UserStateSet,
+    Changed, ChannelConfig, DateTime, Event, Named, SetUserState, Timestamp, UserState,
+    UserStateChange, UserStateSet,
 };
 use arena::{Arena, Key};
 use channel::Channel;
@@ -47,18 +47,20 @@ use expiry::Deadlines;
 use time::OwnTime;
 use user::User;
 
-/// Everything a server knows. Pure: it has no clock and no randomness of its own, and the same
-/// envelopes in the same order make the same state wherever they are applied.
+/// Everything that a server knows.
+///
+/// It has no clock and no randomness of its own: the same envelopes in the same order make the same
+/// state wherever they are applied.
 #[derive(Debug)]
 pub struct State {
     rules: Rules,
-    /// The time on the wall, for what people see. It may step; nothing is decided by it.
+    /// The wall time, for what people see. It may step; nothing is decided by it.
     now: Timestamp,
-    /// The time of all deadlines.
+    /// The clock of all deadlines.
     own_time: OwnTime,
-    /// Number of the newest event.
+    /// The number of the newest event.
     sequence: Sequence,
-    /// Number of channels ever created.
+    /// The number of channels ever created.
     channels_created: u64,
     users: Arena<User>,
     connections: Arena<Connection>,
@@ -67,21 +69,21 @@ pub struct State {
     connection_ids: IndexMap<ConnectionId, Key<Connection>>,
     channel_names: IndexMap<Arc<str>, Key<Channel>>,
     deadlines: Deadlines,
-    /// What users without state share.
+    /// The empty state, which all users without state share.
     no_state: Arc<UserState>,
     messages_delivered: u64,
     messages_posted: u64,
 }
 
-/// Takes an entry out; a map that has become empty gives its memory back.
-fn forget<K: Eq + Hash, V>(map: &mut IndexMap<K, V>, key: &K) {
+/// Removes an entry. A map that becomes empty releases its memory.
+fn remove_entry<K: Eq + Hash, V>(map: &mut IndexMap<K, V>, key: &K) {
     map.swap_remove(key);
     if map.is_empty() {
         *map = IndexMap::new();
     }
 }
 
-/// What one `apply` has in hand: luck to make ids from, and the deliveries so far.
+/// One call of `apply`: the random bits that ids are made from, and the deliveries so far.
 struct Step {
     seed: u128,
     ids: u128,
@@ -89,10 +91,10 @@ struct Step {
 }
 
 impl Step {
-    /// The next id of this step. Distinct and even, but not secret: who knows one of a step can
-    /// guess the others.
+    /// Returns the next id of this step. Ids are distinct and evenly distributed, but not secret: one of
+    /// a step tells the others.
     fn id(&mut self) -> Uuid {
-        /// Odd, so that its multiples do not repeat; spreads a counter over all bits.
+        /// Spreads a counter over all bits. It is odd, so that its multiples do not repeat.
         const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
         self.ids += 1;
         let bits = self.seed.wrapping_add(self.ids.wrapping_mul(SPREAD));
@@ -101,7 +103,7 @@ impl Step {
 }
 
 impl State {
-    /// A state in which nothing has happened.
+    /// Creates a state in which nothing has happened.
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
@@ -122,89 +124,97 @@ impl State {
         }
     }
 
-    /// Does first what was due by the envelope's moment, or a portion of it if that is very much,
-    /// then its command. Never fails: what cannot be done is refused in the reply and changes
-    /// nothing.
-    pub fn apply(&mut self, envelope: &Envelope) -> Outcome {
+    /// Expires what is due at the moment of the envelope, or a portion of it if it is very much, and then
+    /// carries out the command. A command that is refused changes nothing; the reply has the reason.
+    pub fn apply(&mut self, envelope: Envelope) -> Outcome {
         if self.own_time.go_on(envelope.stamp.moment, self.rules.longest_step) {
             self.now = envelope.stamp.now;
         }
         let mut step = Step { seed: envelope.stamp.seed, ids: 0, deliveries: Vec::new() };
         self.expire(&mut step);
-        let reply = self.carry_out(&mut step, &envelope.command);
+        let reply = self.carry_out(&mut step, envelope.command);
         Outcome { reply, deliveries: step.deliveries }
     }
 
-    fn carry_out(&mut self, step: &mut Step, command: &Command) -> Result<Reply, Refusal> {
+    fn carry_out(&mut self, step: &mut Step, command: Command) -> Result<Reply, Refusal> {
         match command {
             Command::Connect { connection, request } => {
-                let connected = self.connect(step, *connection, request)?;
+                let connected = self.connect(step, connection, *request)?;
                 Ok(Reply::Connected(Box::new(connected)))
             }
             Command::Subscribe(request) => {
-                Ok(Reply::Subscribed(Box::new(self.subscribe(step, request)?)))
+                Ok(Reply::Subscribed(Box::new(self.subscribe(step, &request)?)))
             }
             Command::Unsubscribe(request) => {
-                Ok(Reply::Unsubscribed(Box::new(self.unsubscribe(step, request)?)))
+                Ok(Reply::Unsubscribed(Box::new(self.unsubscribe(step, &request)?)))
             }
             Command::SetUserState(request) => {
                 Ok(Reply::UserStateSet(Box::new(self.set_user_state(step, request)?)))
             }
             Command::Configure(request) => {
-                Ok(Reply::Configured(Box::new(self.configure(step, request))))
+                Ok(Reply::Configured(Box::new(self.configure(step, &request))))
             }
             Command::DeleteChannels(request) => {
-                Ok(Reply::ChannelsDeleted(Box::new(self.delete_channels(step, request))))
+                Ok(Reply::ChannelsDeleted(Box::new(self.delete_channels(step, &request))))
             }
             Command::Publish(messages) => Ok(Reply::Published(self.publish(step, messages))),
             Command::Edit(edits) => Ok(Reply::Edited(self.edit(step, edits))),
             Command::Delete(deletes) => Ok(Reply::Deleted(self.delete(step, deletes))),
-            Command::Disconnect(connection) => {
-                Ok(Reply::Disconnected(self.disconnect(*connection)))
-            }
+            Command::Disconnect(connection) => Ok(Reply::Disconnected(self.disconnect(connection))),
             Command::Open { connection, listener, kind } => {
-                self.open(step, *connection, *listener, *kind)
+                self.open(step, connection, listener, kind)
             }
             Command::Close { connection, listener, how, sent } => {
-                self.close(*connection, *listener, *how, sent);
+                self.close(connection, listener, how, sent);
                 Ok(Reply::Done)
             }
             Command::Tick => Ok(Reply::Done),
         }
     }
 
-    /// When the next thing happens by itself, on the clock of the stamps; a [`Command::Tick`] is due
-    /// then, if nothing else comes before. Since one stamp moves own time by
-    /// [`Rules::longest_step`] at most, ticks have to come more often than that until then.
+    /// Returns the next moment, on the clock of the stamps, at which something expires. A
+    /// [`Command::Tick`] is due then, if no other command comes before. Until then ticks have to come more
+    /// often than [`Rules::longest_step`], because one stamp moves own time by no more than that.
     pub fn next_deadline(&self) -> Option<Moment> {
         Some(self.own_time.stamp_of(self.deadlines.first()?))
     }
 
-    /// The latest moment that a stamp brought. The stamps for a restored state go on from here: what
-    /// lies between does not count.
+    /// Returns the latest moment of a stamp. The stamps for a restored state go on from here, so that the
+    /// time between does not count.
     pub fn latest_stamp(&self) -> Moment {
         self.own_time.latest_stamp()
     }
 
-    /// Number of the newest event.
+    /// Returns the number of the newest event.
     pub fn sequence(&self) -> Sequence {
         self.sequence
     }
 
-    /// Whether there is a connection of this id; one that was ended is there until its collection.
+    /// Returns `true` if there is a connection of this id. A connection that was ended exists until it
+    /// is reaped.
     pub fn knows_connection(&self, id: ConnectionId) -> bool {
         self.connection_ids.contains_key(&id)
     }
 
-    /// Whether there is a user of this name.
+    /// Returns `true` if there is a user of this name.
     pub fn knows_user(&self, name: &str) -> bool {
         self.user_names.contains_key(name)
+    }
+
+    /// Returns the refusal for a request that names something unknown.
+    pub fn unknown(&self, named: &Named) -> Option<Refusal> {
+        match named {
+            Named::Connection(id) => {
+                (!self.knows_connection((*id).into())).then_some(Refusal::UnknownConnection)
+            }
+            Named::User(name) => (!self.knows_user(name)).then_some(Refusal::UnknownUser),
+        }
     }
 
     fn set_user_state(
         &mut self,
         step: &mut Step,
-        request: &SetUserState,
+        request: SetUserState,
     ) -> Result<UserStateSet, Refusal> {
         let key = *self.user_names.get(&*request.user).ok_or(Refusal::UnknownUser)?;
         self.user_is_active(key);
@@ -212,7 +222,7 @@ impl State {
         if let Some(keys) = &request.state_public_keys {
             user.set_public_keys(keys);
         }
-        let changed = user.set_state(&request.user_state);
+        let changed = user.set_state(request.user_state);
         let answer = UserStateSet {
             user_state: Arc::clone(&user.state),
             changed_state: changed.clone(),
@@ -226,7 +236,7 @@ impl State {
         Ok(answer)
     }
 
-    /// In each channel of the user that wants to know, in order of creation.
+    /// Sends the change to each channel of the user that notifies of states, in order of creation.
     fn tell_state_change(&mut self, step: &mut Step, key: Key<User>, changed: Vec<Changed>) {
         let user = &self.users[key];
         let mut channels: Vec<Key<Channel>> = user
@@ -252,8 +262,8 @@ impl State {
         }
     }
 
-    /// The user of this name; a new one gets `fresh` as its state.
-    fn user_named(&mut self, step: &mut Step, name: &str, fresh: &UserState) -> Key<User> {
+    /// Returns the user of this name. A new user gets `fresh` as its state.
+    fn user_named(&mut self, step: &mut Step, name: &str, fresh: UserState) -> Key<User> {
         if let Some(key) = self.user_names.get(name) {
             return *key;
         }
@@ -265,9 +275,9 @@ impl State {
         key
     }
 
-    /// Makes room for the channels of a request, all of which may be new.
+    /// Reserves room for the channels of a request, all of which may be new.
     fn expect_channels(&mut self, count: usize) {
-        /// Fewer are not worth the look.
+        /// For fewer channels it is not worth it.
         const MANY: usize = 1000;
         if count > MANY {
             self.channels.reserve(count);
@@ -275,8 +285,8 @@ impl State {
         }
     }
 
-    /// The channel of this name; a new one gets `settings`, and for the rest its defaults. Its
-    /// deadline comes from who asks for it, unless somebody joins it at once.
+    /// Returns the channel of this name. A new channel gets `settings` over its defaults. The caller
+    /// sets its deadline, unless somebody joins it at once.
     fn channel_named(
         &mut self,
         step: &mut Step,

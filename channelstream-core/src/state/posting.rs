@@ -1,4 +1,4 @@
-//! Messages, edits and deletes: what is stored, and who gets them (contract §8).
+//! Messages, edits and deletes: what is stored, and who receives them (contract §8).
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::protocol::{
 };
 
 impl State {
-    pub(super) fn publish(&mut self, step: &mut Step, messages: &[NewMessage]) -> Vec<Posted> {
-        let post = |message: &NewMessage| {
+    pub(super) fn publish(&mut self, step: &mut Step, messages: Vec<NewMessage>) -> Vec<Posted> {
+        let post = |message: NewMessage| {
             let message = Arc::new(Message {
                 uuid: message.uuid.unwrap_or_else(|| step.id()),
-                user: message.user.clone(),
-                payload: message.payload.clone(),
-                address: message.address.clone(),
+                user: message.user,
+                payload: message.payload,
+                address: message.address,
                 no_history: message.no_history,
                 timestamp: message.timestamp.unwrap_or_else(|| DateTime::from(self.now)),
                 edited: None,
@@ -29,7 +29,7 @@ impl State {
             let receipt = self.post(step, &message);
             Posted::new(message, receipt)
         };
-        messages.iter().map(post).collect()
+        messages.into_iter().map(post).collect()
     }
 
     fn post(&mut self, step: &mut Step, message: &Arc<Message>) -> Receipt {
@@ -38,7 +38,7 @@ impl State {
         let event = Event::Message(Arc::clone(message));
         let (reach, stored) = match self.destination(address) {
             Destination::Channel(key) => {
-                // Its event gets the next number, and both have the same.
+                // Message and event have the same number.
                 let sequence = self.sequence + 1;
                 let channel = &mut self.channels[key];
                 let remembered = channel.remember(sequence, message);
@@ -60,39 +60,41 @@ impl State {
         Receipt { recipients: Some(reach.listeners), stored: Some(stored), problem: None }
     }
 
-    pub(super) fn edit(&mut self, step: &mut Step, edits: &[Edit]) -> Vec<Edit> {
-        let mut answer = edits.to_vec();
+    pub(super) fn edit(&mut self, step: &mut Step, edits: Vec<Edit>) -> Vec<Arc<Edit>> {
         let ids = self.by_channel(edits.iter().map(|edit| (&edit.address, edit.uuid)));
         let places: IndexMap<Key<Channel>, IndexMap<Uuid, usize>> =
             ids.iter().map(|(key, ids)| (*key, self.channels[*key].places(ids))).collect();
-        for edit in &mut answer {
+        let mut apply = |mut edit: Edit| {
             edit.edited.get_or_insert(DateTime::from(self.now));
-            let event = Event::Edit(Arc::new(edit.clone()));
+            let edit = Arc::new(edit);
+            let event = Event::Edit(Arc::clone(&edit));
             match self.destination(&edit.address) {
                 Destination::Channel(channel) => {
                     let place = places.get(&channel).and_then(|places| places.get(&edit.uuid));
-                    self.channels[channel].edit(place.copied(), edit);
+                    self.channels[channel].edit(place.copied(), &edit);
                     self.send(step, channel, &event);
                 }
                 Destination::Users => {
                     for user in self.named(&edit.address.pm_users) {
-                        self.users[user].stored.edit(edit);
+                        self.users[user].stored.edit(&edit);
                     }
                     self.send_private(step, &edit.address, &event);
                 }
                 Destination::Nowhere => {}
             }
-        }
-        answer
+            edit
+        };
+        edits.into_iter().map(&mut apply).collect()
     }
 
-    pub(super) fn delete(&mut self, step: &mut Step, deletes: &[Delete]) -> Vec<Delete> {
+    pub(super) fn delete(&mut self, step: &mut Step, deletes: Vec<Delete>) -> Vec<Arc<Delete>> {
         let ids = self.by_channel(deletes.iter().map(|delete| (&delete.address, delete.uuid)));
         for (channel, ids) in &ids {
             self.channels[*channel].forget(ids);
         }
-        for delete in deletes {
-            let event = Event::Delete(Arc::new(delete.clone()));
+        let mut apply = |delete: Delete| {
+            let delete = Arc::new(delete);
+            let event = Event::Delete(Arc::clone(&delete));
             match self.destination(&delete.address) {
                 Destination::Channel(channel) => {
                     self.channels[channel].stored.delete(delete.uuid);
@@ -106,12 +108,12 @@ impl State {
                 }
                 Destination::Nowhere => {}
             }
-        }
-        deletes.to_vec()
+            delete
+        };
+        deletes.into_iter().map(&mut apply).collect()
     }
 
-    /// The ids that are meant in each channel: so that its history is gone through once, however many
-    /// they are.
+    /// Returns the ids by channel, so that each history is searched once, however many ids there are.
     fn by_channel<'a>(
         &self,
         meant: impl Iterator<Item = (&'a Address, Uuid)>,
@@ -136,7 +138,7 @@ impl State {
         }
     }
 
-    /// The users of these names that exist, in this order, as often as they are named.
+    /// Returns the users of these names that exist, in this order, as often as they are named.
     fn named(&self, names: &[String]) -> Vec<Key<User>> {
         names.iter().filter_map(|name| self.user_names.get(&**name)).copied().collect()
     }
@@ -182,8 +184,8 @@ impl State {
         reach
     }
 
-    /// The only users an event in a channel is for, if it is not for all, and those it is never
-    /// for; both sorted, each user once.
+    /// Returns the only users of a channel who receive an event, unless all do, and the users who do not;
+    /// both sorted, each user once.
     fn audience(&self, address: &Address) -> (Option<Vec<Key<User>>>, Vec<Key<User>>) {
         let sorted = |names| {
             let mut users = self.named(names);
@@ -195,9 +197,9 @@ impl State {
         (only, sorted(&address.exclude_users))
     }
 
-    /// Sends an event to users wherever they are and stores it with each, once per mention. Each
-    /// user's first mention has one number, the second the next: so it is one delivery, however
-    /// many users are named.
+    /// Sends an event to users in any channel and stores it for each, once per mention. The first mention
+    /// of each user has one number, the second the next: so it is one delivery, however many users are
+    /// named.
     fn send_private(&mut self, step: &mut Step, address: &Address, event: &Event) -> Reach {
         let mut reach = Reach::default();
         let mut rounds: Vec<Vec<Key<User>>> = Vec::new();
@@ -231,12 +233,12 @@ impl State {
     }
 }
 
-/// Whom an event was for.
+/// How many an event was for.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Reach {
-    /// The connections that were addressed, listening or not,
+    /// The connections that were addressed, listening or not.
     connections: u64,
-    /// and the listeners among them.
+    /// The listeners among them.
     listeners: u64,
 }
 

@@ -1,4 +1,7 @@
-//! State to bytes and back, with a version and a checksum before them.
+//! Snapshots: the state as bytes and back, after a version and a checksum.
+//!
+//! The server does not write snapshots yet. A journal that outlives the process needs them to restart
+//! from, and until then the tests use them: a restored state must have the same future.
 
 use std::sync::Arc;
 
@@ -13,36 +16,36 @@ use super::user::User;
 use super::{Rules, Sequence, State};
 use crate::protocol::Timestamp;
 
-/// Goes up with each change of what is written.
+/// The version of the form. It rises with each change.
 const VERSION: u32 = 2;
 
 const NAME: &[u8] = b"channelstream-state ";
 
-/// The first line of a snapshot: its version, and a checksum of the JSON that follows.
+/// Returns the first line of a snapshot: its version, and a checksum of the JSON that follows.
 fn header(version: u32, json: &[u8]) -> String {
     let name = String::from_utf8_lossy(NAME);
     format!("{name}{version} {:08x}\n", crc32fast::hash(json))
 }
 
-/// Why bytes are no snapshot that can be restored.
+/// The reason why bytes cannot be restored as a snapshot.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// Written by a version with another form of state.
+    /// Another version wrote it, with another form of state.
     #[error("the snapshot has version {found}, this program reads version {VERSION}")]
     Version {
         /// The version found.
         found: u32,
     },
-    /// Not what was written.
+    /// The bytes are not what was written.
     #[error("the snapshot is damaged: its checksum is not right")]
     Damaged,
-    /// What was written is no state after all; a fault of the program that wrote it.
+    /// What was written is not a state. The program that wrote it has a bug.
     #[error("the snapshot cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
 }
 
-/// What is written; all the rest of a [`State`] follows from it.
+/// The contents of a snapshot. The rest of a [`State`] follows from it.
 #[derive(Serialize, Deserialize)]
 struct Snapshot<T, C, H> {
     now: Timestamp,
@@ -57,7 +60,7 @@ struct Snapshot<T, C, H> {
 }
 
 impl State {
-    /// The state as bytes, the same for equal states.
+    /// Returns the state as bytes, which are the same for equal states.
     pub fn snapshot(&self) -> Vec<u8> {
         let snapshot = Snapshot {
             now: self.now,
@@ -76,10 +79,10 @@ impl State {
         bytes
     }
 
-    /// The state that [`State::snapshot`] wrote; it goes on under `rules`.
+    /// Restores the state that [`State::snapshot`] wrote, under these rules.
     ///
     /// # Errors
-    /// If the bytes are damaged or of another version.
+    /// Returns an error if the bytes are damaged or of another version.
     pub fn restore(bytes: &[u8], rules: Rules) -> Result<Self, SnapshotError> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(SnapshotError::Damaged)?;
         let (first_line, json) = bytes.split_at(end + 1);

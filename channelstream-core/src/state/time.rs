@@ -1,32 +1,32 @@
-//! Own time: the clock that deadlines are on. The wall clock may step; this one can't.
+//! Own time: the clock of deadlines. The wall clock may step; this one cannot.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// An instant on a clock that goes forward evenly, in microseconds from whatever beginning.
+/// An instant on a clock that goes forward evenly, in microseconds from an arbitrary beginning.
 ///
-/// There is no way between a moment and a [`Timestamp`](crate::protocol::Timestamp): what is
-/// compared with a deadline can't be the time on the wall.
+/// A moment cannot be converted from or to a [`Timestamp`](crate::protocol::Timestamp), so that the wall
+/// time is never compared with a deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Moment(u64);
 
 impl Moment {
-    /// The moment `duration` later; the last one there is if there is none so late.
+    /// Returns the moment `duration` later. It saturates.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(micros))
     }
 
-    /// How much later this is than `earlier`; zero if it isn't.
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// The state's own clock, moved by the moments that stamps bring.
+/// The clock of the state, which the moments of stamps advance.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct OwnTime {
     /// What deadlines are compared with.
@@ -36,9 +36,9 @@ pub(super) struct OwnTime {
 }
 
 impl OwnTime {
-    /// Lets the time go on to the moment of a stamp, by `longest_step` at most: while a machine is
-    /// suspended or a process stopped, nobody could show that they are there. Whether no stamp was
-    /// later.
+    /// Advances the time to the moment of a stamp, by `longest_step` at most: while a machine is
+    /// suspended or a process stopped, nobody could show that they are there. Returns `false` if an
+    /// earlier stamp had a later moment.
     pub(super) fn go_on(&mut self, stamped: Moment, longest_step: Duration) -> bool {
         if stamped < self.stamped {
             return false;
@@ -56,7 +56,7 @@ impl OwnTime {
         self.stamped
     }
 
-    /// When, on the clock of the stamps, it will be `when` on this one.
+    /// Returns the moment of the stamps at which it is `when` on this clock.
     pub(super) fn stamp_of(&self, when: Moment) -> Moment {
         self.stamped.after(when.since(self.now))
     }

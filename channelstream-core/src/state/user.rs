@@ -22,12 +22,12 @@ pub(super) struct User {
     pub(super) public_state: Arc<UserState>,
     pub(super) stored: StoredEvents,
     pub(super) connections: Keys<Connection>,
-    /// When it is forgotten, unless it connects before.
+    /// When the user is removed, unless it connects before.
     pub(super) deadline: Option<Moment>,
 }
 
 impl User {
-    /// A user without state; `no_state` is shared by all such.
+    /// Creates a user without state; all such users share `no_state`.
     pub(super) fn new(uuid: Uuid, name: Arc<str>, no_state: &Arc<UserState>) -> Self {
         let state = Arc::clone(no_state);
         Self {
@@ -54,18 +54,18 @@ impl User {
         self.publish_state();
     }
 
-    /// Sets keys; tells those whose values really changed, in the order given. An absent key
-    /// counts as null (contract §5).
-    pub(super) fn set_state(&mut self, wanted: &UserState) -> Vec<Changed> {
+    /// Sets keys. Returns those whose values changed, in the given order. An absent key counts as null
+    /// (contract §5).
+    pub(super) fn set_state(&mut self, wanted: UserState) -> Vec<Changed> {
         let mut changed = Vec::new();
         for (key, value) in wanted {
-            let same = match self.state.get(key) {
-                Some(present) => present.same_as(value),
+            let same = match self.state.get(&key) {
+                Some(present) => present.same_as(&value),
                 None => value.same_as(&Scalar::null()),
             };
             if !same {
                 Arc::make_mut(&mut self.state).insert(key.clone(), value.clone());
-                changed.push(Changed { key: key.clone(), value: value.clone() });
+                changed.push(Changed { key, value });
             }
         }
         if !changed.is_empty() {
@@ -74,7 +74,7 @@ impl User {
         changed
     }
 
-    /// Takes over the public part of the state, in the order of the whole.
+    /// Updates the public part of the state, in the order of the whole.
     fn publish_state(&mut self) {
         let keys = self.public_keys.iter();
         let mut places: Vec<_> = keys.filter_map(|key| self.state.get_index_of(&**key)).collect();

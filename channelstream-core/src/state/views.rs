@@ -1,7 +1,7 @@
-//! Bounded read-only views for who watches live: counts, windows of lists, one channel, one user.
+//! Bounded read-only views for the admin area: counts, windows of lists, one channel, one user.
 //!
-//! What they cost grows with what is there, but not what they give: a window of a list, the newest
-//! of a history. Nothing is sorted beyond the window.
+//! Their cost grows with the state, but their size does not: a window of a list, the newest messages of
+//! a history. Nothing outside a window is sorted.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use super::user::User;
 use super::{ConnectionId, ListenerId, ListenerKind, Sequence, State};
 use crate::protocol::{ChannelSettings, DateTime, Event, Message, UserState};
 
-/// The parts of a list that are wanted.
+/// A request for a part of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
-    /// Only names with this in them, in capitals or not; all if empty.
+    /// Only names that contain this, ignoring case; all names if empty.
     #[serde(default)]
     pub search: String,
-    /// The order.
+    /// The order of the list.
     #[serde(default)]
     pub order: Order,
-    /// How many of the beginning to pass over.
+    /// How many entries to skip.
     #[serde(default)]
     pub offset: usize,
-    /// How many to give at most.
+    /// The most entries to return.
     pub limit: usize,
 }
 
-/// The orders of lists; those that are equal go by name.
+/// The orders of lists. Entries that are equal are sorted by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
@@ -41,75 +41,75 @@ pub enum Order {
     Name,
     /// Most connections first.
     Connections,
-    /// Latest activity first; users have none and go by name.
+    /// Latest activity first. Users have no activity and are sorted by name.
     Active,
 }
 
 /// A window of a list.
 #[derive(Clone, Debug, Serialize)]
 pub struct Windowed<T> {
-    /// How many there are.
+    /// The number of all entries.
     pub total: usize,
-    /// How many the search found.
+    /// The number of entries that the search found.
     pub found: usize,
-    /// How many were passed over; less than was asked for if there are not as many.
+    /// The number of entries that were skipped. It is less than requested if there are not as many.
     pub offset: usize,
-    /// Those in the window.
+    /// The entries in the window.
     pub rows: Vec<T>,
 }
 
-/// How much of everything there is.
+/// The number of everything in the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Channels.
+    /// The number of channels.
     pub channels: usize,
-    /// Users with connections.
+    /// The number of users with connections.
     pub users_connected: usize,
-    /// All users.
+    /// The number of all users.
     pub users: usize,
-    /// Connections, listened on or not.
+    /// The number of connections, with a listener or without.
     pub connections: usize,
-    /// Posted messages that had an address, since the start.
+    /// The number of published messages that had an address, since the start.
     pub posted: u64,
-    /// Their deliveries, one per addressed connection, listening or not.
+    /// The number of their deliveries, one per addressed connection, with a listener or without.
     pub delivered: u64,
 }
 
-/// What has gone through, since the start.
+/// The traffic since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traffic {
-    /// As [`Counts::posted`].
+    /// The same as [`Counts::posted`].
     pub posted: u64,
-    /// As [`Counts::delivered`].
+    /// The same as [`Counts::delivered`].
     pub delivered: u64,
 }
 
 /// A channel in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChannelRow {
-    /// Its name.
+    /// The name.
     pub name: Arc<str>,
-    /// Connections in it.
+    /// The number of connections in the channel.
     pub connections: usize,
-    /// Users in it.
+    /// The number of users in the channel.
     pub users: usize,
-    /// The last message, event or creation.
+    /// The time of the last message, event or creation.
     pub last_active: DateTime,
 }
 
-/// One channel, but for its lists.
+/// One channel without its lists.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChannelDetails {
-    /// Its id.
+    /// The id.
     pub uuid: Uuid,
-    /// Its row.
+    /// The row in a list of channels.
     #[serde(flatten)]
     pub row: ChannelRow,
-    /// Its settings.
+    /// The settings.
     pub settings: ChannelSettings,
-    /// Messages in its history.
+    /// The number of messages in the history.
     pub history: usize,
-    /// Events stored for who is away.
+    /// The number of events stored for catch-up.
     #[serde(rename = "stored_frames")]
     pub stored_events: usize,
 }
@@ -119,69 +119,69 @@ pub struct ChannelDetails {
 pub struct UserRow {
     /// The name.
     pub name: Arc<str>,
-    /// Connections: of a member, those in the channel.
+    /// The number of connections; of a member of a channel, those in the channel.
     pub connections: usize,
 }
 
 /// One user.
 #[derive(Clone, Debug, Serialize)]
 pub struct UserDetails {
-    /// Id of the user.
+    /// The id of the user.
     pub uuid: Uuid,
     /// The name.
     pub name: Arc<str>,
-    /// All of the state.
+    /// The full state.
     pub state: Arc<UserState>,
-    /// The keys of it that others may see.
+    /// The keys of the state that others may see.
     pub public_keys: Vec<Arc<str>>,
-    /// Private events stored for the user.
+    /// The number of private events stored for the user.
     #[serde(rename = "stored_frames")]
     pub stored_events: usize,
-    /// How many connections there are.
+    /// The number of all connections.
     pub total_connections: usize,
-    /// The oldest of them.
+    /// The oldest connections.
     pub connections: Vec<ConnectionRow>,
 }
 
 /// A connection of a user.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConnectionRow {
-    /// Its id.
+    /// The id.
     pub id: ConnectionId,
-    /// How many channels it is in.
+    /// The number of channels it is in.
     pub total_channels: usize,
-    /// The first of them, in order of joining.
+    /// The first channels, in the order of joining.
     pub channels: Vec<Arc<str>>,
-    /// Who listens: `socket`, `poll` or nobody.
+    /// The kind of its listener: `socket` or `poll`.
     pub listener: Option<&'static str>,
-    /// Whether it has ended and is about to be collected.
+    /// `true` if it was ended and is about to be reaped.
     pub ended: bool,
 }
 
-/// Who listens under an id of a listener.
+/// The owner of a listener.
 #[derive(Clone, Debug)]
 pub struct ListenerOwner {
     /// The listener.
     pub listener: ListenerId,
     /// `socket` or `poll`.
     pub kind: &'static str,
-    /// On which connection.
+    /// The connection.
     pub connection: ConnectionId,
-    /// Whose.
+    /// The user.
     pub user: Arc<str>,
 }
 
-/// What has happened in a channel since a number.
+/// The events of a channel after a number.
 #[derive(Clone, Debug)]
 pub struct RecentEvents {
-    /// The newest, oldest first, with their numbers.
+    /// The newest events, oldest first, with their numbers.
     pub events: Vec<(Sequence, Event)>,
-    /// Whether there may have been more than that since.
+    /// `true` if there may have been more events since.
     pub gap: bool,
 }
 
 impl State {
-    /// How much of everything there is.
+    /// Returns the number of everything in the state.
     pub fn counts(&self) -> Counts {
         let connected = self.users.iter().filter(|(_, user)| !user.connections.is_empty());
         Counts {
@@ -194,12 +194,12 @@ impl State {
         }
     }
 
-    /// What has gone through, without looking at what there is.
+    /// Returns the traffic, without counting anything.
     pub fn traffic(&self) -> Traffic {
         Traffic { posted: self.messages_posted, delivered: self.messages_delivered }
     }
 
-    /// A window of all channels.
+    /// Returns a window of all channels.
     pub fn list_channels(&self, window: &Window) -> Windowed<ChannelRow> {
         let channels = self.channels.iter().map(|(_, channel)| channel);
         let by: fn(&&Channel, &&Channel) -> Ordering = match window.order {
@@ -210,7 +210,7 @@ impl State {
         cut(channels, self.channels.len(), window, |channel| &channel.name, by, channel_row)
     }
 
-    /// A window of all users, or of those who have connections.
+    /// Returns a window of all users, or of the users with connections.
     pub fn list_users(&self, window: &Window, connected: bool) -> Windowed<UserRow> {
         let users = self.users.iter().map(|(_, user)| user);
         let users = users.filter(|user| !connected || !user.connections.is_empty());
@@ -225,7 +225,7 @@ impl State {
         cut(users, self.users.len(), window, |user| &user.name, by, row)
     }
 
-    /// A window of the users in a channel; none if there is no such channel.
+    /// Returns a window of the users in a channel, if it exists.
     pub fn list_members(&self, channel: &str, window: &Window) -> Option<Windowed<UserRow>> {
         let members = &self.channel(channel)?.members;
         let rows =
@@ -240,7 +240,7 @@ impl State {
         Some(cut(rows, members.len(), window, |(user, _)| &user.name, by, row))
     }
 
-    /// One channel; none if there is none of that name.
+    /// Returns a channel, if it exists.
     pub fn channel_details(&self, name: &str) -> Option<ChannelDetails> {
         let channel = self.channel(name)?;
         Some(ChannelDetails {
@@ -252,26 +252,25 @@ impl State {
         })
     }
 
-    /// The newest messages of a channel's history, at most so many, newest first.
+    /// Returns the newest `limit` messages of a channel's history, newest first.
     pub fn newest_history(&self, channel: &str, limit: usize) -> Vec<Arc<Message>> {
         self.channel(channel).map(|channel| channel.newest(limit)).unwrap_or_default()
     }
 
-    /// What happened in a channel after a number, as far as it is stored; the newest, at most so
-    /// many. Channels that store no events tell nothing.
+    /// Returns the newest `limit` stored events of a channel after a number. A channel that stores no
+    /// events returns none.
     pub fn events_after(&self, channel: &str, after: Sequence, limit: usize) -> RecentEvents {
         let Some(channel) = self.channel(channel) else {
             return RecentEvents { events: Vec::new(), gap: false };
         };
         let (events, cut) = channel.stored.newest_after(after, limit);
-        // Where the oldest is newer, others may have been pushed out since.
+        // If the oldest is newer than `after`, others may have been dropped since.
         let full = channel.stored.len() >= self.rules.channel_events;
         let gap = cut || full && channel.stored.first().is_some_and(|oldest| oldest > after);
         RecentEvents { events, gap }
     }
 
-    /// One user with at most so many connections, each with at most so many channels; none if
-    /// there is none of that name.
+    /// Returns a user, if it exists, with at most `limit` connections of at most `limit` channels each.
     pub fn user_details(&self, name: &str, limit: usize) -> Option<UserDetails> {
         let user = &self.users[*self.user_names.get(name)?];
         let connections = user.connections.iter().take(limit).map(|key| {
@@ -296,7 +295,7 @@ impl State {
         })
     }
 
-    /// Who listens under these ids, in no order; those that are over are left out.
+    /// Returns the owners of these listeners, in no order. Listeners that have ended are left out.
     pub fn listener_owners(&self, listeners: &[ListenerId]) -> Vec<ListenerOwner> {
         if listeners.is_empty() {
             return Vec::new();
@@ -334,7 +333,7 @@ fn channel_row(channel: &Channel) -> ChannelRow {
     }
 }
 
-/// Cuts the window out of a list; what does not get into it is compared, but not sorted.
+/// Returns the window of a list. Entries outside the window are compared, but not sorted.
 fn cut<T, R>(
     all: impl Iterator<Item = T>,
     total: usize,

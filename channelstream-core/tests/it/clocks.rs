@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use channelstream_core::protocol::{Connect, Timestamp};
-use channelstream_core::state::{Command, ConnectionId, Envelope, Moment, Rules, Stamp, State};
+use channelstream_core::state::{
+    Command, ConnectionId, Envelope, Moment, NodeId, Rules, Stamp, State,
+};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof};
 use proptest::{prop_assert_eq, proptest};
@@ -171,7 +173,9 @@ fn what_is_due_at_once_ends_in_portions() {
     let mut state = State::new(Rules::default());
     let mut now = Moment::default();
     let apply = |state: &mut State, moment, command| {
-        state.apply(&Envelope {
+        state.apply(Envelope {
+            node: NodeId::new(1),
+            id: 1,
             stamp: Stamp { now: Timestamp::default(), moment, seed: 1 },
             command,
         })

@@ -104,7 +104,7 @@ fn replicas_agree_and_restore() {
     delete(&mut w, &["room"]);
     let mut replica = State::new(Rules::default());
     for envelope in &w.log {
-        replica.apply(envelope);
+        replica.apply(envelope.clone());
     }
     assert_eq!(replica.snapshot(), w.state.snapshot());
     let restored = State::restore(&w.state.snapshot(), Rules::default()).unwrap();

@@ -1,6 +1,6 @@
 //! Channel information and the admin figures (contract §4, §10).
 
-use channelstream_core::protocol::{Connect, InfoOptions};
+use channelstream_core::protocol::{Connect, InfoOptions, Uuid};
 
 use crate::world::{World, json, remembering, secs, to_users, user_state};
 
@@ -120,7 +120,7 @@ fn figures_tell_users_connections_channels_and_messages() {
     assert_eq!(figures.channels["c"].history.len(), 1);
     let ann = figures.users.iter().find(|user| &*user.user == "ann").unwrap();
     assert_eq!(json(&ann.state), r#"{"open":1}"#);
-    assert_eq!(ann.connections, [w.id("ann")]);
+    assert_eq!(ann.connections, [Uuid::from(w.id("ann"))]);
     let ben = figures.users.iter().find(|user| &*user.user == "ben").unwrap();
     assert_eq!(ben.connections.len(), 2);
 }

@@ -189,7 +189,7 @@ fn ends_of_listeners_that_are_long_gone_change_nothing() {
     for listener in [0, 77] {
         w.apply(channelstream_core::state::Command::Close {
             connection,
-            listener: channelstream_core::state::ListenerId(listener),
+            listener: channelstream_core::state::ListenerId::new(listener),
             how: Closing::ByPeer,
             sent: channelstream_core::state::Sent { up_to: u64::MAX, but: Vec::new() },
         })

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use channelstream_core::protocol::{Action, Event, Uuid};
-use channelstream_core::state::{Closing, Command, Envelope, Reply, Rules, State};
+use channelstream_core::state::{Closing, Command, Envelope, NodeId, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use serde_json::Value;
 
 use crate::random::{CHANNELS, LABELS, Op, ops};
-use crate::world::{Got, World, announcing, hours, rules, told, user_of};
+use crate::world::{Got, World, announcing, hours, json, rules, told, user_of};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -47,7 +47,9 @@ proptest! {
                 there = State::restore(&bytes, rules()).unwrap();
                 prop_assert_eq!(&there.snapshot(), &bytes);
             }
-            prop_assert_eq!(outcome(&mut here, envelope), outcome(&mut there, envelope));
+            let stored: Envelope = serde_json::from_str(&json(envelope)).unwrap();
+            prop_assert_eq!(json(&stored), json(envelope));
+            prop_assert_eq!(outcome(&mut here, envelope), outcome(&mut there, &stored));
             prop_assert_eq!(here.next_deadline(), there.next_deadline());
         }
         prop_assert!(here.snapshot() == w.state.snapshot() && there.snapshot() == here.snapshot());
@@ -225,7 +227,7 @@ proptest! {
 }
 
 fn outcome(state: &mut State, envelope: &Envelope) -> String {
-    format!("{:?}", state.apply(envelope))
+    format!("{:?}", state.apply(envelope.clone()))
 }
 
 /// The channel of an event; none for private ones.
@@ -282,7 +284,12 @@ fn memberships(w: &mut World) -> BTreeMap<&'static str, BTreeSet<String>> {
     for label in LABELS.into_iter().filter(|label| w.knows(label)).collect::<Vec<_>>() {
         let ask = channelstream_core::protocol::Unsubscribe::new(w.id(label), ["nowhere"]);
         let stamp = w.log.last().unwrap().stamp;
-        let outcome = copy.apply(&Envelope { stamp, command: Command::Unsubscribe(ask) });
+        let outcome = copy.apply(Envelope {
+            node: NodeId::new(1),
+            id: 1,
+            stamp,
+            command: Command::Unsubscribe(ask),
+        });
         let Ok(Reply::Unsubscribed(answer)) = outcome.reply else { panic!("{outcome:?}") };
         all.insert(label, answer.channels.iter().map(ToString::to_string).collect());
     }
@@ -294,7 +301,7 @@ fn check_books(w: &mut World) {
     let figures = w.state.figures(hours(0), "");
     let connections: Vec<_> = figures.users.iter().flat_map(|user| &user.connections).collect();
     assert_eq!(figures.total_connections, connections.len());
-    assert!(connections.iter().all(|id| w.state.knows_connection(**id)));
+    assert!(connections.iter().all(|id| w.state.knows_connection((**id).into())));
     assert_eq!(figures.unique_user_count, figures.users.len());
     assert!(figures.users.iter().all(|user| w.state.knows_user(&user.user)));
     assert!(figures.unique_user_count <= figures.remembered_user_count);

@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use channelstream_core::protocol::{
-    Body, Bounds, Configure, Connect, DateTime, Disconnect, FieldErrors, Info, SetUserState,
-    Subscribe, Unsubscribe, parse, parse_uuid, read_deletes, read_edits, read_messages,
+    Body, Bounds, Configure, Connect, DateTime, Disconnect, FieldErrors, Info, Rejected,
+    SetUserState, Subscribe, Unsubscribe, parse, parse_uuid, read_deletes, read_edits,
+    read_messages,
 };
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
@@ -16,18 +17,18 @@ use serde::Serialize;
 
 use crate::world::json;
 
-/// What a reader makes of a body: the request as the client would write it, or the faults.
+/// Reads a body; returns the request as the client would write it, or the errors.
 type Read = fn(&Body<'_>) -> Result<String, FieldErrors>;
 
-fn written<T: Serialize>(read: Result<T, FieldErrors>) -> Result<String, FieldErrors> {
-    read.map(|request| json(&request))
+fn written<T: Serialize>(read: Result<T, Rejected>) -> Result<String, FieldErrors> {
+    read.map(|request| json(&request)).map_err(|rejected| rejected.errors)
 }
 
 const READERS: [Read; 10] = [
     |body| written(Connect::read(body)),
-    |body| written(Subscribe::read(body, None, |_| true)),
-    |body| written(Unsubscribe::read(body, Some(UUID), |_| false)),
-    |body| written(SetUserState::read(body, |_| true)),
+    |body| written(Subscribe::read(body)),
+    |body| written(Unsubscribe::read(&body.clone().conn_id(Some(UUID)))),
+    |body| written(SetUserState::read(body)),
     |body| written(Configure::read(body)),
     |body| written(Info::read(body)),
     |body| written(Disconnect::read(body)),
@@ -44,7 +45,7 @@ fn bounded(json: &str) -> Body<'_> {
     parse(json.as_bytes(), Bounds { depth: 100, elements: 100_000 }).unwrap()
 }
 
-/// Every reader on one body: no panic, faults that name something, and a request that reads
+/// Every reader on one body: no panic, errors that name something, and a request that reads
 /// the same again.
 #[track_caller]
 fn read_all(body: &Body<'_>) {
@@ -54,9 +55,9 @@ fn read_all(body: &Body<'_>) {
                 let again = read(&bounded(&request));
                 assert_eq!(again.as_ref(), Ok(&request), "reader {number} on {body:?}");
             }
-            Err(faults) => {
-                assert!(!faults.is_empty(), "reader {number} on {body:?}");
-                assert!(json(&faults).starts_with('{'));
+            Err(errors) => {
+                assert!(!errors.is_empty(), "reader {number} on {body:?}");
+                assert!(json(&errors).starts_with('{'));
             }
         }
     }
@@ -310,7 +311,7 @@ fn item(key: &'static str, value: impl Strategy<Value = String>) -> impl Strateg
 /// Asserts that a body is accepted by a reader, and reads the same again.
 fn accepted(reader: usize, body: &str) {
     let request = READERS[reader](&bounded(body));
-    let request = request.unwrap_or_else(|faults| panic!("{body}: {faults:?}"));
+    let request = request.unwrap_or_else(|errors| panic!("{body}: {errors:?}"));
     let again = READERS[reader](&bounded(&request));
     assert_eq!(again, Ok(request), "{body}");
 }
@@ -383,7 +384,7 @@ proptest! {
             field("info", &info),
         ]);
         accepted(1, &subscribe);
-        prop_assert!(Unsubscribe::read(&bounded(&subscribe), None, |_| true).is_ok());
+        prop_assert!(Unsubscribe::read(&bounded(&subscribe)).is_ok());
         accepted(3, &object(&[
             field("user", &user),
             field("user_state", &state),

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use channelstream_core::protocol::{
     Bounds, ChannelsInfo, Configure, Connect, Info, InfoOptions, NewMessage, SetUserState,
-    Subscribe, Timestamp, Unsubscribe, parse, read_deletes, read_edits, read_messages,
+    Subscribe, Timestamp, Unsubscribe, Uuid, parse, read_deletes, read_edits, read_messages,
 };
 use channelstream_core::state::{
-    Command, ConnectionId, Envelope, ListenerId, ListenerKind, Moment, Reply, Rules, Stamp, State,
+    Command, ConnectionId, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply, Rules, Stamp,
+    State,
 };
 
 /// A state that was made by earlier requests, and its clock.
@@ -28,7 +29,10 @@ impl Server {
 
     fn apply(&mut self, command: Command) -> Reply {
         let stamp = Stamp { now: Timestamp::default(), moment: self.now, seed: 7 };
-        self.state.apply(&Envelope { stamp, command }).reply.expect("it is lawful")
+        self.state
+            .apply(Envelope { node: NodeId::new(1), id: 1, stamp, command })
+            .reply
+            .expect("it is lawful")
     }
 
     fn connect(&mut self, number: usize, user: &str, channels: Vec<String>) {
@@ -99,14 +103,12 @@ fn read(path: &str, body: &str) -> Asked {
     Asked::Command(Box::new(match path {
         "/connect" => {
             let request = Connect::read(&body).expect(LAWFUL);
-            let connection = request.conn_id.unwrap_or_default();
+            let connection = request.conn_id.unwrap_or_default().into();
             Command::Connect { connection, request: Box::new(request) }
         }
-        "/subscribe" => Command::Subscribe(Subscribe::read(&body, None, |_| true).expect(LAWFUL)),
-        "/unsubscribe" => {
-            Command::Unsubscribe(Unsubscribe::read(&body, None, |_| true).expect(LAWFUL))
-        }
-        "/user_state" => Command::SetUserState(SetUserState::read(&body, |_| true).expect(LAWFUL)),
+        "/subscribe" => Command::Subscribe(Subscribe::read(&body).expect(LAWFUL)),
+        "/unsubscribe" => Command::Unsubscribe(Unsubscribe::read(&body).expect(LAWFUL)),
+        "/user_state" => Command::SetUserState(SetUserState::read(&body).expect(LAWFUL)),
         "/channel_config" => Command::Configure(Configure::read(&body).expect(LAWFUL)),
         "/message" => Command::Publish(read_messages(&body).expect(LAWFUL)),
         "PATCH /message" => Command::Edit(read_edits(&body).expect(LAWFUL)),
@@ -146,6 +148,10 @@ pub(crate) struct Workload {
 
 fn id(number: usize) -> ConnectionId {
     ConnectionId::from_u128(number as u128)
+}
+
+fn uuid(number: usize) -> Uuid {
+    id(number).into()
 }
 
 fn names(count: usize) -> Vec<String> {
@@ -202,7 +208,7 @@ fn with_history(count: usize) -> Server {
     let mut server = Server::new();
     server.carry_out("/channel_config", r#"{"c0":{"store_history":true,"history_size":1000000}}"#);
     let message = |number| NewMessage {
-        uuid: Some(ConnectionId::from_u128(number as u128 + 1)),
+        uuid: Some(Uuid::from_u128(number as u128 + 1)),
         ..NewMessage::new("ann", channelstream_core::protocol::Address::channel("c0"))
     };
     server.apply(Command::Publish((0..count).map(message).collect()));
@@ -238,7 +244,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         name: "subscribe",
         path: "/subscribe",
-        body: |n| format!(r#"{{"conn_id":"{}","channels":[{}]}}"#, id(1), backwards(n)),
+        body: |n| format!(r#"{{"conn_id":"{}","channels":[{}]}}"#, uuid(1), backwards(n)),
         before: |n| {
             let mut server = with_channels(n);
             server.connect(1, "ann", Vec::new());
@@ -248,7 +254,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         name: "unsubscribe",
         path: "/unsubscribe",
-        body: |n| format!(r#"{{"conn_id":"{}","channels":[{}],{NO_INFO}}}"#, id(1), backwards(n)),
+        body: |n| format!(r#"{{"conn_id":"{}","channels":[{}],{NO_INFO}}}"#, uuid(1), backwards(n)),
         before: with_member,
     },
     Workload {
@@ -385,7 +391,7 @@ pub(crate) const ENDINGS: &[(&str, Before)] = &[
         let mut server = Server::new();
         for number in 0..count {
             server.connect(number + 1, "ann", vec!["c0".to_owned()]);
-            let (connection, listener) = (id(number + 1), ListenerId(number as u64));
+            let (connection, listener) = (id(number + 1), ListenerId::new(number as u64));
             server.apply(Command::Open { connection, listener, kind: ListenerKind::Poll });
             server.apply(Command::Disconnect(connection));
         }

@@ -14,7 +14,7 @@ use channelstream_core::protocol::{
 };
 use channelstream_core::state::{
     Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
-    Moment, Refusal, Reply, Rules, Sent, Sequence, Stamp, State,
+    Moment, NodeId, Refusal, Reply, Rules, Sent, Sequence, Stamp, State,
 };
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -90,9 +90,10 @@ impl World {
     pub(crate) fn apply(&mut self, command: Command) -> Result<Reply, Refusal> {
         self.seed += 1;
         let stamp = Stamp { now: self.wall(), moment: self.now, seed: self.seed };
-        let envelope = Envelope { stamp, command };
-        let outcome = self.state.apply(&envelope);
-        self.log.push(envelope);
+        let id = self.log.len() as u64;
+        let envelope = Envelope { node: NodeId::new(1), id, stamp, command };
+        self.log.push(envelope.clone());
+        let outcome = self.state.apply(envelope);
         let deadline = self.state.next_deadline();
         assert!(deadline.is_none_or(|when| when > self.now), "what is due is done");
         let mut over = Vec::new();
@@ -138,7 +139,7 @@ impl World {
     }
 
     fn line(&mut self, listener: ListenerId) -> &mut Line {
-        &mut self.lines[usize::try_from(listener.0).unwrap()]
+        &mut self.lines[usize::try_from(listener.get()).unwrap()]
     }
 
     // Time.
@@ -173,7 +174,7 @@ impl World {
     // Requests.
 
     pub(crate) fn id(&mut self, label: &str) -> ConnectionId {
-        let next = Uuid::from_u128(0xc0 << 120 | self.ids.len() as u128);
+        let next = ConnectionId::from_u128(0xc0 << 120 | self.ids.len() as u128);
         *self.ids.entry(label.to_owned()).or_insert(next)
     }
 
@@ -293,7 +294,7 @@ impl World {
     #[track_caller]
     pub(crate) fn edit(&mut self, edit: Edit) -> Edit {
         match self.apply(Command::Edit(vec![edit])).unwrap() {
-            Reply::Edited(mut edits) => edits.pop().unwrap(),
+            Reply::Edited(mut edits) => Arc::unwrap_or_clone(edits.pop().unwrap()),
             other => panic!("{other:?}"),
         }
     }
@@ -302,7 +303,7 @@ impl World {
     pub(crate) fn delete(&mut self, id: u128, address: Address) -> Delete {
         match self.apply(Command::Delete(vec![Delete::new(Uuid::from_u128(id), address)])).unwrap()
         {
-            Reply::Deleted(mut deletes) => deletes.pop().unwrap(),
+            Reply::Deleted(mut deletes) => Arc::unwrap_or_clone(deletes.pop().unwrap()),
             other => panic!("{other:?}"),
         }
     }
@@ -331,7 +332,7 @@ impl World {
 
     pub(crate) fn open(&mut self, label: &str, kind: ListenerKind) -> Result<Reply, Refusal> {
         let connection = self.id(label);
-        let listener = ListenerId(self.lines.len() as u64);
+        let listener = ListenerId::new(self.lines.len() as u64);
         self.lines.push(Line {
             label: label.to_owned(),
             connection,
@@ -354,7 +355,7 @@ impl World {
     fn current(&mut self, label: &str) -> Option<(ListenerId, &mut Line)> {
         let found = |line: &Line| line.label == label && line.end.is_none();
         let place = self.lines.iter().rposition(found)?;
-        Some((ListenerId(place as u64), &mut self.lines[place]))
+        Some((ListenerId::new(place as u64), &mut self.lines[place]))
     }
 
     pub(crate) fn listens(&mut self, label: &str) -> bool {

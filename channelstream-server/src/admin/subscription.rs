@@ -444,7 +444,7 @@ fn slow<'a>(
         let owner = owners.iter().find(|owner| owner.listener == *id)?;
         Some(SlowRow {
             user: &owner.user,
-            connection: owner.connection,
+            connection: owner.connection.into(),
             kind: owner.kind,
             frames: waiting.frames,
             bytes: waiting.bytes,

@@ -1,17 +1,16 @@
-//! The backend API: `/connect` … `/info`. Each reads, submits and answers (contract §5).
+//! The backend API: `/connect` … `/info`. Each handler reads, submits and answers (contract §5).
 
 pub(crate) mod openapi;
 pub(crate) mod prefer;
 
 use std::borrow::Cow;
-use std::sync::Mutex;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{
     self, Body, Configure, Connect, DeleteChannels, Disconnect, FieldErrors, Info, InfoOptions,
-    RequestBody, SetUserState, Subscribe, Unsubscribe, Uuid,
+    Rejected, SetUserState, Subscribe, Unsubscribe,
 };
-use channelstream_core::state::{Command, Reply};
+use channelstream_core::state::{Command, ConnectionId, Reply};
 
 use crate::api::prefer::Preferences;
 use crate::app::App;
@@ -20,41 +19,144 @@ use crate::http::answer::Answer;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 
-/// Bytes of a body that takes about a millisecond to read.
+/// The size, in bytes, of a body that takes about a millisecond to read.
 const LARGE: usize = 64 * 1024;
 
-/// A request whose body has come, and how it is to be handled.
-struct Asked<'a> {
+pub(crate) async fn connect(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, request) = app.read(request, Connect::read).await?;
+    let connection = ConnectionId::from(request.conn_id.unwrap_or_else(clock::secret_id));
+    caller.submit(Command::Connect { connection, request: Box::new(request) }).await
+}
+
+pub(crate) async fn subscribe(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, request) = app.read(request, Subscribe::read).await?;
+    caller.submit(Command::Subscribe(request)).await
+}
+
+pub(crate) async fn unsubscribe(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, request) = app.read(request, Unsubscribe::read).await?;
+    caller.submit(Command::Unsubscribe(request)).await
+}
+
+pub(crate) async fn user_state(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, request) = app.read(request, SetUserState::read).await?;
+    caller.submit(Command::SetUserState(request)).await
+}
+
+pub(crate) async fn publish(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, messages) = app.read(request, protocol::read_messages).await?;
+    caller.submit(Command::Publish(messages)).await
+}
+
+pub(crate) async fn edit(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, edits) = app.read(request, protocol::read_edits).await?;
+    caller.submit(Command::Edit(edits)).await
+}
+
+pub(crate) async fn delete(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, deletes) = app.read(request, protocol::read_deletes).await?;
+    caller.submit(Command::Delete(deletes)).await
+}
+
+pub(crate) async fn configure(app: &App, request: Request) -> Result<Answer, Problem> {
+    let caller = Caller::receive(app, request).await?;
+    let request = match caller.read(Configure::read).await {
+        Err(Problem::FieldErrors(errors)) if !caller.prefer.is_strict() => {
+            return Err(Configure::errors_of_first(errors).into());
+        }
+        read => read?,
+    };
+    caller.submit(Command::Configure(request)).await
+}
+
+pub(crate) async fn delete_channels(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, request) = app.read(request, DeleteChannels::read).await?;
+    caller.submit(Command::DeleteChannels(request)).await
+}
+
+/// Answers `/info`, by any method. Without a body it is about all channels.
+pub(crate) async fn info(app: &App, request: Request) -> Result<Answer, Problem> {
+    let caller = Caller::receive(app, request).await?;
+    let options = if caller.body.is_empty() {
+        InfoOptions::default()
+    } else {
+        caller.read(Info::read).await?.info
+    };
+    let info = app.node.ask(move |state| state.info(&options)).await?;
+    Ok(caller.prefer.applied(Answer::about(info.channels.len(), info).await?))
+}
+
+/// Answers `/disconnect`, which needs no permission: a client that knows the id may end the connection.
+pub(crate) async fn disconnect(app: &App, request: Request) -> Result<Answer, Problem> {
+    if request.head.method == http::Method::POST {
+        let (caller, Disconnect { conn_id }) = app.read(request, Disconnect::read).await?;
+        return caller.submit(Command::Disconnect(conn_id.into())).await;
+    }
+    let Disconnect { conn_id } = Disconnect::read_query(connection_in_query(&request).as_deref())?;
+    let connection = ConnectionId::from(conn_id);
+    // HEAD changes nothing: it answers what GET would answer.
+    if request.head.method == http::Method::HEAD {
+        let known = app.node.ask(move |state| state.knows_connection(connection)).await?;
+        return Ok(Answer::json(&known));
+    }
+    submit(app, preferences(app, &request), Command::Disconnect(connection)).await
+}
+
+impl App {
+    /// Receives a request and reads its body.
+    async fn read<T>(
+        &self,
+        request: Request,
+        read: fn(&Body<'_>) -> Result<T, Rejected>,
+    ) -> Result<(Caller<'_>, T), Problem> {
+        let caller = Caller::receive(self, request).await?;
+        let request = caller.read(read).await?;
+        Ok((caller, request))
+    }
+}
+
+/// The client behind a request whose body was received.
+struct Caller<'a> {
     app: &'a App,
     body: Bytes,
     prefer: Preferences,
-    /// What stands for the connection in the query.
-    in_query: Option<String>,
+    /// The value of `conn_id` in the query.
+    conn_id: Option<String>,
 }
 
-impl<'a> Asked<'a> {
-    async fn read(app: &'a App, mut request: Request) -> Result<Self, Problem> {
+impl<'a> Caller<'a> {
+    async fn receive(app: &'a App, mut request: Request) -> Result<Self, Problem> {
         let body = app.body(&mut request).await?;
-        let in_query = connection_in_query(&request);
-        Ok(Self { app, body, prefer: preferences(app, &request), in_query })
+        let conn_id = connection_in_query(&request);
+        Ok(Self { app, body, prefer: preferences(app, &request), conn_id })
     }
 
-    fn json(&self) -> Result<Body<'_>, Problem> {
-        self.app.json(&self.body)
+    /// Returns what `read` makes of the body.
+    async fn read<T>(&self, read: fn(&Body<'_>) -> Result<T, Rejected>) -> Result<T, Problem> {
+        let rejected = {
+            let body = self.app.json(&self.body)?;
+            let body = body.conn_id(self.conn_id.as_deref()).strict(self.prefer.is_strict());
+            match read(&body) {
+                Ok(request) => return Ok(request),
+                Err(rejected) => rejected,
+            }
+        };
+        Err(self.all_errors(rejected).await?.into())
     }
 
-    /// What `read` makes of the body.
-    fn take<T>(
-        &self,
-        of: RequestBody,
-        read: impl FnOnce(&Body<'_>) -> Result<T, FieldErrors>,
-    ) -> Result<T, Problem> {
-        let body = self.json()?;
-        Ok(self.prefer.check(of, &body, read(&body))?)
+    /// Adds the error of what is named and does not exist, so that all errors are reported at once. A
+    /// request without errors does not wait for this: the state refuses it.
+    async fn all_errors(&self, rejected: Rejected) -> Result<FieldErrors, Problem> {
+        let Rejected { mut errors, named, .. } = rejected;
+        let Some(named) = named else { return Ok(errors) };
+        if let Some(refusal) = self.app.node.ask(move |state| state.unknown(&named)).await? {
+            errors.merge_first(refusal.field_errors());
+        }
+        Ok(errors)
     }
 
-    async fn submit(&self, command: Command) -> Result<Answer, Problem> {
-        // Reading a large body takes time, and applying it as much again: others have a turn between.
+    async fn submit(self, command: Command) -> Result<Answer, Problem> {
+        // To read a large body takes time, and to apply it as much again: others get a turn between.
         if self.body.len() > LARGE {
             tokio::task::yield_now().await;
         }
@@ -66,156 +168,15 @@ fn preferences(app: &App, request: &Request) -> Preferences {
     Preferences::of(&request.head.headers, app.config.strict_requests)
 }
 
-pub(crate) async fn connect(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let request = asked.take(RequestBody::Connect, Connect::read)?;
-    let connection = request.conn_id.unwrap_or_else(clock::secret_id);
-    asked.submit(Command::Connect { connection, request: Box::new(request) }).await
-}
-
-pub(crate) async fn subscribe(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let read = |body: &Body<'_>, known: &dyn Fn(Uuid) -> bool| {
-        Subscribe::read(body, asked.in_query.as_deref(), known)
-    };
-    let request = read_with_connection(&asked, RequestBody::Subscribe, read).await?;
-    asked.submit(Command::Subscribe(request)).await
-}
-
-pub(crate) async fn unsubscribe(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let read = |body: &Body<'_>, known: &dyn Fn(Uuid) -> bool| {
-        Unsubscribe::read(body, asked.in_query.as_deref(), known)
-    };
-    let request = read_with_connection(&asked, RequestBody::Unsubscribe, read).await?;
-    asked.submit(Command::Unsubscribe(request)).await
-}
-
-/// A request that is faulty elsewhere is read again once it is known whether its connection
-/// exists, so that all faults are told at once. One without faults is not held up: the state
-/// refuses it if the connection is not there.
-async fn read_with_connection<T>(
-    asked: &Asked<'_>,
-    of: RequestBody,
-    read: impl Fn(&Body<'_>, &dyn Fn(Uuid) -> bool) -> Result<T, FieldErrors>,
-) -> Result<T, Problem> {
-    let body = asked.json()?;
-    let read = |known: &dyn Fn(Uuid) -> bool| asked.prefer.check(of, &body, read(&body, known));
-    let named = Mutex::new(None);
-    let note = |id| {
-        *named.lock().expect("no thread panics here") = Some(id);
-        true
-    };
-    let faults = match read(&note) {
-        Ok(request) => return Ok(request),
-        Err(faults) => faults,
-    };
-    let Some(id) = named.into_inner().expect("no thread panics here") else {
-        return Err(faults.into());
-    };
-    let known = asked.app.node.ask(move |state| state.knows_connection(id)).await?;
-    Ok(read(&|_| known)?)
-}
-
-pub(crate) async fn user_state(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let mut named = None;
-    let note = |name: &str| {
-        named = Some(name.to_owned());
-        true
-    };
-    let read = asked.take(RequestBody::UserState, |body| SetUserState::read(body, note));
-    let request = match (read, named) {
-        (Err(Problem::FieldErrors(_)), Some(name)) => {
-            let known = app.node.ask(move |state| state.knows_user(&name)).await?;
-            asked.take(RequestBody::UserState, |body| SetUserState::read(body, |_| known))?
-        }
-        (read, _) => read?,
-    };
-    asked.submit(Command::SetUserState(request)).await
-}
-
-pub(crate) async fn publish(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let messages = asked.take(RequestBody::Messages, protocol::read_messages)?;
-    asked.submit(Command::Publish(messages)).await
-}
-
-pub(crate) async fn edit(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let edits = asked.take(RequestBody::Edits, protocol::read_edits)?;
-    asked.submit(Command::Edit(edits)).await
-}
-
-pub(crate) async fn delete(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let deletes = asked.take(RequestBody::Deletes, protocol::read_deletes)?;
-    asked.submit(Command::Delete(deletes)).await
-}
-
-pub(crate) async fn configure(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let request = match asked.take(RequestBody::Configure, Configure::read) {
-        Err(Problem::FieldErrors(faults)) if !asked.prefer.is_strict() => {
-            return Err(Configure::errors_of_first(faults).into());
-        }
-        read => read?,
-    };
-    asked.submit(Command::Configure(request)).await
-}
-
-pub(crate) async fn delete_channels(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let request = asked.take(RequestBody::DeleteChannels, DeleteChannels::read)?;
-    asked.submit(Command::DeleteChannels(request)).await
-}
-
-/// `/info`, by any method: without a body, about all channels.
-pub(crate) async fn info(app: &App, request: Request) -> Result<Answer, Problem> {
-    let asked = Asked::read(app, request).await?;
-    let options = if asked.body.is_empty() {
-        InfoOptions::default()
-    } else {
-        asked.take(RequestBody::Info, Info::read)?.info
-    };
-    let info = app.node.ask(move |state| state.info(&options)).await?;
-    Ok(asked.prefer.applied(Answer::about(info.channels.len(), info).await?))
-}
-
-/// `/disconnect` needs no rights: who knows the id may end the connection.
-pub(crate) async fn disconnect(app: &App, request: Request) -> Result<Answer, Problem> {
-    if request.head.method == http::Method::POST {
-        let asked = Asked::read(app, request).await?;
-        let Disconnect { conn_id } = asked.take(RequestBody::Disconnect, Disconnect::read)?;
-        return asked.submit(Command::Disconnect(conn_id)).await;
-    }
-    let Disconnect { conn_id } = Disconnect::read_query(connection_in_query(&request).as_deref())?;
-    // HEAD changes nothing: it tells what would be answered.
-    if request.head.method == http::Method::HEAD {
-        let known = app.node.ask(move |state| state.knows_connection(conn_id)).await?;
-        return Ok(Answer::json(&known));
-    }
-    submit(app, preferences(app, &request), Command::Disconnect(conn_id)).await
-}
-
-/// The `conn_id` of the query.
+/// Returns `conn_id` of the query. A value that is not UTF-8 is no valid id.
 fn connection_in_query(request: &Request) -> Option<String> {
     request.parameter("conn_id").map(Cow::into_owned)
 }
 
 async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {
     let answer = match app.node.submit(command).await? {
-        Reply::Connected(body) => Answer::about(body.channels_info.channels.len(), body).await?,
-        Reply::Subscribed(body) => Answer::about(body.channels_info.channels.len(), body).await?,
-        Reply::Unsubscribed(body) => Answer::about(body.channels_info.channels.len(), body).await?,
-        Reply::UserStateSet(body) => Answer::json(&body),
-        Reply::Configured(body) => Answer::about(body.channels.len(), body).await?,
-        Reply::ChannelsDeleted(body) => Answer::json(&body),
         Reply::Published(posted) => prefer.posted(posted),
-        Reply::Edited(body) => Answer::json(&body),
-        Reply::Deleted(body) => Answer::json(&body),
-        Reply::Disconnected(known) => Answer::json(&known),
-        Reply::Opened | Reply::Occupied | Reply::Done => Answer::json(&()),
+        reply => Answer::about(reply.channels(), reply).await?,
     };
     Ok(prefer.applied(answer))
 }

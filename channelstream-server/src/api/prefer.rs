@@ -1,6 +1,6 @@
 //! What a request prefers (RFC 7240): strict handling, and an answer that tells what became of it.
 
-use channelstream_core::protocol::{Body, FieldErrors, Posted, RequestBody, unknown_fields};
+use channelstream_core::protocol::Posted;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::answer::Answer;
@@ -51,25 +51,6 @@ impl Preferences {
 
     pub(crate) fn is_strict(&self) -> bool {
         self.handling.unwrap_or(self.strict_requests)
-    }
-
-    /// What a reader made of a body; of a strict request, also which fields nobody reads.
-    pub(crate) fn check<T>(
-        &self,
-        of: RequestBody,
-        body: &Body<'_>,
-        read: Result<T, FieldErrors>,
-    ) -> Result<T, FieldErrors> {
-        if !self.is_strict() {
-            return read;
-        }
-        let unknown = unknown_fields(body, of);
-        if unknown.is_empty() {
-            return read;
-        }
-        let mut faults = read.err().unwrap_or_default();
-        faults.merge(unknown);
-        Err(faults)
     }
 
     /// The answer to messages: as the reference has it, without those that have no address; what was

@@ -1,18 +1,19 @@
 //! A journal in memory: a queue.
 
+use channelstream_core::state::Envelope;
 use tokio::sync::mpsc;
 
-use super::{Entry, Error};
+use super::Error;
 
-/// Entries that may wait. They are applied in microseconds, so that many waiting means that the
-/// machine is far behind, and refusing is kinder than queueing.
+/// How many envelopes may wait. They are applied in microseconds: if so many are waiting, the machine
+/// is far behind, and to refuse more is better than to queue them.
 const CAPACITY: usize = 8192;
 
 #[derive(Clone, Debug)]
-pub(super) struct Appender(mpsc::Sender<Entry>);
+pub(super) struct Appender(mpsc::Sender<Envelope>);
 
 #[derive(Debug)]
-pub(super) struct Reader(mpsc::Receiver<Entry>);
+pub(super) struct Reader(mpsc::Receiver<Envelope>);
 
 pub(super) fn open() -> (Appender, Reader) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
@@ -20,8 +21,8 @@ pub(super) fn open() -> (Appender, Reader) {
 }
 
 impl Appender {
-    pub(super) fn append(&self, entry: Entry) -> Result<(), Error> {
-        self.0.try_send(entry).map_err(|error| match error {
+    pub(super) fn append(&self, envelope: Envelope) -> Result<(), Error> {
+        self.0.try_send(envelope).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Full,
             mpsc::error::TrySendError::Closed(_) => Error::Closed,
         })
@@ -29,7 +30,7 @@ impl Appender {
 }
 
 impl Reader {
-    pub(super) async fn next(&mut self, batch: &mut Vec<Entry>, most: usize) -> usize {
+    pub(super) async fn next(&mut self, batch: &mut Vec<Envelope>, most: usize) -> usize {
         self.0.recv_many(batch, most).await
     }
 }
@@ -38,29 +39,29 @@ impl Reader {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
-    use channelstream_core::state::{Command, Envelope, Moment};
+    use channelstream_core::state::{Command, Moment, NodeId};
 
     use super::*;
     use crate::clock::Clock;
 
-    fn entry(id: u64) -> Entry {
+    fn envelope(id: u64) -> Envelope {
         let stamp = Clock::going_on_from(Moment::default()).stamp();
-        Entry { id, envelope: Envelope { stamp, command: Command::Tick } }
+        Envelope { node: NodeId::new(1), id, stamp, command: Command::Tick }
     }
 
     #[tokio::test]
-    async fn what_was_accepted_comes_out_once_and_in_order() {
+    async fn what_was_accepted_is_returned_once_and_in_order() {
         let (appender, mut reader) = open();
         for id in 0..CAPACITY as u64 {
-            appender.append(entry(id)).unwrap();
+            appender.append(envelope(id)).unwrap();
         }
-        assert!(matches!(appender.append(entry(0)), Err(Error::Full)));
+        assert!(matches!(appender.append(envelope(0)), Err(Error::Full)));
         let mut seen = Vec::new();
         while seen.len() < CAPACITY {
             reader.next(&mut seen, 1000).await;
         }
-        assert!(seen.iter().map(|entry| entry.id).eq(0..CAPACITY as u64));
+        assert!(seen.iter().map(|envelope| envelope.id).eq(0..CAPACITY as u64));
         drop(reader);
-        assert!(matches!(appender.append(entry(0)), Err(Error::Closed)));
+        assert!(matches!(appender.append(envelope(0)), Err(Error::Closed)));
     }
 }

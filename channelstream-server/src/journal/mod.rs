@@ -1,56 +1,49 @@
 //! The journal: the one order of all envelopes.
 //!
-//! What [`Appender::append`] accepted is returned by [`Reader::next`] exactly once, in the order
-//! of acceptance. `append` fails at once when the journal is full, rather than wait without bound.
-//! Nothing changes the state but what comes out of here.
+//! [`Reader::next`] returns each envelope that [`Appender::append`] accepted exactly once, in the order
+//! of acceptance. `append` fails at once when the journal is full; it does not wait without bound.
+//! Only what the journal returns changes the state.
 
 mod memory;
 
 use channelstream_core::state::Envelope;
 use thiserror::Error;
 
-/// An envelope with the number by which its sender knows it again.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) id: u64,
-    pub(crate) envelope: Envelope,
-}
-
-/// Why the journal took no envelope.
+/// The reason why the journal refused an envelope.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
-    /// More is waiting than the journal holds.
+    /// As many envelopes are waiting as the journal holds.
     #[error("the journal is full")]
     Full,
-    /// Nobody reads it any more: the server is at its end.
+    /// The reader is gone, because the server is stopping.
     #[error("the journal is closed")]
     Closed,
 }
 
-/// The end that takes envelopes.
+/// The end of the journal that accepts envelopes.
 #[derive(Clone, Debug)]
 pub(crate) struct Appender(memory::Appender);
 
-/// The end that gives them out.
+/// The end of the journal that returns envelopes.
 #[derive(Debug)]
 pub(crate) struct Reader(memory::Reader);
 
-/// A journal that lives as long as this process.
+/// Opens a journal that lives as long as this process.
 pub(crate) fn open() -> (Appender, Reader) {
     let (appender, reader) = memory::open();
     (Appender(appender), Reader(reader))
 }
 
 impl Appender {
-    pub(crate) fn append(&self, entry: Entry) -> Result<(), Error> {
-        self.0.append(entry)
+    pub(crate) fn append(&self, envelope: Envelope) -> Result<(), Error> {
+        self.0.append(envelope)
     }
 }
 
 impl Reader {
-    /// Waits for at least one entry and puts what there is behind `batch`, up to `most`; none
-    /// come if the journal is closed.
-    pub(crate) async fn next(&mut self, batch: &mut Vec<Entry>, most: usize) -> usize {
+    /// Waits for an envelope, and appends up to `most` waiting ones to `batch`. Returns their number,
+    /// which is 0 if the journal is closed.
+    pub(crate) async fn next(&mut self, batch: &mut Vec<Envelope>, most: usize) -> usize {
         self.0.next(batch, most).await
     }
 }

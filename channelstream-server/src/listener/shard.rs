@@ -35,12 +35,12 @@ impl Address {
 
     pub(super) fn pack(self) -> ListenerId {
         let place = self.shard << Self::SLOT_BITS | self.slot;
-        ListenerId(u64::from(self.generation) << 32 | u64::from(place))
+        ListenerId::new(u64::from(self.generation) << 32 | u64::from(place))
     }
 
     pub(super) fn unpack(id: ListenerId) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "the halves are taken apart")]
-        let (generation, place) = ((id.0 >> 32) as u32, id.0 as u32);
+        let (generation, place) = ((id.get() >> 32) as u32, id.get() as u32);
         let (shard, slot) = (place >> Self::SLOT_BITS, place & ((1 << Self::SLOT_BITS) - 1));
         Self { shard, slot, generation }
     }

@@ -26,7 +26,7 @@ fn start() -> Node {
 /// Creates the only listener, on a connection that the state does not know.
 fn listener(node: &Node) -> Listener {
     let permit = node.hub().reserve().unwrap();
-    Listener::new(node, permit, Uuid::nil(), Sink::Pull(Notify::new()), Encoding::Json)
+    Listener::new(node, permit, Uuid::nil().into(), Sink::Pull(Notify::new()), Encoding::Json)
 }
 
 async fn removed(node: &Node) {

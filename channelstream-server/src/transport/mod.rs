@@ -27,7 +27,7 @@ use crate::listener::outbox::Ending;
 /// Returns the connection that the parameter `conn_id` names, or what is wrong with the parameter.
 fn connection(request: &Request) -> Result<ConnectionId, &'static str> {
     let text = request.parameter("conn_id").ok_or("Field may not be null.")?;
-    parse_uuid(&text).ok_or("Not a valid UUID.")
+    parse_uuid(&text).map(ConnectionId::from).ok_or("Not a valid UUID.")
 }
 
 /// Reserves the place of one more listener.

@@ -19,7 +19,7 @@ fn hub(shards: usize) -> (Hub, Vec<ShardTasks>) {
 /// Returns a connection whose listeners are in this shard.
 fn connection(hub: &Hub, shard: usize) -> ConnectionId {
     let at_home = |id: &ConnectionId| Arc::ptr_eq(hub.home(*id), &hub.shards[shard]);
-    (0..).map(Uuid::from_u128).find(at_home).unwrap()
+    (0..).map(ConnectionId::from_u128).find(at_home).unwrap()
 }
 
 fn listener(hub: &Hub, shard: usize) -> Arc<Outbox> {

@@ -12,7 +12,7 @@ const ROOM: Bounds = Bounds { frames: 10, bytes: 1000 };
 const IN_PARTS: [Encoding; 3] = [Encoding::WebSocket, Encoding::EventStream, Encoding::NdJson];
 
 fn outbox_of(id: u64, encoding: Encoding) -> Arc<Outbox> {
-    Outbox::new(ListenerId(id), Sink::Pull(Notify::new()), encoding, Arc::default())
+    Outbox::new(ListenerId::new(id), Sink::Pull(Notify::new()), encoding, Arc::default())
 }
 
 fn outbox(id: u64) -> Arc<Outbox> {
