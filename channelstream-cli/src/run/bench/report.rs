@@ -118,7 +118,7 @@ impl Report {
             row("lost", self.lost.to_string()),
             row("doubled", self.doubled.to_string()),
             row("reordered", self.reordered.to_string()),
-            row("broken", interruptions.to_string()),
+            row("interruptions", interruptions.to_string()),
         ];
         if let (Some(share), Some(each)) = (self.own_cpu, self.own_cpu_per_message_ms) {
             let share = share * 100.0;

@@ -190,7 +190,7 @@ fn diagnosis(error: &Error, is_self_issued: bool) -> (String, &'static str) {
         }
         E::NotValidForNameContext { expected, presented } => {
             let names = presented.join(", ");
-            let detail = format!("it is valid for {names}, not for {}", expected.to_str());
+            let detail = format!("it is not for {}, but for {names}", expected.to_str());
             (detail, "use a name of the certificate in --url, or have one issued for this name")
         }
         _ if is_self_issued => ("it is self-signed".to_owned(), AUTHORITY),
