@@ -50,7 +50,7 @@
 //!
 //! // A browser listens with this id.
 //! let ann = handle.connect(&Connect::new("ann").channels(["news"])).await?;
-//! let message = NewMessage::to_channel("server", "news", json!({"text": "hello"}));
+//! let message = NewMessage::to_channel("server", "news", json!({"text": "hello"}))?;
 //! let posted = handle.publish(message).await?;
 //! assert_eq!(posted[0].receipt.recipients, Some(0), "{} does not listen yet", ann.conn_id);
 //!
