@@ -10,6 +10,7 @@ use crate::http::answer::{Answer, JSON};
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::pages::{self, tutorial};
+use crate::suggest;
 use crate::transport::{long_poll, websocket};
 
 /// The outcome of a handler.
@@ -261,13 +262,11 @@ fn nearest(path: &str) -> Option<&'static str> {
     if path.len() > LONGEST {
         return None;
     }
-    let similarity = |known: &str| strsim::jaro_winkler(known, path);
     // Programs misspell neither pages for people nor deeper paths.
     let paths = ROUTES.iter().map(|route| route.path).filter(|path| {
         path.len() > 1 && path[1..].bytes().all(|byte| byte != b'/') && !path.ends_with(".json")
     });
-    let best = paths.max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-    (similarity(best) > 0.8 && best != path).then_some(best)
+    suggest::nearest(path, paths)
 }
 
 #[cfg(test)]
