@@ -203,7 +203,7 @@ async fn push_connect(
 ) -> Result<Json<Connected>, StatusCode> {
     let user = app.user(&headers).ok_or(StatusCode::FORBIDDEN)?;
     let connect = Connect::new(user).channels(["news"]);
-    app.client.connect(&connect).await.map(Json).map_err(|_| StatusCode::BAD_GATEWAY)
+    app.client.connect(connect).await.map(Json).map_err(|_| StatusCode::BAD_GATEWAY)
 }
 
 #[tokio::main]
@@ -230,7 +230,7 @@ let connect = warp::post()
     .then(move |user: String| {
         let client = client.clone();
         async move {
-            match client.connect(&Connect::new(user).channels(["news"])).await {
+            match client.connect(Connect::new(user).channels(["news"])).await {
                 Ok(connected) => warp::reply::json(&connected).into_response(),
                 Err(_) => warp::http::StatusCode::BAD_GATEWAY.into_response(),
             }

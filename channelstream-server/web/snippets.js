@@ -160,7 +160,7 @@ function rust({ user, channel, sender, message, listener, text, mood }) {
   const json = (value) => `json!(${inRust(literal(value))})`;
   const to = `${name(sender)}, ${name(channel)}, ${json(message)}`;
   return {
-    connect: `let connected = client.connect(&Connect::new(${name(user)}).channels([${name(channel)}])).await?;
+    connect: `let connected = client.connect(Connect::new(${name(user)}).channels([${name(channel)}])).await?;
 println!("a browser may listen as {}", connected.conn_id);`,
     listen: `let mut listener = client.listen(connected.conn_id).build()?;
 tokio::spawn(async move {
@@ -168,12 +168,12 @@ tokio::spawn(async move {
         println!("{event:?}");
     }
 });`,
-    send: `let sent = client.publish(NewMessage::to_channel(${to})).await?;
-client.publish(NewMessage::to_users(${name(sender)}, [${name(listener)}], ${json(message)})).await?;
+    send: `let sent = client.publish(NewMessage::to_channel(${to})?).await?;
+client.publish(NewMessage::to_users(${name(sender)}, [${name(listener)}], ${json(message)})?).await?;
 let others = Address { exclude_users: vec![${name(listener)}.into()], ..Address::channel(${name(channel)}) };
-client.publish(NewMessage::new(${name(sender)}, others).payload(${json(message)})).await?;`,
+client.publish(NewMessage::new(${name(sender)}, others).payload(${json(message)})?).await?;`,
     edit: `let address = || Address::channel(${name(channel)});
-let edit = Edit::new(sent[0].uuid, address()).payload(${json({ ...message, text })});
+let edit = Edit::new(sent[0].uuid, address()).payload(${json({ ...message, text })})?;
 client.edit(edit).await?;
 client.delete(Delete::new(sent[0].uuid, address())).await?;`,
     state: `let settings = ChannelSettings {
@@ -182,20 +182,20 @@ client.delete(Delete::new(sent[0].uuid, address())).await?;`,
     store_history: true,
     ..ChannelSettings::default()
 };
-client.configure(&Configure::new([(${name(channel)}, settings)])).await?;
-client.connect(&Connect::new("friend").channels([${name(channel)}])).await?;
+client.configure(Configure::new([(${name(channel)}, settings)])).await?;
+client.connect(Connect::new("friend").channels([${name(channel)}])).await?;
 let state = [("mood".to_owned(), Scalar::from(${name(mood)}))].into();
 let public = SetUserState {
     state_public_keys: Some(vec!["mood".to_owned()]),
     ..SetUserState::new("friend", state)
 };
-client.set_user_state(&public).await?;`,
-    away: `let traveller = client.connect(&Connect::new("traveller").channels([${name(channel)}])).await?;
-client.publish(NewMessage::to_channel(${to})).await?;
+client.set_user_state(public).await?;`,
+    away: `let traveller = client.connect(Connect::new("traveller").channels([${name(channel)}])).await?;
+client.publish(NewMessage::to_channel(${to})?).await?;
 let mut lid = client.listen(traveller.conn_id).build()?;
 while let Some(event) = lid.next().await {
     println!("{event:?}");
-    if matches!(event, channelstream_client::Event::Frame(_)) {
+    if matches!(event, channelstream_client::StreamEvent::Event(_)) {
         break;
     }
 }`,

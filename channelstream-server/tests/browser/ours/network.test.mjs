@@ -188,6 +188,7 @@ for (const noWebsocket of [false, true]) {
             }, [ann.settings(network.address, { channels: [room], noWebsocket, resume }), room]);
             await ann.hears('listenOpened');
             const shown = () => ann.page.evaluate(() => window.shown);
+            const onWebsocket = () => ann.page.evaluate(() => window.connection.websocket?.readyState === 1);
             const texts = [];
             const say = async () => {
                 texts.push(`number ${texts.length}`);
@@ -198,8 +199,11 @@ for (const noWebsocket of [false, true]) {
                 await say();
                 await until(async () => (await shown()).includes(texts.at(-1)), 'it is shown');
                 const mark = await ann.mark();
+                // A websocket that found the network gone, and a poll that found it back: then the page polls
+                // until the next probe.
+                const polls = noWebsocket || !(await onWebsocket());
                 network.cut();
-                await ann.hears(noWebsocket ? 'listenError' : 'listenClose', { after: mark });
+                await ann.hears(polls ? 'listenError' : 'listenClose', { after: mark });
                 await say();
                 const mended = await ann.mark();
                 network.mend();
