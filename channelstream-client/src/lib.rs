@@ -75,7 +75,7 @@
 //!
 #![cfg_attr(feature = "listen", doc = "```no_run")]
 #![cfg_attr(not(feature = "listen"), doc = "```ignore")]
-//! use channelstream_client::{Client, Connect, EventKind, StreamEvent};
+//! use channelstream_client::{Client, Connect, EventKind, StreamEvent, Value};
 //!
 //! # async fn listen(client: Client) -> Result<(), channelstream_client::Error> {
 //! let mut events = client.listen_as(Connect::new("robot").channels(["news"])).build()?;
@@ -83,7 +83,7 @@
 //!     match event {
 //!         StreamEvent::Event(event) => {
 //!             if let EventKind::Message { user, .. } = &event.kind {
-//!                 println!("{user} says {:?}", event.payload::<serde_json::Value>());
+//!                 println!("{user} says {:?}", event.payload::<Value>());
 //!             }
 //!         }
 //!         StreamEvent::Gap(gap) => println!("something may be missing: {gap:?}"),
@@ -174,8 +174,9 @@
 //!
 //! # Types of other crates
 //!
-//! The types that signatures need are re-exported: ids as [`Uuid`], the HTTP client as [`reqwest`],
-//! [`json!`] and [`Value`], the trait [`Stream`]. The request and answer types are those of
+//! The types that signatures need are re-exported: ids as [`Uuid`], maps as [`IndexMap`], the trait
+//! [`Stream`], and the crates [`reqwest`], [`serde_json`] (also its [`json!`] and [`Value`]) and
+//! [`signer`]. The request and answer types are those of
 //! `channelstream-core`, whose versions follow this crate's. Everything needs a tokio runtime with
 //! IO and time. TLS is rustls with the system's certificates, or those of
 //! [`ClientBuilder::root_certificates`], for websockets as for requests. A custom
@@ -205,16 +206,16 @@ pub use channelstream_core::protocol::Action;
 pub use channelstream_core::protocol::{
     Address, AdminStats, AdminUser, Changed, ChannelConfig, ChannelSettings, ChannelView,
     ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, DateTime, Delete, DeleteChannels,
-    Edit, FieldError, FieldErrors, InfoOptions, Message, NewMessage, Payload, PayloadError, Posted,
-    Receipt, Scalar, SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed,
-    UserState, UserStateSet, UserView, Uuid,
+    Edit, FieldError, FieldErrors, InEvent, IndexMap, InfoOptions, Message, NewMessage, Payload,
+    PayloadError, Posted, Receipt, Scalar, SetUserState, Subscribe, Subscribed, Timestamp,
+    Unsubscribe, Unsubscribed, UserState, UserStateSet, UserView, Uuid,
 };
 pub use channelstream_core::{NotADuration, parse_duration};
-pub use channelstream_signer::TimestampSigner;
+pub use channelstream_signer::{self as signer, TimestampSigner};
 pub use futures_util::Stream;
 pub use http::StatusCode;
 pub use reqwest;
-pub use serde_json::{Value, json};
+pub use serde_json::{self, Value, json};
 
 pub use crate::admin::Metrics;
 pub use crate::batch::{PublishError, Published};

@@ -99,9 +99,9 @@ async fn listeners_go_on_behind_what_cuts_and_tell_of_gaps() {
             // The newest is heard, or was on a line that was cut, and that is told.
             until(&mut listener, |event| {
                 heard.extend(number(event));
-                gaps += u32::from(gap(event) == Some(Gap::BrokenLine));
+                gaps += u32::from(gap(event) == Some(Gap::BrokenTransport));
                 let is_newest = number(event) == Some(sent);
-                (is_newest || gap(event) == Some(Gap::BrokenLine)).then_some(())
+                (is_newest || gap(event) == Some(Gap::BrokenTransport)).then_some(())
             })
             .await;
         }
@@ -133,7 +133,7 @@ async fn silence_is_death() {
     assert_eq!(told.await, (true, "GET /ws brought nothing for 1.5s".to_owned()));
     server.client().publish(numbered(2)).await.unwrap();
     proxy.turn(Mode::Honest);
-    assert_eq!(until(&mut listener, gap).await, Gap::BrokenLine);
+    assert_eq!(until(&mut listener, gap).await, Gap::BrokenTransport);
     server.client().publish(numbered(3)).await.unwrap();
     // The second was perhaps written to the line that was dead already.
     let next = until(&mut listener, number).await;

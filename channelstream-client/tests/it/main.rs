@@ -7,6 +7,7 @@ mod calls;
 mod failures;
 mod listening;
 mod proxy;
+mod reexports;
 mod requests;
 mod restarts;
 mod retries;
