@@ -1,11 +1,11 @@
 //! Client for the channelstream push server: signed, typed calls from Rust services.
 //!
-//! Browsers listen; backends decide who may listen to what, and publish. This crate is the backend's
-//! side and, with the feature `listen`, the listening side for Rust programs.
+//! Backends publish messages and decide which users may listen to which channels; browsers listen. This
+//! crate is the backend's side and, with the feature `listen`, the listening side for Rust programs.
 //!
 //! # Five minutes
 //!
-//! A [`Client`] has the server's address and the secret from its settings. Make one for the whole
+//! A [`Client`] has the server's address and the secret of its settings. Create one for the whole
 //! program: it is cheap to clone, and clones share everything.
 //!
 //! ```no_run
@@ -18,9 +18,9 @@
 //! # }
 //! ```
 //!
-//! Nobody receives that message yet. A listener needs a connection, which only a backend can
-//! create: it knows who a user is, and what the user may receive. The page then listens with the
-//! connection's id, at `/ws?conn_id=...`.
+//! Nobody receives that message yet. A listener needs a connection, which only a backend can create,
+//! since it knows the user and what the user may receive. The page then listens with the connection's
+//! id, at `/ws?conn_id=...`.
 //!
 //! ```no_run
 //! # use channelstream_client::{Client, Connect, InfoOptions, NewMessage, Subscribe, json};

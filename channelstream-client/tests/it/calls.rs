@@ -123,7 +123,7 @@ async fn payloads_pass_exactly() {
 }
 
 #[tokio::test]
-async fn faults_are_told_by_field() {
+async fn errors_are_reported_by_field() {
     let server = Server::start();
     let client = server.client();
     let error = client.connect(Connect::new("").channels(["ok", ""])).await.unwrap_err();
@@ -187,7 +187,7 @@ async fn a_secret_comes_from_a_file_as_the_server_reads_it() {
     std::fs::write(&path, "hid\0den").unwrap();
     let error = Client::builder(&server.url).secret_file(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Builder);
-    let told = format!("{error}: {}", std::error::Error::source(&error).unwrap());
-    assert!(told.contains("secret.txt") && told.contains("U+0000"), "{told}");
-    assert!(!told.contains("hid"), "{told}");
+    let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    assert!(text.contains("secret.txt") && text.contains("U+0000"), "{text}");
+    assert!(!text.contains("hid"), "{text}");
 }

@@ -16,5 +16,5 @@ mod stub;
 mod tls;
 
 #[path = "../../examples/whole_life.rs"]
-#[expect(dead_code, reason = "its `main` is for people")]
+#[expect(dead_code, reason = "the test does not call `main`")]
 mod whole_life;
