@@ -183,8 +183,8 @@
 //! [`http_client`](ClientBuilder::http_client) should use HTTP/1 only (`http1_only`): over HTTP/2 no
 //! websocket opens, and streams fall back to long polling.
 
-/// Compiles the example of the README.
-#[cfg(doctest)]
+/// Compiles the examples of the README.
+#[cfg(all(doctest, feature = "listen"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
