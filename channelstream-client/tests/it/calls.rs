@@ -85,12 +85,12 @@ async fn a_whole_life() {
     assert_eq!(text_of(message), "three");
     assert_eq!((message.uuid, message.edited), (sent[0].uuid, edits[0].edited));
 
-    let figures = client.admin_stats().await.unwrap();
-    assert_eq!((figures.unique_user_count, figures.total_unique_messages), (2, 2));
-    assert_eq!((figures.channels.len(), figures.users.len()), (2, 2));
-    assert!(!figures.version.is_empty() && figures.uptime.contains(':'));
+    let admin = client.admin_stats().await.unwrap();
+    assert_eq!((admin.unique_user_count, admin.total_unique_messages), (2, 2));
+    assert_eq!((admin.channels.len(), admin.users.len()), (2, 2));
+    assert!(!admin.version.is_empty() && admin.uptime.contains(':'));
     let stats = client.metrics().await.unwrap();
-    assert_eq!(stats.version, figures.version);
+    assert_eq!(stats.version, admin.version);
     assert_eq!(stats.number("messages_posted_total"), Some(2.0));
     assert_eq!((stats.number("listeners"), stats.number("refusals_total")), (Some(0.0), None));
     let text = client.debug_text().await.unwrap();
