@@ -206,28 +206,28 @@ function take({ channels_info: { channels, users } }, names = Object.keys(channe
 
 /** The room in which the user types: the current one, and the last one that was sent. */
 let typing = null;
-let told = null;
-let telling = false;
+let sentTyping = null;
+let sendingTyping = false;
 let typingTimer;
 
 function setTyping(room) {
   clearTimeout(typingTimer);
   if (room) typingTimer = setTimeout(() => setTyping(null), TYPING);
   typing = room;
-  tellTyping();
+  sendTyping();
 }
 
 /** Sends one request after the other, since two at a time could arrive in the wrong order. */
-function tellTyping() {
-  if (telling || typing === told) return;
-  telling = true;
-  told = typing;
+function sendTyping() {
+  if (sendingTyping || typing === sentTyping) return;
+  sendingTyping = true;
+  sentTyping = typing;
   connection.updateUserState({ typing });
 }
 
-function toldTyping() {
-  telling = false;
-  tellTyping();
+function onTypingSent() {
+  sendingTyping = false;
+  sendTyping();
 }
 
 at('text').addEventListener('input', ({ target }) => {
@@ -317,7 +317,7 @@ async function enter({ user, rooms: names }) {
     sent('');
   });
   on('messageError', ({ data }) => sent(data?.error ?? 'the application does not answer'));
-  for (const end of ['setUserState', 'setUserStateError']) on(end, toldTyping);
+  for (const end of ['setUserState', 'setUserStateError']) on(end, onTypingSent);
   on('error', ({ source, data }) => !['messageError', 'setUserStateError'].includes(source) && data?.error && notice(data.error));
   at('me').replaceChildren(face(me), me);
   at('sign-in').hidden = true;
