@@ -1,7 +1,7 @@
-//! All listeners on one thread: reads their websockets and counts what comes, each message once.
+//! `Listeners`: reads the websockets of all listeners on one thread, and counts each message once.
 //!
-//! It must cost less than what it measures. So all read into one buffer, frames are looked at where
-//! they lie, and only an unfinished one is kept aside.
+//! This must cost less than what it measures. Therefore all listeners read into one buffer, frames are
+//! parsed in place, and only an incomplete frame is copied.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::ops::AddAssign;
@@ -14,17 +14,17 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
-use crate::line::Line;
+use crate::connection::Connection;
 use crate::peer::{DIGITS, MARK, Peer};
 
 const BUFFER: usize = 1 << 20;
 
-/// Bytes that the system may take in for a listener that does not read.
+/// The receive buffer in bytes of a stalled listener.
 const STALLED: usize = 4096;
 
-/// What must not happen: the numbers of frames, and of sockets that the peer closed.
+/// The numbers of messages that were not delivered correctly, and of websockets that the peer closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Faults {
+pub(crate) struct DeliveryErrors {
     pub(crate) missing: usize,
     pub(crate) doubled: usize,
     pub(crate) reordered: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Faults {
     pub(crate) closed: usize,
 }
 
-impl Faults {
+impl DeliveryErrors {
     pub(crate) fn named(self) -> [(&'static str, usize); 5] {
         [
             ("missing", self.missing),
@@ -44,7 +44,7 @@ impl Faults {
     }
 }
 
-impl AddAssign for Faults {
+impl AddAssign for DeliveryErrors {
     fn add_assign(&mut self, other: Self) {
         self.missing += other.missing;
         self.doubled += other.doubled;
@@ -54,20 +54,20 @@ impl AddAssign for Faults {
     }
 }
 
-/// When each message was sent, by its number, in microseconds of one clock.
+/// The time at which each message was sent, by its number, in microseconds of one clock.
 pub(crate) struct Sent {
     begun: Instant,
     at: Vec<AtomicU64>,
 }
 
 impl Sent {
-    /// Microseconds from the beginning to a point in time.
+    /// Returns the microseconds from the beginning to a point in time.
     pub(crate) fn clock(&self, point: Instant) -> u64 {
         let time = point.saturating_duration_since(self.begun);
         time.as_secs() * 1_000_000 + u64::from(time.subsec_micros())
     }
 
-    /// Notes that a message is sent at some time.
+    /// Records the time at which a message is sent.
     pub(crate) fn note(&self, id: usize, point: Instant) {
         self.at[id].store(self.clock(point), Ordering::Release);
     }
@@ -76,17 +76,17 @@ impl Sent {
 struct Listener {
     stream: TcpStream,
     channel: usize,
-    /// A frame's beginning, until its end comes.
+    /// The beginning of an incomplete frame.
     rest: Vec<u8>,
-    /// A bit for each message of the channel that has come.
+    /// A bit for each message of the channel, set once it has arrived.
     seen: Vec<u64>,
-    /// The highest number so far, plus one.
+    /// The highest number that has arrived, plus one.
     next: usize,
     stalled: bool,
     open: bool,
 }
 
-/// The listeners of one workload, and what they have heard.
+/// The listeners of one workload, and what they have received.
 pub(crate) struct Listeners {
     poll: Poll,
     events: Events,
@@ -94,14 +94,14 @@ pub(crate) struct Listeners {
     buffer: Vec<u8>,
     channels: usize,
     pub(crate) sent: Arc<Sent>,
-    /// From sending to reading, of each message to each listener, in microseconds.
+    /// The time from sending to receiving, for each message and listener, in microseconds.
     pub(crate) latencies: Vec<u64>,
-    pub(crate) faults: Faults,
+    pub(crate) errors: DeliveryErrors,
 }
 
 impl Listeners {
-    /// For messages with numbers below `messages`, each in the channel of its number modulo
-    /// `channels`.
+    /// Creates the listeners for messages with numbers below `messages`. The channel of a message is
+    /// its number modulo `channels`.
     pub(crate) fn new(channels: usize, messages: usize) -> Result<Self> {
         let at = (0..messages).map(|_| AtomicU64::new(0)).collect();
         Ok(Self {
@@ -112,24 +112,24 @@ impl Listeners {
             channels,
             sent: Arc::new(Sent { begun: Instant::now(), at }),
             latencies: Vec::new(),
-            faults: Faults::default(),
+            errors: DeliveryErrors::default(),
         })
     }
 
-    /// Connects and opens `count` more listeners, spread over the channels, one after another.
+    /// Connects and opens `count` more listeners one after another, spread over the channels.
     pub(crate) fn open(&mut self, peer: &Peer, count: usize) -> Result<()> {
         let address = peer.process.address;
-        let mut backend = Line::open(address)?;
+        let mut backend = Connection::open(address)?;
         for number in self.listeners.len()..self.listeners.len() + count {
             let channel = number % self.channels;
             if let Some(connect) = peer.connect(number, channel) {
                 backend.call(&connect).context("connecting a listener")?;
             }
-            let mut line = Line::open(address)?;
-            line.write(&peer.listen(number, channel))?;
-            let head = line.head()?;
+            let mut connection = Connection::open(address)?;
+            connection.write(&peer.listen(number, channel))?;
+            let head = connection.head()?;
             ensure!(head.starts_with("HTTP/1.1 101"), "no websocket: {head:?}");
-            let (stream, rest) = line.into_parts();
+            let (stream, rest) = connection.into_parts();
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             self.poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
@@ -141,7 +141,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// How many listeners a message is for; those that stall are left out.
+    /// Returns the number of listeners that a message is for, without stalled ones.
     pub(crate) fn audience(&self, id: usize) -> usize {
         let channel = id % self.channels;
         let members = self.listeners.iter().skip(channel).step_by(self.channels);
@@ -152,8 +152,8 @@ impl Listeners {
         self.channels
     }
 
-    /// Waits at most so long for something to read, and reads it: the number of messages that are
-    /// new to who got them. Those of stalled listeners don't count.
+    /// Waits at most `timeout` for data and reads it. Returns the number of deliveries: messages that
+    /// are new to their listener. Those to stalled listeners are not counted.
     pub(crate) fn turn(&mut self, timeout: Duration) -> Result<usize> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(1));
         match self.poll.poll(&mut events, Some(timeout)) {
@@ -161,15 +161,15 @@ impl Listeners {
             other => other?,
         }
         let now = self.sent.clock(Instant::now());
-        let mut heard = 0;
+        let mut received = 0;
         for event in &events {
-            heard += self.read(event.token().0, event.is_read_closed(), now);
+            received += self.read(event.token().0, event.is_read_closed(), now);
         }
         self.events = events;
-        Ok(heard)
+        Ok(received)
     }
 
-    /// Reads on for some time.
+    /// Reads for some time.
     pub(crate) fn idle(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -178,7 +178,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// Stops to read one listener; nothing is owed to it from now on.
+    /// Stops reading one listener. From now on no message is expected for it.
     pub(crate) fn stall(&mut self, number: usize) -> Result<()> {
         let listener = &mut self.listeners[number];
         listener.stalled = true;
@@ -186,24 +186,24 @@ impl Listeners {
         Ok(self.poll.registry().deregister(&mut listener.stream)?)
     }
 
-    /// Reads a stalled listener again.
+    /// Resumes reading a stalled listener.
     pub(crate) fn resume(&mut self, number: usize) -> Result<()> {
         let stream = &mut self.listeners[number].stream;
         Ok(self.poll.registry().register(stream, Token(number), Interest::READABLE)?)
     }
 
-    /// How many messages a listener has got.
-    pub(crate) fn heard(&self, number: usize) -> u32 {
+    /// Returns the number of messages that a listener has received.
+    pub(crate) fn received(&self, number: usize) -> u32 {
         self.listeners[number].seen.iter().map(|bits| bits.count_ones()).sum()
     }
 
-    /// Reads all that is there. The system tells of it once: what is left would stay unread.
+    /// Reads all available data. Readiness is reported once, so data that is left would stay unread.
     fn read(&mut self, number: usize, ending: bool, now: u64) -> usize {
-        let mut heard = 0;
+        let mut received = 0;
         loop {
             let listener = &mut self.listeners[number];
             if !listener.open {
-                return heard;
+                return received;
             }
             let kept = listener.rest.len();
             if self.buffer.len() < kept + BUFFER / 2 {
@@ -211,19 +211,19 @@ impl Listeners {
             }
             self.buffer[..kept].copy_from_slice(&listener.rest);
             let count = match listener.stream.read(&mut self.buffer[kept..]) {
-                Ok(0) => return heard + self.end(number),
+                Ok(0) => return received + self.end(number),
                 Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return heard,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return received,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return heard + self.end(number),
+                Err(_) => return received + self.end(number),
             };
             listener.rest.clear();
             let buffer = std::mem::take(&mut self.buffer);
-            heard += self.frames(number, &buffer[..kept + count], now);
+            received += self.frames(number, &buffer[..kept + count], now);
             let full = kept + count == buffer.len();
             self.buffer = buffer;
             if !full && !ending {
-                return heard;
+                return received;
             }
         }
     }
@@ -232,69 +232,69 @@ impl Listeners {
         let listener = &mut self.listeners[number];
         listener.open = false;
         if !listener.stalled {
-            self.faults.closed += 1;
+            self.errors.closed += 1;
         }
         0
     }
 
     fn frames(&mut self, number: usize, mut bytes: &[u8], now: u64) -> usize {
-        let mut heard = 0;
+        let mut received = 0;
         while let Some((code, payload, rest)) = frame(bytes) {
             bytes = rest;
             match code {
-                1 => heard += self.messages(number, payload, now),
+                1 => received += self.messages(number, payload, now),
                 8 => {
                     self.end(number);
-                    return heard;
+                    return received;
                 }
                 9 => {
                     // The mask is zero, so the payload stays as it is.
                     let length = u8::try_from(payload.len()).unwrap_or(125).min(125);
                     let mut pong = vec![0x8a, 0x80 | length, 0, 0, 0, 0];
                     pong.extend_from_slice(payload);
-                    // A line so full that it takes no pong will be found closed.
+                    // If the socket is too full for a pong, the peer will close it.
                     let _ = self.listeners[number].stream.write(&pong);
                 }
                 _ => {}
             }
         }
         self.listeners[number].rest.extend_from_slice(bytes);
-        heard
+        received
     }
 
     /// Counts the messages in one frame by the numbers in their texts.
     fn messages(&mut self, number: usize, payload: &[u8], now: u64) -> usize {
-        let mut heard = 0;
+        let mut received = 0;
         let mut at = 0;
         while let Some(found) = memchr::memchr(MARK, &payload[at..]) {
             let first = at + found + 1;
             let Some(digits) = payload.get(first..first + DIGITS) else { break };
             at = first + DIGITS + 1;
             let id = digits.iter().fold(0, |id, digit| 10 * id + usize::from(digit & 15));
-            heard += self.message(number, id, now);
+            received += self.message(number, id, now);
             if at >= payload.len() {
                 break;
             }
         }
-        heard
+        received
     }
 
     fn message(&mut self, number: usize, id: usize, now: u64) -> usize {
         let listener = &mut self.listeners[number];
         let known = self.sent.at.get(id).filter(|_| id % self.channels == listener.channel);
         let Some(sent) = known else {
-            self.faults.wrong_channel += 1;
+            self.errors.wrong_channel += 1;
             return 0;
         };
         let place = id / self.channels;
         let (word, bit) = (&mut listener.seen[place / 64], 1 << (place % 64));
         if *word & bit != 0 {
-            self.faults.doubled += 1;
+            self.errors.doubled += 1;
             return 0;
         }
         *word |= bit;
         if id < listener.next {
-            self.faults.reordered += 1;
+            self.errors.reordered += 1;
         } else {
             listener.next = id + 1;
         }
@@ -306,8 +306,8 @@ impl Listeners {
     }
 }
 
-/// The opcode and payload of the first websocket frame of a server, and what follows it, if it is
-/// whole.
+/// Returns the opcode and payload of a server's first websocket frame, and the bytes that follow it.
+/// Returns `None` if the frame is incomplete.
 fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (head, length) = match *bytes.get(1)? {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
@@ -325,9 +325,9 @@ fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
-    use super::{Faults, Listener, Listeners};
+    use super::{DeliveryErrors, Listener, Listeners};
 
-    /// One listener in channel 0 of 2, which talks to nobody.
+    /// Returns one listener, in channel 0 of 2, whose peer sends nothing.
     fn listeners() -> Listeners {
         let mut listeners = Listeners::new(2, 100).unwrap();
         let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -357,12 +357,17 @@ mod tests {
     fn each_fault_is_counted_as_what_it_is() {
         let mut listeners = listeners();
         // 6 comes after 8, and again; 1 is for the other channel, and 1000 was never sent.
-        let heard = listeners.frames(0, &frames(&[0, 2, 4, 8, 6, 6, 1, 1000]), 0);
-        assert_eq!((heard, listeners.heard(0), listeners.latencies.len()), (5, 5, 5));
-        let faults = Faults { doubled: 1, reordered: 1, wrong_channel: 2, ..Faults::default() };
-        assert_eq!(listeners.faults, faults);
+        let received = listeners.frames(0, &frames(&[0, 2, 4, 8, 6, 6, 1, 1000]), 0);
+        assert_eq!((received, listeners.received(0), listeners.latencies.len()), (5, 5, 5));
+        let errors = DeliveryErrors {
+            doubled: 1,
+            reordered: 1,
+            wrong_channel: 2,
+            ..DeliveryErrors::default()
+        };
+        assert_eq!(listeners.errors, errors);
         listeners.frames(0, &[0x88, 0], 0);
-        assert_eq!(listeners.faults, Faults { closed: 1, ..faults });
+        assert_eq!(listeners.errors, DeliveryErrors { closed: 1, ..errors });
     }
 
     #[test]
@@ -370,13 +375,17 @@ mod tests {
         let bytes = frames(&(0..100).step_by(2).collect::<Vec<_>>());
         for size in [1, 2, 3, 30, 1000] {
             let mut listeners = listeners();
-            let mut heard = 0;
+            let mut received = 0;
             for piece in bytes.chunks(size) {
                 let mut all = std::mem::take(&mut listeners.listeners[0].rest);
                 all.extend_from_slice(piece);
-                heard += listeners.frames(0, &all, 0);
+                received += listeners.frames(0, &all, 0);
             }
-            assert_eq!((heard, listeners.faults), (50, Faults::default()), "pieces of {size}");
+            assert_eq!(
+                (received, listeners.errors),
+                (50, DeliveryErrors::default()),
+                "pieces of {size}"
+            );
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The load generator: workloads on a fresh server and on the yardsticks beside it, and a report.
+//! The load generator: runs workloads on the server and on yardsticks, and prints a report.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a program for people at a terminal"
 )]
 
-mod line;
+mod connection;
 mod listeners;
 mod peer;
 mod phase;
@@ -24,24 +24,24 @@ use crate::peer::Kind;
 use crate::report::Report;
 use crate::workloads::{RATIOS, WORKLOADS, Workload};
 
-/// Measures what the server costs under load, beside yardsticks, on loopback.
+/// Measures the cost of the server under load on loopback, and compares it with yardsticks.
 #[derive(Parser)]
 struct Arguments {
-    /// Which workloads; all without any
+    /// Workloads to run; all by default
     workloads: Vec<String>,
-    /// How often each is measured
+    /// Number of times each workload is measured
     #[arg(long, default_value_t = 1)]
     runs: usize,
-    /// The program of the server
+    /// Path of the server program
     #[arg(long, required_unless_present = "yardstick")]
     server: Option<PathBuf>,
-    /// Measure only these
+    /// Measure only these peers
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Kind>,
-    /// File to which a line of JSON is appended for each sample
+    /// File to which one line of JSON is appended for each sample
     #[arg(long)]
     log: Option<PathBuf>,
-    /// Be a yardstick, for the load generator
+    /// Run as a yardstick for the load generator
     #[arg(long, hide = true)]
     yardstick: Option<Kind>,
 }
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// False if frames went missing.
+/// Returns `false` if there were delivery errors.
 fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(kind) = arguments.yardstick {
         yardstick::serve(kind == Kind::Log)?;

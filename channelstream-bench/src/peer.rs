@@ -1,4 +1,4 @@
-//! Who is under load, and how it is asked to connect, to listen and to publish.
+//! `Peer`: the process under load, and the requests to connect, listen and publish.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::process::Process;
 
-/// The server, or a yardstick beside it.
+/// The server, or one of the yardsticks that it is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
-    /// The server in its default settings.
+    /// The server with its default settings.
     Server,
-    /// Writes each frame to each listener at once, and does nothing else.
+    /// A yardstick that only writes each frame to each listener at once.
     Limit1,
-    /// Keeps one log, and writes to each listener all that is due at once.
+    /// A yardstick that keeps a log per channel, and writes all pending frames to a listener together.
     Log,
 }
 
@@ -31,7 +31,7 @@ impl Kind {
     }
 }
 
-/// A fresh process of one kind.
+/// A new process of one kind.
 pub(crate) struct Peer {
     kind: Kind,
     pub(crate) process: Process,
@@ -39,7 +39,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts one. `flags` are the server's.
+    /// Starts a process. Only the server receives `flags`.
     pub(crate) fn start(kind: Kind, server: &PathBuf, flags: &[&str]) -> Result<Self> {
         let mut command = if kind == Kind::Server {
             let mut command = Command::new(server);
@@ -51,7 +51,9 @@ impl Peer {
             }
             command
         } else {
-            let mut command = Command::new(std::env::current_exe().context("we have no path")?);
+            let mut command = Command::new(
+                std::env::current_exe().context("the path of this program is unknown")?,
+            );
             command.args(["--yardstick", kind.name()]);
             command
         };
@@ -59,22 +61,22 @@ impl Peer {
         Ok(Self { kind, process, signer: TimestampSigner::new("secret") })
     }
 
-    /// The request that must go before listening, if there is one: a user of its own for each
-    /// listener, in one channel.
+    /// Returns the request that connects a listener, as a user of its own in one channel. Returns
+    /// `None` for yardsticks, which need none.
     pub(crate) fn connect(&self, number: usize, channel: usize) -> Option<Vec<u8>> {
         let body = json!({
             "username": format!("user{number}"),
-            "conn_id": connection(number),
+            "conn_id": conn_id(number),
             "channels": [name(channel)],
             "info": {"include_history": false, "include_users": false},
         });
         (self.kind == Kind::Server).then(|| self.signed("POST", "/connect", &body))
     }
 
-    /// The request that makes a line the websocket of a listener.
+    /// Returns the request that opens the websocket of a listener.
     pub(crate) fn listen(&self, number: usize, channel: usize) -> Vec<u8> {
         let path = match self.kind {
-            Kind::Server => format!("/ws?conn_id={}", connection(number)),
+            Kind::Server => format!("/ws?conn_id={}", conn_id(number)),
             Kind::Limit1 | Kind::Log => format!("/{channel}"),
         };
         format!(
@@ -84,8 +86,8 @@ impl Peer {
         .into_bytes()
     }
 
-    /// The request that publishes messages of some numbers, each with a text of `size` bytes. The
-    /// yardsticks take those of one request to the channel of the first.
+    /// Returns the request that publishes the messages with these numbers, each with a text of `size`
+    /// bytes. Yardsticks send all messages of a request to the channel of the first.
     pub(crate) fn publish(&self, ids: Range<usize>, channels: usize, size: usize) -> Vec<u8> {
         if self.kind == Kind::Server {
             let message = |id: usize| {
@@ -100,7 +102,7 @@ impl Peer {
             .into_bytes()
     }
 
-    /// A signed request to the server, as a backend sends it.
+    /// Returns a signed request to the server, as a backend sends it.
     pub(crate) fn signed(&self, method: &str, path: &str, body: &Value) -> Vec<u8> {
         let body = body.to_string();
         format!(
@@ -113,23 +115,23 @@ impl Peer {
     }
 }
 
-/// The id of a listener's connection.
-fn connection(number: usize) -> String {
+/// Returns the id of a listener's connection.
+fn conn_id(number: usize) -> String {
     format!("00000000-0000-4000-8000-{number:012x}")
 }
 
-/// The name of a channel under load.
+/// Returns the name of a channel under load.
 pub(crate) fn name(channel: usize) -> String {
     format!("channel{channel}")
 }
 
-/// The bytes around the number of a message in its text; nothing else in a frame holds it.
+/// The byte before and after the number in a message's text. It occurs nowhere else in a frame.
 pub(crate) const MARK: u8 = b'!';
 
-/// Digits of the number.
+/// The number of digits of a message's number.
 pub(crate) const DIGITS: usize = 8;
 
-/// A text of `size` bytes that tells the number of its message.
+/// Returns a text of `size` bytes that contains the number of its message.
 fn text(id: usize, size: usize) -> String {
     let mut text = format!("!{id:0DIGITS$}!");
     while text.len() < size {

@@ -1,5 +1,5 @@
-//! One stretch of publishing: a publisher on its own thread, the listeners on this one, and what it
-//! cost the peer.
+//! One phase of publishing: a publisher on its own thread, the listeners on this one, and the cost for
+//! the peer.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,67 +9,69 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::line::Line;
+use crate::connection::Connection;
 use crate::listeners::{Listeners, Sent};
 use crate::peer::Peer;
 
-/// For one phase, however slow the peer.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The maximum duration of a phase.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Without any delivery, after the last publish.
+/// The time without a delivery after the last publish, after which the phase ends.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// After the last delivery: what else the peer does belongs to it, and what comes double, comes now.
+/// The time that is still measured after the last delivery, for the peer's remaining work and for
+/// duplicates.
 const AFTER: Duration = Duration::from_millis(100);
 
-/// What is published, and how fast.
+/// The messages to publish, and their pace.
 pub(crate) struct Load {
-    /// Numbers of the messages.
+    /// The numbers of the messages.
     pub(crate) ids: Range<usize>,
-    /// Bytes of the text of each.
+    /// The size of each text in bytes.
     pub(crate) size: usize,
-    /// Messages in one request.
+    /// The number of messages in one request.
     pub(crate) batch: usize,
     pub(crate) pace: Pace,
 }
 
-/// When the next message may go.
+/// When the next message may be sent.
 #[derive(Clone, Copy)]
 pub(crate) enum Pace {
-    /// As long as less than so many messages are not yet with all their listeners.
+    /// While fewer than this many messages wait for delivery to all their listeners.
     InFlight(usize),
-    /// So many a second, whatever the peer does; a late one counts from when it was due.
+    /// This many per second, however slow the peer is. The latency of a late message counts from the
+    /// time at which it was due.
     PerSecond(u32),
 }
 
-/// What came of it.
+/// The result of a phase.
 pub(crate) struct Phase {
     pub(crate) deliveries: usize,
-    /// From the first publish to the last delivery.
+    /// The time from the first publish to the last delivery.
     pub(crate) time: Duration,
-    /// CPU time of the peer.
+    /// The CPU time of the peer.
     pub(crate) cpu: Duration,
 }
 
-/// How far the deliveries are: told by who reads, waited for by who publishes.
+/// The number of deliveries so far, which the listeners report and the publisher waits for.
 struct Progress {
-    /// How many there were, and how many the publisher waits for: it is woken for no less, since
-    /// it would take its time from the peer.
+    /// The number of deliveries, and the number that the publisher waits for. The publisher is not
+    /// woken earlier, since that would take CPU time from the peer.
     counts: Mutex<(usize, usize)>,
     reached: Condvar,
     given_up: AtomicBool,
 }
 
-/// Publishes, and reads until everything has come to everybody, or nothing comes any more.
+/// Publishes, and reads until every message has reached every listener, or no more messages arrive.
 pub(crate) fn run(peer: &Peer, listeners: &mut Listeners, load: &Load) -> Result<Phase> {
     let audience: Vec<usize> = (0..listeners.channels()).map(|id| listeners.audience(id)).collect();
-    let owed = load.ids.clone().map(|id| audience[id % audience.len()]).sum();
+    let expected = load.ids.clone().map(|id| audience[id % audience.len()]).sum();
     let progress = Progress {
         counts: Mutex::new((0, 0)),
         reached: Condvar::new(),
         given_up: AtomicBool::new(false),
     };
-    let mut line = Line::open(peer.process.address)?;
+    let mut connection = Connection::open(peer.process.address)?;
     listeners.idle(AFTER)?;
 
     let before = peer.process.cpu()?;
@@ -78,15 +80,16 @@ pub(crate) fn run(peer: &Peer, listeners: &mut Listeners, load: &Load) -> Result
     let mut deliveries = 0;
     let sent = Arc::clone(&listeners.sent);
     thread::scope(|scope| {
-        let publisher = scope.spawn(|| publish(peer, &mut line, load, &sent, &audience, &progress));
+        let publisher =
+            scope.spawn(|| publish(peer, &mut connection, load, &sent, &audience, &progress));
         let mut reading = Ok(());
-        while deliveries < owed && begin.elapsed() < PATIENCE {
-            let heard = listeners.turn(Duration::from_millis(5));
-            let Ok(heard) = heard.map_err(|error| reading = Err(error)) else { break };
-            if heard > 0 {
+        while deliveries < expected && begin.elapsed() < TIMEOUT {
+            let received = listeners.turn(Duration::from_millis(5));
+            let Ok(received) = received.map_err(|error| reading = Err(error)) else { break };
+            if received > 0 {
                 last = Instant::now();
-                deliveries += heard;
-                progress.tell(deliveries);
+                deliveries += received;
+                progress.report(deliveries);
             } else if publisher.is_finished() && last.elapsed() > SILENCE {
                 break;
             }
@@ -97,13 +100,13 @@ pub(crate) fn run(peer: &Peer, listeners: &mut Listeners, load: &Load) -> Result
     })?;
     listeners.idle(AFTER)?;
     let cpu = peer.process.cpu()? - before;
-    listeners.faults.missing += owed - deliveries;
+    listeners.errors.missing += expected - deliveries;
     Ok(Phase { deliveries, time: last - begin, cpu })
 }
 
 fn publish(
     peer: &Peer,
-    line: &mut Line,
+    connection: &mut Connection,
     load: &Load,
     sent: &Sent,
     audience: &[usize],
@@ -111,7 +114,7 @@ fn publish(
 ) -> Result<()> {
     let begin = Instant::now();
     let largest = audience.iter().max().copied().unwrap_or(0);
-    let mut owed = 0_usize;
+    let mut expected = 0_usize;
     for first in load.ids.clone().step_by(load.batch) {
         let ids = first..load.ids.end.min(first + load.batch);
         let request = peer.publish(ids.clone(), audience.len(), load.size);
@@ -119,7 +122,7 @@ fn publish(
         match load.pace {
             Pace::InFlight(most) => {
                 let most = most.saturating_sub(load.batch) * largest;
-                if !progress.wait_for(owed.saturating_sub(most)) {
+                if !progress.wait_for(expected.saturating_sub(most)) {
                     return Ok(());
                 }
                 moment = Instant::now();
@@ -135,15 +138,15 @@ fn publish(
         }
         for id in ids {
             sent.note(id, moment);
-            owed += audience[id % audience.len()];
+            expected += audience[id % audience.len()];
         }
-        line.call(&request)?;
+        connection.call(&request)?;
     }
     Ok(())
 }
 
 impl Progress {
-    fn tell(&self, deliveries: usize) {
+    fn report(&self, deliveries: usize) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.0 = deliveries;
         if deliveries >= counts.1 {
@@ -151,7 +154,7 @@ impl Progress {
         }
     }
 
-    /// Waits for so many deliveries. False: they will not come.
+    /// Waits for `wanted` deliveries. Returns `false` if the phase ended before.
     fn wait_for(&self, wanted: usize) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.1 = wanted;

@@ -1,4 +1,4 @@
-//! A child process that serves: started on a free port, its CPU time and memory, ended by its id.
+//! `Process`: a server as a child process on a free port, with its CPU time and memory.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -9,35 +9,35 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-/// How the line begins with which a server tells its address; a semicolon ends the address.
+/// The text before the address in a server's first log line. A semicolon ends the address.
 pub(crate) const START: &str = "listening on http://";
 
-/// A running server or yardstick; killed when dropped.
+/// A running server or yardstick, which is killed when dropped.
 pub(crate) struct Process {
     child: Child,
-    /// Where it listens.
+    /// The address on which the process listens.
     pub(crate) address: SocketAddr,
 }
 
 impl Process {
-    /// Starts it and waits for the line that tells its address. What it writes later goes to our
-    /// own standard error.
+    /// Starts the process and waits for the log line with its address. Later output is forwarded to
+    /// standard error.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         let stderr = child.stderr.take().context("the child has no standard error")?;
         let mut process = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let mut lines = BufReader::new(stderr).lines();
-        let mut said = String::new();
+        let mut output = String::new();
         process.address = loop {
-            let Some(line) = lines.next() else { bail!("{command:?} did not start:\n{said}") };
+            let Some(line) = lines.next() else { bail!("{command:?} did not start:\n{output}") };
             let line = line?;
             if let Some((_, rest)) = line.split_once(START) {
                 let text = rest.split(';').next().unwrap_or(rest);
-                break text.parse().with_context(|| format!("{text:?} is no address"))?;
+                break text.parse().with_context(|| format!("{text:?} is not an address"))?;
             }
-            said += &line;
-            said.push('\n');
+            output += &line;
+            output.push('\n');
         };
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -47,19 +47,20 @@ impl Process {
         Ok(process)
     }
 
-    /// CPU time of all its threads so far, in user space and in the kernel.
+    /// Returns the CPU time of all threads so far, in user space and in the kernel.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let mut nanoseconds = 0;
         for task in fs::read_dir(self.file("task")).context("the process has ended")? {
-            // A thread may end between the listing and the look at it.
+            // A thread may end after the listing.
             let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
             let first = text.split(' ').next().and_then(|number| number.parse::<u64>().ok());
-            nanoseconds += first.with_context(|| format!("an odd schedstat: {text:?}"))?;
+            nanoseconds += first.with_context(|| format!("unexpected schedstat: {text:?}"))?;
         }
         Ok(Duration::from_nanos(nanoseconds))
     }
 
-    /// Memory in bytes, with its share of what it shares (PSS); buffers in the kernel don't count.
+    /// Returns the memory in bytes, with a proportional part of shared pages (PSS) and without buffers
+    /// in the kernel.
     pub(crate) fn memory(&self) -> Result<u64> {
         let text =
             fs::read_to_string(self.file("smaps_rollup")).context("the process has ended")?;
@@ -75,7 +76,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself, which is just as well.
+        // An error means that the process has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

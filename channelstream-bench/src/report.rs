@@ -1,4 +1,4 @@
-//! What was measured: one JSON line for each sample, and a table of ratios and figures over all runs.
+//! `Report`: a line of JSON for each sample, and a table of ratios and metrics over all runs.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -9,41 +9,42 @@ use anyhow::{Context as _, Result};
 use channelstream_signer::unix_now;
 use serde_json::{Map, Value};
 
-use crate::listeners::Faults;
+use crate::listeners::DeliveryErrors;
 use crate::peer::Kind;
 
-/// One workload, once, on one kind of peer.
+/// The measurements of one run of a workload on one kind of peer.
 pub(crate) struct Sample {
-    /// Names with units, and what was measured.
-    pub(crate) figures: Vec<(&'static str, f64)>,
-    pub(crate) faults: Faults,
+    /// The metrics by name, which includes the unit.
+    pub(crate) metrics: Vec<(&'static str, f64)>,
+    pub(crate) errors: DeliveryErrors,
 }
 
-/// Two figures of one workload whose ratio says more than either.
+/// A ratio of two metrics of a workload, and its bound.
 pub(crate) struct Ratio {
     pub(crate) workload: &'static str,
-    /// A figure of the server, divided by
-    pub(crate) figure: &'static str,
-    /// that of this kind of peer,
+    /// The numerator, a metric of the server.
+    pub(crate) metric: &'static str,
+    /// The kind of peer of the denominator.
     pub(crate) of: Kind,
-    /// by this name.
+    /// The denominator, a metric of that peer.
     pub(crate) base: &'static str,
-    /// What it should not exceed (at least, if `at_least`).
+    /// The maximum, or the minimum if `at_least`.
     pub(crate) bound: f64,
+    /// `true` if the bound is a minimum.
     pub(crate) at_least: bool,
 }
 
 /// All samples so far.
 #[derive(Default)]
 pub(crate) struct Report {
-    /// By workload in the order of the runs, kind and figure: one value a run.
-    figures: BTreeMap<(usize, &'static str, &'static str), Vec<f64>>,
+    /// One value per run, by workload in the order of the runs, kind and metric.
+    metrics: BTreeMap<(usize, &'static str, &'static str), Vec<f64>>,
     workloads: Vec<&'static str>,
-    faults: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl Report {
-    /// Takes a sample in, prints it, and appends it to `log` as a line of JSON.
+    /// Adds a sample, prints it, and appends it to `log` as a line of JSON.
     pub(crate) fn add(
         &mut self,
         run: usize,
@@ -63,42 +64,42 @@ impl Report {
         line.insert("run".into(), run.into());
         line.insert("workload".into(), workload.into());
         line.insert("peer".into(), kind.name().into());
-        let mut told = format!("run {run} {workload:<8} {:<6}", kind.name());
-        for (name, value) in &sample.figures {
+        let mut text = format!("run {run} {workload:<8} {:<6}", kind.name());
+        for (name, value) in &sample.metrics {
             line.insert((*name).into(), Value::from((value * 1000.0).round() / 1000.0));
-            self.figures.entry((place, kind.name(), name)).or_default().push(*value);
-            told += &format!(" {name}={}", short(*value));
+            self.metrics.entry((place, kind.name(), name)).or_default().push(*value);
+            text += &format!(" {name}={}", short(*value));
         }
-        for (name, count) in sample.faults.named() {
+        for (name, count) in sample.errors.named() {
             line.insert(name.into(), count.into());
             if count > 0 {
-                told += &format!(" {name}={count}");
-                self.faults.push(format!("run {run} {workload} {}: {name} {count}", kind.name()));
+                text += &format!(" {name}={count}");
+                self.errors.push(format!("run {run} {workload} {}: {name} {count}", kind.name()));
             }
         }
-        println!("{told}");
+        println!("{text}");
         let Some(path) = log else { return Ok(()) };
         let file = OpenOptions::new().create(true).append(true).open(path);
         writeln!(file.with_context(|| path.display().to_string())?, "{}", Value::from(line))
             .context("writing a line of JSON")
     }
 
-    /// Prints all. False if a frame was lost, doubled, reordered or went astray.
+    /// Prints the report. Returns `false` if there were delivery errors.
     pub(crate) fn print(&self, ratios: &[Ratio]) -> bool {
-        println!("\nratios within one run: median (least..most), and what they should be");
+        println!("\nratios within one run: median (min..max), and bound");
         for ratio in ratios {
             let Some(place) = self.workloads.iter().position(|name| *name == ratio.workload) else {
                 continue;
             };
-            let values = |kind: Kind, name| self.figures.get(&(place, kind.name(), name));
-            let ours = values(Kind::Server, ratio.figure);
+            let values = |kind: Kind, name| self.metrics.get(&(place, kind.name(), name));
+            let ours = values(Kind::Server, ratio.metric);
             let (Some(ours), Some(theirs)) = (ours, values(ratio.of, ratio.base)) else { continue };
             let (middle, least, most) = spread(ours.iter().zip(theirs).map(|(a, b)| a / b));
             let met = if ratio.at_least { middle >= ratio.bound } else { middle <= ratio.bound };
             let what = if ratio.of == Kind::Server {
-                format!("{} / {}", ratio.figure, ratio.base)
+                format!("{} / {}", ratio.metric, ratio.base)
             } else {
-                format!("{} / {}", ratio.figure, ratio.of.name())
+                format!("{} / {}", ratio.metric, ratio.of.name())
             };
             println!(
                 "  {:<8} {what:<44} {:>6} {:<18} {} {}{}",
@@ -110,8 +111,8 @@ impl Report {
                 if met { "" } else { "  MISSED" },
             );
         }
-        println!("\nfigures: median (least..most)");
-        for ((place, kind, name), values) in &self.figures {
+        println!("\nmetrics: median (min..max)");
+        for ((place, kind, name), values) in &self.metrics {
             let (middle, least, most) = spread(values.iter().copied());
             println!(
                 "  {:<8} {kind:<6} {name:<32} {:>9} {}",
@@ -124,16 +125,16 @@ impl Report {
                 },
             );
         }
-        if self.faults.is_empty() {
+        if self.errors.is_empty() {
             println!("\nmissing, doubled, reordered, wrong channel, closed: 0");
         } else {
-            println!("\nFAULTS\n  {}", self.faults.join("\n  "));
+            println!("\nDELIVERY ERRORS\n  {}", self.errors.join("\n  "));
         }
-        self.faults.is_empty()
+        self.errors.is_empty()
     }
 }
 
-/// Median, least and most.
+/// Returns median, minimum and maximum.
 pub(crate) fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -144,7 +145,7 @@ pub(crate) fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     (middle, *least, *most)
 }
 
-/// Three digits, or all before the point.
+/// Formats a value with three digits, or more before the point.
 fn short(value: f64) -> String {
     match value.abs() {
         ..10.0 => format!("{value:.2}"),
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_told_in_three_digits() {
+    fn metrics_have_three_digits() {
         assert_eq!([0.456, 34.56, 1892.4].map(short), ["0.46", "34.6", "1892"]);
     }
 }

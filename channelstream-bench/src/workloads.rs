@@ -1,4 +1,4 @@
-//! The workloads: who listens, what is published, and which figures come of it.
+//! The workloads: their listeners, their messages and their metrics.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::line::Line;
-use crate::listeners::{Faults, Listeners};
+use crate::connection::Connection;
+use crate::listeners::{DeliveryErrors, Listeners};
 use crate::peer::{Kind, Peer, name};
 use crate::phase::{self, Load, Pace, Phase};
 use crate::report::{Ratio, Sample, spread};
 
-/// A workload: its name, what it is, on whom it runs, and how.
+/// A workload: its name, description, kinds of peers, and function.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
@@ -69,11 +69,11 @@ const PER_DELIVERY: &str = "cpu_us_per_delivery";
 const PER_PUBLISH: &str = "cpu_us_per_publish";
 const P99: &str = "p99_ms";
 
-/// The ratios worth looking at. Those of CPU time are to the yardstick that does the same.
+/// The ratios to report. Those of CPU time compare with the yardstick that does the same work.
 pub(crate) const RATIOS: [Ratio; 14] = [
     at_most("A", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.3),
     at_most("A", P99, Kind::Log, P99, 2.5),
-    // Nothing can be saved with one in flight: each frame is a write of its own.
+    // With one message in flight no write can be saved: each frame is a write of its own.
     at_most("A1", PER_DELIVERY, Kind::Limit1, PER_DELIVERY, 1.3),
     at_most("A2", PER_DELIVERY, Kind::Limit1, PER_DELIVERY, 0.8),
     at_most("K", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.5),
@@ -93,15 +93,15 @@ pub(crate) const RATIOS: [Ratio; 14] = [
 
 const fn at_most(
     workload: &'static str,
-    figure: &'static str,
+    metric: &'static str,
     of: Kind,
     base: &'static str,
     bound: f64,
 ) -> Ratio {
-    Ratio { workload, figure, of, base, bound, at_least: false }
+    Ratio { workload, metric, of, base, bound, at_least: false }
 }
 
-/// Messages before the measured ones, so that all buffers have grown.
+/// The number of messages before the measured ones, so that all buffers have grown.
 const WARM_UP: usize = 20;
 
 const TEXT: usize = 200;
@@ -131,25 +131,25 @@ fn one_channel(
 ) -> Result<Sample> {
     let (phase, mut listeners) =
         saturated(kind, server, [1000, 1, WARM_UP, messages], in_flight, batch)?;
-    let mut figures = vec![
+    let mut metrics = vec![
         (PER_DELIVERY, each(phase.cpu, phase.deliveries)),
         ("deliveries_per_s", per_second(phase.deliveries, phase.time)),
     ];
-    figures.extend(latencies(&mut listeners.latencies));
-    Ok(Sample { figures, faults: listeners.faults })
+    metrics.extend(latencies(&mut listeners.latencies));
+    Ok(Sample { metrics, errors: listeners.errors })
 }
 
 fn many_channels(kind: Kind, server: &PathBuf) -> Result<Sample> {
     let (phase, mut listeners) = saturated(kind, server, [1000, 500, 500, 5000], 32, 1)?;
-    let mut figures = vec![
+    let mut metrics = vec![
         (PER_PUBLISH, each(phase.cpu, 5000)),
         ("publishes_per_s", per_second(5000, phase.time)),
     ];
-    figures.extend(latencies(&mut listeners.latencies));
-    Ok(Sample { figures, faults: listeners.faults })
+    metrics.extend(latencies(&mut listeners.latencies));
+    Ok(Sample { metrics, errors: listeners.errors })
 }
 
-/// So many listeners in so many channels, some messages first, then the measured ones.
+/// Opens listeners in channels, publishes `first` messages to warm up, then the measured ones.
 fn saturated(
     kind: Kind,
     server: &PathBuf,
@@ -169,8 +169,8 @@ fn saturated(
 }
 
 fn idle(kind: Kind, server: &PathBuf) -> Result<Sample> {
-    let mut figures = Vec::new();
-    let mut faults = Faults::default();
+    let mut metrics = Vec::new();
+    let mut errors = DeliveryErrors::default();
     for (count, bytes, cpu, busy) in [
         (1000, "bytes_each_of_1000", "cpu_us_per_open_of_1000", "cpu_percent_idle_1000"),
         (10_000, "bytes_each_of_10000", "cpu_us_per_open_of_10000", "cpu_percent_idle_10000"),
@@ -179,17 +179,17 @@ fn idle(kind: Kind, server: &PathBuf) -> Result<Sample> {
         let mut listeners = Listeners::new(1, 0)?;
         let (memory, spent) = (peer.process.memory()?, peer.process.cpu()?);
         listeners.open(&peer, count)?;
-        figures.push((cpu, each(peer.process.cpu()? - spent, count)));
-        // Over the first heartbeat of each.
+        metrics.push((cpu, each(peer.process.cpu()? - spent, count)));
+        // Wait for the first heartbeat of each listener.
         listeners.idle(Duration::from_secs(6))?;
         let spent = peer.process.cpu()?;
         listeners.idle(Duration::from_secs(5))?;
-        figures.push((busy, (peer.process.cpu()? - spent).as_secs_f64() / 5.0 * 100.0));
+        metrics.push((busy, (peer.process.cpu()? - spent).as_secs_f64() / 5.0 * 100.0));
         let grown = peer.process.memory()?.saturating_sub(memory);
-        figures.push((bytes, grown as f64 / count as f64));
-        faults += listeners.faults;
+        metrics.push((bytes, grown as f64 / count as f64));
+        errors += listeners.errors;
     }
-    Ok(Sample { figures, faults })
+    Ok(Sample { metrics, errors })
 }
 
 fn paced(kind: Kind, server: &PathBuf) -> Result<Sample> {
@@ -203,15 +203,15 @@ fn paced(kind: Kind, server: &PathBuf) -> Result<Sample> {
     let ids = WARM_UP..WARM_UP + MESSAGES;
     let load = Load { ids, size: TEXT, batch: 1, pace: Pace::PerSecond(100) };
     let phase = phase::run(&peer, &mut listeners, &load)?;
-    let mut figures = vec![(PER_DELIVERY, each(phase.cpu, phase.deliveries))];
-    figures.extend(latencies(&mut listeners.latencies));
-    Ok(Sample { figures, faults: listeners.faults })
+    let mut metrics = vec![(PER_DELIVERY, each(phase.cpu, phase.deliveries))];
+    metrics.extend(latencies(&mut listeners.latencies));
+    Ok(Sample { metrics, errors: listeners.errors })
 }
 
 fn stalled(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const MESSAGES: usize = 1280;
     const SLOW: usize = 50;
-    /// A channel stores the last hundred: from there on, each message frees another.
+    /// A channel stores the last hundred messages. From then on each message replaces another.
     const FIRST: usize = 200;
     let peer = Peer::start(kind, server, &[])?;
     let mut listeners = Listeners::new(1, FIRST + 2 * MESSAGES)?;
@@ -226,27 +226,28 @@ fn stalled(kind: Kind, server: &PathBuf) -> Result<Sample> {
     let all = run(&mut listeners, FIRST, MESSAGES)?;
     let memory = peer.process.memory()?;
     listeners.stall(SLOW)?;
-    let heard = listeners.heard(SLOW);
+    let received = listeners.received(SLOW);
     let others = run(&mut listeners, FIRST + MESSAGES, MESSAGES)?;
     let grown = peer.process.memory()?.saturating_sub(memory);
-    // What was on its way to the one who stalled must still be in order.
+    // The messages that were in flight to the stalled listener must still arrive in order.
     listeners.resume(SLOW)?;
     listeners.idle(Duration::from_secs(1))?;
-    let figures = vec![
+    let metrics = vec![
         // Of 100 and of 99 listeners.
         ("others_per_s", all),
         ("others_per_s_stalled", others),
         ("mb_grown", megabytes(grown)),
-        ("late_messages_of_the_stalled", f64::from(listeners.heard(SLOW) - heard)),
+        ("late_messages_of_the_stalled", f64::from(listeners.received(SLOW) - received)),
     ];
-    Ok(Sample { figures, faults: listeners.faults })
+    Ok(Sample { metrics, errors: listeners.errors })
 }
 
-/// Rounds in which servers of different fill are measured by turns, so that what else the machine
-/// does meets all alike. The first doesn't count.
+/// The number of rounds in which servers with different contents are measured in turn, so that other
+/// load on the machine affects all alike. The first round is not counted.
 const ROUNDS: usize = 8;
 
-/// The median of each of some servers, measured by turns: `measure` gets server and round.
+/// Measures some servers in turn and returns the median of each. `measure` receives the indexes of
+/// server and round.
 fn by_turns(
     names: &[&'static str],
     mut measure: impl FnMut(usize, usize) -> Result<f64>,
@@ -264,33 +265,33 @@ fn by_turns(
 fn connect(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const EXISTING: [usize; 2] = [100, 10_000];
     const CALLS: usize = 100;
-    /// In which connections without a socket are not yet collected.
+    /// The time before connections without a listener expire.
     const KEPT: Duration = Duration::from_secs(15);
     let begin = Instant::now();
     let mut servers = Vec::new();
     for existing in EXISTING {
         let peer = Peer::start(kind, server, &[])?;
-        let mut line = Line::open(peer.process.address)?;
-        connect_many(&peer, &mut line, 0..existing, || Ok(()))?;
-        servers.push((peer, line));
+        let mut connection = Connection::open(peer.process.address)?;
+        connect_many(&peer, &mut connection, 0..existing, || Ok(()))?;
+        servers.push((peer, connection));
     }
-    let figures = by_turns(&["cpu_us_at_100", "cpu_us_at_10000"], |server, round| {
-        let (peer, line) = &mut servers[server];
+    let metrics = by_turns(&["cpu_us_at_100", "cpu_us_at_10000"], |server, round| {
+        let (peer, connection) = &mut servers[server];
         let before = peer.process.cpu()?;
         for call in 0..CALLS {
             let number = EXISTING[server] + round * CALLS + call;
-            line.call(&peer.connect(number, 0).context("a yardstick has no /connect")?)?;
+            connection.call(&peer.connect(number, 0).context("a yardstick has no /connect")?)?;
         }
         Ok(each(peer.process.cpu()? - before, CALLS))
     })?;
-    ensure!(begin.elapsed() < KEPT, "this took so long that connections were collected meanwhile");
-    Ok(Sample { figures, faults: Faults::default() })
+    ensure!(begin.elapsed() < KEPT, "this took so long that connections expired meanwhile");
+    Ok(Sample { metrics, errors: DeliveryErrors::default() })
 }
 
-/// Connects users without waiting for each answer, and now and then does something else.
+/// Connects users without waiting for each answer, and calls `between` from time to time.
 fn connect_many(
     peer: &Peer,
-    line: &mut Line,
+    connection: &mut Connection,
     numbers: Range<usize>,
     mut between: impl FnMut() -> Result<()>,
 ) -> Result<()> {
@@ -298,19 +299,19 @@ fn connect_many(
     for first in numbers.clone().step_by(AHEAD) {
         let ahead = first..numbers.end.min(first + AHEAD);
         let requests = ahead.clone().filter_map(|number| peer.connect(number, OTHERS));
-        line.write(&requests.flatten().collect::<Vec<u8>>())?;
+        connection.write(&requests.flatten().collect::<Vec<u8>>())?;
         for _ in ahead {
-            line.answer()?;
+            connection.answer()?;
         }
         between()?;
     }
     Ok(())
 }
 
-/// The channel of users who don't listen.
+/// The channel of users without a listener.
 const OTHERS: usize = 1;
 
-/// Messages to two listeners in one round.
+/// The number of messages to two listeners in one round.
 const BESIDE: usize = 500;
 
 fn two_listeners(kind: Kind, server: &PathBuf) -> Result<(Peer, Listeners)> {
@@ -320,34 +321,34 @@ fn two_listeners(kind: Kind, server: &PathBuf) -> Result<(Peer, Listeners)> {
     Ok((peer, listeners))
 }
 
-/// CPU time per publish to two listeners, on servers that differ in what else they hold.
+/// Measures the CPU time per publish to two listeners, on servers with different other contents.
 fn publishes_by_turns(
     names: &[&'static str],
     mut servers: Vec<(Peer, Listeners)>,
 ) -> Result<Sample> {
-    let figures = by_turns(names, |server, round| {
+    let metrics = by_turns(names, |server, round| {
         let (peer, listeners) = &mut servers[server];
         let ids = round * BESIDE..(round + 1) * BESIDE;
         let load = Load { ids, size: TEXT, batch: 1, pace: Pace::InFlight(32) };
         Ok(each(phase::run(peer, listeners, &load)?.cpu, BESIDE))
     })?;
-    let mut faults = Faults::default();
-    servers.iter().for_each(|(_, listeners)| faults += listeners.faults);
-    Ok(Sample { figures, faults })
+    let mut errors = DeliveryErrors::default();
+    servers.iter().for_each(|(_, listeners)| errors += listeners.errors);
+    Ok(Sample { metrics, errors })
 }
 
 fn channels(kind: Kind, server: &PathBuf) -> Result<Sample> {
-    /// Channels in one request.
+    /// The number of channels in one request.
     const PORTION: usize = 1000;
     let mut servers = Vec::new();
     for others in [10, 10_000, 100_000] {
         let (peer, listeners) = two_listeners(kind, server)?;
-        let mut line = Line::open(peer.process.address)?;
+        let mut connection = Connection::open(peer.process.address)?;
         for first in (0..others).step_by(PORTION) {
             let numbers = first..others.min(first + PORTION);
             let names: Map<String, Value> =
                 numbers.map(|number| (format!("other{number}"), json!({}))).collect();
-            line.call(&peer.signed("POST", "/channel_config", &names.into()))?;
+            connection.call(&peer.signed("POST", "/channel_config", &names.into()))?;
         }
         servers.push((peer, listeners));
     }
@@ -358,20 +359,22 @@ fn users(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const USERS: usize = 100_000;
     let empty = two_listeners(kind, server)?;
     let (peer, mut listeners) = two_listeners(kind, server)?;
-    let mut line = Line::open(peer.process.address)?;
-    // Those that listen are called by the first numbers.
-    connect_many(&peer, &mut line, 10..10 + USERS, || listeners.turn(Duration::ZERO).map(drop))?;
-    // Their connections go, and are not to go while we measure.
-    eventually(&mut listeners, || Ok(members(&peer, &mut line, OTHERS)? == Some(0)))?;
+    let mut connection = Connection::open(peer.process.address)?;
+    // The listeners have the first numbers.
+    connect_many(&peer, &mut connection, 10..10 + USERS, || {
+        listeners.turn(Duration::ZERO).map(drop)
+    })?;
+    // Wait until their connections have expired, so that they do not expire during the measurement.
+    eventually(&mut listeners, || Ok(members(&peer, &mut connection, OTHERS)? == Some(0)))?;
     let full = (peer, listeners);
     publishes_by_turns(&["cpu_us_at_0", "cpu_us_at_100000"], vec![empty, full])
 }
 
-/// How many connections are in a channel, without a list of them; none if there is no channel.
-fn members(peer: &Peer, line: &mut Line, channel: usize) -> Result<Option<u64>> {
+/// Returns the number of connections in a channel, or `None` if there is no such channel.
+fn members(peer: &Peer, connection: &mut Connection, channel: usize) -> Result<Option<u64>> {
     let channel = name(channel);
     let info = json!({"channels": [channel], "include_users": false, "include_history": false});
-    let answer = line.call(&peer.signed("POST", "/info", &json!({"info": info})))?;
+    let answer = connection.call(&peer.signed("POST", "/info", &json!({"info": info})))?;
     let answer: Value = serde_json::from_slice(&answer)?;
     Ok(answer["channels"][channel]["total_connections"].as_u64())
 }
@@ -380,11 +383,11 @@ fn memory(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const LISTENERS: usize = 10_000;
     // The defaults keep users for a day and channels for three.
     let flags = ["--gc-conns-after", "2", "--gc-users-after", "4", "--gc-channels-after", "4"];
-    /// Figures of the admin area that say whether anything is left.
+    /// The admin statistics that must become zero.
     const LEFT: [&str; 3] = ["remembered_user_count", "total_connections", "total_channels"];
     let peer = Peer::start(kind, server, &flags)?;
-    let mut figures = vec![("mb_at_start", megabytes(peer.process.memory()?))];
-    let mut faults = Faults::default();
+    let mut metrics = vec![("mb_at_start", megabytes(peer.process.memory()?))];
+    let mut errors = DeliveryErrors::default();
     for (full, empty) in
         [("mb_of_10000_first", "mb_after_first"), ("mb_of_10000_second", "mb_after_second")]
     {
@@ -392,38 +395,41 @@ fn memory(kind: Kind, server: &PathBuf) -> Result<Sample> {
         listeners.open(&peer, LISTENERS)?;
         let load = Load { ids: 0..WARM_UP, size: TEXT, batch: 1, pace: Pace::InFlight(8) };
         phase::run(&peer, &mut listeners, &load)?;
-        figures.push((full, megabytes(peer.process.memory()?)));
-        faults += listeners.faults;
+        metrics.push((full, megabytes(peer.process.memory()?)));
+        errors += listeners.errors;
         drop(listeners);
-        let mut line = Line::open(peer.process.address)?;
+        let mut connection = Connection::open(peer.process.address)?;
         let mut nobody = Listeners::new(1, 0)?;
-        // The channel first, since the admin's figures list everything.
-        eventually(&mut nobody, || Ok(members(&peer, &mut line, 0)?.is_none()))?;
+        // Wait for the channel first, since the admin statistics list everything.
+        eventually(&mut nobody, || Ok(members(&peer, &mut connection, 0)?.is_none()))?;
         eventually(&mut nobody, || {
-            let figures = line.call(&peer.signed("GET", "/admin/admin.json", &Value::Null))?;
-            let figures: Value = serde_json::from_slice(&figures)?;
-            Ok(LEFT.iter().all(|name| figures[name] == 0))
+            let stats = connection.call(&peer.signed("GET", "/admin/admin.json", &Value::Null))?;
+            let stats: Value = serde_json::from_slice(&stats)?;
+            Ok(LEFT.iter().all(|name| stats[name] == 0))
         })?;
-        // The server's allocator gives pages back that were not used for ten seconds.
+        // The server's allocator returns pages that were not used for ten seconds.
         nobody.idle(Duration::from_secs(15))?;
-        figures.push((empty, megabytes(peer.process.memory()?)));
+        metrics.push((empty, megabytes(peer.process.memory()?)));
     }
-    Ok(Sample { figures, faults })
+    Ok(Sample { metrics, errors })
 }
 
-/// Waits until something is so, while the listeners go on.
-fn eventually(listeners: &mut Listeners, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Waits until a condition holds, while the listeners continue to read.
+fn eventually(
+    listeners: &mut Listeners,
+    mut condition: impl FnMut() -> Result<bool>,
+) -> Result<()> {
     let begin = Instant::now();
-    while !so()? {
+    while !condition()? {
         if begin.elapsed() > Duration::from_secs(60) {
-            bail!("what should go after seconds is still there after a minute");
+            bail!("the condition does not hold after a minute");
         }
         listeners.idle(Duration::from_millis(200))?;
     }
     Ok(())
 }
 
-/// Microseconds for each of so many.
+/// Returns the microseconds per item.
 fn each(time: Duration, count: usize) -> f64 {
     time.as_secs_f64() * 1e6 / count as f64
 }
@@ -436,7 +442,7 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Median and 99th percentile.
+/// Returns the median and the 99th percentile.
 fn latencies(micros: &mut [u64]) -> [(&'static str, f64); 2] {
     micros.sort_unstable();
     let place = |percent: usize| micros.get(micros.len() * percent / 100).copied().unwrap_or(0);

@@ -1,8 +1,9 @@
-//! The yardsticks: what writing frames to sockets costs when nothing else is done.
+//! The yardsticks: the cost of writing frames to sockets and nothing else.
 //!
-//! Both take `GET /N` as the websocket of a listener in channel N, and `POST /N` as messages to it,
-//! one a line of the body. They keep no state, read no JSON, check nothing and trust who asks, which
-//! is the load generator alone. One thread; sockets in the order of the events.
+//! Both accept `GET /N` as the websocket of a listener in channel N, and `POST /N` as messages to that
+//! channel, one per line of the body. They keep no state, parse no JSON and check nothing, since their
+//! only client is the load generator. They have one thread, which serves sockets in the order of their
+//! events.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -19,36 +20,36 @@ use crate::process::START;
 
 const LISTENER: Token = Token(usize::MAX);
 
-/// Listeners of a channel that the log serves before it looks for new requests.
+/// The number of listeners of a channel that the log serves before it looks for new requests.
 const PORTION: usize = 64;
 
-/// For the one key that the load generator uses.
+/// The answer to the only key that the load generator uses.
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
     connection: upgrade\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 const DONE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// A line: of a publisher, or of a listener once it has a channel.
+/// A TCP connection: of a listener if it has a channel, else of a publisher.
 struct Peer {
     stream: TcpStream,
     inbox: Vec<u8>,
     channel: Option<usize>,
-    /// `limit1`: what the socket didn't take, and how much of the first it did.
+    /// `limit1`: the frames that wait for the socket, and the bytes of the first that were written.
     queue: VecDeque<Rc<[u8]>>,
     written: usize,
-    /// `log`: how much of the channel's log was sent, and whether the socket is full.
+    /// `log`: the position in the channel's log up to which it was sent, and whether the socket is full.
     cursor: u64,
     full: bool,
 }
 
-/// A channel: who listens, and for `log` what not all have been sent yet.
+/// A channel: its listeners, and for `log` the frames that not all of them have been sent.
 #[derive(Default)]
 struct Channel {
     members: Vec<usize>,
     log: Vec<u8>,
-    /// How much of the log was cut off at its beginning.
+    /// The number of bytes that were removed from the beginning of the log.
     base: u64,
-    /// The next member to be served in this round.
+    /// The next member to serve in this round.
     next: usize,
     running: bool,
 }
@@ -59,19 +60,19 @@ impl Channel {
     }
 }
 
-/// A server of either kind.
+/// A yardstick of either kind.
 struct Server {
     logs: bool,
     poll: Poll,
     acceptor: TcpListener,
     peers: Vec<Option<Peer>>,
     channels: HashMap<usize, Channel>,
-    /// `log`: channels with something due.
+    /// `log`: the channels with pending frames.
     due: VecDeque<usize>,
     buffer: Vec<u8>,
 }
 
-/// Serves on a free port until it is killed; `logs` makes it the log.
+/// Serves on a free port until the process is killed; as `log` if `logs` is `true`, else as `limit1`.
 pub(crate) fn serve(logs: bool) -> Result<()> {
     let poll = Poll::new()?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -117,7 +118,7 @@ impl Server {
             let mut stream = match self.acceptor.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error).context("accepting a line"),
+                Err(error) => return Err(error).context("accepting a connection"),
             };
             stream.set_nodelay(true)?;
             let token = Token(self.peers.len());
@@ -135,7 +136,7 @@ impl Server {
         }
     }
 
-    /// Reads a line out. What listeners say is passed over.
+    /// Reads all available data of a TCP connection. Data of listeners is ignored.
     fn read(&mut self, number: usize) {
         loop {
             let Some(peer) = &mut self.peers[number] else { return };
@@ -148,7 +149,7 @@ impl Server {
                             break;
                         }
                     }
-                    // A short read has emptied the line.
+                    // A short read has emptied the socket.
                     if count < self.buffer.len() {
                         return;
                     }
@@ -163,7 +164,7 @@ impl Server {
         }
     }
 
-    /// Serves the requests that are complete; none if one makes no sense.
+    /// Serves all complete requests. Returns `None` if one is invalid.
     fn requests(&mut self, number: usize) -> Option<()> {
         loop {
             let peer = self.peers[number].as_mut()?;
@@ -202,7 +203,7 @@ impl Server {
         }
     }
 
-    /// `limit1`: one write for each listener.
+    /// `limit1`: writes frames once to each listener.
     fn write_to_all(&mut self, channel: usize, frames: &Rc<[u8]>) {
         let Some(channel) = self.channels.get(&channel) else { return };
         for member in &channel.members {
@@ -218,7 +219,7 @@ impl Server {
         }
     }
 
-    /// Goes on where a socket was full.
+    /// Continues to write to a socket that was full.
     fn flush(&mut self, number: usize) {
         let Some(peer) = &mut self.peers[number] else { return };
         if peer.full {
@@ -237,8 +238,8 @@ impl Server {
         }
     }
 
-    /// `log`: serves a portion of the first channel with something due, and cuts off what all of
-    /// its listeners have when the round is complete.
+    /// `log`: serves some listeners of the first channel with pending frames. At the end of a round,
+    /// removes from the log what all listeners have received.
     fn portion(&mut self) {
         let Some(number) = self.due.pop_front() else { return };
         let Some(channel) = self.channels.get_mut(&number) else { return };
@@ -278,9 +279,9 @@ fn send_log(peer: &mut Peer, channel: &Channel) {
     }
 }
 
-/// From one place in a log to a later one that is still in memory.
+/// Returns the distance from a position in a log to a later one that is still in memory.
 fn distance(from: u64, to: u64) -> usize {
-    usize::try_from(to - from).expect("what is in memory has a length")
+    usize::try_from(to - from).expect("the log is in memory")
 }
 
 /// Appends a text as an unmasked websocket frame.

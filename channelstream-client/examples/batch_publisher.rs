@@ -1,10 +1,10 @@
-//! A batch publisher: sends the lines of its input as messages, goes on after failures, and
-//! accounts for each.
+//! A batch publisher: sends the lines of its input as messages, continues after failures, and
+//! reports the outcome.
 //!
-//! `seq 100000 | cargo run -p channelstream-client --example batch_publisher -- news`. The
-//! server's address and secret may stand in `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET`.
-//! Kill the server meanwhile and start it again: what was not taken is sent again, with the ids
-//! it had, as long as it takes.
+//! Run it with `seq 100000 | cargo run -p channelstream-client --example batch_publisher -- news`.
+//! `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET` set the server's address and secret. Kill the server
+//! meanwhile and restart it: messages that were not accepted are sent again, with the same ids, for up
+//! to ten minutes.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 use std::env;
@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use channelstream_client::{Client, NewMessage, PublishError, json};
 
-/// How long the server may be away.
-const PATIENCE: u32 = 600;
+/// The maximum number of failures in a row, one second apart.
+const MAX_FAILURES: u32 = 600;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -26,27 +26,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
         setting("CHANNELSTREAM_SECRET", "secret"),
     )?;
 
-    // Lazily: only the messages of one request are in memory. What can't be read ends the input.
+    // The input is read lazily: only the messages of one request are in memory. An error ends it.
     let mut lines = stdin().lines().map_while(Result::ok);
     let mut failed: Vec<NewMessage> = Vec::new();
-    let (mut taken, mut repeated, mut failures) = (0, 0, 0);
+    let (mut accepted, mut repeated, mut failures) = (0, 0, 0);
     loop {
         let fresh = lines
             .by_ref()
             .map(|line| NewMessage::to_channel("batch", channel.as_str(), json!({"text": line})))
-            // A JSON object always is a payload.
+            // A JSON object is always a valid payload.
             .filter_map(Result::ok);
         match client.publish_all(failed.drain(..).chain(fresh)).await {
             Ok(published) => {
-                taken += published.messages;
+                accepted += published.messages;
                 break;
             }
             Err(error) => {
-                taken += error.published().messages;
+                accepted += error.published().messages;
                 failures = if error.published().requests > 0 { 1 } else { failures + 1 };
                 eprintln!("{error}");
-                if !error.error().is_retryable() || failures > PATIENCE {
-                    report(taken, repeated);
+                if !error.error().is_retryable() || failures > MAX_FAILURES {
+                    report(accepted, repeated);
                     return Err(error.into());
                 }
                 repeated += doubtful(&error);
@@ -55,15 +55,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    report(taken, repeated);
+    report(accepted, repeated);
     Ok(())
 }
 
-/// How many messages will perhaps be heard twice.
+/// Returns the number of messages that listeners may receive twice.
 fn doubtful(error: &PublishError) -> usize {
     if error.is_in_doubt() { error.unpublished().len() } else { 0 }
 }
 
-fn report(taken: u64, repeated: usize) {
-    println!("{taken} messages were taken; of these {repeated} were sent again after doubt");
+fn report(accepted: u64, repeated: usize) {
+    println!("{accepted} messages were accepted, of which {repeated} may have been sent twice");
 }

@@ -1,8 +1,8 @@
-//! First steps: a user, a channel, a message, a look at both, and good-bye.
+//! First steps: connects a user, publishes a message, reads the channel's state, and disconnects.
 //!
-//! Start a server (`cargo run --release -p channelstream-server`), then
-//! `cargo run -p channelstream-client --example first_steps`. Another server's address and secret
-//! may stand in `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET`.
+//! Start a server (`cargo run --release -p channelstream-server`), then run
+//! `cargo run -p channelstream-client --example first_steps`. `CHANNELSTREAM_URL` and
+//! `CHANNELSTREAM_SECRET` set the address and secret of another server.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::env;
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
         setting("CHANNELSTREAM_SECRET", "secret"),
     )?;
 
-    // The channel is new, so it gets these settings: it keeps its last messages for newcomers.
+    // A new channel receives these settings. It keeps its last messages for new members.
     let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
     let request = Connect {
         channel_configs: [("first-steps".to_owned(), settings.into())].into(),

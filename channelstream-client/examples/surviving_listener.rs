@@ -1,9 +1,10 @@
-//! A listener that survives: lines that break, servers that are restarted, proxies without
+//! A listener that survives broken TCP connections, restarts of the server, and proxies without
 //! websockets.
 //!
+//! Run it with
 //! `cargo run -p channelstream-client --features listen --example surviving_listener -- news`.
-//! The server's address and secret may stand in `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET`.
-//! Kill the server and start it again as often as you like.
+//! `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET` set the server's address and secret. Kill the server
+//! and restart it as often as you like.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::env;
@@ -24,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         setting("CHANNELSTREAM_SECRET", "secret"),
     )?;
 
-    // It connects by itself, now and whenever the server has forgotten the connection.
+    // The stream creates its connection by itself, now and whenever the server has lost it.
     let request = Connect::new("listener").channels(channels);
     let mut events = client.listen_as(request).longest_pause(Duration::from_secs(5)).build()?;
     let (mut received, mut gaps) = (0_u64, 0_u64);

@@ -1,12 +1,12 @@
-//! A web application with sign-in: pages that are told at once what happens for their user.
+//! A web application with sign-in, whose pages receive notes to their user at once.
 //!
-//! Start a server (`cargo run --release -p channelstream-server`), then
+//! Start a server (`cargo run --release -p channelstream-server`), then run
 //! `cargo run -p channelstream-client --example warp_app`, and open http://127.0.0.1:8080 in two
-//! browsers: sign in as `ann` or `bob`, with the password `tell me`, and send one another notes.
-//! The server's address and secret may stand in `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET`.
+//! browsers. Sign in as `ann` and `bob` with the password `tell me`, and send notes to each other.
+//! `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET` set the server's address and secret.
 //!
-//! What matters: the application decides who somebody is, and makes their connection. The page
-//! gets nothing but the connection's id, and the browser never sees the secret.
+//! The application authenticates its users and creates their connections. A page receives only the
+//! connection's id, and the browser never sees the secret.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::HashMap;
@@ -18,19 +18,19 @@ use serde::Deserialize;
 use warp::http::StatusCode;
 use warp::{Filter, Reply};
 
-/// A real application asks its database, which has hashes.
+/// The users. A real application has a database with password hashes.
 const USERS: [&str; 2] = ["ann", "bob"];
 const PASSWORD: &str = "tell me";
 
 struct App {
     client: Client,
-    /// Where browsers find the push server.
+    /// The address of the push server for browsers.
     push_url: String,
-    /// Who is signed in, by the session's cookie. A real application lets them expire.
+    /// The signed-in users by session cookie. Sessions of a real application expire.
     sessions: Mutex<HashMap<Uuid, &'static str>>,
 }
 
-/// Who asks, if they are signed in.
+/// The application, and the user of the request if signed in.
 type Session = (Arc<App>, Option<&'static str>);
 
 #[derive(Deserialize)]
@@ -85,11 +85,11 @@ impl App {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The form, or for somebody signed in the page that listens.
+    /// Returns the sign-in form, or for a signed-in user the page that listens.
     async fn page(&self, user: Option<&'static str>) -> Box<dyn Reply> {
         let Some(user) = user else { return Box::new(warp::reply::html(SIGN_IN)) };
-        // A connection for each page that is opened; in no channel, since what is sent to the
-        // user comes anyway.
+        // Each opened page has its own connection. It is in no channel, since it receives messages
+        // to the user anyway.
         match self.client.connect(Connect::new(user)).await {
             Ok(connected) => {
                 let websocket = self.push_url.replacen("http", "ws", 1);
@@ -113,7 +113,7 @@ impl App {
         Box::new(warp::reply::with_header(home(), "set-cookie", cookie))
     }
 
-    /// Tells another user at once, on all pages they have open.
+    /// Sends a note to all open pages of another user.
     async fn note(&self, user: Option<&'static str>, note: Note) -> Box<dyn Reply> {
         let Some(user) = user else { return Box::new(home()) };
         let message = NewMessage::to_users(user, [note.to], json!({"text": note.text}));
@@ -133,7 +133,7 @@ fn failed(error: &Error) -> Box<dyn Reply> {
     Box::new(warp::reply::with_status("not now, sorry", StatusCode::BAD_GATEWAY))
 }
 
-/// To the first page.
+/// Redirects to the first page.
 fn home() -> impl Reply {
     let reply = warp::reply::with_status(warp::reply(), StatusCode::SEE_OTHER);
     warp::reply::with_header(reply, "location", "/")
@@ -144,22 +144,22 @@ const SIGN_IN: &str = r#"<!doctype html><title>Sign in</title>
 <input name="user" placeholder="ann or bob"><input name="password" type="password">
 <button>Sign in</button></form>"#;
 
-/// Frames come as lists; what is in them is text, never HTML. A line that ends is the sign to ask
-/// for a new connection, here by loading the page again.
+/// The page that listens. Events arrive as lists, and their content is text, never HTML. When the
+/// websocket closes, the page is loaded again, which creates a new connection.
 const PAGE: &str = r#"<!doctype html><title>Notes</title>
 <p>You are {user}.</p><ul id="notes"></ul>
 <form id="note"><input name="to" placeholder="to"><input name="text"><button>Send</button></form>
 <script>
-const line = new WebSocket("{url}");
-line.onmessage = (event) => {
-  for (const frame of JSON.parse(event.data)) {
-    if (frame.type !== "message") continue;
+const socket = new WebSocket("{url}");
+socket.onmessage = ({data}) => {
+  for (const event of JSON.parse(data)) {
+    if (event.type !== "message") continue;
     const item = document.createElement("li");
-    item.textContent = `${frame.user}: ${frame.message.text}`;
+    item.textContent = `${event.user}: ${event.message.text}`;
     document.getElementById("notes").append(item);
   }
 };
-line.onclose = () => setTimeout(() => location.reload(), 1000 + 2000 * Math.random());
+socket.onclose = () => setTimeout(() => location.reload(), 1000 + 2000 * Math.random());
 document.getElementById("note").onsubmit = async (event) => {
   event.preventDefault();
   const form = new URLSearchParams(new FormData(event.target));

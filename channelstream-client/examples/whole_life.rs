@@ -1,8 +1,9 @@
-//! A whole life: two users connect, one listens, messages come, change and go, and it ends.
+//! A whole life: two users connect, one listens, messages are sent, edited and deleted, and both
+//! disconnect.
 //!
-//! Start a server (`cargo run --release -p channelstream-server`), then
-//! `cargo run -p channelstream-client --features listen --example whole_life`. Another server's
-//! address and secret may stand in `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET`.
+//! Start a server (`cargo run --release -p channelstream-server`), then run
+//! `cargo run -p channelstream-client --features listen --example whole_life`. `CHANNELSTREAM_URL` and
+//! `CHANNELSTREAM_SECRET` set the address and secret of another server.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::env;
@@ -23,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     live(&client).await
 }
 
-/// All of it; a server that does anything else is an error.
+/// Runs the whole life. Returns an error if the server does anything else.
 pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
     let settings = ChannelSettings {
         notify_presence: true,
@@ -33,27 +34,27 @@ pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
     };
     client.configure(Configure::new([("whole-life", settings)])).await?;
 
-    // Two users; ann listens, and hears of bob.
+    // Two users connect. Ann listens and receives bob's presence.
     let ann = client.connect(Connect::new("ann").channels(["whole-life"])).await?;
     let bob = client.connect(Connect::new("bob")).await?;
     client.subscribe(Subscribe::new(bob.conn_id, ["whole-life"])).await?;
-    let mut listener = client.listen(ann.conn_id).build()?;
-    let mut heard = Vec::new();
-    while heard.is_empty() {
-        hear(listener.next().await, &mut heard)?;
+    let mut events = client.listen(ann.conn_id).build()?;
+    let mut received = Vec::new();
+    while received.is_empty() {
+        take(events.next().await, &mut received)?;
     }
-    // From here on in the background.
+    // From here on ann listens in the background.
     let listening = tokio::spawn(async move {
         loop {
-            match hear(listener.next().await, &mut heard) {
+            match take(events.next().await, &mut received) {
                 Ok(None) => {}
-                Ok(Some(end)) => return Ok((heard, end)),
+                Ok(Some(end)) => return Ok((received, end)),
                 Err(error) => return Err(error.to_string()),
             }
         }
     });
 
-    // Messages: to all, to one; changed, removed.
+    // Messages: one to the channel and one to ann. The first is edited and deleted.
     let address = || Address::channel("whole-life");
     let hello = NewMessage::to_channel("bob", "whole-life", json!({"text": "Hello!"}))?;
     let hello = client.publish(hello).await?.remove(0).uuid;
@@ -80,15 +81,15 @@ pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
         channel.history.len()
     );
 
-    // Good-bye.
+    // Both users leave.
     client.unsubscribe(Unsubscribe::new(bob.conn_id, ["whole-life"])).await?;
     client.disconnect(bob.conn_id).await?;
     client.disconnect(ann.conn_id).await?;
-    let (heard, end) = listening.await??;
+    let (received, end) = listening.await??;
     if end != End::Disconnected {
-        return Err(format!("ann was told of another end: {end:?}").into());
+        return Err(format!("ann's stream ended otherwise: {end:?}").into());
     }
-    let kinds: Vec<_> = heard
+    let kinds: Vec<_> = received
         .iter()
         .map(|event| match &event.kind {
             EventKind::Message { .. } => "message",
@@ -101,19 +102,22 @@ pub(crate) async fn live(client: &Client) -> Result<(), Box<dyn Error>> {
         .collect();
     let life = ["presence", "message", "message", "edit", "delete", "state", "presence"];
     if kinds != life {
-        return Err(format!("ann heard something else: {kinds:?}").into());
+        return Err(format!("ann received something else: {kinds:?}").into());
     }
     println!("that was a whole life");
     Ok(())
 }
 
-/// Takes an event; the end, if it is that.
-fn hear(event: Option<StreamEvent>, heard: &mut Vec<Event>) -> Result<Option<End>, Box<dyn Error>> {
-    match event.ok_or("the listener ended without a word")? {
+/// Notes an item of the stream. Returns the end if the item is one.
+fn take(
+    event: Option<StreamEvent>,
+    received: &mut Vec<Event>,
+) -> Result<Option<End>, Box<dyn Error>> {
+    match event.ok_or("the stream ended without a reason")? {
         StreamEvent::Opened { transport, .. } => println!("ann listens by {transport:?}"),
         StreamEvent::Event(event) => {
-            println!("ann hears {}", event.json());
-            heard.push(event);
+            println!("ann receives {}", event.json());
+            received.push(event);
         }
         StreamEvent::Ended(end) => return Ok(Some(end)),
         other => println!("ann: {other:?}"),

@@ -1,4 +1,4 @@
-//! Calls to the admin area.
+//! Calls to the admin endpoints.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Returns the metric of this name; `None` if this server has none, or only by label.
+    /// Returns the metric of this name, or `None` if the server has none or has it only by label.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<f64> {
         self.metrics.get(name)?.as_f64()
@@ -30,8 +30,8 @@ impl Metrics {
 }
 
 impl Client {
-    /// Returns the metrics of the server, such as `listeners` and `messages_posted_total`. They cost
-    /// the server nearly nothing.
+    /// Returns the metrics of the server, such as `listeners` and `messages_posted_total`. This call
+    /// costs the server nearly nothing.
     ///
     /// # Errors
     ///
@@ -40,13 +40,13 @@ impl Client {
         self.send(METRICS, Bytes::new(), Repeats::Harmless).await
     }
 
-    /// Returns everything that the server holds: users, connections, channels with their histories
+    /// Returns the whole state of the server: users, connections, and channels with their histories
     /// (contract §10). With many channels the answer is large and costs the server accordingly.
     ///
     /// # Errors
     ///
-    /// A client without permissions is redirected to the sign-in page, which is an error of the kind
-    /// [`Refused`](crate::ErrorKind::Refused) here.
+    /// A client without permission is redirected to the sign-in page, which is an error of the kind
+    /// [`Refused`](crate::ErrorKind::Refused).
     pub async fn admin_stats(&self) -> Result<AdminStats, Error> {
         self.send(ADMIN_STATS, Bytes::new(), Repeats::Harmless).await
     }

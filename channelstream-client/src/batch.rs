@@ -1,4 +1,4 @@
-//! Publishing very many messages: cut into requests, with an exact account of what was taken.
+//! Publishing large numbers of messages: split into requests, with an exact report of what was accepted.
 
 use std::fmt::{self, Display, Formatter};
 use std::future::poll_fn;
@@ -14,25 +14,27 @@ use crate::endpoint::MESSAGE;
 use crate::error::Error;
 use crate::retry::Repeats;
 
-/// More in one request save nothing, and hold up everybody else's on the server.
+/// The maximum number of messages in a request. Larger requests save nothing and delay those of
+/// other clients on the server.
 const MOST_MESSAGES: usize = 1000;
 
-/// What became of many messages.
+/// The report of publishing many messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// Messages that the server took.
+    /// The messages that the server accepted.
     pub messages: u64,
-    /// Messages that it dropped since they had neither a channel nor users.
+    /// The messages that the server dropped because they had neither a channel nor users.
     pub dropped: u64,
-    /// Of those it took, messages to channels or users that do not exist, as far as it tells.
+    /// The accepted messages to channels or users that do not exist, as far as the server reports
+    /// them.
     pub nowhere: u64,
-    /// Requests that were answered well.
+    /// The requests that succeeded.
     pub requests: u64,
 }
 
 impl Published {
-    /// Counts what was answered to so many messages.
+    /// Counts the answer to a request with `sent` messages.
     fn take(&mut self, answer: &[Posted], sent: usize) {
         let left_out = sent.saturating_sub(answer.len()) as u64;
         self.dropped += left_out;
@@ -48,10 +50,10 @@ impl Published {
     }
 }
 
-/// Publishing many messages failed on the way.
+/// The error of publishing many messages, of which some may have been accepted.
 ///
-/// All messages before the request that failed were [taken](Self::published), none behind it was
-/// sent; what was in it, [`into_unpublished`](Self::into_unpublished) gives back.
+/// All messages before the failed request were [accepted](Self::published), and none after it was
+/// sent. [`into_unpublished`](Self::into_unpublished) returns those of the failed request.
 #[derive(Debug)]
 pub struct PublishError {
     published: Published,
@@ -60,34 +62,34 @@ pub struct PublishError {
 }
 
 impl PublishError {
-    /// What was taken by the requests before the one that failed. `messages + dropped` is the
-    /// place in the input at which it begins.
+    /// Returns what the requests before the failed one achieved. `messages + dropped` is the position
+    /// in the input of the first message of the failed request.
     #[must_use]
     pub fn published(&self) -> Published {
         self.published
     }
 
-    /// Why the request failed. Places in its [faults](Error::field_errors) count from the first
-    /// message of the request.
+    /// Returns the error of the failed request. The indexes in its
+    /// [field errors](Error::field_errors) count from the first message of the request.
     #[must_use]
     pub fn error(&self) -> &Error {
         &self.error
     }
 
-    /// Whether the messages of the request that failed may have been taken nevertheless.
+    /// Returns `true` if the messages of the failed request may have been accepted nevertheless.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.error.is_in_doubt()
     }
 
-    /// The messages of the request that failed.
+    /// Returns the messages of the failed request.
     #[must_use]
     pub fn unpublished(&self) -> &[NewMessage] {
         &self.unpublished
     }
 
-    /// The messages of the request that failed, each with an id: sent again, they can be
-    /// recognised as repeats.
+    /// Returns the messages of the failed request. Each has an id, so that receivers can recognize
+    /// repeats if the messages are sent again.
     #[must_use]
     pub fn into_unpublished(self) -> Vec<NewMessage> {
         self.unpublished
@@ -111,18 +113,17 @@ impl std::error::Error for PublishError {
 }
 
 impl Client {
-    /// Sends any number of messages, in order, in as few requests as the server's bounds allow,
-    /// one after the other. Only the messages of one request are in memory.
+    /// Sends any number of messages, in order, in as few requests as the server's limits allow, one
+    /// request after the other. Only the messages of one request are in memory.
     ///
-    /// Messages without an id are given one, so that requests may be repeated: see
-    /// [what repeats do](crate#repeats).
+    /// Messages without an id receive one, so that requests can be [repeated](crate#repeats).
     ///
     /// # Errors
     ///
-    /// The first request that fails, after its repeats, ends it; [`PublishError`] tells exactly
-    /// how far it came. A single message that is larger than
-    /// [`max_body_size`](crate::ClientBuilder::max_body_size) is a request of its own, and
-    /// refused with 413.
+    /// The first request that fails, after its repeats, ends the call. [`PublishError`] reports
+    /// exactly which messages were accepted. A single message that is larger than
+    /// [`max_body_size`](crate::ClientBuilder::max_body_size) is sent as a request of its own, which
+    /// the server refuses with 413.
     pub async fn publish_all(
         &self,
         messages: impl IntoIterator<Item = NewMessage>,
@@ -130,8 +131,9 @@ impl Client {
         self.publish_stream(stream::iter(messages)).await
     }
 
-    /// Sends messages as they come, until there are no more: at once what is ready, together what
-    /// became ready during the request before. Otherwise like [`publish_all`](Self::publish_all).
+    /// Sends the messages of a stream as they become ready, until the stream ends. Messages that
+    /// become ready during a request are sent together in the next one. Otherwise like
+    /// [`publish_all`](Self::publish_all).
     ///
     /// # Errors
     ///
@@ -195,7 +197,7 @@ impl From<NewMessage> for Written {
     fn from(mut message: NewMessage) -> Self {
         message.uuid.get_or_insert_with(Uuid::new_v4);
         let json = serde_json::to_vec(&message).expect("messages hold texts, flags and JSON only");
-        // As the server counts them, or more, since those in texts don't count there.
+        // At least as many as the server counts: it does not count brackets and commas in strings.
         let values = json.iter().filter(|byte| b"[{,".contains(byte)).count() + 1;
         Self { message, json, values }
     }
@@ -218,7 +220,7 @@ impl Batch {
         self.messages.len() >= MOST_MESSAGES
     }
 
-    /// The first one always has.
+    /// Returns `true` if the message fits. An empty batch has room for any message.
     fn has_room_for(&self, message: &Written) -> bool {
         let size = self.body.len() + message.json.len() + 1;
         self.messages.is_empty()
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_less_makes_two_of_it() {
+    fn one_byte_less_makes_two_batches() {
         let size = written("12345").json.len();
         let mut batch = Batch::new(2 * size + 2);
         batch.push(written("12345"));

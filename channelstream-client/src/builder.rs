@@ -1,4 +1,4 @@
-//! `ClientBuilder`: from an address and a secret to a [`Client`].
+//! `ClientBuilder`: the settings of a [`Client`].
 
 use std::fmt::{self, Debug, Formatter};
 use std::path::Path;
@@ -17,14 +17,15 @@ use crate::proxy;
 use crate::retry::RetryPolicy;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Less than a whole call has by default, so that it is known that nothing was sent.
+/// Shorter than the default timeout of a call, so that a failure to connect is reported as such: it
+/// proves that nothing was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_BODY_SIZE: usize = 1024 * 1024;
 const DEFAULT_USER_AGENT: &str = concat!("channelstream-client/", env!("CARGO_PKG_VERSION"));
 
-/// The settings of a [`Client`] in the making; [`Client::builder`] starts one.
+/// A builder of a [`Client`], created by [`Client::builder`].
 ///
-/// Only the secret has no default: give [`secret`](Self::secret),
+/// Only the secret has no default: call [`secret`](Self::secret),
 /// [`secret_file`](Self::secret_file) or [`signer`](Self::signer).
 ///
 /// ```
@@ -68,18 +69,18 @@ impl ClientBuilder {
         }
     }
 
-    /// Signs requests with this secret: the server's setting `secret` (contract §3).
+    /// Signs requests with this secret, which is the server's setting `secret` (contract §3).
     pub fn secret(self, secret: impl AsRef<[u8]>) -> Self {
         self.signer(TimestampSigner::new(secret))
     }
 
-    /// Signs requests with the secret in a file: the first line of it that is not empty, as the
-    /// server takes the newest of its `secret_file` (contract §11). The file is read now.
+    /// Signs requests with the secret in a file, which is its first line that is not empty. This is
+    /// the newest secret of a server's `secret_file` (contract §11). The file is read at once.
     ///
     /// # Errors
     ///
-    /// Of the kind [`Builder`](crate::ErrorKind::Builder): the file cannot be read, or holds no
-    /// secret that can be told from an accident.
+    /// An error of the kind [`Builder`](crate::ErrorKind::Builder) if the file cannot be read, or
+    /// contains no valid secret.
     pub fn secret_file(self, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let cannot = |error| {
@@ -91,75 +92,75 @@ impl ClientBuilder {
         Ok(self.signer(signer.ok_or_else(|| cannot(FileError::Empty))?))
     }
 
-    /// Signs requests with a signer of one's own, in place of a secret.
+    /// Signs requests with a custom signer instead of a secret.
     pub fn signer(mut self, signer: TimestampSigner) -> Self {
         self.signer = Some(signer);
         self
     }
 
-    /// How long a request may take, from finding the server to the last byte of the answer.
-    /// Default 10 s. How long a call with its repeats may take is in the
-    /// [retry policy](Self::retries).
+    /// Sets how long a request may take, from resolving the address to the last byte of the answer.
+    /// The default is 10 s. The [retry policy](Self::retries) has the limit for a call with its
+    /// repeats.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sends requests by this client, so that its lines, proxies and certificates are shared.
+    /// Sends requests with this HTTP client, which shares its connections, proxies and certificates.
     ///
-    /// Have it follow no redirects: it would carry signatures to wherever they lead. The default
-    /// follows none and takes proxies from the environment (`HTTP_PROXY`, `NO_PROXY` and the
-    /// like), but asks a server on this machine itself never through one.
+    /// Configure the client to follow no redirects, since it would send signatures to wherever they
+    /// lead. The default client follows none. It has the proxies of the environment (`HTTP_PROXY`,
+    /// `NO_PROXY` and the like), but never uses one for a server on this machine.
     pub fn http_client(mut self, client: reqwest::Client) -> Self {
         self.http = Some(client);
         self
     }
 
-    /// Trusts servers by these certificates alone, in place of those that the system trusts: one or
-    /// more in PEM, as a certificate authority of one's own gives them out.
+    /// Trusts only these root certificates, instead of those of the system. `pem` has one or more
+    /// certificates in PEM form, for example that of a private certificate authority.
     ///
-    /// Beside an [`http_client`](Self::http_client) of one's own, which has its own, they count for
-    /// nothing.
+    /// This has no effect on a custom [`http_client`](Self::http_client), which has its own
+    /// certificates.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots = Some(pem.into());
         self
     }
 
-    /// The `User-Agent` of requests. Default `channelstream-client/` and the version, or what
-    /// one's own [`http_client`](Self::http_client) sends.
+    /// Sets the `User-Agent` of requests. The default is `channelstream-client/` and the version, or
+    /// that of a custom [`http_client`](Self::http_client).
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
         self
     }
 
-    /// When requests are repeated. Default [`RetryPolicy::new`].
+    /// Sets when requests are repeated. The default is [`RetryPolicy::new`].
     pub fn retries(mut self, policy: RetryPolicy) -> Self {
         self.retries = policy;
         self
     }
 
-    /// The largest request that the server takes, in bytes: its setting of the same name.
-    /// [`Client::publish_all`] makes none that are larger. Default 1 MiB, as the server's.
+    /// Sets the size in bytes of the largest request that the server accepts, which is its setting of
+    /// the same name. [`Client::publish_all`] stays below it. The default is 1 MiB, as the server's.
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.max_body_size = bytes;
         self
     }
 
-    /// Whether the server is asked to be strict, and to tell what became of messages
-    /// (`Prefer: handling=strict, return=representation`). Default true. Without it, a server that
-    /// is older than this client passes over fields that it does not know.
+    /// Sets whether the client asks the server to refuse unknown fields and to report what happened
+    /// to each message (`Prefer: handling=strict, return=representation`). The default is `true`.
+    /// Otherwise a server that is older than this client ignores fields that it does not know.
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
     }
 
-    /// Makes the client. Nothing is sent yet.
+    /// Creates the client. Nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// Of the kind [`Builder`](crate::ErrorKind::Builder): the address is none, there is no
-    /// secret, the user agent cannot stand in a header, the root certificates are none, or TLS
-    /// cannot be set up.
+    /// An error of the kind [`Builder`](crate::ErrorKind::Builder) if the address or the root
+    /// certificates are invalid, there is no secret, the user agent is not a valid header value, or
+    /// TLS cannot be set up.
     pub fn build(self) -> Result<Client, Error> {
         let address = parse_address(&self.address)?;
         let signer = self
@@ -205,7 +206,7 @@ impl Client {
     }
 }
 
-/// Shows neither the address, which may hold a password, nor the other clients and signers.
+/// The output has neither the address, which may contain a password, nor the HTTP client and signer.
 impl Debug for ClientBuilder {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
@@ -216,7 +217,7 @@ impl Debug for ClientBuilder {
     }
 }
 
-/// What is sent as `User-Agent`; one's own HTTP client has one of its own.
+/// Returns the `User-Agent` to send, or `None` if a custom HTTP client has its own.
 pub(crate) fn user_agent(
     text: Option<&str>,
     default_client: bool,
@@ -228,7 +229,7 @@ pub(crate) fn user_agent(
     Ok(own.or_else(default))
 }
 
-/// Errors don't repeat the text: it may hold a password.
+/// Parses the address of a server. Errors do not repeat the text, which may contain a password.
 pub(crate) fn parse_address(text: &str) -> Result<Url, Error> {
     const NO_SCHEME: &str = "the server's address does not begin with http:// or https://";
     let (scheme, rest) = text.split_once(':').unwrap_or_default();
@@ -254,7 +255,8 @@ pub(crate) fn parse_address(text: &str) -> Result<Url, Error> {
     Ok(address)
 }
 
-/// By root certificates in PEM, or those of the system; with the proxy that it asks through.
+/// Creates an HTTP client with these root certificates in PEM form, or those of the system. Returns
+/// it with the proxy that it uses.
 pub(crate) fn default_http_client(
     address: &Url,
     roots: Option<&[u8]>,
@@ -268,8 +270,8 @@ pub(crate) fn default_http_client(
     if let Some(pem) = roots {
         builder = builder.tls_certs_only(read_roots(pem)?);
     } else if address.scheme() == "http" {
-        // A machine without any certificates, as containers often are, must not fail where
-        // none is needed.
+        // A machine without any certificates, such as a container, must not fail where none is
+        // needed.
         builder = builder.tls_certs_only([]);
     }
     let http = builder.build();
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_without_being_repeated() {
+    fn invalid_addresses_are_refused_and_not_repeated_in_the_error() {
         for address in [
             "",
             "127.0.0.1:8000",
@@ -338,8 +340,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_address_is_named() {
-        for (address, told) in [
+    fn errors_name_what_is_wrong_with_an_address() {
+        for (address, text) in [
             ("ws:/host/x", "the server's address lacks a slash: it begins with ws://"),
             ("HTTP:/host", "the server's address lacks a slash: it begins with http://"),
             ("http:host", "the server's address lacks a slash: it begins with http://"),
@@ -347,7 +349,7 @@ mod tests {
             ("ws://host", "the server's address begins with http://, not with ws://"),
             ("host:8000", "the server's address does not begin with http:// or https://"),
         ] {
-            assert_eq!(parse_address(address).unwrap_err().to_string(), told, "{address}");
+            assert_eq!(parse_address(address).unwrap_err().to_string(), text, "{address}");
         }
     }
 
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn root_certificates_are_some() {
+    fn empty_or_invalid_root_certificates_are_refused() {
         for pem in [
             "",
             "marked",

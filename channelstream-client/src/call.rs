@@ -14,16 +14,16 @@ use crate::endpoint::{Endpoint, redacted};
 use crate::error::{Answered, Error};
 use crate::retry::Repeats;
 
-/// Larger answers are given up, so that nothing on the other end can fill this program's memory.
+/// The maximum size of an answer in bytes, so that the peer cannot fill this program's memory.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 const SIGNATURE: HeaderName = HeaderName::from_static("x-channelstream-secret");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// Nothing that is misspelt goes by in silence, and answers tell what became of messages.
+/// The server refuses unknown fields, and its answers report what happened to each message.
 const PREFERENCES: HeaderValue = HeaderValue::from_static("handling=strict, return=representation");
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Client {
-    /// Sends a request with a JSON body and reads the answer.
+    /// Sends a request with a JSON body and parses the JSON of its answer.
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         endpoint: Endpoint,
@@ -36,7 +36,7 @@ impl Client {
         self.send(endpoint, body.into(), repeats).await
     }
 
-    /// Sends one request and reads the JSON of its answer; an empty body is none.
+    /// Sends a request and parses the JSON of its answer. An empty body is not sent.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         endpoint: Endpoint,
@@ -49,7 +49,7 @@ impl Client {
         self.send_and_read(endpoint, body, repeats, read).await
     }
 
-    /// Sends one request, as often as policy and harmlessness have it, and reads its answer so.
+    /// Sends a request, repeats it as the policy and `repeats` allow, and parses its answer with `read`.
     pub(crate) async fn send_and_read<T>(
         &self,
         endpoint: Endpoint,
@@ -115,7 +115,7 @@ impl Client {
     }
 }
 
-/// Sends a request and reads its answer, whatever that is. `server` is an address to be shown.
+/// Sends a request and returns its answer, whatever the status. Errors show `server` as the address.
 pub(crate) async fn receive(
     endpoint: Endpoint,
     server: &str,
@@ -131,7 +131,7 @@ pub(crate) async fn receive(
     Ok(Answered { status, headers, body })
 }
 
-/// The whole body, or nothing if it has more than `limit` bytes.
+/// Returns the whole body, or `None` if it has more than `limit` bytes.
 async fn read(
     mut response: reqwest::Response,
     limit: usize,

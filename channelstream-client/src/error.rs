@@ -1,4 +1,4 @@
-//! The error of every call: opaque, with a kind to decide by and no secret in its text.
+//! `Error`: the error of every call, with a kind to decide by and no secret in its text.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Display, Formatter};
@@ -11,14 +11,14 @@ use channelstream_signer::unix_now;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
-/// The number of field errors in an error's text; [`Error::field_errors`] has all.
-const FAULTS_SHOWN: usize = 5;
+/// The maximum number of field errors in an error's text. [`Error::field_errors`] has all.
+const SHOWN_FIELD_ERRORS: usize = 5;
 
 /// Why a call failed.
 ///
-/// Decide by [`kind`](Self::kind); the text is for people and may change. Neither the text nor the
-/// `Debug` output nor any source has the secret, a signature, or user, password or query of an
-/// address in it.
+/// Programs decide by [`kind`](Self::kind). The text is for people and may change. The text, the
+/// `Debug` output and the sources never contain the secret, a signature, or the user, password or
+/// query of an address.
 ///
 /// `Display` writes the outer sentence and [`source`](StdError::source) returns the cause. The
 /// alternate form `{:#}` writes the sentence followed by all causes.
@@ -40,32 +40,33 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What went wrong, as far as a program would decide by it.
+/// The kind of an error, by which a program can decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The server could not be reached: nothing was sent.
+    /// The server could not be reached. Nothing was sent.
     Connect,
-    /// No whole answer came in time. The request may have been carried out.
+    /// The answer did not arrive completely in time. The request may have been carried out.
     Timeout,
-    /// The server refused: a 4xx, or a redirect, by which it refuses its admin area. Nothing was
-    /// carried out, and the same request will be refused again.
+    /// The server refused the request with a 4xx, or with a redirect, as the admin endpoints do.
+    /// Nothing was carried out, and the same request will be refused again.
     Refused,
-    /// The server, or a proxy before it, failed or is busy: a 5xx, 408 or 429. Later it may work.
+    /// The server, or a proxy before it, failed or is busy: a 5xx, 408 or 429. The request may succeed
+    /// later.
     Unavailable,
-    /// The answer broke off, is too large, or is not what the protocol says. The request may
-    /// have been carried out.
+    /// The answer broke off, is too large, or violates the protocol. The request may have been carried
+    /// out.
     BadAnswer,
-    /// The client cannot be built from these settings, or the request not from these values.
+    /// The settings are not valid for a client, or the values not valid for a request.
     Builder,
     /// The function that creates new connections for an event stream failed.
     Renewal,
-    /// `https` was asked of a port that speaks plain HTTP, or `http` of one that speaks TLS.
-    /// Nothing was carried out, and nothing will be before the address says the other.
+    /// The address has `https` for a port that speaks plain HTTP, or `http` for one that speaks TLS.
+    /// Nothing was carried out. The address must be corrected.
     Scheme,
 }
 
-/// What servers answer to plain HTTP at a port for TLS: nginx, Go, Apache.
+/// The answers of nginx, Go and Apache to plain HTTP at a TLS port.
 const AT_TLS_PORT: [&str; 3] = [
     "The plain HTTP request was sent to HTTPS port",
     "Client sent an HTTP request to an HTTPS server",
@@ -73,73 +74,74 @@ const AT_TLS_PORT: [&str; 3] = [
 ];
 const SPEAKS_TLS: &str = "this port speaks TLS; use https://";
 const SPEAKS_PLAIN_HTTP: &str = "this port speaks plain HTTP; use http://";
-/// A TLS alert, or whatever else came, cannot be seen from here.
+/// The HTTP client does not report whether the invalid answer was a TLS alert.
 const SPEAKS_NO_HTTP: &str =
     "this port does not answer in plain HTTP; if it speaks TLS, use https://";
 
 impl Error {
-    /// What went wrong.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The status of the answer, if there was one and it was no success.
+    /// Returns the status of the answer, if there was one and it was not a success.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status
     }
 
-    /// Whether the time was over before the answer was there.
+    /// Returns `true` if the answer did not arrive in time.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.kind() == ErrorKind::Timeout
     }
 
-    /// Whether the same request may succeed a little later: the server could not be reached, was
-    /// busy (408, 429, 502, 503, 504), or the answer did not come whole or in time.
+    /// Returns `true` if the same request may succeed a little later: the server could not be
+    /// reached, was busy (408, 429, 502, 503, 504), or the answer did not arrive completely or in time.
     ///
-    /// Whether a repeat does harm is another question; see [`is_in_doubt`](Self::is_in_doubt).
+    /// A repeat may still do harm if the request [was carried out](Self::is_in_doubt).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
 
-    /// Whether the request may have been carried out nevertheless, at the last attempt or at an
-    /// earlier one. False: it was not, for sure.
+    /// Returns `true` if the request may have been carried out nevertheless, at the last attempt or an
+    /// earlier one. Returns `false` if it certainly was not.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.0.in_doubt
     }
 
-    /// How many requests were sent, or tried to be sent, for this call.
+    /// Returns the number of attempts to send the request.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// How long the server asks to wait before the next request (`Retry-After`).
+    /// Returns the time that the server asks to wait before the next request (`Retry-After`).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// How far this machine's clock is from the server's, if the signature was refused and that
-    /// is the likely cause: a minute or more, by the `Date` of the answer.
+    /// Returns the difference between this machine's clock and the server's, if the signature was
+    /// refused and this is the likely cause. The difference is then about a minute or more, by the
+    /// `Date` of the answer.
     #[must_use]
     pub fn clock_skew(&self) -> Option<ClockSkew> {
         self.0.skew
     }
 
-    /// What is wrong with each field of the request, if the server said so with a 422
+    /// Returns what is wrong with each field of the request, if the server reported it with a 422
     /// (contract §4).
     #[must_use]
     pub fn field_errors(&self) -> Option<&FieldErrors> {
         self.0.field_errors.as_ref()
     }
 
-    /// The proxy of the environment that stood between, without its user and password, unless
-    /// the answer was for sure the server's own.
+    /// Returns the proxy of the environment that the request went through, without its user and
+    /// password. Returns `None` if the answer was certainly the server's own.
     #[must_use]
     pub fn proxy(&self) -> Option<&str> {
         self.0.proxy.as_deref()
@@ -166,14 +168,14 @@ impl Error {
         self
     }
 
-    /// The same error as that of the last of several attempts.
+    /// Returns the error as that of the last of several attempts.
     pub(crate) fn after(mut self, attempts: u32, in_doubt: bool) -> Self {
         self.0.attempts = attempts;
         self.0.in_doubt |= in_doubt;
         self
     }
 
-    /// The same error with the proxy that stood between, which may be the cause.
+    /// Returns the error with the proxy that the request went through, which may be the cause.
     pub(crate) fn through(mut self, proxy: Option<&str>) -> Self {
         let Some(proxy) = proxy else { return self };
         let is_servers_own = self.0.field_errors.is_some() || self.0.skew.is_some();
@@ -196,13 +198,13 @@ impl Error {
         Self::settings(text).because(source)
     }
 
-    /// The request could not be sent, or the answer not be read. `server` is an address without
-    /// user, password and query.
+    /// Creates the error of a request that could not be sent, or whose answer could not be received.
+    /// `server` is an address without user, password and query.
     pub(crate) fn transport(endpoint: Endpoint, server: &str, source: reqwest::Error) -> Self {
         let broken = !source.is_redirect();
         let cause = root(&source);
         let (kind, text) = if cause.contains("InvalidContentType") {
-            // Where a TLS record should begin, something else does.
+            // The answer does not begin with a TLS record.
             (
                 ErrorKind::Scheme,
                 format!("cannot reach {server} for {endpoint}: {SPEAKS_PLAIN_HTTP}"),
@@ -223,7 +225,7 @@ impl Error {
         error
     }
 
-    /// The answer has another status than success.
+    /// Creates the error of an answer whose status is not a success.
     pub(crate) fn status_of(endpoint: Endpoint, answered: &Answered) -> Self {
         let Answered { status, headers, body } = answered;
         let status = *status;
@@ -259,8 +261,8 @@ impl Error {
         if status == StatusCode::UNPROCESSABLE_ENTITY {
             error.0.field_errors = serde_json::from_slice(body).ok();
         }
-        if let Some(faults) = &error.0.field_errors {
-            error.0.text.push_str(&told(faults));
+        if let Some(errors) = &error.0.field_errors {
+            error.0.text.push_str(&summary(errors));
         } else if let Some(message) = message(body, status) {
             error.0.text.push_str(&format!(": {message}"));
         }
@@ -272,11 +274,11 @@ impl Error {
         Self::new(ErrorKind::BadAnswer, text)
     }
 
-    /// The answer is no JSON, or not the JSON that belongs to the endpoint. What serde says is
-    /// left out but for the place, since it may quote the answer.
-    pub(crate) fn unreadable(endpoint: Endpoint, fault: &serde_json::Error) -> Self {
-        let what = if fault.is_data() { "not what the protocol says" } else { "not JSON" };
-        let (line, column) = (fault.line(), fault.column());
+    /// Creates the error of an answer that is not JSON, or not the JSON of the endpoint. Of serde's
+    /// error it has only the position, since the text may quote the answer.
+    pub(crate) fn unreadable(endpoint: Endpoint, cause: &serde_json::Error) -> Self {
+        let what = if cause.is_data() { "not what the protocol says" } else { "not JSON" };
+        let (line, column) = (cause.line(), cause.column());
         let text = format!("the answer to {endpoint} is {what} (at line {line}, column {column})");
         Self::new(ErrorKind::BadAnswer, text)
     }
@@ -306,10 +308,11 @@ impl From<PayloadError> for Error {
     }
 }
 
-/// What can happen to a listener alone.
+/// The errors of event streams.
 #[cfg(feature = "listen")]
 impl Error {
-    /// What a listener was given to make a new connection failed; an error of ours stays one.
+    /// Creates the error of the function that creates new connections. An [`Error`] of this crate is
+    /// returned unchanged.
     pub(crate) fn renewal(source: Box<dyn StdError + Send + Sync>) -> Self {
         match source.downcast::<Self>() {
             Ok(error) => *error,
@@ -323,7 +326,7 @@ impl Error {
         }
     }
 
-    /// A line broke, or brings what it should not.
+    /// Creates the error of a transport that broke, or received something invalid.
     pub(crate) fn broken(text: impl Into<String>) -> Self {
         let mut error = Self::new(ErrorKind::BadAnswer, text.into());
         error.0.retryable = true;
@@ -337,11 +340,12 @@ impl Error {
         Self::broken(text).because(source)
     }
 
-    pub(crate) fn silence(endpoint: Endpoint, patience: Duration) -> Self {
-        Self::new(ErrorKind::Timeout, format!("{endpoint} brought nothing for {patience:?}"))
+    /// Creates the error of a transport that was silent for too long.
+    pub(crate) fn silence(endpoint: Endpoint, silence: Duration) -> Self {
+        Self::new(ErrorKind::Timeout, format!("{endpoint} brought nothing for {silence:?}"))
     }
 
-    /// The server closed a websocket for a reason that may pass.
+    /// Creates the error of a websocket that the server closed for a temporary reason.
     pub(crate) fn closed(code: u16, reason: &str) -> Self {
         let reason = if reason.is_empty() { "no reason given" } else { reason };
         let text = format!("the server closed the websocket with {code}: {reason}");
@@ -351,20 +355,20 @@ impl Error {
     }
 }
 
-/// An answer that has come whole.
+/// A complete answer.
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
-/// The server's own words for it (contract §3); a proxy's 401 says something else.
+/// Returns `true` if the body of a 401 is that of the server (contract §3), not that of a proxy.
 fn is_bad_signature(body: &[u8]) -> bool {
-    let told: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    told.is_some_and(|told| told["request"] == "Bad Signature")
+    let answer: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    answer.is_some_and(|answer| answer["request"] == "Bad Signature")
 }
 
-/// What is at the bottom of it.
+/// Returns the text of the innermost cause.
 fn root(error: &dyn StdError) -> String {
     let mut root = error;
     while let Some(inner) = root.source() {
@@ -373,24 +377,25 @@ fn root(error: &dyn StdError) -> String {
     root.to_string()
 }
 
-/// The server's own words for it (contract §13); what a proxy answers leaves it open.
+/// Returns `true` if the server states that the request was not carried out (contract §13). The
+/// answer of a proxy does not state it.
 fn was_not_done(body: &[u8]) -> bool {
-    let told: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    told.is_some_and(|told| told["outcome"] == "not_done")
+    let answer: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    answer.is_some_and(|answer| answer["outcome"] == "not_done")
 }
 
-/// What the server says of an error (contract §2): which setting is the bound, which secret does not
-/// count. What others say in another form may hold anything, and is left out.
+/// Returns the server's message about an error (contract §2), such as the setting that is the limit.
+/// Answers in another form are not the server's, may contain anything, and are left out.
 fn message(body: &[u8], status: StatusCode) -> Option<String> {
-    /// The server's own are shorter.
+    /// The server's messages are shorter.
     const LONGEST: usize = 300;
-    let told: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let code = told["code"].as_str()?;
-    let message = told["message"].as_str().filter(|message| message.len() <= LONGEST)?;
+    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let code = answer["code"].as_str()?;
+    let message = answer["message"].as_str().filter(|message| message.len() <= LONGEST)?;
     code.starts_with(status.as_str()).then(|| message.to_owned())
 }
 
-/// In seconds or as a date; a date that is over asks for nothing.
+/// Parses `Retry-After`, which has seconds or a date. A date in the past is zero.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = str::from_utf8(headers.get(RETRY_AFTER)?.as_bytes()).ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -400,24 +405,24 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// The first faults in one line, such as `: 0.user: Not a valid string.`
-fn told(faults: &FieldErrors) -> String {
-    let mut lines = Vec::new();
-    collect("", faults, &mut lines);
-    let more = lines.len().saturating_sub(FAULTS_SHOWN);
-    lines.truncate(FAULTS_SHOWN);
-    let mut text = format!(": {}", lines.join("; "));
+/// Returns the first field errors, such as `: 0.user: Not a valid string.`
+fn summary(errors: &FieldErrors) -> String {
+    let mut texts = Vec::new();
+    collect("", errors, &mut texts);
+    let more = texts.len().saturating_sub(SHOWN_FIELD_ERRORS);
+    texts.truncate(SHOWN_FIELD_ERRORS);
+    let mut text = format!(": {}", texts.join("; "));
     if more > 0 {
         text.push_str(&format!("; and {more} more"));
     }
     text
 }
 
-fn collect(path: &str, faults: &FieldErrors, lines: &mut Vec<String>) {
-    for (field, fault) in faults.iter() {
-        match fault {
-            FieldError::Texts(texts) => lines.push(format!("{path}{field}: {}", texts.join(" "))),
-            FieldError::Inner(inner) => collect(&format!("{path}{field}."), inner, lines),
+fn collect(path: &str, errors: &FieldErrors, texts: &mut Vec<String>) {
+    for (field, error) in errors.iter() {
+        match error {
+            FieldError::Texts(own) => texts.push(format!("{path}{field}: {}", own.join(" "))),
+            FieldError::Inner(inner) => collect(&format!("{path}{field}."), inner, texts),
         }
     }
 }
@@ -458,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_says_was_not_done_is_not_in_doubt() {
+    fn a_request_that_was_not_done_is_not_in_doubt() {
         for (body, in_doubt) in [
             (r#"{"message": "full", "outcome": "not_done"}"#, false),
             (r#"{"message": "stopped", "outcome": "unknown"}"#, true),
@@ -474,22 +479,22 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_says_of_an_error_is_told() {
-        let told = |body: &str| {
+    fn the_servers_message_is_in_the_text() {
+        let text = |body: &str| {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
             Error::status_of(MESSAGE, &Answered { body: body.into(), ..Answered::new(status) })
                 .to_string()
         };
         let plain = "POST /message was refused with 413 Payload Too Large";
         assert_eq!(
-            told(r#"{"message": "too large (max_body_size)", "code": "413 Payload Too Large"}"#),
+            text(r#"{"message": "too large (max_body_size)", "code": "413 Payload Too Large"}"#),
             format!("{plain}: too large (max_body_size)")
         );
         let long = format!(r#"{{"message": "{}", "code": "413 x"}}"#, "x".repeat(301));
         for other in
             ["", "<html>", r#"{"message": "x"}"#, r#"{"message": "x", "code": 413}"#, &long]
         {
-            assert_eq!(told(other), plain, "{other}");
+            assert_eq!(text(other), plain, "{other}");
         }
     }
 
@@ -516,20 +521,20 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_by_their_path_and_not_without_end() {
-        let told = |body: &str| {
+    fn the_text_has_the_first_field_errors_by_path() {
+        let text = |body: &str| {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             Error::status_of(MESSAGE, &Answered { body: body.into(), ..Answered::new(status) })
                 .to_string()
         };
         assert_eq!(
-            told(r#"{"0": {"user": ["One.", "Two."], "pm_users": {"3": ["Three."]}}}"#),
+            text(r#"{"0": {"user": ["One.", "Two."], "pm_users": {"3": ["Three."]}}}"#),
             "POST /message was refused with 422 Unprocessable Entity: 0.user: One. Two.; \
              0.pm_users.3: Three."
         );
         let many: Vec<_> = (0..7).map(|n| format!(r#""{n}": ["No."]"#)).collect();
-        let text = told(&format!("{{{}}}", many.join(",")));
-        assert!(text.ends_with("; 4: No.; and 2 more"), "{text}");
-        assert!(told("[]").ends_with("Entity"));
+        let shown = text(&format!("{{{}}}", many.join(",")));
+        assert!(shown.ends_with("; 4: No.; and 2 more"), "{shown}");
+        assert!(text("[]").ends_with("Entity"));
     }
 }

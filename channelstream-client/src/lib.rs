@@ -1,11 +1,11 @@
 //! Client for the channelstream push server: signed, typed calls from Rust services.
 //!
-//! Browsers listen; backends decide who may listen to what, and publish. This crate is the backend's
-//! side and, with the feature `listen`, the listening side for Rust programs.
+//! Backends publish messages and decide which users may listen to which channels; browsers listen. This
+//! crate is the backend's side and, with the feature `listen`, the listening side for Rust programs.
 //!
 //! # Five minutes
 //!
-//! A [`Client`] has the server's address and the secret from its settings. Make one for the whole
+//! A [`Client`] has the server's address and the secret of its settings. Create one for the whole
 //! program: it is cheap to clone, and clones share everything.
 //!
 //! ```no_run
@@ -18,9 +18,9 @@
 //! # }
 //! ```
 //!
-//! Nobody receives that message yet. A listener needs a connection, which only a backend can
-//! create: it knows who a user is, and what the user may receive. The page then listens with the
-//! connection's id, at `/ws?conn_id=...`.
+//! Nobody receives that message yet. A listener needs a connection, which only a backend can create,
+//! since it knows the user and what the user may receive. The page then listens with the connection's
+//! id, at `/ws?conn_id=...`.
 //!
 //! ```no_run
 //! # use channelstream_client::{Client, Connect, InfoOptions, NewMessage, Subscribe, json};
@@ -75,7 +75,7 @@
 //!
 #![cfg_attr(feature = "listen", doc = "```no_run")]
 #![cfg_attr(not(feature = "listen"), doc = "```ignore")]
-//! use channelstream_client::{Client, Connect, EventKind, StreamEvent};
+//! use channelstream_client::{Client, Connect, EventKind, StreamEvent, Value};
 //!
 //! # async fn listen(client: Client) -> Result<(), channelstream_client::Error> {
 //! let mut events = client.listen_as(Connect::new("robot").channels(["news"])).build()?;
@@ -83,7 +83,7 @@
 //!     match event {
 //!         StreamEvent::Event(event) => {
 //!             if let EventKind::Message { user, .. } = &event.kind {
-//!                 println!("{user} says {:?}", event.payload::<serde_json::Value>());
+//!                 println!("{user} says {:?}", event.payload::<Value>());
 //!             }
 //!         }
 //!         StreamEvent::Gap(gap) => println!("something may be missing: {gap:?}"),
@@ -174,16 +174,17 @@
 //!
 //! # Types of other crates
 //!
-//! The types that signatures need are re-exported: ids as [`Uuid`], the HTTP client as [`reqwest`],
-//! [`json!`] and [`Value`], the trait [`Stream`]. The request and answer types are those of
+//! The types that signatures need are re-exported: ids as [`Uuid`], maps as [`IndexMap`], the trait
+//! [`Stream`], and the crates [`reqwest`], [`serde_json`] (also its [`json!`] and [`Value`]) and
+//! [`signer`]. The request and answer types are those of
 //! `channelstream-core`, whose versions follow this crate's. Everything needs a tokio runtime with
 //! IO and time. TLS is rustls with the system's certificates, or those of
 //! [`ClientBuilder::root_certificates`], for websockets as for requests. A custom
 //! [`http_client`](ClientBuilder::http_client) should use HTTP/1 only (`http1_only`): over HTTP/2 no
 //! websocket opens, and streams fall back to long polling.
 
-/// Compiles the example of the README.
-#[cfg(doctest)]
+/// Compiles the examples of the README.
+#[cfg(all(doctest, feature = "listen"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
@@ -205,16 +206,16 @@ pub use channelstream_core::protocol::Action;
 pub use channelstream_core::protocol::{
     Address, AdminStats, AdminUser, Changed, ChannelConfig, ChannelSettings, ChannelView,
     ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, DateTime, Delete, DeleteChannels,
-    Edit, FieldError, FieldErrors, InfoOptions, Message, NewMessage, Payload, PayloadError, Posted,
-    Receipt, Scalar, SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed,
-    UserState, UserStateSet, UserView, Uuid,
+    Edit, FieldError, FieldErrors, InEvent, IndexMap, InfoOptions, Message, NewMessage, Payload,
+    PayloadError, Posted, Receipt, Scalar, SetUserState, Subscribe, Subscribed, Timestamp,
+    Unsubscribe, Unsubscribed, UserState, UserStateSet, UserView, Uuid,
 };
 pub use channelstream_core::{NotADuration, parse_duration};
-pub use channelstream_signer::TimestampSigner;
+pub use channelstream_signer::{self as signer, TimestampSigner};
 pub use futures_util::Stream;
 pub use http::StatusCode;
 pub use reqwest;
-pub use serde_json::{Value, json};
+pub use serde_json::{self, Value, json};
 
 pub use crate::admin::Metrics;
 pub use crate::batch::{PublishError, Published};

@@ -1,24 +1,24 @@
-//! Which proxy of the environment requests go through, if any.
+//! The proxy of the environment that requests go through, if any.
 
 use std::net::IpAddr;
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 
-/// The proxy that `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name for this address,
-/// without user and password. None for this machine itself: what a proxy would reach there is
-/// its own machine.
+/// Returns the proxy that `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name for this
+/// address, without user and password. Returns `None` for a loopback address, at which a proxy would
+/// reach its own machine.
 pub(crate) fn of(address: &Url) -> Option<String> {
     if is_loopback(address) {
         return None;
     }
     let target = address.as_str().parse().ok()?;
-    // The same rules by which reqwest finds its proxy.
+    // These are the rules by which reqwest chooses its proxy.
     let proxy = Matcher::from_system().intercept(&target)?;
     Some(proxy.uri().to_string().trim_end_matches('/').to_owned())
 }
 
-/// Whether the address is of this machine: by its name, or by an address that never leaves it.
+/// Returns `true` if the address is that of this machine, by name or by a loopback address.
 fn is_loopback(address: &Url) -> bool {
     let Some(host) = address.host_str() else { return false };
     let host = host.trim_end_matches('.');

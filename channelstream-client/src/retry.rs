@@ -1,4 +1,4 @@
-//! `RetryPolicy`: whether, when and how often a request is repeated; and the pauses between.
+//! `RetryPolicy`: whether, when and how often a request is repeated.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use crate::error::Error;
 
 /// When a [`Client`](crate::Client) repeats a request by itself.
 ///
-/// It repeats what [may succeed later](Error::is_retryable), and only where repeating does no
-/// harm: see [the list](crate#repeats). Pauses double from [`first_pause`](Self::first_pause) up
-/// to [`longest_pause`](Self::longest_pause); each is cut by chance to between a half and the
-/// whole of that, so that many clients of one server don't come back together.
+/// A client repeats requests that [may succeed later](Error::is_retryable), and only where a repeat
+/// does no harm: see [the table](crate#repeats). Pauses double from
+/// [`first_pause`](Self::first_pause) up to [`longest_pause`](Self::longest_pause). Jitter shortens
+/// each pause to between half of it and the whole, so that the clients of a server do not all come
+/// back at the same time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,45 +30,45 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// At most 3 repeats, pauses from 0.1 s to 5 s, and no longer than 30 s in all.
+    /// Creates the default policy: at most 3 repeats, pauses from 0.1 s to 5 s, and 30 s in total.
     pub fn new() -> Self {
         let backoff =
             Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
         Self { repeats: 3, backoff, total: Duration::from_secs(30) }
     }
 
-    /// Each call is one request.
+    /// Creates a policy without repeats: each call is one request.
     pub fn never() -> Self {
         Self::new().repeats(0)
     }
 
-    /// How many requests may follow the first.
+    /// Sets how many requests may follow the first one.
     pub fn repeats(mut self, repeats: u32) -> Self {
         self.repeats = repeats;
         self
     }
 
-    /// The pause before the first repeat.
+    /// Sets the pause before the first repeat.
     pub fn first_pause(mut self, pause: Duration) -> Self {
         self.backoff.first = pause;
         self
     }
 
-    /// The longest pause. A server that asks for a longer one by `Retry-After` isn't waited for:
-    /// the call fails at once, and [`Error::retry_after`] tells.
+    /// Sets the longest pause. If the server asks for a longer one with `Retry-After`, the call fails
+    /// at once, and [`Error::retry_after`] returns the server's wish.
     pub fn longest_pause(mut self, pause: Duration) -> Self {
         self.backoff.longest = pause;
         self
     }
 
-    /// How long a call may take in all, pauses included. The first request has its whole
-    /// [time-out](crate::ClientBuilder::timeout) even if that is longer.
+    /// Sets how long a call may take in total, pauses included. The first request always has its
+    /// whole [timeout](crate::ClientBuilder::timeout), even if that is longer.
     pub fn total(mut self, total: Duration) -> Self {
         self.total = total;
         self
     }
 
-    /// How long to wait before the next request, or nothing if there shall be none.
+    /// Returns the pause before the next request, or `None` if the request is not repeated.
     pub(crate) fn pause(&self, repeats: u32, elapsed: Duration, error: &Error) -> Option<Duration> {
         if repeats >= self.repeats || !error.is_retryable() {
             return None;
@@ -77,7 +78,7 @@ impl RetryPolicy {
         (asked <= self.backoff.longest && elapsed + pause < self.total).then_some(pause)
     }
 
-    /// The time that is left for a repeat.
+    /// Returns the time that remains for repeats.
     pub(crate) fn left(&self, elapsed: Duration) -> Duration {
         self.total.saturating_sub(elapsed)
     }
@@ -89,16 +90,16 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What happens if the server carries out a request twice.
+/// The effect of a request that the server carries out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeats {
-    /// Nothing, or something that receivers can recognize.
+    /// None, or one that receivers can recognize.
     Harmless,
     /// The work is done twice, so the request is repeated only if it certainly was not carried out.
     Doubling,
 }
 
-/// Pauses that double up to a longest one, and are cut by chance.
+/// Pauses that double up to a longest one, with jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backoff {
     pub(crate) first: Duration,
@@ -106,7 +107,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The pause after `failures` failures behind the first one.
+    /// Returns the pause after a failure that follows `failures` others.
     pub(crate) fn pause(self, failures: u32) -> Duration {
         let factor = 2_u32.saturating_pow(failures);
         let whole = self.first.saturating_mul(factor).min(self.longest);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn repeats_time_and_the_servers_wish_are_bounds() {
+    fn repeats_total_time_and_retry_after_are_bounds() {
         let policy = RetryPolicy::new().repeats(2).total(Duration::from_secs(10));
         let begun = Duration::ZERO;
         assert!(policy.pause(1, begun, &busy(None)).is_some());

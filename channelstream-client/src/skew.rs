@@ -1,4 +1,4 @@
-//! `ClockSkew`: how far this machine's clock is from the server's.
+//! `ClockSkew`: the difference between this machine's clock and the server's.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, SystemTime};
@@ -6,25 +6,25 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::DATE;
 
-/// A signature counts for 60 s (contract §3). A little less may be the cause already, since
-/// requests are on the way for a time and `Date` has whole seconds.
-const WORTH_TELLING: Duration = Duration::from_secs(55);
+/// The smallest skew that is reported. A signature is valid for 60 s (contract §3), but a slightly
+/// smaller skew may already be the cause: requests take time, and `Date` has whole seconds.
+const SMALLEST_REPORTED: Duration = Duration::from_secs(55);
 
-/// This machine's clock compared with the server's.
+/// The difference between this machine's clock and the server's.
 ///
-/// Servers refuse signatures that are older than 60 s, which those of a clock behind seem to be;
-/// some verifiers refuse those of the future too.
+/// Servers refuse signatures that are older than 60 s, as those of a clock that is behind seem to be.
+/// Some verifiers also refuse signatures from the future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockSkew {
-    /// Ours shows a later time, by so much.
+    /// This machine's clock is ahead of the server's by this duration.
     Ahead(Duration),
-    /// Ours shows an earlier time, by so much.
+    /// This machine's clock is behind the server's by this duration.
     Behind(Duration),
 }
 
 impl ClockSkew {
-    /// By the `Date` of an answer that came at `now`; nothing if that doesn't differ enough to
-    /// have a signature refused.
+    /// Returns the skew by the `Date` of an answer that arrived at `now`, or `None` if it is too small
+    /// for a signature to be refused.
     pub(crate) fn between(headers: &HeaderMap, now: SystemTime) -> Option<Self> {
         let theirs =
             httpdate::parse_http_date(str::from_utf8(headers.get(DATE)?.as_bytes()).ok()?).ok()?;
@@ -32,7 +32,7 @@ impl ClockSkew {
             Ok(ahead) => Self::Ahead(ahead),
             Err(behind) => Self::Behind(behind.duration()),
         };
-        (skew.size() >= WORTH_TELLING).then_some(skew)
+        (skew.size() >= SMALLEST_REPORTED).then_some(skew)
     }
 
     fn size(self) -> Duration {
@@ -41,14 +41,14 @@ impl ClockSkew {
     }
 }
 
-/// `95 s ahead`, `70 s behind`
+/// Writes the skew in the form `95 s ahead` or `70 s behind`.
 impl Display for ClockSkew {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let way = match self {
+        let direction = match self {
             Self::Ahead(_) => "ahead",
             Self::Behind(_) => "behind",
         };
-        write!(f, "{} s {way}", self.size().as_secs())
+        write!(f, "{} s {direction}", self.size().as_secs())
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_told_if_they_matter() {
+    fn skews_are_reported_if_they_matter() {
         assert_eq!(skew(1_700_000_000), None);
         assert_eq!(skew(1_700_000_054), None);
         assert_eq!(skew(1_699_999_946), None);

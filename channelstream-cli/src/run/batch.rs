@@ -203,9 +203,9 @@ impl Sender<'_> {
         if error.is_in_doubt() {
             self.report.in_doubt = error.unpublished().len() as u64;
         }
-        let faults = error.error().field_errors().into_iter().flat_map(|faults| faults.iter());
-        let mut faulty = faults.filter_map(|(key, _)| rest.get(key.parse::<usize>().ok()?));
-        Failure::of_publishing(error.error(), faulty.next().copied(), &self.origin)
+        let invalid = error.error().field_errors().into_iter().flat_map(|errors| errors.iter());
+        let mut lines = invalid.filter_map(|(key, _)| rest.get(key.parse::<usize>().ok()?));
+        Failure::of_publishing(error.error(), lines.next().copied(), &self.origin)
     }
 
     fn count(&mut self, published: &Published) {

@@ -17,12 +17,12 @@ use crate::args::PublishArgs;
 use crate::failure::Failure;
 use crate::output::counted;
 
-/// The longest line in bytes; the server would refuse longer ones anyway.
+/// The maximum length of a line in bytes. The server refuses longer messages anyway.
 const MAX_LINE: u64 = 1024 * 1024;
 /// The number of lines that are read ahead.
 const READ_AHEAD: usize = 1000;
 
-/// A line of the file without its terminator; numbers count from 1.
+/// A line of the file without its terminator, numbered from 1.
 pub(super) struct Line {
     pub(super) number: u64,
     text: String,
@@ -120,10 +120,13 @@ fn next(reader: &mut impl BufRead, number: u64) -> Result<Option<Line>, Failure>
     Ok(Some(Line { number, text }))
 }
 
-/// A message as the server takes it.
+/// A complete message on a line.
+///
+/// `NewMessage` cannot be parsed instead: it ignores unknown fields, so that a misspelled `channel`
+/// would be dropped in silence, and it requires `user`, which defaults to `--user` here.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Whole {
+struct Complete {
     user: Option<String>,
     message: Option<Payload>,
     channel: Option<String>,
@@ -172,17 +175,16 @@ impl<'a> LineParser<'a> {
                 ..NewMessage::new(self.user, address.clone())
             }));
         }
-        let whole: Whole = serde_json::from_str(text)
+        let complete: Complete = serde_json::from_str(text)
             .map_err(|error| invalid(format!("not a message: {error}")))?;
-        let Whole { channel, pm_users, exclude_users, .. } = whole;
-        let address = Address { channel, pm_users, exclude_users };
-        let user = whole.user.unwrap_or_else(|| self.user.to_owned());
+        let Complete { user, message, channel, pm_users, exclude_users, .. } = complete;
         Ok(Some(NewMessage {
-            payload: whole.message,
-            no_history: whole.no_history || self.no_history,
-            uuid: whole.uuid,
-            timestamp: whole.timestamp,
-            ..NewMessage::new(user, address)
+            user: user.unwrap_or_else(|| self.user.to_owned()),
+            payload: message,
+            address: Address { channel, pm_users, exclude_users },
+            no_history: complete.no_history || self.no_history,
+            uuid: complete.uuid,
+            timestamp: complete.timestamp,
         }))
     }
 }

@@ -239,7 +239,7 @@ impl<'a> Session<'a> {
             }
             StreamEvent::Gap(gap) => {
                 let (reason, channel, text) = match gap {
-                    Gap::BrokenLine => {
+                    Gap::BrokenTransport => {
                         ("broken_line", None, "the TCP connection broke without a close")
                     }
                     Gap::FullCatchup { channel, .. } => {

@@ -39,12 +39,12 @@ pub(super) async fn set_state(access: &AccessArgs, args: &UserStateArgs) -> Resu
 pub(super) async fn show(access: &AccessArgs, args: &UserArgs) -> Result<(), Failure> {
     let (client, origin) = access::client(access)?;
     let name = args.user.as_str();
-    let figures = client.admin_stats().await.map_err(|error| Failure::of_client(error, &origin))?;
-    let Some(user) = figures.users.iter().find(|user| *user.user == *name) else {
+    let stats = client.admin_stats().await.map_err(|error| Failure::of_client(error, &origin))?;
+    let Some(user) = stats.users.iter().find(|user| *user.user == *name) else {
         return Err(Failure::from(anyhow::anyhow!("no user `{name}` has a connection"))
             .with_hint("the server reports only users with connections"));
     };
-    let channels: Vec<_> = figures
+    let channels: Vec<_> = stats
         .channels
         .values()
         .filter(|channel| channel.users.iter().any(|user| **user == *name))

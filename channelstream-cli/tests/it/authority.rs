@@ -1,4 +1,4 @@
-//! A certificate authority for one test, by openssl.
+//! A certificate authority for one test, made with openssl.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub(crate) struct Issued {
     pub(crate) key: PathBuf,
 }
 
-/// Nobody knows it but who is given its certificate.
+/// An authority that only programs with its certificate trust.
 pub(crate) struct Authority(TempDir);
 
 impl Authority {
@@ -31,12 +31,12 @@ impl Authority {
         Self(folder)
     }
 
-    /// The file with its own certificate.
+    /// Returns the path of the authority's own certificate.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.0.path().join("authority.pem")
     }
 
-    /// For a host, valid as these flags of `openssl ca` have it.
+    /// Issues a certificate for a host. These flags of `openssl ca` set its validity.
     pub(crate) fn issue(&self, host: &str, validity: &[&str]) -> Issued {
         let folder = self.0.path();
         let request = format!("{host}.csr");
@@ -57,7 +57,7 @@ impl Authority {
         Issued { certificate: folder.join(certificate), key: folder.join(key) }
     }
 
-    /// A certificate for a host that no authority has seen.
+    /// Creates a self-signed certificate for a host.
     pub(crate) fn not_ours(&self, host: &str) -> Issued {
         let names = format!("subjectAltName=DNS:{host}");
         self_issued(self.0.path(), "alone", &format!("/CN={host}"), &["-addext", &names])
@@ -76,6 +76,6 @@ fn self_issued(folder: &Path, name: &str, subject: &str, more: &[&str]) -> Issue
 fn openssl(folder: &Path, arguments: &[&str]) {
     let output = Command::new("openssl").args(arguments).current_dir(folder).output();
     let output = output.expect("these tests need openssl: `cargo xtask test` installs it");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "openssl {arguments:?}: {told}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "openssl {arguments:?}: {text}");
 }

@@ -1,4 +1,4 @@
-//! `publish --file`: very many messages, and the account of them.
+//! `publish --file`: many messages, and the report about them.
 
 use std::fs;
 use std::io::{Write as _, pipe};
@@ -29,11 +29,11 @@ fn path(file: &NamedTempFile) -> &str {
     file.path().to_str().unwrap()
 }
 
-fn account(out: &str) -> Value {
+fn report(out: &str) -> Value {
     serde_json::from_str(out).unwrap()
 }
 
-/// The numbers that the channel keeps, which are at most the last ten.
+/// Returns the numbers that the channel keeps, which are at most the last ten.
 fn kept(server: &Server) -> Vec<u64> {
     let history = history(server, "news");
     let messages = history.as_array().unwrap().iter();
@@ -51,14 +51,10 @@ fn all_lines_of_a_file() {
     configure(&server, &["news"]);
     let numbers = numbered(2500);
     let out = published(ask(&server, &["publish", "news", "--file", path(&numbers), "--json"]));
-    let account = account(&out);
-    assert_eq!(
-        (&account["complete"], &account["lines"]),
-        (&true.into(), &2500.into()),
-        "{account}"
-    );
-    assert_eq!((&account["messages"], &account["in_doubt"]), (&2500.into(), &0.into()));
-    assert!(account["requests"].as_u64().unwrap() >= 3);
+    let report = report(&out);
+    assert_eq!((&report["complete"], &report["lines"]), (&true.into(), &2500.into()), "{report}");
+    assert_eq!((&report["messages"], &report["in_doubt"]), (&2500.into(), &0.into()));
+    assert!(report["requests"].as_u64().unwrap() >= 3);
     assert_eq!(kept(&server), (2491..=2500).collect::<Vec<_>>());
 
     let ended = ask(&server, &["publish", "news", "--file", path(&numbers), "--skip", "2498"]);
@@ -80,7 +76,7 @@ fn whole_messages_from_standard_input() {
     let mut input = child.stdin.take().unwrap();
     let first = r#"{"channel": "news", "user": "ann", "message": {"n": 1}}"#;
     writeln!(input, "{first}\n\n").unwrap();
-    // What is there is sent, though more may come.
+    // The available messages are sent, although more may follow.
     let begun = Instant::now();
     while kept(&server) != [1] {
         assert!(begun.elapsed() < Duration::from_secs(20), "it waits for more");
@@ -90,10 +86,10 @@ fn whole_messages_from_standard_input() {
     drop(input);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
-    let account = account(std::str::from_utf8(&output.stdout).unwrap());
-    assert_eq!((&account["lines"], &account["messages"]), (&4.into(), &1.into()), "{account}");
-    assert_eq!(account["dropped"], 1, "it had no address");
-    assert_eq!(account["nowhere"], 0, "{account}");
+    let report = report(std::str::from_utf8(&output.stdout).unwrap());
+    assert_eq!((&report["lines"], &report["messages"]), (&4.into(), &1.into()), "{report}");
+    assert_eq!(report["dropped"], 1, "it had no address");
+    assert_eq!(report["nowhere"], 0, "{report}");
 }
 
 #[test]
@@ -106,27 +102,27 @@ fn messages_to_nobody_are_counted() {
 }
 
 #[test]
-fn a_faulty_line_ends_it_and_is_named() {
+fn an_invalid_line_ends_the_command_and_is_named() {
     let server = Server::start();
     configure(&server, &["news"]);
-    for (fault, told) in
+    for (invalid, text) in
         [("{\"n\": 3", "line 3: not a JSON object"), ("[3]", "line 3: not a JSON object")]
     {
-        let lines = ["{\"n\": 1}", "{\"n\": 2}", fault, "{\"n\": 4}"].map(str::to_owned);
+        let lines = ["{\"n\": 1}", "{\"n\": 2}", invalid, "{\"n\": 4}"].map(str::to_owned);
         let lines = file(lines);
         let ended = ask(&server, &["publish", "news", "--file", path(&lines)]);
         assert_eq!((ended.code, ended.out.as_str()), (1, ""));
         let said: Vec<_> = ended.err.lines().collect();
         assert!(said[0].starts_with("2 lines done: 2 messages in "), "{}", ended.err);
-        assert_eq!(said[1..], ["to resume: --skip 2", &format!("channelstream: {told}")]);
+        assert_eq!(said[1..], ["to resume: --skip 2", &format!("channelstream: {text}")]);
     }
-    // The server's faults count from the request's first message.
+    // The server's field errors count from the request's first message.
     let message = |user: &str| format!(r#"{{"channel": "news", "user": "{user}"}}"#);
     let lines = file([message("ann"), String::new(), message(""), message("bob")]);
     let ended = ask(&server, &["publish", "--file", path(&lines), "--json"]);
-    let account = account(&ended.out);
-    assert_eq!(account["complete"], false);
-    assert!(account["lines"].as_u64().unwrap() < 3, "{account}");
+    let report = report(&ended.out);
+    assert_eq!(report["complete"], false);
+    assert!(report["lines"].as_u64().unwrap() < 3, "{report}");
     assert!(
         ended.err.starts_with("channelstream: line 3: POST /message was refused"),
         "{}",
@@ -144,8 +140,8 @@ fn a_rate_is_kept() {
     let numbers = numbered(30);
     let begun = Instant::now();
     let arguments = ["publish", "news", "--file", path(&numbers), "--rate", "50", "--json"];
-    let account = account(&printed(ask(&server, &arguments)));
-    assert_eq!(account["messages"], 30);
+    let report = report(&printed(ask(&server, &arguments)));
+    assert_eq!(report["messages"], 30);
     assert!(
         begun.elapsed() >= Duration::from_millis(490),
         "five messages at a time, a tenth of a second apart"
@@ -153,7 +149,7 @@ fn a_rate_is_kept() {
 }
 
 #[test]
-fn an_interrupt_tells_how_to_go_on() {
+fn an_interrupt_reports_how_to_resume() {
     for signal in ["-INT", "-TERM"] {
         let server = Server::start();
         configure(&server, &["news"]);
@@ -170,23 +166,23 @@ fn an_interrupt_tells_how_to_go_on() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(output.stderr, b"channelstream: interrupted\n");
-        let account = account(std::str::from_utf8(&output.stdout).unwrap());
-        assert_eq!((&account["complete"], &account["in_doubt"]), (&false.into(), &0.into()));
-        let lines = account["lines"].as_u64().unwrap();
-        assert_eq!(kept(&server).last(), Some(&lines), "exactly these were taken");
+        let report = report(std::str::from_utf8(&output.stdout).unwrap());
+        assert_eq!((&report["complete"], &report["in_doubt"]), (&false.into(), &0.into()));
+        let lines = report["lines"].as_u64().unwrap();
+        assert_eq!(kept(&server).last(), Some(&lines), "exactly these were accepted");
     }
 }
 
 #[test]
 fn a_server_that_falls_silent_leaves_doubt() {
-    // Takes the request and says nothing: a second interrupt doesn't wait.
+    // The server does not answer the request. A second interrupt does not wait for it.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let numbers = numbered(7);
     let arguments = ["publish", "news", "--file", path(&numbers), "--url", &url];
     let mut child = program(&arguments).stderr(Stdio::piped()).spawn().unwrap();
-    let _line = silent.accept().unwrap();
-    // Two that come at once count as one.
+    let _stream = silent.accept().unwrap();
+    // Two interrupts at the same time count as one.
     let begun = Instant::now();
     while child.try_wait().unwrap().is_none() {
         assert!(begun.elapsed() < Duration::from_secs(8), "it waits for the answer");
@@ -201,7 +197,7 @@ fn a_server_that_falls_silent_leaves_doubt() {
 }
 
 #[test]
-fn the_account_is_told_even_if_nobody_reads_the_output() {
+fn the_report_is_written_even_if_nobody_reads_the_output() {
     let server = Server::start();
     let numbers = numbered(3);
     let (reader, writer) = pipe().unwrap();
@@ -213,16 +209,16 @@ fn the_account_is_told_even_if_nobody_reads_the_output() {
 }
 
 #[test]
-fn files_that_are_none() {
+fn missing_files_are_reported() {
     let ended = end(&mut program(&["publish", "news", "--file", "/no/such/file"]));
     assert!(failed(&ended, 1).0.starts_with("cannot read messages from /no/such/file: No such"));
     let ended = end(&mut program(&["publish", "news", "text", "--file", "/no/such/file"]));
     assert_eq!(failed(&ended, 2).0, "--file and a message exclude each other");
 }
 
-/// Times come with any zone or none; people are shown one.
+/// Messages have times with any zone or none. All are shown in UTC.
 #[test]
-fn times_are_shown_in_utc_wherever_they_were_told() {
+fn times_of_any_zone_are_shown_in_utc() {
     let server = Server::start();
     configure(&server, &["news"]);
     let lines = file(["07:08:00+02:00", "05:08:00Z", "05:08:00"].map(|time| {
@@ -241,14 +237,14 @@ fn times_are_shown_in_utc_wherever_they_were_told() {
     let mut listening =
         command(&server, &["listen", id.trim_end(), "--count", "1", "--for", "60s"]);
     let listening = listening.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // At once or as catch-up, whichever is first there.
+    // The message arrives live or as catch-up.
     let lines =
         file([r#"{"timestamp": "2024-05-06T07:08:00+02:00", "channel": "news", "message": {}}"#
             .to_owned()]);
     printed(ask(&server, &["publish", "--file", path(&lines), "--quiet"]));
-    let heard = listening.wait_with_output().unwrap();
-    let heard = String::from_utf8(heard.stdout).unwrap();
-    assert!(heard.starts_with("2024-05-06T05:08:00Z "), "{heard}");
+    let output = listening.wait_with_output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    assert!(output.starts_with("2024-05-06T05:08:00Z "), "{output}");
 }
 
 #[test]
@@ -263,6 +259,6 @@ fn a_byte_order_mark_is_no_part_of_the_first_line() {
     fs::write(&foreign, b"\xff\xfe{\0}\0\n\0").unwrap();
     let ended = ask(&server, &["publish", "news", "--file", path(&foreign)]);
     assert_eq!(ended.code, 1);
-    let told = "channelstream: line 1: it is UTF-16 by its byte order mark; save it as UTF-8\n";
-    assert!(ended.err.contains(told), "{}", ended.err);
+    let text = "channelstream: line 1: it is UTF-16 by its byte order mark; save it as UTF-8\n";
+    assert!(ended.err.contains(text), "{}", ended.err);
 }

@@ -1,4 +1,4 @@
-//! `bench`: what it reports, what it finds, and what it leaves behind.
+//! `bench`: its report, the errors that it finds, and what it leaves behind.
 
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -32,7 +32,7 @@ fn each_message_reaches_everybody() {
     let time = |name: &str, key: &str| report[name][key].as_f64().unwrap();
     assert!(time("latency_ms", "p50") > 0.0 && time("connect_ms", "p50") > 0.0, "{report}");
     assert!(time("latency_ms", "p50") <= time("latency_ms", "max"), "{report}");
-    // Ended connections are collected within a second.
+    // Ended connections are removed within a second.
     failed(&ask_until_it_fails(&server, &["user", "channelstream-bench"]), 1);
     assert_eq!(remembered(&server), 1, "users are kept for a day: there is but one");
 
@@ -44,7 +44,7 @@ fn each_message_reaches_everybody() {
 #[test]
 fn what_goes_wrong_on_the_way_is_found() {
     let server = Server::start();
-    // 1 comes again in place of 3; 6 comes before 5 and 4.
+    // Message 1 arrives again instead of 3, and 6 arrives before 5 and 4.
     let proxy = Proxy::start(server.port(), Fault::Renumbers);
     let arguments = ["bench", "--listeners", "2", "--rate", "20", "--for", "500ms", "--json"];
     let ended = end(program(&arguments)
@@ -74,7 +74,7 @@ fn who_interrupts_it_leaves_nobody_behind() {
     failed(&ask_until_it_fails(&server, &["user", "channelstream-bench"]), 1);
 }
 
-/// How many users the server remembers, there or not.
+/// Returns the number of users that the server remembers, connected or not.
 fn remembered(server: &Server) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = channelstream_client::Client::new(&server.url, SECRET).unwrap();

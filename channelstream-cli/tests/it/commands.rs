@@ -1,4 +1,4 @@
-//! The commands around connections, messages, users and channels, in all their output.
+//! The commands for connections, messages, users and channels, in all output forms.
 
 use channelstream_client::Uuid;
 use serde_json::Value;
@@ -117,9 +117,9 @@ fn who_heard_a_message_is_told() {
     assert_eq!(publish(&["news", "x"]), "0 listeners, stored\n");
     let ended = ask(&server, &["publish", "nosuch", "x", "--quiet"]);
     assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", ""));
-    let told = json(&server, &["publish", "nosuch", "x", "--json"]);
-    assert_eq!((&told[0]["recipients"], &told[0]["stored"]), (&0.into(), &false.into()));
-    assert_eq!(told[0]["problem"], "no such channel");
+    let posted = json(&server, &["publish", "nosuch", "x", "--json"]);
+    assert_eq!((&posted[0]["recipients"], &posted[0]["stored"]), (&0.into(), &false.into()));
+    assert_eq!(posted[0]["problem"], "no such channel");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `doctor`: each planted fault is found, and nothing where all is well.
+//! `doctor`: finds each planted fault, and nothing in a correct setup.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::fault::{Fault, Proxy};
 use crate::program::{end, program};
 use crate::server::{SECRET, Server};
 
-/// With signs of life that come soon.
+/// Starts a server with frequent heartbeats.
 pub(crate) fn server() -> Server {
     server_with(|_| ())
 }
@@ -31,14 +31,14 @@ pub(crate) fn doctor(url: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// The checks that have something to say, with status, detail and advice; the exit status says
-/// whether there is a fault among them. How many files may be open is this machine's business.
-pub(crate) fn told(command: &mut Command) -> Vec<[String; 3]> {
+/// Returns the checks with findings: status, name, and detail with advice. The exit status must agree
+/// with them. The limit of open files depends on the machine and is ignored.
+pub(crate) fn findings(command: &mut Command) -> Vec<[String; 3]> {
     let ended = end(command);
     let report: Value = serde_json::from_str(&ended.out).unwrap();
     let text = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
     let checks = report["checks"].as_array().unwrap().iter();
-    let told: Vec<_> = checks
+    let found: Vec<_> = checks
         .filter(|check| check["status"] == "fault" || check["status"] == "note")
         .map(|check| {
             let words = format!("{}; {}", text(check, "detail"), text(check, "advice"));
@@ -46,34 +46,34 @@ pub(crate) fn told(command: &mut Command) -> Vec<[String; 3]> {
         })
         .filter(|[status, name, _]| status == "fault" || name != "open files")
         .collect();
-    let faults = told.iter().filter(|[status, ..]| status == "fault").count();
-    assert_eq!(report["faults"], faults, "{told:?}");
+    let faults = found.iter().filter(|[status, ..]| status == "fault").count();
+    assert_eq!(report["faults"], faults, "{found:?}");
     let codes: &[i32] = if faults > 0 { &[1, 3, 4] } else { &[0] };
-    assert!(codes.contains(&ended.code), "{}: {told:?}", ended.code);
-    told
+    assert!(codes.contains(&ended.code), "{}: {found:?}", ended.code);
+    found
 }
 
-/// All that is told is this check's fault, and what is said of it has this in it.
+/// Checks that the only finding is a fault of this check, with these words in its text.
 #[track_caller]
 pub(crate) fn finds(command: &mut Command, name: &str, words: &str) {
-    let told = told(command);
+    let found = findings(command);
     assert!(
-        matches!(&told[..], [[status, check, text]]
+        matches!(&found[..], [[status, check, text]]
             if status == "fault" && check == name && text.contains(words)),
-        "{told:?}"
+        "{found:?}"
     );
 }
 
 #[track_caller]
 pub(crate) fn finds_nothing(command: &mut Command) {
-    assert_eq!(told(command), [] as [[String; 3]; 0]);
+    assert_eq!(findings(command), [] as [[String; 3]; 0]);
 }
 
 #[test]
 fn nothing_is_wrong_where_all_is_well() {
     let server = server();
     finds_nothing(&mut doctor(&server.url, &["--origin", "https://shop.example.com"]));
-    // Nor through a proxy that does its work.
+    // A correct proxy has no findings either.
     let proxy = Proxy::start(server.port(), Fault::None);
     finds_nothing(&mut doctor(&proxy.url, &[]));
 
@@ -84,7 +84,7 @@ fn nothing_is_wrong_where_all_is_well() {
         assert!(ended.out.contains(&format!("  {check}")), "{check}: {}", ended.out);
     }
     assert!(ended.out.contains("good     websocket         it opens\n"), "{}", ended.out);
-    assert!(!ended.out.contains('\u{1b}'), "colours are for terminals");
+    assert!(!ended.out.contains('\u{1b}'), "colors are for terminals");
 }
 
 #[test]
@@ -158,12 +158,12 @@ fn https_that_is_wanted() {
     finds(&mut doctor(&server.url, &[]), "reachable", "enforce_https");
 }
 
-/// From the inside, past the proxy.
+/// The server is reached from the inside, past the proxy.
 #[test]
 fn schemes_that_are_set() {
     let server = server_with(|config| config.http_scheme = Some(Scheme::Https));
-    let told = told(&mut doctor(&server.url, &[]));
-    let [[status, check, text]] = &told[..] else { panic!("{told:?}") };
+    let found = findings(&mut doctor(&server.url, &[]));
+    let [[status, check, text]] = &found[..] else { panic!("{found:?}") };
     assert_eq!((status.as_str(), check.as_str()), ("note", "redirects"));
     assert!(text.contains("http_scheme"), "{text}");
 }

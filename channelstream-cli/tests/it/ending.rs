@@ -1,4 +1,4 @@
-//! How commands that wait for long end: when nobody reads them any more, and by every signal.
+//! How long-running commands end: when the reader of their output is gone, and by each signal.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use crate::program::{ask, ask_until_it_fails, command, failed};
 use crate::server::Server;
 
-/// A command in the background, whose output is read or not.
+/// A command in the background, whose output may be read.
 struct Running {
     child: Child,
     out: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
-    /// By `before`, which runs what follows it.
+    /// Starts the command with `before`, a program that runs its arguments.
     fn start(server: &Server, before: &[&str], arguments: &[&str]) -> Self {
         let program = command(server, arguments);
         let mut command = match before {
@@ -51,7 +51,7 @@ impl Running {
         assert!(kill.unwrap().success());
     }
 
-    /// Waits for the end; a program that goes on is ended, and that is a failure.
+    /// Waits for the end. A program that does not end is killed, and the test fails.
     #[track_caller]
     fn ends(&mut self) -> ExitStatus {
         let begun = Instant::now();
@@ -69,7 +69,7 @@ impl Running {
 }
 
 const LISTEN: [&str; 6] = ["listen", "--user", "ann", "--channel", "news", "--json"];
-/// Signals count as this program finds them, not as whoever runs the tests has set them.
+/// Resets the signals, which the parent of the tests may have set to be ignored.
 const BY_DEFAULT: [&str; 2] = ["env", "--default-signal"];
 
 /// Waits until this user has a connection.
@@ -108,7 +108,7 @@ fn a_reader_that_is_a_socket_can_leave_as_well() {
     failed(&ask_until_it_fails(&server, &["user", "ann"]), 1);
 }
 
-/// A file and the null device have nobody who could leave.
+/// A file and the null device have no reader that could leave.
 #[test]
 fn listeners_that_write_to_files_go_on() {
     let server = Server::start();
@@ -130,7 +130,7 @@ fn measuring_ends_when_nobody_waits_for_its_report() {
     failed(&ask_until_it_fails(&server, &["user", "channelstream-bench"]), 1);
 }
 
-/// More than a pipe and the queue before it hold.
+/// More bytes than a pipe and the queue before it can hold.
 #[test]
 fn a_reader_that_does_not_read_holds_up_no_signal() {
     let server = Server::start();
@@ -175,7 +175,7 @@ fn who_measures_or_examines_leaves_nobody_behind_after_a_hangup() {
     }
 }
 
-/// Whoever says `nohup` wants it to outlive the terminal.
+/// With `nohup` the command outlives its terminal.
 #[test]
 fn a_hangup_that_is_to_be_ignored_is_ignored() {
     let server = Server::start();

@@ -1,29 +1,29 @@
-//! Proxies with a planted fault, between the program and the server.
+//! Proxies with a planted fault between the program and the server.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-/// What the proxy does wrong.
+/// The fault of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
-    /// Calls message 3 of `bench` 1, and exchanges 4 and 6.
+    /// Renumbers message 3 of `bench` to 1, and swaps 4 and 6.
     Renumbers,
     /// Removes the header `Upgrade` from requests.
     NoUpgrade,
-    /// Answers with a date of long ago.
+    /// Answers with a date in the distant past.
     OldDate,
     /// Answers as HTTP/1.0.
     OldHttp,
-    /// Keeps back what comes after the head of a 101.
+    /// Holds back everything after the head of a 101.
     Buffers,
-    /// Cuts a line on which nothing came for two seconds.
+    /// Cuts a TCP connection on which the server sent nothing for two seconds.
     CutsIdle,
 }
 
-/// Lives as long as the process; its threads end with their lines.
+/// A proxy that lives as long as the process. Its threads end with their TCP connections.
 pub(crate) struct Proxy {
     pub(crate) url: String,
 }
@@ -33,22 +33,22 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         thread::spawn(move || {
-            for line in listener.incoming() {
-                let (Ok(line), Ok(server)) = (line, TcpStream::connect(("127.0.0.1", server)))
+            for stream in listener.incoming() {
+                let (Ok(stream), Ok(server)) = (stream, TcpStream::connect(("127.0.0.1", server)))
                 else {
                     continue;
                 };
-                let (line_back, server_back) =
-                    (line.try_clone().unwrap(), server.try_clone().unwrap());
-                thread::spawn(move || requests(line, server, fault));
-                thread::spawn(move || answers(server_back, line_back, fault));
+                let (stream_back, server_back) =
+                    (stream.try_clone().unwrap(), server.try_clone().unwrap());
+                thread::spawn(move || requests(stream, server, fault));
+                thread::spawn(move || answers(server_back, stream_back, fault));
             }
         });
         Self { url }
     }
 }
 
-/// Requests of the program come in one piece, heads first.
+/// Forwards requests, each of which arrives in one piece, beginning with its head.
 fn requests(from: TcpStream, to: TcpStream, fault: Fault) {
     pass(from, to, |bytes| match fault {
         Fault::NoUpgrade => without_line(bytes, b"upgrade: "),
@@ -99,7 +99,7 @@ fn renumbered(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// The bytes without the line that begins so, whatever the case.
+/// Returns the bytes without the header line that begins like this, in any case.
 fn without_line(mut bytes: Vec<u8>, beginning: &[u8]) -> Vec<u8> {
     let lower = bytes.to_ascii_lowercase();
     let start = lower

@@ -1,4 +1,4 @@
-//! The whole life of two users, as a shell script.
+//! The whole life of two users as a shell script.
 
 use std::process::{Command, Stdio};
 

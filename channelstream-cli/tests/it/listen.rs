@@ -1,4 +1,4 @@
-//! `listen`: frames as they come, for people and programs.
+//! `listen`: events as they arrive, for people and programs.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -15,7 +15,7 @@ struct Listening {
 }
 
 impl Listening {
-    /// Returns when it listens.
+    /// Starts the listener and waits until it listens.
     fn start(server: &Server, arguments: &[&str]) -> Self {
         let arguments = [&["listen", "--for", "60s"], arguments].concat();
         let mut command = command(server, &arguments);
@@ -62,7 +62,7 @@ fn frames_for_people_and_as_they_were_sent() {
     let server = Server::start();
     let id = printed(ask(&server, &["connect", "ann", "news", "--quiet"]));
     let id = id.trim_end();
-    // Both hear of it as catch-up or at once, whichever is first there.
+    // Both receive it live or as catch-up.
     let sent = published(ask(&server, &["publish", "news", "a\u{1b}b", "--user", "bob"]));
     let mut listening = Listening::start(&server, &[id, "--count", "2"]);
     let line = listening.line();
@@ -82,7 +82,7 @@ fn frames_for_people_and_as_they_were_sent() {
     assert_eq!(listening.end(), (Some(0), String::new()));
 }
 
-/// Which one was edited can be told, and when.
+/// The output shows which message was edited, and when.
 #[test]
 fn lines_begin_with_time_and_id() {
     let server = Server::start();
@@ -113,7 +113,7 @@ fn lines_begin_with_time_and_id() {
     assert_eq!(listening.end().0, Some(0));
 }
 
-/// Waits until this user is there.
+/// Waits until this user is connected.
 fn ask_until_it_is_there(server: &Server, user: &str) {
     while ask(server, &["user", user]).code != 0 {
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -129,7 +129,7 @@ fn it_comes_back_when_the_server_does() {
     let first = listening.json()["conn_id"].clone();
     drop(server);
     let server = Server::start_with(|config| config.port = port);
-    // The old connection may seem to open, until the server says that it doesn't know it.
+    // The old connection may seem to open until the server reports that it does not know it.
     let mut opened = Value::Null;
     loop {
         let event = listening.json();

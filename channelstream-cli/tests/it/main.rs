@@ -1,4 +1,4 @@
-//! The real program, by itself and against a real server.
+//! The real program, alone and against a real server.
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
 mod authority;

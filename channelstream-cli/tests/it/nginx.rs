@@ -9,11 +9,11 @@ use crate::authority::Issued;
 use crate::server::Server;
 pub(crate) use plain::{example, example_with};
 
-/// Ends when it is dropped.
+/// A running nginx, which ends when it is dropped.
 pub(crate) struct Nginx(plain::Nginx);
 
 impl Nginx {
-    /// By a text like the example, which stands in the context `http`.
+    /// Starts nginx with this text in the context `http`.
     pub(crate) fn start(text: &str, server: &Server, tls: Option<&Issued>) -> Self {
         let listen = tls.map_or_else(String::new, |Issued { certificate, key }| {
             let (certificate, key) = (certificate.display(), key.display());

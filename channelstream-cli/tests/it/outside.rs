@@ -1,16 +1,16 @@
-//! What stands around the program: proxies of the environment, addresses that are half typed, ports
-//! that speak something else.
+//! The surroundings of the program: proxies of the environment, incomplete addresses, and ports with
+//! another protocol.
 
 use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::doctor::{server, told};
+use crate::doctor::{findings, server};
 use crate::program::{Ended, end, failed, printed, program};
 use crate::server::{SECRET, Server};
 
-/// A proxy that nobody has started.
+/// The address of a proxy that is not running.
 fn dead_proxy() -> String {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://user:password@{}", socket.local_addr().unwrap())
@@ -36,11 +36,11 @@ fn this_machine_is_not_asked_through_a_proxy() {
     printed(end(&mut by(&proxy, &server.url, &["publish", "--to-user", "ann", "x", "--quiet"])));
     for arguments in [&["listen", id.trim_end()][..], &["listen", "--user", "bob"]] {
         let arguments = [arguments, &["--for", "2s", "--json"]].concat();
-        let heard = printed(end(&mut by(&proxy, &server.url, &arguments)));
-        assert!(heard.contains("websocket") && !heard.contains("interrupted"), "{heard}");
+        let output = printed(end(&mut by(&proxy, &server.url, &arguments)));
+        assert!(output.contains("websocket") && !output.contains("interrupted"), "{output}");
     }
     let arguments = ["doctor", "--json", "--patience", "4s"];
-    assert_eq!(told(&mut by(&proxy, &server.url, &arguments)), [] as [[String; 3]; 0]);
+    assert_eq!(findings(&mut by(&proxy, &server.url, &arguments)), [] as [[String; 3]; 0]);
 }
 
 #[test]
@@ -54,13 +54,13 @@ fn a_proxy_that_is_in_between_is_named() {
     assert!(hint.unwrap().contains("NO_PROXY"), "{hint:?}");
 
     let mut doctor = by(&proxy, "http://push.example.com", &["doctor", "--json"]);
-    let told = told(&mut doctor);
-    let [[note, check, detail], [fault, _, advice]] = &told[..] else { panic!("{told:?}") };
+    let found = findings(&mut doctor);
+    let [[note, check, detail], [fault, _, advice]] = &found[..] else { panic!("{found:?}") };
     assert_eq!((&**note, &**check, &**fault), ("note", "proxy", "fault"));
     assert!(detail.contains(&shown) && detail.contains("NO_PROXY"), "{detail}");
-    assert!(advice.contains("is the proxy running") && !detail.contains("password"), "{told:?}");
+    assert!(advice.contains("is the proxy running") && !detail.contains("password"), "{found:?}");
 
-    // Whom it is told to leave out, it leaves out.
+    // Hosts in `NO_PROXY` are reached directly.
     let mut direct = by(&proxy, "http://push.invalid", &["info"]);
     let ended = end(direct.env("no_proxy", "push.invalid"));
     assert!(!failed(&ended, 1).0.contains("proxy"), "{}", ended.err);
@@ -96,7 +96,7 @@ fn what_is_wrong_with_an_address_is_told_by_every_command() {
             if command == "listen" { &["listen", "--user", "ann"] } else { &[command] };
         let ended = end(&mut by("", "ws:/host/x", arguments));
         if command == "top" {
-            // It wants a terminal before anything else.
+            // `top` requires a terminal first.
             assert_eq!(ended.code, 2);
             continue;
         }
@@ -141,7 +141,7 @@ fn https_at_a_port_that_speaks_plain_http() {
         assert!(what.contains(": this port speaks plain HTTP; use http://"), "{what}");
         assert_eq!(hint, None);
     }
-    let told = told(&mut by("", &url, &["doctor", "--json"]));
-    let [[_, check, text]] = &told[..] else { panic!("{told:?}") };
-    assert!(check == "reachable" && text.contains("speaks plain HTTP; use http://"), "{told:?}");
+    let found = findings(&mut by("", &url, &["doctor", "--json"]));
+    let [[_, check, text]] = &found[..] else { panic!("{found:?}") };
+    assert!(check == "reachable" && text.contains("speaks plain HTTP; use http://"), "{found:?}");
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::program::{end, failed, printed, program};
 use crate::server::{SECRET, Server};
 
-/// A configuration folder with this file in its place.
+/// Creates a configuration folder with this file.
 fn config(text: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
     let own = folder.path().join("channelstream");
@@ -43,7 +43,7 @@ fn a_profile_is_a_server_and_its_secret() {
     printed(end(&mut info(&folder, &["--profile", "live"])));
     printed(end(info(&folder, &[]).env("CHANNELSTREAM_PROFILE", "live")));
 
-    // A named one counts for more than the environment, the default one for less.
+    // A named profile takes precedence over the environment, which takes precedence over the default.
     let elsewhere = "http://127.0.0.1:9/elsewhere";
     printed(end(info(&folder, &["--profile", "live"]).env("CHANNELSTREAM_URL", elsewhere)));
     let ended = end(&mut info(&folder, &[]));
@@ -66,7 +66,7 @@ fn profiles_that_are_none() {
     assert_eq!(what, "there is no profile `lief`");
     assert!(hint.unwrap().ends_with("config.toml has `live`, `test`"), "{}", ended.err);
 
-    // A secret has no place in it, and is not shown.
+    // A profile must not contain a secret, and the error does not show it.
     let folder = config("[profiles.live]\nurl = \"http://127.0.0.1:9\"\nsecret = \"marked\"\n");
     let ended = end(&mut info(&folder, &["--profile", "live"]));
     let (what, hint) = failed(&ended, 1);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::{SECRET, Server};
 
-/// What is left of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: i32,
@@ -14,11 +14,11 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
-/// The program, with nothing in its environment that it or its HTTP client would look at.
+/// Returns the program with these arguments, and an environment without variables that affect it.
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_channelstream"));
     command.args(arguments).stdin(Stdio::null());
-    // No configuration of whoever runs the tests.
+    // The configuration of the user that runs the tests must not be read.
     command.env("XDG_CONFIG_HOME", "/nonexistent");
     for (name, _) in std::env::vars_os() {
         let upper = name.to_string_lossy().to_uppercase();
@@ -29,19 +29,19 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// The program, for this server.
+/// Returns the program with these arguments for this server.
 pub(crate) fn command(server: &Server, arguments: &[&str]) -> Command {
     let mut command = program(arguments);
     command.env("CHANNELSTREAM_URL", &server.url).env("CHANNELSTREAM_SECRET", SECRET);
     command
 }
 
-/// Runs it for this server.
+/// Runs the program for this server.
 pub(crate) fn ask(server: &Server, arguments: &[&str]) -> Ended {
     end(&mut command(server, arguments))
 }
 
-/// The first time that it fails, which the server may need a moment for.
+/// Runs the program until it fails, since the server may need a moment.
 pub(crate) fn ask_until_it_fails(server: &Server, arguments: &[&str]) -> Ended {
     let begun = Instant::now();
     loop {
@@ -63,19 +63,19 @@ pub(crate) fn end(command: &mut Command) -> Ended {
     }
 }
 
-/// Runs it with these arguments.
+/// Runs the program with these arguments.
 pub(crate) fn run(arguments: &[&str]) -> Ended {
     end(&mut program(arguments))
 }
 
-/// What it printed, if it succeeded without a word on standard error.
+/// Returns the output of a run that succeeded and wrote nothing to standard error.
 #[track_caller]
 pub(crate) fn printed(ended: Ended) -> String {
     assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{}", ended.out);
     ended.out
 }
 
-/// What `publish` prints; that nobody listens yet may be said beside it.
+/// Returns the output of `publish`, which may warn that nobody listens.
 #[track_caller]
 pub(crate) fn published(ended: Ended) -> String {
     assert_eq!(ended.code, 0, "{}", ended.err);
@@ -83,8 +83,7 @@ pub(crate) fn published(ended: Ended) -> String {
     ended.out
 }
 
-/// The line that says what failed and the hint, if it failed as it should: with this code and
-/// without any output.
+/// Returns the error and the hint of a run that failed with this code and without output.
 #[track_caller]
 pub(crate) fn failed(ended: &Ended, code: i32) -> (&str, Option<&str>) {
     assert_eq!((ended.code, ended.out.as_str()), (code, ""), "{}", ended.err);

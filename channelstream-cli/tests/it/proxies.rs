@@ -1,5 +1,5 @@
-//! `doctor` through nginx: nothing is wrong where it is as docs/operations.md has it, and what is not is
-//! found.
+//! `doctor` through nginx: no findings with the configuration of docs/operations.md, and a finding for
+//! each deviation.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 use channelstream_signer::unix_now;
 
 use crate::authority::{Authority, Issued};
-use crate::doctor::{doctor, finds, finds_nothing, server_with, told};
+use crate::doctor::{doctor, findings, finds, finds_nothing, server_with};
 use crate::nginx::{Nginx, example, example_with};
 use crate::program::{end, failed, printed, program};
 use crate::server::{SECRET, Server};
 
-/// Believes in the proxy, as docs/operations.md says.
+/// Starts a server that trusts the proxy, as docs/operations.md describes.
 fn server() -> Server {
     server_with(|config| config.trusted_proxies = "127.0.0.1".parse().unwrap())
 }
@@ -26,13 +26,13 @@ fn nothing_is_wrong_as_documented() {
         .replace("X-Script-Name \"\";", "X-Script-Name /push;");
     let nginx = Nginx::start(&prefixed, &server, None);
     finds_nothing(&mut doctor(&format!("{}/push/", nginx.url()), &[]));
-    // As samples for the reference have it.
+    // The samples of the reference have this form.
     let text = example_with("Connection $connection_upgrade;", "Connection \"upgrade\";");
     let nginx = Nginx::start(&text, &server, None);
     finds_nothing(&mut doctor(&nginx.url(), &[]));
 }
 
-/// A sign-in before the admin area is the proxy's good right.
+/// A sign-in of the proxy before the admin pages is not a fault.
 #[test]
 fn admin_areas_that_are_hidden() {
     let server = server();
@@ -41,10 +41,10 @@ fn admin_areas_that_are_hidden() {
         "location /admin { return 302 https://sign-in.example.com/; }\nlocation / {",
     );
     let nginx = Nginx::start(&text, &server, None);
-    let told = told(&mut doctor(&nginx.url(), &[]));
+    let found = findings(&mut doctor(&nginx.url(), &[]));
     assert!(
-        matches!(&told[..], [[status, check, _]] if status == "note" && check == "version"),
-        "{told:?}"
+        matches!(&found[..], [[status, check, _]] if status == "note" && check == "version"),
+        "{found:?}"
     );
 }
 
@@ -79,14 +79,14 @@ fn silence_that_is_not_borne() {
 }
 
 #[test]
-fn addresses_that_the_server_is_not_told() {
+fn a_missing_address_header_is_found() {
     let server = server();
-    // Below a path that is taken off, and not told.
+    // The proxy removes a path without a header for it.
     let text = example_with("location / {", "location /push/ {")
         .replace("proxy_pass http://127.0.0.1:8000;", "proxy_pass http://127.0.0.1:8000/;");
     let nginx = Nginx::start(&text, &server, None);
     finds(&mut doctor(&format!("{}/push", nginx.url()), &[]), "redirects", "X-Script-Name");
-    // Below one that is passed on, and not told.
+    // The proxy forwards a path without a header for it.
     let nginx = Nginx::start(&example_with("location / {", "location /push/ {"), &server, None);
     finds(&mut doctor(&format!("{}/push", nginx.url()), &[]), "reachable", "path prefix");
     let text = example_with("Host $http_host;", "Host inner.example.com;");
@@ -94,7 +94,7 @@ fn addresses_that_the_server_is_not_told() {
     finds(&mut doctor(&nginx.url(), &[]), "redirects", "proxy_set_header Host $http_host");
 }
 
-/// For a server with this certificate, by those who know the authority.
+/// Returns `doctor` for a server with this certificate and a client that trusts the authority.
 fn over_tls(nginx: &Nginx, authority: &Authority) -> Command {
     let mut command = doctor(&format!("https://localhost:{}", nginx.port), &[]);
     command.arg("--ca-file").arg(authority.certificate());
@@ -108,7 +108,7 @@ fn nothing_is_wrong_over_tls() {
     let nginx = Nginx::start(&example(), &server, Some(&certificate));
     finds_nothing(&mut over_tls(&nginx, &authority));
 
-    // All commands trust the authority by flag, variable or profile, and nobody else.
+    // All commands trust only the authority, by flag, variable or profile.
     let url = format!("https://localhost:{}", nginx.port);
     let info = |arguments: &[&str]| {
         let mut command = program(&[&["info", "--quiet"], arguments].concat());
@@ -130,14 +130,14 @@ fn nothing_is_wrong_over_tls() {
 }
 
 #[test]
-fn schemes_that_the_server_is_not_told() {
+fn a_missing_scheme_header_is_found() {
     let authority = Authority::new();
     let certificate = authority.issue("localhost", &["-days", "100"]);
     let text = example_with("proxy_set_header X-Forwarded-Proto $scheme;", "");
     let server = server();
     let nginx = Nginx::start(&text, &server, Some(&certificate));
     finds(&mut over_tls(&nginx, &authority), "redirects", "X-Forwarded-Proto");
-    // Or is told by a proxy in which it doesn't believe.
+    // The server ignores the header of a proxy that it does not trust.
     let server = server_with(|_| ());
     let nginx = Nginx::start(&example(), &server, Some(&certificate));
     finds(&mut over_tls(&nginx, &authority), "redirects", "trusted_proxies");
@@ -175,8 +175,8 @@ fn certificates_that_expire_soon() {
     let (server, authority) = (server(), Authority::new());
     let nginx =
         Nginx::start(&example(), &server, Some(&authority.issue("localhost", &["-days", "10"])));
-    let told = told(&mut over_tls(&nginx, &authority));
-    let [[status, check, text]] = &told[..] else { panic!("{told:?}") };
+    let found = findings(&mut over_tls(&nginx, &authority));
+    let [[status, check, text]] = &found[..] else { panic!("{found:?}") };
     assert_eq!((status.as_str(), check.as_str()), ("note", "certificate"));
     let date = text.strip_prefix("it expires on ").unwrap().split_once(';').unwrap().0;
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_now());
@@ -185,7 +185,7 @@ fn certificates_that_expire_soon() {
     assert!(left > 9 * days && left <= 10 * days, "{text}");
 }
 
-/// Another port than the proxy's: it speaks no TLS, or nothing but TLS.
+/// The port is not the proxy's: it speaks no TLS, or only TLS.
 #[test]
 fn schemes_that_are_mixed_up() {
     let (server, authority) = (server(), Authority::new());

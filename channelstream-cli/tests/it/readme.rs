@@ -1,5 +1,4 @@
-//! What the README tells a newcomer to type, typed in terminals: each answer stands on lines of its
-//! own, and the prompt behind it does too.
+//! The commands of the README, typed in terminals. Each answer and each prompt begins on its own line.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,17 +16,17 @@ use crate::program::command;
 use crate::server::Server;
 
 const README: &str = include_str!("../../../README.md");
-/// Everything below these headings is typed, in this order.
+/// The headings below which all commands are typed, in this order.
 const QUICK_START: [&str; 2] = ["First message", "Over HTTP"];
-/// What listens until Ctrl-C is typed in a terminal of its own, as the README says.
+/// Commands that listen until Ctrl-C are typed in their own terminal, as the README says.
 const STAYS: &str = "channelstream listen ";
-/// What builds or starts programs is not typed in earnest: the test has them already.
+/// Commands that build or start programs are skipped, since the test has the programs already.
 const STAND_INS: [&str; 2] = ["cargo", "channelstream-server"];
 const CTRL_C: &[u8] = b"\x03";
 const PROMPT: &str = "PROMPT> ";
 const MORE: &str = "MORE> ";
 
-/// The shell's blocks below a heading, up to the next of its rank.
+/// Returns the shell blocks below a heading, up to the next one of its level.
 fn blocks(heading: &str) -> Vec<&'static str> {
     let (_, rest) = README.split_once(&format!("\n## {heading}\n")).expect("the heading is there");
     let section = rest.split("\n## ").next().unwrap();
@@ -112,7 +111,7 @@ impl Shell {
         }
     }
 
-    /// Pastes lines of which the last one stays in the foreground, and waits until it shows this.
+    /// Pastes lines whose last command stays in the foreground, and waits until it shows this text.
     #[track_caller]
     fn paste_and_stay(&mut self, lines: &str, shown: &str) {
         let before = self.prompts();
@@ -130,7 +129,7 @@ impl Shell {
         }
     }
 
-    /// Ends what stays in the foreground, and waits for the prompt behind it.
+    /// Ends the command in the foreground, and waits for the prompt after it.
     #[track_caller]
     fn interrupt(&mut self) {
         let before = self.prompts();
@@ -144,7 +143,7 @@ impl Shell {
         keys.flush().unwrap();
     }
 
-    /// Pastes lines, and waits for the prompt behind each.
+    /// Pastes lines, and waits for the prompt after each.
     #[track_caller]
     fn paste(&mut self, lines: &str) {
         let before = self.prompts();
@@ -156,7 +155,7 @@ impl Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         if thread::panicking() {
-            // Something may stay in the foreground, to which `exit` says nothing.
+            // A command in the foreground would ignore `exit`.
             let _ = self.child.kill();
         }
         if let Some(mut keys) = self.keys.take() {

@@ -1,4 +1,4 @@
-//! Where the secret comes from.
+//! The sources of the secret.
 
 use std::fs;
 use std::io::pipe;
@@ -89,7 +89,7 @@ fn the_newest_of_several_signs_as_the_server_reads_them() {
         c.env("CHANNELSTREAM_SECRET_FILE", several.path());
     };
     signs_with("newest", &printed(end(&mut sign(set_up))));
-    // What was signed before the change is good still.
+    // Signatures with the older secret are still valid.
     let before = TimestampSigner::new("older").sign("/");
     let mut unsign = program(&["unsign", &before, "--max-age", "1m"]);
     set_up(&mut unsign);

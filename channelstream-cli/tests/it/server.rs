@@ -1,4 +1,4 @@
-//! A server in this process, on a thread and a port of its own.
+//! A server in this process, on its own thread and port.
 
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 pub(crate) const SECRET: &str = "not the default";
 
-/// Ends, and has ended, when it is dropped.
+/// A running server. Dropping it waits until it has ended.
 pub(crate) struct Server {
     pub(crate) url: String,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -20,7 +20,7 @@ impl Server {
         Self::start_with(|_| ())
     }
 
-    /// With these changes of its settings.
+    /// Starts a server with these changes of its settings.
     pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config =
             Config { port: 0, secrets: vec![Secret::new(SECRET)], ..Config::default() };

@@ -1,5 +1,5 @@
-//! Nothing that a terminal would obey, and nothing that turns round what it shows, is printed;
-//! columns stand as terminals show them.
+//! Output has no characters that control a terminal or reverse its text, and columns are aligned by
+//! display width.
 
 use serde_json::Value;
 
@@ -7,11 +7,11 @@ use crate::program::{ask, command, end, printed};
 use crate::server::Server;
 use crate::traffic::configure;
 
-/// Turns text round, begins a control sequence, is seen by nobody, ends a line.
+/// Characters that reverse text, begin a control sequence, are invisible, or end a line.
 const NASTY: &str = "e\u{202e}v\u{9b}31m\u{200b}i\u{2028}l\u{1b}[2J";
 const SHOWN: &str = "e\\u{202e}v\\u{9b}31m\\u{200b}i\\u{2028}l\\u{1b}[2J";
 
-/// Whether all of it can be seen, and each line is one.
+/// Checks that all characters are visible, and no text breaks its line.
 #[track_caller]
 fn is_harmless(text: &str) {
     let bad = |c: char| {
@@ -49,24 +49,24 @@ fn names_and_messages_of_others_do_nothing_to_the_terminal() {
         is_harmless(&shown);
         assert!(shown.contains("u{202e}") || shown.contains("\\u202e"), "{arguments:?}: {shown}");
     }
-    // Caught up, each time anew.
+    // Each run receives the event as catch-up.
     let id = connected["conn_id"].as_str().unwrap();
     for form in ["--json", "--raw", "--quiet"] {
         printed(ask(&server, &["publish", NASTY, NASTY, "--user", NASTY, "--quiet"]));
-        let heard = end(&mut command(&server, &["listen", id, form, "--count", "1"]));
-        is_harmless(&heard.out);
+        let ended = end(&mut command(&server, &["listen", id, form, "--count", "1"]));
+        is_harmless(&ended.out);
         assert!(
-            heard.out.contains("u{202e}") || heard.out.contains("\\u202e"),
-            "{form}: {heard:?}"
+            ended.out.contains("u{202e}") || ended.out.contains("\\u202e"),
+            "{form}: {ended:?}"
         );
         if form != "--quiet" {
-            let line = heard.out.lines().last().unwrap();
+            let line = ended.out.lines().last().unwrap();
             let event: Value = serde_json::from_str(line).unwrap();
             let frame = if form == "--json" { &event["frame"] } else { &event };
             assert_eq!(frame["message"]["text"], NASTY, "{form}");
         }
     }
-    // What the server says of a name that it refuses, and what we say of one it doesn't know.
+    // The error of a name that the server refuses, and that of a name that it does not know.
     for arguments in [&["user", "\u{202e}"][..], &["info", "\u{9b}"], &["disconnect", "\u{202e}"]] {
         let ended = ask(&server, arguments);
         assert_ne!(ended.code, 0);
@@ -83,7 +83,7 @@ fn columns_stand_below_each_other_whatever_the_letters() {
     let table = printed(ask(&server, &["info"]));
     let cells = |line: &str| -> usize {
         let before = line.split_once("  0 ").map_or(line, |(before, _)| before);
-        // As wide as a terminal shows them.
+        // The display width of the characters.
         before
             .chars()
             .map(|c| {

@@ -1,4 +1,4 @@
-//! A terminal of 80 by 24 in which a shell runs the program, and what it shows.
+//! A terminal of 80 by 24 cells in which a shell runs the program.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -18,7 +18,7 @@ use crate::server::Server;
 const ROWS: NonZero<u16> = NonZero::new(24).unwrap();
 const COLUMNS: NonZero<u16> = NonZero::new(80).unwrap();
 
-/// What the shell does: it notes the terminal's settings before and after.
+/// The script of the shell, which notes the terminal's settings before and after.
 const SCRIPT: &str = r#"
     stty rows 24 cols 80
     stty -g > "$NOTES/before"
@@ -82,13 +82,13 @@ impl Terminal {
         stdin.flush().unwrap();
     }
 
-    /// The lines on the screen.
+    /// Returns the lines on the screen.
     pub(crate) fn lines(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
         seen.parser.screen().rows(0, 80).map(|line| line.trim_end().to_owned()).collect()
     }
 
-    /// Waits until the screen is as it should be.
+    /// Waits until the lines of the screen meet a condition.
     #[track_caller]
     pub(crate) fn wait_until(&self, is_right: impl Fn(&[String]) -> bool) {
         let begun = Instant::now();
@@ -103,7 +103,7 @@ impl Terminal {
         self.wait_until(|lines| lines.iter().any(|line| line.contains(text)));
     }
 
-    /// Everything that was ever written to it.
+    /// Returns everything that was ever written to the terminal.
     pub(crate) fn written(&self) -> String {
         String::from_utf8_lossy(&self.seen.lock().unwrap().bytes).into_owned()
     }
@@ -115,7 +115,7 @@ impl Terminal {
         assert!(kill.unwrap().success());
     }
 
-    /// Waits for the program's end with this status, after which the terminal is as it was.
+    /// Waits for the program's end with this status, and checks that the terminal is restored.
     #[track_caller]
     pub(crate) fn ends_with(&self, code: i32) {
         self.wait_for(&format!("ended with {code}"));
@@ -142,7 +142,7 @@ impl Drop for Terminal {
         if thread::panicking() && self.notes.path().join("pid").exists() {
             self.signal("TERM");
         }
-        // The shell waits for a line, or for the end of them.
+        // The shell waits for a line, or for the end of its input.
         if let Some(mut keys) = self.keys.take() {
             let _ = keys.write_all(b"\r");
         }

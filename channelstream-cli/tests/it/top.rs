@@ -1,4 +1,4 @@
-//! `top` in a terminal: what it shows, what keys do, and what it leaves behind.
+//! `top` in a terminal: its output, its keys, and the restored terminal.
 
 use channelstream_client::{Client, Configure};
 
@@ -7,7 +7,7 @@ use crate::server::{SECRET, Server};
 use crate::terminal::Terminal;
 use crate::traffic::configure;
 
-/// The names in the first column of the table.
+/// Returns the names in the first column of the table.
 fn names(lines: &[String]) -> Vec<&str> {
     let rows = lines.iter().skip(4).take(19);
     rows.filter_map(|line| line.split("  ").next()).filter(|name| !name.is_empty()).collect()
@@ -46,7 +46,7 @@ fn channels_are_sorted_filtered_and_looked_at() {
     terminal.wait_until(|lines| names(lines).len() == 4);
     terminal.press("\t");
     terminal.wait_until(|lines| names(lines) == ["ann", "bob"]);
-    assert!(terminal.written().contains("\u{1b}[38;5;6;"), "headings are coloured");
+    assert!(terminal.written().contains("\u{1b}[38;5;6;"), "headings are colored");
     terminal.press("q");
     terminal.ends_with(0);
 }
@@ -59,7 +59,7 @@ fn the_length_of_histories_is_shown() {
         printed(ask(&server, &["publish", "news", text, "--quiet"]));
     }
     let mut terminal = Terminal::start(&server, "top --interval 100ms", &[]);
-    // Users, connections, history.
+    // The columns are users, connections and history.
     let row = |lines: &[String], name: &str| -> Vec<String> {
         let line = lines.iter().find(|line| line.starts_with(name)).cloned().unwrap_or_default();
         line.split_whitespace().skip(1).take(3).map(str::to_owned).collect()
@@ -89,8 +89,8 @@ fn ten_thousand_channels_are_no_burden() {
     terminal.wait_until(|lines| lines[22].starts_with("channel-09999"));
     terminal.press("/777");
     terminal.wait_for("/777▏ 19 of 10,000");
-    assert!(!terminal.written().contains("[38;5;"), "there are no colours");
-    // Also in the middle of a filter, and as raw mode has it.
+    assert!(!terminal.written().contains("[38;5;"), "there are no colors");
+    // Ctrl-C also ends `top` while a filter is typed, as a key of raw mode.
     terminal.press("\u{3}");
     terminal.ends_with(0);
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::program::{ask, command, end, failed, printed, published, run};
 use crate::server::{SECRET, Server};
 
-/// Makes channels that keep their messages.
+/// Creates channels that keep their messages.
 pub(crate) fn configure(server: &Server, names: &[&str]) {
     let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
     let configs = Configure::new(names.iter().map(|name| (*name, settings)));
@@ -84,14 +84,14 @@ fn refusals_are_one_line_and_a_hint() {
     let elsewhere = format!("{}/nowhere", server.url);
     let ended = ask(&server, &["info", "--url", &elsewhere]);
     let (what, hint) = failed(&ended, 1);
-    let told = "POST /info was refused with 404 Not Found: not found";
-    assert_eq!(what, told);
+    let expected = "POST /info was refused with 404 Not Found: not found";
+    assert_eq!(what, expected);
     assert!(hint.unwrap().contains("path of its address"), "{}", ended.err);
 }
 
 #[test]
 fn a_server_that_is_not_there() {
-    // Bound but not listening: refused for sure.
+    // Bound but not listening: connections are refused.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
@@ -146,8 +146,12 @@ fn messages_that_are_not_quoted_or_no_object() {
         for arguments in [&["publish", "news", json][..], &["edit", id, "news", json]] {
             let ended = ask(&server, arguments);
             let (text, hint) = failed(&ended, 2);
-            let told = format!("the message is {what} in JSON; it must be an object or a text");
-            assert_eq!((text, hint), (told.as_str(), Some("--text sends it as a text")), "{json}");
+            let expected = format!("the message is {what} in JSON; it must be an object or a text");
+            assert_eq!(
+                (text, hint),
+                (expected.as_str(), Some("--text sends it as a text")),
+                "{json}"
+            );
         }
         printed(ask(&server, &["publish", "news", "--text", json, "--quiet"]));
     }

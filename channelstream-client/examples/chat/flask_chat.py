@@ -1,12 +1,12 @@
-"""A chat in Flask: rooms, presence, private messages, edit and delete, who types, history.
+"""A chat in Flask: rooms, presence, private messages, editing and deleting, typing notices, history.
 
     cargo run --release -p channelstream-server        # the push server, in another terminal
     python3 -m pip install flask itsdangerous requests
     python3 channelstream-client/examples/chat/flask_chat.py
 
-Open http://127.0.0.1:5000 in two browsers. CHANNELSTREAM_URL and CHANNELSTREAM_SECRET name another
-push server, PORT another port. The application decides who somebody is and what they may do: what a
-browser sends is a wish, and what it gets is an id to listen with.
+Open http://127.0.0.1:5000 in two browsers. CHANNELSTREAM_URL and CHANNELSTREAM_SECRET set another
+push server, PORT another port. The application authenticates users and checks every request of the
+page. The page receives only the connection's id, with which it listens.
 """
 
 import os
@@ -35,10 +35,10 @@ SETTINGS = {
     "history_size": 50,
 }
 CONFIGS = dict.fromkeys(ROOMS, SETTINGS)
-# A server that was restarted knows no rooms; and private state is not for other users.
+# A restarted server has no rooms, and private state must not be sent to other users.
 JOINING = {"channel_configs": CONFIGS, "info": {"return_public_state": True}}
 signer = TimestampSigner(os.environ.get("CHANNELSTREAM_SECRET", "secret"))
-sent = {}  # by id: who sent it, where and what; a real application asks its database
+sent = {}  # sender, address and payload by id; a real application has a database
 
 app = Flask(__name__, static_folder=PAGE, static_url_path="/page")
 app.secret_key = secrets.token_bytes(32)  # signs cookies until the next start
@@ -46,7 +46,7 @@ app.config.update(SESSION_COOKIE_NAME="flask_chat", SESSION_COOKIE_SAMESITE="Str
 
 
 def push(method, path, body):
-    """One signed call to the push server, and its answer."""
+    """Sends a signed request to the push server and returns its answer."""
     headers = {"x-channelstream-secret": signer.sign(path).decode()}
     answer = requests.request(method, URL + path, json=body, headers=headers, timeout=5)
     answer.raise_for_status()
@@ -54,12 +54,12 @@ def push(method, path, body):
 
 
 def user():
-    """Who asks: the session knows, whatever the request says."""
+    """Returns the user of the session, whatever the request says."""
     return session.get("user") or abort(401, "nobody is signed in")
 
 
 def wish(key, kind=str):
-    """One field of the request."""
+    """Returns a field of the request."""
     body = request.get_json()
     value = body.get(key) if isinstance(body, dict) else None
     return value if isinstance(value, kind) else abort(422, f"{key} is missing")
@@ -71,12 +71,12 @@ def text(key, longest):
 
 
 def rooms(names):
-    """Rooms that this user may hear; here they are the same for all."""
+    """Returns the rooms that the user may join, which are the same for all users here."""
     return names if names and all(name in ROOMS for name in names) else abort(403, "no such room")
 
 
 def own():
-    """A message that the one who asks has sent."""
+    """Returns a message if the user of the request has sent it."""
     sender, *rest = sent.get(wish("uuid"), [None])
     return rest if sender == user() else abort(403, "this is not yours")
 
@@ -93,7 +93,7 @@ def who():
 
 @app.post("/session")
 def sign_in():
-    session["user"] = text("name", 30)  # a real application asks for a password
+    session["user"] = text("name", 30)  # a real application checks a password
     return who()
 
 
@@ -169,7 +169,7 @@ def failed(error):
 
 if __name__ == "__main__":
     try:
-        # What channel_configs say of a room that is there already counts for nothing.
+        # This also configures rooms that exist already, which channel_configs would not change.
         push("POST", "/channel_config", CONFIGS)
     except requests.HTTPError as error:
         sys.exit(f"{error}: is CHANNELSTREAM_SECRET the secret of the push server?")

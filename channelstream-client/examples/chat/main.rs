@@ -1,10 +1,10 @@
-//! A chat: rooms, presence, private messages, edit and delete, who types, history.
+//! A chat: rooms, presence, private messages, editing and deleting, typing notices, history.
 //!
 //! Start a server (`cargo run --release -p channelstream-server`), then
 //! `cargo run -p channelstream-client --example chat`, and open http://127.0.0.1:8080 in two
-//! browsers. `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET` name another server, `PORT` another
-//! port. The application decides who somebody is and what they may do: what a browser sends is a
-//! wish, and what it gets is an id to listen with.
+//! browsers. `CHANNELSTREAM_URL` and `CHANNELSTREAM_SECRET` set another server, `PORT` another port.
+//! The application authenticates users and checks every request of the page. The page receives only
+//! the connection's id, with which it listens.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::{BTreeSet, HashMap};
@@ -28,8 +28,9 @@ const ROOMS: [&str; 3] = ["lobby", "garden", "library"];
 
 struct App {
     client: Client,
-    /// Users by their cookie, and what was sent by its id. A real application asks its database.
+    /// The users by session cookie. A real application has a database.
     sessions: Mutex<HashMap<Uuid, String>>,
+    /// The sent messages by id. A real application has a database.
     sent: Mutex<HashMap<Uuid, Sent>>,
 }
 
@@ -40,7 +41,7 @@ struct Sent {
     message: Value,
 }
 
-/// What the page sends: the fields of all its requests.
+/// The fields of all requests of the page.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Wish {
@@ -59,7 +60,7 @@ struct State {
     typing: Option<String>,
 }
 
-/// Why a wish is not granted.
+/// The status and the reason of a refused request.
 struct Refusal(StatusCode, &'static str);
 
 type Granted = Result<Value, Refusal>;
@@ -83,7 +84,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let push = setting("CHANNELSTREAM_URL", "http://127.0.0.1:8000");
     let client = Client::new(&push, setting("CHANNELSTREAM_SECRET", "secret"))?;
     let port: u16 = setting("PORT", "8080").parse()?;
-    // What `channel_configs` say of a room that is there already counts for nothing.
+    // This also configures rooms that exist already, which `channel_configs` would not change.
     if let Err(error) = client.configure(Configure::new(settings())).await {
         let hint = if error.status().is_some() {
             "is CHANNELSTREAM_SECRET the secret of the push server?"
@@ -111,7 +112,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let who = warp::path!("session")
         .and(session.clone())
         .map(|app: Arc<App>, session| warp::reply::json(&app.who(session)));
-    // Pages of other sites cannot send this type unasked.
+    // Pages of other sites cannot send this content type without permission (CORS).
     let wish = warp::header::exact("content-type", "application/json")
         .and(warp::body::content_length_limit(16 * 1024))
         .and(warp::body::json::<Wish>());
@@ -139,7 +140,7 @@ impl App {
 
     fn sign_in(&self, wish: &Wish) -> Response {
         let user = match text(&wish.name, 30) {
-            Ok(user) => user, // a real application asks for a password
+            Ok(user) => user, // a real application checks a password
             Err(refusal) => return reply(Err(refusal)),
         };
         let session = Uuid::new_v4();
@@ -150,7 +151,7 @@ impl App {
     }
 
     async fn grant(&self, method: &str, path: &str, session: Option<Uuid>, wish: Wish) -> Granted {
-        // Who asks: the session knows, whatever the request says.
+        // The user is that of the session, whatever the request says.
         let user = session.and_then(|session| locked(&self.sessions).get(&session).cloned());
         let user = user.ok_or(Refusal(StatusCode::UNAUTHORIZED, "nobody is signed in"))?;
         let client = &self.client;
@@ -229,7 +230,7 @@ impl App {
         Ok(json!(self.client.publish(message).await?))
     }
 
-    /// A message that this user has sent.
+    /// Returns a message if this user has sent it.
     fn own(&self, user: &str, uuid: Uuid) -> Result<Sent, Refusal> {
         let sent = locked(&self.sent).get(&uuid).cloned();
         let own = sent.filter(|sent| sent.user == user);
@@ -248,14 +249,14 @@ fn text(given: &str, longest: usize) -> Result<String, Refusal> {
     fits.then(|| text.to_owned()).ok_or(refusal)
 }
 
-/// Rooms that this user may hear; here they are the same for all.
+/// Returns the rooms that the user may join, which are the same for all users here.
 fn rooms(names: &[String]) -> Result<Vec<String>, Refusal> {
     let good = !names.is_empty() && names.iter().all(|name| ROOMS.contains(&name.as_str()));
     good.then(|| names.to_vec()).ok_or(Refusal(StatusCode::FORBIDDEN, "no such room"))
 }
 
-/// How the rooms are: told at the start, and to a push server that was restarted and knows none by the
-/// first one who comes.
+/// Returns the settings of the rooms. They are sent at the start, and with each connection, since a
+/// restarted push server has no rooms.
 fn settings() -> impl Iterator<Item = (String, ChannelConfig)> {
     let settings = ChannelConfig {
         notify_presence: Some(true),
@@ -268,7 +269,7 @@ fn settings() -> impl Iterator<Item = (String, ChannelConfig)> {
     ROOMS.into_iter().map(move |room| (room.to_owned(), settings))
 }
 
-/// What is told of rooms: not the private state of other users.
+/// Returns the options of room information, without the private state of users.
 fn public() -> InfoOptions {
     InfoOptions { return_public_state: true, ..InfoOptions::default() }
 }

@@ -1,12 +1,12 @@
-"""A chat in Pyramid: rooms, presence, private messages, edit and delete, who types, history.
+"""A chat in Pyramid: rooms, presence, private messages, editing and deleting, typing notices, history.
 
     cargo run --release -p channelstream-server        # the push server, in another terminal
     python3 -m pip install pyramid waitress itsdangerous requests
     python3 channelstream-client/examples/chat/pyramid_chat.py
 
-Open http://127.0.0.1:6543 in two browsers. CHANNELSTREAM_URL and CHANNELSTREAM_SECRET name another
-push server, PORT another port. The application decides who somebody is and what they may do: what a
-browser sends is a wish, and what it gets is an id to listen with.
+Open http://127.0.0.1:6543 in two browsers. CHANNELSTREAM_URL and CHANNELSTREAM_SECRET set another
+push server, PORT another port. The application authenticates users and checks every request of the
+page. The page receives only the connection's id, with which it listens.
 """
 
 import os
@@ -40,14 +40,14 @@ SETTINGS = {
     "history_size": 50,
 }
 CONFIGS = dict.fromkeys(ROOMS, SETTINGS)
-# A server that was restarted knows no rooms; and private state is not for other users.
+# A restarted server has no rooms, and private state must not be sent to other users.
 JOINING = {"channel_configs": CONFIGS, "info": {"return_public_state": True}}
 signer = TimestampSigner(os.environ.get("CHANNELSTREAM_SECRET", "secret"))
-sent = {}  # by id: who sent it, where and what; a real application asks its database
+sent = {}  # sender, address and payload by id; a real application has a database
 
 
 def push(method, path, body):
-    """One signed call to the push server, and its answer."""
+    """Sends a signed request to the push server and returns its answer."""
     headers = {"x-channelstream-secret": signer.sign(path).decode()}
     answer = requests.request(method, URL + path, json=body, headers=headers, timeout=5)
     answer.raise_for_status()
@@ -61,7 +61,7 @@ def refuse(status, why):
 class Chat:
     def __init__(self, request):
         self.request = request
-        # Pages of other sites cannot send this type unasked.
+        # Pages of other sites cannot send this content type without permission (CORS).
         is_json = request.content_type == "application/json"
         try:
             self.body = request.json_body if is_json else {}
@@ -69,11 +69,11 @@ class Chat:
             refuse(400, "this is no JSON")
 
     def user(self):
-        """Who asks: the session knows, whatever the request says."""
+        """Returns the user of the session, whatever the request says."""
         return self.request.session.get("user") or refuse(401, "nobody is signed in")
 
     def wish(self, key, kind=str):
-        """One field of the request."""
+        """Returns a field of the request."""
         value = self.body.get(key) if isinstance(self.body, dict) else None
         return value if isinstance(value, kind) else refuse(422, f"{key} is missing")
 
@@ -82,11 +82,11 @@ class Chat:
         return value if 0 < len(value) <= longest else refuse(422, f"{key}: 1 to {longest} characters")
 
     def rooms(self, names):
-        """Rooms that this user may hear; here they are the same for all."""
+        """Returns the rooms that the user may join, which are the same for all users here."""
         return names if names and all(name in ROOMS for name in names) else refuse(403, "no such room")
 
     def own(self):
-        """A message that the one who asks has sent."""
+        """Returns a message if the user of the request has sent it."""
         sender, *rest = sent.get(self.wish("uuid"), [None])
         return rest if sender == self.user() else refuse(403, "this is not yours")
 
@@ -100,7 +100,7 @@ class Chat:
 
     @view_config(route_name="session", request_method="POST", renderer="json")
     def sign_in(self):
-        self.request.session["user"] = self.text("name", 30)  # a real application asks for a password
+        self.request.session["user"] = self.text("name", 30)  # a real application checks a password
         return self.who()
 
     @view_config(route_name="session", request_method="DELETE", renderer="json")
@@ -165,7 +165,7 @@ def failed(error, request):
 
 if __name__ == "__main__":
     try:
-        # What channel_configs say of a room that is there already counts for nothing.
+        # This also configures rooms that exist already, which channel_configs would not change.
         push("POST", "/channel_config", CONFIGS)
     except requests.HTTPError as error:
         sys.exit(f"{error}: is CHANNELSTREAM_SECRET the secret of the push server?")

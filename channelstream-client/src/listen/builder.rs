@@ -1,4 +1,4 @@
-//! `EventStreamBuilder`: from a connection to a `EventStream`.
+//! `EventStreamBuilder`: the settings of an `EventStream`.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Debug, Formatter};
@@ -20,8 +20,8 @@ use crate::retry::Backoff;
 /// Three heartbeats of a server with its default settings.
 const DEFAULT_SILENCE: Duration = Duration::from_secs(15);
 
-/// The settings of a [`EventStream`] in the making; [`EventStream::builder`], [`Client::listen`] and
-/// [`Client::listen_as`] start one.
+/// A builder of an [`EventStream`], created by [`EventStream::builder`], [`Client::listen`] and
+/// [`Client::listen_as`].
 #[must_use]
 pub struct EventStreamBuilder {
     place: Place,
@@ -31,13 +31,13 @@ pub struct EventStreamBuilder {
     roots: Option<Vec<u8>>,
 }
 
-/// Where to listen.
+/// The server to listen to.
 pub(super) enum Place {
     Client(Client),
     Address(String),
 }
 
-/// The server as listeners see it.
+/// The server as a stream reaches it.
 pub(super) struct Server {
     pub(super) http: reqwest::Client,
     pub(super) address: Url,
@@ -53,7 +53,7 @@ pub(super) struct Settings {
     pub(super) long_poll: bool,
 }
 
-/// Makes new connections.
+/// Creates new connections.
 pub(super) type Renew = Box<dyn FnMut() -> Renewing + Send>;
 
 type Renewing = Pin<Box<dyn Future<Output = Result<Uuid, Error>> + Send>>;
@@ -67,32 +67,31 @@ impl EventStreamBuilder {
         Self { place, conn_id, settings, renew: None, roots: None }
     }
 
-    /// After how long without any sign of the server, heartbeats included, the line counts as
-    /// dead; also how long opening one may take. Default 15 s. If the server's
-    /// `heartbeat_interval` or `wake_connections_after` is longer than 5 s, make this three
-    /// times as long.
+    /// Sets the time without events and heartbeats after which the TCP connection counts as dead. It
+    /// also bounds the time for opening one. The default is 15 s. If the server's
+    /// `heartbeat_interval` or `wake_connections_after` is longer than 5 s, set three times as much.
     pub fn silence(mut self, silence: Duration) -> Self {
         self.settings.silence = silence;
         self
     }
 
-    /// The pause after a first failure. It doubles with each further one, up to
-    /// [`longest_pause`](Self::longest_pause), and begins anew when something was heard; each is
-    /// cut by chance to between a half and the whole. Default 0.25 s.
+    /// Sets the pause after a first failure. The pause doubles with each further failure, up to
+    /// [`longest_pause`](Self::longest_pause), and is reset when an event or heartbeat arrives. Jitter
+    /// shortens each pause to between half of it and the whole. The default is 0.25 s.
     pub fn first_pause(mut self, pause: Duration) -> Self {
         self.settings.backoff.first = pause;
         self
     }
 
-    /// The longest pause between attempts. Default 30 s.
+    /// Sets the longest pause between attempts. The default is 30 s.
     pub fn longest_pause(mut self, pause: Duration) -> Self {
         self.settings.backoff.longest = pause;
         self
     }
 
-    /// Trusts servers by these certificates alone, as
-    /// [`ClientBuilder::root_certificates`](crate::ClientBuilder::root_certificates) does. A
-    /// client's listener trusts whom its client trusts, whatever is given here.
+    /// Trusts only these root certificates, as
+    /// [`ClientBuilder::root_certificates`](crate::ClientBuilder::root_certificates) does. This has no
+    /// effect on a stream of a [`Client`], which has the certificates of the client.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots = Some(pem.into());
         self
@@ -110,12 +109,13 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Makes a new connection when the server doesn't know the old one any more, as after a
-    /// restart: it returns the new one's id, perhaps by asking the backend that knows the secret.
-    /// If it fails, it is called again after a pause.
+    /// Sets a function that creates a new connection when the server no longer knows the old one, as
+    /// after a restart. The function returns the id of the new connection, for example by requesting
+    /// it from the backend that has the secret. If the function fails, it is called again after a
+    /// pause.
     ///
-    /// A connection that is disconnected while it is listened on over a websocket is not renewed:
-    /// somebody wanted it to end.
+    /// A connection that is disconnected while the stream listens on it over a websocket is not
+    /// renewed, since it was ended on purpose.
     ///
     /// ```no_run
     /// use channelstream_client::{EventStream, Uuid};
@@ -123,7 +123,7 @@ impl EventStreamBuilder {
     /// # async fn ask_my_backend() -> std::io::Result<Uuid> { Ok(Uuid::nil()) }
     /// # async fn listen() -> Result<(), Box<dyn std::error::Error>> {
     /// let first = ask_my_backend().await?;
-    /// let listener = EventStream::builder("https://push.example.com", first)
+    /// let events = EventStream::builder("https://push.example.com", first)
     ///     .renewed_by(|| ask_my_backend())
     ///     .build()?;
     /// # Ok(())
@@ -142,12 +142,12 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Makes the listener. Nothing is sent before it is waited for.
+    /// Creates the stream. Nothing is sent before the stream is polled.
     ///
     /// # Errors
     ///
-    /// Of the kind [`Builder`](crate::ErrorKind::Builder): the address is none, the root
-    /// certificates are none, or TLS cannot be set up.
+    /// An error of the kind [`Builder`](crate::ErrorKind::Builder) if the address or the root
+    /// certificates are invalid, or TLS cannot be set up.
     pub fn build(self) -> Result<EventStream, Error> {
         let server = match self.place {
             Place::Client(client) => {
@@ -169,8 +169,8 @@ impl EventStreamBuilder {
     }
 }
 
-/// Shows neither the address, which may hold a password, nor the connection's id, which lets
-/// anybody listen.
+/// The output has neither the address, which may contain a password, nor the connection's id, which
+/// allows to listen.
 impl Debug for EventStreamBuilder {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventStreamBuilder")

@@ -1,20 +1,20 @@
-//! What a listener hears: event events, typed (contract §7).
+//! `Event`: what a connection receives, typed (contract §7).
 
 use channelstream_core::protocol::{Action, Changed, DateTime, Payload, UserState, UserView, Uuid};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-/// One event, as it was sent to a connection.
+/// An event, as the server sent it to a connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// The id: of the message, also in its edit and delete, or of the event. Nil only in events
-    /// of an unknown kind that have none.
+    /// The id of the message, for a message, its edit and its delete; otherwise the id of the event.
+    /// Nil only for an event of an unknown kind that has no id.
     pub uuid: Uuid,
     /// The channel; `None` for a private message, its edit or its delete.
     pub channel: Option<String>,
-    /// Whether it was sent earlier, while nobody listened, and comes now as catch-up.
+    /// `true` if the event was sent earlier, while nobody listened, and arrives now as catch-up.
     pub catchup: bool,
     /// What happened.
     pub kind: EventKind,
@@ -23,81 +23,81 @@ pub struct Event {
 
 /// What happened, by kind.
 ///
-/// Times that the server made are UTC. Frames write them with a `Z` where the kind of frame has one, and
-/// without a zone elsewhere: a [`DateTime`] that names no zone is to be read as UTC, never as local
-/// time. A `timestamp` that a backend gave itself comes back in the zone it was given in.
+/// Times that the server made are UTC. Some kinds of events write them with a `Z`, others without a
+/// zone: a [`DateTime`] without a zone is UTC, never local time. A `timestamp` that a backend set
+/// itself keeps the backend's zone.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
     /// A message was posted.
     #[non_exhaustive]
     Message {
-        /// Who says it.
+        /// The sender.
         user: String,
-        /// What is said: [`Event::payload`] reads it.
+        /// The payload. [`Event::payload`] parses it.
         payload: Option<Payload>,
-        /// When it was said; UTC if it names no zone.
+        /// The time of posting; UTC if it has no zone.
         timestamp: DateTime,
-        /// When it was edited, if that was before it came as catch-up; UTC if it names no zone.
+        /// The time of the last edit, if the message arrives as catch-up and was edited before; UTC if
+        /// it has no zone.
         edited: Option<DateTime>,
     },
-    /// A message was changed. What is `None` stays as it was.
+    /// A message was edited. Fields that are `None` did not change.
     #[non_exhaustive]
     Edit {
         /// The new sender.
         user: Option<String>,
-        /// The new payload as a whole: [`Event::payload`] reads it.
+        /// The whole new payload. [`Event::payload`] parses it.
         payload: Option<Payload>,
-        /// The new time; UTC if it names no zone.
+        /// The new time of posting; UTC if it has no zone.
         timestamp: Option<DateTime>,
-        /// When it was edited; UTC if it names no zone.
+        /// The time of the edit; UTC if it has no zone.
         edited: Option<DateTime>,
     },
     /// A message was removed.
     Delete,
-    /// A user joined or parted.
+    /// A user joined or left the channel.
     #[non_exhaustive]
     Presence {
-        /// Who.
+        /// The user.
         user: String,
-        /// Whether it was joining or parting.
+        /// Whether the user joined or left.
         action: Action,
-        /// When; UTC if it names no zone.
+        /// The time; UTC if it has no zone.
         timestamp: DateTime,
-        /// Who is present now, if the channel sends such lists.
+        /// The users that are present now, if the channel sends such lists.
         users: Vec<UserView>,
-        /// The public state of who joined.
+        /// The public state of the user that joined.
         state: Option<UserState>,
     },
     /// A user's state changed.
     #[non_exhaustive]
     UserState {
-        /// Whose.
+        /// The user.
         user: String,
-        /// When; UTC if it names no zone.
+        /// The time; UTC if it has no zone.
         timestamp: DateTime,
-        /// The whole public state now.
+        /// The whole public state after the change.
         state: UserState,
         /// The public keys that changed.
         changed: Vec<Changed>,
     },
-    /// A kind that this version doesn't know: [`Event::json`] has it.
+    /// An event of a kind that this version does not know. [`Event::json`] returns its JSON.
     Other,
 }
 
 impl Event {
-    /// The frame as it was sent: one JSON object.
+    /// Returns the event as it was sent: one JSON object.
     #[must_use]
     pub fn json(&self) -> &str {
         self.json.get()
     }
 
-    /// Reads the payload of a message or an edit into a type of one's own.
+    /// Parses the payload of a message or an edit. An event without a payload parses as `null`.
     ///
     /// # Errors
     ///
-    /// What serde says if the payload is something else; where there is no payload, it is read as
-    /// null.
+    /// The payload does not fit the type `T`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         let payload = match &self.kind {
             EventKind::Message { payload, .. } | EventKind::Edit { payload, .. } => {
@@ -108,8 +108,8 @@ impl Event {
         serde_json::from_str(payload.map_or("null", RawValue::get))
     }
 
-    /// An object that isn't what the protocol says of its kind counts as unknown.
-    fn read(json: Box<RawValue>) -> Self {
+    /// Parses an event. An object that does not have the fields of its kind is [`EventKind::Other`].
+    fn parse(json: Box<RawValue>) -> Self {
         let (uuid, channel, catchup, kind) = match serde_json::from_str::<Fields<'_>>(json.get()) {
             Ok(mut fields) => {
                 let (uuid, channel) = (fields.uuid.unwrap_or_default(), fields.channel.take());
@@ -122,13 +122,13 @@ impl Event {
     }
 }
 
-/// The events of a list as the server sends it; an empty one is a heartbeat.
+/// Parses a list of events as the server sends it. An empty list is a heartbeat.
 pub(super) fn parse_events(text: &str) -> Result<Vec<Event>, serde_json::Error> {
     let list: Vec<Box<RawValue>> = serde_json::from_str(text)?;
-    Ok(list.into_iter().map(Event::read).collect())
+    Ok(list.into_iter().map(Event::parse).collect())
 }
 
-/// All fields of all kinds.
+/// The fields of all kinds of events.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(default)]
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_read() {
+    fn every_kind_is_parsed() {
         let message = event(
             r#""type": "message", "user": "a", "channel": "c", "message": {"n": 1.10},
             "timestamp": "2026-01-02T03:04:05Z", "edited": null, "catchup": true"#,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_kept_as_it_is() {
+    fn unknown_events_are_kept_verbatim() {
         for rest in [
             r#""type": "new", "channel": "c""#,
             r#""channel": "c""#,

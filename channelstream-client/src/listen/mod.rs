@@ -1,4 +1,4 @@
-//! `EventStream`: what a connection is sent, as a stream that survives what happens to lines.
+//! `EventStream`: the events of a connection, as a stream that reconnects by itself.
 
 mod builder;
 mod event;
@@ -21,12 +21,12 @@ pub use self::stream_event::{End, Gap, StreamEvent, Transport};
 use self::reconnector::Reconnector;
 use crate::client::Client;
 
-/// Hears what a connection is sent: a [`Stream`] of [`StreamEvent`]s.
+/// The events of a connection, as a [`Stream`] of [`StreamEvent`]s.
 ///
-/// It listens over a websocket, and over long polls where no websocket comes through. When the
-/// line breaks, or nothing is heard for too long, it opens another after a pause; the server then
-/// sends what was missed meanwhile. When the connection itself has ended, it makes a new one if it
-/// was given [a way to do so](EventStreamBuilder::renewed_by); else the stream ends with
+/// The stream listens over a websocket, or over long polls where no websocket can be opened. When
+/// the TCP connection breaks, or is silent for too long, the stream opens another one after a pause,
+/// and the server sends the events that were missed. When the connection itself has ended, the
+/// stream requests a new one [if it can](EventStreamBuilder::renewed_by); otherwise it ends with
 /// [`StreamEvent::Ended`].
 ///
 /// ```no_run
@@ -34,8 +34,8 @@ use crate::client::Client;
 ///
 /// # async fn listen() -> Result<(), Error> {
 /// let client = Client::new("http://127.0.0.1:8000", "secret")?;
-/// let mut listener = client.listen_as(Connect::new("robot").channels(["news"])).build()?;
-/// while let Some(event) = listener.next().await {
+/// let mut events = client.listen_as(Connect::new("robot").channels(["news"])).build()?;
+/// while let Some(event) = events.next().await {
 ///     match event {
 ///         StreamEvent::Event(event) => println!("{}", event.json()),
 ///         StreamEvent::Gap(gap) => println!("something may be missing: {gap:?}"),
@@ -48,24 +48,28 @@ use crate::client::Client;
 /// # }
 /// ```
 ///
-/// Nothing happens but while it is waited for: there is no task behind it, and dropping it closes
-/// the line at once. The connection then waits for another listener for 15 s;
-/// [`Client::disconnect`] ends it sooner. Who doesn't wait for the next event holds the server up,
-/// which closes the line when too much waits; and whoever pauses for longer than half a minute
-/// leaves pings unanswered, which also ends the line. Neither loses anything that catch-up still
-/// has.
-#[must_use = "nothing is heard unless it is waited for"]
+/// The stream has no background task: it makes progress only while it is polled, and dropping it
+/// closes the TCP connection at once. The connection then waits 15 s for another listener;
+/// [`Client::disconnect`] ends it sooner.
+///
+/// A program that does not poll the stream leaves events waiting on the server, which closes the TCP
+/// connection when too many wait. A program that does not poll it for more than half a minute leaves
+/// pings unanswered, which closes the TCP connection too. In both cases the stream reconnects when it
+/// is polled again, and no event is lost that the server still has for catch-up.
+#[must_use = "a stream does nothing unless it is polled"]
 pub struct EventStream(Pin<Box<dyn Stream<Item = StreamEvent> + Send>>);
 
 impl EventStream {
-    /// A listener on the connection `conn_id` of the server at `address`, which is as for
-    /// [`Client::new`]. Listening needs no secret but the connection's id.
+    /// Returns a builder of a stream of the connection `conn_id` on the server at `address`. The
+    /// address has the form that [`Client::new`] describes. The connection's id is the only secret
+    /// that listening needs.
     pub fn builder(address: impl Into<String>, conn_id: Uuid) -> EventStreamBuilder {
         EventStreamBuilder::new(builder::Place::Address(address.into()), Some(conn_id))
     }
 
-    /// The next event; nothing after [`StreamEvent::Ended`]. To give up waiting, as `select!` does,
-    /// loses no event.
+    /// Waits for the next event. Returns `None` after [`StreamEvent::Ended`].
+    ///
+    /// This method is cancel safe: if the future is dropped, as `select!` does, no event is lost.
     pub async fn next(&mut self) -> Option<StreamEvent> {
         poll_fn(|context| self.0.as_mut().poll_next(context)).await
     }
@@ -94,13 +98,14 @@ impl Debug for EventStream {
 }
 
 impl Client {
-    /// A listener on a connection that was made before.
+    /// Returns a builder of a stream of an existing connection.
     pub fn listen(&self, conn_id: Uuid) -> EventStreamBuilder {
         EventStreamBuilder::new(builder::Place::Client(self.clone()), Some(conn_id))
     }
 
-    /// A listener that makes its connection itself, with this request, and another when that has
-    /// ended: it comes back by itself when the server was restarted.
+    /// Returns a builder of a stream that creates its connection with this request. When the
+    /// connection has ended, for example because the server was restarted, the stream creates another
+    /// one.
     pub fn listen_as(&self, request: Connect) -> EventStreamBuilder {
         let client = self.clone();
         EventStreamBuilder::new(builder::Place::Client(self.clone()), None).renewed_by(move || {

@@ -1,4 +1,4 @@
-//! The course of a listener: which line is tried when, and what is told of it.
+//! `Reconnector`: the state machine of a stream, which decides what to open and what to report.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,23 +11,26 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::builder::{Renew, Server, Settings};
 use super::event::Event;
 use super::stream_event::{End, Gap, StreamEvent, Transport};
-use super::transport::{Heard, Opening, Polled, Socket, hear};
+use super::transport::{Opening, Polled, Received, Socket, receive};
 use crate::error::Error;
 
-/// Stored frames of a channel and of a user (contract §8).
+/// The number of events that the server stores per channel (contract §8).
 const STORED_OF_CHANNEL: usize = 100;
+/// The number of private events that the server stores per user (contract §8).
 const STORED_OF_USER: usize = 50;
 
-/// A socket that is closed as normal within this time, unheard, was never the connection's.
+/// A websocket that is closed as normal within this time, and without an event, was opened for an
+/// unknown connection.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// So many websockets in a row that open and stay mute: something between lets none through.
+/// After this many websockets in a row that open but deliver nothing, a proxy is assumed to block
+/// them.
 const MUTE_SOCKETS: u32 = 2;
 
-/// An empty poll takes longer, unless something answers in the server's place.
+/// The server's empty polls take longer; a shorter one is answered by something in between.
 const SHORT_POLL: Duration = Duration::from_millis(200);
 
-/// After so long on polls, a websocket may come through again.
+/// The time of long polling after which a websocket is tried again.
 const POLLS_LAST: Duration = Duration::from_secs(600);
 
 pub(super) struct Reconnector {
@@ -36,16 +39,16 @@ pub(super) struct Reconnector {
     conn_id: Option<Uuid>,
     renew: Option<Renew>,
     phase: Phase,
-    /// What is to be told next.
+    /// The items to be returned next.
     events: VecDeque<StreamEvent>,
-    /// How the next line is opened.
+    /// The transport of the next attempt.
     transport: Transport,
-    /// Since something was last heard.
+    /// The failures since the last list of events or heartbeat.
     failures: u32,
-    /// New connections since something was last heard.
+    /// The new connections since the last list of events or heartbeat.
     renewals: u32,
     mute_sockets: u32,
-    /// What is to be told when the next line is open.
+    /// The gap to report after the next `Opened`.
     gap: Option<Gap>,
     catchup: Catchup,
 }
@@ -53,7 +56,7 @@ pub(super) struct Reconnector {
 enum Phase {
     Renewing,
     Opening,
-    Websocket { socket: Box<Socket>, since: Instant, heard: bool },
+    Websocket { socket: Box<Socket>, since: Instant, received: bool },
     Polling { since: Option<Instant>, short: u32 },
     Pausing(Duration),
     Over,
@@ -83,7 +86,7 @@ impl Reconnector {
         }
     }
 
-    /// The next event, or nothing when all is over.
+    /// Returns the next item, or `None` after the end.
     pub(super) async fn next(&mut self) -> Option<StreamEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -96,7 +99,9 @@ impl Reconnector {
                     (Some(_), Transport::LongPoll) => Phase::Polling { since: None, short: 0 },
                     (Some(conn_id), Transport::Websocket) => self.open_websocket(conn_id).await,
                 },
-                Phase::Websocket { socket, since, heard } => self.hear(socket, since, heard).await,
+                Phase::Websocket { socket, since, received } => {
+                    self.receive(socket, since, received).await
+                }
                 Phase::Polling { since, short } => self.poll(since, short).await,
                 Phase::Pausing(pause) => {
                     sleep(pause).await;
@@ -122,7 +127,7 @@ impl Reconnector {
         match self.server.open_websocket(conn_id, self.settings.silence).await {
             Opening::Open(socket) => {
                 self.opened(conn_id);
-                Phase::Websocket { socket, since: Instant::now(), heard: false }
+                Phase::Websocket { socket, since: Instant::now(), received: false }
             }
             Opening::NoWebsocket(error) => self.without_websocket(error),
             Opening::Failed(error) if error.is_in_doubt() => self.mute_socket(error),
@@ -130,33 +135,35 @@ impl Reconnector {
         }
     }
 
-    async fn hear(&mut self, mut socket: Box<Socket>, since: Instant, heard: bool) -> Phase {
-        match hear(&mut socket, self.settings.silence).await {
-            Heard::Frames(frames) => {
+    async fn receive(&mut self, mut socket: Box<Socket>, since: Instant, received: bool) -> Phase {
+        match receive(&mut socket, self.settings.silence).await {
+            Received::Events(events) => {
                 self.mute_sockets = 0;
-                self.take(frames);
-                Phase::Websocket { socket, since, heard: true }
+                self.take(events);
+                Phase::Websocket { socket, since, received: true }
             }
-            Heard::Life => Phase::Websocket { socket, since, heard },
-            Heard::Closed(close) => self.closed(close, since, heard),
-            Heard::Broken(error) => {
-                self.missed(Gap::BrokenLine);
-                if heard { self.interrupted(error) } else { self.mute_socket(error) }
+            Received::Other => Phase::Websocket { socket, since, received },
+            Received::Closed(close) => self.closed(close, since, received),
+            Received::Broken(error) => {
+                self.missed(Gap::BrokenTransport);
+                if received { self.interrupted(error) } else { self.mute_socket(error) }
             }
         }
     }
 
-    fn closed(&mut self, close: Option<CloseFrame>, since: Instant, heard: bool) -> Phase {
+    fn closed(&mut self, close: Option<CloseFrame>, since: Instant, received: bool) -> Phase {
         let Some(close) = close else {
-            // Not from the server, which always says why.
-            self.missed(Gap::BrokenLine);
+            // The server always sends a reason, so this close is not its own.
+            self.missed(Gap::BrokenTransport);
             return self.interrupted(Error::broken("the websocket was closed without a reason"));
         };
         match close.code {
             CloseCode::Normal if close.reason.starts_with("superseded") => {
                 self.end(End::Superseded)
             }
-            CloseCode::Normal if !heard && since.elapsed() < AT_ONCE => self.unknown_connection(),
+            CloseCode::Normal if !received && since.elapsed() < AT_ONCE => {
+                self.unknown_connection()
+            }
             CloseCode::Normal => self.end(End::Disconnected),
             code => self.interrupted(Error::closed(code.into(), &close.reason)),
         }
@@ -169,14 +176,14 @@ impl Reconnector {
         }
         let begun = Instant::now();
         match self.server.poll(conn_id, self.settings.silence).await {
-            Polled::Frames(frames) => {
+            Polled::Events(events) => {
                 if since.is_none() {
                     self.opened(conn_id);
                 }
                 self.catchup = Catchup::default();
-                let is_short = frames.is_empty() && begun.elapsed() < SHORT_POLL;
+                let is_short = events.is_empty() && begun.elapsed() < SHORT_POLL;
                 let short = if is_short { short.saturating_add(1) } else { 0 };
-                self.take(frames);
+                self.take(events);
                 let since = since.unwrap_or(begun);
                 if since.elapsed() > POLLS_LAST && self.settings.websocket {
                     self.transport = Transport::Websocket;
@@ -187,7 +194,7 @@ impl Reconnector {
             Polled::UnknownConnection => self.unknown_connection(),
             Polled::Failed(error) => {
                 if error.is_in_doubt() {
-                    self.missed(Gap::BrokenLine);
+                    self.missed(Gap::BrokenTransport);
                 }
                 self.transport = first_transport(self.settings);
                 self.interrupted(error)
@@ -201,16 +208,16 @@ impl Reconnector {
         self.events.extend(self.gap.take().map(StreamEvent::Gap));
     }
 
-    fn take(&mut self, frames: Vec<Event>) {
+    fn take(&mut self, events: Vec<Event>) {
         (self.failures, self.renewals) = (0, 0);
-        for frame in frames {
-            let gap = self.catchup.count(&frame);
-            self.events.push_back(StreamEvent::Event(frame));
+        for event in events {
+            let gap = self.catchup.count(&event);
+            self.events.push_back(StreamEvent::Event(event));
             self.events.extend(gap.map(StreamEvent::Gap));
         }
     }
 
-    /// A new connection is the larger gap.
+    /// Notes a gap to report. A new connection is the larger gap and takes precedence.
     fn missed(&mut self, gap: Gap) {
         if self.gap != Some(Gap::NewConnection) {
             self.gap = Some(gap);
@@ -223,8 +230,8 @@ impl Reconnector {
         }
         self.conn_id = None;
         self.gap = Some(Gap::NewConnection);
-        // The first time at once, since the server is there; then with pauses, should it forget
-        // each one.
+        // The first renewal follows at once, since the server is reachable. Further ones follow after
+        // pauses, in case the server forgets each connection.
         self.renewals = self.renewals.saturating_add(1);
         match self.renewals {
             1 => Phase::Renewing,
@@ -267,19 +274,20 @@ fn first_transport(settings: Settings) -> Transport {
     if settings.websocket { Transport::Websocket } else { Transport::LongPoll }
 }
 
-/// How many frames of each channel came as catch-up on one line.
+/// The number of catch-up events per channel since the stream opened.
 #[derive(Debug, Default)]
 struct Catchup(Vec<(Option<String>, usize)>);
 
 impl Catchup {
-    /// A gap with the frame that makes it likely.
-    fn count(&mut self, frame: &Event) -> Option<Gap> {
-        if !frame.catchup {
+    /// Counts an event. Returns a gap if the catch-up of its channel is as long as what the server
+    /// stores.
+    fn count(&mut self, event: &Event) -> Option<Gap> {
+        if !event.catchup {
             return None;
         }
-        // Catch-up comes channel by channel.
-        if self.0.last().is_none_or(|(channel, _)| *channel != frame.channel) {
-            self.0.push((frame.channel.clone(), 0));
+        // Catch-up arrives channel by channel.
+        if self.0.last().is_none_or(|(channel, _)| *channel != event.channel) {
+            self.0.push((event.channel.clone(), 0));
         }
         let (channel, count) = self.0.last_mut()?;
         *count += 1;

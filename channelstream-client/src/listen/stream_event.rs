@@ -1,4 +1,4 @@
-//! What a listener tells: frames, and what becomes of its line to the server.
+//! `StreamEvent`: an event of the connection, or a change of the stream's own state.
 
 use std::time::Duration;
 
@@ -7,76 +7,77 @@ use channelstream_core::protocol::Uuid;
 use super::event::Event;
 use crate::error::Error;
 
-/// What happened to a [`EventStream`](super::EventStream).
+/// An item of an [`EventStream`](super::EventStream).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StreamEvent {
-    /// A line to the server is open, the first or another; catch-up comes next. Of long polls it
-    /// is told with the first answer, which may take some seconds.
+    /// The stream has connected or reconnected; catch-up follows. With long polling this is reported
+    /// when the first answer arrives, which may take some seconds.
     #[non_exhaustive]
     Opened {
-        /// The connection that is listened on.
+        /// The id of the connection.
         conn_id: Uuid,
-        /// The way.
+        /// How the stream is connected.
         transport: Transport,
     },
-    /// An event was heard.
+    /// The connection received an event.
     Event(Event),
-    /// Something may have been missed.
+    /// Events may be missing.
     Gap(Gap),
-    /// The line broke or did not come about; the next attempt follows after a pause.
+    /// The TCP connection broke or could not be opened. The next attempt follows after a pause.
     #[non_exhaustive]
     Interrupted {
-        /// Why.
+        /// The cause.
         error: Error,
-        /// How long until the next attempt.
+        /// The time until the next attempt.
         pause: Duration,
     },
-    /// It is over; nothing follows.
+    /// The stream has ended. No item follows.
     Ended(End),
 }
 
-/// How a listener is connected.
+/// The transport of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
-    /// A websocket: events come at once.
+    /// A websocket. Events arrive at once.
     Websocket,
-    /// One request after another: events come within a second or so.
+    /// Long polling: one request after another. Events arrive within about a second.
     LongPoll,
 }
 
-/// Why something may have been missed. What came while nobody listened is not lost by itself:
-/// it comes as catch-up.
+/// Why events may be missing.
+///
+/// Events that were sent while nobody listened are not missing: they arrive as catch-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Gap {
-    /// The line broke without a word. What the server had written to it by then counts as sent,
-    /// whether it arrived or not.
-    BrokenLine,
-    /// As many frames came as catch-up as the server keeps of a channel, or of a user's private
-    /// messages: there may have been more, and older ones.
+    /// The TCP connection broke without a close. Events that the server had written to it count as
+    /// sent, whether they arrived or not.
+    BrokenTransport,
+    /// The catch-up has as many events as the server keeps for a channel, or for a user's private
+    /// messages. Older ones may have been dropped.
     #[non_exhaustive]
     FullCatchup {
         /// The channel; `None` for private messages.
         channel: Option<String>,
     },
-    /// The connection had ended, also because the server was restarted, and another one took its
-    /// place: whatever was sent in between is lost.
+    /// The connection had ended, for example because the server was restarted, and was replaced with
+    /// a new one. Events that were sent in between are lost.
     NewConnection,
 }
 
-/// Why nothing more is heard.
+/// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum End {
-    /// The server does not know the connection: it was away for too long, was disconnected, or
-    /// the server was restarted. A new one has to be made with [`Client::connect`].
+    /// The server does not know the connection: it expired, was disconnected, or the server was
+    /// restarted. [`Client::connect`] creates a new one.
     ///
     /// [`Client::connect`]: crate::Client::connect
     UnknownConnection,
-    /// The connection was disconnected while it was listened on.
+    /// The connection was disconnected while the stream listened on it.
     Disconnected,
-    /// Somebody else listens on the connection now.
+    /// Another listener has taken over the connection.
     Superseded,
 }

@@ -1,4 +1,4 @@
-//! One line to the server: opening a websocket, reading it, and making one poll.
+//! Transports: opening a websocket, receiving from it, and sending one long poll.
 
 use std::time::Duration;
 
@@ -19,39 +19,39 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 
 use super::builder::Server;
 use super::event::{Event, parse_events};
-use crate::call::{JSON, receive};
+use crate::call::{self, JSON};
 use crate::endpoint::{Endpoint, LONG_POLL, WEBSOCKET, redacted};
 use crate::error::{Answered, Error};
 
-/// Larger texts are given up, so that nothing on the other end can fill this program's memory.
+/// The maximum size of a message in bytes, so that the peer cannot fill this program's memory.
 const MAX_TEXT: usize = 16 * 1024 * 1024;
 
-/// How long the server is given to take the answer to its close frame.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The time for sending the answer to a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What came of trying to open a websocket.
+/// The outcome of opening a websocket.
 pub(super) enum Opening {
     Open(Box<Socket>),
-    /// The server, or what stands before it, doesn't do websockets.
+    /// The server, or a proxy before it, does not support websockets.
     NoWebsocket(Error),
     Failed(Error),
 }
 
-/// What came of waiting on a websocket.
-pub(super) enum Heard {
-    /// Frames, or none: a heartbeat.
-    Frames(Vec<Event>),
-    /// Something without a meaning, which shows that the line lives.
-    Life,
-    /// The server said good-bye, with a code if it gave one.
+/// The outcome of waiting on a websocket.
+pub(super) enum Received {
+    /// Events; an empty list is a heartbeat.
+    Events(Vec<Event>),
+    /// A message without a meaning, which still proves that the TCP connection is alive.
+    Other,
+    /// The server closed the websocket, with a code if it sent one.
     Closed(Option<CloseFrame>),
-    /// The line is dead.
+    /// The TCP connection is broken or silent.
     Broken(Error),
 }
 
-/// What came of a poll.
+/// The outcome of a poll.
 pub(super) enum Polled {
-    Frames(Vec<Event>),
+    Events(Vec<Event>),
     UnknownConnection,
     Failed(Error),
 }
@@ -59,18 +59,18 @@ pub(super) enum Polled {
 pub(super) type Socket = WebSocketStream<Upgraded>;
 
 impl Server {
-    /// Opens a websocket by an ordinary request, so that certificates, proxies and credentials
-    /// are those of all other requests.
-    pub(super) async fn open_websocket(&self, conn_id: Uuid, patience: Duration) -> Opening {
-        let opening = match timeout(patience, self.upgrade(conn_id)).await {
+    /// Opens a websocket with an ordinary request, so that it has the certificates, proxies and
+    /// credentials of all other requests.
+    pub(super) async fn open_websocket(&self, conn_id: Uuid, silence: Duration) -> Opening {
+        let opening = match timeout(silence, self.upgrade(conn_id)).await {
             Ok(opening) => opening,
             // Some proxies let an upgrade hang.
-            Err(_) => Opening::NoWebsocket(Error::silence(WEBSOCKET, patience)),
+            Err(_) => Opening::NoWebsocket(Error::silence(WEBSOCKET, silence)),
         };
         match opening {
             Opening::Open(socket) => Opening::Open(socket),
-            Opening::NoWebsocket(error) => Opening::NoWebsocket(self.named(error)),
-            Opening::Failed(error) => Opening::Failed(self.named(error)),
+            Opening::NoWebsocket(error) => Opening::NoWebsocket(self.with_proxy(error)),
+            Opening::Failed(error) => Opening::Failed(self.with_proxy(error)),
         }
     }
 
@@ -92,7 +92,7 @@ impl Server {
             let headers = std::mem::take(response.headers_mut());
             let answered = Answered { status, headers, body: Vec::new() };
             let error = Error::status_of(WEBSOCKET, &answered);
-            // One that is busy may do better later.
+            // A busy server may accept a websocket later.
             return match error.is_retryable() {
                 true => Opening::Failed(error),
                 false => Opening::NoWebsocket(error),
@@ -117,36 +117,36 @@ impl Server {
         }
     }
 
-    /// Asks once for what the connection was sent, and waits for it.
-    pub(super) async fn poll(&self, conn_id: Uuid, patience: Duration) -> Polled {
-        match self.poll_once(conn_id, patience).await {
-            Polled::Failed(error) => Polled::Failed(self.named(error)),
+    /// Sends one long poll and waits for its answer.
+    pub(super) async fn poll(&self, conn_id: Uuid, silence: Duration) -> Polled {
+        match self.poll_once(conn_id, silence).await {
+            Polled::Failed(error) => Polled::Failed(self.with_proxy(error)),
             polled => polled,
         }
     }
 
-    /// The error with the proxy that is in between.
-    fn named(&self, error: Error) -> Error {
+    /// Adds the proxy to an error.
+    fn with_proxy(&self, error: Error) -> Error {
         error.through(self.proxy.as_deref())
     }
 
-    async fn poll_once(&self, conn_id: Uuid, patience: Duration) -> Polled {
-        let request = self.request(LONG_POLL, conn_id).header(ACCEPT, JSON).timeout(patience);
-        let answered = match receive(LONG_POLL, &redacted(&self.address), request).await {
+    async fn poll_once(&self, conn_id: Uuid, silence: Duration) -> Polled {
+        let request = self.request(LONG_POLL, conn_id).header(ACCEPT, JSON).timeout(silence);
+        let answered = match call::receive(LONG_POLL, &redacted(&self.address), request).await {
             Ok(answered) => answered,
             Err(error) => return Polled::Failed(error),
         };
-        // A proxy that wants to know who asks says how to tell it.
-        let asks_who = answered.headers.contains_key(WWW_AUTHENTICATE);
-        if answered.status == StatusCode::UNAUTHORIZED && !asks_who {
+        // A proxy that requires credentials sends this header; the server does not.
+        let is_proxys = answered.headers.contains_key(WWW_AUTHENTICATE);
+        if answered.status == StatusCode::UNAUTHORIZED && !is_proxys {
             return Polled::UnknownConnection;
         }
         if !answered.status.is_success() {
             return Polled::Failed(Error::status_of(LONG_POLL, &answered));
         }
-        let frames = std::str::from_utf8(&answered.body).ok().map(parse_events);
-        match frames {
-            Some(Ok(frames)) => Polled::Frames(frames),
+        let events = std::str::from_utf8(&answered.body).ok().map(parse_events);
+        match events {
+            Some(Ok(events)) => Polled::Events(events),
             Some(Err(error)) => Polled::Failed(Error::unreadable(LONG_POLL, &error)),
             None => {
                 let text = format!("the answer to {LONG_POLL} is not UTF-8");
@@ -166,26 +166,26 @@ impl Server {
     }
 }
 
-/// Waits for the next thing on a websocket.
-pub(super) async fn hear(socket: &mut Socket, patience: Duration) -> Heard {
-    let message = match timeout(patience, socket.next()).await {
+/// Waits for the next message on a websocket.
+pub(super) async fn receive(socket: &mut Socket, silence: Duration) -> Received {
+    let message = match timeout(silence, socket.next()).await {
         Ok(Some(Ok(message))) => message,
         Ok(Some(Err(error))) => {
-            return Heard::Broken(Error::broken_because("the websocket broke off", error));
+            return Received::Broken(Error::broken_because("the websocket broke off", error));
         }
-        Ok(None) => return Heard::Broken(Error::broken("the websocket broke off")),
-        Err(_) => return Heard::Broken(Error::silence(WEBSOCKET, patience)),
+        Ok(None) => return Received::Broken(Error::broken("the websocket broke off")),
+        Err(_) => return Received::Broken(Error::silence(WEBSOCKET, silence)),
     };
     match message {
         Message::Text(text) => match parse_events(&text) {
-            Ok(frames) => Heard::Frames(frames),
-            Err(error) => Heard::Broken(Error::unreadable(WEBSOCKET, &error)),
+            Ok(events) => Received::Events(events),
+            Err(error) => Received::Broken(Error::unreadable(WEBSOCKET, &error)),
         },
         Message::Close(close) => {
-            // The answer to it leaves with the next step; whether it arrives is all the same.
-            let _ = timeout(FAREWELL, socket.next()).await;
-            Heard::Closed(close)
+            // Polling the socket once more sends the answer. It does not matter whether it arrives.
+            let _ = timeout(CLOSE_TIMEOUT, socket.next()).await;
+            Received::Closed(close)
         }
-        _ => Heard::Life,
+        _ => Received::Other,
     }
 }

@@ -1,4 +1,4 @@
-//! Publishing very many messages: how they are cut, and what is told when it fails.
+//! Publishing large numbers of messages: how they are split, and what a failure reports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,7 +22,7 @@ fn impatient(host: &str) -> Client {
     Client::builder(format!("http://{host}")).secret("s").retries(policy).build().unwrap()
 }
 
-/// An answer as if all messages of the request had been taken.
+/// Answers as if all messages of the request had been accepted.
 fn taken(body: &str) -> String {
     let mut messages: Vec<serde_json::Value> = serde_json::from_str(body).unwrap();
     for message in &mut messages {
@@ -108,14 +108,14 @@ async fn a_failure_tells_what_was_taken() {
 }
 
 #[tokio::test]
-async fn doubt_is_told_even_if_the_last_attempt_is_none() {
-    // The first request may have been carried out; then nobody is there any more.
+async fn doubt_of_the_first_attempt_is_reported_if_the_last_cannot_connect() {
+    // The first request may have been carried out. Then the server is gone.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let cutter = std::thread::spawn(move || {
-        let (mut line, _) = listener.accept().unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
         drop(listener);
-        std::io::Read::read_exact(&mut line, &mut [0; 10]).unwrap();
+        std::io::Read::read_exact(&mut stream, &mut [0; 10]).unwrap();
     });
     let error = impatient(&host).publish_all([numbered(0)]).await.unwrap_err();
     cutter.join().unwrap();
@@ -134,7 +134,7 @@ async fn a_stream_is_sent_as_it_comes() {
     let (sender, mut receiver) = mpsc::channel(8);
     let messages = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
     let publishing = tokio::spawn(async move { client.publish_stream(messages).await });
-    // Each waits until the one before has arrived: nothing is held back for a fuller request.
+    // Each message waits until the previous one has arrived: none is delayed for a fuller request.
     for number in 0..5 {
         sender.send(numbered(number)).await.unwrap();
         let arrived = async {

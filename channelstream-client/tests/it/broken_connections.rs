@@ -1,4 +1,4 @@
-//! Calls and listeners behind something that cuts, stalls, splits, or knows no websockets.
+//! Calls and streams behind a proxy that cuts, stalls, splits, or blocks websockets.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use crate::listening::{gap, number, numbered, opened, until};
 use crate::proxy::{Mode, Proxy};
 use crate::server::{Server, hasty};
 
-/// Longer than a poll of these servers may take.
+/// Longer than a poll of these servers takes.
 const SILENCE: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A listener of "news" through the proxy, on a connection that is there already.
+/// Returns a stream of "news" through the proxy, on an existing connection.
 async fn listener(server: &Server, proxy: &Proxy) -> EventStream {
     let request = Connect::new("ann").channels(["news"]);
     let id = server.client().connect(request).await.unwrap().conn_id;
@@ -43,12 +43,12 @@ async fn calls_end_in_time_behind_what_stalls() {
     let begun = Instant::now();
     let error = client.publish(numbered(1)).await.unwrap_err();
     assert!(error.is_timeout() && error.is_in_doubt() && error.attempts() == 1, "{error}");
-    // What may be repeated comes through as soon as it can.
-    let (options, asked) = (InfoOptions::default(), async {
+    // Requests that may be repeated succeed as soon as the proxy permits.
+    let (options, recovery) = (InfoOptions::default(), async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         proxy.turn(Mode::Honest);
     });
-    let (info, ()) = tokio::join!(client.info(options), asked);
+    let (info, ()) = tokio::join!(client.info(options), recovery);
     info.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(25));
 }
@@ -60,7 +60,7 @@ async fn calls_are_repeated_behind_what_cuts() {
     let client = hasty(&proxy.url).build().unwrap();
     let error = client.publish_all((0..3).map(numbered)).await.unwrap_err();
     assert!(error.is_in_doubt() && error.error().attempts() == 11, "{error}");
-    // It was in truth: with the same ids each time.
+    // The messages were accepted, with the same ids each time.
     assert_eq!(server.client().admin_stats().await.unwrap().total_unique_messages, 33);
     proxy.turn(Mode::Honest);
     assert_eq!(client.publish_all(error.into_unpublished()).await.unwrap().messages, 3);
@@ -73,17 +73,17 @@ async fn listeners_hear_everything_through_what_splits() {
     let mut listener = listener(&server, &proxy).await;
     let client = server.client();
     let publishing = client.publish_all((0..200).map(numbered));
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let hearing = until(&mut listener, |event| {
         assert!(!matches!(event, StreamEvent::Interrupted { .. }), "{event:?}");
-        heard.extend(number(event));
-        (heard.last() == Some(&199)).then_some(())
+        received.extend(number(event));
+        (received.last() == Some(&199)).then_some(())
     });
     let (published, ()) = tokio::join!(publishing, hearing);
     assert_eq!(published.unwrap().messages, 200);
-    // Catch-up may have begun after the oldest of 100 were gone; from there on nothing is missing.
-    let first = heard[0];
-    assert!(heard.into_iter().eq(first..200));
+    // The oldest may have been dropped when 100 were stored. From the first on nothing is missing.
+    let first = received[0];
+    assert!(received.into_iter().eq(first..200));
 }
 
 #[tokio::test]
@@ -92,21 +92,24 @@ async fn listeners_go_on_behind_what_cuts_and_tell_of_gaps() {
     let proxy = Proxy::start(server.port, Mode::Cutting(1500)).await;
     let mut listener = listener(&server, &proxy).await;
     let client = server.client();
-    let (mut heard, mut gaps) = (Vec::new(), 0);
+    let (mut received, mut gaps) = (Vec::new(), 0);
     for sent in 0..60 {
         client.publish(numbered(sent)).await.unwrap();
         if sent % 5 == 4 {
-            // The newest is heard, or was on a line that was cut, and that is told.
+            // The newest is received, or was written to a connection that was cut, which is reported.
             until(&mut listener, |event| {
-                heard.extend(number(event));
-                gaps += u32::from(gap(event) == Some(Gap::BrokenLine));
+                received.extend(number(event));
+                gaps += u32::from(gap(event) == Some(Gap::BrokenTransport));
                 let is_newest = number(event) == Some(sent);
-                (is_newest || gap(event) == Some(Gap::BrokenLine)).then_some(())
+                (is_newest || gap(event) == Some(Gap::BrokenTransport)).then_some(())
             })
             .await;
         }
     }
-    assert!(heard.is_sorted_by(|one, next| one < next), "in order, and none twice: {heard:?}");
+    assert!(
+        received.is_sorted_by(|one, next| one < next),
+        "in order, and none twice: {received:?}"
+    );
     assert!(gaps > 0 && proxy.lines() > 1);
     proxy.turn(Mode::Honest);
     client.publish(numbered(60)).await.unwrap();
@@ -121,21 +124,21 @@ async fn silence_is_death() {
     until(&mut listener, opened).await;
     server.client().publish(numbered(1)).await.unwrap();
     assert_eq!(until(&mut listener, number).await, 1);
-    // Heartbeats alone keep it.
+    // Heartbeats alone keep the stream connected.
     let quiet = tokio::time::timeout(SILENCE * 3, listener.next()).await;
     assert!(quiet.is_err(), "{quiet:?}");
 
     proxy.turn(Mode::Stalling);
-    let told = until(&mut listener, |event| match event {
+    let reported = until(&mut listener, |event| match event {
         StreamEvent::Interrupted { error, .. } => Some((error.is_timeout(), error.to_string())),
         _ => None,
     });
-    assert_eq!(told.await, (true, "GET /ws brought nothing for 1.5s".to_owned()));
+    assert_eq!(reported.await, (true, "GET /ws brought nothing for 1.5s".to_owned()));
     server.client().publish(numbered(2)).await.unwrap();
     proxy.turn(Mode::Honest);
-    assert_eq!(until(&mut listener, gap).await, Gap::BrokenLine);
+    assert_eq!(until(&mut listener, gap).await, Gap::BrokenTransport);
     server.client().publish(numbered(3)).await.unwrap();
-    // The second was perhaps written to the line that was dead already.
+    // The second may have been written to the dead TCP connection.
     let next = until(&mut listener, number).await;
     assert!([2, 3].contains(&next));
 }
@@ -148,7 +151,7 @@ async fn where_no_websocket_comes_through_polls_do() {
         let mut listener = listener(&server, &proxy).await;
         let client = server.client();
         let mut sent = 0;
-        // Publishes again and again, since what a mute socket took is lost.
+        // Publishes repeatedly, since messages that were written to a mute websocket are lost.
         let publishing = async {
             loop {
                 client.publish(numbered(sent)).await.unwrap();
@@ -174,7 +177,7 @@ async fn where_no_websocket_comes_through_polls_do() {
 
 #[tokio::test]
 async fn nobody_is_pestered_while_the_server_is_away() {
-    // Somebody who takes lines and drops them, as fast as they come.
+    // A server that drops each TCP connection as soon as it is accepted.
     let away = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", away.local_addr().unwrap());
     let mut attempts = 0;
@@ -193,7 +196,7 @@ async fn nobody_is_pestered_while_the_server_is_away() {
     let listening = async {
         while pauses.iter().sum::<Duration>() < Duration::from_secs(2) {
             if let Some(StreamEvent::Interrupted { pause, error, .. }) = listener.next().await {
-                // Whoever knows the id can listen.
+                // The errors must not contain the id, which allows to listen.
                 assert!(!format!("{error:?}").contains("00000001"), "{error:?}");
                 pauses.push(pause);
             }
@@ -205,8 +208,8 @@ async fn nobody_is_pestered_while_the_server_is_away() {
     }
     let longest = pauses.iter().max().unwrap();
     assert!((Duration::from_millis(200)..=Duration::from_millis(400)).contains(longest));
-    // Two requests at most for each pause: a websocket and a poll; each may be sent once more
-    // by the HTTP client.
+    // At most two requests for each pause, a websocket and a poll. The HTTP client may repeat each
+    // once.
     assert!(attempts <= 4 * pauses.len(), "{attempts} attempts in {pauses:?}");
     assert!(pauses.len() < 20, "{pauses:?}");
 }

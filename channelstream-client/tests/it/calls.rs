@@ -85,12 +85,12 @@ async fn a_whole_life() {
     assert_eq!(text_of(message), "three");
     assert_eq!((message.uuid, message.edited), (sent[0].uuid, edits[0].edited));
 
-    let figures = client.admin_stats().await.unwrap();
-    assert_eq!((figures.unique_user_count, figures.total_unique_messages), (2, 2));
-    assert_eq!((figures.channels.len(), figures.users.len()), (2, 2));
-    assert!(!figures.version.is_empty() && figures.uptime.contains(':'));
+    let admin = client.admin_stats().await.unwrap();
+    assert_eq!((admin.unique_user_count, admin.total_unique_messages), (2, 2));
+    assert_eq!((admin.channels.len(), admin.users.len()), (2, 2));
+    assert!(!admin.version.is_empty() && admin.uptime.contains(':'));
     let stats = client.metrics().await.unwrap();
-    assert_eq!(stats.version, figures.version);
+    assert_eq!(stats.version, admin.version);
     assert_eq!(stats.number("messages_posted_total"), Some(2.0));
     assert_eq!((stats.number("listeners"), stats.number("refusals_total")), (Some(0.0), None));
     let text = client.debug_text().await.unwrap();
@@ -123,7 +123,7 @@ async fn payloads_pass_exactly() {
 }
 
 #[tokio::test]
-async fn faults_are_told_by_field() {
+async fn errors_are_reported_by_field() {
     let server = Server::start();
     let client = server.client();
     let error = client.connect(Connect::new("").channels(["ok", ""])).await.unwrap_err();
@@ -187,7 +187,7 @@ async fn a_secret_comes_from_a_file_as_the_server_reads_it() {
     std::fs::write(&path, "hid\0den").unwrap();
     let error = Client::builder(&server.url).secret_file(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Builder);
-    let told = format!("{error}: {}", std::error::Error::source(&error).unwrap());
-    assert!(told.contains("secret.txt") && told.contains("U+0000"), "{told}");
-    assert!(!told.contains("hid"), "{told}");
+    let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    assert!(text.contains("secret.txt") && text.contains("U+0000"), "{text}");
+    assert!(!text.contains("hid"), "{text}");
 }

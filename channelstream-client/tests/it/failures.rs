@@ -1,4 +1,4 @@
-//! Answers that are none, late, broken or false: each is an error of its kind, without secrets.
+//! Missing, late, broken and invalid answers: each is an error of its kind, without secrets.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn failure(stub: &Stub) -> Error {
     client(&stub.host).info(InfoOptions::default()).await.unwrap_err()
 }
 
-/// Everything that a log could show of an error.
+/// Returns everything that a log could show of an error.
 fn shown(error: &Error) -> String {
     let mut text = format!("{error}\n{error:?}\n");
     let mut cause = error.source();
@@ -33,13 +33,13 @@ fn check(error: &Error, kind: ErrorKind, text: &str) {
     assert_eq!(error.to_string(), text);
     assert_eq!(error.is_timeout(), kind == ErrorKind::Timeout);
     let shown = shown(error);
-    // A signature is the signed path, a dot, and more.
+    // A signature begins with the signed path and a dot.
     assert!(!shown.contains("marked") && !shown.contains("/info."), "{shown}");
 }
 
 #[tokio::test]
 async fn nobody_listens() {
-    // Bound but not listening: refused for sure, and nobody else gets the port meanwhile.
+    // Bound but not listening: connections are refused, and no other program gets the port.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let host = socket.local_addr().unwrap().to_string();
@@ -103,8 +103,7 @@ async fn the_server_shows_the_request_in_its_answer() {
     let error = failure(&stub).await;
     check(&error, ErrorKind::Refused, "POST /info was refused with 302 Found");
     assert_eq!(error.status(), Some(StatusCode::FOUND));
-    // Somebody's own client may follow it, here until it has enough; and what it says then
-    // names where it was led.
+    // A custom HTTP client may follow redirects up to its limit. Its error then names the target.
     let following = Client::builder(format!("http://{}", stub.host))
         .secret("marked-secret")
         .http_client(reqwest::Client::new())

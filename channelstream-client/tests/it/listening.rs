@@ -1,4 +1,4 @@
-//! Listeners on the real server: what they hear, and how they end.
+//! Event streams on the real server: their events and their ends.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use channelstream_client::{
 
 use crate::server::Server;
 
-/// Waits for the event that `wanted` makes something of; others are passed over.
+/// Waits for the first item for which `wanted` returns a value, and ignores others.
 pub(crate) async fn until<T>(
     listener: &mut EventStream,
     mut wanted: impl FnMut(&StreamEvent) -> Option<T>,
@@ -59,7 +59,7 @@ fn content(event: &StreamEvent) -> Option<Event> {
     }
 }
 
-/// The number in a message's payload.
+/// Returns the number in a message's payload.
 pub(crate) fn number(event: &StreamEvent) -> Option<u64> {
     let event = content(event)?;
     let payload: serde_json::Value = event.payload().ok()?;
@@ -79,8 +79,12 @@ fn talkative() -> Connect {
     }
 }
 
-async fn everything_is_heard(client: &Client, mut listener: EventStream, transport: Transport) {
-    // A poll is told as open with its first answer, so that something must come of itself.
+async fn every_kind_of_event_arrives(
+    client: &Client,
+    mut listener: EventStream,
+    transport: Transport,
+) {
+    // Long polling is reported as opened with its first answer, so an event must be pending.
     let bob = Connect {
         user_state: [("mood".to_owned(), Scalar::from("good"))].into(),
         state_public_keys: vec!["mood".to_owned()],
@@ -88,7 +92,7 @@ async fn everything_is_heard(client: &Client, mut listener: EventStream, transpo
     };
     let (connection, opened_by) = {
         let publishing = async {
-            // Nobody is connected before it is waited for, so all the rest comes live.
+            // The connection is created when the stream is polled first. The rest is sent afterwards.
             while client.info(InfoOptions::default()).await.unwrap().users.is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -140,7 +144,7 @@ async fn everything_is_heard(client: &Client, mut listener: EventStream, transpo
     client.disconnect(connection).await.unwrap();
     let end = until(&mut listener, ended).await;
     let over = match transport {
-        // A poll of a connection that has ended looks like one of a connection that never was.
+        // To a poll, a connection that has ended looks like one that never existed.
         Transport::LongPoll => End::UnknownConnection,
         _ => End::Disconnected,
     };
@@ -153,18 +157,18 @@ async fn a_websocket_brings_everything() {
     let server = Server::start();
     let client = server.client();
     let listener = client.listen_as(talkative()).only_websocket().build().unwrap();
-    everything_is_heard(&client, listener, Transport::Websocket).await;
+    every_kind_of_event_arrives(&client, listener, Transport::Websocket).await;
 }
 
 #[tokio::test]
 async fn long_polls_bring_everything() {
     let server = Server::start();
     let client = server.client();
-    // Without a way to renew it, so that it ends.
+    // The stream cannot renew its connection, so it ends.
     let id = Uuid::from_u128(5);
     client.connect(Connect { conn_id: Some(id), ..talkative() }).await.unwrap();
     let listener = EventStream::builder(&server.url, id).only_long_poll().build().unwrap();
-    everything_is_heard(&client, listener, Transport::LongPoll).await;
+    every_kind_of_event_arrives(&client, listener, Transport::LongPoll).await;
 }
 
 #[tokio::test]
@@ -196,7 +200,7 @@ async fn who_comes_later_takes_over() {
 }
 
 #[tokio::test]
-async fn a_full_catchup_is_told_as_a_gap() {
+async fn a_full_catchup_is_reported_as_a_gap() {
     let server = Server::start();
     let client = server.client();
     let id = client.connect(Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
@@ -233,11 +237,11 @@ async fn a_new_connection_may_be_ones_own_matter() {
         })
         .build()
         .unwrap();
-    let told = until(&mut listener, |event| match event {
+    let text = until(&mut listener, |event| match event {
         StreamEvent::Interrupted { error, .. } => Some(error.to_string()),
         _ => None,
     });
-    assert_eq!(told.await, "no new connection was made");
+    assert_eq!(text.await, "no new connection was made");
     assert_eq!(until(&mut listener, gap).await, Gap::NewConnection);
     client.publish(numbered(7)).await.unwrap();
     assert_eq!(until(&mut listener, number).await, 7);
@@ -256,7 +260,7 @@ async fn dropping_it_leaves_nothing_behind() {
         let builder = if websocket { builder } else { builder.only_long_poll() };
         let mut listener = builder.build().unwrap();
         until(&mut listener, number).await;
-        // In the middle of waiting.
+        // Drop the stream while it waits.
         let wait = tokio::time::timeout(Duration::from_millis(20), listener.next());
         assert!(wait.await.is_err());
         drop((listener, client));

@@ -7,6 +7,7 @@ mod calls;
 mod failures;
 mod listening;
 mod proxy;
+mod reexports;
 mod requests;
 mod restarts;
 mod retries;
@@ -15,5 +16,5 @@ mod stub;
 mod tls;
 
 #[path = "../../examples/whole_life.rs"]
-#[expect(dead_code, reason = "its `main` is for people")]
+#[expect(dead_code, reason = "the test does not call `main`")]
 mod whole_life;

@@ -1,4 +1,4 @@
-//! What may stand between client and server: it cuts, stalls, splits, or knows no websockets.
+//! A proxy between client and server that cuts, stalls, splits, or blocks websockets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// What it does to lines, also to those that are open already.
+/// What the proxy does to TCP connections, including those that are already open.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mode {
     Honest,
-    /// Passes each byte alone.
+    /// Forwards each byte alone.
     Splitting,
-    /// Cuts each line after so many bytes from the server.
+    /// Cuts each TCP connection after this many bytes from the server.
     Cutting(usize),
-    /// Passes nothing on, and keeps everything open.
+    /// Forwards nothing, and keeps everything open.
     Stalling,
-    /// Doesn't pass on that a websocket is wished for.
+    /// Removes the request for a websocket.
     NoUpgrade,
-    /// Passes on the head of an answer that begins a websocket, and nothing of what follows.
+    /// Forwards the head of an answer that opens a websocket, and nothing after it.
     MuteSockets,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Stands before the server at `port`.
+    /// Starts a proxy before the server at `port`.
     pub(crate) async fn start(port: u16, mode: Mode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -43,9 +43,9 @@ impl Proxy {
         let counted = Arc::clone(&lines);
         let task = tokio::spawn(async move {
             loop {
-                let (line, _) = listener.accept().await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
                 counted.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(line, port, modes.clone()));
+                tokio::spawn(serve(stream, port, modes.clone()));
             }
         });
         Self { url, mode, lines, task: task.abort_handle() }
@@ -55,7 +55,7 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
-    /// How many lines were opened to it.
+    /// Returns the number of TCP connections that were opened to the proxy.
     pub(crate) fn lines(&self) -> u32 {
         self.lines.load(Ordering::Relaxed)
     }
@@ -67,14 +67,14 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(line: TcpStream, port: u16, modes: watch::Receiver<Mode>) {
+async fn serve(stream: TcpStream, port: u16, modes: watch::Receiver<Mode>) {
     let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await else {
         return;
     };
-    line.set_nodelay(true).unwrap();
-    let (from_client, to_client) = line.into_split();
+    stream.set_nodelay(true).unwrap();
+    let (from_client, to_client) = stream.into_split();
     let (from_server, to_server) = server.into_split();
-    // The first that ends takes the other with it.
+    // Both directions end when the first one ends.
     tokio::select! {
         () = pass(from_client, to_server, modes.clone(), true) => {}
         () = pass(from_server, to_client, modes, false) => {}

@@ -1,4 +1,4 @@
-//! Which calls are repeated, when, and what an error tells of it.
+//! Which calls are repeated, when, and what the error reports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +21,7 @@ fn client(host: &str, policy: RetryPolicy) -> Client {
     Client::builder(format!("http://{host}")).secret("s").retries(policy).build().unwrap()
 }
 
-/// Fails so often in one way, then answers well.
+/// Fails this often in one way, then succeeds.
 fn failing(failures: u32, failure: String) -> (Stub, Arc<AtomicU32>) {
     let count = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&count);
@@ -120,13 +120,13 @@ async fn the_whole_has_an_end() {
     let call = client.info(options);
     let error = tokio::time::timeout(Duration::from_secs(30), call).await.unwrap().unwrap_err();
     assert!(error.is_timeout());
-    // Three time-outs and their pauses, or fewer if the machine is slow.
+    // Three timeouts and their pauses, or fewer if the machine is slow.
     assert!((2..=4).contains(&error.attempts()), "{}", error.attempts());
 }
 
 #[tokio::test]
 async fn a_repeated_connect_is_one_connection() {
-    // The first answer is lost, the second request is the same one.
+    // The first answer is lost. The second request is equal to the first.
     let stub = Stub::answering("503 Busy", "");
     client(&stub.host, quick().repeats(1)).connect(Connect::new("ann")).await.unwrap_err();
     let (first, second) = (stub.request(), stub.request());
@@ -153,14 +153,14 @@ async fn skew_is_named_where_a_signature_is_refused() {
         let stub = Stub::start(move |_| Some(answer.clone()));
         client(&stub.host, quick()).info(InfoOptions::default()).await.unwrap_err()
     };
-    let told = "POST /info was refused with 401 Unauthorized";
+    let text = "POST /info was refused with 401 Unauthorized";
 
     let ahead = error(refused("Tue, 14 Nov 2023 22:13:20 GMT")).await;
     let skew = ahead.clock_skew().unwrap();
     assert!(matches!(skew, ClockSkew::Ahead(_)));
     assert_eq!(
         ahead.to_string(),
-        format!("{told}: signature refused; this machine's clock is {skew}")
+        format!("{text}: signature refused; this machine's clock is {skew}")
     );
     let behind = error(refused("Fri, 01 Jan 2100 00:00:00 GMT")).await;
     assert!(matches!(behind.clock_skew(), Some(ClockSkew::Behind(_))));
@@ -168,12 +168,12 @@ async fn skew_is_named_where_a_signature_is_refused() {
     let elsewhere = answer("401 Unauthorized\r\ndate: Tue, 14 Nov 2023 22:13:20 GMT", "{}");
     assert_eq!(error(elsewhere).await.clock_skew(), None, "a proxy's 401 is no matter of clocks");
 
-    // The real server sends its date; its clock is ours.
+    // The real server sends its date, by the same clock.
     let server = Server::start();
     let client = Client::new(&server.url, "another").unwrap();
     let error = client.info(InfoOptions::default()).await.unwrap_err();
     assert_eq!((error.status(), error.clock_skew()), (Some(StatusCode::UNAUTHORIZED), None));
-    assert_eq!(error.to_string(), told);
+    assert_eq!(error.to_string(), text);
     let plain = reqwest::get(&server.url).await.unwrap();
     assert!(plain.headers().contains_key("date"));
 }

@@ -1,4 +1,4 @@
-//! A server in this process, on a thread of its own, which can be killed and started again.
+//! A server in this process, on its own thread, which can be killed and restarted.
 
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 pub(crate) const SECRET: &str = "not the default";
 
-/// Ends, and has ended, when it is dropped.
+/// A running server. Dropping it waits until it has ended.
 pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) port: u16,
@@ -20,7 +20,7 @@ pub(crate) struct Server {
 
 enum End {
     Orderly,
-    /// Lines are cut, and nobody is told.
+    /// All TCP connections are cut without a close.
     Abrupt,
 }
 
@@ -29,18 +29,18 @@ impl Server {
         Self::with(Config::default())
     }
 
-    /// Listens on the port of one that was there before.
+    /// Starts a server on the port of an earlier one.
     pub(crate) fn start_on(port: u16) -> Self {
         Self::with(Config { port, ..Config::default() })
     }
 
-    /// Heartbeats come quickly and empty polls are short, so that what happens without them is
-    /// seen soon.
+    /// Starts a server with frequent heartbeats and short empty polls, so that a test soon sees what
+    /// happens without them.
     pub(crate) fn with_quick_heartbeats() -> Self {
-        let beat = Duration::from_millis(100);
+        let interval = Duration::from_millis(100);
         Self::with(Config {
-            heartbeat_interval: beat,
-            wake_connections_after: beat,
+            heartbeat_interval: interval,
+            wake_connections_after: interval,
             ..Config::default()
         })
     }
@@ -80,12 +80,12 @@ impl Server {
         Client::new(&self.url, SECRET).unwrap()
     }
 
-    /// Ends it as a signal does.
+    /// Shuts the server down as a signal does.
     pub(crate) fn stop(mut self) {
         self.end(End::Orderly);
     }
 
-    /// Ends it as a failure of power does.
+    /// Kills the server as a power failure does.
     pub(crate) fn kill(self) {
         drop(self);
     }
@@ -98,14 +98,15 @@ impl Server {
     }
 }
 
-/// Abruptly: an orderly end would wait for lines, which may be held by the thread that waits here.
+/// Kills the server. An orderly shutdown would wait for TCP connections, which the thread that drops
+/// the server may hold.
 impl Drop for Server {
     fn drop(&mut self) {
         self.end(End::Abrupt);
     }
 }
 
-/// A client whose patience is short.
+/// Returns the builder of a client with short pauses and timeouts.
 pub(crate) fn hasty(url: &str) -> ClientBuilder {
     let policy = RetryPolicy::new()
         .repeats(10)

@@ -1,37 +1,37 @@
-//! A server that answers what it is told, whatever it is asked.
+//! A server with prepared answers.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-/// Answers requests one after another, each on a line of its own, until the program ends.
+/// Answers requests one after another, each on its own TCP connection, until the program ends.
 pub(crate) struct Stub {
     pub(crate) host: String,
     requests: Receiver<Request>,
 }
 
-/// What the stub was asked.
+/// A request that the stub received.
 pub(crate) struct Request {
     head: String,
     pub(crate) body: String,
 }
 
 impl Stub {
-    /// Makes of each request's head the bytes of an answer; `None`: says nothing, and keeps the
-    /// line open.
+    /// Starts a stub that answers each request with the bytes that `answer` returns. If it returns
+    /// `None`, the stub sends nothing and keeps the TCP connection open.
     pub(crate) fn start(answer: impl Fn(&Request) -> Option<String> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let (sender, requests) = channel();
         thread::spawn(move || {
             let mut silent = Vec::new();
-            for line in listener.incoming() {
-                let mut line = line.unwrap();
-                let request = read(&mut line);
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let request = read(&mut stream);
                 match answer(&request) {
-                    Some(answer) => line.write_all(answer.as_bytes()).unwrap(),
-                    None => silent.push(line),
+                    Some(answer) => stream.write_all(answer.as_bytes()).unwrap(),
+                    None => silent.push(stream),
                 }
                 if sender.send(request).is_err() {
                     return;
@@ -41,24 +41,24 @@ impl Stub {
         Self { host, requests }
     }
 
-    /// Answers everything with this status line and JSON body.
+    /// Starts a stub that answers every request with this status and JSON body.
     pub(crate) fn answering(status: &'static str, body: &'static str) -> Self {
         Self::start(move |_| Some(answer(status, body)))
     }
 
-    /// The next request, in the order they came.
+    /// Returns the next request, in order of arrival.
     pub(crate) fn request(&self) -> Request {
         self.requests.recv().unwrap()
     }
 }
 
 impl Request {
-    /// Method and target.
+    /// Returns the method and the target.
     pub(crate) fn line(&self) -> &str {
         self.head.lines().next().unwrap().strip_suffix(" HTTP/1.1").unwrap()
     }
 
-    /// The one value of a header.
+    /// Returns the only value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.lines().skip(1).filter_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -78,17 +78,17 @@ pub(crate) fn answer(status: &str, body: &str) -> String {
     )
 }
 
-fn read(line: &mut TcpStream) -> Request {
+fn read(stream: &mut TcpStream) -> Request {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") {
-        line.read_exact(&mut byte).unwrap();
+        stream.read_exact(&mut byte).unwrap();
         bytes.push(byte[0]);
     }
     let mut request = Request { head: String::from_utf8(bytes).unwrap(), body: String::new() };
     let length = request.header("content-length").map_or(0, |text| text.parse().unwrap());
     let mut body = vec![0; length];
-    line.read_exact(&mut body).unwrap();
+    stream.read_exact(&mut body).unwrap();
     request.body = String::from_utf8(body).unwrap();
     request
 }

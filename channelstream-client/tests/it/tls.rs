@@ -1,7 +1,7 @@
-//! Over TLS: calls, websockets and polls by one stack.
+//! Calls, websockets and polls over TLS, all with one TLS stack.
 //!
-//! The certificates in `tls/` are for these tests alone, until 2126; the key of their issuer was
-//! thrown away.
+//! The certificates in `tls/` are for these tests only and valid until 2126. The key of their issuer
+//! was deleted.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::server::{SECRET, Server};
 
 const ISSUER: &[u8] = include_bytes!("tls/ca.pem");
 
-/// Takes TLS off, and passes the rest on to the server at `port`; its own address.
+/// Starts a proxy that terminates TLS before the server at `port`, and returns its address.
 async fn front(port: u16) -> String {
     let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
@@ -34,12 +34,12 @@ async fn front(port: u16) -> String {
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     tokio::spawn(async move {
         loop {
-            let (line, _) = listener.accept().await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                let Ok(mut line) = acceptor.accept(line).await else { return };
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
                 let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                let _ = copy_bidirectional(&mut line, &mut server).await;
+                let _ = copy_bidirectional(&mut stream, &mut server).await;
             });
         }
     });
@@ -64,7 +64,7 @@ async fn calls_websockets_and_polls_share_it() {
         assert_eq!(until(&mut listener, number).await, 1);
         client.publish(numbered(2)).await.unwrap();
         assert_eq!(until(&mut listener, number).await, 2);
-        // Without a client and its secret, the newer takes over.
+        // A stream without a client and its secret takes over the connection.
         drop(listener);
         let listener = EventStream::builder(&url, id).root_certificates(ISSUER);
         let mut listener = listener.build().unwrap();
@@ -77,7 +77,7 @@ async fn calls_websockets_and_polls_share_it() {
 async fn a_scheme_that_the_port_does_not_speak_is_named() {
     let server = Server::start();
     let secure = front(server.port).await;
-    for (url, told) in [
+    for (url, text) in [
         (server.url.replace("http:", "https:"), "this port speaks plain HTTP; use http://"),
         (secure.replace("https:", "http:"), "if it speaks TLS, use https://"),
     ] {
@@ -85,7 +85,7 @@ async fn a_scheme_that_the_port_does_not_speak_is_named() {
         let client = client.unwrap();
         let error = client.publish(numbered(1)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Scheme, "{error:?}");
-        assert!(error.to_string().ends_with(told), "{error}");
+        assert!(error.to_string().ends_with(text), "{error}");
         assert_eq!((error.attempts(), error.is_in_doubt()), (1, false), "no repeat helps");
     }
 }

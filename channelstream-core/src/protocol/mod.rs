@@ -21,6 +21,7 @@ mod timestamp;
 pub use body::{Body, Bounds, NotJson, parse};
 pub use event::{Action, Event, Presence, UserStateChange};
 pub use field_errors::{FieldError, FieldErrors, Named, Rejected};
+pub use indexmap::IndexMap;
 pub use json_schema::request_schemas;
 pub use message::{Address, Delete, Edit, Message, NewMessage};
 pub use payload::{Payload, PayloadError};

@@ -337,12 +337,12 @@ async fn default_is_accepted(probe: &Probe) -> bool {
 async fn version(client: &Client, findings: &mut Findings) -> Result<(), Failure> {
     const NAME: &str = "version";
     match client.admin_stats().await {
-        Ok(figures) if figures.version == env!("CARGO_PKG_VERSION") => {
-            findings.good(NAME, figures.version)
+        Ok(stats) if stats.version == env!("CARGO_PKG_VERSION") => {
+            findings.good(NAME, stats.version)
         }
-        Ok(figures) => {
+        Ok(stats) => {
             let detail =
-                format!("the server is {}, this is {}", figures.version, env!("CARGO_PKG_VERSION"));
+                format!("the server is {}, this is {}", stats.version, env!("CARGO_PKG_VERSION"));
             findings.note(NAME, detail, "use the same version of both")
         }
         Err(error) => {

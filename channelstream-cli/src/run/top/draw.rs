@@ -10,7 +10,7 @@ use ratatui::widgets::{Cell, Row as Cells, Table as Grid};
 
 use super::sample::Row;
 use super::table::{Form, Table};
-use super::view::{Details, Tab, Told, View};
+use super::view::{DetailLine, Details, Tab, View};
 use crate::output::plain;
 
 /// The narrowest column of names; columns of numbers are dropped before it gets narrower.
@@ -27,11 +27,11 @@ pub(super) struct Styles {
 }
 
 impl Styles {
-    pub(super) fn new(coloured: bool) -> Self {
+    pub(super) fn new(colored: bool) -> Self {
         let bold = Style::new().add_modifier(Modifier::BOLD);
         Self {
-            trouble: if coloured { bold.fg(Color::Red) } else { bold },
-            heading: if coloured { bold.fg(Color::Cyan) } else { bold },
+            trouble: if colored { bold.fg(Color::Red) } else { bold },
+            heading: if colored { bold.fg(Color::Cyan) } else { bold },
             chosen: Style::new().add_modifier(Modifier::REVERSED),
             dim: Style::new().add_modifier(Modifier::DIM),
         }
@@ -160,10 +160,10 @@ fn mark(table: &Table, column: Option<usize>) -> &'static str {
 fn draw_details(frame: &mut Frame<'_>, details: &mut Details, styles: Styles, area: Rect) {
     let title = Line::styled(format!("CHANNEL {}", plain(&details.name)), styles.heading);
     let mut lines = vec![title];
-    let told = details.on_screen(usize::from(area.height.saturating_sub(1)));
-    lines.extend(told.map(|line| match line {
-        Told::Heading(text) => Line::styled(text.as_str(), styles.heading),
-        Told::Text(text) => Line::raw(text.as_str()),
+    let shown = details.on_screen(usize::from(area.height.saturating_sub(1)));
+    lines.extend(shown.map(|line| match line {
+        DetailLine::Heading(text) => Line::styled(text.as_str(), styles.heading),
+        DetailLine::Text(text) => Line::raw(text.as_str()),
     }));
     frame.render_widget(ratatui::text::Text::from(lines), area);
 }
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_left_out_if_they_are_not_wanted() {
+    fn colors_are_left_out_if_they_are_not_wanted() {
         let styles = Styles::new(false);
         for style in [styles.trouble, styles.heading, styles.chosen, styles.dim] {
             assert_eq!((style.fg, style.bg), (None, None));

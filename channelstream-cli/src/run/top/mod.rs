@@ -47,8 +47,8 @@ pub(super) async fn watch(access: &AccessArgs, args: &TopArgs) -> Result<(), Fai
     let rest = args.interval.max(first.moment.took * REST);
     let mut view = View::new(without_password(&url), first);
     let (wanted, wants) = watch::channel(None);
-    let (tell, mut news) = mpsc::channel(1);
-    let asking = tokio::spawn(ask(client, args.interval, rest, wants, tell));
+    let (sender, mut news) = mpsc::channel(1);
+    let asking = tokio::spawn(ask(client, args.interval, rest, wants, sender));
     let styles = Styles::new(output::is_colored());
 
     let mut screen = Screen::open()?;
@@ -95,7 +95,7 @@ async fn ask(
     interval: Duration,
     rest: Duration,
     mut wants: watch::Receiver<Option<Arc<str>>>,
-    tell: mpsc::Sender<News>,
+    sender: mpsc::Sender<News>,
 ) {
     let mut next = tokio::time::Instant::now() + rest;
     loop {
@@ -108,7 +108,7 @@ async fn ask(
                     Err(error) => News::Trouble(error.to_string()),
                 };
                 next = tokio::time::Instant::now() + interval.max(begun.elapsed() * REST);
-                if tell.send(news).await.is_err() {
+                if sender.send(news).await.is_err() {
                     return;
                 }
             }
@@ -119,7 +119,7 @@ async fn ask(
                 Ok(channel) => News::Channel(name, channel.map(Box::new)),
                 Err(error) => News::Trouble(error.to_string()),
             };
-            if tell.send(news).await.is_err() {
+            if sender.send(news).await.is_err() {
                 return;
             }
         }

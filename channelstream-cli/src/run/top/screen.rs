@@ -16,13 +16,13 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn open() -> io::Result<Self> {
         let terminal = ratatui::try_init().inspect_err(|_| ratatui::restore())?;
-        let (tell, events) = mpsc::channel(16);
+        let (sender, events) = mpsc::channel(16);
         // Reading blocks and cannot be interrupted: the thread ends with the program.
         thread::spawn(move || {
             loop {
                 let event = event::read();
                 let failed = event.is_err();
-                if tell.blocking_send(event).is_err() || failed {
+                if sender.blocking_send(event).is_err() || failed {
                     return;
                 }
             }

@@ -50,14 +50,14 @@ pub(super) enum Tab {
 pub(super) struct Details {
     pub(super) name: Arc<str>,
     /// Its lines, once the server has answered.
-    lines: Vec<Told>,
+    lines: Vec<DetailLine>,
     first: usize,
     height: usize,
 }
 
 /// A line of the details.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum DetailLine {
     Heading(String),
     Text(String),
 }
@@ -197,14 +197,14 @@ impl View {
 
 impl Details {
     fn new(name: Arc<str>) -> Self {
-        let lines = vec![Told::Text("asking the server…".to_owned())];
+        let lines = vec![DetailLine::Text("asking the server…".to_owned())];
         Self { name, lines, first: 0, height: 1 }
     }
 
     fn fill(&mut self, channel: Option<&ChannelView>) {
         self.lines = match channel {
-            Some(channel) => told(channel),
-            None => vec![Told::Text("The server has no such channel any more.".to_owned())],
+            Some(channel) => detail_lines(channel),
+            None => vec![DetailLine::Text("The server has no such channel any more.".to_owned())],
         };
     }
 
@@ -222,7 +222,7 @@ impl Details {
     }
 
     /// Returns the lines that fit a screen of this height.
-    pub(super) fn on_screen(&mut self, height: usize) -> impl Iterator<Item = &Told> {
+    pub(super) fn on_screen(&mut self, height: usize) -> impl Iterator<Item = &DetailLine> {
         self.height = height;
         self.first = self.first.min(self.lines.len().saturating_sub(height));
         self.lines.iter().skip(self.first).take(height)
@@ -230,9 +230,9 @@ impl Details {
 }
 
 /// Lists settings, history with the newest first, and members.
-fn told(channel: &ChannelView) -> Vec<Told> {
-    let text = |text: String| Told::Text(plain(&text));
-    let heading = |text: String| [Told::Text(String::new()), Told::Heading(text)];
+fn detail_lines(channel: &ChannelView) -> Vec<DetailLine> {
+    let text = |text: String| DetailLine::Text(plain(&text));
+    let heading = |text: String| [DetailLine::Text(String::new()), DetailLine::Heading(text)];
     let mut lines = vec![
         text(format!("last active  {}", channel.last_active.in_utc())),
         text(format!("connections  {}", channel.total_connections)),
@@ -329,10 +329,10 @@ mod tests {
         view.take(News::Channel("news".into(), Some(Box::new(channel(1000)))));
         let details = view.details.as_mut().unwrap();
         let first: Vec<_> = details.on_screen(4).collect();
-        assert_eq!(first[1], &Told::Text("connections  1000".to_owned()));
+        assert_eq!(first[1], &DetailLine::Text("connections  1000".to_owned()));
         press(&mut view, &[KeyCode::End]);
         let details = view.details.as_mut().unwrap();
-        let Some(Told::Text(last)) = details.on_screen(4).last() else { panic!("no text") };
+        let Some(DetailLine::Text(last)) = details.on_screen(4).last() else { panic!("no text") };
         assert!(last.ends_with("user-999"), "{last}");
         view.take(News::Channel("news".into(), None));
         let details = view.details.as_mut().unwrap();
@@ -352,9 +352,9 @@ mod tests {
             "uuid": channelstream_client::Uuid::nil(), "user": "ann", "no_history": false,
             "message": {}, "timestamp": "2024-05-06T07:08:00+02:00", "edited": null,
         }]);
-        let lines = told(&serde_json::from_value(channel).unwrap());
-        assert_eq!(lines[0], Told::Text("last active  2024-05-06T07:08:09Z".to_owned()));
-        assert!(lines.contains(&Told::Text("2024-05-06T05:08:00Z ann: {}".to_owned())));
+        let lines = detail_lines(&serde_json::from_value(channel).unwrap());
+        assert_eq!(lines[0], DetailLine::Text("last active  2024-05-06T07:08:09Z".to_owned()));
+        assert!(lines.contains(&DetailLine::Text("2024-05-06T05:08:00Z ann: {}".to_owned())));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-// The chat's page, the same before all three applications. Who may do what is decided there; here is
-// shown what the push server sends, always as text, never as HTML.
+// The chat's page, which all three applications share. The applications check permissions; the page shows
+// what the push server sends, always as text, never as HTML.
 
 const at = (id) => document.getElementById(id);
 const push = document.body.dataset.push;
@@ -8,8 +8,8 @@ const TYPING = 3000; // ms after the last key
 let me, connection;
 let rooms = [];
 let current = null;
-/** By `#room` or `@user`: the list of messages, what is in it by id, states by user, number unread, what is
- * still to be sent, and why it could not be. */
+/** By `#room` or `@user`: the list of messages, its items by id, states by user, the number of unread messages,
+ * the draft, and why it could not be sent. */
 const conversations = new Map();
 
 function make(tag, className, ...content) {
@@ -38,7 +38,7 @@ function notice(text) {
   at('notice').hidden = !text;
 }
 
-/** Asks the application about the session. */
+/** Requests the session from the application. */
 async function session(method, body) {
   const json = body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
   const answer = await fetch('session', { method, ...json });
@@ -51,7 +51,7 @@ async function session(method, body) {
 
 const joined = () => connection.channels.map((room) => `#${room}`);
 
-/** The round letter of a user; the colour follows from the name. */
+/** Makes the round letter of a user; the color follows from the name. */
 function face(user) {
   const element = make('span', 'face', [...user][0].toUpperCase());
   element.setAttribute('aria-hidden', 'true');
@@ -72,7 +72,7 @@ function entry(key, ...content) {
   return element;
 }
 
-/** An entry that says whether it is open, and what is new in it. */
+/** Makes an entry that shows whether it is open, and how many messages are unread. */
 function tab(key, ...content) {
   const element = entry(key, ...content);
   const unread = conversations.get(key)?.unread;
@@ -94,7 +94,7 @@ function draw() {
   const typing = room ? [...room.people].filter(([user, state]) => user !== me && `#${state?.typing}` === room.key) : [];
   at('typing').textContent = typing.length ? `${typing.map(([user]) => user).join(', ')}: typing …` : '';
   at('leave').hidden = !room || here.length < 2;
-  // What could not be sent stays where it was written, and says so.
+  // A message that could not be sent stays in the input, with the error.
   const { failed } = current ?? {};
   at('text').readOnly = sending !== null && sending === current;
   at('text').setAttribute('aria-invalid', String(Boolean(failed)));
@@ -117,7 +117,7 @@ function open(key) {
   at('text').focus();
 }
 
-/** Adds to a conversation, and stays at its end if that was in view. */
+/** Adds to a conversation, and stays at its end if the end was in view. */
 function append(where, item) {
   const log = at('log');
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -125,12 +125,12 @@ function append(where, item) {
   if (where === current && atEnd) log.scrollTop = log.scrollHeight;
 }
 
-function show(frame, where, isNew) {
-  if (where.items.has(frame.uuid)) return; // came already, in the history or on a line that broke
-  const { uuid, user, timestamp, edited } = frame;
+function show(event, where, isNew) {
+  if (where.items.has(event.uuid)) return; // arrived already, in the history or on an earlier TCP connection
+  const { uuid, user, timestamp, edited } = event;
   const time = make('time', 'quiet', new Date(timestamp.replace(/Z?$/, 'Z')).toLocaleTimeString([], { timeStyle: 'short' }));
   const mark = make('span', 'quiet', edited ? 'edited' : '');
-  const text = make('p', '', frame.message?.text ?? '');
+  const text = make('p', '', event.message?.text ?? '');
   const item = make('li', user === me ? 'own' : '', face(user), make('div', 'head', make('b', '', user), time, mark), text);
   if (user === me) {
     const change = button('plain', 'Edit', () => edit(uuid, item, text));
@@ -166,31 +166,31 @@ function edit(uuid, item, text) {
 
 // What comes
 
-function hear(frame) {
+function receive(event) {
   const all = [...conversations.values()];
-  const shown = all.find(({ items }) => items.has(frame.uuid));
-  const { message, user, channel } = frame;
-  if (frame.type === 'message') {
+  const shown = all.find(({ items }) => items.has(event.uuid));
+  const { message, user, channel } = event;
+  if (event.type === 'message') {
     const other = user === me ? message?.to : user;
-    show(frame, conversation(channel === null ? `@${other}` : `#${channel}`), true);
-  } else if (frame.type === 'message:edit' && shown) {
-    const { text, mark } = shown.items.get(frame.uuid);
+    show(event, conversation(channel === null ? `@${other}` : `#${channel}`), true);
+  } else if (event.type === 'message:edit' && shown) {
+    const { text, mark } = shown.items.get(event.uuid);
     if (message) text.textContent = message.text ?? '';
     mark.textContent = 'edited';
-  } else if (frame.type === 'message:delete' && shown) {
-    shown.items.get(frame.uuid).item.remove();
-    shown.items.delete(frame.uuid);
-  } else if (frame.type === 'presence') {
+  } else if (event.type === 'message:delete' && shown) {
+    shown.items.get(event.uuid).item.remove();
+    shown.items.delete(event.uuid);
+  } else if (event.type === 'presence') {
     const where = conversation(`#${channel}`);
-    where.people = new Map(frame.users.map(({ user, state }) => [user, state]));
+    where.people = new Map(event.users.map(({ user, state }) => [user, state]));
     append(where, make('li', 'quiet', `${user} ${message.action === 'joined' ? 'came' : 'left'}`));
-  } else if (frame.type === 'user_state_change') {
+  } else if (event.type === 'user_state_change') {
     conversation(`#${channel}`).people.set(user, message.state);
   }
   draw();
 }
 
-/** Draws rooms anew, as an answer of the server tells of them. */
+/** Draws the rooms again from an answer of the server. */
 function take({ channels_info: { channels, users } }, names = Object.keys(channels)) {
   const states = new Map(users.map(({ user, state }) => [user, state]));
   for (const name of names) {
@@ -198,43 +198,43 @@ function take({ channels_info: { channels, users } }, names = Object.keys(channe
     where.list.replaceChildren();
     where.items.clear();
     where.people = new Map(channels[name].users.map((user) => [user, states.get(user)]));
-    for (const frame of channels[name].history) show(frame, where, false);
+    for (const message of channels[name].history) show(message, where, false);
   }
 }
 
 // What is done
 
-/** The room in which the user types: as it is, and as it was told last. */
+/** The room in which the user types: the current one, and the last one that was sent. */
 let typing = null;
-let told = null;
-let telling = false;
+let sentTyping = null;
+let sendingTyping = false;
 let typingTimer;
 
 function setTyping(room) {
   clearTimeout(typingTimer);
   if (room) typingTimer = setTimeout(() => setTyping(null), TYPING);
   typing = room;
-  tellTyping();
+  sendTyping();
 }
 
-/** One request after the other: two at a time might arrive in the wrong order. */
-function tellTyping() {
-  if (telling || typing === told) return;
-  telling = true;
-  told = typing;
+/** Sends one request after the other, since two at a time could arrive in the wrong order. */
+function sendTyping() {
+  if (sendingTyping || typing === sentTyping) return;
+  sendingTyping = true;
+  sentTyping = typing;
   connection.updateUserState({ typing });
 }
 
-function toldTyping() {
-  telling = false;
-  tellTyping();
+function onTypingSent() {
+  sendingTyping = false;
+  sendTyping();
 }
 
 at('text').addEventListener('input', ({ target }) => {
   setTyping(target.value && current.key.startsWith('#') ? current.key.slice(1) : null);
 });
 
-/** The conversation whose draft is on its way; one at a time, so that they stay in order. */
+/** The conversation whose draft is being sent. Drafts are sent one at a time, to keep their order. */
 let sending = null;
 
 at('send').addEventListener('submit', (event) => {
@@ -248,7 +248,7 @@ at('send').addEventListener('submit', (event) => {
   draw();
 });
 
-/** The draft was accepted, or why it was not: then it stays, to be sent again. */
+/** Handles the answer to a draft. After an error the draft stays, to be sent again. */
 function sent(failed) {
   sending.failed = failed;
   if (!failed) {
@@ -303,21 +303,21 @@ async function enter({ user, rooms: names }) {
   });
   on('subscribe', ({ data }) => {
     take(data, data.subscribed_to);
-    if (data.subscribed_to.length) open(`#${data.subscribed_to[0]}`); // else it was pressed twice
+    if (data.subscribed_to.length) open(`#${data.subscribed_to[0]}`); // else the button was pressed twice
   });
   on('unsubscribe', () => open(joined()[0]));
-  on('listenMessage', (frames) => frames.forEach(hear));
+  on('listenMessage', (events) => events.forEach(receive));
   on('listenOpened', () => line('connected'));
   on('listenClose', () => line('coming back …'));
   on('refused', ({ status }) => line(`refused (${status})`));
-  // The application forgets who is signed in when it is started anew.
+  // A restarted application has lost its sessions.
   on('connectError', ({ request }) => (request.status === 401 ? location.reload() : line('coming back …')));
   on('message', () => {
     notice('');
     sent('');
   });
   on('messageError', ({ data }) => sent(data?.error ?? 'the application does not answer'));
-  for (const end of ['setUserState', 'setUserStateError']) on(end, toldTyping);
+  for (const end of ['setUserState', 'setUserStateError']) on(end, onTypingSent);
   on('error', ({ source, data }) => !['messageError', 'setUserStateError'].includes(source) && data?.error && notice(data.error));
   at('me').replaceChildren(face(me), me);
   at('sign-in').hidden = true;

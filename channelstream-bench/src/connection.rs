@@ -1,4 +1,4 @@
-//! A kept-alive HTTP line that waits for its answers.
+//! `Connection`: a blocking keep-alive HTTP connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,41 +7,41 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use memchr::memmem;
 
-/// For one answer, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout of an answer, long enough for a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The line, and what was read beyond the last answer.
-pub(crate) struct Line {
+/// A TCP connection, and the bytes that were read beyond the last answer.
+pub(crate) struct Connection {
     stream: TcpStream,
     rest: Vec<u8>,
 }
 
-impl Line {
+impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).context("opening a line")?;
+        let stream = TcpStream::connect(address).context("opening a connection")?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(Self { stream, rest: Vec::new() })
     }
 
-    /// The stream, and what was read from it beyond the last answer.
+    /// Returns the stream, and the bytes that were read from it beyond the last answer.
     pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.rest)
     }
 
-    /// Sends a request: the body of its answer, which must be a success.
+    /// Sends a request and returns the body of its answer, which must be a success.
     pub(crate) fn call(&mut self, request: &[u8]) -> Result<Vec<u8>> {
         self.write(request)?;
         self.answer()
     }
 
-    /// Sends one or more requests without waiting.
+    /// Sends one or more requests without waiting for answers.
     pub(crate) fn write(&mut self, requests: &[u8]) -> Result<()> {
         self.stream.write_all(requests).context("writing a request")
     }
 
-    /// The body of the next answer, which must be a success.
+    /// Returns the body of the next answer, which must be a success.
     pub(crate) fn answer(&mut self) -> Result<Vec<u8>> {
         let head = self.head()?;
         let length = head.split("\r\n").find_map(|line| {
@@ -57,7 +57,7 @@ impl Line {
         Ok(body)
     }
 
-    /// The head of the next answer.
+    /// Returns the head of the next answer.
     pub(crate) fn head(&mut self) -> Result<String> {
         let end = loop {
             if let Some(end) = memmem::find(&self.rest, b"\r\n\r\n") {
@@ -72,7 +72,7 @@ impl Line {
     fn fill(&mut self) -> Result<()> {
         let mut buffer = [0; 16 * 1024];
         let count = self.stream.read(&mut buffer).context("reading an answer")?;
-        ensure!(count > 0, "the server has closed a line");
+        ensure!(count > 0, "the server closed a connection");
         self.rest.extend_from_slice(&buffer[..count]);
         Ok(())
     }
