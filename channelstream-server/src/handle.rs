@@ -85,7 +85,7 @@ impl Handle {
         let command = Command::Connect { connection, request: Box::new(request) };
         match self.node.submit(command).await? {
             Reply::Connected(reply) => Ok(*reply),
-            reply => unreachable!("{reply:?} to a connect"),
+            _ => unreachable!("another reply to a connect"),
         }
     }
 
@@ -97,7 +97,7 @@ impl Handle {
         let request = self.read(request, Subscribe::read)?;
         match self.node.submit(Command::Subscribe(request)).await? {
             Reply::Subscribed(reply) => Ok(*reply),
-            reply => unreachable!("{reply:?} to a subscribe"),
+            _ => unreachable!("another reply to a subscribe"),
         }
     }
 
@@ -109,7 +109,7 @@ impl Handle {
         let request = self.read(request, Unsubscribe::read)?;
         match self.node.submit(Command::Unsubscribe(request)).await? {
             Reply::Unsubscribed(reply) => Ok(*reply),
-            reply => unreachable!("{reply:?} to an unsubscribe"),
+            _ => unreachable!("another reply to an unsubscribe"),
         }
     }
 
@@ -124,7 +124,7 @@ impl Handle {
         let request = self.read(request, SetUserState::read)?;
         match self.node.submit(Command::SetUserState(request)).await? {
             Reply::UserStateSet(reply) => Ok(*reply),
-            reply => unreachable!("{reply:?} to a user state"),
+            _ => unreachable!("another reply to a user state"),
         }
     }
 
@@ -140,7 +140,7 @@ impl Handle {
         let messages = self.read(&messages.into(), protocol::read_messages)?;
         match self.node.submit(Command::Publish(messages)).await? {
             Reply::Published(posted) => Ok(posted),
-            reply => unreachable!("{reply:?} to a publish"),
+            _ => unreachable!("another reply to a publish"),
         }
     }
 
@@ -152,7 +152,7 @@ impl Handle {
         let edits = self.read(&edits.into(), protocol::read_edits)?;
         match self.node.submit(Command::Edit(edits)).await? {
             Reply::Edited(edits) => Ok(edits.into_iter().map(Arc::unwrap_or_clone).collect()),
-            reply => unreachable!("{reply:?} to an edit"),
+            _ => unreachable!("another reply to an edit"),
         }
     }
 
@@ -167,7 +167,7 @@ impl Handle {
         let deletes = self.read(&deletes.into(), protocol::read_deletes)?;
         match self.node.submit(Command::Delete(deletes)).await? {
             Reply::Deleted(deletes) => Ok(deletes.into_iter().map(Arc::unwrap_or_clone).collect()),
-            reply => unreachable!("{reply:?} to a delete"),
+            _ => unreachable!("another reply to a delete"),
         }
     }
 
@@ -179,7 +179,7 @@ impl Handle {
         let request = self.read(request, Configure::read)?;
         match self.node.submit(Command::Configure(request)).await? {
             Reply::Configured(reply) => Ok(*reply),
-            reply => unreachable!("{reply:?} to a configure"),
+            _ => unreachable!("another reply to a configure"),
         }
     }
 
@@ -194,7 +194,7 @@ impl Handle {
         let request = self.read(request, DeleteChannels::read)?;
         match self.node.submit(Command::DeleteChannels(request)).await? {
             Reply::ChannelsDeleted(reply) => Ok(*reply),
-            reply => unreachable!("{reply:?} to a removal of channels"),
+            _ => unreachable!("another reply to a removal of channels"),
         }
     }
 
@@ -214,7 +214,7 @@ impl Handle {
     pub async fn disconnect(&self, conn_id: Uuid) -> Result<bool, HandleError> {
         match self.node.submit(Command::Disconnect(conn_id.into())).await? {
             Reply::Disconnected(was_known) => Ok(was_known),
-            reply => unreachable!("{reply:?} to a disconnect"),
+            _ => unreachable!("another reply to a disconnect"),
         }
     }
 

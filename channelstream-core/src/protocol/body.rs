@@ -1,7 +1,7 @@
 //! Bodies of requests: parses bytes as JSON within bounds, down to the fields of an object.
 
 use std::borrow::Cow;
-use std::fmt::{self, Formatter};
+use std::fmt::{self, Debug, Formatter};
 
 use indexmap::IndexMap;
 use memchr::memchr2;
@@ -63,13 +63,20 @@ pub enum NotJson {
 
 /// The body of a request, as the `read` functions take it.
 ///
-/// It is JSON within the bounds: UTF-8, syntax and surrogate pairs have been checked.
-#[derive(Clone, Debug)]
+/// It is JSON within the bounds: UTF-8, syntax and surrogate pairs have been checked. `Debug` does not
+/// show the JSON, which may contain the id of a connection.
+#[derive(Clone)]
 pub struct Body<'a> {
     pub(super) value: Value<'a>,
     /// The connection that the query names.
     pub(super) conn_id: Option<&'a str>,
     pub(super) is_strict: bool,
+}
+
+impl Debug for Body<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("is_strict", &self.is_strict).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Body<'a> {

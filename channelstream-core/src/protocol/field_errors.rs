@@ -1,8 +1,12 @@
 //! Field errors: what is wrong with the fields of a request, as a 422 reports it (contract §4).
 
+use std::fmt::{self, Debug, Formatter};
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use super::redact::FirstDigits;
 
 /// The text for a value that must be an object or a list and is not.
 pub(super) const WRONG_TYPE: &str = "Invalid input type.";
@@ -102,12 +106,21 @@ pub struct Rejected {
 }
 
 /// Something that a request names by a valid id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Named {
     /// A connection.
     Connection(Uuid),
     /// A user.
     User(String),
+}
+
+impl Debug for Named {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection(id) => f.debug_tuple("Connection").field(&FirstDigits(*id)).finish(),
+            Self::User(name) => f.debug_tuple("User").field(name).finish(),
+        }
+    }
 }
 
 impl From<FieldErrors> for Rejected {

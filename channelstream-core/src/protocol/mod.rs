@@ -10,6 +10,7 @@ mod json_schema;
 mod message;
 mod payload;
 mod read;
+pub(crate) mod redact;
 mod reply;
 mod request;
 mod scalar;

@@ -1,6 +1,7 @@
 //! Bodies of answers, which the server writes and the client reads (contract §4, §5, §10).
 
 use std::borrow::Cow;
+use std::fmt::{self, Debug, Formatter};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::message::Message;
+use super::redact::FirstDigits;
 use super::scalar::{Scalar, UserState};
 use super::settings::ChannelSettings;
 use super::timestamp::DateTime;
 
 /// The answer of `/connect`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Connected {
     /// The id of the connection, which a browser needs to listen.
@@ -31,6 +33,20 @@ pub struct Connected {
     pub channels: Vec<String>,
     /// Information about these channels.
     pub channels_info: ChannelsInfo,
+}
+
+impl Debug for Connected {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { conn_id, username, state, public_state, channels, channels_info } = self;
+        f.debug_struct("Connected")
+            .field("conn_id", &FirstDigits(*conn_id))
+            .field("username", username)
+            .field("state", state)
+            .field("public_state", public_state)
+            .field("channels", channels)
+            .field("channels_info", channels_info)
+            .finish()
+    }
 }
 
 /// The answer of `/subscribe`.
@@ -229,7 +245,7 @@ pub struct AdminStats {
 }
 
 /// A user in [`AdminStats`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AdminUser {
     /// The name.
@@ -240,6 +256,19 @@ pub struct AdminUser {
     pub state: Arc<UserState>,
     /// The ids of the connections.
     pub connections: Vec<Uuid>,
+}
+
+impl Debug for AdminUser {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { user, uuid, state, connections } = self;
+        let connections: Vec<_> = connections.iter().copied().map(FirstDigits).collect();
+        f.debug_struct("AdminUser")
+            .field("user", user)
+            .field("uuid", uuid)
+            .field("state", state)
+            .field("connections", &connections)
+            .finish()
+    }
 }
 
 /// Messages in a history have two more fields than in other answers.

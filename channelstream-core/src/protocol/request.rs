@@ -1,5 +1,7 @@
 //! Bodies of requests: read from JSON by the server, written as JSON by the client (contract §5).
 
+use std::fmt::{self, Debug, Formatter};
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
@@ -11,11 +13,12 @@ use super::read::{
     Boolean, Id, Inner, Mapping, NAME, Object, StateValue, USER, connection_in_query, list,
     non_empty_list, read_items, read_mapping, read_object,
 };
+use super::redact::FirstDigits;
 use super::scalar::UserState;
 use super::settings::ChannelConfig;
 
 /// The body of `POST /connect`: a new connection for a user.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Connect {
     /// The user; 1 to 512 characters.
     pub username: String,
@@ -35,6 +38,31 @@ pub struct Connect {
     pub channel_configs: IndexMap<String, ChannelConfig>,
     /// What the answer contains about the channels.
     pub info: InfoOptions,
+}
+
+impl Debug for Connect {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            username,
+            conn_id,
+            channels,
+            fresh_user_state,
+            user_state,
+            state_public_keys,
+            channel_configs,
+            info,
+        } = self;
+        f.debug_struct("Connect")
+            .field("username", username)
+            .field("conn_id", &conn_id.map(FirstDigits))
+            .field("channels", channels)
+            .field("fresh_user_state", fresh_user_state)
+            .field("user_state", user_state)
+            .field("state_public_keys", state_public_keys)
+            .field("channel_configs", channel_configs)
+            .field("info", info)
+            .finish()
+    }
 }
 
 impl Connect {
@@ -75,7 +103,7 @@ impl Connect {
 }
 
 /// The body of `POST /subscribe`: a connection joins channels.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Subscribe {
     /// The id of the connection.
     pub conn_id: Uuid,
@@ -86,6 +114,18 @@ pub struct Subscribe {
     pub channel_configs: IndexMap<String, ChannelConfig>,
     /// What the answer contains about the channels.
     pub info: InfoOptions,
+}
+
+impl Debug for Subscribe {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { conn_id, channels, channel_configs, info } = self;
+        f.debug_struct("Subscribe")
+            .field("conn_id", &FirstDigits(*conn_id))
+            .field("channels", channels)
+            .field("channel_configs", channel_configs)
+            .field("info", info)
+            .finish()
+    }
 }
 
 impl Subscribe {
@@ -117,7 +157,7 @@ impl Subscribe {
 }
 
 /// The body of `POST /unsubscribe`: a connection leaves channels.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Unsubscribe {
     /// The id of the connection.
     pub conn_id: Uuid,
@@ -125,6 +165,17 @@ pub struct Unsubscribe {
     pub channels: Vec<String>,
     /// What the answer contains about the channels.
     pub info: InfoOptions,
+}
+
+impl Debug for Unsubscribe {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { conn_id, channels, info } = self;
+        f.debug_struct("Unsubscribe")
+            .field("conn_id", &FirstDigits(*conn_id))
+            .field("channels", channels)
+            .field("info", info)
+            .finish()
+    }
 }
 
 impl Unsubscribe {
@@ -349,10 +400,17 @@ impl InfoOptions {
 }
 
 /// The body of `POST /disconnect`: ends a connection.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 pub struct Disconnect {
     /// The id of the connection.
     pub conn_id: Uuid,
+}
+
+impl Debug for Disconnect {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { conn_id } = self;
+        f.debug_struct("Disconnect").field("conn_id", &FirstDigits(*conn_id)).finish()
+    }
 }
 
 impl Serialize for Disconnect {

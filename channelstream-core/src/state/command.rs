@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::defaults::ChannelDefaults;
 use super::time::Moment;
+use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
     ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels, Edit,
     Event, FieldErrors, NewMessage, Posted, SetUserState, Subscribe, Subscribed, Timestamp,
@@ -48,7 +49,7 @@ impl From<ConnectionId> for Uuid {
 
 impl Debug for ConnectionId {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}…", self.0.as_fields().0)
+        FirstDigits(self.0).fmt(f)
     }
 }
 

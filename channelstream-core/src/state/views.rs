@@ -6,7 +6,6 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::channel::Channel;
@@ -16,25 +15,20 @@ use super::{ConnectionId, ListenerId, ListenerKind, Sequence, State};
 use crate::protocol::{ChannelSettings, DateTime, Event, Message, UserState};
 
 /// A request for a part of a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     /// Only names that contain this, ignoring case; all names if empty.
-    #[serde(default)]
     pub search: String,
     /// The order of the list.
-    #[serde(default)]
     pub order: Order,
     /// How many entries to skip.
-    #[serde(default)]
     pub offset: usize,
     /// The most entries to return.
     pub limit: usize,
 }
 
 /// The orders of lists. Entries that are equal are sorted by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// By name.
     #[default]
@@ -46,7 +40,7 @@ pub enum Order {
 }
 
 /// A window of a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Windowed<T> {
     /// The number of all entries.
     pub total: usize,
@@ -59,7 +53,7 @@ pub struct Windowed<T> {
 }
 
 /// The number of everything in the state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// The number of channels.
     pub channels: usize,
@@ -85,7 +79,7 @@ pub struct Traffic {
 }
 
 /// A channel in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelRow {
     /// The name.
     pub name: Arc<str>,
@@ -98,24 +92,22 @@ pub struct ChannelRow {
 }
 
 /// One channel without its lists.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct ChannelDetails {
     /// The id.
     pub uuid: Uuid,
     /// The row in a list of channels.
-    #[serde(flatten)]
     pub row: ChannelRow,
     /// The settings.
     pub settings: ChannelSettings,
     /// The number of messages in the history.
     pub history: usize,
     /// The number of events stored for catch-up.
-    #[serde(rename = "stored_frames")]
     pub stored_events: usize,
 }
 
 /// A user in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
     /// The name.
     pub name: Arc<str>,
@@ -124,7 +116,7 @@ pub struct UserRow {
 }
 
 /// One user.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct UserDetails {
     /// The id of the user.
     pub uuid: Uuid,
@@ -135,7 +127,6 @@ pub struct UserDetails {
     /// The keys of the state that others may see.
     pub public_keys: Vec<Arc<str>>,
     /// The number of private events stored for the user.
-    #[serde(rename = "stored_frames")]
     pub stored_events: usize,
     /// The number of all connections.
     pub total_connections: usize,
@@ -144,7 +135,7 @@ pub struct UserDetails {
 }
 
 /// A connection of a user.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct ConnectionRow {
     /// The id.
     pub id: ConnectionId,
@@ -152,8 +143,8 @@ pub struct ConnectionRow {
     pub total_channels: usize,
     /// The first channels, in the order of joining.
     pub channels: Vec<Arc<str>>,
-    /// The kind of its listener: `socket` or `poll`.
-    pub listener: Option<&'static str>,
+    /// The kind of its listener, if it has one.
+    pub listener: Option<ListenerKind>,
     /// `true` if it was ended and is about to be reaped.
     pub ended: bool,
 }
@@ -163,8 +154,8 @@ pub struct ConnectionRow {
 pub struct ListenerOwner {
     /// The listener.
     pub listener: ListenerId,
-    /// `socket` or `poll`.
-    pub kind: &'static str,
+    /// The kind of the listener.
+    pub kind: ListenerKind,
     /// The connection.
     pub connection: ConnectionId,
     /// The user.
@@ -280,7 +271,7 @@ impl State {
                 id: connection.id,
                 total_channels: connection.channels.len(),
                 channels: channels.map(|key| Arc::clone(&self.channels[key].name)).collect(),
-                listener: connection.listener.map(|listener| kind(listener.kind)),
+                listener: connection.listener.map(|listener| listener.kind),
                 ended: connection.phase == Phase::Ended,
             }
         });
@@ -304,7 +295,7 @@ impl State {
             let listener = connection.listener.filter(|one| listeners.contains(&one.id))?;
             Some(ListenerOwner {
                 listener: listener.id,
-                kind: kind(listener.kind),
+                kind: listener.kind,
                 connection: connection.id,
                 user: Arc::clone(&self.users[connection.user].name),
             })
@@ -314,13 +305,6 @@ impl State {
 
     fn channel(&self, name: &str) -> Option<&Channel> {
         Some(&self.channels[*self.channel_names.get(name)?])
-    }
-}
-
-fn kind(kind: ListenerKind) -> &'static str {
-    match kind {
-        ListenerKind::Socket => "socket",
-        ListenerKind::Poll => "poll",
     }
 }
 

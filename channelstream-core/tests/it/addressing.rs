@@ -1,21 +1,21 @@
-//! Who gets a message: channels, private messages, exclusion, and how deliveries are counted
+//! The receivers of a message: channels, private messages, exclusion, and how deliveries are counted
 //! (contract §5, §8).
 
 use channelstream_core::protocol::{Address, ChannelSettings, NewMessage, Receipt};
 use channelstream_core::state::{Command, Reply};
 
-use crate::world::{Got, World, json, message, payload, secs, to, to_users};
+use crate::world::{Got, World, json, message, payload, to, to_users};
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 fn posted(w: &World) -> (u64, u64) {
-    let figures = w.state.figures(secs(0), "");
-    (figures.total_messages, figures.total_unique_messages)
+    let stats = w.state.admin_stats();
+    (stats.total_messages, stats.total_unique_messages)
 }
 
-/// ann with two connections and ben in the room, cat elsewhere; all listen.
+/// ann (two connections) and ben are in the room, cat is elsewhere. All listen.
 fn three() -> World {
     let mut w = World::new();
     for (label, channel) in
@@ -45,7 +45,7 @@ fn the_sender_gets_it_too() {
 }
 
 #[test]
-fn users_are_excluded_and_singled_out_and_exclusion_wins() {
+fn users_can_be_included_and_excluded_and_exclusion_wins() {
     let mut w = three();
     let address = |pm: &[&str], exclude: &[&str]| Address {
         pm_users: names(pm),
@@ -64,9 +64,9 @@ fn users_are_excluded_and_singled_out_and_exclusion_wins() {
     assert_eq!(posted(&w), (5, 4));
 }
 
-/// Oddity 36, kept.
+/// Oddity 36 of the reference is kept.
 #[test]
-fn private_messages_come_once_per_mention_and_know_no_exclusion() {
+fn private_messages_arrive_once_per_mention_and_ignore_exclusion() {
     let mut w = three();
     let address = Address {
         exclude_users: names(&["ann"]),
@@ -101,7 +101,7 @@ fn deliveries_count_also_without_a_listener() {
 }
 
 #[test]
-fn what_leads_nowhere_is_dropped_and_what_is_unknown_is_not() {
+fn messages_without_receivers_are_dropped_and_unknown_names_are_ignored() {
     let mut w = World::new();
     assert!(w.post(message(Address::default(), "x")).is_none());
     assert!(
@@ -129,11 +129,11 @@ fn several_messages_are_sent_in_order_and_answered_whole() {
     let problems: Vec<_> = answer.iter().map(|posted| posted.receipt.problem.as_deref()).collect();
     assert_eq!(problems, [None, Some("no address"), None, None]);
     w.expect("ann", &["room bot: 1", "private bot: 2", "room bot: 3"]);
-    assert_ne!(answer[0].uuid, answer[2].uuid, "ids that were left out are made up");
+    assert_ne!(answer[0].uuid, answer[2].uuid, "a missing id is created");
     assert_ne!(answer[0].uuid, answer[3].uuid);
 }
 
-/// Recipients, whether it was stored, and problem of one message.
+/// The receipt of one message: recipients, whether it was stored, and the problem.
 fn receipt(w: &mut World, message: NewMessage) -> (u64, bool, Option<String>) {
     let Ok(Reply::Published(answer)) = w.apply(Command::Publish(vec![message])) else { panic!() };
     let Receipt { recipients, stored, problem, .. } = answer[0].receipt.clone();
@@ -141,7 +141,7 @@ fn receipt(w: &mut World, message: NewMessage) -> (u64, bool, Option<String>) {
 }
 
 #[test]
-fn a_receipt_tells_who_listened_and_what_was_kept() {
+fn a_receipt_counts_listeners_and_says_whether_it_was_stored() {
     let mut w = World::new();
     assert_eq!(receipt(&mut w, to("room", "x")), (0, false, Some("no such channel".into())));
     let nobody = to_users(&["ann", "bob"], "x");
@@ -160,7 +160,11 @@ fn a_receipt_tells_who_listened_and_what_was_kept() {
     w.configure("room", ChannelSettings { history_size: 0, ..history });
     assert_eq!(receipt(&mut w, to("room", "x")), (1, false, None));
     w.close("ann");
-    assert_eq!(receipt(&mut w, to("room", "x")), (0, false, None), "nobody hears it, ever");
+    assert_eq!(
+        receipt(&mut w, to("room", "x")),
+        (0, false, None),
+        "nobody receives it, not even later"
+    );
 }
 
 #[test]
@@ -186,7 +190,7 @@ fn an_answer_has_every_field_and_a_message_only_if_given() {
 }
 
 #[test]
-fn who_leaves_a_channel_gets_no_more_of_it() {
+fn a_connection_that_leaves_a_channel_gets_no_more_of_its_events() {
     let mut w = three();
     w.unsubscribe("ann/1", &["room"]);
     w.say("room", "hello");
@@ -194,7 +198,7 @@ fn who_leaves_a_channel_gets_no_more_of_it() {
     w.expect("ann/2", &["room bot: hello"]);
 }
 
-/// So that it is one delivery, and encoded once, however many are named.
+/// The message is one delivery and is encoded once, however many users it names.
 #[test]
 fn a_private_message_has_one_number_for_all_who_are_named_once() {
     let mut w = World::new();

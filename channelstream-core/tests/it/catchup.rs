@@ -6,7 +6,7 @@ use channelstream_core::state::Closing;
 use crate::world::{World, announcing, message, millis, secs, to_users};
 
 #[test]
-fn everything_since_connecting_comes_when_the_first_socket_opens() {
+fn the_first_socket_receives_everything_since_the_connect() {
     let mut w = World::new();
     w.connect("zoe", &["room"]);
     w.say("room", "before");
@@ -18,7 +18,7 @@ fn everything_since_connecting_comes_when_the_first_socket_opens() {
 }
 
 #[test]
-fn channels_come_by_name_and_private_frames_last() {
+fn catch_up_sends_channels_by_name_and_private_events_last() {
     let mut w = World::new();
     w.connect("ann", &["b"]);
     w.subscribe("ann", &["a", "Z"]);
@@ -32,7 +32,7 @@ fn channels_come_by_name_and_private_frames_last() {
 }
 
 #[test]
-fn a_channel_keeps_a_hundred_frames_and_a_user_fifty() {
+fn a_channel_stores_a_hundred_events_and_a_user_fifty() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     for n in 1..=103 {
@@ -44,9 +44,9 @@ fn a_channel_keeps_a_hundred_frames_and_a_user_fifty() {
     w.socket("ann");
     let got = w.take("ann");
     assert_eq!(got.len(), 150);
-    let told: Vec<_> = got.iter().map(crate::world::told).collect();
-    assert_eq!((&*told[0], &*told[99]), ("~room bot: 4", "~room bot: 103"));
-    assert_eq!((&*told[100], &*told[149]), ("~private bot: 3", "~private bot: 52"));
+    let received: Vec<_> = got.iter().map(crate::world::summary).collect();
+    assert_eq!((&*received[0], &*received[99]), ("~room bot: 4", "~room bot: 103"));
+    assert_eq!((&*received[100], &*received[149]), ("~private bot: 3", "~private bot: 52"));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_channel_may_store_nothing() {
 }
 
 #[test]
-fn what_is_not_meant_for_the_user_does_not_come() {
+fn catch_up_leaves_out_events_for_other_users() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     let only = |user: &str| Address { pm_users: vec![user.to_owned()], ..Address::channel("room") };
@@ -102,7 +102,7 @@ fn what_is_not_meant_for_the_user_does_not_come() {
 }
 
 #[test]
-fn between_polls_nothing_is_lost_or_told_twice() {
+fn between_polls_nothing_is_lost_or_repeated() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     w.poll("ann");
@@ -118,7 +118,7 @@ fn between_polls_nothing_is_lost_or_told_twice() {
 }
 
 #[test]
-fn a_poll_that_broke_before_its_answer_has_told_nothing() {
+fn events_of_a_poll_that_broke_before_its_answer_are_caught_up() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     w.say("room", "1");
@@ -169,7 +169,7 @@ fn a_socket_that_opens_again_gets_each_event_once() {
 }
 
 #[test]
-fn what_was_left_over_twice_still_comes_once() {
+fn an_event_that_was_not_sent_twice_is_caught_up_once() {
     let mut w = World::new();
     w.join("ann", &["room"]);
     w.stall("ann");
@@ -184,7 +184,7 @@ fn what_was_left_over_twice_still_comes_once() {
 }
 
 #[test]
-fn a_channel_joined_later_is_measured_by_the_same_time() {
+fn a_channel_joined_later_is_caught_up_from_the_same_number() {
     let mut w = World::new();
     w.connect("zoe", &["room"]);
     w.say("room", "before the connection");
@@ -196,7 +196,7 @@ fn a_channel_joined_later_is_measured_by_the_same_time() {
 }
 
 #[test]
-fn a_channel_joined_while_listening_begins_there() {
+fn a_channel_joined_while_listening_is_not_caught_up() {
     let mut w = World::new();
     w.connect("zoe", &["room"]);
     w.join("ann", &[]);
@@ -220,7 +220,7 @@ fn channels_that_were_left_are_not_caught_up() {
 }
 
 #[test]
-fn a_message_removed_meanwhile_does_not_come() {
+fn a_message_that_was_deleted_meanwhile_is_not_caught_up() {
     let mut w = World::new();
     w.join("ann", &["room"]);
     w.stall("ann");
@@ -238,11 +238,11 @@ fn messages_before_the_user_are_not_kept() {
     assert!(answered.is_some());
     w.join("ann", &[]);
     w.expect("ann", &[]);
-    assert_eq!(w.state.figures(secs(0), "").total_messages, 0);
+    assert_eq!(w.state.admin_stats().total_messages, 0);
 }
 
 #[test]
-fn a_connection_begins_where_it_is_made() {
+fn a_connection_receives_nothing_older_than_itself() {
     let mut w = World::new();
     w.connect("ann/1", &["room"]);
     w.advance(secs(20));

@@ -1,5 +1,5 @@
-//! Clocks: whatever the one on the wall does, what ends when goes by own time, which goes on
-//! evenly and not while the server was away.
+//! Clocks: deadlines follow own time, whatever the wall clock does. Own time runs
+//! evenly and stands still while the server is away.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof};
 use proptest::{prop_assert_eq, proptest};
 
 use crate::random::ops;
-use crate::world::{World, announcing, hours, millis, remembering, secs, told};
+use crate::world::{World, announcing, hours, millis, remembering, secs, summary};
 
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
 const DAY: i64 = 24 * HOUR;
 
-/// By how much the wall is off, step by step of a story.
+/// The error of the wall clock at each step of a story.
 const WALLS: [(&str, [i64; 6]); 4] = [
     ("right", [0; 6]),
     ("back an hour", [0, -HOUR, -HOUR, -HOUR, -HOUR, -HOUR]),
@@ -26,7 +26,7 @@ const WALLS: [(&str, [i64; 6]); 4] = [
     ("four days ahead for a moment", [0, 4 * DAY, 0, 0, 0, 0]),
 ];
 
-/// Connections, users and channels come and go; what can be seen of it, but for the times.
+/// Connections, users and channels come and go. Returns everything observable except times.
 fn story(wall: [i64; 6]) -> Vec<String> {
     let mut w = World::new();
     let mut seen = Vec::new();
@@ -58,7 +58,7 @@ fn story(wall: [i64; 6]) -> Vec<String> {
     for (number, (chapter, off)) in chapters.into_iter().zip(wall).enumerate() {
         w.wall_is_off = off;
         chapter(&mut w);
-        seen.extend(w.take("zoe").iter().map(told));
+        seen.extend(w.take("zoe").iter().map(summary));
         let there = ["ann", "idle", "waiting", "new"].map(|label| w.knows(label));
         let users = ["ann", "idle"].map(|user| w.state.knows_user(user));
         let channels: Vec<_> = w.info().channels.keys().map(ToString::to_string).collect();
@@ -81,7 +81,7 @@ fn a_wall_clock_that_steps_changes_nothing_but_timestamps() {
 }
 
 #[test]
-fn what_people_see_is_the_time_on_the_wall() {
+fn timestamps_are_wall_time() {
     let mut w = World::new();
     w.configure("room", remembering(5));
     let shown = |w: &mut World, off| {
@@ -96,12 +96,16 @@ fn what_people_see_is_the_time_on_the_wall() {
     assert_eq!(shown(&mut w, 4 * DAY), "2024-01-05T00:00:00");
     assert_eq!(shown(&mut w, -HOUR), "2023-12-31T23:00:00");
     w.advance(secs(1));
-    assert_eq!(shown(&mut w, -HOUR), "2023-12-31T23:00:01", "it goes on from there");
+    assert_eq!(
+        shown(&mut w, -HOUR),
+        "2023-12-31T23:00:01",
+        "own time continues from the restored one"
+    );
 }
 
-/// Two threads may stamp in another order than they append in.
+/// Two threads may take stamps in one order and append their commands in another.
 #[test]
-fn a_stamp_that_comes_late_takes_no_time_back() {
+fn a_late_stamp_does_not_turn_time_back() {
     let mut w = World::new();
     w.configure("room", remembering(5));
     w.connect("ann", &["room"]);
@@ -113,7 +117,7 @@ fn a_stamp_that_comes_late_takes_no_time_back() {
     assert_eq!(w.channel("room").last_active.to_string(), "2024-01-01T00:00:10");
 }
 
-/// Lets time pass as a node does, which ticks every two seconds.
+/// Lets time pass with a tick every two seconds, as on a node.
 fn pass(w: &mut World, time: Duration) {
     let end = w.now.after(time);
     while w.now < end {
@@ -121,7 +125,7 @@ fn pass(w: &mut World, time: Duration) {
     }
 }
 
-/// A machine is suspended, or a process stopped, for days: nobody could show that they are there.
+/// A machine is suspended, or a process stopped, for days. Meanwhile no client could show activity.
 #[test]
 fn an_outage_counts_as_a_few_seconds() {
     let mut w = World::with(Rules::default());
@@ -134,13 +138,13 @@ fn an_outage_counts_as_a_few_seconds() {
     assert!(w.knows("ann"));
     assert_eq!(w.history("kept"), ["hello", "there again"]);
     pass(&mut w, millis(9_999));
-    assert!(w.knows("ann"), "five seconds count");
+    assert!(w.knows("ann"), "only five seconds count");
     pass(&mut w, millis(1));
     assert!(!w.knows("ann"));
 }
 
 #[test]
-fn own_time_is_as_fast_as_any_other() {
+fn own_time_is_as_fast_as_wall_time() {
     let mut w = World::with(Rules::default());
     w.connect("ann", &["room"]);
     pass(&mut w, millis(14_999));
@@ -159,16 +163,16 @@ fn a_restored_state_goes_on_from_its_own_time() {
     w.connect("ann", &["room"]);
     w.advance(secs(10));
     w.state = State::restore(&w.state.snapshot(), crate::world::rules()).unwrap();
-    assert_eq!(w.state.latest_stamp(), w.now, "where the clock of the next program begins");
+    assert_eq!(w.state.latest_stamp(), w.now, "the clock of the next process begins here");
     w.advance(millis(4_999));
     assert!(w.knows("ann"));
     w.advance(millis(1));
     assert!(!w.knows("ann"));
 }
 
-/// A server that many leave at once answers others meanwhile.
+/// A server that loses many connections at once still answers the other clients.
 #[test]
-fn what_is_due_at_once_ends_in_portions() {
+fn many_deadlines_at_once_are_handled_in_portions() {
     const MANY: u64 = 3500;
     let mut state = State::new(Rules::default());
     let mut now = Moment::default();
@@ -203,7 +207,7 @@ fn what_is_due_at_once_ends_in_portions() {
     assert_eq!(state.counts().users, 3500, "whose deadline is another");
 }
 
-/// Microseconds by which a wall may be off.
+/// Errors of a wall clock in microseconds.
 fn wild() -> impl Strategy<Value = i64> {
     prop_oneof![Just(0), -SECOND..SECOND, -DAY..DAY, -1000 * DAY..1000 * DAY]
 }
@@ -222,12 +226,12 @@ proptest! {
             op.happen(&mut wild);
             prop_assert_eq!(wild.state.next_deadline(), calm.state.next_deadline());
         }
-        prop_assert_eq!(wild.lines.len(), calm.lines.len());
-        for (wild, calm) in wild.lines.iter().zip(&calm.lines) {
+        prop_assert_eq!(wild.listeners.len(), calm.listeners.len());
+        for (wild, calm) in wild.listeners.iter().zip(&calm.listeners) {
             prop_assert_eq!(wild.end, calm.end);
             prop_assert_eq!(wild.got.len(), calm.got.len());
             for (wild, calm) in wild.got.iter().zip(&calm.got) {
-                prop_assert_eq!((wild.sequence, told(wild)), (calm.sequence, told(calm)));
+                prop_assert_eq!((wild.sequence, summary(wild)), (calm.sequence, summary(calm)));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `/connect` and `/disconnect`: new users, reused ids, ends that stay ends (contract §5, §12).
+//! `/connect` and `/disconnect`: new users, reused ids, final ends (contract §5, §12).
 
 use channelstream_core::protocol::{Connect, InfoOptions};
 use channelstream_core::state::Refusal;
@@ -32,7 +32,7 @@ fn settings_are_for_new_channels_only() {
 }
 
 #[test]
-fn the_answer_tells_what_was_asked_for() {
+fn the_answer_describes_what_was_requested() {
     let mut w = World::new();
     w.configure("room", remembering(3));
     w.say("room", "hello");
@@ -59,7 +59,7 @@ fn the_answer_tells_what_was_asked_for() {
     assert_eq!(json(&connected.state), r#"{"a":1,"b":2}"#);
 }
 
-/// Oddity 17, repaired.
+/// Oddity 17 of the reference is repaired.
 #[test]
 fn the_same_user_may_use_an_id_again() {
     let mut w = World::new();
@@ -73,9 +73,9 @@ fn the_same_user_may_use_an_id_again() {
     w.say("b", "2");
     w.expect("ann", &["a bot: 1", "b bot: 2"]);
     assert_eq!(w.channel("a").total_connections, 1);
-    assert_eq!(w.state.figures(secs(0), "").total_connections, 2);
+    assert_eq!(w.state.admin_stats().total_connections, 2);
     w.advance(secs(60));
-    assert!(w.knows("ann") && w.listens("ann"), "the second connect costs the first nothing");
+    assert!(w.knows("ann") && w.listens("ann"), "the second connect takes nothing from the first");
     assert_eq!(w.subscribe("ann", &["c"]).channels.len(), 3);
 }
 
@@ -87,7 +87,7 @@ fn another_user_may_not() {
     let refused = w.try_connect("ann", Connect::new("ben").channels(["b"])).unwrap_err();
     assert_eq!(refused, Refusal::ForeignConnection);
     assert!(json(&refused.field_errors()).starts_with(r#"{"conn_id":"#));
-    assert_eq!(w.state.snapshot(), before, "what is refused changes nothing");
+    assert_eq!(w.state.snapshot(), before, "a refused request changes nothing");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn connecting_again_revives_a_closed_connection() {
 }
 
 #[test]
-fn a_disconnected_connection_ends_with_the_next_collection() {
+fn a_disconnected_connection_ends_when_it_is_reaped() {
     let mut w = World::new();
     w.configure("room", announcing());
     w.join("zoe", &["room"]);
@@ -128,9 +128,9 @@ fn a_disconnected_connection_ends_with_the_next_collection() {
     assert!(!w.disconnect("ann") && !w.knows("ann"));
 }
 
-/// Oddity 22, repaired.
+/// Oddity 22 of the reference is repaired.
 #[test]
-fn what_is_ended_stays_ended() {
+fn an_ended_connection_stays_ended() {
     let mut w = World::new();
     w.join("ann", &["room"]);
     w.disconnect("ann");
@@ -146,7 +146,7 @@ fn what_is_ended_stays_ended() {
 }
 
 #[test]
-fn an_ended_id_begins_anew() {
+fn the_id_of_an_ended_connection_can_be_used_again() {
     let mut w = World::new();
     w.configure("room", announcing());
     w.join("zoe", &["room"]);
@@ -165,7 +165,7 @@ fn an_ended_id_begins_anew() {
     assert_eq!(free_again.unwrap().username.as_ref(), "ben");
 }
 
-/// Oddity 18, repaired.
+/// Oddity 18 of the reference is repaired.
 #[test]
 fn a_connection_without_channels_ends_like_any_other() {
     let mut w = World::new();

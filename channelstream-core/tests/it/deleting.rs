@@ -5,7 +5,7 @@ use channelstream_core::state::{ChannelDefaults, Command, Pattern, Reply, Rules,
 
 use crate::world::{World, announcing, hours, remembering, rules};
 
-/// Deletes channels; those that were there and those that were not.
+/// Deletes channels. Returns those that existed and those that did not.
 fn delete(w: &mut World, channels: &[&str]) -> (Vec<String>, Vec<String>) {
     let request = DeleteChannels::new(channels.iter().copied());
     match w.apply(Command::DeleteChannels(request)).unwrap() {
@@ -34,7 +34,7 @@ fn history_and_stored_events_go_with_a_channel() {
     assert!(!w.info().channels.contains_key("room"));
     assert_eq!(w.channel("other").total_connections, 1);
 
-    // A later one of that name has nothing of it, and nobody in it.
+    // A later channel of that name is empty.
     w.take("ann");
     w.configure("room", remembering(10));
     let room = w.channel("room");
@@ -46,7 +46,7 @@ fn history_and_stored_events_go_with_a_channel() {
 }
 
 #[test]
-fn those_who_listen_are_told_who_parts() {
+fn listeners_of_a_deleted_channel_receive_who_parts() {
     let mut w = World::new();
     w.configure("room", announcing());
     w.configure("quiet", ChannelSettings::default());
@@ -57,14 +57,14 @@ fn those_who_listen_are_told_who_parts() {
         w.take(user);
     }
     delete(&mut w, &["quiet", "room"]);
-    let told: Vec<_> = ["ann", "ben", "cat"].map(|user| w.take(user).len()).into();
-    // Each hears of those who parted before.
-    assert_eq!(told, [0, 1, 2]);
+    let received: Vec<_> = ["ann", "ben", "cat"].map(|user| w.take(user).len()).into();
+    // Each user receives the presence of those who parted before.
+    assert_eq!(received, [0, 1, 2]);
     assert_eq!(delete(&mut w, &["room"]).1, ["room"]);
 }
 
 #[test]
-fn of_a_crowd_nobody_is_told() {
+fn a_deleted_channel_with_many_members_sends_no_presence() {
     let mut w = World::new();
     w.configure("room", announcing());
     let names: Vec<_> = (0..101).map(|number| format!("user-{number}")).collect();
@@ -79,7 +79,7 @@ fn of_a_crowd_nobody_is_told() {
 }
 
 #[test]
-fn who_was_in_it_waits_as_one_in_no_channel() {
+fn members_of_a_deleted_channel_get_the_timeout_without_channels() {
     let rules = rules();
     let mut w = World::with(rules.clone());
     w.connect("ann", &["room"]);
@@ -89,7 +89,7 @@ fn who_was_in_it_waits_as_one_in_no_channel() {
     assert!(w.state.knows_connection(id), "no longer the time of one in a channel");
     w.advance(rules.waiting_timeout);
     assert!(!w.state.knows_connection(id));
-    // Nothing is left that would be due.
+    // No deadline is left.
     w.advance(hours(200));
     assert!(w.state.next_deadline().is_none());
 }
@@ -115,7 +115,7 @@ fn defaults(pattern: &str, settings: ChannelConfig) -> ChannelDefaults {
     ChannelDefaults { pattern: Pattern::new(pattern), settings }
 }
 
-/// Orders keep 50 messages, test orders none; all else whatever is usual.
+/// Channels `orders-*` keep 50 messages, those for tests none; all others have the usual settings.
 fn by_name() -> World {
     let kept = ChannelConfig {
         store_history: Some(true),
@@ -139,10 +139,10 @@ fn new_channels_get_the_settings_of_the_first_pattern() {
     assert_eq!(w.channel("orders-7").settings, kept);
     assert_eq!(w.channel("orders-test-7").settings, ChannelSettings::default());
     assert_eq!(w.channel("order").settings, ChannelSettings::default());
-    // Also one that is made by an empty configuration.
+    // A channel that an empty configuration creates has them too.
     w.configure("orders-8", ChannelConfig::default());
     assert_eq!(w.channel("orders-8").settings, kept);
-    // And one that was deleted and comes again.
+    // So has a channel that was deleted and is created again.
     w.configure("orders-7", ChannelSettings::default());
     delete(&mut w, &["orders-7"]);
     w.connect("ann", &["orders-7"]);
@@ -150,7 +150,7 @@ fn new_channels_get_the_settings_of_the_first_pattern() {
 }
 
 #[test]
-fn what_a_request_says_comes_before_field_by_field() {
+fn fields_of_a_request_override_the_defaults() {
     let mut w = by_name();
     let given = ChannelConfig { history_size: Some(5), ..ChannelConfig::default() };
     let request = Connect {
@@ -159,7 +159,7 @@ fn what_a_request_says_comes_before_field_by_field() {
     };
     w.connect_with("ann", request.clone());
     assert_eq!(w.channel("orders-7").settings, remembering(5));
-    // Of a channel that is there it changes nothing, as ever.
+    // It changes nothing in a channel that exists.
     let other = ChannelConfig { history_size: Some(9), ..given };
     let request = Connect { channel_configs: [("orders-7".to_owned(), other)].into(), ..request };
     w.connect_with("ann", request);
@@ -171,7 +171,7 @@ fn what_a_request_says_comes_before_field_by_field() {
 }
 
 #[test]
-fn a_restored_state_goes_by_its_new_rules() {
+fn a_restored_state_follows_its_new_rules() {
     let mut w = World::new();
     w.connect("ann", &["orders-1"]);
     let rules =

@@ -1,4 +1,4 @@
-//! Edits and deletes: what they change, who hears of them, also when nothing is found (contract §8).
+//! Edits and deletes: what they change and who receives them, also if nothing is found (contract §8).
 
 use channelstream_core::protocol::{Address, ChannelSettings, DateTime, Edit, NewMessage, Uuid};
 
@@ -13,7 +13,7 @@ fn ann() -> Address {
 }
 
 #[test]
-fn a_message_in_the_history_and_its_stored_frame_are_one() {
+fn a_message_in_the_history_and_its_stored_event_are_edited_together() {
     let mut w = World::new();
     w.configure("room", remembering(10));
     w.join("zoe", &["room"]);
@@ -51,13 +51,13 @@ fn a_message_that_left_the_stored_events_is_edited_in_the_history_only() {
     w.edit(new_text(1, room(), "changed"));
     assert_eq!(w.history("room")[0], "changed");
     w.socket("ann");
-    let got: Vec<_> = w.take("ann").iter().map(crate::world::told).collect();
+    let got: Vec<_> = w.take("ann").iter().map(crate::world::summary).collect();
     assert_eq!(got.len(), 100);
     assert_eq!(got[0], "~room bot: 1", "the edit took the last place of the hundred");
 }
 
 #[test]
-fn only_what_is_given_changes() {
+fn an_edit_changes_only_the_given_fields() {
     let mut w = World::new();
     w.configure("room", remembering(10));
     w.say_as(1, "room", "text");
@@ -69,7 +69,7 @@ fn only_what_is_given_changes() {
     assert_eq!(after.user, "else");
     assert_eq!(after.timestamp, before.timestamp);
     assert_eq!(w.history("room"), ["text"]);
-    assert_eq!(after.edited, answer.edited, "now, if no time was given");
+    assert_eq!(after.edited, answer.edited, "the present time, if none was given");
     assert_eq!(after.edited.unwrap().to_string(), "2024-01-01T00:00:01");
     let (said, edited) = (time("2020-01-01T00:00"), time("2021-01-01T00:00Z"));
     w.edit(Edit {
@@ -101,7 +101,7 @@ fn of_messages_with_one_id_the_first_is_edited_and_all_are_deleted() {
 }
 
 #[test]
-fn deletes_take_a_message_out_of_everything() {
+fn deletes_remove_a_message_everywhere() {
     let mut w = World::new();
     w.configure("room", remembering(10));
     w.join("zoe", &["room"]);
@@ -117,9 +117,9 @@ fn deletes_take_a_message_out_of_everything() {
     w.expect("ann", &["room delete 1"]);
 }
 
-/// Oddity 40, kept.
+/// Oddity 40 of the reference is kept.
 #[test]
-fn what_is_not_found_is_announced_and_stored() {
+fn edits_of_unknown_messages_are_announced_and_stored() {
     let mut w = World::new();
     w.join("zoe", &["room"]);
     w.connect("ann", &["room"]);
@@ -131,7 +131,7 @@ fn what_is_not_found_is_announced_and_stored() {
 }
 
 #[test]
-fn they_go_by_their_own_address() {
+fn edits_and_deletes_use_their_own_address() {
     let mut w = World::new();
     w.configure("room", remembering(10));
     for label in ["ann", "ben", "cat"] {
@@ -152,7 +152,7 @@ fn they_go_by_their_own_address() {
 }
 
 #[test]
-fn a_message_of_another_channel_is_left_alone() {
+fn a_message_of_another_channel_is_not_changed() {
     let mut w = World::new();
     w.configure("room", remembering(10));
     w.configure("other", remembering(10));
@@ -206,15 +206,15 @@ fn without_an_address_that_exists_nothing_happens() {
 }
 
 #[test]
-fn an_edit_changes_no_figures_but_the_time_of_the_channel() {
+fn an_edit_changes_no_stats_except_the_time_of_the_channel() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     w.say_as(1, "room", "first");
     w.advance(secs(1));
     w.edit(new_text(1, room(), "changed"));
     w.delete(1, room());
-    let figures = w.state.figures(secs(0), "");
-    assert_eq!((figures.total_messages, figures.total_unique_messages), (1, 1));
+    let stats = w.state.admin_stats();
+    assert_eq!((stats.total_messages, stats.total_unique_messages), (1, 1));
     assert_eq!(w.channel("room").last_active.to_string(), "2024-01-01T00:00:01");
 }
 

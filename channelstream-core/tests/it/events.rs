@@ -10,7 +10,7 @@ use crate::world::{World, announcing, new_text, secs, to, user_state};
 
 const ID: &str = "00000000-0000-0000-0000-000000000007";
 
-/// What ann got, as JSON; ids that were made up are replaced.
+/// The events that ann received, as JSON. Random ids are replaced.
 fn got(w: &mut World) -> Vec<Value> {
     let got = w.take("ann");
     got.iter()
@@ -25,7 +25,7 @@ fn got(w: &mut World) -> Vec<Value> {
         .collect()
 }
 
-/// What happens in `happen` as ann gets it live, and afterwards.
+/// The events of `happen` as ann receives them live, and as catch-up.
 fn both_ways(settings: ChannelSettings, happen: impl Fn(&mut World)) -> [Vec<Value>; 2] {
     [true, false].map(|live| {
         let mut w = World::new();
@@ -42,7 +42,7 @@ fn both_ways(settings: ChannelSettings, happen: impl Fn(&mut World)) -> [Vec<Val
     })
 }
 
-/// That `live` is what comes live, and the same with a true `catchup` what comes afterwards.
+/// Asserts that `live` is received live, and the same with a true `catchup` as catch-up.
 #[track_caller]
 fn assert_both(both: &[Vec<Value>; 2], live: &[Value]) {
     assert_eq!(both[0], live);

@@ -1,4 +1,4 @@
-//! What ends by itself: idle connections, users nobody saw, empty channels (contract §9, §13).
+//! Expiry: idle connections, absent users, empty channels (contract §9, §13).
 
 use channelstream_core::state::Rules;
 
@@ -17,7 +17,7 @@ fn a_connection_in_a_channel_ends_after_15_seconds_without_a_listener() {
 }
 
 #[test]
-fn messages_are_no_activity_of_who_does_not_listen() {
+fn messages_do_not_keep_a_connection_without_a_listener() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     for _ in 0..16 {
@@ -27,7 +27,7 @@ fn messages_are_no_activity_of_who_does_not_listen() {
     assert!(!w.knows("ann"));
 }
 
-/// Oddity 18, repaired.
+/// Oddity 18 of the reference is repaired.
 #[test]
 fn a_connection_without_channels_waits_five_minutes() {
     let mut w = World::new();
@@ -39,7 +39,7 @@ fn a_connection_without_channels_waits_five_minutes() {
 }
 
 #[test]
-fn one_that_waited_long_has_the_grace_to_open_a_socket_after_joining() {
+fn a_connection_that_waited_long_has_time_to_open_a_socket_after_joining() {
     let mut w = World::new();
     w.connect("ann", &[]);
     w.connect("ben", &[]);
@@ -53,7 +53,7 @@ fn one_that_waited_long_has_the_grace_to_open_a_socket_after_joining() {
 }
 
 #[test]
-fn one_that_left_its_last_channel_waits_like_one_without() {
+fn a_connection_that_left_its_last_channel_gets_the_timeout_without_channels() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     w.advance(secs(10));
@@ -65,23 +65,23 @@ fn one_that_left_its_last_channel_waits_like_one_without() {
 }
 
 #[test]
-fn a_user_is_forgotten_a_day_after_the_last_connection() {
+fn a_user_is_removed_a_day_after_the_last_connection() {
     let mut w = World::new();
     w.join("ann", &["room"]);
     w.set_state("ann", r#"{"a": 1}"#);
     w.advance(hours(48));
-    assert!(w.state.knows_user("ann"), "connected users are not forgotten");
+    assert!(w.state.knows_user("ann"), "connected users are not removed");
     w.close("ann");
     w.advance(millis(500));
     w.advance(millis(24 * 3_600_000 - 1));
     assert!(w.state.knows_user("ann"));
     w.advance(millis(1));
     assert!(!w.state.knows_user("ann"));
-    assert_eq!(w.connect("ann", &[]).state.len(), 0, "and begins anew");
+    assert_eq!(w.connect("ann", &[]).state.len(), 0, "and has a new state");
 }
 
 #[test]
-fn a_user_who_comes_back_within_the_day_is_remembered() {
+fn a_user_who_comes_back_within_the_day_keeps_the_state() {
     let mut w = World::new();
     w.join("ann", &["room"]);
     w.set_state("ann", r#"{"a": 1}"#);
@@ -96,7 +96,7 @@ fn a_user_who_comes_back_within_the_day_is_remembered() {
     assert!(!w.state.knows_user("ann"));
 }
 
-/// Oddity 19, repaired.
+/// Oddity 19 of the reference is repaired.
 #[test]
 fn a_channel_is_removed_72_hours_after_the_last_member() {
     let mut w = World::new();
@@ -139,7 +139,7 @@ fn a_member_who_comes_back_keeps_a_channel() {
 }
 
 #[test]
-fn a_channel_that_comes_again_is_another() {
+fn a_channel_that_is_created_again_has_another_id() {
     let mut w = World::new();
     w.configure("room", remembering(5));
     let uuid = w.channel("room").uuid;
@@ -150,7 +150,7 @@ fn a_channel_that_comes_again_is_another() {
 }
 
 #[test]
-fn everything_due_happens_before_a_command_that_comes_late() {
+fn deadlines_pass_before_a_late_command() {
     let mut w = World::new();
     w.configure("room", announcing());
     w.join("zoe", &["room"]);
@@ -178,7 +178,7 @@ fn an_end_reaches_the_listener_after_what_was_sent_before() {
 }
 
 #[test]
-fn nothing_is_due_where_everybody_listens() {
+fn there_is_no_deadline_while_everybody_listens() {
     let mut w = World::new();
     assert_eq!(w.state.next_deadline(), None);
     w.join("ann", &["room"]);
@@ -188,7 +188,7 @@ fn nothing_is_due_where_everybody_listens() {
 }
 
 #[test]
-fn one_that_left_its_last_channel_late_has_the_grace_to_join_another() {
+fn a_connection_that_left_its_last_channel_late_has_time_to_join_another() {
     let mut w = World::with(Rules { connection_timeout: secs(600), ..rules() });
     w.connect("ann", &["a"]);
     w.connect("ben", &["a"]);

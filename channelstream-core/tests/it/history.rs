@@ -5,7 +5,7 @@ use channelstream_core::protocol::{Address, ChannelSettings, NewMessage};
 use crate::world::{World, json, message, remembering, to, to_users};
 
 #[test]
-fn the_newest_messages_are_kept_where_a_history_is_wanted() {
+fn a_history_keeps_the_newest_messages() {
     let mut w = World::new();
     w.configure("three", remembering(3));
     w.configure("none", ChannelSettings::default());
@@ -28,7 +28,7 @@ fn ten_are_kept_by_default() {
 }
 
 #[test]
-fn only_a_new_message_trims() {
+fn only_a_new_message_trims_a_history() {
     let mut w = World::new();
     w.configure("room", remembering(10));
     for text in ["a", "b", "c"] {
@@ -40,13 +40,17 @@ fn only_a_new_message_trims() {
     assert_eq!(w.history("room"), ["a", "b", "c"]);
     w.configure("room", ChannelSettings { history_size: 2, ..ChannelSettings::default() });
     w.say("room", "not kept");
-    assert_eq!(w.history("room"), ["a", "b", "c"], "what is kept outlives the setting");
+    assert_eq!(
+        w.history("room"),
+        ["a", "b", "c"],
+        "stored messages stay when the setting is turned off"
+    );
     w.configure("room", remembering(2));
     w.say("room", "d");
     assert_eq!(w.history("room"), ["c", "d"]);
 }
 
-/// Oddity 31, repaired.
+/// Oddity 31 of the reference is repaired.
 #[test]
 fn a_history_of_size_0_keeps_nothing() {
     let mut w = World::new();
@@ -58,7 +62,7 @@ fn a_history_of_size_0_keeps_nothing() {
 }
 
 #[test]
-fn messages_may_stay_out_of_it_and_are_caught_up_all_the_same() {
+fn messages_outside_the_history_are_caught_up_too() {
     let mut w = World::new();
     w.configure("room", remembering(10));
     w.connect("ann", &["room"]);
@@ -68,9 +72,9 @@ fn messages_may_stay_out_of_it_and_are_caught_up_all_the_same() {
     w.expect("ann", &["~room bot: passing"]);
 }
 
-/// Oddity 35, kept.
+/// Oddity 35 of the reference is kept.
 #[test]
-fn private_addressing_in_a_channel_does_not_keep_a_message_out() {
+fn a_channel_message_for_some_users_is_in_the_history() {
     let mut w = World::new();
     w.configure("room", remembering(10));
     let address = Address {
@@ -94,7 +98,7 @@ fn private_messages_are_in_no_history() {
 }
 
 #[test]
-fn only_messages_are_in_it() {
+fn a_history_contains_only_messages() {
     let mut w = World::new();
     w.configure(
         "room",

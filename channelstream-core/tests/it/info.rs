@@ -1,10 +1,10 @@
-//! Channel information and the admin figures (contract §4, §10).
+//! Channel information and the admin stats (contract §4, §10).
 
 use channelstream_core::protocol::{Connect, InfoOptions, Uuid};
 
 use crate::world::{World, json, remembering, secs, to_users, user_state};
 
-/// ann and ben in a, ben in b, nobody in c; ann has state of which one key is public.
+/// ann and ben are in a, ben is in b, nobody is in c. One key of ann's state is public.
 fn three_channels() -> World {
     let mut w = World::new();
     w.configure("c", remembering(5));
@@ -71,7 +71,7 @@ fn options_leave_things_out() {
 }
 
 #[test]
-fn lengths_of_histories_only_if_asked() {
+fn lengths_of_histories_only_if_requested() {
     let w = three_channels();
     let ask = |include_history_length| {
         let options = InfoOptions { include_history_length, ..InfoOptions::default() };
@@ -86,11 +86,11 @@ fn lengths_of_histories_only_if_asked() {
 }
 
 #[test]
-fn public_state_only_if_asked() {
+fn only_the_public_state_if_requested() {
     let w = three_channels();
     let info = w.state.info(&InfoOptions { return_public_state: true, ..InfoOptions::default() });
-    let told = json(&info);
-    assert!(told.contains(r#"{"user":"ann","state":{"open":1}}"#) && !told.contains("closed"));
+    let text = json(&info);
+    assert!(text.contains(r#"{"user":"ann","state":{"open":1}}"#) && !text.contains("closed"));
 }
 
 #[test]
@@ -103,39 +103,23 @@ fn last_active_moves_with_messages_and_events() {
 }
 
 #[test]
-fn figures_tell_users_connections_channels_and_messages() {
+fn stats_count_users_connections_channels_and_messages() {
     let mut w = three_channels();
     w.say("a", "hello");
     w.post(to_users(&["ben"], "psst"));
     w.connect("cat", &[]);
     w.disconnect("cat");
     w.advance(secs(1));
-    let figures = w.state.figures(secs(90_061), "1.2.3");
-    assert_eq!(figures.remembered_user_count, 3);
-    assert_eq!(figures.unique_user_count, 2);
-    assert_eq!(figures.total_connections, 3);
-    assert_eq!(figures.total_channels, 3);
-    assert_eq!((figures.total_messages, figures.total_unique_messages), (3 + 2, 3));
-    assert_eq!((&*figures.uptime, &*figures.version), ("1 day, 1:01:01", "1.2.3"));
-    assert_eq!(figures.channels["c"].history.len(), 1);
-    let ann = figures.users.iter().find(|user| &*user.user == "ann").unwrap();
+    let stats = w.state.admin_stats();
+    assert_eq!(stats.remembered_user_count, 3);
+    assert_eq!(stats.unique_user_count, 2);
+    assert_eq!(stats.total_connections, 3);
+    assert_eq!(stats.total_channels, 3);
+    assert_eq!((stats.total_messages, stats.total_unique_messages), (3 + 2, 3));
+    assert_eq!(stats.channels["c"].history.len(), 1);
+    let ann = stats.users.iter().find(|user| &*user.user == "ann").unwrap();
     assert_eq!(json(&ann.state), r#"{"open":1}"#);
     assert_eq!(ann.connections, [Uuid::from(w.id("ann"))]);
-    let ben = figures.users.iter().find(|user| &*user.user == "ben").unwrap();
+    let ben = stats.users.iter().find(|user| &*user.user == "ben").unwrap();
     assert_eq!(ben.connections.len(), 2);
-}
-
-#[test]
-fn uptime_is_told_as_python_tells_it() {
-    let w = World::new();
-    for (seconds, want) in [
-        (0, "0:00:00"),
-        (59, "0:00:59"),
-        (3_661, "1:01:01"),
-        (86_399, "23:59:59"),
-        (86_400, "1 day, 0:00:00"),
-        (10 * 86_400 + 43_200, "10 days, 12:00:00"),
-    ] {
-        assert_eq!(w.state.figures(secs(seconds), "").uptime, want);
-    }
 }

@@ -1,15 +1,15 @@
-//! What the largest requests cost grows as their lists do. Only the ratio of two sizes counts, and
-//! of the time on the processor, which does not depend on what else the machine does.
+//! The cost of the largest requests grows linearly. The tests compare two sizes, and measure
+//! processor time, which does not depend on what else the machine does.
 
 use crate::workloads::{ENDINGS, WORKLOADS, expired, least};
 
 const FEW: usize = 2_000;
 const MANY: usize = 8 * FEW;
 
-/// 8 for what grows with the items, 64 for what grows with their square.
+/// A linear cost has the ratio 8, a quadratic one 64.
 const MOST: f64 = 24.0;
 
-/// Seconds that are too few to be told apart from the grain of the clock.
+/// Shorter times, in seconds, are below the resolution of the clock.
 const GRAIN: f64 = 0.008;
 
 fn is_near_linear(name: &str, few: f64, many: f64) {
@@ -18,7 +18,7 @@ fn is_near_linear(name: &str, few: f64, many: f64) {
 }
 
 #[test]
-fn no_request_costs_more_than_its_lists_are_long() {
+fn the_cost_of_a_request_is_linear_in_its_lists() {
     for workload in WORKLOADS {
         let (few, many) = (least(workload, FEW), least(workload, MANY));
         is_near_linear(workload.name, few.total(), many.total());
@@ -26,7 +26,7 @@ fn no_request_costs_more_than_its_lists_are_long() {
 }
 
 #[test]
-fn no_end_costs_more_than_what_ends() {
+fn the_cost_of_ending_is_linear_in_what_ends() {
     for (name, before) in ENDINGS {
         let ((few, _), (many, _)) = (expired(*before, FEW), expired(*before, MANY));
         is_near_linear(name, few, many);

@@ -1,4 +1,4 @@
-//! Sockets and polls: takeover, who keeps the events, and what an end means (contract §6, §12).
+//! Sockets and polls: takeover, which listener gets the events, and what an end means (contract §6, §12).
 
 use channelstream_core::state::{Closing, ListenerKind, Refusal, Reply};
 
@@ -12,23 +12,23 @@ fn unknown_connections_cannot_be_listened_on() {
     }
 }
 
-/// Oddity 20, repaired.
+/// Oddity 20 of the reference is repaired.
 #[test]
-fn a_newer_socket_takes_over_and_the_older_ones_end_ends_nothing() {
+fn a_newer_socket_takes_over_and_the_end_of_the_older_one_changes_nothing() {
     let mut w = World::new();
     w.join("ann", &["room"]);
     w.say("room", "1");
     w.socket("ann");
-    assert_eq!(w.lines[0].end, Some(End::Superseded));
+    assert_eq!(w.listeners[0].end, Some(End::Superseded));
     w.say("room", "2");
     w.advance(secs(60));
     w.say("room", "3");
     w.expect("ann", &["room bot: 1", "room bot: 2", "room bot: 3"]);
-    assert_eq!(w.lines[1].got.len(), 2, "the newer one takes the events");
+    assert_eq!(w.listeners[1].got.len(), 2, "the newer one takes the events");
 }
 
 #[test]
-fn what_the_older_one_was_not_sent_is_handed_over() {
+fn unsent_events_migrate_to_the_newer_listener() {
     let mut w = World::new();
     w.join("ann", &["room"]);
     w.stall("ann");
@@ -42,7 +42,7 @@ fn what_the_older_one_was_not_sent_is_handed_over() {
 }
 
 #[test]
-fn what_was_handed_over_and_not_sent_is_caught_up() {
+fn migrated_events_that_are_not_sent_are_caught_up() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     w.poll("ann");
@@ -62,8 +62,8 @@ fn a_newer_poll_takes_the_place_of_the_older_one_which_ends_empty() {
     w.say("room", "1");
     w.poll("ann");
     w.answer("ann");
-    assert_eq!(w.lines[0].end, Some(End::Superseded));
-    assert!(w.lines[0].got.is_empty());
+    assert_eq!(w.listeners[0].end, Some(End::Superseded));
+    assert!(w.listeners[0].got.is_empty());
     w.expect("ann", &["room bot: 1"]);
 }
 
@@ -74,7 +74,7 @@ fn a_socket_takes_over_from_a_poll() {
     w.poll("ann");
     w.say("room", "1");
     w.socket("ann");
-    assert_eq!(w.lines[0].end, Some(End::Superseded));
+    assert_eq!(w.listeners[0].end, Some(End::Superseded));
     w.expect("ann", &["room bot: 1"]);
 }
 
@@ -87,7 +87,7 @@ fn a_poll_beside_a_socket_stays_empty() {
     assert!(matches!(w.open("ann", ListenerKind::Poll), Ok(Reply::Occupied)));
     w.say("room", "2");
     w.expect("ann", &["~room bot: 1", "room bot: 2"]);
-    assert!(w.lines[1].got.is_empty());
+    assert!(w.listeners[1].got.is_empty());
     w.close("ann");
     w.poll("ann");
     w.answer("ann");
@@ -121,7 +121,7 @@ fn the_end_of_a_poll_is_activity() {
 }
 
 #[test]
-fn a_poller_stays_for_days() {
+fn a_connection_that_polls_stays_for_days() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     for round in 0..20_000 {
@@ -144,7 +144,7 @@ fn a_socket_closed_by_the_peer_ends_the_connection() {
     w.join("ann", &["room"]);
     w.advance(secs(60));
     w.close("ann");
-    assert!(w.knows("ann"), "until the next collection");
+    assert!(w.knows("ann"), "until it is reaped");
     w.advance(millis(501));
     assert!(!w.knows("ann"));
 }
@@ -179,7 +179,7 @@ fn a_socket_that_opens_within_the_grace_revives_the_connection_for_good() {
 }
 
 #[test]
-fn ends_of_listeners_that_are_long_gone_change_nothing() {
+fn late_reports_of_ended_listeners_change_nothing() {
     let mut w = World::new();
     w.join("ann", &["room"]);
     w.disconnect("ann");

@@ -1,4 +1,4 @@
-//! Days of virtual time with users who come, talk and go; in the end nothing is left.
+//! Days of virtual time in which users connect, publish and leave. In the end nothing is left.
 
 use channelstream_core::protocol::{Address, ChannelSettings, NewMessage, SetUserState, Uuid};
 use channelstream_core::state::{Closing, Command, ListenerKind, State};
@@ -6,7 +6,7 @@ use channelstream_core::state::{Closing, Command, ListenerKind, State};
 use crate::properties::without_counters;
 use crate::world::{World, announcing, hours, new_text, rules, secs, to, to_users, user_state};
 
-/// Numbers that look random and are the same each time.
+/// Pseudo-random numbers, the same in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -42,7 +42,7 @@ fn eighty_hours_leave_nothing_behind() {
         w.log.clear();
         absent += usize::from(!w.knows(dice.one_of(&users)));
         if dice.below(50) == 0 {
-            most_users = most_users.max(w.state.figures(secs(0), "").unique_user_count);
+            most_users = most_users.max(w.state.admin_stats().unique_user_count);
         }
     }
     let events: usize = users.iter().map(|user| w.take(user).len()).sum();
@@ -55,16 +55,16 @@ fn eighty_hours_leave_nothing_behind() {
         w.close(user);
     }
     w.advance(secs(301));
-    assert_eq!(w.state.figures(secs(0), "").total_connections, 0);
+    assert_eq!(w.state.admin_stats().total_connections, 0);
     w.advance(hours(24));
-    assert_eq!(w.state.figures(secs(0), "").remembered_user_count, 0);
+    assert_eq!(w.state.admin_stats().remembered_user_count, 0);
     assert!(!w.info().channels.is_empty(), "channels stay longer");
     w.advance(hours(49));
     assert_eq!(w.state.next_deadline(), None);
     assert_eq!(without_counters(&w.state), without_counters(&State::new(rules())));
 }
 
-/// Somebody comes, goes, or listens in another way.
+/// A user connects, leaves, or changes the kind of listener.
 fn visit(w: &mut World, dice: &mut Dice, users: &[String], channels: &[String]) {
     let user = dice.one_of(users);
     match dice.below(12) {
@@ -87,7 +87,7 @@ fn visit(w: &mut World, dice: &mut Dice, users: &[String], channels: &[String]) 
     }
 }
 
-/// Somebody says, edits, deletes or sets something.
+/// A user publishes, edits or deletes a message, or sets state.
 fn talk(w: &mut World, dice: &mut Dice, users: &[String], channels: &[String]) {
     let (user, channel) = (dice.one_of(users), dice.one_of(channels));
     let id = u128::from(dice.below(500));

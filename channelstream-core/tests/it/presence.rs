@@ -1,4 +1,4 @@
-//! Who hears that a user joined or parted, when, and with which list (contract §7, §8).
+//! Presence: which listeners receive it, when, and with which list (contract §7, §8).
 
 use channelstream_core::protocol::{ChannelSettings, Connect};
 use channelstream_core::state::Closing;
@@ -10,7 +10,7 @@ fn listing() -> ChannelSettings {
 }
 
 #[test]
-fn only_channels_that_want_it_tell() {
+fn only_channels_with_notify_presence_send_presence() {
     let mut w = World::new();
     w.configure("loud", announcing());
     w.join("zoe", &["loud", "quiet"]);
@@ -35,7 +35,7 @@ fn the_first_connection_joins_and_the_last_one_parts() {
 }
 
 #[test]
-fn nobody_hears_of_themselves_on_any_connection() {
+fn no_connection_receives_the_presence_of_its_own_user() {
     let mut w = World::new();
     w.configure("room", announcing());
     w.join("ann/1", &["room"]);
@@ -49,7 +49,7 @@ fn nobody_hears_of_themselves_on_any_connection() {
 }
 
 #[test]
-fn catch_up_has_the_others_only() {
+fn catch_up_contains_the_presence_of_others_only() {
     let mut w = World::new();
     w.configure("room", announcing());
     w.connect("ann", &["room"]);
@@ -63,7 +63,7 @@ fn catch_up_has_the_others_only() {
 }
 
 #[test]
-fn lists_have_who_joins_and_not_who_parts() {
+fn lists_contain_a_user_who_joins_but_not_one_who_parts() {
     let mut w = World::new();
     w.configure("room", listing());
     w.join("zoe", &["room"]);
@@ -112,7 +112,7 @@ fn connecting_joins_in_order_of_name_and_subscribing_in_the_order_given() {
 }
 
 #[test]
-fn collection_parts_in_order_of_creation() {
+fn reaped_connections_part_in_order_of_creation() {
     let mut w = World::new();
     for channel in ["b", "c", "a"] {
         w.configure(channel, announcing());
@@ -124,9 +124,9 @@ fn collection_parts_in_order_of_creation() {
     w.expect("zoe", &["b -ann", "c -ann", "a -ann"]);
 }
 
-/// Oddity 30, repaired.
+/// Oddity 30 of the reference is repaired.
 #[test]
-fn nobody_parts_who_never_joined() {
+fn only_users_who_joined_part() {
     let mut w = World::new();
     w.configure("room", announcing());
     w.join("zoe", &["room"]);
@@ -139,7 +139,7 @@ fn nobody_parts_who_never_joined() {
 }
 
 #[test]
-fn settings_count_at_the_time_of_the_event() {
+fn the_settings_at_the_time_of_the_event_apply() {
     let mut w = World::new();
     w.join("zoe", &["room"]);
     w.connect("ann", &["room"]);
@@ -152,7 +152,7 @@ fn settings_count_at_the_time_of_the_event() {
 }
 
 #[test]
-fn a_page_that_reloads_is_not_told_of() {
+fn a_page_that_reloads_causes_no_presence() {
     let mut w = World::new();
     w.configure("room", announcing());
     w.join("zoe", &["room"]);

@@ -1,5 +1,5 @@
-//! What holds whatever happens: each event once and in order, replicas alike, books that agree,
-//! and nothing left when everybody is gone.
+//! Properties: each event arrives once and in order, replicas agree, counts are consistent,
+//! and nothing is left when everybody is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use proptest::{prop_assert, prop_assert_eq, proptest};
 use serde_json::Value;
 
 use crate::random::{CHANNELS, LABELS, Op, ops};
-use crate::world::{Got, World, announcing, hours, json, rules, told, user_of};
+use crate::world::{Got, World, announcing, hours, json, rules, summary, user_of};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -20,7 +20,7 @@ proptest! {
     #![proptest_config(cases(150))]
 
     #[test]
-    fn nothing_breaks_and_the_books_agree(ops in ops(80)) {
+    fn nothing_breaks_and_the_counts_agree(ops in ops(80)) {
         let mut w = World::new();
         for op in ops {
             op.happen(&mut w);
@@ -55,7 +55,7 @@ proptest! {
         prop_assert!(here.snapshot() == w.state.snapshot() && there.snapshot() == here.snapshot());
     }
 
-    /// ann has one connection that comes and goes and one that always listens.
+    /// ann has one connection that comes and goes, and another one that always listens.
     #[test]
     fn catch_up_and_live_are_what_a_witness_saw(ops in ops(80)) {
         let day = hours(24_000);
@@ -105,7 +105,7 @@ proptest! {
 
     /// zoe listens everywhere.
     #[test]
-    fn joined_and_parted_alternate_and_tell_who_is_there(ops in ops(120)) {
+    fn joined_and_parted_alternate_and_list_the_present_users(ops in ops(120)) {
         let mut w = World::new();
         for channel in CHANNELS {
             w.configure(channel, announcing());
@@ -127,7 +127,7 @@ proptest! {
                 prop_assert!(before != joined, "twice {:?}", presence);
             }
         }
-        let told: BTreeSet<_> =
+        let seen: BTreeSet<_> =
             present.into_iter().filter(|(_, here)| *here).map(|(place, _)| place).collect();
         let mut listed = BTreeSet::new();
         for (channel, view) in &w.info().channels {
@@ -135,11 +135,11 @@ proptest! {
                 listed.insert((channel.to_string(), user.to_string()));
             }
         }
-        prop_assert_eq!(told, listed);
+        prop_assert_eq!(seen, listed);
     }
 
     #[test]
-    fn messages_reach_exactly_those_they_are_for(ops in ops(60)) {
+    fn messages_reach_exactly_the_addressed_users(ops in ops(60)) {
         let mut w = World::new();
         for op in ops {
             let Op::Publish(messages) = &op else {
@@ -154,7 +154,7 @@ proptest! {
             }
             w.tick();
             let places = memberships(&mut w);
-            let before = w.state.figures(hours(0), "").total_messages;
+            let before = w.state.admin_stats().total_messages;
             op.happen(&mut w);
             let mut want: BTreeMap<&str, Vec<Uuid>> = BTreeMap::new();
             let mut addressed = 0;
@@ -178,7 +178,7 @@ proptest! {
                     }
                 }
             }
-            let after = w.state.figures(hours(0), "").total_messages;
+            let after = w.state.admin_stats().total_messages;
             prop_assert_eq!(after - before, addressed);
             for (label, want) in want {
                 w.flow(label, usize::MAX);
@@ -187,7 +187,7 @@ proptest! {
                     Event::Message(message) => Some(message.uuid),
                     _ => None,
                 });
-                // Ids that were made up are known to nobody.
+                // Random ids cannot be compared.
                 let got: Vec<_> =
                     messages.map(|id| if id.as_u128() < 8 { id } else { Uuid::nil() }).collect();
                 prop_assert_eq!(got, want, "for {}", label);
@@ -213,14 +213,14 @@ proptest! {
                 }
             }
         }
-        for line in &w.lines {
+        for entry in &w.listeners {
             let mut counts = BTreeMap::new();
-            for got in line.got.iter().filter(|got| got.catchup) {
+            for got in entry.got.iter().filter(|got| got.catchup) {
                 *counts.entry(place(&got.event)).or_insert(0) += 1;
             }
             for (place, count) in counts {
                 let most = if place.is_some() { 5 } else { 3 };
-                prop_assert!(count <= most, "{} of {:?} for {}", count, place, line.label);
+                prop_assert!(count <= most, "{} of {:?} for {}", count, place, entry.label);
             }
         }
     }
@@ -267,17 +267,21 @@ fn edited_and_deleted(log: &[Envelope]) -> (BTreeSet<MessageKey>, BTreeSet<Messa
     (edited, deleted)
 }
 
-/// That within each channel, and among private events, numbers only rise.
+/// Asserts that numbers only rise within each channel, and among private events.
 #[track_caller]
 fn check_order(got: &[Got]) {
     let mut last = BTreeMap::new();
     for got in got {
         let before = last.insert(place(&got.event), got.sequence);
-        assert!(before.is_none_or(|before| before < got.sequence), "not in order: {}", told(got));
+        assert!(
+            before.is_none_or(|before| before < got.sequence),
+            "not in order: {}",
+            summary(got)
+        );
     }
 }
 
-/// The channels of each connection that there is, asked of a copy of the state.
+/// The channels of each connection, according to a copy of the state.
 fn memberships(w: &mut World) -> BTreeMap<&'static str, BTreeSet<String>> {
     let mut copy = State::restore(&w.state.snapshot(), rules()).unwrap();
     let mut all = BTreeMap::new();
@@ -296,16 +300,16 @@ fn memberships(w: &mut World) -> BTreeMap<&'static str, BTreeSet<String>> {
     all
 }
 
-/// That all that is counted or listed twice comes to the same.
+/// Asserts that everything that is counted or listed twice agrees.
 fn check_books(w: &mut World) {
-    let figures = w.state.figures(hours(0), "");
-    let connections: Vec<_> = figures.users.iter().flat_map(|user| &user.connections).collect();
-    assert_eq!(figures.total_connections, connections.len());
+    let stats = w.state.admin_stats();
+    let connections: Vec<_> = stats.users.iter().flat_map(|user| &user.connections).collect();
+    assert_eq!(stats.total_connections, connections.len());
     assert!(connections.iter().all(|id| w.state.knows_connection((**id).into())));
-    assert_eq!(figures.unique_user_count, figures.users.len());
-    assert!(figures.users.iter().all(|user| w.state.knows_user(&user.user)));
-    assert!(figures.unique_user_count <= figures.remembered_user_count);
-    assert_eq!(figures.total_channels, figures.channels.len());
+    assert_eq!(stats.unique_user_count, stats.users.len());
+    assert!(stats.users.iter().all(|user| w.state.knows_user(&user.user)));
+    assert!(stats.unique_user_count <= stats.remembered_user_count);
+    assert_eq!(stats.total_channels, stats.channels.len());
     let info = w.info();
     let mut in_channels = BTreeSet::new();
     let places = memberships(w);
@@ -319,11 +323,11 @@ fn check_books(w: &mut World) {
         assert!(view.users.iter().map(|user| &**user).eq(users), "{:?}", view.users);
         in_channels.extend(view.users.iter().cloned());
     }
-    let told: BTreeSet<_> = info.users.iter().map(|view| view.user.clone()).collect();
-    assert_eq!(told, in_channels);
-    assert_eq!(told.len(), info.users.len(), "each once");
-    for line in &w.lines {
-        assert!(line.end.is_some() || w.state.knows_connection(line.connection));
+    let seen: BTreeSet<_> = info.users.iter().map(|view| view.user.clone()).collect();
+    assert_eq!(seen, in_channels);
+    assert_eq!(seen.len(), info.users.len(), "each once");
+    for entry in &w.listeners {
+        assert!(entry.end.is_some() || w.state.knows_connection(entry.connection));
     }
 }
 
@@ -339,13 +343,13 @@ fn empty(w: &mut World) {
         wakes += 1;
         assert!(wakes < 1000, "time goes on and nothing ends");
     }
-    assert!(w.lines.iter().all(|line| line.end.is_some()));
-    let figures = w.state.figures(hours(0), "");
-    assert_eq!((figures.remembered_user_count, figures.total_connections), (0, 0));
-    assert_eq!(figures.total_channels, 0);
+    assert!(w.listeners.iter().all(|entry| entry.end.is_some()));
+    let stats = w.state.admin_stats();
+    assert_eq!((stats.remembered_user_count, stats.total_connections), (0, 0));
+    assert_eq!(stats.total_channels, 0);
 }
 
-/// A snapshot without what only counts.
+/// A snapshot without counters.
 pub(crate) fn without_counters(state: &State) -> Value {
     let bytes = state.snapshot();
     // The first line has the version and the checksum.

@@ -1,4 +1,4 @@
-//! Random sequences of everything that can happen, and how to carry them out in a world.
+//! Random sequences of all commands and failures, and how to carry them out in a world.
 
 use std::time::Duration;
 
@@ -52,15 +52,15 @@ pub(crate) enum Op {
         label: &'static str,
         kind: ListenerKind,
     },
-    /// The peer goes away; what stands in the outbox was not sent.
+    /// The peer goes away. Events in the outbox are not sent.
     Close {
         label: &'static str,
     },
-    /// The server ends the listener before all was sent.
+    /// The server ends the listener before all events are sent.
     Cut {
         label: &'static str,
     },
-    /// The listener gets all there is and ends in peace, as a poll does.
+    /// The listener receives all events and ends, as a poll does.
     Answer {
         label: &'static str,
     },
@@ -78,7 +78,7 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    /// The connection it is about, if any.
+    /// The connection of the step, if it has one.
     pub(crate) fn label(&self) -> Option<&'static str> {
         match self {
             Self::Connect { label, .. }
@@ -96,7 +96,7 @@ impl Op {
         }
     }
 
-    /// Whether it is about listening and nothing else.
+    /// Returns `true` if the step is about listening only.
     pub(crate) fn is_listening(&self) -> bool {
         use Op::{Answer, Close, Cut, Flow, Listen, Stall};
         matches!(
@@ -105,7 +105,7 @@ impl Op {
         )
     }
 
-    /// The settings it gives to channels.
+    /// The settings that the step gives to channels.
     pub(crate) fn settings_mut(&mut self) -> Vec<&mut ChannelConfig> {
         match self {
             Self::Connect { request, .. } => request.channel_configs.values_mut().collect(),
@@ -123,7 +123,7 @@ impl Op {
                 let known = w.knows(label);
                 let outcome = w.try_connect(label, Connect::new("mallory"));
                 if let Ok(connected) = outcome {
-                    // The id was free, or at its end; nobody wants it for mallory any longer.
+                    // The id was free or its connection had ended.
                     assert_eq!(&*connected.username, "mallory");
                     w.disconnect(label);
                     w.advance(secs(1));

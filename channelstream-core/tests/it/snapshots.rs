@@ -5,7 +5,7 @@ use channelstream_core::state::{SnapshotError, State};
 
 use crate::world::{World, announcing, hours, new_text, rules, secs, to_users, user_state};
 
-/// Something of everything: states, histories, stored events, listeners, deadlines.
+/// A state with a bit of everything: user states, histories, stored events, listeners, deadlines.
 fn lively() -> World {
     let mut w = World::new();
     w.configure(
@@ -50,8 +50,8 @@ fn nothing_is_lost() {
     assert_eq!(copy.snapshot(), w.state.snapshot());
     assert_eq!(copy.next_deadline(), w.state.next_deadline());
     assert_eq!(copy.sequence(), w.state.sequence());
-    let figures = |state: &State| format!("{:?}", state.figures(secs(0), ""));
-    assert_eq!(figures(&copy), figures(&w.state));
+    let stats = |state: &State| format!("{:?}", state.admin_stats());
+    assert_eq!(stats(&copy), stats(&w.state));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn life_goes_on_after_a_restart() {
     w.close("ann");
     w.close("dan");
     w.advance(hours(100));
-    assert_eq!(w.state.figures(secs(0), "").remembered_user_count, 0);
+    assert_eq!(w.state.admin_stats().remembered_user_count, 0);
     assert!(w.info().channels.is_empty());
 }
 
@@ -104,7 +104,7 @@ fn another_version_is_named() {
 }
 
 #[test]
-fn a_state_of_nothing_is_restored_as_such() {
+fn an_empty_state_is_restored_as_empty() {
     let new = State::new(rules());
     let copy = State::restore(&new.snapshot(), rules()).unwrap();
     assert_eq!(copy.snapshot(), new.snapshot());

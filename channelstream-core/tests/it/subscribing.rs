@@ -47,7 +47,7 @@ fn a_new_channel_gets_its_settings() {
 }
 
 #[test]
-fn connections_that_are_not_there_are_refused() {
+fn unknown_connections_are_refused() {
     let mut w = World::new();
     let id = w.id("nobody");
     let refused = w.try_subscribe(Subscribe::new(id, ["a"])).unwrap_err();
@@ -69,7 +69,7 @@ fn subscribing_is_no_activity() {
     assert!(!w.knows("ann"));
 }
 
-/// Oddity 33, kept.
+/// Oddity 33 of the reference is kept.
 #[test]
 fn configuring_resets_what_is_not_mentioned() {
     let mut w = World::new();
@@ -95,7 +95,7 @@ fn configuring_answers_without_history_and_users() {
 }
 
 #[test]
-fn null_settings_create_a_channel_and_leave_one_that_is_there() {
+fn null_settings_create_a_channel_and_do_not_change_an_existing_one() {
     let mut w = World::new();
     w.configure("old", remembering(3));
     let channels = ["old", "new"].map(|name| (name.to_owned(), None)).into_iter().collect();

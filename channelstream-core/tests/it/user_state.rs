@@ -1,4 +1,4 @@
-//! The state of users: what counts as changed, what others see, and who is told (contract §5, §7).
+//! The state of users: what is a change, what others see, and who receives it (contract §5, §7).
 
 use channelstream_core::protocol::{ChannelSettings, Connect, SetUserState};
 use channelstream_core::state::Refusal;
@@ -35,7 +35,7 @@ fn fresh_state_is_for_new_users_and_keys_are_kept() {
         },
     );
     assert_eq!(json(&connected.state), r#"{"a":"fresh","b":"update","c":"update"}"#);
-    assert_eq!(json(&connected.public_state), "{}", "without public keys they are emptied");
+    assert_eq!(json(&connected.public_state), "{}", "absent public keys become none");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn null_for_an_absent_key_and_equal_numbers_change_nothing() {
 }
 
 #[test]
-fn a_change_is_told_in_each_channel_that_wants_it_also_to_the_user() {
+fn a_change_is_sent_in_each_channel_with_notify_state_also_to_the_user() {
     let mut w = World::new();
     for channel in ["b", "a"] {
         w.configure(channel, telling());
@@ -70,13 +70,13 @@ fn a_change_is_told_in_each_channel_that_wants_it_also_to_the_user() {
         ..SetUserState::new("ann", user_state(r#"{"x": 1, "y": 2}"#))
     })
     .unwrap();
-    let told = [r#"b ann {"x":1} [x=1]"#, r#"a ann {"x":1} [x=1]"#];
-    w.expect("zoe", &told);
-    w.expect("ann", &told);
+    let change = [r#"b ann {"x":1} [x=1]"#, r#"a ann {"x":1} [x=1]"#];
+    w.expect("zoe", &change);
+    w.expect("ann", &change);
 }
 
 #[test]
-fn private_changes_are_told_without_what_changed() {
+fn private_changes_are_sent_without_the_changed_keys() {
     let mut w = World::new();
     w.configure("room", telling());
     w.join("ann", &["room"]);
@@ -85,7 +85,7 @@ fn private_changes_are_told_without_what_changed() {
 }
 
 #[test]
-fn without_a_change_nothing_is_told() {
+fn without_a_change_nothing_is_sent() {
     let mut w = World::new();
     w.configure("room", telling());
     w.join("ann", &["room"]);
@@ -121,7 +121,7 @@ fn public_keys_stay_unless_they_are_given() {
 }
 
 #[test]
-fn connecting_tells_no_change() {
+fn connecting_sends_no_change_of_state() {
     let mut w = World::new();
     w.configure("room", telling());
     w.join("zoe", &["room"]);
@@ -138,7 +138,7 @@ fn connecting_tells_no_change() {
 }
 
 #[test]
-fn changes_are_stored_for_who_is_away() {
+fn changes_are_stored_for_users_who_are_away() {
     let mut w = World::new();
     w.configure("room", telling());
     w.connect("zoe", &["room"]);
@@ -149,7 +149,7 @@ fn changes_are_stored_for_who_is_away() {
 }
 
 #[test]
-fn what_was_told_does_not_change_afterwards() {
+fn a_sent_change_is_not_altered_by_later_ones() {
     let mut w = World::new();
     w.configure("room", announcing());
     w.connect("zoe", &["room"]);
@@ -168,7 +168,7 @@ fn what_was_told_does_not_change_afterwards() {
 }
 
 #[test]
-fn users_who_are_not_there_are_refused() {
+fn unknown_users_are_refused() {
     let mut w = World::new();
     let refused = w.try_set_state(SetUserState::new("nobody", user_state("{}")));
     assert_eq!(refused.unwrap_err(), Refusal::UnknownUser);

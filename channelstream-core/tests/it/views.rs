@@ -1,7 +1,7 @@
-//! Views for who watches live: windows of lists, one channel, one user (not part of the contract).
+//! Views for the admin area: windows of lists, one channel, one user (not part of the contract).
 
 use channelstream_core::protocol::{ChannelSettings, Connect};
-use channelstream_core::state::{Order, Rules, Window};
+use channelstream_core::state::{ListenerKind, Order, Rules, UserRow, Window, Windowed};
 
 use crate::world::{World, json, remembering, rules, secs, user_state};
 
@@ -17,7 +17,7 @@ fn names(w: &World, wanted: &Window) -> Vec<String> {
 fn windows_of_channels_together_are_the_whole_list_in_order() {
     let mut w = World::new();
     for number in 0..100 {
-        // Neither created in order of name, nor with connections in that order.
+        // Neither the order of creation nor the number of connections follows the names.
         let name = format!("room-{:02}", (number * 37) % 100);
         w.connect(&format!("user{}/{number}", number % 7), &[&name]);
         for more in 0..number % 5 {
@@ -45,7 +45,7 @@ fn windows_of_channels_together_are_the_whole_list_in_order() {
 }
 
 #[test]
-fn a_search_knows_no_capitals_and_a_window_beyond_the_end_is_empty() {
+fn a_search_ignores_case_and_a_window_beyond_the_end_is_empty() {
     let mut w = World::new();
     for name in ["Über", "news", "NEWSROOM", "old"] {
         w.connect("ann", &[name]);
@@ -82,15 +82,16 @@ fn users_connected_or_remembered_and_members() {
     w.disconnect("cat");
     w.advance(secs(1));
     let all = window("", Order::Connections, 0, 10);
-    let rows = |connected| json(&w.state.list_users(&all, connected).rows);
-    let ben = r#"{"name":"ben","connections":2}"#;
-    let ann = r#"{"name":"ann","connections":1}"#;
-    assert_eq!(rows(true), format!("[{ben},{ann}]"));
-    assert_eq!(rows(false), format!(r#"[{ben},{ann},{{"name":"cat","connections":0}}]"#));
-    let members = |channel| w.state.list_members(channel, &all).map(|list| json(&list.rows));
-    let once = ben.replace('2', "1");
-    assert_eq!(members("a"), Some(format!("[{ann},{once}]")));
-    assert_eq!(members("b"), Some(format!("[{ben}]")));
+    let pairs = |list: Windowed<UserRow>| -> Vec<(String, usize)> {
+        list.rows.into_iter().map(|row| (row.name.to_string(), row.connections)).collect()
+    };
+    let pair = |name: &str, connections| (name.to_owned(), connections);
+    let users = |connected| pairs(w.state.list_users(&all, connected));
+    assert_eq!(users(true), [pair("ben", 2), pair("ann", 1)]);
+    assert_eq!(users(false), [pair("ben", 2), pair("ann", 1), pair("cat", 0)]);
+    let members = |channel| w.state.list_members(channel, &all).map(pairs);
+    assert_eq!(members("a"), Some(vec![pair("ann", 1), pair("ben", 1)]));
+    assert_eq!(members("b"), Some(vec![pair("ben", 2)]));
     assert_eq!(members("nowhere"), None);
     let counts = w.state.counts();
     assert_eq!((counts.users, counts.users_connected, counts.connections), (3, 2, 3));
@@ -143,7 +144,7 @@ fn events_of_a_channel_since_a_number_and_whether_some_are_missing() {
 }
 
 #[test]
-fn one_user_with_connections_and_who_listens_on_them() {
+fn one_user_with_connections_and_their_listeners() {
     let mut w = World::new();
     w.connect_with(
         "ann/1",
@@ -160,7 +161,7 @@ fn one_user_with_connections_and_who_listens_on_them() {
     assert_eq!(facts.total_connections, 2);
     let [first, second] = &facts.connections[..] else { panic!("{facts:?}") };
     assert_eq!((first.id, first.listener, first.total_channels), (w.id("ann/1"), None, 2));
-    assert_eq!((second.id, second.listener), (w.id("ann/2"), Some("socket")));
+    assert_eq!((second.id, second.listener), (w.id("ann/2"), Some(ListenerKind::Socket)));
     assert_eq!(json(&first.channels), r#"["a","b"]"#);
     let less = w.state.user_details("ann", 1).unwrap();
     assert_eq!((less.total_connections, less.connections.len()), (2, 1));

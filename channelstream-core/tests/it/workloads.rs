@@ -1,5 +1,5 @@
-//! The largest lawful request of each endpoint, and what a server does with it: read it, apply it,
-//! write the answer. For the tests and the benchmark `largest`.
+//! The largest valid request of each endpoint, and what a server does with it: read it, apply it,
+//! write the answer. Used by the tests and by the benchmark `largest`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,7 +15,7 @@ use channelstream_core::state::{
     State,
 };
 
-/// A state that was made by earlier requests, and its clock.
+/// A state after earlier requests, and its clock.
 pub(crate) struct Server {
     state: State,
     now: Moment,
@@ -47,7 +47,7 @@ impl Server {
         self.carry_out("/channel_config", &body);
     }
 
-    /// Does what a request with this body asks for.
+    /// Carries out a request with this body.
     fn carry_out(&mut self, path: &str, body: &str) -> Spent {
         let begun = on_processor();
         let asked = read(path, body);
@@ -65,7 +65,7 @@ impl Server {
     }
 }
 
-/// Seconds of each step of a request: between them, a server serves others.
+/// The seconds of each step of a request. Between steps, a server serves other requests.
 #[derive(Debug)]
 pub(crate) struct Spent {
     pub(crate) read: f64,
@@ -79,11 +79,11 @@ impl Spent {
     }
 }
 
-/// Seconds that this thread has been on a processor: whatever else the machine does, these count
-/// only what is done here. Some milliseconds coarse.
+/// The processor time of this thread in seconds. It does not depend on what else the machine does.
+/// Its resolution is some milliseconds.
 fn on_processor() -> f64 {
-    let told = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
-    let first = told.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok());
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has this file");
+    let first = text.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok());
     first.expect("nanoseconds come first") / 1e9
 }
 
@@ -134,14 +134,14 @@ fn write(answer: &Answer) -> Vec<u8> {
     .expect("answers are JSON")
 }
 
-/// Makes a state for so many items.
+/// Creates a state for a number of items.
 pub(crate) type Before = fn(usize) -> Server;
 
-/// A request, and the state that it meets.
+/// A request, and the state that it is applied to.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     path: &'static str,
-    /// Of so many items.
+    /// Creates a workload of a number of items.
     body: fn(usize) -> String,
     before: Before,
 }
@@ -167,13 +167,13 @@ fn list(count: usize, item: impl Fn(usize) -> String) -> String {
     text
 }
 
-/// The names of channels, the last one first: no order helps.
+/// The names of channels in reverse, so that no request is sorted already.
 fn backwards(count: usize) -> String {
     list(count, |number| format!("\"c{}\"", count - 1 - number))
 }
 
-/// As many bytes of JSON as these items take are less than 1 MiB for 80,000 channels; other items
-/// are longer, and there are fewer.
+/// 80,000 channels take less than 1 MiB of JSON. Other items
+/// are longer, so there are fewer.
 const CHANGES: usize = 5;
 const MESSAGES: usize = 3;
 
@@ -361,7 +361,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
 ];
 
-/// The cheaper of two times, for so many items.
+/// The shorter of two times, for a number of items.
 pub(crate) fn least(workload: &Workload, count: usize) -> Spent {
     let body = (workload.body)(count);
     assert!(body.len() < 1 << 20, "{} bytes are not lawful", body.len());
@@ -370,7 +370,7 @@ pub(crate) fn least(workload: &Workload, count: usize) -> Spent {
     if one.total() < other.total() { one } else { other }
 }
 
-/// Seconds in which everything ends that is due, and the steps that it takes.
+/// The seconds that it takes to end everything that is due, and the number of steps.
 pub(crate) fn expired(before: Before, count: usize) -> (f64, usize) {
     let mut server = before(count);
     server.now = server.now.after(Duration::from_secs(400));
@@ -383,7 +383,7 @@ pub(crate) fn expired(before: Before, count: usize) -> (f64, usize) {
     (on_processor() - begun, steps)
 }
 
-/// States of which very much ends at once.
+/// States in which very much ends at once.
 pub(crate) const ENDINGS: &[(&str, Before)] = &[
     ("a connection in many channels ends", with_member),
     ("many users of one channel end", with_members),

@@ -1,7 +1,7 @@
 //! The world around a state: a clock, named connections and listeners that note what they got.
 //!
-//! It plays the part of a server: opens listeners, carries out deliveries, hands what an older
-//! listener was not sent to the newer one, and tells at each end what was really sent.
+//! It plays the part of a server: it opens listeners, carries out deliveries, migrates unsent events
+//! of an older listener to the newer one, and reports at each end what was sent.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,30 +20,30 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A state with everything around it that a server has. Connections go by labels: `ann` is one
-/// of the user ann, and so is `ann/phone`; a label has one id for good.
+/// A state with everything around it that a server has. Connections have labels: `ann` is one
+/// of the user ann, and so is `ann/phone`. A label always has the same id.
 pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) now: Moment,
-    /// Microseconds by which the clock on the wall is off.
+    /// The error of the wall clock in microseconds.
     pub(crate) wall_is_off: i64,
     seed: u128,
     ids: IndexMap<String, ConnectionId>,
-    pub(crate) lines: Vec<Line>,
-    /// Everything that was applied, to be applied again elsewhere.
+    pub(crate) listeners: Vec<Listener>,
+    /// All commands that were applied, to apply them to another state.
     pub(crate) log: Vec<Envelope>,
 }
 
-/// A listener, and what came over it.
-pub(crate) struct Line {
+/// A listener, and the events that it received.
+pub(crate) struct Listener {
     pub(crate) label: String,
     pub(crate) connection: ConnectionId,
-    /// Delivered, but not sent: a poll answers at its end, and a peer may be slow.
+    /// The events that are delivered but not sent: a poll answers at its end, and a peer may be slow.
     outbox: VecDeque<Got>,
     stalled: bool,
-    /// What was sent, in this order.
+    /// The events that were sent, in this order.
     pub(crate) got: Vec<Got>,
-    /// How much of it the test has looked at.
+    /// The number of events in `got` that the test has taken.
     seen: usize,
     pub(crate) end: Option<End>,
 }
@@ -56,16 +56,16 @@ pub(crate) struct Got {
     pub(crate) event: Event,
 }
 
-/// Who or what ended a listener.
+/// The cause of a listener's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Superseded,
-    /// It is gone, but the state does not know yet.
+    /// The listener has ended, but the state does not know yet.
     Closing,
-    /// With its connection.
+    /// The connection was ended.
     Ended,
     Closed,
-    /// Never was: the connection is unknown, or occupied by a socket.
+    /// It never opened: the connection is unknown, or occupied by a socket.
     Refused,
 }
 
@@ -81,12 +81,12 @@ impl World {
             wall_is_off: 0,
             seed: 0,
             ids: IndexMap::new(),
-            lines: Vec::new(),
+            listeners: Vec::new(),
             log: Vec::new(),
         }
     }
 
-    /// The one place where the state is touched.
+    /// Applies a command. Nothing else changes the state.
     pub(crate) fn apply(&mut self, command: Command) -> Result<Reply, Refusal> {
         self.seed += 1;
         let stamp = Stamp { now: self.wall(), moment: self.now, seed: self.seed };
@@ -95,31 +95,31 @@ impl World {
         self.log.push(envelope.clone());
         let outcome = self.state.apply(envelope);
         let deadline = self.state.next_deadline();
-        assert!(deadline.is_none_or(|when| when > self.now), "what is due is done");
+        assert!(deadline.is_none_or(|when| when > self.now), "a deadline is left in the past");
         let mut over = Vec::new();
         for delivery in outcome.deliveries {
             match delivery {
                 Delivery::Event { to, event, sequence, catchup } => {
                     for listener in to {
-                        let line = self.line(listener);
-                        if line.end == Some(End::Closing) {
+                        let entry = self.listener(listener);
+                        if entry.end == Some(End::Closing) {
                             continue;
                         }
-                        assert_eq!(line.end, None, "an event for a listener that is over");
-                        line.outbox.push_back(Got { sequence, catchup, event: event.clone() });
-                        line.flow();
+                        assert_eq!(entry.end, None, "an event for a listener that has ended");
+                        entry.outbox.push_back(Got { sequence, catchup, event: event.clone() });
+                        entry.flow();
                     }
                 }
                 Delivery::End { listener, reason } => {
-                    let line = self.line(listener);
-                    let over_already = line.end.is_some_and(|end| end != End::Closing);
-                    assert!(!over_already, "an end for a listener that is over");
-                    let left = std::mem::take(&mut line.outbox);
+                    let entry = self.listener(listener);
+                    let over_already = entry.end.is_some_and(|end| end != End::Closing);
+                    assert!(!over_already, "an end for a listener that has ended");
+                    let left = std::mem::take(&mut entry.outbox);
                     match reason {
-                        EndReason::Ended => line.end = Some(End::Ended),
+                        EndReason::Ended => entry.end = Some(End::Ended),
                         EndReason::Superseded { by } => {
-                            line.end = Some(End::Superseded);
-                            let newer = self.line(by);
+                            entry.end = Some(End::Superseded);
+                            let newer = self.listener(by);
                             newer.outbox.extend(left);
                             newer.flow();
                         }
@@ -129,8 +129,8 @@ impl World {
             }
         }
         for listener in over {
-            // As a server does whose listener went down on such a word.
-            let connection = self.line(listener).connection;
+            // A server closes a listener that was ended.
+            let connection = self.listener(listener).connection;
             let sent = Sent { up_to: self.state.sequence(), but: Vec::new() };
             self.apply(Command::Close { connection, listener, how: Closing::Otherwise, sent })
                 .unwrap();
@@ -138,20 +138,20 @@ impl World {
         outcome.reply
     }
 
-    fn line(&mut self, listener: ListenerId) -> &mut Line {
-        &mut self.lines[usize::try_from(listener.get()).unwrap()]
+    fn listener(&mut self, listener: ListenerId) -> &mut Listener {
+        &mut self.listeners[usize::try_from(listener.get()).unwrap()]
     }
 
     // Time.
 
-    /// The time on the wall: 2024-01-01T00:00:00 at the beginning, if it isn't off.
+    /// The wall time: 2024-01-01T00:00:00 at the beginning, plus the error.
     pub(crate) fn wall(&self) -> Timestamp {
         let right =
             Timestamp::from_micros(1_704_067_200_000_000).after(self.now.since(Moment::default()));
         Timestamp::from_micros(right.as_micros() + self.wall_is_off)
     }
 
-    /// Lets time pass, waking the state whenever it wants to be woken.
+    /// Lets time pass, with a tick at each deadline.
     pub(crate) fn advance(&mut self, duration: Duration) {
         let end = self.now.after(duration);
         while let Some(when) = self.state.next_deadline().filter(|when| *when <= end) {
@@ -162,7 +162,7 @@ impl World {
         self.tick();
     }
 
-    /// Lets time pass without waking the state.
+    /// Lets time pass without a tick.
     pub(crate) fn jump(&mut self, duration: Duration) {
         self.now = self.now.after(duration);
     }
@@ -279,7 +279,7 @@ impl World {
         self.post(NewMessage { uuid: Some(Uuid::from_u128(id)), ..to(channel, text) });
     }
 
-    /// Posts one message and gives back what was answered for it.
+    /// Posts one message and returns its answer.
     #[track_caller]
     pub(crate) fn post(&mut self, message: NewMessage) -> Option<Message> {
         match self.apply(Command::Publish(vec![message])).unwrap() {
@@ -332,8 +332,8 @@ impl World {
 
     pub(crate) fn open(&mut self, label: &str, kind: ListenerKind) -> Result<Reply, Refusal> {
         let connection = self.id(label);
-        let listener = ListenerId::new(self.lines.len() as u64);
-        self.lines.push(Line {
+        let listener = ListenerId::new(self.listeners.len() as u64);
+        self.listeners.push(Listener {
             label: label.to_owned(),
             connection,
             outbox: VecDeque::new(),
@@ -344,86 +344,89 @@ impl World {
         });
         let reply = self.apply(Command::Open { connection, listener, kind });
         if !matches!(reply, Ok(Reply::Opened)) {
-            let line = self.line(listener);
-            assert!(line.outbox.is_empty() && line.got.is_empty(), "refused and yet served");
-            line.end = Some(End::Refused);
+            let entry = self.listener(listener);
+            assert!(
+                entry.outbox.is_empty() && entry.got.is_empty(),
+                "a refused listener received events"
+            );
+            entry.end = Some(End::Refused);
         }
         reply
     }
 
     /// The open listener of a connection.
-    fn current(&mut self, label: &str) -> Option<(ListenerId, &mut Line)> {
-        let found = |line: &Line| line.label == label && line.end.is_none();
-        let place = self.lines.iter().rposition(found)?;
-        Some((ListenerId::new(place as u64), &mut self.lines[place]))
+    fn current(&mut self, label: &str) -> Option<(ListenerId, &mut Listener)> {
+        let found = |entry: &Listener| entry.label == label && entry.end.is_none();
+        let place = self.listeners.iter().rposition(found)?;
+        Some((ListenerId::new(place as u64), &mut self.listeners[place]))
     }
 
     pub(crate) fn listens(&mut self, label: &str) -> bool {
         self.current(label).is_some()
     }
 
-    /// The peer of a socket does not read any more, until [`World::flow`].
+    /// Stalls the peer of a socket: it does not read until [`World::flow`].
     pub(crate) fn stall(&mut self, label: &str) {
-        if let Some((_, line)) = self.current(label) {
-            line.stalled = true;
+        if let Some((_, entry)) = self.current(label) {
+            entry.stalled = true;
         }
     }
 
-    /// The peer of a stalled socket reads so many events.
+    /// Lets the peer of a stalled socket read some events.
     pub(crate) fn flow(&mut self, label: &str, events: usize) {
-        if let Some((_, line)) = self.current(label) {
-            line.send(events);
+        if let Some((_, entry)) = self.current(label) {
+            entry.send(events);
         }
     }
 
-    /// The peer closes its socket, or its line breaks.
+    /// Closes a socket by its peer, or by a broken TCP connection.
     pub(crate) fn close(&mut self, label: &str) {
         self.end(label, Closing::ByPeer);
     }
 
-    /// A poll answers with what it has.
+    /// Ends a poll with its answer.
     pub(crate) fn answer(&mut self, label: &str) {
         self.flow(label, usize::MAX);
         self.end(label, Closing::Otherwise);
     }
 
-    /// The listener of a connection goes down; what stands in its outbox was not sent.
+    /// Ends the listener of a connection. Events in its outbox were not sent.
     pub(crate) fn end(&mut self, label: &str, how: Closing) {
         let up_to = self.state.sequence();
-        let Some((listener, line)) = self.current(label) else { return };
-        line.end = Some(End::Closing);
-        let but = line.outbox.drain(..).map(|got| got.sequence).collect();
-        let (connection, sent) = (line.connection, Sent { up_to, but });
+        let Some((listener, entry)) = self.current(label) else { return };
+        entry.end = Some(End::Closing);
+        let but = entry.outbox.drain(..).map(|got| got.sequence).collect();
+        let (connection, sent) = (entry.connection, Sent { up_to, but });
         self.apply(Command::Close { connection, listener, how, sent }).unwrap();
-        let line = self.line(listener);
-        if line.end == Some(End::Closing) {
-            line.end = Some(End::Closed);
+        let entry = self.listener(listener);
+        if entry.end == Some(End::Closing) {
+            entry.end = Some(End::Closed);
         }
     }
 
-    // What came of it.
+    // Results.
 
-    /// What the listeners of a connection got since the test last looked.
+    /// Takes the events that the listeners of a connection received since the last call.
     pub(crate) fn take(&mut self, label: &str) -> Vec<Got> {
         let mut taken = Vec::new();
-        for line in self.lines.iter_mut().filter(|line| line.label == label) {
-            taken.extend_from_slice(&line.got[line.seen..]);
-            line.seen = line.got.len();
+        for entry in self.listeners.iter_mut().filter(|entry| entry.label == label) {
+            taken.extend_from_slice(&entry.got[entry.seen..]);
+            entry.seen = entry.got.len();
         }
         taken
     }
 
-    /// That is all that the listeners of a connection got since the test last looked, each event
-    /// in the form of [`told`].
+    /// Asserts that the listeners of a connection received exactly these events since the last call,
+    /// each in the form of [`summary`].
     #[track_caller]
     pub(crate) fn expect(&mut self, label: &str, want: &[&str]) {
-        let got: Vec<String> = self.take(label).iter().map(told).collect();
+        let got: Vec<String> = self.take(label).iter().map(summary).collect();
         assert_eq!(got, want, "for {label}");
     }
 
-    /// How the newest listener of a connection ended, if it did.
+    /// The end of the newest listener of a connection, if it has ended.
     pub(crate) fn end_of(&self, label: &str) -> Option<End> {
-        self.lines.iter().rfind(|line| line.label == label).unwrap().end
+        self.listeners.iter().rfind(|entry| entry.label == label).unwrap().end
     }
 
     pub(crate) fn info(&self) -> ChannelsInfo {
@@ -442,7 +445,7 @@ impl World {
     }
 }
 
-impl Line {
+impl Listener {
     fn send(&mut self, events: usize) {
         let events = events.min(self.outbox.len());
         self.got.extend(self.outbox.drain(..events));
@@ -455,10 +458,10 @@ impl Line {
     }
 }
 
-/// An event in short: `room bot: hello`, `room +ann`, `room -ann [bob]`, `room ann {"a":1} [a=1]`,
+/// Returns an event in short: `room bot: hello`, `room +ann`, `room -ann [bob]`, `room ann {"a":1} [a=1]`,
 /// `room edit 7: hello`, `room delete 7`; `private` without a channel, `~` before what was
 /// caught up, `*` after what had been edited.
-pub(crate) fn told(got: &Got) -> String {
+pub(crate) fn summary(got: &Got) -> String {
     let place = |address: &Address| address.channel.clone().unwrap_or("private".to_owned());
     let text = match &got.event {
         Event::Message(message) => {
@@ -501,7 +504,7 @@ pub(crate) fn user_of(label: &str) -> &str {
     label.split('/').next().unwrap()
 }
 
-/// The default rules, but that time may pass in leaps: a test that waits for days needs no tick
+/// The default rules, except that time may pass in large steps: a test of days needs no tick
 /// each second.
 pub(crate) fn rules() -> Rules {
     Rules { longest_step: Duration::MAX, ..Rules::default() }

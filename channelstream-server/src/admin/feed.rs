@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{DateTime, Uuid};
-use channelstream_core::state::Counts;
 use hyper::upgrade::OnUpgrade;
 use serde::Serialize;
 use socket2::SockRef;
@@ -23,6 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::past::Past;
 use super::stats::VERSION;
 use super::subscription::{BEHIND, Part, Progress, Subscription};
+use super::view::CountsView;
 use crate::app::App;
 use crate::clock;
 use crate::http::answer::Answer;
@@ -186,7 +186,7 @@ struct Overview {
     /// Open TCP connections.
     lines: usize,
     #[serde(flatten)]
-    counts: Counts,
+    counts: CountsView,
     ended_slow: u64,
     ended_silent: u64,
     /// Bytes.
@@ -301,7 +301,7 @@ impl Page {
         let question = move |state: &_| subscription.query(state, &progress, &ids);
         // An overloaded server skips the update.
         let Ok(views) = self.app.node.ask(question).await else { return Ok(()) };
-        let counts = views.counts;
+        let counts = views.counts.into();
         let mut parts = views.parts(&self.subscription, &mut self.progress, &behind, all_behind);
         let subscribed: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
         self.sent.retain(|name, _| subscribed.contains(name));
@@ -331,7 +331,7 @@ impl Page {
         is_news
     }
 
-    fn overview(&self, counts: Counts) -> Overview {
+    fn overview(&self, counts: CountsView) -> Overview {
         let metrics = &self.app.metrics;
         Overview {
             node: self.app.feed.node,

@@ -4,6 +4,7 @@ mod feed;
 mod past;
 mod stats;
 mod subscription;
+mod view;
 
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
@@ -20,8 +21,7 @@ use crate::pages;
 use crate::router::browser::{is_of_another_site, is_same_origin};
 pub(crate) use feed::{Feed, open as open_feed};
 pub(crate) use past::take_samples;
-use stats::VERSION;
-pub(crate) use stats::{debug, json as stats};
+pub(crate) use stats::{admin_json, debug, json as stats};
 
 /// The shortest time that a failed sign-in takes, which slows down guessing.
 const WRONG_SIGN_IN: std::time::Duration = std::time::Duration::from_millis(500);
@@ -76,12 +76,6 @@ pub(crate) fn page() -> Answer {
 
 pub(crate) fn explorer() -> Answer {
     Answer::page(pages::EXPLORER.as_str()).same_origin()
-}
-
-pub(crate) async fn figures(app: &App) -> Result<Answer, Problem> {
-    let uptime = app.started.elapsed();
-    let figures = app.node.ask(move |state| state.figures(uptime, VERSION)).await?;
-    Answer::about(figures.channels.len(), figures).await
 }
 
 /// Serves the sign-in form, and checks it when it is sent.

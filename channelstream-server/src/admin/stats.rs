@@ -1,6 +1,8 @@
-//! Stats: the metrics of the server, as `/admin/stats.json` and in the text of `/admin/debug`.
+//! Stats: `/admin/admin.json`, and the metrics of the server as `/admin/stats.json` and in the text of
+//! `/admin/debug`.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -18,6 +20,14 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 struct Stats<'a> {
     version: &'static str,
     metrics: Json<'a>,
+}
+
+/// The stats of the state with all channels and users (contract §10).
+pub(crate) async fn admin_json(app: &App) -> Result<Answer, Problem> {
+    let mut stats = app.node.ask(|state| state.admin_stats()).await?;
+    stats.uptime = hours_and_days(app.started.elapsed());
+    stats.version = VERSION.to_owned();
+    Answer::about(stats.channels.len(), stats).await
 }
 
 /// Every metric by its name; what the command `top` reads.
@@ -66,4 +76,36 @@ async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
         cpu: process::cpu_time().map(|time| time.as_secs_f64()),
     };
     Ok(app.metrics.samples(&readings))
+}
+
+/// Returns `H:MM:SS`, after the number of days if there are any.
+fn hours_and_days(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let rest = format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60);
+    match days {
+        0 => rest,
+        1 => format!("1 day, {rest}"),
+        days => format!("{days} days, {rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptime_has_the_format_of_the_reference() {
+        for (seconds, expected) in [
+            (0, "0:00:00"),
+            (59, "0:00:59"),
+            (3_661, "1:01:01"),
+            (86_399, "23:59:59"),
+            (86_400, "1 day, 0:00:00"),
+            (90_061, "1 day, 1:01:01"),
+            (10 * 86_400 + 43_200, "10 days, 12:00:00"),
+        ] {
+            assert_eq!(hours_and_days(Duration::from_secs(seconds)), expected);
+        }
+    }
 }

@@ -7,13 +7,17 @@
 
 use std::sync::Arc;
 
-use channelstream_core::protocol::{Action, DateTime, Event, Message, Payload};
+use channelstream_core::protocol::Message;
 use channelstream_core::state::{
-    ChannelDetails, ChannelRow, Counts, ListenerId, ListenerOwner, Order, RecentEvents, Sequence,
-    State, UserDetails, UserRow, Window, Windowed,
+    ChannelDetails, ChannelRow, Counts, ListenerId, ListenerOwner, RecentEvents, Sequence, State,
+    UserDetails, UserRow, Windowed,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::view::{
+    self, ChannelPart, EventPreview, EventsPart, HistoryPart, ListPart, MembersPart,
+    MessagePreview, SlowPart, UserPart, UsersPart, Window, json,
+};
 use crate::listener::outbox::Bounds;
 
 /// The most rows of a list.
@@ -27,15 +31,6 @@ const MESSAGES: usize = 50;
 
 /// The most connections of a user, and channels of each.
 const CONNECTIONS: usize = 50;
-
-/// The most names of an address that are sent.
-const NAMES: usize = 20;
-
-/// The most bytes of a text by users, such as a message, that are sent.
-const PREVIEW: usize = 8 * 1024;
-
-/// The most characters of the line that summarizes an event.
-const LINE: usize = 300;
 
 /// The most slow listeners that are sent.
 pub(crate) const BEHIND: usize = 100;
@@ -105,11 +100,11 @@ impl Subscription {
         let channel = self.channel.as_ref().map(|subscription| {
             let after = progress.of(&subscription.name);
             ChannelViews {
-                facts: state.channel_details(&subscription.name),
+                details: state.channel_details(&subscription.name),
                 members: subscription
                     .members
                     .as_ref()
-                    .map(|window| state.list_members(&subscription.name, window)),
+                    .map(|window| state.list_members(&subscription.name, &window.of_state())),
                 history: subscription
                     .history
                     .then(|| state.newest_history(&subscription.name, MESSAGES)),
@@ -120,12 +115,11 @@ impl Subscription {
         });
         Views {
             counts: state.counts(),
-            channels: self.channels.as_ref().map(|window| state.list_channels(window)),
+            channels: self.channels.as_ref().map(|window| state.list_channels(&window.of_state())),
             channel,
-            users: self
-                .users
-                .as_ref()
-                .map(|subscription| state.list_users(&subscription.window, subscription.connected)),
+            users: self.users.as_ref().map(|subscription| {
+                state.list_users(&subscription.window.of_state(), subscription.connected)
+            }),
             user: self.user.as_ref().map(|name| state.user_details(name, CONNECTIONS)),
             owners: state.listener_owners(behind),
         }
@@ -158,7 +152,7 @@ pub(crate) struct Views {
 }
 
 struct ChannelViews {
-    facts: Option<ChannelDetails>,
+    details: Option<ChannelDetails>,
     members: Option<Option<Windowed<UserRow>>>,
     history: Option<Vec<Arc<Message>>>,
     events: Option<RecentEvents>,
@@ -178,17 +172,17 @@ impl Views {
     ) -> Vec<Part> {
         let mut parts = Vec::new();
         if let (Some(list), Some(window)) = (self.channels, &subscription.channels) {
-            parts.push(("channels", json(&ListPart::new(window, list))));
+            parts.push(("channels", json(&ListPart::<view::ChannelRow>::new(window, list))));
         }
         if let (Some(list), Some(users)) = (self.users, &subscription.users) {
             let list = ListPart::new(&users.window, list);
             parts.push(("users", json(&UsersPart { connected: users.connected, list })));
         }
-        if let (Some(facts), Some(name)) = (self.user, &subscription.user) {
-            parts.push(("user", json(&UserPart::new(name, facts))));
+        if let (Some(details), Some(name)) = (self.user, &subscription.user) {
+            parts.push(("user", json(&UserPart::new(name, details))));
         }
         if subscription.slow {
-            parts.push(("slow", json(&slow(behind, all_behind, &self.owners))));
+            parts.push(("slow", json(&SlowPart::new(behind, all_behind, &self.owners))));
         }
         match (self.channel, &subscription.channel) {
             (Some(views), Some(subscribed)) => {
@@ -210,7 +204,7 @@ fn channel_parts(
     parts: &mut Vec<Part>,
 ) {
     let name = &*subscription.name;
-    parts.push(("channel", json(&ChannelPart { name, facts: views.facts })));
+    parts.push(("channel", json(&ChannelPart::new(name, views.details))));
     if let (Some(list), Some(window)) = (views.members, &subscription.members) {
         let list = list.unwrap_or(Windowed { total: 0, found: 0, offset: 0, rows: Vec::new() });
         let list = ListPart::new(window, list);
@@ -239,218 +233,6 @@ fn channel_parts(
             ));
         }
     }
-}
-
-fn json(part: &impl Serialize) -> String {
-    serde_json::to_string(part)
-        .expect("parts hold texts, numbers and JSON under keys that are texts")
-}
-
-/// A list with the window that it answers.
-#[derive(Serialize)]
-struct ListPart<'a, T> {
-    search: &'a str,
-    order: &'static str,
-    #[serde(flatten)]
-    list: Windowed<T>,
-}
-
-impl<'a, T> ListPart<'a, T> {
-    fn new(window: &'a Window, list: Windowed<T>) -> Self {
-        let order = match window.order {
-            Order::Name => "name",
-            Order::Connections => "connections",
-            Order::Active => "active",
-        };
-        Self { search: &window.search, order, list }
-    }
-}
-
-#[derive(Serialize)]
-struct UsersPart<'a> {
-    connected: bool,
-    #[serde(flatten)]
-    list: ListPart<'a, UserRow>,
-}
-
-#[derive(Serialize)]
-struct MembersPart<'a> {
-    channel: &'a str,
-    #[serde(flatten)]
-    list: ListPart<'a, UserRow>,
-}
-
-#[derive(Serialize)]
-struct ChannelPart<'a> {
-    name: &'a str,
-    /// `None` if the channel does not exist.
-    facts: Option<ChannelDetails>,
-}
-
-#[derive(Serialize)]
-struct UserPart<'a> {
-    name: &'a str,
-    state: Option<Preview>,
-    /// `None` if the user does not exist.
-    facts: Option<UserDetails>,
-}
-
-impl<'a> UserPart<'a> {
-    fn new(name: &'a str, mut facts: Option<UserDetails>) -> Self {
-        let state = facts.as_mut().map(|facts| {
-            facts.public_keys.truncate(NAMES);
-            Preview::new(json(&std::mem::take(&mut facts.state)))
-        });
-        Self { name, state, facts }
-    }
-}
-
-#[derive(Serialize)]
-struct HistoryPart<'a> {
-    channel: &'a str,
-    messages: Vec<MessagePreview<'a>>,
-}
-
-#[derive(Serialize)]
-struct EventsPart<'a> {
-    channel: &'a str,
-    /// Whether these are the first events, which happened before the subscription.
-    begins: bool,
-    /// Whether events are missing between the last update and these.
-    gap: bool,
-    events: Vec<EventPreview<'a>>,
-}
-
-/// An event: its summary, and the event itself.
-#[derive(Serialize)]
-struct EventPreview<'a> {
-    number: Sequence,
-    kind: &'static str,
-    user: Option<&'a str>,
-    /// When it happened; deletes have no time.
-    at: Option<DateTime>,
-    /// The summary, cut to [`LINE`] characters.
-    line: String,
-    event: Preview,
-}
-
-impl<'a> EventPreview<'a> {
-    fn new(number: Sequence, event: &'a Event) -> Self {
-        let content = |payload: Option<&'a Payload>| payload.map_or("", |payload| payload.get());
-        let (kind, user, at, line) = match event {
-            Event::Message(message) => {
-                let line = content(message.payload.as_ref()).to_owned();
-                ("message", Some(&*message.user), Some(message.timestamp), line)
-            }
-            Event::Edit(edit) => {
-                let line = content(edit.payload.as_ref()).to_owned();
-                ("message:edit", edit.user.as_deref(), edit.edited, line)
-            }
-            Event::Delete(delete) => ("message:delete", None, None, delete.uuid.to_string()),
-            Event::Presence(presence) => {
-                let line = match presence.action {
-                    Action::Joined => "joined",
-                    Action::Parted => "parted",
-                };
-                ("presence", Some(&*presence.user), Some(presence.timestamp), line.to_owned())
-            }
-            Event::UserStateChange(change) => {
-                let line = json(&change.state);
-                ("user_state_change", Some(&*change.user), Some(change.timestamp), line)
-            }
-        };
-        let line = line.chars().take(LINE).collect();
-        Self { number, kind, user, at, line, event: Preview::new(event.encode(false)) }
-    }
-}
-
-/// JSON by users: all of it, or its length and beginning if it is too long. It is sent as text: a page
-/// that parsed it would lose digits, repeated keys and the order of keys.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Preview {
-    Whole { text: String },
-    Cut { bytes: usize, begin: String },
-}
-
-impl Preview {
-    fn new(mut text: String) -> Self {
-        let bytes = text.len();
-        if bytes <= PREVIEW {
-            return Self::Whole { text };
-        }
-        text.truncate(text.floor_char_boundary(PREVIEW));
-        Self::Cut { bytes, begin: text }
-    }
-}
-
-/// A message of a history.
-#[derive(Serialize)]
-struct MessagePreview<'a> {
-    uuid: uuid::Uuid,
-    user: &'a str,
-    timestamp: DateTime,
-    edited: Option<DateTime>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<Preview>,
-    /// The first names; `total_pm_users` counts all.
-    pm_users: &'a [String],
-    total_pm_users: usize,
-    exclude_users: &'a [String],
-    total_exclude_users: usize,
-}
-
-impl<'a> MessagePreview<'a> {
-    fn new(message: &'a Message) -> Self {
-        let first = |names: &'a [String]| &names[..names.len().min(NAMES)];
-        let address = &message.address;
-        Self {
-            uuid: message.uuid,
-            user: &message.user,
-            timestamp: message.timestamp,
-            edited: message.edited,
-            message: message.payload.as_ref().map(|payload| Preview::new(payload.get().to_owned())),
-            pm_users: first(&address.pm_users),
-            total_pm_users: address.pm_users.len(),
-            exclude_users: first(&address.exclude_users),
-            total_exclude_users: address.exclude_users.len(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct SlowPart<'a> {
-    /// The number of all listeners for which something waits.
-    total: usize,
-    rows: Vec<SlowRow<'a>>,
-}
-
-#[derive(Serialize)]
-struct SlowRow<'a> {
-    user: &'a str,
-    connection: uuid::Uuid,
-    kind: &'static str,
-    frames: usize,
-    bytes: usize,
-}
-
-fn slow<'a>(
-    behind: &[(ListenerId, Bounds)],
-    total: usize,
-    owners: &'a [ListenerOwner],
-) -> SlowPart<'a> {
-    // In the order of `behind`; a listener that just ended has no owner.
-    let rows = behind.iter().filter_map(|(id, waiting)| {
-        let owner = owners.iter().find(|owner| owner.listener == *id)?;
-        Some(SlowRow {
-            user: &owner.user,
-            connection: owner.connection.into(),
-            kind: owner.kind,
-            frames: waiting.frames,
-            bytes: waiting.bytes,
-        })
-    });
-    SlowPart { total, rows: rows.collect() }
 }
 
 #[cfg(test)]
@@ -490,17 +272,5 @@ mod tests {
         let long = format!(r#"{{"channels": {{"limit": 1, "search": "{}"}}}}"#, "ä".repeat(257));
         assert!(Subscription::parse(&long).unwrap_err().contains("256 characters"));
         assert!(Subscription::parse(&long.replacen('ä', "", 1)).is_ok());
-    }
-
-    #[test]
-    fn long_texts_are_cut_between_characters() {
-        let short = format!("\"{}\"", "x".repeat(PREVIEW - 2));
-        assert!(json(&Preview::new(short)).starts_with(r#"{"text":"\"xxx"#));
-        let long = format!("\"x{}\"", "é".repeat(PREVIEW));
-        let told: serde_json::Value =
-            serde_json::from_str(&json(&Preview::new(long.clone()))).unwrap();
-        assert_eq!(told["bytes"], long.len());
-        let begin = told["begin"].as_str().unwrap();
-        assert!(long.starts_with(begin) && (PREVIEW - 1..=PREVIEW).contains(&begin.len()));
     }
 }

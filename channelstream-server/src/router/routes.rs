@@ -117,7 +117,7 @@ pub(crate) static ROUTES: [Route; 26] = [
     route(
         GET_OR_POST,
         "/admin/admin.json",
-        Handler::Later(|app, _| Box::pin(admin::figures(app))),
+        Handler::Later(|app, _| Box::pin(admin::admin_json(app))),
         Admin,
     ),
     route(GET, "/admin/debug", Handler::Later(|app, _| Box::pin(admin::debug(app))), Admin),
