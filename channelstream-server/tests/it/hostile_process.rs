@@ -78,7 +78,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let line = tells.recv_timeout(Duration::from_secs(60)).unwrap();
     assert!(line.contains("WARN") && line.contains("dropped="), "{line}");
 
-    // And while it is not read again, the server hears signals and ends.
+    // While the log is not read again, the server still handles signals and ends.
     fill_the_log(site, figure(site, "log_lines_dropped_total") + 10);
     site.publish("room", 1);
     signal(process.0.id(), "TERM");

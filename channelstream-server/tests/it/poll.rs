@@ -133,7 +133,7 @@ struct Heard {
     broken_off: usize,
 }
 
-/// Polls until `last` was heard, with pauses; breaks off each third poll if it `aborts`.
+/// Polls with pauses until `last` is received. If `aborts` is true, it breaks off each third poll.
 fn hear(site: Site, connection: &str, last: u64, pause: Duration, aborts: bool) -> Heard {
     let mut heard = Heard { numbers: Vec::new(), broken_off: 0 };
     for round in 0_u32.. {
