@@ -142,7 +142,10 @@ fn collecting(criterion: &mut Criterion) {
                 world.envelope(Command::Tick)
             };
             only(bencher, &mut world, command, |world| {
-                assert!(!world.state.knows_connection(id(others)), "it should be collected");
+                assert!(
+                    !world.state.knows_connection(id(others)),
+                    "the connection should be reaped"
+                );
             });
         });
     }

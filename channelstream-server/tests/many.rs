@@ -1,5 +1,5 @@
-//! Ten thousand open sockets: each gets each message once and in order and costs little memory, also
-//! while a tenth of them does not read, and all come back at once after a restart.
+//! Ten thousand open sockets: each gets each message once and in order and costs little memory,
+//! also while a tenth of them does not read, and all come back at once after a restart.
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 #![allow(clippy::disallowed_methods, reason = "a test may wait")]
@@ -42,7 +42,8 @@ const OUTBOX: usize = 64 * 1024;
 /// What an idle connection may cost: its listener, its user and its place in the channel.
 const BYTES_EACH: u64 = 3 * 1024;
 
-/// Handshakes at once; the system keeps so many lines for the server until it accepts them.
+/// Concurrent handshakes. The system's backlog holds so many TCP connections until the server
+/// accepts them.
 const AT_ONCE: usize = 500;
 
 /// Between two heartbeats on a socket.
@@ -76,7 +77,7 @@ impl Listener {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut listener = Self { stream, rest: Vec::new() };
         loop {
-            assert!(listener.more().await, "the line ends before the answer");
+            assert!(listener.more().await, "the TCP connection ends before the answer");
             let head = &listener.rest;
             if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", head.escape_ascii());
@@ -86,7 +87,7 @@ impl Listener {
         }
     }
 
-    /// Waits for more to read; false at the end of the line.
+    /// Waits for more to read. Returns `false` at the end of the TCP connection.
     async fn more(&mut self) -> bool {
         loop {
             self.stream.readable().await.unwrap();
@@ -264,7 +265,8 @@ fn ten_thousand_sockets() {
     let large = MESSAGES + 1..=MESSAGES + LARGE_MESSAGES;
     let stalled: Vec<Listener> = listeners.drain(..STALLED).collect();
     for first in large.clone().step_by(5) {
-        // As much as fits an outbox, so that who reads is never closed however slow the machine.
+        // As much as fits an outbox, so that a client that reads is never closed, however slow the
+        // machine.
         let few = first..=first + 4;
         let publisher = publish(site, few.clone(), LARGE);
         listeners = runtime.block_on(all(all_hear(listeners, few)));

@@ -119,7 +119,7 @@ impl Envelope {
     pub const VERSION: u32 = 1;
 }
 
-/// One change of the state that somebody wants.
+/// A change of the state, as a node submits it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// `/connect`. The id is chosen outside, because it is a secret that must not follow from ids that

@@ -91,8 +91,8 @@ struct Step {
 }
 
 impl Step {
-    /// Returns the next id of this step. Ids are distinct and evenly distributed, but not secret: one of
-    /// a step tells the others.
+    /// Returns the next id of this step. Ids are distinct and evenly distributed, but not secret: the
+    /// other ids of a step follow from any of them.
     fn id(&mut self) -> Uuid {
         /// Spreads a counter over all bits. It is odd, so that its multiples do not repeat.
         const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;

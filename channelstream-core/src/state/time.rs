@@ -37,7 +37,7 @@ pub(super) struct OwnTime {
 
 impl OwnTime {
     /// Advances the time to the moment of a stamp, by `longest_step` at most: while a machine is
-    /// suspended or a process stopped, nobody could show that they are there. Returns `false` if an
+    /// suspended or a process stopped, no client could show activity. Returns `false` if an
     /// earlier stamp had a later moment.
     pub(super) fn go_on(&mut self, stamped: Moment, longest_step: Duration) -> bool {
         if stamped < self.stamped {

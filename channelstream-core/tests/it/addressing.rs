@@ -1,5 +1,5 @@
-//! The receivers of a message: channels, private messages, exclusion, and how deliveries are counted
-//! (contract §5, §8).
+//! The receivers of a message: channels, private messages, exclusion, and how deliveries are
+//! counted (contract §5, §8).
 
 use channelstream_core::protocol::{Address, ChannelSettings, NewMessage, Receipt};
 use channelstream_core::state::{Command, Reply};

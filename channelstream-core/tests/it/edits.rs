@@ -1,4 +1,5 @@
-//! Edits and deletes: what they change and who receives them, also if nothing is found (contract §8).
+//! Edits and deletes: what they change and who receives them, also if nothing is found (contract
+//! §8).
 
 use channelstream_core::protocol::{Address, ChannelSettings, DateTime, Edit, NewMessage, Uuid};
 

@@ -1,4 +1,5 @@
-//! Sockets and polls: takeover, which listener gets the events, and what an end means (contract §6, §12).
+//! Sockets and polls: takeover, which listener gets the events, and what an end means (contract §6,
+//! §12).
 
 use channelstream_core::state::{Closing, ListenerKind, Refusal, Reply};
 

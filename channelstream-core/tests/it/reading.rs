@@ -45,8 +45,8 @@ fn bounded(json: &str) -> Body<'_> {
     parse(json.as_bytes(), Bounds { depth: 100, elements: 100_000 }).unwrap()
 }
 
-/// Runs every reader on one body. None panics, errors are not empty, and an accepted request survives
-/// a round trip.
+/// Runs every reader on one body. None panics, errors are not empty, and an accepted request
+/// survives a round trip.
 #[track_caller]
 fn read_all(body: &Body<'_>) {
     for (number, read) in READERS.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The world around a state: a clock, named connections and listeners that note what they got.
 //!
-//! It plays the part of a server: it opens listeners, carries out deliveries, migrates unsent events
-//! of an older listener to the newer one, and reports at each end what was sent.
+//! It plays the part of a server: it opens listeners, carries out deliveries, migrates unsent
+//! events of an older listener to the newer one, and reports at each end what was sent.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ pub(crate) struct World {
 pub(crate) struct Listener {
     pub(crate) label: String,
     pub(crate) connection: ConnectionId,
-    /// The events that are delivered but not sent: a poll answers at its end, and a peer may be slow.
+    /// The events that are delivered but not sent: a poll answers at its end, and a peer may be
+    /// slow.
     outbox: VecDeque<Got>,
     stalled: bool,
     /// The events that were sent, in this order.
@@ -416,8 +417,8 @@ impl World {
         taken
     }
 
-    /// Asserts that the listeners of a connection received exactly these events since the last call,
-    /// each in the form of [`summary`].
+    /// Asserts that the listeners of a connection received exactly these events since the last
+    /// call, each in the form of [`summary`].
     #[track_caller]
     pub(crate) fn expect(&mut self, label: &str, want: &[&str]) {
         let got: Vec<String> = self.take(label).iter().map(summary).collect();
@@ -458,9 +459,9 @@ impl Listener {
     }
 }
 
-/// Returns an event in short: `room bot: hello`, `room +ann`, `room -ann [bob]`, `room ann {"a":1} [a=1]`,
-/// `room edit 7: hello`, `room delete 7`; `private` without a channel, `~` before what was
-/// caught up, `*` after what had been edited.
+/// Returns an event in short: `room bot: hello`, `room +ann`, `room -ann [bob]`,
+/// `room ann {"a":1} [a=1]`, `room edit 7: hello`, `room delete 7`. Events without a channel begin with
+/// `private`, events of catch-up with `~`; edited messages end with `*`.
 pub(crate) fn summary(got: &Got) -> String {
     let place = |address: &Address| address.channel.clone().unwrap_or("private".to_owned());
     let text = match &got.event {

@@ -1,4 +1,4 @@
-//! What a request prefers (RFC 7240): strict handling, and an answer that tells what became of it.
+//! What a request prefers (RFC 7240): strict handling, and an answer that reports the result.
 
 use channelstream_core::protocol::Posted;
 use http::header::{HeaderMap, HeaderName, HeaderValue};

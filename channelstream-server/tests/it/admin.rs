@@ -1,4 +1,4 @@
-//! The admin area: sign-in and its throttle, figures, pages and their files (contract §10).
+//! The admin area: sign-in and its rate limit, stats, pages and their files (contract §10).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -180,7 +180,7 @@ fn the_debug_text_counts_what_is_open() {
     assert!(lines().contains(&"listeners: 0".to_owned()), "{:?}", lines());
     let sockets = ["alice", "bob"].map(|user| app.socket(&app.connect(user, &["room"])));
     eventually("both listen", || lines().contains(&"listeners: 2".to_owned()));
-    // The line that asks is open as well.
+    // The TCP connection of this request is open as well.
     assert!(lines().contains(&"tcp_connections: 3".to_owned()), "{:?}", lines());
     app.call("/message", &json!([{"user": "alice", "channel": "room", "message": {}}]));
     for line in ["messages_posted_total: 1", "messages_delivered_total: 2"] {

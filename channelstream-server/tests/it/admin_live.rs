@@ -1,4 +1,4 @@
-//! The admin page's websocket and deeds: who may, what is told, what is refused (not in the contract).
+//! The admin page's websocket and actions: permissions, updates and refusals (not in the contract).
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ impl Page {
         self.0.send(Message::text(what.to_string())).unwrap();
     }
 
-    /// The next thing that is told.
+    /// The next update.
     fn next(&mut self) -> Value {
         loop {
             match self.0.read().unwrap() {
@@ -54,7 +54,7 @@ impl Page {
         }
     }
 
-    /// The next part of this name that is as wanted.
+    /// The next part of this name that meets the condition.
     fn part(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         let mut last = Value::Null;
@@ -70,7 +70,7 @@ impl Page {
         panic!("no {name} as wanted, last: {last}");
     }
 
-    /// Code and reason with which the server closes.
+    /// The code and the reason with which the server closes.
     fn closed(&mut self) -> (u16, String) {
         loop {
             match self.0.read() {
@@ -178,7 +178,7 @@ fn lists_come_in_windows_and_again_when_they_change() {
     page.say(&json!({"users": {"window": {"limit": 10}, "connected": true}, "user": "user-1"}));
     let users = page.part("users", |_| true);
     assert_eq!(users["rows"][0], json!({"name": "user-0", "connections": 10}));
-    // What does not change is not told again; what does, is.
+    // Only parts that have changed are sent again.
     let next = page.next();
     assert!(next.get("users").is_none() && next.get("channels").is_none(), "{next}");
     app.connect("user-0", &[]);
@@ -221,7 +221,7 @@ fn one_channel_with_members_history_and_what_happens() {
 
 #[test]
 fn messages_travel_as_the_text_that_is_stored() {
-    // Read as JavaScript's numbers and objects, all of it would come out otherwise.
+    // As JavaScript's numbers and objects, all of it would be altered.
     let stored = r#"{"id": 9007199254740993, "big": 123456789012345678901234567890, "e": 1E400,
         "z": 1.0, "a": 0.10, "z": -0, "text": "typ\u006f"}"#;
     let app = App::start(Config::default());
@@ -271,7 +271,7 @@ fn events_say_when_they_happened() {
     assert!(heads[1].1.unwrap().starts_with("2024-05-06T07:08:09.25"), "{heads:?}");
     assert!(heads[2].1.is_some() && heads[2].1 > heads[1].1, "when it was edited: {heads:?}");
     assert_eq!(heads[4].1, None, "of deletes no time is kept");
-    // One that is too long to be shown still says what it is, when and by whom it was sent.
+    // An event that is too long to be shown still has its kind, time and sender.
     assert!(events[3]["event"]["bytes"].as_u64() > Some(100_000), "{}", events[3]["event"]);
     assert!(heads[3].1.is_some() && heads[3].2 == "x", "{heads:?}");
     assert!(events.iter().all(|event| event["line"].as_str().unwrap().len() <= 300));
@@ -294,7 +294,7 @@ fn a_page_that_opens_is_told_of_the_minutes_before() {
     for name in ["listeners", "posted", "delivered", "ended_slow", "ended_silent"] {
         assert!(samples[0][name].is_u64(), "{name}: {}", samples[0]);
     }
-    // It is told once, and before what is now.
+    // The samples are sent once, before the present stats.
     let mut page = Page::open(&app);
     let first = page.next();
     assert!(first.get("past").is_some() && first.get("overview").is_some(), "{first}");
@@ -381,7 +381,7 @@ fn what_is_not_understood_is_answered_and_what_is_too_long_ends_the_page() {
     page.part("error", |_| true);
     page.0.send(Message::binary(vec![0; 100])).unwrap();
     page.part("error", |_| true);
-    // What was watched before is watched still.
+    // The subscription of before still applies.
     page.say(&json!({"slow": true}));
     page.part("slow", |_| true);
     page.0.send(Message::text("x".repeat(4097))).unwrap();
@@ -447,7 +447,7 @@ fn what_a_request_under_way_brings_is_told_before_the_end() {
     app.stop();
 }
 
-/// A deed of the page.
+/// An action of the page.
 fn deed(method: &str, path: &str, cookie: &str) -> Request {
     Request::new(method, path)
         .header("cookie", cookie)
@@ -559,7 +559,7 @@ fn a_page_that_does_not_read_is_dropped() {
     let filler = json!({"text": "x".repeat(8000)});
     let messages: Vec<_> =
         (0..50).map(|_| json!({"user": "x", "channel": "room", "message": filler})).collect();
-    // Each time the history is another, so that it is told again: 400 kB a second.
+    // The history changes each time and is sent again: 400 kB a second.
     let lines = || -> u64 {
         let answer = app.send(&Request::new("GET", "/admin/debug").signed());
         let line = answer

@@ -1,4 +1,4 @@
-//! A server inside the test and the blocking clients that speak to it: HTTP lines and websockets.
+//! A server inside the test, and blocking HTTP and websocket clients for it.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -11,14 +11,14 @@ use channelstream_signer::TimestampSigner;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// How long anything that has to happen may take, on a machine that does much else.
+/// How long tests wait for anything on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where a server listens, and the requests that tests make of it.
+/// The address of a server, and the requests that tests send to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Site(pub(crate) SocketAddr);
 
-/// A server on a thread of its own; it ends when this is dropped.
+/// A server on a thread of its own. It ends when this is dropped.
 pub(crate) struct App {
     pub(crate) site: Site,
     stop: Option<oneshot::Sender<()>>,
@@ -44,7 +44,7 @@ impl App {
         Self { site: Site(address.recv().unwrap()), stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Asks the server to stop; it drains in the background.
+    /// Starts the shutdown, which goes on in the background.
     pub(crate) fn begin_to_stop(&mut self) {
         self.stop = None;
     }
@@ -65,7 +65,7 @@ impl std::ops::Deref for App {
 }
 
 impl Site {
-    /// One request on a line of its own.
+    /// Sends one request on a TCP connection of its own.
     pub(crate) fn send(&self, request: &Request) -> Answer {
         Line::open(self.0).send(request)
     }
@@ -79,7 +79,7 @@ impl Site {
         self.send(&Request::call(path, body)).ok()
     }
 
-    /// Connects a user to channels: the id of the connection.
+    /// Connects a user to channels. Returns the id of the connection.
     pub(crate) fn connect(&self, user: &str, channels: &[&str]) -> String {
         let answer = self.call("/connect", &json!({"username": user, "channels": channels}));
         answer["conn_id"].as_str().unwrap().to_owned()
@@ -111,7 +111,7 @@ impl Site {
         Socket::open(self.0, connection)
     }
 
-    /// What is told about a channel.
+    /// Returns the information about a channel.
     pub(crate) fn channel(&self, channel: &str) -> Value {
         let info = json!({"info": {"channels": [channel]}});
         self.call("/info", &info)["channels"][channel].take()
@@ -128,7 +128,7 @@ pub(crate) fn numbers(events: &[Value]) -> Vec<u64> {
     events.iter().filter_map(|event| event["message"]["n"].as_u64()).collect()
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -201,7 +201,7 @@ impl Request {
     }
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -232,7 +232,7 @@ impl Answer {
     }
 }
 
-/// One TCP line that speaks HTTP, for one request after another.
+/// One TCP connection that sends one HTTP request after another.
 pub(crate) struct Line {
     stream: TcpStream,
     read: Vec<u8>,
@@ -246,7 +246,7 @@ impl Line {
         Self { stream, read: Vec::new() }
     }
 
-    /// The same with more patience.
+    /// The same with a longer timeout.
     pub(crate) fn patient(self, patience: Duration) -> Self {
         self.stream.set_read_timeout(Some(patience)).unwrap();
         self
@@ -254,19 +254,19 @@ impl Line {
 
     pub(crate) fn send(&mut self, request: &Request) -> Answer {
         self.write(&request.bytes());
-        self.answer(request.method == "HEAD").expect("the line ended without an answer")
+        self.answer(request.method == "HEAD").expect("the TCP connection ended without an answer")
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending half.
     pub(crate) fn finish(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// The next answer; none if the line has ended before one began.
+    /// The next answer; `None` if the TCP connection ended before one began.
     pub(crate) fn answer(&mut self, without_body: bool) -> Option<Answer> {
         let end = loop {
             if let Some(at) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -295,7 +295,7 @@ impl Line {
         Some(answer)
     }
 
-    /// Reads more; false at the end of the line.
+    /// Reads more. Returns `false` at the end of the TCP connection.
     fn more(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
@@ -309,13 +309,13 @@ impl Line {
     }
 }
 
-/// What came over a websocket.
+/// What a websocket received.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Frame {
     Heartbeat,
     Event(Value),
     Close(Option<u16>),
-    /// The line has ended.
+    /// The TCP connection has ended.
     End,
 }
 
@@ -337,7 +337,7 @@ impl Socket {
         Self { line }
     }
 
-    /// The next frame; none if there is none within the time.
+    /// The next frame; `None` if none arrives in time.
     pub(crate) fn next_within(&mut self, time: Duration) -> Option<Frame> {
         let until = Instant::now() + time;
         loop {
@@ -359,7 +359,7 @@ impl Socket {
         }
     }
 
-    /// The next frame of those that were read. A ping is answered, as a browser does.
+    /// The next frame of those that were read. A ping is answered, as browsers do.
     fn parse(&mut self) -> Option<Frame> {
         loop {
             let (first, payload) = self.take_frame()?;
@@ -422,7 +422,7 @@ impl Socket {
         self.event_or_close().expect("closed")
     }
 
-    /// So many events.
+    /// The next `count` events.
     pub(crate) fn events(&mut self, count: usize) -> Vec<Value> {
         (0..count).map(|_| self.event()).collect()
     }
@@ -444,7 +444,7 @@ impl Socket {
             match self.next() {
                 Frame::Heartbeat | Frame::Event(_) => {}
                 Frame::Close(code) => return code,
-                Frame::End => panic!("the line ended without a close frame"),
+                Frame::End => panic!("the TCP connection ended without a close frame"),
             }
         }
     }

@@ -27,7 +27,7 @@ fn channels_get_settings_by_their_names() {
     }
     assert_eq!(app.channel("orders-1")["history"].as_array().unwrap().len(), 2);
     assert_eq!(app.channel("other")["history"], json!([]));
-    // What a request says comes before, field by field.
+    // The fields of a request override the settings.
     let request = json!({"username": "ann", "channels": ["orders-2"],
         "channel_configs": {"orders-2": {"history_size": 1}}});
     app.call("/connect", &request);
@@ -56,7 +56,7 @@ fn a_channel_is_deleted_with_all_that_is_in_it() {
         assert_eq!((&event["user"], &event["message"]["action"]), (&json!(user), &json!("parted")));
     }
 
-    // Who was in it is in its other channels still, and can join it anew; nothing of it comes back.
+    // Its members stay in their other channels and can join it again; nothing of it comes back.
     let info = app.call("/info", &json!({"info": {}}));
     assert_eq!(info["channels"].as_object().unwrap().keys().collect::<Vec<_>>(), ["other"]);
     let joined = app.call("/subscribe", &json!({"conn_id": ann, "channels": ["room"]}));

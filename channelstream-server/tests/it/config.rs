@@ -56,7 +56,7 @@ fn shown(command: &mut Command) -> Vec<String> {
 struct Running {
     child: Child,
     log: BufReader<std::process::ChildStderr>,
-    /// What it said up to and with the start line.
+    /// The log up to and with the start line.
     started: Vec<String>,
 }
 
@@ -406,7 +406,7 @@ fn a_switch_takes_its_value_behind_a_blank() {
     }
     shown_as(&["--validate-requests", "0"], "validate_requests = 0  (--validate-requests)");
 
-    // A bad one is told of as such, and stops the start.
+    // An invalid one is reported and stops the start.
     for arguments in [&["--enforce-https", "maybe"][..], &["--enforce-https=maybe"]] {
         let told = fails(&mut program(arguments));
         assert!(

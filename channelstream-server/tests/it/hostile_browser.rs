@@ -1,4 +1,5 @@
-//! Pages of other sites in a browser that reaches the server: what they may not do in its user's name.
+//! Pages of other sites in a browser that reaches the server: what they may not do in its user's
+//! name.
 
 use channelstream_server::Config;
 use channelstream_server::config::{Secret, Tutorial};
@@ -130,7 +131,8 @@ fn a_page_of_another_site_cannot_sign_in_and_locks_nobody_out() {
                 assert_eq!((answer.status, answer.header("set-cookie")), (403, None));
             }
         }
-        // Ten wrong ones later the admin, whose browser tells where the form is from, still may.
+        // After ten wrong attempts, the admin can still sign in: the browser sends the origin of
+        // the form.
         for own in [("origin", "http://localhost"), ("sec-fetch-site", "same-origin")] {
             assert_eq!(sign_in(&app, admin_secret, &[own]).status, 302, "{own:?}");
         }

@@ -1,8 +1,8 @@
-//! A clock on the wall that steps while the server runs: whoever has to go goes, whoever is there
-//! stays, and only what people see has another time.
+//! A wall clock that steps while the server runs: deadlines pass and connections stay as usual.
+//! Only timestamps change.
 //!
-//! The program gets its time from a shim in C before the system's library, which the command's tests
-//! use too.
+//! The program gets its time from a shim in C before the system's library, which the command's
+//! tests use too.
 
 use std::fs;
 use std::process::Command;
@@ -47,7 +47,7 @@ impl Shifted {
         Self { folder, _process: process, site, seconds: 0 }
     }
 
-    /// Puts the clock so far from the right time.
+    /// Shifts the clock from the right time.
     fn shift(&mut self, seconds: i64) {
         // At once: the server never reads half of it.
         let aside = self.folder.path().join("next");
@@ -61,7 +61,7 @@ impl Shifted {
         unix_now().checked_add_signed(self.seconds).unwrap()
     }
 
-    /// A call of the backend API by a backend with the server's time, that succeeds.
+    /// A successful request by a backend that has the server's time.
     fn call(&self, path: &str, body: &Value) -> Value {
         let signature = TimestampSigner::new("secret").sign_at("/tests", self.now());
         let request = Request::new("POST", path).header("x-channelstream-secret", &signature);
@@ -84,14 +84,14 @@ impl Shifted {
     }
 }
 
-/// Who joined and parted, as somebody in the room hears it.
+/// The presence that a member of the room receives.
 struct Watcher {
     socket: Socket,
     heard: Vec<String>,
 }
 
 impl Watcher {
-    /// Waits until something was heard, at any time.
+    /// Waits until an event was received, at any time.
     fn hears(&mut self, what: &str) {
         while !self.heard.iter().any(|heard| heard == what) {
             let event = self.socket.event();
@@ -102,14 +102,14 @@ impl Watcher {
     }
 }
 
-/// Whether a time is these seconds after 1970, within ten minutes.
+/// Returns `true` if a time is these seconds after 1970, within ten minutes.
 fn is_near(time: &Value, seconds: u64) -> bool {
     let told = channelstream_core::protocol::DateTime::parse(time.as_str().unwrap()).unwrap();
     let micros = told.instant().as_micros() - i64::try_from(seconds).unwrap() * 1_000_000;
     micros.abs() < 600_000_000
 }
 
-/// What has to be so whatever the clock did; `since` was connected before it did.
+/// Asserts what holds whatever the clock did. `since` connected before.
 fn life_goes_on(server: &Shifted, watcher: &mut Watcher, step: usize, before: &str) {
     let mut before = server.site.socket(before);
     let (leaver, lost) = (format!("leaver{step}"), format!("lost{step}"));
@@ -122,7 +122,7 @@ fn life_goes_on(server: &Shifted, watcher: &mut Watcher, step: usize, before: &s
     while socket.event()["message"]["text"] != "hello" {}
     while before.event()["message"]["text"] != "hello" {}
 
-    // Nobody listens on this one: it ends by itself.
+    // This connection has no listener and expires.
     server.connect(&lost, "room");
 
     assert_eq!(server.call("/disconnect", &json!({"conn_id": connection})), json!(true));
@@ -181,8 +181,8 @@ fn four_days_ahead_for_a_moment_end_nothing() {
     eventually("ann is gone", || server.channel("room")["total_connections"] == 0);
 }
 
-/// While a process stands still, nobody can show that they are there. A machine that is suspended is
-/// the same.
+/// While a process is stopped, clients cannot show activity. A suspended machine is the
+/// same.
 #[test]
 fn a_process_that_stood_still_parts_nobody() {
     let process = Process::start(&["--gc-conns-after", "12"]);

@@ -136,7 +136,7 @@ fn who_reads_a_byte_now_and_then_is_given_up() {
 /// TCP connections that a server at this port has closed while its peer has not taken all.
 #[cfg(target_os = "linux")]
 fn half_gone(port: u16) -> usize {
-    // FIN_WAIT1, with the local address behind the number of the line.
+    // FIN_WAIT1, with the local address behind the number of the row.
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let local = format!(":{port:04X}");
     let is_one = |line: &&str| {
@@ -277,7 +277,7 @@ fn who_closes_its_side_behind_a_request_gets_the_answer() {
         line.stream().shutdown(Shutdown::Write).unwrap();
         let answers: Vec<_> = std::iter::from_fn(|| line.next_answer("GET")).collect();
         assert_eq!(answers.len(), 24);
-        eventually("the lines are gone", || server.debug_figure("tcp_connections") == 2);
+        eventually("the TCP connections are gone", || server.debug_figure("tcp_connections") == 2);
     }
 }
 
@@ -404,5 +404,5 @@ fn half_closed_lines_end_behind_the_last_answer() {
         line.write("GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n");
         line.stream().shutdown(Shutdown::Write).unwrap();
     }
-    eventually("half closed lines end", || server.debug_figure("tcp_connections") == 1);
+    eventually("half closed TCP connections end", || server.debug_figure("tcp_connections") == 1);
 }

@@ -1,4 +1,4 @@
-//! Headers with what nobody expects in them: an odd byte, another program's cookie, an old sign-in.
+//! Headers with unexpected contents: an odd byte, another program's cookie, an old sign-in.
 
 use channelstream_server::config::Secret;
 use channelstream_signer::TimestampSigner;
@@ -22,7 +22,7 @@ fn cookies(answer: &Response) -> Vec<String> {
     lines.map(|(_, value)| value.split(';').next().unwrap().to_owned()).collect()
 }
 
-/// Signs in: the cookie as a browser sends it back.
+/// Signs in. Returns the cookie as a browser sends it back.
 #[track_caller]
 fn sign_in(server: &TestServer, password: &str) -> String {
     let form = format!("username=admin&password={password}");
@@ -31,7 +31,7 @@ fn sign_in(server: &TestServer, password: &str) -> String {
     cookies(&answer).pop().unwrap()
 }
 
-/// Whether the admin page is shown to who sends these cookies.
+/// Returns `true` if a request with these cookies gets the admin page.
 fn is_signed_in(server: &TestServer, cookies: &[u8]) -> bool {
     let headers = [b"host: localhost\r\ncookie: ", cookies, b"\r\n"].concat();
     match ask(server, "GET /admin", &headers, "").status {
@@ -65,7 +65,7 @@ fn an_odd_byte_in_another_cookie_costs_that_one() {
 fn an_odd_byte_costs_what_it_stands_in() {
     let server = TestServer::start();
     let cookie = sign_in(&server, "admin_secret");
-    // What is accepted: the tutorial's page is shown to who names HTML.
+    // `Accept`: a request that names HTML gets the tutorial's page.
     for accept in [&b"\xff, text/html"[..], b"text/html;x=\xff", b"x/\xff;q=1,text/html;q=0.9"] {
         let headers = [b"host: localhost\r\naccept: ", accept, b"\r\n"].concat();
         assert_eq!(ask(&server, "GET /", &headers, "").status, 200, "{}", accept.escape_ascii());
@@ -77,7 +77,7 @@ fn an_odd_byte_costs_what_it_stands_in() {
     let headers = b"host: localhost\r\naccept: \xff\r\naccept: application/json\r\n";
     let page = ask(&server, "GET /nowhere", headers, "");
     assert_eq!(page.header("content-type"), Some("application/json"), "{page:?}");
-    // What the body is, and whose page asks.
+    // The type of the body, and the origin of the page.
     let act = |content_type: &[u8], origin: &[u8]| {
         let own = format!("host: localhost\r\ncookie: {cookie}\r\ncontent-type: ");
         let headers = [own.as_bytes(), content_type, b"\r\norigin: ", origin, b"\r\n"].concat();
@@ -87,7 +87,7 @@ fn an_odd_byte_costs_what_it_stands_in() {
     assert_eq!(act(b"application/json; x=\xff", b"http://localhost"), 200);
     assert_eq!(act(b"application/json", b"http://localhost\xff"), 403);
     assert_eq!(act(b"application/json\xff", b"http://localhost"), 403);
-    // Offers of a websocket that are passed over.
+    // Offers of a websocket that are ignored.
     let connection = server.connect("ann", &["a"]);
     let offers =
         b"host: localhost\r\nupgrade: \xff, websocket\r\nconnection: \xff\r\nconnection: upgrade\r\n\
@@ -97,7 +97,7 @@ fn an_odd_byte_costs_what_it_stands_in() {
     let request = format!("GET /ws?conn_id={connection} HTTP/1.1\r\n");
     line.write([request.as_bytes(), offers, b"\r\n"].concat());
     assert_eq!(line.answer().status, 101);
-    // A signature is whole or bad.
+    // A signature that is cut or extended is invalid.
     let good = signature();
     for (signature, status) in [(good.as_bytes(), 200), (&[good.as_bytes(), b"\xff"].concat(), 401)]
     {
@@ -129,7 +129,7 @@ fn a_change_of_password_user_or_secret_ends_all_sign_ins() {
         let server = start(secret, user, password);
         assert!(!is_signed_in(&server, cookie.as_bytes()), "{secret} {user} {password}");
     }
-    // Nor is it enough to know one of the three.
+    // One of the three parts alone is not enough.
     let server = start("cookies", "admin", "before");
     for secret in ["cookies", "before", "cookiesadminbefore"] {
         let signers = [
@@ -167,7 +167,7 @@ fn two_servers_on_one_host_leave_each_others_sign_ins_alone() {
     assert_eq!(name(&prefixed("/a/b")), format!("{}_a_b", names[0]));
 }
 
-/// The cookies that are emptied for who signs out with these.
+/// The cookies that a sign-out with these cookies empties.
 fn sign_out(server: &TestServer, cookies_sent: &str) -> Vec<String> {
     let headers = format!("host: localhost\r\ncookie: {cookies_sent}\r\n");
     let answer = ask(server, "GET /admin/sign_out", headers.as_bytes(), "");
@@ -184,7 +184,7 @@ fn the_old_name_of_the_cookie_is_read_and_signed_out_of_if_it_is_ours() {
     let (name, value) = cookie.split_once('=').unwrap();
     let old = format!("auth_tkt={value}");
     assert!(is_signed_in(&server, old.as_bytes()));
-    // Another program's cookie of that name: not ours, whatever it is, and left alone.
+    // A cookie of that name by another program is not changed.
     let foreign = "auth_tkt=\"0123456789abcdef!userid_type:b64unicode\"";
     assert!(!is_signed_in(&server, foreign.as_bytes()));
     let both = format!("{foreign}; {cookie}");

@@ -1,4 +1,4 @@
-//! Heads that lie about whom they are for, and refusals of those that cannot be read.
+//! Request heads with a forged host, and refusals of malformed heads.
 
 use crate::app::signature;
 use crate::hostile_http::answers;
@@ -43,13 +43,13 @@ fn a_request_names_one_host() {
     for headers in ["host: localhost\r\n", "host: 127.0.0.1:80\r\n", "host: [::1]:8000\r\n"] {
         assert_eq!(info("1.1", headers).status, 200, "{headers}");
     }
-    // By other names the default secret counts for nothing, but the head is good.
+    // Under other host names the default secret is not accepted, but the head is valid.
     for headers in ["host: x\r\n", "host: push_1.example:80\r\n"] {
         info("1.1", headers).assert_problem(403);
     }
     let old = info("1.0", "");
     assert_eq!(old.status, 403, "HTTP/1.0 knows no such header: {old:?}");
-    // A target with a host in it needs the header as well, and counts before it.
+    // A target with a host needs the header as well, and takes precedence over it.
     let admin = |target: &str, headers: &str| {
         let bytes = format!("GET {target} HTTP/1.1\r\n{headers}connection: close\r\n\r\n");
         answers(&server, bytes).remove(0)
@@ -58,7 +58,7 @@ fn a_request_names_one_host() {
     admin("http://user@push.example/admin", "host: x\r\n").assert_problem(400);
     let answer = admin("http://push.example:81/admin", "host: x\r\n");
     assert_eq!(answer.header("location"), Some("http://push.example:81/admin/sign_in"));
-    // Before anything else: not even a handshake is looked at.
+    // This check comes first, even before that of a handshake.
     admin("/ws", "").assert_problem(400);
     admin("/listen?conn_id=x", "").assert_problem(400);
 }
@@ -78,7 +78,7 @@ fn refusals_can_be_read_by_pages_of_other_origins() {
         }
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     }
-    // Where not all origins may read, it is not known here who asks.
+    // With a list of origins, the origin of a malformed head is unknown.
     let server = TestServer::with(|config| config.allow_cors = vec!["http://a.test".to_owned()]);
     for request in requests {
         let answer = answers(&server, request).remove(0);

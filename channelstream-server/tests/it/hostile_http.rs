@@ -1,4 +1,4 @@
-//! HTTP as it should not be: one answer for each request, a reason for each refusal, nothing slipped in.
+//! Malformed HTTP: one answer for each request, a reason for each refusal, no request smuggling.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::app::signature;
 use crate::raw::{Line, Response, TestServer};
 
-/// A request that ends its line; its answer is `false`.
+/// A request that ends its TCP connection. Its answer is `false`.
 const LAST: &str = "GET /disconnect?conn_id=00000000-0000-0000-0000-000000000000 HTTP/1.1\r\n\
                     host: localhost\r\nconnection: close\r\n\r\n";
 
@@ -27,7 +27,7 @@ fn signed(request_line: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// Expects one refusal that says why, and the end of the line behind it.
+/// Expects one refusal with its reason, and the end of the TCP connection after it.
 #[track_caller]
 fn assert_refused(server: &TestServer, bytes: impl AsRef<[u8]>, status: u16) {
     let shown =
@@ -75,7 +75,7 @@ fn heads_that_cannot_be_read_are_400_in_json() {
     ] {
         assert_refused(&server, head, 400);
     }
-    // The preface of HTTP/2 is a different protocol: nothing that we say could be understood.
+    // The preface of HTTP/2 is a different protocol: its client could not understand an answer.
     let none = answers(&server, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     assert!(none.iter().all(|answer| answer.status == 400), "{none:?}");
     server.assert_alive();
@@ -90,7 +90,7 @@ fn heads_over_the_bound_are_refused_with_a_reason_however_large() {
     assert_refused(&server, head(&format!("x: {}\r\n", "y".repeat(20_000_000))), 431);
     let long = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "y".repeat(100_000));
     assert_refused(&server, long, 431);
-    // The bound counts the whole head.
+    // The limit applies to the whole head.
     let most = head(&format!("x: {}\r\n", "y".repeat(15_000)));
     assert_eq!(server.request("GET", "/nowhere", &[("x", &"y".repeat(15_000))], "").status, 404);
     assert!(most.len() < 16_384);
@@ -102,7 +102,7 @@ fn slow_heads_are_closed_while_others_are_served() {
     let mut slow: Vec<Line> = (0..20).map(|_| server.line()).collect();
     for (at, byte) in b"GET /info HT".iter().enumerate() {
         for line in &mut slow {
-            // Those that were closed meanwhile cannot take it.
+            // TCP connections that were closed meanwhile cannot receive it.
             line.try_write([*byte]);
         }
         if at % 4 == 0 {
@@ -177,7 +177,7 @@ fn broken_chunks_are_400_and_end_the_line() {
 #[test]
 fn nothing_is_smuggled_behind_two_lengths() {
     let server = TestServer::start();
-    // Read by the one length the second request is body, by the other it is not.
+    // With one length the second request is part of the body, with the other it is not.
     for (headers, body) in [
         ("content-length: 4\r\ntransfer-encoding: chunked\r\n", "2\r\n[]\r\n0\r\n\r\n"),
         ("transfer-encoding: chunked\r\ncontent-length: 4\r\n", "2\r\n[]\r\n0\r\n\r\n"),
@@ -195,7 +195,7 @@ fn nothing_is_smuggled_behind_two_lengths() {
                 assert_eq!((first.status, first.text().as_str()), (200, "[]"), "{headers}");
                 assert_eq!((last.status, last.text().as_str()), (200, "false"), "{headers}");
             }
-            // What stands behind is not looked at.
+            // Bytes after it are not read.
             [only] if only.status == 200 => {
                 assert_eq!(only.text(), "[]", "{headers}");
                 assert_eq!(only.header("connection"), Some("close"), "{headers}");
@@ -389,7 +389,7 @@ fn head_is_get_without_the_body() {
     line.request("HEAD", &format!("/listen?conn_id={unknown}"), &[], "");
     assert_eq!(line.answer_to("HEAD").status, 401);
     line.write(LAST);
-    assert_eq!(line.answer().text(), "false", "nothing is left over on the line");
+    assert_eq!(line.answer().text(), "false", "nothing is left on the TCP connection");
 }
 
 #[test]
@@ -442,7 +442,9 @@ fn a_body_that_breaks_off_has_no_effect() {
             line.write(signed("POST /message HTTP/1.1", headers, &body));
         }
     }
-    crate::app::eventually("the lines are gone", || server.debug_figure("tcp_connections") == 2);
+    crate::app::eventually("the TCP connections are gone", || {
+        server.debug_figure("tcp_connections") == 2
+    });
     server.publish("a", &json!({"n": 2}));
     assert_eq!(socket.event()["message"]["n"], 2, "nothing came before");
 }

@@ -33,7 +33,7 @@ fn figure(site: Site, name: &str) -> u64 {
     rest.split(['\n', ' ']).next().unwrap().parse().unwrap()
 }
 
-/// Asks for what makes long lines in the log at `debug`, until so many were dropped.
+/// Sends requests that cause long log lines at `debug`, until a number of them were dropped.
 fn fill_the_log(site: Site, dropped: u64) {
     let long = format!("/{}", "x".repeat(8000));
     let mut line = Line::open(site.0);
@@ -61,7 +61,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let mut socket = site.socket(&site.connect("alice", &["room"]));
     fill_the_log(site, 10);
 
-    // When it is read again, it tells what is missing.
+    // When it is read again, it reports the dropped lines.
     let (told, tells) = mpsc::channel();
     let (go_on, going_on) = mpsc::channel::<()>();
     let reader = thread::spawn(move || {
@@ -78,7 +78,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let line = tells.recv_timeout(Duration::from_secs(60)).unwrap();
     assert!(line.contains("WARN") && line.contains("dropped="), "{line}");
 
-    // And while it is not read again, the server hears signals and ends.
+    // While the log is not read again, the server still handles signals and ends.
     fill_the_log(site, figure(site, "log_lines_dropped_total") + 10);
     site.publish("room", 1);
     signal(process.0.id(), "TERM");
@@ -110,7 +110,7 @@ fn a_full_standard_error_holds_neither_the_start_nor_the_end() {
         let command = quiet(&mut command, &["--port", &port]).stdout(Stdio::null());
         (Killed(command.stderr(stderr).spawn().unwrap()), reader)
     };
-    let nothing = || "nothing is told".to_owned();
+    let nothing = || "nothing is logged".to_owned();
     let (mut refused, _reader) = start();
     assert_eq!(ended(&mut refused.0, nothing).code(), Some(1), "the port is taken");
     drop(free);

@@ -1,4 +1,4 @@
-//! Strangers behind a proxy: what they say of themselves gives them nothing (contract §3, §13).
+//! Strangers behind a proxy: forged headers give them no permissions (contract §3, §13).
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::nginx::{Nginx, example, example_with};
 use crate::process::Process;
 use crate::raw::{Line, Response, TestServer};
 
-/// Somebody else than the proxy, which is 127.0.0.1.
+/// The address of a stranger; the proxy is 127.0.0.1.
 const STRANGER: [u8; 4] = [127, 0, 0, 2];
 
 /// The answer to a signed request of a stranger with these header lines.
@@ -28,7 +28,7 @@ fn stranger(to: SocketAddr, request: &str, headers: &[u8]) -> Response {
     line.answer()
 }
 
-/// A server that trusts nginx on this machine, and lets nobody else post.
+/// A server that trusts nginx on this machine, and lets no other address post.
 fn server() -> TestServer {
     TestServer::with(|config| {
         config.trusted_proxies = "127.0.0.1".parse().unwrap();
@@ -62,7 +62,7 @@ fn a_stranger_behind_nginx_is_never_taken_for_it() {
             said.escape_ascii()
         );
     }
-    // Who reaches the server past nginx is what they are.
+    // A client that reaches the server past nginx keeps its own address.
     server.assert_alive();
 }
 
@@ -82,7 +82,7 @@ fn no_header_leads_past_the_rules_of_nginx_on_paths() {
         }
     }
     assert_eq!(server.figures()["total_connections"], 0);
-    // What nginx itself says is believed.
+    // The headers of nginx itself are trusted.
     let prefixed = example_with("location / {", "location /push/ {")
         .replace("X-Script-Name \"\";", "X-Script-Name /push;");
     let (_nginx, address) = nginx(server.address(), &prefixed);
@@ -97,7 +97,7 @@ fn a_stranger_cannot_say_that_they_came_by_https() {
         config.enforce_https = true;
     });
     let (_nginx, address) = nginx(server.address(), &example());
-    // Nor where the lines are missing that drop what they say.
+    // Nor do they without the lines that drop the headers of clients.
     let (_old, old) = nginx(server.address(), &without_dropping());
     for address in [address, old] {
         for header in ["x-url-scheme", "x-scheme", "x-forwarded-proto"] {
@@ -124,7 +124,7 @@ fn the_example_drops_each_header_that_is_believed_and_not_set() {
     }
 }
 
-/// The answer to a signed request through a trusted proxy that says this.
+/// The answer to a signed request through a trusted proxy that sends these headers.
 fn forwarded(server: &TestServer, lines: &[&[u8]]) -> u16 {
     let mut line = server.line();
     let mut head = format!(
@@ -165,7 +165,7 @@ fn addresses_are_read_in_each_form_and_what_cannot_be_read_has_no_rights() {
             let lines = [b"203.0.113.5", bad];
             assert_eq!(forwarded(&server, &lines), 403, "{allowed}: {}", bad.escape_ascii());
         }
-        // The proxy asks for itself.
+        // A request of the proxy itself.
         assert_eq!(forwarded(&server, &[]), 200, "{allowed}");
     }
 }
@@ -237,7 +237,7 @@ fn the_log_tells_of_proxies_and_limits_once() {
         let told = figures.body.lines().find_map(|told| told.strip_prefix(&*line)).unwrap();
         told.parse::<u64>().unwrap()
     };
-    // The unknown one was refused once, the known one three times.
+    // The unknown address was refused once, the known one three times.
     assert_eq!(count("max_requests_per_address"), 4, "{}", figures.body);
     assert_eq!(count("max_failed_sign_ins"), 2);
     assert_eq!(count("max_json_depth"), 1);
@@ -277,7 +277,7 @@ fn lines_beyond_the_limit_leave_a_trace() {
     });
 }
 
-/// A browser that shows pages of `origin` and asks by `address`.
+/// A browser that shows pages of `origin` and sends requests to `address`.
 struct Browser<'a> {
     address: SocketAddr,
     origin: &'a str,
@@ -300,13 +300,13 @@ impl Browser<'_> {
         self.ask("POST", "/admin/sign_in", accept, "username=admin&password=its%20own")
     }
 
-    /// Does something as who has got this answer to a sign-in.
+    /// Carries out an action with the cookie of this answer to a sign-in.
     fn act(&self, signed_in: &Response) -> Response {
         let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap();
         let headers = format!("cookie: {cookie}\r\ncontent-type: application/json\r\n");
         let info: Value = json!({"info": {"channels": []}});
         let acted = self.ask("POST", "/admin/api/info", &headers, &info.to_string());
-        // So the page asks whether it may, when it gets no socket.
+        // So a page that gets no socket asks whether it is still signed in.
         let asked = self.ask("OPTIONS", "/admin/api/info", &headers, "");
         assert_eq!(asked.status, acted.status);
         assert!(asked.status == 200 || asked.body == acted.body, "{asked:?}");
@@ -347,7 +347,7 @@ fn the_admin_pages_work_on_another_port_and_else_say_what_is_missing() {
         let acted = browser.act(&signed_in);
         assert_eq!(acted.status, 200, "{text}: {acted:?}");
     }
-    // Whoever signed in at the server itself: what the proxy spoils is named.
+    // After a sign-in at the server itself, the refusal names what the proxy changes.
     let here = server.address();
     let signed_in = Browser { address: here, origin: &format!("http://{here}") }.sign_in();
     assert_eq!(signed_in.status, 302, "{signed_in:?}");

@@ -1,4 +1,4 @@
-//! Connections over time: storms of joining and ending, order, reloads, dead lines, restarts.
+//! Connections over time: bursts of joins and ends, order, reloads, dead TCP connections, restarts.
 
 use std::collections::HashMap;
 use std::thread;

@@ -300,5 +300,5 @@ fn whatever_is_half_done_goes_away() {
     for line in &mut half_heads {
         let _ = line.rest();
     }
-    eventually("all lines are gone", || server.debug_figure("tcp_connections") == 1);
+    eventually("all TCP connections are gone", || server.debug_figure("tcp_connections") == 1);
 }

@@ -9,8 +9,8 @@ const SECRET: &str = "MARK-api-secret";
 const ADMIN_SECRET: &str = "MARK-password";
 const COOKIE_SECRET: &str = "MARK-cookie-secret";
 
-/// Traffic of every kind, with `MARK` in all that must not be told; what was found out by it and
-/// must not be told either.
+/// Sends traffic of every kind, with `MARK` in everything that must not be logged. Returns other
+/// secrets that it received, which must not be logged either.
 fn traffic(site: Site) -> Vec<String> {
     let signature = signature_with(SECRET);
     // The last part alone would do to forge nothing, but it is the part that is secret.
@@ -34,7 +34,7 @@ fn traffic(site: Site) -> Vec<String> {
     );
     let connection = connected.ok()["conn_id"].as_str().unwrap().to_owned();
     let mut socket = site.socket(&connection);
-    // What a browser says, with a mask of zeros.
+    // The frames of a browser, with a mask of zeros.
     let text = b"MARK-said-by-browser";
     let masked = [&[0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0][..], text].concat();
     socket.write(&masked);
@@ -140,11 +140,11 @@ fn no_secret_and_no_message_is_ever_logged() {
         assert!(log.contains("connection closed") && log.contains("breaks the protocol"), "{log}");
         for secret in secrets.iter().map(String::as_str).chain(["MARK", "auth_tkt"]) {
             let told: Vec<_> = log.lines().filter(|line| line.contains(secret)).take(5).collect();
-            assert!(told.is_empty(), "{secret} is told in {format}: {told:#?}");
+            assert!(told.is_empty(), "{secret} is logged in {format}: {told:#?}");
         }
         // Nor as bytes, as some print them.
         for bytes in ["77, 65, 82, 75", "4d41524b", "4D41524B"] {
-            assert!(!log.contains(bytes), "MARK is told as bytes");
+            assert!(!log.contains(bytes), "MARK is logged as bytes");
         }
     }
 }

@@ -154,7 +154,7 @@ fn every_call_answers_as_described() {
     it.good("post", "/unsubscribe", "", Some(&with_connection("post", "/unsubscribe")));
     // Events have keys by their kind; another test looks at them.
     let events = it.answer("get", "/listen", &query, None).events();
-    assert!(!events.is_empty(), "nothing was told");
+    assert!(!events.is_empty(), "there are no events");
     assert_eq!(it.good("get", "/disconnect", &query, None), true);
     assert_eq!(it.answer("get", "/disconnect", "?conn_id=x", None).status, 422);
     let disconnect = json!({"conn_id": connection});

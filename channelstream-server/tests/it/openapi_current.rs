@@ -21,7 +21,8 @@ impl Described {
         Self { app, document }
     }
 
-    /// Asserts that a value is what a schema of the document says, with no field that is not told.
+    /// Asserts that a value is what a schema of the document says, with no field that it does not
+    /// describe.
     fn check(&self, schema: &Value, value: &Value, place: &str) {
         let mut whole = closed(schema, false);
         whole["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
@@ -79,8 +80,8 @@ impl Described {
     }
 }
 
-/// The schema with no other fields allowed than are told. What is a part of another (`allOf`), or a
-/// component, which may be one, stays open: where it is referred to, it is closed.
+/// The schema, without any fields that it does not describe. What is a part of another (`allOf`),
+/// or a component, which may be one, stays open: where it is referred to, it is closed.
 fn closed(schema: &Value, is_part: bool) -> Value {
     let Value::Object(told) = schema else { return schema.clone() };
     let mut schema = told.clone();
@@ -178,7 +179,7 @@ fn every_call_answers_as_described() {
     let delete = json!([{"uuid": posted[0]["uuid"], "channel": "news"}]);
     it.call("delete", "/message", "", Some(&delete)).ok();
     post("/unsubscribe", &with_connection("/unsubscribe"));
-    assert!(!it.call("get", "/listen", &query, None).events().is_empty(), "nothing was told");
+    assert!(!it.call("get", "/listen", &query, None).events().is_empty(), "there are no events");
     let channels = json!({"channels": ["nowhere", "news"]});
     let deleted = it.call("delete", "/channels", "", Some(&channels)).ok();
     assert_eq!(deleted, json!({"deleted": ["news"], "unknown": ["nowhere"]}));
@@ -282,7 +283,7 @@ fn every_other_route_answers_as_described() {
             types.is_none_or(|types| types.keys().any(|one| content_type.starts_with(&**one)));
         assert!(fits, "{path}: {content_type}, told: {told}");
     }
-    // Who has no rights.
+    // Requests without permissions.
     for path in
         ["/admin", "/api-explorer", "/admin/debug", "/admin/stats.json", "/admin/admin.json"]
     {

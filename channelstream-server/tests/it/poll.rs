@@ -19,7 +19,7 @@ fn listen(connection: &str) -> Request {
     Request::new("GET", &format!("/listen?conn_id={connection}"))
 }
 
-/// A line with a poll that the server is waiting in.
+/// A TCP connection with a waiting poll.
 fn waiting(site: Site, connection: &str) -> Line {
     let listeners = || {
         let text = site.send(&Request::new("GET", "/admin/debug").signed()).body;
@@ -133,7 +133,7 @@ struct Heard {
     broken_off: usize,
 }
 
-/// Polls until `last` was heard, with pauses; breaks off each third poll if it `aborts`.
+/// Polls with pauses until `last` is received. If `aborts` is true, it breaks off each third poll.
 fn hear(site: Site, connection: &str, last: u64, pause: Duration, aborts: bool) -> Heard {
     let mut heard = Heard { numbers: Vec::new(), broken_off: 0 };
     for round in 0_u32.. {
@@ -257,7 +257,7 @@ fn a_poll_ends_at_once_with_its_connection_or_the_server() {
     let mut line = waiting(app.site, &connection);
     app.begin_to_stop();
     assert_eq!(line.answer(false).unwrap().body, "[]");
-    assert!(line.answer(false).is_none(), "the line ends");
+    assert!(line.answer(false).is_none(), "the TCP connection ends");
 }
 
 #[test]
@@ -269,7 +269,11 @@ fn head_is_a_poll_without_its_body() {
     let answer = line.send(&Request::new("HEAD", &format!("/listen?conn_id={connection}")));
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
     app.publish("room", 1);
-    assert_eq!(numbers(&line.send(&listen(&connection)).events()), [1], "the line goes on");
+    assert_eq!(
+        numbers(&line.send(&listen(&connection)).events()),
+        [1],
+        "the TCP connection stays open"
+    );
     for (query, status, body) in [
         ("", 422, r#"["Wrong UUID format"]"#),
         ("?conn_id=", 422, r#"["Wrong UUID format"]"#),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
-/// How long starting and ending may take, on a machine that does much else.
+/// How long starting and ending may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_channelstream-server");
@@ -38,7 +38,7 @@ pub(crate) fn signal(id: u32, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
 }
 
-/// Waits until a process has ended by itself; `log` is told if it does not.
+/// Waits until a process has ended by itself. The panic shows `log` if it does not.
 pub(crate) fn ended(child: &mut Child, log: impl Fn() -> String) -> ExitStatus {
     let begun = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! Bytes to the server as they stand: lines that send anything, websocket frames whole or broken.
+//! Raw TCP connections that send any bytes, and websocket frames whole or broken.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use socket2::{Domain, Socket as Socket2, Type};
 
 use crate::app::{App, PATIENCE, signature};
 
-/// A server on a free port. Stopped when dropped.
+/// A server on a free port. It stops when this is dropped.
 pub(crate) struct TestServer {
     app: App,
 }
@@ -27,7 +27,7 @@ impl TestServer {
         Self { app: App::start(config) }
     }
 
-    /// Asks the server to stop; it drains in the background.
+    /// Starts the shutdown, which goes on in the background.
     pub(crate) fn begin_to_stop(&mut self) {
         self.app.begin_to_stop();
     }
@@ -36,12 +36,12 @@ impl TestServer {
         self.app.site.0
     }
 
-    /// A new TCP line.
+    /// Opens a TCP connection.
     pub(crate) fn line(&self) -> Line {
         Line::to(self.address())
     }
 
-    /// One request on a line of its own, with `Connection: close`.
+    /// Sends one request on a TCP connection of its own, with `Connection: close`.
     #[track_caller]
     pub(crate) fn request(
         &self,
@@ -60,7 +60,7 @@ impl TestServer {
         self.request("GET", target, &[], "")
     }
 
-    /// A signed request with whatever bytes as its body.
+    /// A signed request with any bytes as its body.
     #[track_caller]
     pub(crate) fn send(&self, method: &str, path: &str, body: impl AsRef<[u8]>) -> Response {
         let signature = signature();
@@ -73,7 +73,7 @@ impl TestServer {
         self.send("POST", path, body.to_string())
     }
 
-    /// A new connection of a user in channels; gives its id.
+    /// Connects a user to channels. Returns the id of the connection.
     #[track_caller]
     pub(crate) fn connect(&self, user: &str, channels: &[&str]) -> String {
         let answer = self.post("/connect", &json!({"username": user, "channels": channels}));
@@ -89,7 +89,7 @@ impl TestServer {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// The admin figures.
+    /// The admin stats.
     #[track_caller]
     pub(crate) fn figures(&self) -> Value {
         let answer = self.send("GET", "/admin/admin.json", "");
@@ -119,11 +119,11 @@ impl TestServer {
     }
 }
 
-/// A TCP line to the server that sends what it is told, byte for byte.
+/// A TCP connection to the server that sends bytes unchanged.
 #[derive(Debug)]
 pub(crate) struct Line {
     stream: TcpStream,
-    /// Read, but not yet taken.
+    /// Bytes that were read but not taken.
     read: Vec<u8>,
 }
 
@@ -159,7 +159,7 @@ impl Line {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// The same to a server that may have closed by then; whether it took all.
+    /// The same to a server that may have closed. Returns `true` if it took everything.
     pub(crate) fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
@@ -188,7 +188,7 @@ impl Line {
         self.stream.peer_addr().unwrap()
     }
 
-    /// Reads once more; whether there was anything. A cut line is an end like others.
+    /// Reads once more. Returns `false` at the end, also if the TCP connection was reset.
     #[track_caller]
     fn read_more(&mut self) -> bool {
         let mut piece = [0; 16 * 1024];
@@ -208,7 +208,7 @@ impl Line {
         }
     }
 
-    /// Exactly so many bytes; none if the line ends before.
+    /// Exactly `count` bytes; `None` if the TCP connection ends before.
     #[track_caller]
     pub(crate) fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.read.len() < count {
@@ -219,7 +219,7 @@ impl Line {
         Some(self.read.drain(..count).collect())
     }
 
-    /// All that comes until the server closes.
+    /// Everything that arrives until the server closes.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.read_more() {}
@@ -250,7 +250,7 @@ impl Line {
     /// The next answer, to a request with this method: one to HEAD has no body.
     #[track_caller]
     pub(crate) fn answer_to(&mut self, method: &str) -> Response {
-        self.next_answer(method).expect("the line was closed without an answer")
+        self.next_answer(method).expect("the TCP connection was closed without an answer")
     }
 
     /// The next answer; none if the server closes without one.
@@ -262,7 +262,7 @@ impl Line {
             }
             if !self.read_more() {
                 let left = self.read.escape_ascii().to_string();
-                assert_eq!(left, "", "the line was closed in the middle of a head");
+                assert_eq!(left, "", "the TCP connection was closed in the middle of a head");
                 return None;
             }
         };
@@ -366,7 +366,7 @@ pub(crate) fn close(code: u16, reason: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes(), reason].concat()
 }
 
-/// A websocket on a raw line.
+/// A websocket on a raw TCP connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) line: Line,
@@ -403,7 +403,7 @@ impl Socket {
         self.line.write(masked(first, payload));
     }
 
-    /// The next frame, heartbeats too; none if the line ends.
+    /// The next frame, heartbeats too; `None` if the TCP connection ends.
     #[track_caller]
     pub(crate) fn next_frame(&mut self) -> Option<Frame> {
         let head = self.line.bytes(2)?;
@@ -437,8 +437,8 @@ impl Socket {
         events[0].clone()
     }
 
-    /// Expects that the server sends a close frame with this payload next but heartbeats, and
-    /// ends the line once the client answers in kind.
+    /// Expects a close frame with this payload, except for heartbeats before it. The server
+    /// ends the TCP connection once the client answers with a close frame.
     #[track_caller]
     pub(crate) fn assert_close(&mut self, payload: &[u8]) {
         assert_eq!(self.frame(), Frame { first: CLOSE, payload: payload.to_vec() });
@@ -456,7 +456,7 @@ impl Socket {
         self.assert_ended();
     }
 
-    /// Expects nothing more behind the close frame but the end.
+    /// Expects nothing after the close frame except the end.
     #[track_caller]
     fn assert_ended(&mut self) {
         self.line.try_write(masked(CLOSE, &close(1000, b"")));

@@ -25,7 +25,7 @@ fn the_table_of_settings_is_up_to_date() {
         return;
     }
     panic!(
-        "docs/settings.md has another table of settings; to write it anew:\n\
+        "docs/settings.md has another table of settings; to write it again:\n\
          UPDATE_GOLDEN=1 cargo test -p channelstream-server --test it readme"
     );
 }

@@ -1,4 +1,4 @@
-//! Who may do what: address, signature, cookie, proxies, scheme, origin (contract §2, §3, §13).
+//! Permissions: address, signature, cookie, proxies, scheme, origin (contract §2, §3, §13).
 
 use channelstream_server::Config;
 use channelstream_server::config::{Scheme, Secret};

@@ -1,4 +1,4 @@
-//! The end of the program: what is under way is finished, nobody is kept waiting, exit code 0.
+//! Shutdown: running requests are finished, waiting clients are answered, and the exit code is 0.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::process::Process;
 const LONG: [&str; 6] =
     ["--wake-connections-after", "300", "--shutdown-timeout", "25", "--body-timeout", "300"];
 
-/// Beside the request that asks.
+/// Does not count the request that asks.
 fn wait_for_two_listeners_and_a_request(site: Site) {
     let debug = Request::new("GET", "/admin/debug").signed();
     eventually("two listen and one posts", || {
@@ -46,14 +46,14 @@ fn what_is_under_way_is_finished(flags: &[&str]) {
 
     process.signal("TERM");
     process.wait_for("the shutdown", |log| log.contains("shutting down").then_some(()));
-    assert!(idle.answer(false).is_none(), "lines between requests end");
+    assert!(idle.answer(false).is_none(), "idle TCP connections end");
     drop(untouched.answer(false));
     eventually("it accepts no more", || TcpStream::connect(process.address).is_err());
     assert!(!process.log().contains("stopped"), "it waits for what is under way");
     posting.write(rest);
     assert_eq!(posting.answer(false).unwrap().status, 200);
-    assert!(posting.answer(false).is_none(), "then the line ends");
-    // What was accepted reaches those who listen.
+    assert!(posting.answer(false).is_none(), "then the TCP connection ends");
+    // Accepted messages reach the listeners.
     assert_eq!(socket.event()["message"], json!({"n": 1}));
     assert_eq!(socket.closed(), Some(1001));
     assert_eq!(numbers(&poll.answer(false).unwrap().events()), [1]);
@@ -134,7 +134,7 @@ fn stuck_peers_do_not_hold_it() {
         "100000",
     ]);
     let site = Site(process.address);
-    // One that never closes, one that never reads, one in the middle of a body, one of a head.
+    // Clients that never close, never read, or stop in the middle of a body or a head.
     let sockets = ["alice", "bob"].map(|user| site.socket(&site.connect(user, &["room"])));
     let text = "x".repeat(500_000);
     let message = json!([{"user": "x", "channel": "room", "message": {"text": text}}]);

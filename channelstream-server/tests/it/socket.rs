@@ -8,14 +8,14 @@ use serde_json::json;
 
 use crate::app::{App, Frame, Request, Socket, eventually, numbers};
 
-/// A channel in which everybody hears who joins and parts, and somebody who listens there.
+/// A channel with presence events, and a user who listens there.
 fn watched(app: &App, channel: &str) -> Socket {
     app.configure(channel, &json!({"notify_presence": true}));
     let watcher = app.connect("watcher", &[channel]);
     app.socket(&watcher)
 }
 
-/// Asserts that a watcher has heard of nobody who joined or parted: the next is the mark.
+/// Asserts that a watcher received no presence: the next event is the mark.
 fn heard_nothing_before(app: &App, watcher: &mut Socket, channel: &str, mark: u64) {
     app.publish(channel, mark);
     let event = watcher.event();
@@ -31,13 +31,13 @@ fn heartbeats_count_from_the_opening_however_late_that_is() {
         ..Config::default()
     });
     let connection = app.connect("late", &["room"]);
-    // Longer than one interval, so that a beat counted from the connect would stop for good.
+    // Longer than one interval, so that a heartbeat counted from the connect would never come.
     thread::sleep(interval * 3 / 2);
     let mut socket = app.socket(&connection);
     let opened = Instant::now();
     // A whole interval passes but for the step by which the server counts.
     let least = interval * 9 / 10;
-    // Long enough to be collected, if heartbeats did not keep the connection.
+    // Without heartbeats, the connection would be reaped in this time.
     for beat in 1..=8 {
         assert_eq!(socket.next(), Frame::Heartbeat);
         assert!(opened.elapsed() >= least * beat, "beat {beat} after {:?}", opened.elapsed());
@@ -80,7 +80,7 @@ fn what_an_older_socket_did_not_take_goes_to_the_newer_one() {
     let app = App::start(Config { outbox_bytes: 100_000_000, ..Config::default() });
     let connection = app.connect("alice", &["room"]);
     let mut older = app.socket(&connection);
-    // More than the system keeps for somebody who does not read.
+    // More than the system buffers for a client that does not read.
     let text = "x".repeat(100_000);
     for number in 1..=COUNT {
         let message = json!({"n": number, "text": text});
@@ -90,7 +90,7 @@ fn what_an_older_socket_did_not_take_goes_to_the_newer_one() {
     let taken_over = numbers(&[newer.event()])[0];
     let rest = newer.events(usize::try_from(COUNT - taken_over).unwrap());
     assert_eq!(numbers(&rest), (taken_over + 1..=COUNT).collect::<Vec<_>>());
-    // A frame that had left in part breaks off there, and comes whole to the newer one.
+    // A frame that was sent in part breaks off there, and is sent whole to the newer one.
     let mut taken = Vec::new();
     loop {
         match older.next() {

@@ -1,4 +1,5 @@
-//! `Prefer`: what is misspelt is refused, what went nowhere is told, and old programs see no change.
+//! `Prefer`: misspelt fields are refused, messages without receivers are reported, and nothing changes
+//! for old programs.
 
 use channelstream_server::Config;
 use serde_json::{Value, json};
@@ -163,7 +164,7 @@ fn each_message_is_told_what_became_of_it() {
     assert!(told(&strict).iter().map(|told| told[2].clone()).eq(problems), "{strict:?}");
     assert_eq!(told(&strict)[0], json!([none, none, none]));
     let representation = call(&app, "POST", "/message", "return=representation", &body);
-    assert_eq!(told(&representation).len(), 4, "what has no address is left out as ever");
+    assert_eq!(told(&representation).len(), 4, "messages without an address are left out");
     assert_eq!(told(&representation)[1], json!([0, false, none]));
     assert_eq!(socket.events(6).len(), 6);
 }

@@ -1,4 +1,4 @@
-//! The tutorial: its page, and for whom `/tutorial/...` does what a signed request does.
+//! The tutorial: its page, and which requests `/tutorial/...` accepts without a signature.
 
 use channelstream_server::Config;
 use channelstream_server::config::{Secret, Tutorial};
@@ -16,7 +16,7 @@ fn from_page(host: &str) -> Request {
         .header("sec-fetch-site", "same-origin")
 }
 
-/// The same without what a browser tells.
+/// The same without the headers of a browser.
 fn bare(host: &str) -> Request {
     let body = json!({"username": "someuser", "channels": ["/tutorial-1"]});
     Request::new("POST", "/tutorial/connect").header("host", host).json(&body)
@@ -176,7 +176,7 @@ fn a_page_of_another_origin_gets_nothing() {
         }
         let request = bare(HOST).header(json.0, json.1).header(origin.0, origin.1);
         app.send(&request).ok();
-        // A browser that asks first is not told yes.
+        // A preflight is not allowed.
         let first = Request::new("OPTIONS", "/tutorial/connect").header("host", HOST);
         assert_refused(&app.send(&first.header("origin", "http://push.test")), "preflight");
     }

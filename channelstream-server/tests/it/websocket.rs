@@ -351,7 +351,7 @@ fn lines_that_are_cut_in_the_middle_of_anything_go_away() {
         drop(after(&server, bytes));
     }
     eventually("all sockets are gone", || server.debug_figure("listeners") == 0);
-    eventually("all lines are gone", || server.debug_figure("tcp_connections") == 1);
+    eventually("all TCP connections are gone", || server.debug_figure("tcp_connections") == 1);
 }
 
 /// A runtime for the independent client.
@@ -402,7 +402,7 @@ fn an_independent_client_gets_many_and_large_messages_in_order() {
                 }
             };
             assert_eq!(answered, Some(frame));
-            assert!(client.next().await.is_none(), "the line ends properly");
+            assert!(client.next().await.is_none(), "the TCP connection ends properly");
         });
     });
 }

@@ -145,7 +145,7 @@ fn with_holes(body: &Value, hole: &str) -> Vec<Value> {
     holed
 }
 
-/// A line on which one request follows the other, signed.
+/// A TCP connection for one signed request after another.
 struct Calls {
     line: Line,
     signature: String,
@@ -204,7 +204,7 @@ fn each_field_takes_what_it_may_and_refuses_the_rest() {
             }
         }
     }
-    // That the server tells one from the other, and that there was something to tell.
+    // The server distinguishes the two, and there was something to distinguish.
     assert!(good > 1_000 && refused > 1_000, "{good} good, {refused} refused");
 }
 

@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client that sends paths and headers exactly as it is told to.
+//! A plain HTTP/1.1 client that sends paths and headers unchanged.
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpStream;

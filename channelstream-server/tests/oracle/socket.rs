@@ -17,7 +17,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::json::{Json, Object, object};
 
-/// How long to wait for the end of the line once the closing handshake has begun.
+/// How long to wait for the end of the TCP connection once the closing handshake has begun.
 const CLOSING: Duration = Duration::from_secs(3);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -111,7 +111,7 @@ impl Socket {
         RUNTIME.block_on(self.sink.send(message)).map_err(|error| anyhow!(error))
     }
 
-    /// Sends a ping and tells whether its pong came in time.
+    /// Sends a ping. Returns `true` if its pong came in time.
     pub(crate) fn ping(&mut self, data: &str, limit: Duration) -> Result<bool> {
         let data = Bytes::copy_from_slice(data.as_bytes());
         self.send(Message::Ping(data.clone()))?;
@@ -121,7 +121,7 @@ impl Socket {
     /// Closes from this side and waits for the answer.
     pub(crate) fn close(&mut self, code: u16, reason: &str) -> Option<Object> {
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
-        // a line that is gone already shows in `closed`
+        // a TCP connection that is gone already shows in `closed`
         let _ = self.send(Message::Close(Some(frame)));
         self.wait(2 * CLOSING, |inbox| inbox.closed.is_some()).closed.clone()
     }
@@ -137,7 +137,7 @@ impl Socket {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Takes the frames that have come, and tells how the socket was closed if it was.
+    /// Takes the frames that have arrived. Returns them, and how the socket was closed if it was.
     pub(crate) fn take(&self) -> (Vec<Frame>, Option<Object>) {
         let mut inbox = self.shared.lock();
         (mem::take(&mut inbox.frames), inbox.closed.clone())
@@ -149,7 +149,7 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads to the end, and then ends the line from this side too.
+    /// Reads to the end, and then ends the TCP connection from this side too.
     async fn read(
         self: Arc<Self>,
         mut stream: SplitStream<WebSocketStream<TcpStream>>,
@@ -175,7 +175,7 @@ impl Shared {
             self.changed.notify_all();
         };
         if let Some(frame) = closing {
-            // the closing is complete when the server has ended the line too
+            // the closing is complete when the server has ended the TCP connection too
             let end = async { while let Some(Ok(_)) = stream.next().await {} };
             let _ = timeout(CLOSING, end).await;
             closed = match frame {
@@ -183,7 +183,7 @@ impl Shared {
                 None => (1005, String::new()),
             };
         }
-        // fails only if the line is gone already
+        // fails only if the TCP connection is gone already
         let _ = line.shutdown(net::Shutdown::Both);
         let (code, reason) = closed;
         self.lock().closed = Some(object! { "code" => usize::from(code), "reason" => reason });
@@ -193,7 +193,8 @@ impl Shared {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // a scenario that ends leaves as a page does; when the line is gone there is nobody to tell
+        // a scenario ends as a page does; if the TCP connection is gone, there is no peer for a
+        // close frame
         let _ = self.send(Message::Close(None));
     }
 }

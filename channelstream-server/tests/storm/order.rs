@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::model::{Key, Posted, Received, Record, Stream, Tick, index};
 use crate::round::{MARK, stores_frames};
 
-/// Frames that are kept for who is away, of a channel and of a user.
+/// Events that are stored for absent users, of a channel and of a user.
 const KEPT: (usize, usize) = (100, 50);
 
 /// One frame in its place.

@@ -23,7 +23,7 @@ pub(crate) const AFTER_CLOSE: Duration = Duration::from_millis(500);
 /// and for so long after anything else, by `gc_conns_after`.
 pub(crate) const AFTER_LISTENER: Duration = Duration::from_secs(2);
 
-/// A line that the server has closed is cut if the peer does not let go of it for so long.
+/// A TCP connection that the server has closed is reset if the peer keeps it open for so long.
 pub(crate) const UNTIL_CUT: Duration = Duration::from_secs(5);
 
 /// Numbers from here on say that no more comes.
@@ -254,7 +254,7 @@ fn judge(record: &Record, channels: usize) -> Outcome {
     Outcome { frames, done: record.done.take(), faults: record.faults.take() }
 }
 
-/// Each change of a state is told once in each channel that its user was in.
+/// Each change of a state is sent once in each channel that its user was in.
 fn judge_state_changes(record: &Record, channel: usize, heard: &[crate::model::Received]) {
     let changes = heard
         .iter()
@@ -263,12 +263,12 @@ fn judge_state_changes(record: &Record, channel: usize, heard: &[crate::model::R
     let mut told = BTreeSet::new();
     for number in changes {
         if !told.insert(number) {
-            record.fault(format!("change {number} of a state is told twice in {channel}"));
+            record.fault(format!("change {number} of a state is sent twice in {channel}"));
         }
     }
     for (number, channels) in record.state_changes.borrow().iter() {
         if channels.contains(&channel) && !told.contains(number) {
-            record.fault(format!("change {number} of a state is not told in {channel}"));
+            record.fault(format!("change {number} of a state is not sent in {channel}"));
         }
     }
 }

@@ -1,16 +1,16 @@
 //! The verdict: what a listener had to be given, and what it may have been given, of a stream.
 //!
 //! Between two steps of a connection the model knows how things stand: whether it is in the
-//! channel, and who listens on it. Each step took effect within a window of places in the stream,
-//! so of a frame within a window it is not known before or after which step it came; a frame is
-//! missing if it had to be given in every possible case, and wrong if in none.
+//! channel, and which listeners it has. Each step took effect within a window of places in the
+//! stream, so of a frame within a window it is not known before or after which step it came; a
+//! frame is missing if it had to be given in every possible case, and wrong if in none.
 
 use std::collections::BTreeSet;
 
 use crate::model::{Action, End, Key, Life, Received, Record, Stream};
 use crate::order::Order;
 
-/// Faults told of one connection and stream; more of them say nothing new.
+/// The most faults that are reported for one connection and stream.
 const TOLD: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,14 +186,14 @@ impl View<'_> {
         match listener.end {
             End::Open | End::Over => return true,
             End::ReadOut => {}
-            // What was on the way when the line was cut is one piece: behind what came, and before
-            // all that comes later.
+            // What was in flight when the TCP connection was cut is one piece: behind what came,
+            // and before all that comes later.
             End::Cut if self.given[number].is_some_and(|(_, last)| place < last) => return true,
             End::Cut if !self.comes_later(place, number) => return false,
             End::Cut => {}
         }
         match self.next_open(step) {
-            // One that was slow may have been closed before it could hand over; then what it had
+            // A slow listener may have been closed before it could migrate; then what it had
             // comes if it is still stored, and not if it was deleted meanwhile.
             Some((next, newer)) if self.hands_over(next, number) => {
                 self.arrives(place, newer, next) && (!listener.slow || self.kept(place, step).must)

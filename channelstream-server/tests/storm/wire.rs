@@ -1,4 +1,4 @@
-//! The wire: HTTP lines and websockets on real TCP, as thin as a test can have them.
+//! The wire: minimal HTTP and websocket clients on real TCP connections.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ pub(crate) struct Site {
 /// Status and body of an answer.
 pub(crate) type Answer = (u16, Vec<u8>);
 
-/// An HTTP line that is kept.
+/// A TCP connection for HTTP with keep-alive.
 pub(crate) struct Line {
     stream: TcpStream,
     read: Vec<u8>,
@@ -75,7 +75,7 @@ impl Line {
         Ok((status, self.read.drain(..length).collect()))
     }
 
-    /// Resets the line.
+    /// Resets the TCP connection.
     pub(crate) fn cut(self) {
         reset(self.stream);
     }
@@ -112,8 +112,8 @@ pub(crate) enum Incoming {
     Text(Vec<u8>),
     Pong,
     Close(u16, String),
-    /// The line has ended: in order, after all that was sent, or by a reset; with a whole frame, or
-    /// in the middle of one.
+    /// The TCP connection has ended: in order, after everything that was sent, or by a reset; with
+    /// a whole frame, or in the middle of one.
     End {
         orderly: bool,
         whole: bool,
@@ -183,7 +183,7 @@ impl Socket {
                     0x81 => return Some(Incoming::Text(payload)),
                     0x8a => return Some(Incoming::Pong),
                     0x89 => {
-                        // If the line is broken, reading tells.
+                        // If the TCP connection is broken, reading fails.
                         let _ = self.write(b"\x8a\x80\0\0\0\0").await;
                     }
                     0x88 => {

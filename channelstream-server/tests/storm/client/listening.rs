@@ -22,7 +22,7 @@ impl Client {
         self.round.record.lives.borrow_mut()[present.life].listeners[listener].slow = true;
     }
 
-    /// Notes an end in the middle of a frame: that it was slow could not be told.
+    /// Notes an end in the middle of a frame: the close frame of a slow listener could not be sent.
     pub(super) fn end_broken(&self, present: &Present, listener: usize) {
         self.done("broken off");
         self.end(present, listener, End::ReadOut);
@@ -64,7 +64,7 @@ impl Client {
             }
         };
         let listener = self.new_listener(present);
-        // If that fails, reading tells why.
+        // If that fails, reading returns the reason.
         let _ = socket.ping().await;
         let heard = self.hear(&mut socket, present, listener, begun + PATIENCE).await;
         let opened = Action::Open(listener);
@@ -96,7 +96,8 @@ impl Client {
         let record = &self.round.record;
         let now = record.tick();
         record.step(present.life, Action::Close, now, now);
-        // Who does not read the close frame either is cut, and then it is over for the server.
+        // A client that does not read the close frame either is cut; then the server is done with
+        // it.
         present.safe_until = since.min(present.read_out + UNTIL_CUT) + AFTER_LISTENER;
     }
 
@@ -163,7 +164,7 @@ impl Client {
             present.safe_until = Instant::now() + AFTER_CLOSE;
             let now = self.round.record.tick();
             self.round.record.step(present.life, Action::Close, now, now);
-            // It may be closed already as slow; reading tells.
+            // It may be closed already as slow; reading returns the reason.
             let _ = old.close().await;
         }
         let is_known = self.open_socket(&mut present, !closes).await;
@@ -193,7 +194,7 @@ impl Client {
         self.round.record.step(present.life, Action::Close, now, now);
         present.safe_until = Instant::now() + AFTER_CLOSE;
         let given = self.given(&present, listener);
-        // Where writing fails, reading tells why.
+        // If writing fails, reading returns the reason.
         let _ = match how {
             0 => socket.close().await,
             1 => socket.finish().await,
@@ -276,7 +277,7 @@ impl Client {
         }
     }
 
-    /// Begins a poll: the line that waits for it and its number among the listeners.
+    /// Begins a poll. Returns its TCP connection and its number among the listeners.
     pub(super) async fn begin_poll(&mut self, present: &Present) -> Option<(Line, usize)> {
         let mut line = self.line().await?;
         let head =

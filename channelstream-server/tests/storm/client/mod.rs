@@ -54,7 +54,7 @@ impl Client {
         Self { round, dice, user, line: None, present: None }
     }
 
-    /// Storms until the round stops, then listens until all is told that there is. Gives the
+    /// Storms until the round stops, then listens until everything is received. Returns the
     /// socket it has in the end.
     pub(crate) async fn run(mut self) -> Option<Socket> {
         while !self.round.stopped() {
@@ -64,7 +64,7 @@ impl Client {
                 Some(present) => self.act_away(present).await,
             }
         }
-        // Comes back a last time; who was away for too long stays away.
+        // Comes back a last time, unless it was away for too long.
         match self.present.take() {
             Some(present) if present.socket.is_none() => self.open(present).await,
             present => self.present = present,
@@ -149,7 +149,7 @@ impl Client {
 
     async fn line(&self) -> Option<Line> {
         let line = Line::open(self.round.site.address).await;
-        line.map_err(|error| self.fault(&format!("no line: {error}"))).ok()
+        line.map_err(|error| self.fault(&format!("no TCP connection: {error}"))).ok()
     }
 
     fn some_channels(&mut self) -> BTreeSet<usize> {
@@ -173,7 +173,7 @@ impl Client {
         record.step(present.life, Action::Gone, asked, record.tick());
     }
 
-    /// Connects anew; with one present, the same id once more after a disconnect.
+    /// Connects again; with one present, the same id once more after a disconnect.
     async fn connect(&mut self, old: Option<Present>) {
         self.done("connect");
         let record = Rc::clone(&self.round);
@@ -247,7 +247,7 @@ impl Client {
         let told = told["channels"].as_array().into_iter().flatten();
         let told: BTreeSet<usize> = told.filter_map(|name| index(name.as_str()?)).collect();
         if told != present.channels {
-            self.fault(&format!("{path} tells of {told:?}, not of {:?}", present.channels));
+            self.fault(&format!("{path} reports {told:?}, not {:?}", present.channels));
         }
         self.round.record.step(present.life, action, asked, answered);
         self.present = Some(present);
@@ -317,13 +317,13 @@ impl Client {
         match self.hear(&mut socket, &present, listener, Instant::now() + PATIENCE).await {
             Heard::Closed(1000, _) => self.end(&present, listener, End::Over),
             Heard::Closed(1008, _) => self.end_slow(&present, listener),
-            // On a machine that is too busy to read for five seconds: then the line is cut.
+            // If the machine is too busy to read for five seconds, the TCP connection is cut.
             Heard::Ended { .. } => self.lose(&present, listener),
             other => self.fault(&format!("the end of {} was {other:?}", present.id)),
         }
     }
 
-    /// Bad requests on lines of their own; the server must stay in order.
+    /// Sends bad requests on TCP connections of their own. The server must not be affected.
     async fn misbehave(&mut self) {
         self.done("misbehave");
         let bad: [(&str, &str, &str, u16); 5] = [
