@@ -323,7 +323,6 @@ fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use super::{DeliveryErrors, Listener, Listeners};
 

@@ -243,7 +243,6 @@ impl Batch {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use channelstream_core::protocol::parse;
 

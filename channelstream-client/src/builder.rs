@@ -289,7 +289,6 @@ fn read_roots(pem: &[u8]) -> Result<Vec<Certificate>, Error> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use super::*;
     use crate::endpoint::MESSAGE;

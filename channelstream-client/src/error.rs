@@ -428,7 +428,6 @@ fn collect(path: &str, errors: &FieldErrors, texts: &mut Vec<String>) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use super::*;
     use crate::endpoint::MESSAGE;

@@ -173,7 +173,6 @@ pub fn secrets(text: &str) -> Vec<&str> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use std::process::Command;
 

@@ -76,7 +76,6 @@ pub(crate) async fn take_samples(app: &App) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use super::*;
 

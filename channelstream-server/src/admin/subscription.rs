@@ -237,7 +237,6 @@ fn channel_parts(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use super::*;
 

@@ -387,7 +387,6 @@ impl<'a> SlowPart<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use super::*;
 

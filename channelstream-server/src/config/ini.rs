@@ -264,7 +264,6 @@ fn is_space(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use super::*;
 

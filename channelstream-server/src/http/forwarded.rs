@@ -246,7 +246,6 @@ impl Notes {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use http::HeaderValue;
 

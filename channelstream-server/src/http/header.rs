@@ -32,7 +32,6 @@ pub(crate) fn text_in(line: &HeaderValue) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use http::header::{ACCEPT, HOST, VIA};
 

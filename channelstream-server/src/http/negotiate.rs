@@ -79,7 +79,6 @@ fn is_media_type(text: &[u8], media_type: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use http::HeaderValue;
 

@@ -50,7 +50,6 @@ impl fmt::Display for Peer {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use super::*;
 

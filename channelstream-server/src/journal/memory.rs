@@ -37,7 +37,6 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use channelstream_core::state::{Command, Moment, NodeId};
 

@@ -1,7 +1,5 @@
 //! A listener from the reservation of its place to its removal.
 
-#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
-
 use channelstream_core::state::{Refusal, Rules, State};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;

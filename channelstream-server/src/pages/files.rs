@@ -255,7 +255,6 @@ fn wanted_coding(asked: &HeaderMap) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
     #![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
     use super::*;

@@ -171,7 +171,6 @@ fn assert_names_no_host(name: &str, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
     #![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
     use super::*;

@@ -114,7 +114,6 @@ fn put_line(to: &mut Vec<u8>, event: &str) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use super::*;
 

@@ -226,7 +226,6 @@ fn days_and_hours(time: Duration) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use std::sync::Arc;
 

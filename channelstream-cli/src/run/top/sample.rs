@@ -154,7 +154,6 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use serde_json::{Value, json};
 

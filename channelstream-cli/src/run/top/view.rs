@@ -262,7 +262,6 @@ fn detail_lines(channel: &ChannelView) -> Vec<DetailLine> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 mod tests {
     use std::time::{Duration, Instant};
 

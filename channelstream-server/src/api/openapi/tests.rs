@@ -1,7 +1,5 @@
 //! What the API descriptions hold: every route, words for everything, and the frame of the reference.
 
-#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
-
 use std::collections::BTreeSet;
 
 use serde_json::Map;

@@ -1,6 +1,5 @@
 //! Settings from all sources, checked as a whole.
 
-#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 #![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
 mod channels;

@@ -1,7 +1,5 @@
 //! What the shards of a hub receive, and what they report.
 
-#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
-
 use channelstream_core::protocol::{DateTime, Event, UserStateChange};
 use channelstream_core::state::EndReason;
 use futures_util::FutureExt as _;

@@ -1,7 +1,5 @@
 //! Which events an outbox sends, passes on to a newer one, and names as unsent.
 
-#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
-
 use std::ops::Range;
 
 use super::*;

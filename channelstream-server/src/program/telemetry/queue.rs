@@ -115,7 +115,6 @@ fn count(lines: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
     #![allow(clippy::disallowed_methods, reason = "a test may wait")]
 
     use std::sync::mpsc::{Receiver, Sender, channel};

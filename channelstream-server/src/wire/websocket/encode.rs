@@ -119,7 +119,6 @@ fn length_bytes(payload: usize) -> (u8, std::ops::Range<usize>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
     use std::io::Cursor;
 

@@ -1,5 +1,4 @@
 //! Tests of decoding: the RFC's examples, each violation, any cut, and tungstenite as judge.
-#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
 use std::io::{self, Read, Write};
 
