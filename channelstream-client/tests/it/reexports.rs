@@ -95,7 +95,8 @@ async fn calls(client: &Client) -> Result<(), Error> {
     assert_eq!(deleted.deleted.len(), 1);
     assert!(client.disconnect(conn_id).await?);
 
-    let refused: Error = client.subscribe(Subscribe::new(conn_id, ["news"])).await.unwrap_err();
+    let unknown = Subscribe::new(Uuid::new_v4(), ["news"]);
+    let refused: Error = client.subscribe(unknown).await.unwrap_err();
     let kind: ErrorKind = refused.kind();
     let status: Option<StatusCode> = refused.status();
     assert_eq!((kind, status), (ErrorKind::Refused, Some(StatusCode::UNPROCESSABLE_ENTITY)));

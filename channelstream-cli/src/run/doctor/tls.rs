@@ -189,8 +189,10 @@ fn diagnosis(error: &Error, is_self_issued: bool) -> (String, &'static str) {
             (detail, "is this machine's clock right?")
         }
         E::NotValidForNameContext { expected, presented } => {
-            let names = presented.join(", ");
-            let detail = format!("it is not for {}, but for {names}", expected.to_str());
+            // rustls writes names as `DnsName("example.com")`.
+            let plain = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+            let names = presented.iter().map(plain).collect::<Vec<_>>().join(", ");
+            let detail = format!("it is valid for {names}, not for {}", expected.to_str());
             (detail, "use a name of the certificate in --url, or have one issued for this name")
         }
         _ if is_self_issued => ("it is self-signed".to_owned(), AUTHORITY),
