@@ -136,7 +136,6 @@ impl NewMessage {
     ///
     /// # Errors
     /// As for [`to_channel`](Self::to_channel).
-    #[expect(clippy::needless_pass_by_value, reason = "as `reqwest::RequestBuilder::json` has it")]
     pub fn payload(mut self, payload: impl Serialize) -> Result<Self, PayloadError> {
         self.payload = Some(to_payload(&payload)?);
         Ok(self)
@@ -243,7 +242,6 @@ impl Edit {
     ///
     /// # Errors
     /// The payload cannot be serialized, or is not a JSON object.
-    #[expect(clippy::needless_pass_by_value, reason = "as `reqwest::RequestBuilder::json` has it")]
     pub fn payload(mut self, payload: impl Serialize) -> Result<Self, PayloadError> {
         self.payload = Some(to_payload(&payload)?);
         Ok(self)

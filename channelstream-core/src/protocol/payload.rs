@@ -29,15 +29,15 @@ pub(super) fn to_payload(value: &(impl Serialize + ?Sized)) -> Result<Payload, P
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::BTreeMap;
 
     use super::*;
 
     #[test]
     fn only_objects_are_payloads() {
-        assert_eq!(to_payload(&HashMap::from([("n", 1)])).unwrap().get(), r#"{"n":1}"#);
+        assert_eq!(to_payload(&BTreeMap::from([("n", 1)])).unwrap().get(), r#"{"n":1}"#);
         assert!(matches!(to_payload(&[1]), Err(PayloadError::NotAnObject)));
-        let no_text = HashMap::from([((1, 2), 3)]);
+        let no_text = BTreeMap::from([((1, 2), 3)]);
         assert!(matches!(to_payload(&no_text), Err(PayloadError::Serialize(_))));
     }
 }
