@@ -226,8 +226,11 @@ proptest! {
     }
 }
 
+/// Applies a command. Returns the outcome as text, with the reply also as JSON: `Debug` hides ids.
 fn outcome(state: &mut State, envelope: &Envelope) -> String {
-    format!("{:?}", state.apply(envelope.clone()))
+    let outcome = state.apply(envelope.clone());
+    let reply = outcome.reply.as_ref().map(json);
+    format!("{outcome:?} {reply:?}")
 }
 
 /// The channel of an event; none for private ones.
