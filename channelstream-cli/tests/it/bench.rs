@@ -37,7 +37,7 @@ fn each_message_reaches_everybody() {
     assert_eq!(remembered(&server), 1, "users are kept for a day: there is but one");
 
     let table = printed(ask(&server, &arguments));
-    assert!(table.contains("\ndeliveries  100, ") && table.contains("\nlost        0\n"));
+    assert!(table.contains("\ndeliveries     100, ") && table.contains("\nlost           0\n"));
     assert_eq!(printed(ask(&server, &[&arguments[..], &["--quiet"]].concat())), "");
 }
 

@@ -40,9 +40,14 @@ pub(super) struct Found<'a> {
 
 impl<'a> Found<'a> {
     /// Finds the first value with the key or alias. An empty text means the default, except for
-    /// secrets.
+    /// secrets; an empty key does not hide its alias in the same source, nor the reverse.
     pub(super) fn new(values: &'a [Value], setting: &'static Setting) -> Self {
-        let given = values.iter().find(|value| setting.is_named(&value.key));
+        let mut named = values.iter().filter(|value| setting.is_named(&value.key));
+        let given = named.next().map(|first| {
+            let is_twin = |value: &&Value| value.key != first.key && is_same_source(value, first);
+            let twin = named.find(|value| is_twin(value) && !value.is_blank());
+            twin.filter(|_| first.is_blank()).unwrap_or(first)
+        });
         match given {
             Some(value) if setting.kind.is_secret() || !value.is_blank() => {
                 let text = value.text.as_ref().map(String::as_str).map_err(String::as_str);
@@ -51,6 +56,10 @@ impl<'a> Found<'a> {
             _ => Self { setting, text: Ok(setting.default), origin: &Origin::Default },
         }
     }
+}
+
+fn is_same_source(one: &Value, other: &Value) -> bool {
+    discriminant(&one.origin) == discriminant(&other.origin)
 }
 
 impl<'a> Reader<'a> {
@@ -105,10 +114,9 @@ impl<'a> Reader<'a> {
             let setting = self.known.iter().find(|setting| setting.alias() == Some(&*value.key));
             let Some(setting) = setting else { continue };
             let is_twin = |other: &&Value| {
-                other.key == setting.key
-                    && discriminant(&other.origin) == discriminant(&value.origin)
+                other.key == setting.key && is_same_source(other, value) && !other.is_blank()
             };
-            if let Some(other) = self.values.iter().find(is_twin) {
+            if let Some(other) = self.values.iter().find(is_twin).filter(|_| !value.is_blank()) {
                 let problem = format!(
                     "another name of {}, which is set as well ({}): set one of them",
                     setting.key, other.origin

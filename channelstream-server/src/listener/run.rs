@@ -34,8 +34,12 @@ impl Run {
         self.is_catchup
     }
 
+    #[expect(
+        clippy::redundant_clone,
+        reason = "a clone of a clone is cheaper, and listeners make many"
+    )]
     pub(super) fn encoded(&self, encoding: Encoding) -> &Bytes {
-        let encode = || encoding.events(self.first, &self.events);
+        let encode = || encoding.events(self.first, &self.events).clone();
         self.encoded[encoding as usize].get_or_init(encode)
     }
 }

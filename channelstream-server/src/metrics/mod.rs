@@ -203,7 +203,8 @@ metrics! {
         sign_ins_failed = "sign_ins_failed_total", "sign-ins",
             "Sign-ins to the admin pages with a wrong user name or password.";
         listeners_ended_by_client = "listeners_ended_total" ["reason" = "client"], "listeners",
-            "Sockets that the client closed or lost, and polls that were answered or abandoned.";
+            "Sockets that the client closed, lost or broke the protocol of; polls that were answered or \
+             abandoned.";
         listeners_ended_disconnected = "listeners_ended_total" ["reason" = "disconnected"],
             "listeners", "Listeners that ended because their connection ended or was unknown.";
         listeners_ended_superseded = "listeners_ended_total" ["reason" = "superseded"],
@@ -253,7 +254,7 @@ impl Metrics {
     /// Counts the end of a listener; without an [`Ending`], the client or a poll's answer ended it.
     pub(crate) fn listener_ended(&self, ending: Option<Ending>) {
         let counter = match ending {
-            None => &self.listeners_ended_by_client,
+            None | Some(Ending::Closed) => &self.listeners_ended_by_client,
             Some(Ending::Ended) => &self.listeners_ended_disconnected,
             Some(Ending::Superseded) => &self.listeners_ended_superseded,
             Some(Ending::Slow) => &self.listeners_ended_slow,

@@ -16,7 +16,7 @@ use crate::http::request::Request;
 use crate::listener::Listener;
 use crate::listener::outbox::{Outbox, Sink};
 use crate::node;
-use crate::wire::Encoding;
+use crate::wire::{Encoding, Ending};
 
 /// How often a poll on a connection with a socket looks whether the socket is still there.
 const RETRY: Duration = Duration::from_millis(250);
@@ -55,6 +55,7 @@ pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
         Ok(Reply::Occupied) => {}
         Ok(_) => gather(listener.outbox(), deadline).await,
         Err(node::Error::Refused(Refusal::UnknownConnection)) => {
+            listener.outbox().end(Ending::Ended);
             return Err(Problem::UnknownConnection);
         }
         Err(error) => return Err(error.into()),

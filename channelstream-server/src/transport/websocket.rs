@@ -117,7 +117,7 @@ impl Reader {
         let ending = self.listener.outbox().ending();
         super::count_end(&self.app, ending, self.client.peer);
         self.listener.close(match ending {
-            Some(Ending::Ended) => Closing::ByPeer,
+            Some(Ending::Ended | Ending::Closed) => Closing::ByPeer,
             // The client may open a connection that broke without a close again, as after an end of
             // the server's.
             Some(_) | None => Closing::Otherwise,

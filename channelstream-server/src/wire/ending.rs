@@ -7,6 +7,8 @@ use super::websocket::{Close, CloseCode};
 pub(crate) enum Ending {
     /// The connection has ended or is unknown.
     Ended,
+    /// The peer closed, or broke the protocol of its transport.
+    Closed,
     /// A newer listener took over.
     Superseded,
     /// More waited for the listener than the outbox takes.
@@ -25,7 +27,7 @@ impl Ending {
     /// Returns the reason in words; an ordinary end needs none.
     pub(crate) fn reason(self) -> &'static str {
         match self {
-            Self::Ended => "",
+            Self::Ended | Self::Closed => "",
             Self::Superseded => "superseded by a newer listener",
             Self::Slow => "reads too slowly: its outbox is full (outbox_frames, outbox_bytes)",
             Self::Stalled => "reads nothing of what waits for it",
@@ -39,7 +41,7 @@ impl Ending {
 impl From<Ending> for Close<'static> {
     fn from(ending: Ending) -> Self {
         let code = match ending {
-            Ending::Ended | Ending::Superseded => CloseCode::NORMAL,
+            Ending::Ended | Ending::Closed | Ending::Superseded => CloseCode::NORMAL,
             Ending::Slow | Ending::Stalled | Ending::Silent => CloseCode::POLICY,
             Ending::Full => CloseCode::TRY_LATER,
             Ending::Shutdown => CloseCode::GOING_AWAY,

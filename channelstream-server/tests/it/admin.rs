@@ -208,6 +208,18 @@ fn the_stats_have_every_metric_by_its_name() {
     eventually("the socket is counted", || ended("client") == Some(1));
     app.get(&format!("/listen?conn_id={alice}"));
     eventually("the poll is counted", || ended("client") == Some(2));
+    let bob = app.connect("bob", &["room"]);
+    app.socket(&bob).close(1001);
+    eventually("a close frame is the client's", || ended("client") == Some(3));
+    assert_eq!(ended("disconnected"), Some(0));
+    let carol = app.connect("carol", &["room"]);
+    let socket = app.socket(&carol);
+    app.get(&format!("/disconnect?conn_id={carol}"));
+    eventually("its connection ended", || ended("disconnected") == Some(1));
+    drop(socket);
+    app.get(&format!("/listen?conn_id={carol}"));
+    eventually("it has none", || ended("disconnected") == Some(2));
+    assert_eq!(ended("client"), Some(3));
 
     let stats = stats();
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));

@@ -48,6 +48,17 @@ fn an_alias_is_another_name_in_every_source() {
     let both = gather(flags, Some(&path), []).check();
     assert_eq!(both.config.unwrap().max_connections, 4);
 
+    // A name that is empty is not given.
+    for (key, alias) in [("5", ""), ("", "5")] {
+        let both =
+            [("CHANNELSTREAM_MAX_CONNECTIONS", key), ("CHANNELSTREAM_MAX_TCP_CONNECTIONS", alias)];
+        assert_eq!(from_environment(&both).check().config.unwrap().max_connections, 5);
+        let text =
+            format!("[channelstream]\nmax_tcp_connections = {alias}\nmax_connections = {key}\n");
+        let (_folder, path) = file(&text);
+        assert_eq!(from_file(&path).check().config.unwrap().max_connections, 5);
+    }
+
     let (_folder, path) = file("[channelstream]\nmax_connections = 1\nmax_tcp_connections = 1\n");
     let path_text = path.display().to_string();
     let errors = error_lines(&from_file(&path).check());

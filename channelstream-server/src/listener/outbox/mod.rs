@@ -113,6 +113,7 @@ impl Outbox {
     }
 
     /// Unlocks the queue and wakes the writer or the task that pulls.
+    #[inline]
     fn schedule(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
         match &self.sink {
             Sink::Pull(notify) => {
@@ -253,7 +254,7 @@ impl Outbox {
         }
         queue.hold();
         if queue.end.is_none() {
-            queue.end = Some(Ending::Ended);
+            queue.end = Some(Ending::Closed);
             queue.put(Item::control(frame));
         }
         self.schedule(queue);

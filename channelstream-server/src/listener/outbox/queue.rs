@@ -172,7 +172,7 @@ impl Queue {
         }
         let sequences = mem::take(&mut partial.sequences);
         let bytes = partial.bytes.clone();
-        if self.end != Some(Ending::Ended) {
+        if !matches!(self.end, Some(Ending::Ended | Ending::Closed)) {
             self.items = VecDeque::new();
             self.written = 0;
             self.end.get_or_insert(Ending::Superseded);
