@@ -79,7 +79,7 @@ fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     if bytes.len() as u64 > limit { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
 }
 
-/// Opening a pipe alone can take for ever. A thread that hangs in it ends with the program.
+/// Opening a pipe alone can take forever. A thread that hangs in it ends with the program.
 fn read_in_time(path: &Path, limit: u64, patience: Duration) -> Result<Vec<u8>, FileError> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let path = PathBuf::from(path);

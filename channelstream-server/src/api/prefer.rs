@@ -75,7 +75,7 @@ impl Preferences {
         if self.representation { answer.with(APPLIED, REPRESENTATION) } else { answer }
     }
 
-    /// Tells in an answer which handling was asked for and done.
+    /// Reports in an answer which handling was requested and applied.
     pub(crate) fn applied(&self, answer: Answer) -> Answer {
         match self.handling {
             Some(true) => answer.with(APPLIED, STRICT),

@@ -120,7 +120,7 @@ struct Ended {
 }
 
 impl Ended {
-    /// Tells the state what was sent and, once that is applied, removes the listener.
+    /// Reports to the state what was sent and, once that is applied, removes the listener.
     async fn remove(self) {
         let Self { node, connection, outbox, permit, was_opening, how } = self;
         // An `Open` whose reply nobody waited for is carried out all the same, and may bring events
