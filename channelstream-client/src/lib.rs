@@ -169,7 +169,7 @@
 //!
 //! # Examples
 //!
-//! In `examples/`: `first_steps`, `whole_life`, `warp_app` (sign-in, and pages that listen),
+//! In `examples/`: `first_steps`, `whole_life`, `axum_app` (a room), `warp_app` (sign-in, pages that listen),
 //! `chat` (rooms, presence, private messages), `batch_publisher`, and `surviving_listener`.
 //!
 //! # Types of other crates
