@@ -266,7 +266,7 @@ fn nearest(path: &str) -> Option<&'static str> {
     let paths = ROUTES.iter().map(|route| route.path).filter(|path| {
         path.len() > 1 && path[1..].bytes().all(|byte| byte != b'/') && !path.ends_with(".json")
     });
-    suggest::nearest(path, paths)
+    suggest::nearest(path, paths).filter(|best| *best != path)
 }
 
 #[cfg(test)]
