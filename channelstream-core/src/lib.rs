@@ -53,8 +53,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![cfg_attr(not(feature = "state"), allow(dead_code, reason = "only the state uses some items"))]
-
 mod duration;
 pub mod protocol;
 #[cfg(feature = "state")]

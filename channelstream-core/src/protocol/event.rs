@@ -141,6 +141,7 @@ impl Event {
     }
 
     /// Returns `true` if `user`, as a member of the place it is sent to, receives the event.
+    #[cfg(feature = "state")]
     pub(crate) fn is_for(&self, user: &str) -> bool {
         match self {
             Self::Message(message) => message.address.includes(user),

@@ -43,6 +43,7 @@ impl Address {
     }
 
     /// Returns `true` if `user`, as a member of the channel or named, is addressed.
+    #[cfg(any(feature = "state", test))]
     pub(crate) fn includes(&self, user: &str) -> bool {
         let named = |users: &[String]| users.iter().any(|name| name == user);
         (self.pm_users.is_empty() || named(&self.pm_users))

@@ -85,6 +85,7 @@ pub struct Posted {
     pub receipt: Receipt,
 }
 
+#[cfg(feature = "state")]
 impl Posted {
     pub(crate) fn new(taken: Arc<Message>, receipt: Receipt) -> Self {
         Self { taken, receipt }
@@ -133,6 +134,7 @@ impl Receipt {
     /// None of the users exists.
     pub const NO_USER: &'static str = "no such user";
 
+    #[cfg(feature = "state")]
     pub(crate) fn nowhere(problem: &'static str) -> Self {
         Self { recipients: Some(0), stored: Some(false), problem: Some(problem.into()) }
     }
