@@ -5,6 +5,17 @@ export const FRAMEWORKS = {
   flask: 'Flask', fastapi: 'FastAPI', pyramid: 'Pyramid', django: 'Django', express: 'Express', axum: 'axum', warp: 'warp',
 };
 
+/** The signature in JavaScript, for programs that import `createHash` and `createHmac`. */
+export const NODE_SIGN = `const SECRET = 'secret';
+
+function sign(text) {
+    const seconds = Buffer.alloc(4);
+    seconds.writeUInt32BE(Math.floor(Date.now() / 1000));
+    const signed = \`\${text}.\${seconds.toString('base64url')}\`;
+    const key = createHash('sha1').update(\`itsdangerous.Signersigner\${SECRET}\`).digest();
+    return \`\${signed}.\${createHmac('sha1', key).update(signed).digest('base64url')}\`;
+}`;
+
 /** Each takes the address of the push server and returns the program's text. */
 export const APPLICATIONS = {
   flask: (origin) => `# pip install flask itsdangerous requests
@@ -121,15 +132,7 @@ import { createHash, createHmac } from 'node:crypto';
 import express from 'express';
 import session from 'express-session';
 
-const SECRET = 'secret';
-
-function sign(text) {
-    const seconds = Buffer.alloc(4);
-    seconds.writeUInt32BE(Math.floor(Date.now() / 1000));
-    const signed = \`\${text}.\${seconds.toString('base64url')}\`;
-    const key = createHash('sha1').update(\`itsdangerous.Signersigner\${SECRET}\`).digest();
-    return \`\${signed}.\${createHmac('sha1', key).update(signed).digest('base64url')}\`;
-}
+${NODE_SIGN}
 
 const app = express();
 app.use(session({

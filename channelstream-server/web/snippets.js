@@ -1,7 +1,7 @@
 // The steps of the tutorial as programs: the same requests in curl, Python, Rust and JavaScript. The
 // texts of a language, one after another, are a program that runs.
 
-import { APPLICATIONS, PAGE } from './applications.js';
+import { APPLICATIONS, NODE_SIGN, PAGE } from './applications.js';
 
 export const LANGUAGES = { curl: 'curl', python: 'Python', rust: 'Rust', javascript: 'JavaScript' };
 
@@ -132,15 +132,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 import { createHash, createHmac } from 'node:crypto';
 
 const URL = '${origin}';
-const SECRET = 'secret';
-
-function sign(text) {
-    const seconds = Buffer.alloc(4);
-    seconds.writeUInt32BE(Math.floor(Date.now() / 1000));
-    const signed = \`\${text}.\${seconds.toString('base64url')}\`;
-    const key = createHash('sha1').update(\`itsdangerous.Signersigner\${SECRET}\`).digest();
-    return \`\${signed}.\${createHmac('sha1', key).update(signed).digest('base64url')}\`;
-}
+${NODE_SIGN}
 
 async function call(method, path, body) {
     const headers = { 'x-channelstream-secret': sign(path) };
