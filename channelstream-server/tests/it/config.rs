@@ -457,7 +457,7 @@ fn it_says_where_it_listens_and_ends_with_a_signal() {
         ] {
             assert!(log.contains(part), "{part} in {log}");
         }
-        assert!(!log.contains('\u{1b}'), "colours in a file: {log}");
+        assert!(!log.contains('\u{1b}'), "colors in a file: {log}");
         let (code, rest) = running.end(signal);
         assert_eq!(code, Some(0), "{rest}");
         assert!(

@@ -149,7 +149,7 @@ for (const [name, { address = server.address, path, prepare, errors }] of Object
             await prepare(page);
             await page.evaluate(axe);
             assert.deepEqual(await violations(page), []);
-            // Of the colours alone there are two sets.
+            // Of the colors alone there are two sets.
             await page.emulateMedia({ colorScheme: 'dark' });
             assert.deepEqual(await violations(page, ['color-contrast']), [], 'dark');
             const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
