@@ -18,7 +18,7 @@
 #![cfg_attr(not(feature = "state"), doc = "```ignore")]
 //! use channelstream_core::protocol::{Bounds, Connect, Timestamp, parse, read_messages};
 //! use channelstream_core::state::{
-//!     Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
+//!     CatchUp, Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
 //!     Rules, Stamp, State,
 //! };
 //!
@@ -41,7 +41,7 @@
 //! let Ok(Reply::Connected(connected)) = outcome.reply else { panic!("it is accepted") };
 //! assert_eq!(connected.channels, ["news"]);
 //! let (listener, kind) = (ListenerId::new(1), ListenerKind::Socket);
-//! apply(Command::Open { connection, listener, kind });
+//! apply(Command::Open { connection, listener, kind, catch_up: CatchUp::Deliver });
 //!
 //! // The body of a request becomes an event for her.
 //! let body = br#"[{"user": "bot", "channel": "news", "message": {"text": "hello"}}]"#;

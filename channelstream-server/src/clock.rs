@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use channelstream_core::protocol::Timestamp;
+use channelstream_core::protocol::{Epoch, Timestamp};
 use channelstream_core::state::{Moment, Stamp};
 use uuid::Uuid;
 
@@ -53,6 +53,13 @@ fn seed() -> u128 {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let [high, low] = KEYS.each_ref().map(|key| u128::from(key.hash_one(count)));
     high << 64 | low
+}
+
+/// Returns the epoch of an order of events that begins now.
+pub(crate) fn epoch() -> Epoch {
+    let (_, random) = secret_id().as_u64_pair();
+    #[expect(clippy::cast_possible_truncation, reason = "any of the bits are random")]
+    Epoch::new(random as u32)
 }
 
 /// Returns the time of day, for people.

@@ -13,6 +13,8 @@ use crate::clock::{self, Clock};
 use crate::journal::{self, Appender, Reader};
 use crate::limits::{Limit, Limits};
 use crate::listener::hub::Hub;
+use crate::listener::outbox::Outbox;
+use crate::listener::portions::Portions;
 use crate::metrics::Metrics;
 
 /// How many envelopes are taken from the journal at once.
@@ -68,6 +70,9 @@ pub(crate) struct Loop {
     state: State,
     journal: Reader,
     questions: mpsc::Receiver<Question>,
+    /// Listeners that ask for what they missed.
+    asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
+    portions: Portions,
     node: Node,
 }
 
@@ -75,6 +80,7 @@ pub(crate) struct Loop {
 pub(crate) fn new(
     state: State,
     hub: Arc<Hub>,
+    asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
 ) -> (Node, Loop) {
@@ -85,7 +91,8 @@ pub(crate) fn new(
     let id = NodeId::new(clock::secret_id().as_u64_pair().1);
     let inner = Inner { id, journal, questions, waiting, submitted, clock, hub, limits, metrics };
     let node = Node(Arc::new(inner));
-    (node.clone(), Loop { state, journal: reader, questions: asked, node })
+    let portions = Portions::default();
+    (node.clone(), Loop { state, journal: reader, questions: asked, asking, portions, node })
 }
 
 impl Node {
@@ -175,18 +182,33 @@ impl Loop {
                         }
                         begun = done;
                     }
-                    // A journal that is never empty must not starve the questions.
+                    // A journal that is never empty must not starve the questions, nor those who catch up.
                     if let Ok(question) = self.questions.try_recv() {
                         question(&self.state);
                     }
+                    if let Ok(outbox) = self.asking.try_recv() {
+                        self.read_on(outbox).await;
+                    }
                 }
                 Some(question) = self.questions.recv() => question(&self.state),
+                Some(outbox) = self.asking.recv() => {
+                    self.read_on(outbox).await;
+                    tokio::task::yield_now().await;
+                }
                 () = wait(pause) => {
                     // A full journal advances the clock anyway when its envelopes are applied.
                     let _ = self.node.append(Command::Tick);
                     tokio::task::yield_now().await;
                 }
             }
+        }
+    }
+
+    /// Brings the next portion to a listener that asked for it. Its place in the order of deliveries
+    /// says which events it holds.
+    async fn read_on(&mut self, outbox: Arc<Outbox>) {
+        if let Some(portion) = self.portions.read(&self.state, &outbox) {
+            self.node.hub().bring(outbox, portion).await;
         }
     }
 

@@ -9,15 +9,16 @@ use std::time::Duration;
 use std::{fmt, io, iter};
 
 use channelstream_core::protocol::Bounds as JsonBounds;
-use channelstream_core::state::{Rules, State};
+use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::app::App;
+use crate::clock;
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::http::bind;
@@ -114,11 +115,13 @@ impl Server {
         let runtimes =
             iter::once(runtime::Handle::current()).chain(threads.iter().map(Thread::handle));
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
-        let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners);
+        let (asking, asked) = mpsc::unbounded_channel();
+        let state = State::new(rules(&config)).in_epoch(clock::epoch());
+        let (max, epoch) = (config.max_listeners, state.epoch());
+        let (hub, shards) = Hub::new(runtimes.collect(), bounds, max, epoch, &asking);
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
-        let state = State::new(rules(&config));
         let (node, state_loop) =
-            node::new(state, Arc::clone(&hub), Arc::clone(&limits), Arc::clone(&metrics));
+            node::new(state, Arc::clone(&hub), asked, Arc::clone(&limits), Arc::clone(&metrics));
         let app = Arc::new(App::new(config, node, limits, metrics, &local_addrs));
         Ok(Self { app, hub, state_loop, shards, threads, listeners, local_addrs })
     }
@@ -302,6 +305,9 @@ fn rules(config: &Config) -> Rules {
         waiting_timeout: config.gc_waiting_conns_after,
         user_timeout: config.gc_users_after,
         channel_timeout: config.gc_channels_after,
+        channel_events: Keep { events: config.stored_frames, bytes: config.stored_bytes },
+        user_events: Keep { events: config.stored_private_frames, bytes: config.stored_bytes },
+        recovery_window: config.recovery_window,
         channel_defaults: config.channel_defaults.clone(),
         ..Rules::default()
     }

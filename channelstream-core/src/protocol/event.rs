@@ -9,6 +9,8 @@ use super::message::{Delete, Edit, Message};
 use super::reply::{Changed, UserView};
 use super::scalar::UserState;
 use super::timestamp::DateTime;
+#[cfg(feature = "state")]
+use super::{message::Address, payload::Payload};
 
 /// One event. It is cheap to clone, because its contents are shared.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +25,31 @@ pub enum Event {
     Presence(Arc<Presence>),
     /// A user's state changed.
     UserStateChange(Arc<UserStateChange>),
+    /// Events are lost. Only for listeners that hold a cursor; never stored (contract §14).
+    Gap(Arc<Gap>),
+    /// Where a listener stands that holds no cursor yet; never stored (contract §14).
+    Cursor,
+}
+
+/// Events of one channel, or private ones, that cannot be recovered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The channel; `None` for private events.
+    pub channel: Option<Arc<str>>,
+    /// Why they are lost.
+    pub reason: GapReason,
+}
+
+/// Why events cannot be recovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GapReason {
+    /// They are no longer stored, or never were.
+    Evicted,
+    /// The cursor belongs to another life of the server.
+    Epoch,
+    /// The user was away for longer than the server remembers memberships.
+    Window,
 }
 
 /// The two kinds of presence.
@@ -136,8 +163,49 @@ impl Event {
                 let message = StateChanged { state: &change.state, changed: &change.changed };
                 object.put("message", &message);
             }
+            Self::Gap(gap) => {
+                object.put("type", "gap");
+                if let Some(channel) = &gap.channel {
+                    object.put("channel", channel);
+                }
+                object.put("reason", &gap.reason);
+            }
+            Self::Cursor => object.put("type", "cursor"),
         }
         object.end()
+    }
+
+    /// Returns about how many bytes it takes to store and to encode the event.
+    #[cfg(feature = "state")]
+    pub(crate) fn size(&self) -> usize {
+        /// What every event has: ids, times, keys and the allocations that hold them.
+        const COMMON: usize = 256;
+        // A private event is stored for each of its users, who share one address.
+        let of_address = |address: &Address| match &address.channel {
+            None => 0,
+            Some(channel) => {
+                let names = address.pm_users.iter().chain(&address.exclude_users);
+                channel.len() + names.map(|name| name.len() + size_of::<String>()).sum::<usize>()
+            }
+        };
+        let of_payload = |payload: &Option<Payload>| payload.as_ref().map_or(0, |p| p.get().len());
+        let of_state = |state: &UserState| -> usize {
+            state.iter().map(|(key, value)| key.len() + value.json().len() + 32).sum()
+        };
+        COMMON
+            + match self {
+                Self::Message(message) => {
+                    of_address(&message.address) + of_payload(&message.payload)
+                }
+                Self::Edit(edit) => of_address(&edit.address) + of_payload(&edit.payload),
+                Self::Delete(delete) => of_address(&delete.address),
+                Self::Presence(presence) => {
+                    presence.users.iter().map(|view| of_state(&view.state) + 64).sum::<usize>()
+                        + presence.state.as_ref().map_or(0, |state| of_state(state))
+                }
+                Self::UserStateChange(change) => 2 * of_state(&change.state),
+                Self::Gap(_) | Self::Cursor => 0,
+            }
     }
 
     /// Returns `true` if `user`, as a member of the place it is sent to, receives the event.
@@ -148,7 +216,7 @@ impl Event {
             Self::Edit(edit) => edit.address.includes(user),
             Self::Delete(delete) => delete.address.includes(user),
             Self::Presence(presence) => &*presence.user != user,
-            Self::UserStateChange(_) => true,
+            Self::UserStateChange(_) | Self::Gap(_) | Self::Cursor => true,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! a body at once as [`FieldErrors`].
 
 mod body;
+mod cursor;
 mod event;
 mod field_errors;
 mod json_schema;
@@ -20,7 +21,8 @@ mod strict;
 mod timestamp;
 
 pub use body::{Body, Bounds, NotJson, parse};
-pub use event::{Action, Event, Presence, UserStateChange};
+pub use cursor::{Cursor, Epoch, NotACursor};
+pub use event::{Action, Event, Gap, GapReason, Presence, UserStateChange};
 pub use field_errors::{FieldError, FieldErrors, Named, Rejected};
 pub use indexmap::IndexMap;
 pub use json_schema::request_schemas;

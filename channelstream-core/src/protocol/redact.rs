@@ -32,6 +32,7 @@ mod tests {
             public_state: Default::default(),
             channels: Vec::new(),
             channels_info: Default::default(),
+            cursor: None,
         };
         let user = AdminUser {
             user: "ann".into(),

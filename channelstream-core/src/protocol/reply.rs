@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::cursor::Cursor;
 use super::message::Message;
 use super::redact::FirstDigits;
 use super::scalar::{Scalar, UserState};
@@ -33,11 +34,15 @@ pub struct Connected {
     pub channels: Vec<String>,
     /// Information about these channels.
     pub channels_info: ChannelsInfo,
+    /// Where a listener of the connection begins. A server reports it if the request asks for it
+    /// (`Prefer`, contract §14).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
 }
 
 impl Debug for Connected {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { conn_id, username, state, public_state, channels, channels_info } = self;
+        let Self { conn_id, username, state, public_state, channels, channels_info, cursor } = self;
         f.debug_struct("Connected")
             .field("conn_id", &FirstDigits(*conn_id))
             .field("username", username)
@@ -45,6 +50,7 @@ impl Debug for Connected {
             .field("public_state", public_state)
             .field("channels", channels)
             .field("channels_info", channels_info)
+            .field("cursor", cursor)
             .finish()
     }
 }

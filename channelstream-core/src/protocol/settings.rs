@@ -1,6 +1,9 @@
-//! The six settings of a channel with their defaults, in whole or in part (contract §1).
+//! The settings of a channel with their defaults, in whole or in part (contract §1).
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "state")]
+use crate::state::Keep;
 
 use super::read::{Boolean, Inner, Object, Size};
 
@@ -19,6 +22,18 @@ pub struct ChannelSettings {
     pub history_size: u64,
     /// Store events for catch-up.
     pub store_frames: bool,
+    /// How many events are stored, if not as many as the server's settings say (contract §14).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frames_size: Option<u64>,
+}
+
+#[cfg(feature = "state")]
+impl ChannelSettings {
+    /// Returns how much the channel stores if the server's settings say `keep`.
+    pub(crate) fn keep(&self, keep: Keep) -> Keep {
+        let size = self.frames_size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+        Keep { events: size.unwrap_or(keep.events), ..keep }
+    }
 }
 
 impl Default for ChannelSettings {
@@ -30,6 +45,7 @@ impl Default for ChannelSettings {
             store_history: false,
             history_size: 10,
             store_frames: true,
+            frames_size: None,
         }
     }
 }
@@ -63,6 +79,9 @@ pub struct ChannelConfig {
     /// Store events for catch-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_frames: Option<bool>,
+    /// How many events are stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames_size: Option<u64>,
 }
 
 impl From<ChannelSettings> for ChannelConfig {
@@ -74,12 +93,13 @@ impl From<ChannelSettings> for ChannelConfig {
             store_history: Some(all.store_history),
             history_size: Some(all.history_size),
             store_frames: Some(all.store_frames),
+            frames_size: all.frames_size,
         }
     }
 }
 
 impl ChannelConfig {
-    /// Returns all six settings, with `defaults` for those that are absent.
+    /// Returns all settings, with `defaults` for those that are absent.
     #[must_use]
     pub fn over(self, defaults: ChannelSettings) -> ChannelSettings {
         ChannelSettings {
@@ -91,6 +111,7 @@ impl ChannelConfig {
             store_history: self.store_history.unwrap_or(defaults.store_history),
             history_size: self.history_size.unwrap_or(defaults.history_size),
             store_frames: self.store_frames.unwrap_or(defaults.store_frames),
+            frames_size: self.frames_size.or(defaults.frames_size),
         }
     }
 
@@ -106,6 +127,7 @@ impl ChannelConfig {
             store_history: object.optional("store_history", Boolean),
             history_size: object.optional("history_size", Size),
             store_frames: object.optional("store_frames", Boolean),
+            frames_size: object.optional("frames_size", Size),
         }
     }
 }

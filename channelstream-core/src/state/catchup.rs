@@ -1,4 +1,5 @@
-//! Stored events: what is kept for catch-up, and what a cursor has not seen (contract §8).
+//! Stored events: what is kept for listeners that were away, and what a connection was sent
+//! (contract §8).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,39 +10,76 @@ use uuid::Uuid;
 use super::command::{Sent, Sequence};
 use crate::protocol::{Edit, Event, Message};
 
+/// How much is stored in one place: for a channel or for a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The number of events.
+    pub events: usize,
+    /// About how many bytes they take. The newest event is kept whatever its size.
+    pub bytes: usize,
+}
+
 /// The newest events of a channel or user, oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct StoredEvents(VecDeque<(Sequence, Event)>);
+pub(super) struct StoredEvents {
+    events: VecDeque<Stored>,
+    /// The sizes of all events.
+    bytes: usize,
+    /// The number of the newest event that is not stored: dropped, or never kept.
+    lost: Sequence,
+}
+
+/// An event with its number and size.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Stored {
+    pub(super) sequence: Sequence,
+    pub(super) event: Event,
+    pub(super) size: usize,
+}
 
 impl StoredEvents {
     /// Adds an event, and drops the oldest ones above `keep`.
-    pub(super) fn push(&mut self, sequence: Sequence, event: Event, keep: usize) {
-        self.0.push_back((sequence, event));
-        while self.0.len() > keep {
-            self.0.pop_front();
+    pub(super) fn push(&mut self, sequence: Sequence, event: Event, keep: Keep) {
+        let size = event.size();
+        self.bytes += size;
+        self.events.push_back(Stored { sequence, event, size });
+        while self.events.len() > keep.events || self.bytes > keep.bytes && self.events.len() > 1 {
+            let Some(dropped) = self.events.pop_front() else { break };
+            self.bytes -= dropped.size;
+            self.lost = self.lost.max(dropped.sequence);
         }
+    }
+
+    /// Notes an event that this place does not keep.
+    pub(super) fn skip(&mut self, sequence: Sequence) {
+        self.lost = sequence;
+    }
+
+    /// Returns the number of the newest event that is not stored.
+    pub(super) fn lost(&self) -> Sequence {
+        self.lost
     }
 
     /// Iterates over the events for `user` that were not sent.
     pub(super) fn unsent<'a>(
         &'a self,
-        cursor: &'a Cursor,
+        record: &'a Record,
         user: &'a str,
     ) -> impl Iterator<Item = (Sequence, Event)> + 'a {
-        self.0
+        self.events
             .iter()
-            .filter(|(sequence, event)| cursor.has_not_sent(*sequence) && event.is_for(user))
-            .map(|(sequence, event)| (*sequence, event.clone()))
+            .filter(|one| record.has_not_sent(one.sequence) && one.event.is_for(user))
+            .map(|one| (one.sequence, one.event.clone()))
+    }
+
+    /// Iterates over the events after a number, oldest first.
+    pub(super) fn after(&self, after: Sequence) -> impl Iterator<Item = &Stored> {
+        let begin = self.events.partition_point(|one| one.sequence <= after);
+        self.events.range(begin..)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Returns the number of the oldest event.
-    pub(super) fn first(&self) -> Option<Sequence> {
-        self.0.front().map(|(sequence, _)| *sequence)
+        self.events.len()
     }
 
     /// Returns the newest `limit` events after a number, oldest first, and `true` if there are more.
@@ -50,32 +88,46 @@ impl StoredEvents {
         after: Sequence,
         limit: usize,
     ) -> (Vec<(Sequence, Event)>, bool) {
-        let begin = self.0.partition_point(|(sequence, _)| *sequence <= after);
-        let within = self.0.len().saturating_sub(limit).max(begin);
-        (self.0.range(within..).cloned().collect(), within > begin)
+        let begin = self.events.partition_point(|one| one.sequence <= after);
+        let within = self.events.len().saturating_sub(limit).max(begin);
+        let newest = self.events.range(within..);
+        (newest.map(|one| (one.sequence, one.event.clone())).collect(), within > begin)
     }
 
     /// Edits the first message with the id of the edit.
     pub(super) fn edit(&mut self, edit: &Edit) {
-        let found = self.0.iter_mut().find_map(|(_, event)| match event {
-            Event::Message(message) if message.uuid == edit.uuid => Some(message),
+        let found = self.events.iter().enumerate().find_map(|(place, one)| match &one.event {
+            Event::Message(message) if message.uuid == edit.uuid => Some((place, message)),
             _ => None,
         });
-        if let Some(message) = found {
-            *message = Arc::new(edited(message, edit));
+        if let Some((place, message)) = found {
+            let message = Arc::new(edited(message, edit));
+            self.put(place, Event::Message(message));
         }
     }
 
     /// Replaces the message with this number.
     pub(super) fn replace(&mut self, sequence: Sequence, message: &Arc<Message>) {
-        if let Ok(place) = self.0.binary_search_by_key(&sequence, |(sequence, _)| *sequence) {
-            self.0[place].1 = Event::Message(Arc::clone(message));
+        if let Ok(place) = self.events.binary_search_by_key(&sequence, |one| one.sequence) {
+            self.put(place, Event::Message(Arc::clone(message)));
         }
+    }
+
+    fn put(&mut self, place: usize, event: Event) {
+        let one = &mut self.events[place];
+        self.bytes -= one.size;
+        (one.size, one.event) = (event.size(), event);
+        self.bytes += one.size;
     }
 
     /// Drops the message of this id.
     pub(super) fn delete(&mut self, uuid: Uuid) {
-        self.0.retain(|(_, event)| !matches!(event, Event::Message(kept) if kept.uuid == uuid));
+        let bytes = &mut self.bytes;
+        self.events.retain(|one| {
+            let goes = matches!(&one.event, Event::Message(kept) if kept.uuid == uuid);
+            *bytes -= if goes { one.size } else { 0 };
+            !goes
+        });
     }
 }
 
@@ -98,23 +150,32 @@ pub(super) fn edited(message: &Message, edit: &Edit) -> Message {
 /// What a connection was sent. It does not move while a listener is open; the listener reports what it
 /// sent when it closes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Cursor {
+pub(super) struct Record {
     up_to: Sequence,
     /// Sorted; nearly always empty.
     but: Box<[Sequence]>,
 }
 
-impl Cursor {
-    /// Creates a cursor for which everything so far was sent.
+impl Record {
+    /// Creates the record of a connection to which everything so far was sent.
     pub(super) fn at(up_to: Sequence) -> Self {
         Self { up_to, but: Box::default() }
     }
 
     /// Applies the report of a listener at its end. The listener was opened with everything that the
-    /// cursor had not sent, so its report is complete.
+    /// record had not, so its report is complete.
     pub(super) fn advance(&mut self, mut sent: Sent) {
+        // A listener with a cursor may end before it has read what others were sent.
+        if sent.up_to < self.up_to {
+            return;
+        }
         sent.but.sort_unstable();
-        *self = Self { up_to: sent.up_to.max(self.up_to), but: sent.but.into_boxed_slice() };
+        *self = Self { up_to: sent.up_to, but: sent.but.into_boxed_slice() };
+    }
+
+    /// Returns the number up to which everything was sent.
+    pub(super) fn whole(&self) -> Sequence {
+        self.but.first().map_or(self.up_to, |first| self.up_to.min(first.saturating_sub(1)))
     }
 
     fn has_not_sent(&self, sequence: Sequence) -> bool {

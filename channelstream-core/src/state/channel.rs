@@ -27,7 +27,7 @@ pub(super) struct Channel {
     history: VecDeque<(Sequence, Arc<Message>)>,
     pub(super) stored: StoredEvents,
     /// The users with their connections that are in the channel.
-    pub(super) members: IndexMap<Key<User>, Keys<Connection>>,
+    pub(super) members: IndexMap<Key<User>, Member>,
     pub(super) connections: usize,
     /// The wall time of the last activity.
     pub(super) last_active: Timestamp,
@@ -35,6 +35,14 @@ pub(super) struct Channel {
     pub(super) active: Moment,
     /// When to check whether it can be removed; set while there are no members.
     pub(super) deadline: Option<Moment>,
+}
+
+/// A user in a channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Member {
+    /// Everything after this number is for the user.
+    pub(super) began: Sequence,
+    pub(super) connections: Keys<Connection>,
 }
 
 impl Channel {
@@ -111,25 +119,40 @@ impl Channel {
         self.history.retain(|(_, message)| !ids.contains(&message.uuid));
     }
 
-    /// Adds a connection of a user. Returns `true` if it is the first of the user.
-    pub(super) fn add(&mut self, user: Key<User>, connection: Key<Connection>) -> bool {
-        let connections = self.members.entry(user).or_default();
-        self.connections += usize::from(connections.insert(connection));
-        connections.len() == 1
+    /// Adds a connection of a user. The membership of a new member begins as `began` says. Returns
+    /// `true` if it is the first connection of the user.
+    pub(super) fn add(
+        &mut self,
+        user: Key<User>,
+        connection: Key<Connection>,
+        began: impl FnOnce() -> Sequence,
+    ) -> bool {
+        let member = self
+            .members
+            .entry(user)
+            .or_insert_with(|| Member { began: began(), connections: Keys::default() });
+        self.connections += usize::from(member.connections.insert(connection));
+        member.connections.len() == 1
     }
 
-    /// Removes a connection of a user. Returns `true` if it was the last of the user.
-    pub(super) fn remove(&mut self, user: Key<User>, connection: Key<Connection>) -> bool {
-        let Some(connections) = self.members.get_mut(&user) else { return false };
+    /// Removes a connection of a user. Returns the beginning of the membership if it was the last
+    /// connection of the user.
+    pub(super) fn remove(
+        &mut self,
+        user: Key<User>,
+        connection: Key<Connection>,
+    ) -> Option<Sequence> {
+        let Member { began, connections } = self.members.get_mut(&user)?;
         self.connections -= usize::from(connections.remove(connection));
         if !connections.is_empty() {
-            return false;
+            return None;
         }
+        let began = *began;
         // The order of members has no meaning: lists of users are sorted, or have no order.
         self.members.swap_remove(&user);
         if self.members.is_empty() {
             self.members = IndexMap::new();
         }
-        true
+        Some(began)
     }
 }

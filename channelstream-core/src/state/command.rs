@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::catchup::Keep;
 use super::defaults::ChannelDefaults;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
@@ -156,6 +157,8 @@ pub enum Command {
         listener: ListenerId,
         /// Which of the two it is.
         kind: ListenerKind,
+        /// Who brings the missed events.
+        catch_up: CatchUp,
     },
     /// A socket or poll ended.
     Close {
@@ -179,6 +182,15 @@ pub enum ListenerKind {
     Socket,
     /// A long poll, which ends with its first answer.
     Poll,
+}
+
+/// How a listener receives what it missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatchUp {
+    /// The state delivers what the connection was not sent.
+    Deliver,
+    /// The listener holds a cursor: its node reads on from there ([`State::read`](super::State::read)).
+    Read,
 }
 
 /// How a listener ended.
@@ -331,10 +343,13 @@ pub struct Rules {
     pub user_timeout: Duration,
     /// The time after which a channel without members in which nothing happens is removed.
     pub channel_timeout: Duration,
-    /// How many events each channel stores for catch-up.
-    pub channel_events: usize,
-    /// How many private events are stored for each user for catch-up.
-    pub user_events: usize,
+    /// How much each channel stores, unless its settings say otherwise.
+    pub channel_events: Keep,
+    /// How many private events are stored for each user.
+    pub user_events: Keep,
+    /// How long a membership that ended by silence is remembered. Within this time a user who comes
+    /// back can recover what it missed.
+    pub recovery_window: Duration,
     /// The most by which own time moves from one stamp to the next. An outage of any length counts as
     /// no more than this.
     pub longest_step: Duration,
@@ -350,8 +365,9 @@ impl Default for Rules {
             closing_grace: Duration::from_millis(500),
             user_timeout: Duration::from_secs(86_400),
             channel_timeout: Duration::from_secs(72 * 3600),
-            channel_events: 100,
-            user_events: 50,
+            channel_events: Keep { events: 100, bytes: 16 << 20 },
+            user_events: Keep { events: 50, bytes: 16 << 20 },
+            recovery_window: Duration::from_secs(600),
             longest_step: Duration::from_secs(5),
             channel_defaults: Vec::new(),
         }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::arena::Key;
-use super::catchup::Cursor;
+use super::catchup::Record;
 use super::channel::Channel;
-use super::command::{ConnectionId, ListenerId, ListenerKind, Rules};
+use super::command::{ConnectionId, ListenerId, ListenerKind, Rules, Sequence};
 use super::keys::Keys;
 use super::time::Moment;
 use super::user::User;
@@ -17,7 +17,9 @@ pub(super) struct Connection {
     pub(super) user: Key<User>,
     pub(super) channels: Keys<Channel>,
     pub(super) listener: Option<Listener>,
-    pub(super) cursor: Cursor,
+    /// The number of the newest event when it was created.
+    pub(super) created: Sequence,
+    pub(super) record: Record,
     pub(super) phase: Phase,
     /// When the phase began, or a listener was last seen.
     pub(super) since: Moment,

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::keys::Keys;
 use super::{State, Step};
 use crate::protocol::{ChannelsDeleted, DeleteChannels};
 
@@ -31,7 +30,8 @@ impl State {
             if channel.members.len() > MOST_REPORTED {
                 channel.settings.notify_presence = false;
             }
-            let members: Vec<_> = channel.members.values().flat_map(Keys::iter).collect();
+            let members: Vec<_> =
+                channel.members.values().flat_map(|member| member.connections.iter()).collect();
             for connection in members {
                 self.leave(step, connection, key);
                 self.connections[connection].channels.remove(key);

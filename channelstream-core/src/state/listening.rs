@@ -3,8 +3,8 @@
 use super::arena::Key;
 use super::connection::{Connection, Listener, Phase};
 use super::{
-    Closing, ConnectionId, Delivery, EndReason, ListenerId, ListenerKind, Refusal, Reply, Sent,
-    State, Step,
+    CatchUp, Closing, ConnectionId, Delivery, EndReason, ListenerId, ListenerKind, Refusal, Reply,
+    Sent, State, Step,
 };
 
 impl State {
@@ -14,6 +14,7 @@ impl State {
         id: ConnectionId,
         listener: ListenerId,
         kind: ListenerKind,
+        catch_up: CatchUp,
     ) -> Result<Reply, Refusal> {
         let key = *self.connection_ids.get(&id).ok_or(Refusal::UnknownConnection)?;
         let connection = &mut self.connections[key];
@@ -33,7 +34,8 @@ impl State {
                 listener: older.id,
                 reason: EndReason::Superseded { by: listener },
             }),
-            None => self.catch_up(step, key, listener),
+            None if catch_up == CatchUp::Deliver => self.catch_up(step, key, listener),
+            None => {}
         }
         Ok(Reply::Opened)
     }
@@ -47,7 +49,7 @@ impl State {
         channels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let stored = channels.iter().map(|channel| &channel.stored).chain([&user.stored]);
         for (sequence, event) in
-            stored.flat_map(|stored| stored.unsent(&connection.cursor, &user.name))
+            stored.flat_map(|stored| stored.unsent(&connection.record, &user.name))
         {
             let to = vec![listener];
             step.deliveries.push(Delivery::Event { to, event, sequence, catchup: true });
@@ -68,7 +70,7 @@ impl State {
             return; // a newer listener superseded it
         }
         connection.listener = None;
-        connection.cursor.advance(sent);
+        connection.record.advance(sent);
         if connection.phase != Phase::Ended {
             connection.since = now;
             if how == Closing::ByPeer {

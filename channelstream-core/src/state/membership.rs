@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::arena::Key;
-use super::catchup::Cursor;
+use super::catchup::Record;
 use super::channel::Channel;
 use super::connection::{Connection, Phase};
-use super::user::User;
-use super::{ConnectionId, Delivery, EndReason, Refusal, State, Step, remove_entry};
+use super::user::{PRIVATE, User};
+use super::{ConnectionId, Delivery, EndReason, Refusal, Sequence, State, Step, remove_entry};
 use crate::protocol::{
-    Action, ChannelsInfo, Configure, Connect, Connected, DateTime, Event, InfoOptions, Presence,
-    Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
+    Action, ChannelsInfo, Configure, Connect, Connected, Cursor, DateTime, Event, InfoOptions,
+    Presence, Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
 };
 
 impl State {
@@ -31,6 +31,9 @@ impl State {
         self.users[user].set_public_keys(&request.state_public_keys);
         self.users[user].set_state(request.user_state);
         let connection = present.unwrap_or_else(|| self.add_connection(id, user));
+        // Before it joins: a listener that begins here misses nothing.
+        let sequence = self.connections[connection].record.whole();
+        let cursor = Cursor { epoch: self.epoch, sequence };
         let mut channels = request.channels;
         channels.sort_unstable();
         let mut shown: Vec<Key<Channel>> = Vec::with_capacity(channels.len());
@@ -51,6 +54,7 @@ impl State {
             public_state: Arc::clone(&user.public_state),
             channels,
             channels_info: self.view(&shown, &request.info),
+            cursor: Some(cursor),
         })
     }
 
@@ -66,12 +70,18 @@ impl State {
     }
 
     fn add_connection(&mut self, id: ConnectionId, user: Key<User>) -> Key<Connection> {
+        let present = &mut self.users[user];
+        if present.connections.is_empty() {
+            let resumed = present.resume(PRIVATE, self.own_time.now());
+            present.began = resumed.unwrap_or(self.sequence);
+        }
         let key = self.connections.insert(Connection {
             id,
             user,
             channels: Default::default(),
             listener: None,
-            cursor: Cursor::at(self.sequence),
+            created: self.sequence,
+            record: Record::at(self.sequence),
             phase: Phase::Alive,
             since: self.own_time.now(),
             deadline: None,
@@ -185,7 +195,10 @@ impl State {
             return false;
         }
         let user = joining.user;
-        let first_of_user = self.channels[channel].add(user, connection);
+        let Channel { number, .. } = self.channels[channel];
+        let (latest, now) = (self.sequence, self.own_time.now());
+        let first_of_user = self.channels[channel]
+            .add(user, connection, || self.users[user].resume(number, now).unwrap_or(latest));
         self.watch_channel(channel);
         if first_of_user {
             self.tell_presence(step, user, channel, Action::Joined);
@@ -193,18 +206,21 @@ impl State {
         true
     }
 
-    /// Removes a connection from a channel that it no longer lists itself.
+    /// Removes a connection from a channel that it no longer lists itself. Returns the beginning of the
+    /// user's membership if it ends with that.
     pub(super) fn leave(
         &mut self,
         step: &mut Step,
         connection: Key<Connection>,
         channel: Key<Channel>,
-    ) {
+    ) -> Option<Sequence> {
         let user = self.connections[connection].user;
-        if self.channels[channel].remove(user, connection) {
+        let ended = self.channels[channel].remove(user, connection);
+        if ended.is_some() {
             self.tell_presence(step, user, channel, Action::Parted);
         }
         self.watch_channel(channel);
+        ended
     }
 
     fn tell_presence(
@@ -246,13 +262,26 @@ impl State {
         let connection = &mut self.connections[key];
         let mut channels: Vec<_> = std::mem::take(&mut connection.channels).iter().collect();
         let (id, user, listener) = (connection.id, connection.user, connection.listener.take());
+        // Who was disconnected does not come back; who fell silent may.
+        let window = self.rules.recovery_window;
+        let remembers = connection.phase != Phase::Ended && !window.is_zero();
+        let now = self.own_time.now();
+        self.users[user].forget_memberships(now);
         channels.sort_unstable_by_key(|channel| self.channels[*channel].number);
         for channel in channels {
-            self.leave(step, key, channel);
+            let ended = self.leave(step, key, channel);
+            if let Some(began) = ended.filter(|_| remembers) {
+                let number = self.channels[channel].number;
+                self.users[user].remember(number, began, now.after(window));
+            }
         }
         self.connections.remove(key);
         remove_entry(&mut self.connection_ids, &id);
-        self.users[user].connections.remove(key);
+        let who = &mut self.users[user];
+        who.connections.remove(key);
+        if remembers && who.connections.is_empty() {
+            who.remember(PRIVATE, who.began, now.after(window));
+        }
         if let Some(listener) = listener {
             let listener = listener.id;
             step.deliveries.push(Delivery::End { listener, reason: EndReason::Ended });

@@ -13,6 +13,7 @@ mod keys;
 mod listening;
 mod membership;
 mod posting;
+mod reading;
 mod snapshot;
 mod time;
 mod user;
@@ -24,11 +25,13 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use uuid::Uuid;
 
+pub use catchup::Keep;
 pub use command::{
-    Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
-    NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
+    CatchUp, Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId,
+    ListenerKind, NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
 };
 pub use defaults::{ChannelDefaults, Pattern};
+pub use reading::{Portion, Read, Reading, Since};
 pub use snapshot::SnapshotError;
 pub use time::Moment;
 pub use views::{
@@ -37,7 +40,7 @@ pub use views::{
 };
 
 use crate::protocol::{
-    Changed, ChannelConfig, DateTime, Event, Named, SetUserState, Timestamp, UserState,
+    Changed, ChannelConfig, DateTime, Epoch, Event, Named, SetUserState, Timestamp, UserState,
     UserStateChange, UserStateSet,
 };
 use arena::{Arena, Key};
@@ -54,6 +57,8 @@ use user::User;
 #[derive(Debug)]
 pub struct State {
     rules: Rules,
+    /// The life of the order of events.
+    epoch: Epoch,
     /// The wall time, for what people see. It may step; nothing is decided by it.
     now: Timestamp,
     /// The clock of all deadlines.
@@ -107,6 +112,7 @@ impl State {
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
+            epoch: Epoch::default(),
             now: Timestamp::default(),
             own_time: OwnTime::default(),
             sequence: 0,
@@ -122,6 +128,17 @@ impl State {
             messages_delivered: 0,
             messages_posted: 0,
         }
+    }
+
+    /// Begins the order of events in this epoch. An order that begins anew needs a new one.
+    #[must_use]
+    pub fn in_epoch(self, epoch: Epoch) -> Self {
+        Self { epoch, ..self }
+    }
+
+    /// Returns the life of the order of events.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Expires what is due at the moment of the envelope, or a portion of it if it is very much, and then
@@ -161,8 +178,8 @@ impl State {
             Command::Edit(edits) => Ok(Reply::Edited(self.edit(step, edits))),
             Command::Delete(deletes) => Ok(Reply::Deleted(self.delete(step, deletes))),
             Command::Disconnect(connection) => Ok(Reply::Disconnected(self.disconnect(connection))),
-            Command::Open { connection, listener, kind } => {
-                self.open(step, connection, listener, kind)
+            Command::Open { connection, listener, kind, catch_up } => {
+                self.open(step, connection, listener, kind, catch_up)
             }
             Command::Close { connection, listener, how, sent } => {
                 self.close(connection, listener, how, sent);

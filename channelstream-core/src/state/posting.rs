@@ -5,9 +5,8 @@ use std::sync::Arc;
 use indexmap::{IndexMap, IndexSet};
 
 use super::arena::Key;
-use super::channel::Channel;
+use super::channel::{Channel, Member};
 use super::connection::Connection;
-use super::keys::Keys;
 use super::user::User;
 use super::{Delivery, ListenerId, Sequence, State, Step};
 use crate::protocol::{
@@ -42,14 +41,15 @@ impl State {
                 let sequence = self.sequence + 1;
                 let channel = &mut self.channels[key];
                 let remembered = channel.remember(sequence, message);
-                let stores = channel.settings.store_frames && self.rules.channel_events > 0;
+                let keep = channel.settings.keep(self.rules.channel_events);
+                let stores = channel.settings.store_frames && keep.events > 0;
                 (self.send(step, key, &event), remembered || stores)
             }
             Destination::Users => {
                 if self.named(&address.pm_users).is_empty() {
                     return Receipt::nowhere(Receipt::NO_USER);
                 }
-                (self.send_private(step, address, &event), self.rules.user_events > 0)
+                (self.send_private(step, address, &event), self.rules.user_events.events > 0)
             }
             Destination::Nowhere if address.channel.is_some() => {
                 return Receipt::nowhere(Receipt::NO_CHANNEL);
@@ -153,16 +153,19 @@ impl State {
             Event::Presence(presence) => {
                 (None, self.user_names.get(&*presence.user).copied().into_iter().collect())
             }
-            Event::UserStateChange(_) => (None, Vec::new()),
+            Event::UserStateChange(_) | Event::Gap(_) | Event::Cursor => (None, Vec::new()),
         };
         self.channel_is_active(key);
         let channel = &mut self.channels[key];
         if channel.settings.store_frames {
-            channel.stored.push(self.sequence, event.clone(), self.rules.channel_events);
+            let keep = channel.settings.keep(self.rules.channel_events);
+            channel.stored.push(self.sequence, event.clone(), keep);
+        } else {
+            channel.stored.skip(self.sequence);
         }
         let mut addressed = 0;
         let mut to = Vec::new();
-        let mut address = |user: &Key<User>, connections: &Keys<Connection>| {
+        let mut address = |user: &Key<User>, Member { connections, .. }: &Member| {
             if never.binary_search(user).is_err() {
                 addressed += connections.len() as u64;
                 to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
@@ -170,11 +173,11 @@ impl State {
         };
         let members = &self.channels[key].members;
         match only {
-            None => members.iter().for_each(|(user, connections)| address(user, connections)),
+            None => members.iter().for_each(|(user, member)| address(user, member)),
             Some(only) => {
                 for user in only {
-                    if let Some(connections) = members.get(&user) {
-                        address(&user, connections);
+                    if let Some(member) = members.get(&user) {
+                        address(&user, member);
                     }
                 }
             }

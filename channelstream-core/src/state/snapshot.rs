@@ -14,10 +14,10 @@ use super::connection::Connection;
 use super::time::OwnTime;
 use super::user::User;
 use super::{Rules, Sequence, State};
-use crate::protocol::Timestamp;
+use crate::protocol::{Epoch, Timestamp};
 
 /// The version of the form. It rises with each change.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const NAME: &[u8] = b"channelstream-state ";
 
@@ -48,6 +48,7 @@ pub enum SnapshotError {
 /// The contents of a snapshot. The rest of a [`State`] follows from it.
 #[derive(Serialize, Deserialize)]
 struct Snapshot<T, C, H> {
+    epoch: Epoch,
     now: Timestamp,
     own_time: OwnTime,
     sequence: Sequence,
@@ -63,6 +64,7 @@ impl State {
     /// Returns the state as bytes, which are the same for equal states.
     pub fn snapshot(&self) -> Vec<u8> {
         let snapshot = Snapshot {
+            epoch: self.epoch,
             now: self.now,
             own_time: self.own_time,
             sequence: self.sequence,
@@ -100,6 +102,7 @@ impl State {
         let snapshot: Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>> =
             serde_json::from_slice(json)?;
         let mut state = Self {
+            epoch: snapshot.epoch,
             now: snapshot.now,
             own_time: snapshot.own_time,
             sequence: snapshot.sequence,

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::catchup::StoredEvents;
+use super::command::Sequence;
 use super::connection::Connection;
 use super::keys::Keys;
 use super::time::Moment;
@@ -22,9 +24,26 @@ pub(super) struct User {
     pub(super) public_state: Arc<UserState>,
     pub(super) stored: StoredEvents,
     pub(super) connections: Keys<Connection>,
+    /// All private events after this number are for the user, while it has connections.
+    pub(super) began: Sequence,
+    /// The memberships that ended by silence, by the number of the channel. 0 stands for the private
+    /// events; channels are numbered from 1.
+    remembered: Option<Box<IndexMap<u64, Remembered>>>,
     /// When the user is removed, unless it connects before.
     pub(super) deadline: Option<Moment>,
 }
+
+/// A membership that ended by silence.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Remembered {
+    /// When the membership began.
+    began: Sequence,
+    /// When it is forgotten.
+    until: Moment,
+}
+
+/// The number under which the private events of a user are remembered.
+pub(super) const PRIVATE: u64 = 0;
 
 impl User {
     /// Creates a user without state; all such users share `no_state`.
@@ -38,8 +57,35 @@ impl User {
             public_keys: Vec::new(),
             stored: StoredEvents::default(),
             connections: Keys::default(),
+            began: 0,
+            remembered: None,
             deadline: None,
         }
+    }
+
+    /// Forgets the memberships that ended too long ago.
+    pub(super) fn forget_memberships(&mut self, now: Moment) {
+        if let Some(remembered) = &mut self.remembered {
+            remembered.retain(|_, membership| membership.until > now);
+            if remembered.is_empty() {
+                self.remembered = None;
+            }
+        }
+    }
+
+    /// Remembers a membership of the channel with this number that ended by silence.
+    pub(super) fn remember(&mut self, channel: u64, began: Sequence, until: Moment) {
+        self.remembered.get_or_insert_default().insert(channel, Remembered { began, until });
+    }
+
+    /// Returns the beginning of a remembered membership, which goes on.
+    pub(super) fn resume(&mut self, channel: u64, now: Moment) -> Option<Sequence> {
+        let remembered = self.remembered.as_mut()?;
+        let membership = remembered.swap_remove(&channel);
+        if remembered.is_empty() {
+            self.remembered = None;
+        }
+        membership.filter(|membership| membership.until > now).map(|membership| membership.began)
     }
 
     pub(super) fn public_keys(&self) -> &[Arc<str>] {

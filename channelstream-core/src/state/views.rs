@@ -220,7 +220,7 @@ impl State {
     pub fn list_members(&self, channel: &str, window: &Window) -> Option<Windowed<UserRow>> {
         let members = &self.channel(channel)?.members;
         let rows =
-            members.iter().map(|(user, connections)| (&self.users[*user], connections.len()));
+            members.iter().map(|(user, member)| (&self.users[*user], member.connections.len()));
         type Member<'a> = (&'a User, usize);
         let by: fn(&Member<'_>, &Member<'_>) -> Ordering = match window.order {
             Order::Name | Order::Active => |_, _| Ordering::Equal,
@@ -255,9 +255,7 @@ impl State {
             return RecentEvents { events: Vec::new(), gap: false };
         };
         let (events, cut) = channel.stored.newest_after(after, limit);
-        // If the oldest is newer than `after`, others may have been dropped since.
-        let full = channel.stored.len() >= self.rules.channel_events;
-        let gap = cut || full && channel.stored.first().is_some_and(|oldest| oldest > after);
+        let gap = cut || channel.stored.lost() > after && channel.settings.store_frames;
         RecentEvents { events, gap }
     }
 

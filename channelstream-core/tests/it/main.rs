@@ -7,6 +7,7 @@ mod addressing;
 mod catchup;
 mod clocks;
 mod connecting;
+mod cursors;
 mod deleting;
 mod edits;
 mod events;

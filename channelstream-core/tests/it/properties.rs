@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use channelstream_core::protocol::{Action, Event, Uuid};
-use channelstream_core::state::{Closing, Command, Envelope, NodeId, Reply, Rules, State};
+use channelstream_core::state::{Closing, Command, Envelope, Keep, NodeId, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use serde_json::Value;
@@ -63,8 +63,8 @@ proptest! {
             connection_timeout: day,
             closing_grace: day,
             channel_timeout: day,
-            channel_events: 10_000,
-            user_events: 10_000,
+            channel_events: Keep { events: 10_000, bytes: usize::MAX },
+            user_events: Keep { events: 10_000, bytes: usize::MAX },
             ..rules()
         });
         w.connect("ann/1", &CHANNELS);
@@ -72,7 +72,7 @@ proptest! {
         w.socket("ann/2");
         for mut op in ops {
             for settings in op.settings_mut() {
-                settings.store_frames = Some(true);
+                (settings.store_frames, settings.frames_size) = (Some(true), None);
             }
             match op.label() {
                 Some("ann/1") if !op.is_listening() => continue,
@@ -197,7 +197,8 @@ proptest! {
 
     #[test]
     fn what_is_stored_stays_within_bounds(ops in ops(120)) {
-        let rules = Rules { channel_events: 5, user_events: 3, ..rules() };
+        let keep = |events| Keep { events, bytes: usize::MAX };
+        let rules = Rules { channel_events: keep(5), user_events: keep(3), ..rules() };
         let mut w = World::with(rules);
         for op in ops {
             op.happen(&mut w);
@@ -241,6 +242,8 @@ fn place(event: &Event) -> Option<String> {
         Event::Delete(delete) => delete.address.channel.clone(),
         Event::Presence(presence) => Some(presence.channel.to_string()),
         Event::UserStateChange(change) => Some(change.channel.to_string()),
+        Event::Gap(gap) => gap.channel.as_ref().map(ToString::to_string),
+        Event::Cursor => None,
     }
 }
 

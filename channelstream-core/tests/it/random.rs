@@ -250,7 +250,8 @@ fn states() -> impl Strategy<Value = &'static str> {
 }
 
 fn settings() -> impl Strategy<Value = ChannelConfig> {
-    (any::<[Option<bool>; 5]>(), option::of(0..5u64)).prop_map(|(flags, history_size)| {
+    let size = || option::of(0..5u64);
+    (any::<[Option<bool>; 5]>(), size(), size()).prop_map(|(flags, history_size, frames_size)| {
         ChannelConfig {
             notify_presence: flags[0],
             broadcast_presence_with_user_lists: flags[1],
@@ -258,6 +259,7 @@ fn settings() -> impl Strategy<Value = ChannelConfig> {
             store_history: flags[3],
             store_frames: flags[4],
             history_size,
+            frames_size,
         }
     })
 }

@@ -1,7 +1,7 @@
 //! Views for the admin area: windows of lists, one channel, one user (not part of the contract).
 
 use channelstream_core::protocol::{ChannelSettings, Connect};
-use channelstream_core::state::{ListenerKind, Order, Rules, UserRow, Window, Windowed};
+use channelstream_core::state::{Keep, ListenerKind, Order, Rules, UserRow, Window, Windowed};
 
 use crate::world::{World, json, remembering, rules, secs, user_state};
 
@@ -118,7 +118,8 @@ fn one_channel_and_its_history_newest_first() {
 
 #[test]
 fn events_of_a_channel_since_a_number_and_whether_some_are_missing() {
-    let mut w = World::with(Rules { channel_events: 4, ..rules() });
+    let mut w =
+        World::with(Rules { channel_events: Keep { events: 4, bytes: usize::MAX }, ..rules() });
     w.connect("ann", &["a"]);
     let since = w.state.sequence();
     let events = |w: &World, after, limit| {

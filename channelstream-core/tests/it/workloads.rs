@@ -11,8 +11,8 @@ use channelstream_core::protocol::{
     Subscribe, Timestamp, Unsubscribe, Uuid, parse, read_deletes, read_edits, read_messages,
 };
 use channelstream_core::state::{
-    Command, ConnectionId, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply, Rules, Stamp,
-    State,
+    CatchUp, Command, ConnectionId, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
+    Rules, Stamp, State,
 };
 
 /// A state after earlier requests, and its clock.
@@ -392,7 +392,12 @@ pub(crate) const ENDINGS: &[(&str, Before)] = &[
         for number in 0..count {
             server.connect(number + 1, "ann", vec!["c0".to_owned()]);
             let (connection, listener) = (id(number + 1), ListenerId::new(number as u64));
-            server.apply(Command::Open { connection, listener, kind: ListenerKind::Poll });
+            server.apply(Command::Open {
+                connection,
+                listener,
+                kind: ListenerKind::Poll,
+                catch_up: CatchUp::Deliver,
+            });
             server.apply(Command::Disconnect(connection));
         }
         server

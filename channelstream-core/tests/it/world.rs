@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use channelstream_core::protocol::{
     Action, Address, ChannelConfig, ChannelSettings, ChannelView, ChannelsInfo, Configure, Connect,
-    Connected, Delete, Edit, Event, InfoOptions, Message, NewMessage, Payload, SetUserState,
-    Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, Uuid,
+    Connected, Cursor, Delete, Edit, Event, InfoOptions, Message, NewMessage, Payload,
+    SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState,
+    UserStateSet, Uuid,
 };
 use channelstream_core::state::{
-    Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
-    Moment, NodeId, Refusal, Reply, Rules, Sent, Sequence, Stamp, State,
+    CatchUp, Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId,
+    ListenerKind, Moment, NodeId, Read, Reading, Refusal, Reply, Rules, Sent, Sequence, Since,
+    Stamp, State,
 };
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -47,6 +49,11 @@ pub(crate) struct Listener {
     /// The number of events in `got` that the test has taken.
     seen: usize,
     pub(crate) end: Option<End>,
+    /// What is left to read of a listener that reads by itself. Until it is complete, the listener
+    /// takes no live events.
+    behind: Option<Reading>,
+    /// The cursor of the newest event that a listener received that reads by itself.
+    pub(crate) cursor: Option<Cursor>,
 }
 
 /// One event as it reached a listener.
@@ -107,6 +114,9 @@ impl World {
                             continue;
                         }
                         assert_eq!(entry.end, None, "an event for a listener that has ended");
+                        if entry.behind.is_some() {
+                            continue;
+                        }
                         entry.outbox.push_back(Got { sequence, catchup, event: event.clone() });
                         entry.flow();
                     }
@@ -121,8 +131,10 @@ impl World {
                         EndReason::Superseded { by } => {
                             entry.end = Some(End::Superseded);
                             let newer = self.listener(by);
-                            newer.outbox.extend(left);
-                            newer.flow();
+                            if newer.behind.is_none() {
+                                newer.outbox.extend(left);
+                                newer.flow();
+                            }
                         }
                     }
                     over.push(listener);
@@ -331,7 +343,51 @@ impl World {
         assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
     }
 
+    /// Opens a socket that holds a cursor, or receives one. It has read nothing yet.
+    #[track_caller]
+    pub(crate) fn follow(&mut self, label: &str, since: Since) {
+        let reply = self.open_since(label, ListenerKind::Socket, Some(since));
+        assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
+    }
+
+    /// Lets a listener that is behind read one portion. Returns `true` if it is behind still.
+    pub(crate) fn read_on(&mut self, label: &str) -> bool {
+        let id = self.id(label);
+        let Some((listener, entry)) = self.current(label) else { return false };
+        let Some(mut reading) = entry.behind.take() else { return false };
+        let portion = self.state.read(id, &mut reading).unwrap();
+        let entry = self.listener(listener);
+        for Read { cursor, event } in portion.events {
+            entry.cursor = Some(cursor);
+            entry.got.push(Got { sequence: cursor.sequence, catchup: true, event });
+        }
+        entry.behind = (!portion.is_complete).then_some(reading);
+        entry.behind.is_some()
+    }
+
+    /// Lets a listener read all that it missed.
+    pub(crate) fn catch_up(&mut self, label: &str) {
+        while self.read_on(label) {}
+    }
+
+    /// A listener that holds a cursor reads slower than events come.
+    pub(crate) fn fall_behind(&mut self, label: &str) {
+        let sequence = self.state.sequence();
+        if let Some((_, entry)) = self.current(label) {
+            entry.behind.get_or_insert(Reading::new(Since::Sent { sequence, is_new: false }));
+        }
+    }
+
     pub(crate) fn open(&mut self, label: &str, kind: ListenerKind) -> Result<Reply, Refusal> {
+        self.open_since(label, kind, None)
+    }
+
+    fn open_since(
+        &mut self,
+        label: &str,
+        kind: ListenerKind,
+        since: Option<Since>,
+    ) -> Result<Reply, Refusal> {
         let connection = self.id(label);
         let listener = ListenerId::new(self.listeners.len() as u64);
         self.listeners.push(Listener {
@@ -342,8 +398,11 @@ impl World {
             got: Vec::new(),
             seen: 0,
             end: None,
+            behind: since.map(Reading::new),
+            cursor: None,
         });
-        let reply = self.apply(Command::Open { connection, listener, kind });
+        let catch_up = if since.is_some() { CatchUp::Read } else { CatchUp::Deliver };
+        let reply = self.apply(Command::Open { connection, listener, kind, catch_up });
         if !matches!(reply, Ok(Reply::Opened)) {
             let entry = self.listener(listener);
             assert!(
@@ -405,6 +464,11 @@ impl World {
         }
     }
 
+    /// The cursor that a client holds after all it received on this connection.
+    pub(crate) fn cursor(&self, label: &str) -> Option<Cursor> {
+        self.listeners.iter().rev().filter(|entry| entry.label == label).find_map(|one| one.cursor)
+    }
+
     // Results.
 
     /// Takes the events that the listeners of a connection received since the last call.
@@ -450,6 +514,9 @@ impl Listener {
     fn send(&mut self, events: usize) {
         let events = events.min(self.outbox.len());
         self.got.extend(self.outbox.drain(..events));
+        if let (Some(cursor), Some(newest)) = (&mut self.cursor, self.got.last()) {
+            cursor.sequence = newest.sequence;
+        }
     }
 
     fn flow(&mut self) {
@@ -491,6 +558,11 @@ pub(crate) fn summary(got: &Got) -> String {
                 change.changed.iter().map(|c| format!("{}={}", c.key, c.value.json())).collect();
             format!("{} {} {state} [{}]", change.channel, change.user, changed.join(" "))
         }
+        Event::Gap(gap) => {
+            let channel = gap.channel.as_deref().unwrap_or("private");
+            format!("{channel} gap {:?}", gap.reason).to_lowercase()
+        }
+        Event::Cursor => "cursor".to_owned(),
     };
     if got.catchup { format!("~{text}") } else { text }
 }

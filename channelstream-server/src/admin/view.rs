@@ -287,6 +287,9 @@ impl<'a> EventPreview<'a> {
                 let line = json(&change.state);
                 ("user_state_change", Some(&*change.user), Some(change.timestamp), line)
             }
+            // Never stored.
+            Event::Gap(_) => ("gap", None, None, String::new()),
+            Event::Cursor => ("cursor", None, None, String::new()),
         };
         let line = line.chars().take(LINE).collect();
         Self { number, kind, user, at, line, event: Preview::new(event.encode(false)) }

@@ -176,6 +176,7 @@ fn connection_in_query(request: &Request) -> Option<String> {
 async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {
     let answer = match app.node.submit(command).await? {
         Reply::Published(posted) => prefer.posted(posted),
+        Reply::Connected(connected) => prefer.connected(*connected).await?,
         reply => Answer::about(reply.channels(), reply).await?,
     };
     Ok(prefer.applied(answer))

@@ -1,9 +1,10 @@
 //! What a request prefers (RFC 7240): strict handling, and an answer that reports the result.
 
-use channelstream_core::protocol::Posted;
+use channelstream_core::protocol::{Connected, Posted};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::answer::Answer;
+use crate::http::problem::Problem;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -73,6 +74,18 @@ impl Preferences {
         }
         let answer = Answer::json(&posted);
         if self.representation { answer.with(APPLIED, REPRESENTATION) } else { answer }
+    }
+
+    /// The answer to `/connect`; what was preferred comes on top.
+    ///
+    /// # Errors
+    /// Returns [`Problem::Stopped`] if the runtime shuts down meanwhile.
+    pub(crate) async fn connected(&self, mut connected: Connected) -> Result<Answer, Problem> {
+        if !self.representation {
+            connected.cursor = None;
+        }
+        let answer = Answer::about(connected.channels_info.channels.len(), connected).await?;
+        Ok(if self.representation { answer.with(APPLIED, REPRESENTATION) } else { answer })
     }
 
     /// Reports in an answer which handling was requested and applied.

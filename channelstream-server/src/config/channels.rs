@@ -50,6 +50,12 @@ pub(crate) const CHANNEL_SETTINGS: &[Setting] = &[
         default: "true",
         doc: "Keep events for clients that reconnect.",
     },
+    Setting {
+        key: "frames_size",
+        kind: Kind::Number(0, usize::MAX),
+        default: "100",
+        doc: "The number of these events; `stored_frames` if it is not given.",
+    },
 ];
 
 /// One section as it was given.

@@ -88,6 +88,8 @@ pub struct Config {
     pub gc_users_after: Duration,
     /// How long a channel without members and activity is kept.
     pub gc_channels_after: Duration,
+    /// How long a membership is remembered that ended because its connections expired.
+    pub recovery_window: Duration,
     /// How long a shutdown takes at most.
     pub shutdown_timeout: Duration,
     /// Listeners that a shutdown closes per second, unless half of the time that is left needs more.
@@ -116,6 +118,12 @@ pub struct Config {
     pub max_requests_per_address: usize,
     /// Most open sockets and polls; 503 above.
     pub max_listeners: usize,
+    /// Most events that each channel stores, unless its settings say otherwise.
+    pub stored_frames: usize,
+    /// Most private events that are stored for each user.
+    pub stored_private_frames: usize,
+    /// Most bytes of the events that a channel or a user stores, unless it is a single event.
+    pub stored_bytes: usize,
     /// Most events that wait for one listener.
     pub outbox_frames: usize,
     /// Most bytes that wait for one listener, unless it is a single event.
@@ -223,6 +231,7 @@ impl Config {
             gc_waiting_conns_after: read.seconds("gc_waiting_conns_after"),
             gc_users_after: read.seconds("gc_users_after"),
             gc_channels_after: read.seconds("gc_channels_after"),
+            recovery_window: read.seconds("recovery_window"),
             shutdown_timeout: read.seconds("shutdown_timeout"),
             drain_rate: read.number("drain_rate"),
             max_head_size: read.number("max_head_size"),
@@ -237,6 +246,9 @@ impl Config {
             max_connections_per_address: read.number("max_connections_per_address"),
             max_requests_per_address: read.number("max_requests_per_address"),
             max_listeners: read.number("max_listeners"),
+            stored_frames: read.number("stored_frames"),
+            stored_private_frames: read.number("stored_private_frames"),
+            stored_bytes: read.number("stored_bytes"),
             outbox_frames: read.number("outbox_frames"),
             outbox_bytes: read.number("outbox_bytes"),
             max_failed_sign_ins: read.number("max_failed_sign_ins"),

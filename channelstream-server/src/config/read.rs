@@ -200,15 +200,17 @@ impl<'a> Reader<'a> {
 
     /// Returns the settings of a channel, as far as they are given.
     pub(super) fn channel_config(&mut self) -> ChannelConfig {
-        let size = self.is_given("history_size").then(|| self.number("history_size") as u64);
+        let mut size = |key| self.is_given(key).then(|| self.number(key) as u64);
+        let (history_size, frames_size) = (size("history_size"), size("frames_size"));
         let mut switch = |key| self.is_given(key).then(|| self.switch(key));
         ChannelConfig {
             notify_presence: switch("notify_presence"),
             broadcast_presence_with_user_lists: switch("broadcast_presence_with_user_lists"),
             notify_state: switch("notify_state"),
             store_history: switch("store_history"),
-            history_size: size,
+            history_size,
             store_frames: switch("store_frames"),
+            frames_size,
         }
     }
 

@@ -358,6 +358,14 @@ pub const GROUPS: &[Group] = &[
                       settings and history.",
             },
             Setting {
+                key: "recovery_window",
+                kind: Kind::Seconds,
+                default: "600",
+                doc: "Seconds for which the membership of a user in a channel is remembered after its \
+                      connections expired. A client that comes back within this time with a cursor receives \
+                      the stored events that it missed.",
+            },
+            Setting {
                 key: "shutdown_timeout",
                 kind: Kind::Seconds,
                 default: "10",
@@ -458,7 +466,27 @@ pub const GROUPS: &[Group] = &[
                 key: "max_listeners",
                 kind: Kind::Number(1, MANY),
                 default: "50000",
-                doc: "Open sockets and polls; further ones get 503.",
+                doc: "Open sockets, event streams and polls; further ones get 503.",
+            },
+            Setting {
+                key: "stored_frames",
+                kind: Kind::Number(0, MANY),
+                default: "100",
+                doc: "Events that each channel stores for clients that come back; `frames_size` of a channel \
+                      says otherwise.",
+            },
+            Setting {
+                key: "stored_private_frames",
+                kind: Kind::Number(0, MANY),
+                default: "50",
+                doc: "Private events that are stored for each user.",
+            },
+            Setting {
+                key: "stored_bytes",
+                kind: Kind::Bytes(1, MANY),
+                default: "16777216",
+                doc: "Bytes of the events that each channel, and each user, stores; the newest event is \
+                      stored whatever its size.",
             },
             Setting {
                 key: "outbox_frames",

@@ -11,6 +11,7 @@
 
 pub(crate) mod hub;
 pub(crate) mod outbox;
+pub(crate) mod portions;
 mod run;
 mod shard;
 #[cfg(test)]
@@ -20,7 +21,9 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use channelstream_core::state::{Closing, Command, ConnectionId, ListenerKind, Reply};
+use channelstream_core::state::{
+    CatchUp, Closing, Command, ConnectionId, ListenerKind, Reply, Since,
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::journal;
@@ -36,6 +39,7 @@ pub(crate) struct Listener {
     node: Node,
     connection: ConnectionId,
     outbox: Arc<Outbox>,
+    catch_up: CatchUp,
     /// `None` once the listener is being closed.
     permit: Option<OwnedSemaphorePermit>,
     /// Whether an `Open` was submitted and its reply has not come yet.
@@ -43,18 +47,21 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Opens an outbox for a listener, of which the state knows nothing yet.
+    /// Opens an outbox for a listener, of which the state knows nothing yet. With `since` the listener
+    /// reads from there on; without it the state delivers what the connection was not sent.
     pub(crate) fn new(
         node: &Node,
         permit: OwnedSemaphorePermit,
         connection: ConnectionId,
         sink: Sink,
         encoding: Encoding,
+        since: Option<Since>,
     ) -> Self {
         Self {
             node: node.clone(),
             connection,
-            outbox: node.hub().open(connection, sink, encoding),
+            outbox: node.hub().open(connection, sink, encoding, since),
+            catch_up: if since.is_some() { CatchUp::Read } else { CatchUp::Deliver },
             permit: Some(permit),
             is_opening: false,
         }
@@ -77,14 +84,20 @@ impl Listener {
     }
 
     async fn submit_open(&self, kind: ListenerKind) -> Result<Reply, node::Error> {
-        let (connection, listener) = (self.connection, self.outbox.id);
-        let opened = self.node.submit(Command::Open { connection, listener, kind }).await?;
+        let Self { connection, catch_up, .. } = *self;
+        let listener = self.outbox.id;
+        let open = || Command::Open { connection, listener, kind, catch_up };
+        let opened = self.node.submit(open()).await?;
+        if catch_up == CatchUp::Read {
+            self.outbox.read_on();
+            return Ok(opened);
+        }
         let hub = self.node.hub();
         let Some(sent) = hub.sent_before(&self.outbox).await else { return Ok(opened) };
         let how = Closing::Otherwise;
         self.node.submit(Command::Close { connection, listener, how, sent }).await?;
         hub.resume(&self.outbox).await;
-        self.node.submit(Command::Open { connection, listener, kind }).await
+        self.node.submit(open()).await
     }
 
     /// Closes the listener, in a task of its own. Nothing is sent to it from then on.

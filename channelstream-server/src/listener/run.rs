@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use channelstream_core::protocol::Cursor;
 use channelstream_core::state::{Delivery, Sequence};
 
 use crate::wire::Encoding;
@@ -12,7 +13,7 @@ use crate::wire::Encoding;
 /// others share the bytes.
 #[derive(Debug)]
 pub(super) struct Run {
-    first: Sequence,
+    first: Cursor,
     is_catchup: bool,
     /// The events as JSON.
     events: Vec<String>,
@@ -21,13 +22,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Creates the run of these events, given as JSON; `first` is the number of the first.
-    pub(super) fn new(first: Sequence, is_catchup: bool, events: Vec<String>) -> Self {
+    /// Creates the run of these events, given as JSON; `first` is the cursor of the first.
+    pub(super) fn new(first: Cursor, is_catchup: bool, events: Vec<String>) -> Self {
         Self { first, is_catchup, events, encoded: Default::default() }
     }
 
     pub(super) fn sequences(&self) -> Range<Sequence> {
-        self.first..self.first + self.events.len() as Sequence
+        let first = self.first.sequence;
+        first..first + self.events.len() as Sequence
     }
 
     pub(super) fn is_catchup(&self) -> bool {

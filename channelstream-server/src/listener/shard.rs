@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use channelstream_core::state::{EndReason, ListenerId, Sent, Sequence};
+use channelstream_core::state::{ConnectionId, EndReason, ListenerId, Sent, Sequence, Since};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::outbox::{Bounds, Ending, Keepalive, Outbox, Sink};
+use super::outbox::{Bounds, EncodedPortion, Ending, Keepalive, Outbox, Sink};
 use super::run::Run;
 use super::writer::Writer;
 use crate::wire::Encoding;
@@ -51,6 +51,8 @@ impl Address {
 pub(super) enum ShardCommand {
     /// Brings events to some of the shard's listeners.
     Deliver { run: Arc<Run>, to: Vec<ListenerId> },
+    /// Brings a portion to a listener that asked for it.
+    Read { outbox: Arc<Outbox>, portion: EncodedPortion },
     /// Ends a listener.
     End { listener: ListenerId, reason: EndReason },
     /// Reports what was sent to a listener, which ends with that.
@@ -89,10 +91,16 @@ struct Listeners {
 }
 
 impl Shard {
-    pub(super) fn new(number: u32, thread: Handle, bounds: Bounds) -> Self {
+    pub(super) fn new(
+        number: u32,
+        thread: Handle,
+        bounds: Bounds,
+        asking: mpsc::UnboundedSender<Arc<Outbox>>,
+    ) -> Self {
         let wheel = vec![Vec::new(); WHEEL_STEPS as usize];
         let listeners = Mutex::new(Listeners { wheel, ..Listeners::default() });
-        Self { number, thread, listeners, writer: Arc::default(), bounds }
+        let writer = Arc::new(Writer::new(asking));
+        Self { number, thread, listeners, writer, bounds }
     }
 
     fn listeners(&self) -> MutexGuard<'_, Listeners> {
@@ -107,9 +115,15 @@ impl Shard {
         &self.writer
     }
 
-    pub(super) fn open(&self, sink: Sink, encoding: Encoding) -> Arc<Outbox> {
+    pub(super) fn open(
+        &self,
+        sink: Sink,
+        encoding: Encoding,
+        reader: Option<(ConnectionId, Since)>,
+    ) -> Arc<Outbox> {
+        let writer = Arc::clone(&self.writer);
         let mut listeners = self.listeners();
-        listeners.open(self.number, |id| Outbox::new(id, sink, encoding, Arc::clone(&self.writer)))
+        listeners.open(self.number, |id| Outbox::new(id, sink, encoding, writer, reader))
     }
 
     /// Carries out the commands of the inbox until it is closed.
@@ -130,11 +144,12 @@ impl Shard {
                 // Catch-up has old numbers.
                 listeners.latest = listeners.latest.max(run.sequences().end - 1);
             }
+            ShardCommand::Read { outbox, portion } => outbox.take_portion(portion),
             ShardCommand::End { listener, reason } => {
                 let Some(outbox) = listeners.get(listener) else { return };
                 match reason {
                     EndReason::Superseded { by } => match listeners.get(by) {
-                        Some(newer) => outbox.migrate(newer),
+                        Some(newer) => outbox.migrate(newer, listeners.latest),
                         None => outbox.end(Ending::Superseded),
                     },
                     EndReason::Ended => outbox.end(Ending::Ended),

@@ -1,9 +1,10 @@
 //! A listener from the reservation of its place to its removal.
 
+use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{Refusal, Rules, State};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 use uuid::Uuid;
 
@@ -14,9 +15,10 @@ use outbox::{Bounds, Ending};
 /// Starts a node with place for one listener.
 fn start() -> Node {
     let bounds = Bounds { frames: 10, bytes: 1000 };
-    let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1);
+    let (asking, asked) = mpsc::unbounded_channel();
+    let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, Epoch::default(), &asking);
     let state = State::new(Rules::default());
-    let (node, state_loop) = node::new(state, Arc::new(hub), Arc::default(), Arc::default());
+    let (node, state_loop) = node::new(state, Arc::new(hub), asked, Arc::default(), Arc::default());
     tokio::spawn(state_loop.run());
     node
 }
@@ -24,7 +26,7 @@ fn start() -> Node {
 /// Creates the only listener, on a connection that the state does not know.
 fn listener(node: &Node) -> Listener {
     let permit = node.hub().reserve().unwrap();
-    Listener::new(node, permit, Uuid::nil().into(), Sink::Pull(Notify::new()), Encoding::Json)
+    Listener::new(node, permit, Uuid::nil().into(), Sink::Pull(Notify::new()), Encoding::Json, None)
 }
 
 async fn removed(node: &Node) {

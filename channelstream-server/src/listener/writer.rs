@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 
 use super::outbox::{Outbox, Written};
@@ -33,10 +33,12 @@ const YIELDS: usize = 4;
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Writes to the listeners with something due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Writer {
     due: Mutex<Due>,
     wake: Notify,
+    /// Listeners that read on. Each is there at most once.
+    asking: mpsc::UnboundedSender<Arc<Outbox>>,
 }
 
 /// The list of listeners with something due.
@@ -48,6 +50,17 @@ struct Due {
 }
 
 impl Writer {
+    /// Creates a writer for listeners that ask for portions through `asking`.
+    pub(super) fn new(asking: mpsc::UnboundedSender<Arc<Outbox>>) -> Self {
+        Self { due: Mutex::default(), wake: Notify::new(), asking }
+    }
+
+    /// Asks for the next portion of a listener. Its outbox makes sure that it asks only once.
+    pub(super) fn ask(&self, outbox: Arc<Outbox>) {
+        // At the server's end nobody answers any more.
+        let _ = self.asking.send(outbox);
+    }
+
     fn due(&self) -> std::sync::MutexGuard<'_, Due> {
         self.due.lock().expect("nothing that holds the list can panic")
     }

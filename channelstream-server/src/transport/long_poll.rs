@@ -31,6 +31,7 @@ pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     let connection =
         super::connection(&request).map_err(|_| Problem::Texts(&["Wrong UUID format"]))?;
     let callback = callback(&request)?;
+    let since = super::since(&request)?;
     if request.head.method == http::Method::HEAD {
         return head(app, connection).await;
     }
@@ -40,7 +41,8 @@ pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     // Whatever happens from here on, also if the peer goes away, dropping the listener closes it. What
     // was taken out of its outbox counts as sent, what is left there does not.
     let sink = Sink::Pull(Notify::new());
-    let mut listener = Listener::new(&app.node, permit, connection, sink, Encoding::Json);
+    let encoding = if since.is_some() { Encoding::JsonWithSeq } else { Encoding::Json };
+    let mut listener = Listener::new(&app.node, permit, connection, sink, encoding, since);
     let deadline = Instant::now() + app.config.wake_connections_after;
     let mut opened = listener.open(ListenerKind::Poll).await;
     // A socket gets the events. But it may be about to end, and then this poll is the listener.
@@ -78,6 +80,10 @@ async fn gather(outbox: &Outbox, deadline: Instant) {
         if is_over(outbox, deadline).await {
             return;
         }
+    }
+    // There is more than one answer takes: the client fetches it with its next poll.
+    if outbox.is_behind() {
+        return;
     }
     let latest = Instant::now() + GATHERING;
     while !is_over(outbox, (Instant::now() + QUIET).min(latest)).await {}

@@ -9,8 +9,8 @@ pub(crate) mod websocket;
 use std::io;
 
 use bytes::Bytes;
-use channelstream_core::protocol::parse_uuid;
-use channelstream_core::state::ConnectionId;
+use channelstream_core::protocol::{FieldErrors, NotACursor, parse_uuid};
+use channelstream_core::state::{ConnectionId, Since};
 use hyper::upgrade::OnUpgrade;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -28,6 +28,19 @@ use crate::listener::outbox::Ending;
 fn connection(request: &Request) -> Result<ConnectionId, &'static str> {
     let text = request.parameter("conn_id").ok_or("Field may not be null.")?;
     parse_uuid(&text).map(ConnectionId::from).ok_or("Not a valid UUID.")
+}
+
+/// Returns where the parameter `since` says that the listener begins, or what is wrong with it. Without
+/// one the client knows no cursors.
+fn since(request: &Request) -> Result<Option<Since>, FieldErrors> {
+    match request.parameter("since") {
+        None => Ok(None),
+        Some(text) if text.is_empty() => Ok(Some(Since::Record)),
+        Some(text) => match text.parse() {
+            Ok(cursor) => Ok(Some(Since::Cursor(cursor))),
+            Err(NotACursor) => Err(FieldErrors::from_texts("since", [NotACursor::TEXT])),
+        },
+    }
 }
 
 /// Reserves the place of one more listener.

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use channelstream_core::protocol::FieldErrors;
-use channelstream_core::state::{Closing, ConnectionId, ListenerKind};
+use channelstream_core::state::{Closing, ConnectionId, ListenerKind, Since};
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
@@ -42,12 +42,13 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         .map_err(Problem::Handshake)?;
     let connection =
         super::connection(request).map_err(|error| FieldErrors::from_texts("conn_id", [error]))?;
+    let since = super::since(request)?;
     let permit = super::reserve(app, request.peer)?;
     let upgrade = super::upgrade(request)?;
     let client =
         Client { request: request.id, peer: request.peer, _tcp: Arc::clone(&request.head.tcp) };
     let thread = app.node.hub().thread(connection);
-    thread.spawn(begin(Arc::clone(app), connection, permit, upgrade, client));
+    thread.spawn(begin(Arc::clone(app), connection, since, permit, upgrade, client));
     Ok(Answer::switching_protocols(&accept))
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
 async fn begin(
     app: Arc<App>,
     connection: ConnectionId,
+    since: Option<Since>,
     permit: OwnedSemaphorePermit,
     upgrade: OnUpgrade,
     client: Client,
@@ -70,7 +72,8 @@ async fn begin(
         }
     };
     let sink = Sink::Socket(stream);
-    let listener = Listener::new(&app.node, permit, connection, sink, Encoding::WebSocket);
+    let encoding = if since.is_some() { Encoding::WebSocketWithSeq } else { Encoding::WebSocket };
+    let listener = Listener::new(&app.node, permit, connection, sink, encoding, since);
     let decoder = Some(Decoder::new(app.config.max_client_message as u64));
     let mut reader = Box::new(Reader { app, listener, decoder, client });
     if let Err(error) = reader.listener.open(ListenerKind::Socket).await {

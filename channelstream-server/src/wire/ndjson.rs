@@ -24,11 +24,6 @@ pub(super) fn first(lines: &[u8]) -> usize {
     end.map_or(lines.len(), |end| end + 1)
 }
 
-/// Returns the JSON of the events in what [`events`] made.
-pub(super) fn events_in(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use channelstream_core::state::Sequence;
+use channelstream_core::protocol::Cursor;
 
 use super::put_line;
 
@@ -13,11 +13,12 @@ pub(super) static HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 /// What follows each event.
 const END: &[u8] = b"\n\n";
 
-/// One block per event: its number as `id:` and its JSON as one line of `data:`.
-pub(super) fn events(first: Sequence, events: &[String]) -> Bytes {
+/// One block per event: its cursor as `id:` and its JSON as one line of `data:`.
+pub(super) fn events(first: Cursor, events: &[String]) -> Bytes {
     let mut blocks = Vec::new();
-    for (number, event) in (first..).zip(events) {
-        write!(blocks, "id: {number}\ndata: ").expect("a Vec takes every write");
+    for (sequence, event) in (first.sequence..).zip(events) {
+        let cursor = Cursor { sequence, ..first };
+        write!(blocks, "id: {cursor}\ndata: ").expect("a Vec takes every write");
         put_line(&mut blocks, event);
         blocks.extend_from_slice(END);
     }
@@ -30,17 +31,6 @@ pub(super) fn first(blocks: &[u8]) -> usize {
     end.map_or(blocks.len(), |end| end + END.len())
 }
 
-/// Returns the JSON of the events in what [`events`] made.
-pub(super) fn events_in(mut blocks: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (block, rest) = blocks.split_at(first(blocks));
-        blocks = rest;
-        // The id has no line break, and the data is the rest of the block.
-        let id = block.iter().position(|byte| *byte == b'\n')?;
-        block.strip_suffix(END)?[id..].strip_prefix(b"\ndata: ")
-    })
-}
-
 /// A comment, which programs ignore and people see; `text` is one line.
 pub(super) fn comment(text: &str) -> Bytes {
     match text {
@@ -51,17 +41,23 @@ pub(super) fn comment(text: &str) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use channelstream_core::protocol::Epoch;
+
     use super::*;
 
     #[test]
     fn an_event_is_one_block_whatever_breaks_its_lines() {
+        let from = Cursor { epoch: Epoch::new(7), sequence: 41 };
         let of =
-            |list: &[&str]| events(41, &list.iter().map(|&e| e.to_owned()).collect::<Vec<_>>());
+            |list: &[&str]| events(from, &list.iter().map(|&e| e.to_owned()).collect::<Vec<_>>());
         assert_eq!(of(&[]), "");
-        assert_eq!(of(&["{}"]), "id: 41\ndata: {}\n\n");
+        assert_eq!(of(&["{}"]), "id: 00000007-41\ndata: {}\n\n");
         let pretty = "{\r\n\r\n\"a\":\n\n\"\\n\"}";
         let row = of(&[pretty, "{}"]);
-        assert_eq!(row, "id: 41\ndata: {    \"a\":  \"\\n\"}\n\nid: 42\ndata: {}\n\n");
-        assert_eq!(first(&row), row.len() - "id: 42\ndata: {}\n\n".len());
+        assert_eq!(
+            row,
+            "id: 00000007-41\ndata: {    \"a\":  \"\\n\"}\n\nid: 00000007-42\ndata: {}\n\n"
+        );
+        assert_eq!(first(&row), row.len() - "id: 00000007-42\ndata: {}\n\n".len());
     }
 }

@@ -326,7 +326,12 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn open(address: SocketAddr, connection: &str) -> Self {
-        let request = Request::new("GET", &format!("/ws?conn_id={connection}"))
+        Self::open_at(address, &format!("/ws?conn_id={connection}"))
+    }
+
+    /// Opens a websocket at a path with a query.
+    pub(crate) fn open_at(address: SocketAddr, path: &str) -> Self {
+        let request = Request::new("GET", path)
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
@@ -452,6 +457,11 @@ impl Socket {
     /// Sends bytes as they are.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.line.write(bytes);
+    }
+
+    /// Resets the TCP connection; what it holds is lost.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.line.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Sends a close frame.

@@ -8,6 +8,7 @@ mod admin_live;
 mod app;
 mod channels;
 mod config;
+mod cursors;
 mod embedded;
 mod hostile_browser;
 #[cfg(target_os = "linux")]

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use channelstream_core::state::{ConnectionId, Delivery, ListenerId, Sent, Sequence};
+use channelstream_core::protocol::{Cursor, Epoch};
+use channelstream_core::state::{ConnectionId, Delivery, ListenerId, Sent, Sequence, Since};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::outbox::{Bounds, Ending, Keepalive, Outbox, Sink};
+use super::outbox::{Bounds, EncodedPortion, Ending, Keepalive, Outbox, Sink};
 use super::run::{self, Run};
 use super::shard::{Address, Shard, ShardCommand};
 use crate::wire::Encoding;
@@ -41,6 +42,8 @@ pub(crate) struct Hub {
     permits: Arc<Semaphore>,
     /// The number of permits in all.
     most: usize,
+    /// The life of the order of events.
+    epoch: Epoch,
     /// The number of the newest event that was sent to its shards.
     latest: AtomicU64,
 }
@@ -54,16 +57,18 @@ pub(crate) struct ShardTasks {
 
 impl Hub {
     /// Creates a hub with a shard on each of the threads, and what has to run there. The first thread
-    /// must be the one that calls [`Hub::deliver`].
+    /// must be the one that calls [`Hub::deliver`]. Listeners that read on come out of `asking`.
     pub(crate) fn new(
         threads: Vec<Handle>,
         bounds: Bounds,
         max_listeners: usize,
+        epoch: Epoch,
+        asking: &mpsc::UnboundedSender<Arc<Outbox>>,
     ) -> (Self, Vec<ShardTasks>) {
         let mut tasks = Vec::new();
         let mut inboxes = Vec::new();
         for (number, thread) in (0..).zip(threads) {
-            let shard = Arc::new(Shard::new(number, thread.clone(), bounds));
+            let shard = Arc::new(Shard::new(number, thread.clone(), bounds, asking.clone()));
             let inbox = (number > 0).then(|| {
                 let (sender, receiver) = mpsc::channel(INBOX);
                 inboxes.push(sender);
@@ -78,6 +83,7 @@ impl Hub {
             hasher: RandomState::new(),
             permits: Arc::new(Semaphore::new(most)),
             most,
+            epoch,
             latest: AtomicU64::new(0),
         };
         (hub, tasks)
@@ -111,8 +117,10 @@ impl Hub {
         connection: ConnectionId,
         sink: Sink,
         encoding: Encoding,
+        since: Option<Since>,
     ) -> Arc<Outbox> {
-        self.home(connection).open(sink, encoding)
+        let reader = since.map(|since| (connection, since));
+        self.home(connection).open(sink, encoding, reader)
     }
 
     /// Removes a listener, after all that was delivered before: a newer listener may take that over.
@@ -146,11 +154,18 @@ impl Hub {
                 [Delivery::Event { to, sequence, catchup, .. }, ..] => {
                     let (to, first, is_catchup) = (std::mem::take(to), *sequence, *catchup);
                     let events = run.iter().filter_map(run::json).collect();
+                    let first = Cursor { epoch: self.epoch, sequence: first };
                     self.spread(Run::new(first, is_catchup, events), to).await;
                 }
             }
         }
         self.latest.store(latest, Ordering::Release);
+    }
+
+    /// Brings a portion to a listener that asked for it, behind all that was delivered before.
+    pub(crate) async fn bring(&self, outbox: Arc<Outbox>, portion: EncodedPortion) {
+        let shard = Address::unpack(outbox.id).shard;
+        self.send(shard, ShardCommand::Read { outbox, portion }).await;
     }
 
     /// Sends a run to each shard that has listeners for it.

@@ -1,6 +1,6 @@
 //! What the shards of a hub receive, and what they report.
 
-use channelstream_core::protocol::{DateTime, Event, UserStateChange};
+use channelstream_core::protocol::{DateTime, Epoch, Event, UserStateChange};
 use channelstream_core::state::EndReason;
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
@@ -11,7 +11,12 @@ use super::*;
 const BOUNDS: Bounds = Bounds { frames: 10, bytes: 10_000 };
 
 fn hub(shards: usize) -> (Hub, Vec<ShardTasks>) {
-    Hub::new(vec![Handle::current(); shards], BOUNDS, 100)
+    with_place_for(100, shards)
+}
+
+fn with_place_for(listeners: usize, shards: usize) -> (Hub, Vec<ShardTasks>) {
+    let (asking, _) = mpsc::unbounded_channel();
+    Hub::new(vec![Handle::current(); shards], BOUNDS, listeners, Epoch::default(), &asking)
 }
 
 /// Returns a connection whose listeners are in this shard.
@@ -21,7 +26,7 @@ fn connection(hub: &Hub, shard: usize) -> ConnectionId {
 }
 
 fn listener(hub: &Hub, shard: usize) -> Arc<Outbox> {
-    hub.open(connection(hub, shard), Sink::Pull(Notify::new()), Encoding::Json)
+    hub.open(connection(hub, shard), Sink::Pull(Notify::new()), Encoding::Json, None)
 }
 
 fn frame(sequence: Sequence, to: &[&Arc<Outbox>]) -> Delivery {
@@ -100,14 +105,14 @@ async fn at_the_end_of_a_thread_its_listeners_can_still_be_closed() {
 
 #[tokio::test]
 async fn no_more_listeners_than_allowed_over_all_shards() {
-    let (hub, _tasks) = Hub::new(vec![Handle::current(); 4], BOUNDS, 3);
+    let (hub, _tasks) = with_place_for(3, 4);
     let mut permits: Vec<_> = (0..3).map(|_| hub.reserve().unwrap()).collect();
     assert!(hub.reserve().is_none());
     assert_eq!(hub.count(), 3, "a listener that is refused is not counted");
     permits.pop();
     assert_eq!(hub.count(), 2, "nor is one that is gone");
     assert!(hub.reserve().is_some());
-    let (unlimited, _tasks) = Hub::new(vec![Handle::current()], BOUNDS, usize::MAX);
+    let (unlimited, _tasks) = with_place_for(usize::MAX, 1);
     assert!(unlimited.reserve().is_some());
     assert_eq!(unlimited.count(), 0);
 }
@@ -126,12 +131,12 @@ async fn some_listeners_are_ended_over_all_shards() {
 #[tokio::test]
 async fn a_run_is_encoded_once_for_each_encoding() {
     let (hub, _tasks) = hub(1);
-    let open = |encoding| hub.open(connection(&hub, 0), Sink::Pull(Notify::new()), encoding);
-    let listeners = [Encoding::NdJson, Encoding::Json, Encoding::NdJson].map(open);
+    let open = |encoding| hub.open(connection(&hub, 0), Sink::Pull(Notify::new()), encoding, None);
+    let listeners = [Encoding::Json, Encoding::WebSocket, Encoding::Json].map(open);
     hub.deliver(vec![frame(1, &listeners.each_ref())], 1).await;
-    let [one, json, other] = listeners.map(|outbox| outbox.take().remove(0));
+    let [one, socket, other] = listeners.map(|outbox| outbox.take().remove(0));
     assert_eq!(one.as_ptr(), other.as_ptr(), "the bytes are shared");
-    assert_eq!(one, [&json[..], b"\n"].concat());
+    assert_eq!(Encoding::WebSocket.transcode(&socket, Encoding::Json), one);
 }
 
 #[tokio::test]

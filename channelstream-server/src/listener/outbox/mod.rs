@@ -13,6 +13,7 @@
 //! that carries it out, the writer of its shard or the task that pulls.
 
 mod queue;
+mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use channelstream_core::state::{ListenerId, Sent, Sequence};
+use channelstream_core::state::{ConnectionId, ListenerId, Sent, Sequence, Since};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -33,9 +34,11 @@ use super::writer::Writer;
 use crate::tcp;
 use crate::wire::Encoding;
 use queue::{Item, Queue};
+use reader::Reader;
 
 pub(crate) use crate::wire::Ending;
 pub(crate) use queue::Bounds;
+pub(crate) use reader::EncodedPortion;
 
 /// How long the system may go on with what it took for a peer whose connection was cut. Those events
 /// count as sent.
@@ -94,13 +97,16 @@ impl Outbox {
         sink: Sink,
         encoding: Encoding,
         writer: Arc<Writer>,
+        reader: Option<(ConnectionId, Since)>,
     ) -> Arc<Self> {
+        let reader = reader.map(|(connection, since)| Reader::new(connection, since));
+        let queue = Queue { reader, ..Queue::default() };
         Arc::new(Self {
             id,
             sink,
             encoding,
             writer,
-            queue: Mutex::default(),
+            queue: Mutex::new(queue),
             blocked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             silent: AtomicU32::new(0),
@@ -130,9 +136,18 @@ impl Outbox {
         }
     }
 
+    /// Returns `true` if the client holds a cursor.
+    fn has_cursor(&self) -> bool {
+        self.queue().reader.is_some()
+    }
+
     /// Returns how much waits.
     pub(crate) fn waiting(&self) -> Bounds {
         self.queue().waiting
+    }
+
+    pub(super) fn encoding(&self) -> Encoding {
+        self.encoding
     }
 
     /// Returns the socket if the sink is one.
@@ -145,17 +160,21 @@ impl Outbox {
 
     /// Queues the events of a run. If there is no place for them, the listener is at its end: what
     /// waits is given up, and [`Outbox::sent`] reports that it was not sent. The same holds for what
-    /// comes after the end, since nobody reads beyond a close frame.
+    /// comes after the end, since nobody reads beyond a close frame. A listener that holds a cursor
+    /// falls behind instead.
     pub(super) fn push(self: &Arc<Self>, run: &Run, bounds: Bounds) {
         let item = Item { sequences: run.sequences(), bytes: run.encoded(self.encoding).clone() };
         let mut queue = self.queue();
-        if queue.overflowed.is_some() {
+        if queue.overflowed.is_some() || queue.is_behind() {
             return;
         }
         if run.is_catchup() {
             queue.spare(&item);
         }
         if !queue.has_place(&item, bounds) {
+            if queue.fall_behind(item.sequences.start - 1) {
+                return; // what waits is still to go; then it asks for the rest
+            }
             queue.overflowed = Some(item.sequences.start - 1);
             // A poll is answered with what it has; a peer that does not read is not worth the memory.
             if self.socket().is_some() {
@@ -163,7 +182,10 @@ impl Outbox {
             }
             queue.end(Ending::Slow, self.encoding);
         } else if queue.end.is_some() {
-            queue.put_held(item);
+            // A newer listener takes it over, or reads it itself.
+            if queue.reader.is_none() {
+                queue.put_held(item);
+            }
             return;
         } else {
             queue.put(item);
@@ -266,19 +288,37 @@ impl Outbox {
     }
 
     /// Moves all that is not sent to the newer listener, where it is sent before everything else, in the
-    /// encoding of that one.
-    pub(super) fn migrate(self: &Arc<Self>, newer: &Arc<Self>) {
+    /// encoding of that one. `latest` is the number of the newest event that was delivered.
+    ///
+    /// A listener that holds a cursor takes over nothing, since it reads on from there. What was not
+    /// sent to one that holds a cursor comes from the state, as after a slow listener.
+    pub(super) fn migrate(self: &Arc<Self>, newer: &Arc<Self>, latest: Sequence) {
         let mut old = self.queue();
         old.hold();
         old.take_back();
+        if newer.has_cursor() {
+            let first = old.held.front().map(|item| item.sequences.start - 1);
+            let unsent = old.dropped.first().map(|sequences| sequences.start - 1).or(first);
+            let sent = unsent.or(old.overflowed).or(old.behind_since()).unwrap_or(latest);
+            old.held.clear();
+            old.recount();
+            old.end(Ending::Superseded, self.encoding);
+            self.schedule(old);
+            newer.queue().begin_behind(sent);
+            return;
+        }
+        if old.reader.is_some() {
+            old.give_up();
+            old.overflowed = old.behind_since().or(Some(latest));
+        }
         let mut items = mem::take(&mut old.held);
         old.recount();
         let (dropped, overflowed) = (mem::take(&mut old.dropped), old.overflowed.take());
         old.end(Ending::Superseded, self.encoding);
         self.schedule(old);
 
-        for Item { sequences, bytes } in &mut items {
-            *bytes = self.encoding.transcode(sequences.start, bytes, newer.encoding);
+        for Item { bytes, .. } in &mut items {
+            *bytes = self.encoding.transcode(bytes, newer.encoding);
         }
         let mut new = newer.queue();
         items.append(&mut new.items);
@@ -320,7 +360,8 @@ impl Outbox {
         queue.end.get_or_insert(Ending::Ended);
         let waiting = queue.held.iter().map(|item| &item.sequences);
         let but = queue.dropped.iter().chain(waiting).cloned().flatten().collect();
-        Sent { up_to: queue.overflowed.unwrap_or(latest), but }
+        let up_to = queue.overflowed.or(queue.behind_since()).unwrap_or(latest);
+        Sent { up_to, but }
     }
 
     /// Takes out everything that waits, for a task that pulls. It counts as sent.
@@ -344,7 +385,7 @@ impl Outbox {
     }
 
     /// Writes what is due, as much as the socket takes. Each write carries all that fits.
-    pub(super) fn write(&self) -> Written {
+    pub(super) fn write(self: &Arc<Self>) -> Written {
         /// Slices in one system call; more would not make it cheaper.
         const SLICES: usize = 64;
         let Sink::Socket(stream) = &self.sink else { return Written::All };
@@ -374,6 +415,11 @@ impl Outbox {
                 Err(_) => queue.finished = true, // the task that reads the socket will find the error
             }
         }
+        if queue.asks() {
+            drop(queue);
+            self.writer.ask(Arc::clone(self));
+            return Written::All;
+        }
         if queue.end.is_some() {
             queue.finished = true;
             // The peer reads up to the close frame and then closes. If it is gone, nothing is left to
@@ -390,6 +436,8 @@ impl Outbox {
             let _ = stream.writable().await;
         }
         self.stalled.store(0, Ordering::Relaxed);
+        // A peer that takes what waits is there, even if pings are behind much of it.
+        self.heard();
         self.blocked.store(false, Ordering::Release);
         self.schedule(self.queue());
     }

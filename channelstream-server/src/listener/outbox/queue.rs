@@ -7,6 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use channelstream_core::state::Sequence;
 
+use super::reader::Reader;
 use crate::wire::{Encoding, Ending};
 
 /// A number of events and of bytes: what waits, or how much may wait.
@@ -49,6 +50,8 @@ pub(super) struct Queue {
     pub(super) end: Option<Ending>,
     /// Whether nothing more is written: all is out that should be, or the connection is broken.
     pub(super) finished: bool,
+    /// The reading of a listener that holds a cursor.
+    pub(super) reader: Option<Box<Reader>>,
     /// Whether the writer has the outbox on its list.
     pub(super) scheduled: bool,
 }

@@ -1,0 +1,123 @@
+//! Cursors: the place of an event in the order of one server's life, as text for clients (contract §14).
+
+use std::fmt::{self, Debug, Display, Formatter};
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+/// The life of one order of events. A server whose order begins anew has another epoch, so that a
+/// cursor of an earlier life is recognized and not misread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(u32);
+
+impl Epoch {
+    /// Creates an epoch from a number, which has to be random.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+impl Display for Epoch {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// A place in the order of events: everything up to it was received. Clients keep it as opaque text.
+///
+/// ```
+/// use channelstream_core::protocol::{Cursor, Epoch};
+///
+/// let cursor = Cursor { epoch: Epoch::new(0x7f3a_c01e), sequence: 1842 };
+/// assert_eq!(cursor.to_string(), "7f3ac01e-1842");
+/// assert_eq!("7f3ac01e-1842".parse(), Ok(cursor));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    /// The life of the order.
+    pub epoch: Epoch,
+    /// The number of an event in it; 0 is before the first.
+    pub sequence: u64,
+}
+
+/// The error for a text that is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{}", Self::TEXT)]
+pub struct NotACursor;
+
+impl NotACursor {
+    /// The error as a text.
+    pub const TEXT: &str = "Not a cursor.";
+}
+
+impl Display for Cursor {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.sequence)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = NotACursor;
+
+    /// Reads exactly the form that [`Display`] writes.
+    fn from_str(text: &str) -> Result<Self, NotACursor> {
+        let (epoch, sequence) = text.split_once('-').ok_or(NotACursor)?;
+        let cursor = Self {
+            epoch: Epoch(u32::from_str_radix(epoch, 16).map_err(|_| NotACursor)?),
+            sequence: sequence.parse().map_err(|_| NotACursor)?,
+        };
+        // A sign, leading zeros and capital letters parse as numbers.
+        if cursor.to_string() == text { Ok(cursor) } else { Err(NotACursor) }
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_nothing_else_is() {
+        for cursor in [
+            Cursor::default(),
+            Cursor { epoch: Epoch::new(0xa), sequence: 7 },
+            Cursor { epoch: Epoch::new(u32::MAX), sequence: u64::MAX },
+        ] {
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+            let json = serde_json::to_string(&cursor).unwrap();
+            assert_eq!(json, format!("\"{cursor}\""));
+            assert_eq!(serde_json::from_str::<Cursor>(&json).unwrap(), cursor);
+        }
+        for text in [
+            "",
+            "-",
+            "7",
+            "0000000a-",
+            "0000000a-+7",
+            "0000000a-07",
+            "0000000A-7",
+            "a-7",
+            "00000000a-7",
+            "0000000a-18446744073709551616",
+            "0000000a-7 ",
+            "0000000a-7-7",
+            "0000000é-7",
+        ] {
+            assert_eq!(text.parse::<Cursor>(), Err(NotACursor), "{text}");
+        }
+    }
+}

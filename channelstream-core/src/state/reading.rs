@@ -1,0 +1,283 @@
+//! Reading: what a listener that holds a cursor has missed, in portions (contract §14).
+//!
+//! The one order of events is read across all places of a connection: its channels, and the private
+//! events of its user. What is missing there is reported as a gap, never passed over in silence.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::iter::Peekable;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::catchup::{Stored, StoredEvents};
+use super::connection::Connection;
+use super::{ConnectionId, Sequence, State};
+use crate::protocol::{Cursor, Edit, Event, Gap, GapReason, Uuid};
+
+/// Where a listener that reads by itself begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Behind what the connection was sent, as the state knows it. The listener is told its cursor.
+    Record,
+    /// Behind this number, of which a listener of this node knows that it was sent. A listener that
+    /// is new is told its cursor.
+    Sent {
+        /// The number.
+        sequence: Sequence,
+        /// Whether the listener is new.
+        is_new: bool,
+    },
+    /// Behind the cursor that the client presents.
+    Cursor(Cursor),
+}
+
+/// How far a listener has read. It belongs to the listener, and the state knows nothing of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Where it begins, until the first portion is read.
+    since: Option<Since>,
+    /// All events up to this number were read. `None` is before the beginning of the epoch.
+    at: Option<Sequence>,
+    /// Where it began.
+    start: Sequence,
+    /// The number of the newest event when it began.
+    horizon: Sequence,
+    /// Why memberships that began later than `start` have a gap, if they have one.
+    reason: Option<GapReason>,
+}
+
+/// An event that was read, with the cursor that a client holds after it.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The cursor.
+    pub cursor: Cursor,
+    /// The event.
+    pub event: Event,
+}
+
+/// What one step of reading gives.
+#[derive(Clone, Debug, Default)]
+pub struct Portion {
+    /// The events, in the order of their cursors.
+    pub events: Vec<Read>,
+    /// `true` if there is no more to read: what comes next comes live.
+    pub is_complete: bool,
+}
+
+/// How much one portion holds. A single event may be larger.
+const PORTION_EVENTS: usize = 256;
+const PORTION_BYTES: usize = 64 * 1024;
+
+impl Reading {
+    /// Begins to read.
+    pub fn new(since: Since) -> Self {
+        Self { since: Some(since), at: None, start: 0, horizon: 0, reason: None }
+    }
+
+    /// Returns the number behind which a place is read on, and the gap before that, if there is one. The
+    /// place is for the reader from `began` on.
+    fn enter(
+        &self,
+        stored: &StoredEvents,
+        began: Sequence,
+    ) -> (Sequence, Option<(Sequence, GapReason)>) {
+        let from = self.at.map_or(began, |at| at.max(began));
+        let lost = stored.lost();
+        let is_new = self.at < Some(began) && began <= self.horizon;
+        let gap = match self.reason {
+            Some(reason) if is_new => Some((began.max(lost), reason)),
+            _ => (lost > from).then_some((lost, GapReason::Evicted)),
+        };
+        (from, gap)
+    }
+
+    /// Returns `true` if it begins at the record of the connection, and has not begun.
+    pub fn begins_at_record(&self) -> bool {
+        self.since == Some(Since::Record)
+    }
+
+    /// Returns the number up to which all events were read; `None` before the first portion.
+    pub fn position(&self) -> Option<Sequence> {
+        match self.since {
+            Some(Since::Sent { sequence, .. }) => Some(sequence),
+            Some(_) => None,
+            None => self.at,
+        }
+    }
+}
+
+/// One place of a connection: a channel, or the private events.
+struct Place<'a> {
+    channel: Option<&'a Arc<str>>,
+    stored: &'a StoredEvents,
+    /// The events that are left to read.
+    left: Peekable<Box<dyn Iterator<Item = &'a Stored> + 'a>>,
+    /// Made when the first edit is read.
+    index: Option<Index<'a>>,
+}
+
+/// What is needed to leave out what a newer event says again.
+#[derive(Default)]
+struct Index<'a> {
+    messages: IndexMap<Uuid, Sequence>,
+    /// The edits of each message, oldest first.
+    edits: IndexMap<Uuid, Vec<(Sequence, &'a Edit)>>,
+}
+
+/// What comes next of a place. A gap comes before an event of the same number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Gap(GapReason),
+    Event,
+}
+
+/// What comes next: its number, its kind, and the index of its place.
+type Next = Reverse<(Sequence, Kind, usize)>;
+
+impl State {
+    /// Reads the next portion for a listener of a connection, and moves `reading` on. Returns `None` if
+    /// there is no such connection.
+    pub fn read(&self, connection: ConnectionId, reading: &mut Reading) -> Option<Portion> {
+        let connection = &self.connections[*self.connection_ids.get(&connection)?];
+        let mut portion = Portion::default();
+        let mut presented = self.cursor_at(0);
+        if let Some(since) = reading.since {
+            if let Since::Cursor(cursor) = since {
+                presented = cursor;
+            }
+            *reading = self.begin(since, connection);
+            if matches!(since, Since::Record | Since::Sent { is_new: true, .. }) {
+                let cursor = self.cursor_at(reading.start);
+                portion.events.push(Read { cursor, event: Event::Cursor });
+            }
+        }
+        let (mut places, mut next) = self.places(connection, reading);
+        let user = &self.users[connection.user].name;
+        let mut bytes = 0;
+        while let Some(Reverse((sequence, kind, number))) = next.pop() {
+            // A portion ends between two numbers, so that its last cursor is whole.
+            let is_full = portion.events.len() >= PORTION_EVENTS || bytes >= PORTION_BYTES;
+            if is_full && reading.at < Some(sequence) {
+                return Some(portion);
+            }
+            reading.at = Some(sequence);
+            let place = &mut places[number];
+            let event = match kind {
+                Kind::Gap(reason) => {
+                    let gap = Gap { channel: place.channel.cloned(), reason };
+                    Some(Event::Gap(Arc::new(gap)))
+                }
+                Kind::Event => place.left.next().and_then(|one| {
+                    bytes += one.size;
+                    place.net(one, reading, user)
+                }),
+            };
+            if kind == Kind::Event
+                && let Some(following) = place.left.peek()
+            {
+                next.push(Reverse((following.sequence, Kind::Event, number)));
+            }
+            // Who is cut off between two of the same number begins with the first of them again.
+            let is_last = next.peek().is_none_or(|Reverse((other, ..))| *other > sequence);
+            let number = if is_last { Some(sequence) } else { sequence.checked_sub(1) };
+            let cursor = number.map_or(presented, |number| self.cursor_at(number));
+            portion.events.extend(event.map(|event| Read { cursor, event }));
+        }
+        reading.at = reading.at.max(Some(self.sequence));
+        portion.is_complete = true;
+        Some(portion)
+    }
+
+    fn begin(&self, since: Since, connection: &Connection) -> Reading {
+        let is_known =
+            |cursor: Cursor| cursor.epoch == self.epoch && cursor.sequence <= self.sequence;
+        let (at, reason) = match since {
+            Since::Record => (Some(connection.record.whole()), None),
+            Since::Sent { sequence, .. } => (Some(sequence), None),
+            // A connection that is older than the cursor has the channels that it joined. Those of a
+            // newer one may have been left by silence, too long ago to know.
+            Since::Cursor(cursor) if is_known(cursor) => {
+                let is_newer = connection.created > cursor.sequence;
+                (Some(cursor.sequence), is_newer.then_some(GapReason::Window))
+            }
+            Since::Cursor(_) => (None, Some(GapReason::Epoch)),
+        };
+        let start = at.unwrap_or(0);
+        Reading { since: None, at, start, horizon: self.sequence, reason }
+    }
+
+    /// Returns the places of a connection, and what comes next of each.
+    fn places<'a>(
+        &'a self,
+        connection: &Connection,
+        reading: &Reading,
+    ) -> (Vec<Place<'a>>, BinaryHeap<Next>) {
+        let user = &self.users[connection.user];
+        let channels = connection.channels.iter().filter_map(|key| {
+            let channel = &self.channels[key];
+            let began = channel.members.get(&connection.user)?.began;
+            Some((Some(&channel.name), &channel.stored, began))
+        });
+        let private = (None, &user.stored, user.began);
+        let mut places = Vec::with_capacity(connection.channels.len() + 1);
+        let mut next = BinaryHeap::new();
+        for (channel, stored, began) in channels.chain([private]) {
+            let number = places.len();
+            let (from, gap) = reading.enter(stored, began);
+            next.extend(
+                gap.map(|(sequence, reason)| Reverse((sequence, Kind::Gap(reason), number))),
+            );
+            let left = stored.after(from).filter(|one| one.event.is_for(&user.name));
+            let mut left = (Box::new(left) as Box<dyn Iterator<Item = &Stored>>).peekable();
+            next.extend(left.peek().map(|first| Reverse((first.sequence, Kind::Event, number))));
+            places.push(Place { channel, stored, left, index: None });
+        }
+        (places, next)
+    }
+
+    fn cursor_at(&self, sequence: Sequence) -> Cursor {
+        Cursor { epoch: self.epoch, sequence }
+    }
+}
+
+impl<'a> Place<'a> {
+    /// Returns an event as the reader needs it: without an edit that is in the message already, and of
+    /// several edits of a message one that says what all of them say.
+    fn net(&mut self, one: &Stored, reading: &Reading, user: &str) -> Option<Event> {
+        let Event::Edit(edit) = &one.event else { return Some(one.event.clone()) };
+        let index = self.index.get_or_insert_with(|| Index::of(self.stored, user));
+        let is_in_catch_up = index.messages.get(&edit.uuid).is_some_and(|m| *m > reading.start);
+        let known = if is_in_catch_up { reading.horizon } else { reading.start };
+        let edits = index.edits.get(&edit.uuid)?;
+        let (newest, _) = *edits.last()?;
+        if one.sequence <= known || one.sequence < newest {
+            return None;
+        }
+        let mut whole = Edit::clone(edit);
+        for (_, older) in edits.iter().rev().take_while(|(sequence, _)| *sequence > known) {
+            whole.user = whole.user.or_else(|| older.user.clone());
+            whole.payload = whole.payload.or_else(|| older.payload.clone());
+            whole.timestamp = whole.timestamp.or(older.timestamp);
+        }
+        Some(Event::Edit(Arc::new(whole)))
+    }
+}
+
+impl<'a> Index<'a> {
+    fn of(stored: &'a StoredEvents, user: &str) -> Self {
+        let mut index = Self::default();
+        for one in stored.after(0).filter(|one| one.event.is_for(user)) {
+            match &one.event {
+                Event::Message(message) => {
+                    index.messages.entry(message.uuid).or_insert(one.sequence);
+                }
+                Event::Edit(edit) => {
+                    index.edits.entry(edit.uuid).or_default().push((one.sequence, edit));
+                }
+                _ => {}
+            }
+        }
+        index
+    }
+}

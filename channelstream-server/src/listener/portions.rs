@@ -1,0 +1,81 @@
+//! Portions: what a listener reads from the state, encoded once for all that read the same.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use channelstream_core::protocol::Event;
+use channelstream_core::state::{Read, Sequence, State};
+use indexmap::IndexMap;
+
+use super::outbox::{EncodedPortion, Outbox};
+use crate::wire::Encoding;
+
+/// How many bytes of encoded events are kept for the next listener that reads them. Listeners that
+/// come back at the same time read the same events one after another.
+const KEPT: usize = 8 << 20;
+
+/// Reads portions, and keeps the newest encoded events.
+#[derive(Debug, Default)]
+pub(crate) struct Portions {
+    encoded: IndexMap<Key, Encoded>,
+    /// The keys, oldest first.
+    order: VecDeque<Key>,
+    bytes: usize,
+}
+
+type Key = (Sequence, Encoding);
+
+/// An event and its bytes. The number of an event stays when its message is edited, so that the event
+/// has to be compared.
+#[derive(Debug)]
+struct Encoded {
+    event: Event,
+    bytes: Bytes,
+}
+
+impl Portions {
+    /// Reads the next portion for a listener that asked for it. Returns `None` if it has ended.
+    pub(crate) fn read(&mut self, state: &State, outbox: &Outbox) -> Option<EncodedPortion> {
+        let (connection, mut reading) = outbox.asked()?;
+        let portion = state.read(connection, &mut reading)?;
+        let encode = |read: Read| (read.cursor, self.encode(read, outbox.encoding()));
+        let events = portion.events.into_iter().map(encode).collect();
+        Some(EncodedPortion { events, behind: (!portion.is_complete).then_some(reading) })
+    }
+
+    fn encode(&mut self, Read { cursor, event }: Read, encoding: Encoding) -> Bytes {
+        let key = (cursor.sequence, encoding);
+        if let Some(known) = self.encoded.get(&key).filter(|known| is_same(&known.event, &event)) {
+            return known.bytes.clone();
+        }
+        let bytes = encoding.events(cursor, &[event.encode(true)]);
+        if matches!(event, Event::Gap(_) | Event::Cursor) {
+            return bytes; // for one listener only
+        }
+        self.bytes += bytes.len();
+        let encoded = Encoded { event, bytes: bytes.clone() };
+        match self.encoded.insert(key, encoded) {
+            Some(older) => self.bytes -= older.bytes.len(),
+            None => self.order.push_back(key),
+        }
+        while self.bytes > KEPT {
+            let oldest = self.order.pop_front().and_then(|key| self.encoded.swap_remove(&key));
+            let Some(oldest) = oldest else { break };
+            self.bytes -= oldest.bytes.len();
+        }
+        bytes
+    }
+}
+
+/// Returns `true` if both are one event in memory.
+fn is_same(one: &Event, other: &Event) -> bool {
+    match (one, other) {
+        (Event::Message(one), Event::Message(other)) => Arc::ptr_eq(one, other),
+        (Event::Edit(one), Event::Edit(other)) => Arc::ptr_eq(one, other),
+        (Event::Delete(one), Event::Delete(other)) => Arc::ptr_eq(one, other),
+        (Event::Presence(one), Event::Presence(other)) => Arc::ptr_eq(one, other),
+        (Event::UserStateChange(one), Event::UserStateChange(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    }
+}
