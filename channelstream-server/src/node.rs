@@ -120,7 +120,8 @@ impl Node {
         let id = self.0.submitted.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting().insert(id, sender);
-        let envelope = Envelope { node: self.0.id, id, stamp: self.0.clock.stamp(), command };
+        let envelope =
+            Envelope { node: self.0.id, id, stamp: self.0.clock.stamp(), command, repeat: None };
         if let Err(error) = self.0.journal.append(envelope) {
             self.waiting().remove(&id);
             if matches!(error, journal::Error::Full) {

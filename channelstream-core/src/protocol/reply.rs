@@ -121,6 +121,9 @@ pub struct Receipt {
     /// `true` if it was stored, in the history of the channel or for catch-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,
+    /// The number of its event in the one order of all events. Absent if it went nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
     /// The reason why it went nowhere: `no address`, `no such channel` or `no such user`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Cow<'static, str>>,
@@ -136,7 +139,7 @@ impl Receipt {
 
     #[cfg(feature = "state")]
     pub(crate) fn nowhere(problem: &'static str) -> Self {
-        Self { recipients: Some(0), stored: Some(false), problem: Some(problem.into()) }
+        Self { recipients: Some(0), stored: Some(false), seq: None, problem: Some(problem.into()) }
     }
 }
 

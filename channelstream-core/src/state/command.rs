@@ -9,6 +9,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::defaults::ChannelDefaults;
+use super::repeats::Repeat;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
@@ -111,12 +112,15 @@ pub struct Envelope {
     pub stamp: Stamp,
     /// The command.
     pub command: Command,
+    /// By which the command is recognized as the repeat of another one, if its client wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Box<Repeat>>,
 }
 
 impl Envelope {
     /// The version of the serialized form. It rises with each change that an older version cannot
     /// read.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 }
 
 /// A change of the state, as a node submits it.
@@ -205,12 +209,14 @@ pub struct Sent {
 pub struct Outcome {
     /// The reply to the command.
     pub reply: Result<Reply, Refusal>,
+    /// `true` if it is the reply to an earlier command of which this one is a repeat. Nothing happened.
+    pub replayed: bool,
     /// What to do for listeners, in this order.
     pub deliveries: Vec<Delivery>,
 }
 
 /// The reply to a command that was carried out. It serializes as the body of the HTTP answer.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
     /// To [`Command::Connect`].
@@ -255,7 +261,7 @@ impl Reply {
 }
 
 /// The reason why a command was refused.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Refusal {
     /// There is no connection of that id.
@@ -267,6 +273,9 @@ pub enum Refusal {
     /// The connection belongs to another user.
     #[error("the connection belongs to another user")]
     ForeignConnection,
+    /// The key belongs to another request.
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
 }
 
 impl Refusal {
@@ -277,6 +286,9 @@ impl Refusal {
             Self::UnknownUser => FieldErrors::from_texts("user", ["Unknown user"]),
             Self::ForeignConnection => {
                 FieldErrors::from_texts("conn_id", ["Connection belongs to another user."])
+            }
+            Self::KeyReused => {
+                FieldErrors::from_texts("request", ["Idempotency-Key belongs to another request."])
             }
         }
     }
@@ -335,6 +347,12 @@ pub struct Rules {
     pub channel_events: usize,
     /// How many private events are stored for each user for catch-up.
     pub user_events: usize,
+    /// How long the answer to a request with a key is kept for its repeats.
+    pub idempotency_window: Duration,
+    /// How many such answers are kept. The oldest are forgotten first.
+    pub idempotency_keys: usize,
+    /// How many bytes they may take together.
+    pub idempotency_bytes: usize,
     /// The most by which own time moves from one stamp to the next. An outage of any length counts as
     /// no more than this.
     pub longest_step: Duration,
@@ -352,6 +370,9 @@ impl Default for Rules {
             channel_timeout: Duration::from_secs(72 * 3600),
             channel_events: 100,
             user_events: 50,
+            idempotency_window: Duration::from_secs(600),
+            idempotency_keys: 100_000,
+            idempotency_bytes: 64 * 1024 * 1024,
             longest_step: Duration::from_secs(5),
             channel_defaults: Vec::new(),
         }

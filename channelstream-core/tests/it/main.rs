@@ -21,6 +21,7 @@ mod presence;
 mod properties;
 mod random;
 mod reading;
+mod repeats;
 mod snapshots;
 mod subscribing;
 mod user_state;
