@@ -302,6 +302,9 @@ fn rules(config: &Config) -> Rules {
         waiting_timeout: config.gc_waiting_conns_after,
         user_timeout: config.gc_users_after,
         channel_timeout: config.gc_channels_after,
+        idempotency_window: config.idempotency_window,
+        idempotency_keys: config.max_idempotency_keys,
+        idempotency_bytes: config.max_idempotency_bytes,
         channel_defaults: config.channel_defaults.clone(),
         ..Rules::default()
     }

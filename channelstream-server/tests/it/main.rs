@@ -34,6 +34,7 @@ mod process;
 mod raw;
 mod readme;
 mod refused;
+mod repeats;
 mod rights;
 mod shutdown;
 mod socket;
