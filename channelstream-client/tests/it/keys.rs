@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use channelstream_client::{
     Address, ChannelConfig, Client, Configure, Connect, Delete, DeleteChannels, Edit, InfoOptions,
-    NewMessage, RetryPolicy, SetUserState, Subscribe, Unsubscribe, UserState, Uuid, json,
+    NewMessage, RetryPolicy, SetUserState, Subscribe, Unsubscribe, UserState, Uuid, Value, json,
+    serde_json,
 };
 
 use crate::proxy::{Mode, Proxy};
@@ -155,6 +156,39 @@ async fn a_message_whose_answer_is_cut_is_stored_once_and_the_call_succeeds() {
         assert!(posted[0].receipt.seq.is_some(), "the first answer, as a whole: {posted:?}");
         assert_eq!(stored(&server).await, (1 + usize::try_from(number).unwrap(), number + 1));
     }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_cuts_now_and_then_each_message_is_stored_once_and_in_order() {
+    const MANY: u64 = 200;
+    let server = with_history().await;
+    let proxy = Proxy::start(server.port, Mode::Honest).await;
+    let client = hasty(&proxy.url).build().unwrap();
+    client.edit([]).await.unwrap();
+    let publishing = async {
+        for number in 0..MANY {
+            client.publish(message(number)).await.unwrap();
+        }
+    };
+    let cutting = async {
+        for limit in (0..).map(|turn| turn * 37 % 400) {
+            proxy.turn(Mode::Cutting(limit));
+            tokio::time::sleep(Duration::from_millis(7)).await;
+            proxy.turn(Mode::Honest);
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+    };
+    tokio::select! {
+        () = publishing => {}
+        () = cutting => {}
+    }
+    let stats = server.client().admin_stats().await.unwrap();
+    let numbers = stats.channels["news"].history.iter().map(|message| {
+        let payload: Value = serde_json::from_str(message.payload.as_ref().unwrap().get()).unwrap();
+        payload["n"].as_u64().unwrap()
+    });
+    assert!(numbers.eq(0..MANY));
+    assert!(proxy.lines() > 10, "it did cut: {}", proxy.lines());
 }
 
 #[tokio::test]
