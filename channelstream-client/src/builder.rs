@@ -3,6 +3,7 @@
 use std::fmt::{self, Debug, Formatter};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use channelstream_signer::TimestampSigner;
@@ -52,6 +53,7 @@ pub struct ClientBuilder {
     retries: RetryPolicy,
     max_body_size: usize,
     strict: bool,
+    idempotency_keys: bool,
 }
 
 impl ClientBuilder {
@@ -66,6 +68,7 @@ impl ClientBuilder {
             retries: RetryPolicy::new(),
             max_body_size: DEFAULT_MAX_BODY_SIZE,
             strict: true,
+            idempotency_keys: true,
         }
     }
 
@@ -154,6 +157,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets whether each call that changes something has a key of its own (`Idempotency-Key`), by which
+    /// the server recognizes [repeats](crate#repeats). The default is `true`. Servers that do not know
+    /// keys ignore them.
+    pub fn idempotency_keys(mut self, keys: bool) -> Self {
+        self.idempotency_keys = keys;
+        self
+    }
+
     /// Creates the client. Nothing is sent yet.
     ///
     /// # Errors
@@ -171,7 +182,7 @@ impl ClientBuilder {
             Some(http) => (http, None),
             None => default_http_client(&address, self.roots.as_deref())?,
         };
-        let Self { timeout, retries, max_body_size, strict, .. } = self;
+        let Self { timeout, retries, max_body_size, strict, idempotency_keys, .. } = self;
         let parts = Parts {
             http,
             address,
@@ -182,6 +193,8 @@ impl ClientBuilder {
             retries,
             max_body_size,
             strict,
+            idempotency_keys,
+            server_knows_keys: AtomicBool::new(false),
         };
         Ok(Client(Arc::new(parts)))
     }

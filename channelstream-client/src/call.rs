@@ -1,5 +1,6 @@
 //! One call: a signed request, its answer, and its repeats.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, USER_AGENT};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use crate::client::Client;
 use crate::endpoint::{Endpoint, redacted};
@@ -20,6 +22,10 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-channelstream-secret");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The server refuses unknown fields, and its answers report what happened to each message.
 const PREFERENCES: HeaderValue = HeaderValue::from_static("handling=strict, return=representation");
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// A server is trusted to know a key for this time, which is half of its default.
+const KNOWN_FOR: Duration = Duration::from_secs(300);
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Client {
@@ -58,22 +64,26 @@ impl Client {
         read: impl Fn(&[u8]) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let policy = &self.0.retries;
+        let key = (self.0.idempotency_keys && !endpoint.asks).then(new_key).transpose()?;
         let begun = Instant::now();
         let mut timeout = self.0.timeout;
         let (mut repeated, mut in_doubt) = (0, false);
         loop {
-            let answer = self.send_once(endpoint, body.clone(), timeout).await;
+            let answer = self.send_once(endpoint, body.clone(), key.as_ref(), timeout).await;
             let error = match answer.and_then(|answer| read(&answer)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error.through(self.proxy()).after(repeated + 1, in_doubt),
             };
             in_doubt = error.is_in_doubt();
-            if in_doubt && repeats == Repeats::Doubling {
-                return Err(error);
-            }
             let Some(pause) = policy.pause(repeated, begun.elapsed(), &error) else {
                 return Err(error);
             };
+            let is_once = key.is_some()
+                && self.0.server_knows_keys.load(Ordering::Relaxed)
+                && begun.elapsed() + pause < KNOWN_FOR;
+            if in_doubt && repeats == Repeats::Doubling && !is_once {
+                return Err(error);
+            }
             sleep(pause).await;
             repeated += 1;
             timeout = self.0.timeout.min(policy.left(begun.elapsed()));
@@ -84,6 +94,7 @@ impl Client {
         &self,
         endpoint: Endpoint,
         body: Bytes,
+        key: Option<&HeaderValue>,
         timeout: Duration,
     ) -> Result<Vec<u8>, Error> {
         let parts = &*self.0;
@@ -101,6 +112,9 @@ impl Client {
         if parts.strict {
             request = request.header(PREFER, PREFERENCES);
         }
+        if let Some(key) = key {
+            request = request.header(KEY, key);
+        }
         if let Some(user_agent) = &parts.user_agent {
             request = request.header(USER_AGENT, user_agent);
         }
@@ -108,11 +122,22 @@ impl Client {
             request = request.header(CONTENT_TYPE, JSON);
         }
         let answered = receive(endpoint, &redacted(&parts.address), request.body(body)).await?;
+        let replayed = answered.headers.contains_key(REPLAYED);
+        // An answer that is not a success may be that of a proxy, or precede the look at the key.
+        if key.is_some() && (replayed || answered.status.is_success()) {
+            parts.server_knows_keys.store(replayed, Ordering::Relaxed);
+        }
         if !answered.status.is_success() {
             return Err(Error::status_of(endpoint, &answered));
         }
         Ok(answered.body)
     }
+}
+
+/// Returns a new key, as the header has it.
+fn new_key() -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(&format!("\"{}\"", Uuid::new_v4()))
+        .map_err(|error| Error::settings_because("a key cannot stand in a header", error))
 }
 
 /// Sends a request and returns its answer, whatever the status. Errors show `server` as the address.

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
@@ -46,6 +47,9 @@ pub(crate) struct Parts {
     pub(crate) retries: RetryPolicy,
     pub(crate) max_body_size: usize,
     pub(crate) strict: bool,
+    pub(crate) idempotency_keys: bool,
+    /// Whether the newest answer to a request with a key shows that the server knows keys.
+    pub(crate) server_knows_keys: AtomicBool,
 }
 
 impl Client {
@@ -127,8 +131,8 @@ impl Client {
     ///
     /// [`Receipt::problem`]: crate::Receipt::problem
     ///
-    /// A request whose outcome is in doubt is repeated only if each message has an id (`uuid`) of
-    /// its own, so that receivers can recognize a repeat. For large numbers of messages there are
+    /// A request whose outcome is in doubt is repeated if the server [knows keys](crate#repeats), or
+    /// if each message has an id (`uuid`) of its own, so that receivers can recognize a repeat. For large numbers of messages there are
     /// [`publish_all`](Self::publish_all) and [`publish_stream`](Self::publish_stream).
     ///
     /// # Errors
@@ -149,7 +153,8 @@ impl Client {
     /// listeners, and notifies the listeners (contract §8).
     ///
     /// The answer repeats the edits with the time of editing filled in; it does not say whether a
-    /// message was found. A repeated request may notify the listeners twice.
+    /// message was found. On a server without [keys](crate#repeats) a repeated request may notify the
+    /// listeners twice.
     ///
     /// # Errors
     ///
@@ -159,7 +164,8 @@ impl Client {
     }
 
     /// Removes messages that were sent before, and notifies the listeners (contract §8). The answer
-    /// repeats the request. A repeated request may notify the listeners twice.
+    /// repeats the request. On a server without [keys](crate#repeats) a repeated request may notify the
+    /// listeners twice.
     ///
     /// # Errors
     ///
@@ -180,8 +186,8 @@ impl Client {
 
     /// Deletes channels with their history and stored events. All members leave, and listeners are
     /// notified as if the members had unsubscribed (contract §5). The answer lists which channels
-    /// existed; an unknown one is not an error. After a repeated request the answer may report
-    /// channels as unknown that the first one deleted.
+    /// existed; an unknown one is not an error. On a server without [keys](crate#repeats) the answer to a
+    /// repeated request may report channels as unknown that the first one deleted.
     ///
     /// # Errors
     ///

@@ -10,14 +10,14 @@ pub(crate) const SUBSCRIBE: Endpoint = post("/subscribe");
 pub(crate) const UNSUBSCRIBE: Endpoint = post("/unsubscribe");
 pub(crate) const USER_STATE: Endpoint = post("/user_state");
 pub(crate) const MESSAGE: Endpoint = post("/message");
-pub(crate) const MESSAGE_EDIT: Endpoint = Endpoint { method: &Method::PATCH, path: "/message" };
-pub(crate) const MESSAGE_DELETE: Endpoint = Endpoint { method: &Method::DELETE, path: "/message" };
-pub(crate) const CHANNELS_DELETE: Endpoint =
-    Endpoint { method: &Method::DELETE, path: "/channels" };
+pub(crate) const MESSAGE_EDIT: Endpoint =
+    Endpoint { method: &Method::PATCH, path: "/message", asks: false };
+pub(crate) const MESSAGE_DELETE: Endpoint = delete("/message");
+pub(crate) const CHANNELS_DELETE: Endpoint = delete("/channels");
 pub(crate) const CHANNEL_CONFIG: Endpoint = post("/channel_config");
-pub(crate) const INFO: Endpoint = post("/info");
+pub(crate) const INFO: Endpoint = question("/info");
 pub(crate) const DISCONNECT: Endpoint = post("/disconnect");
-pub(crate) const ADMIN_STATS: Endpoint = post("/admin/admin.json");
+pub(crate) const ADMIN_STATS: Endpoint = question("/admin/admin.json");
 pub(crate) const METRICS: Endpoint = get("/admin/stats.json");
 pub(crate) const DEBUG: Endpoint = get("/admin/debug");
 #[cfg(feature = "listen")]
@@ -30,14 +30,24 @@ pub(crate) const LONG_POLL: Endpoint = get("/listen");
 pub(crate) struct Endpoint {
     pub(crate) method: &'static Method,
     pub(crate) path: &'static str,
+    /// A question changes nothing, so that its repeats need no key.
+    pub(crate) asks: bool,
 }
 
 const fn post(path: &'static str) -> Endpoint {
-    Endpoint { method: &Method::POST, path }
+    Endpoint { method: &Method::POST, path, asks: false }
+}
+
+const fn delete(path: &'static str) -> Endpoint {
+    Endpoint { method: &Method::DELETE, path, asks: false }
+}
+
+const fn question(path: &'static str) -> Endpoint {
+    Endpoint { method: &Method::POST, path, asks: true }
 }
 
 const fn get(path: &'static str) -> Endpoint {
-    Endpoint { method: &Method::GET, path }
+    Endpoint { method: &Method::GET, path, asks: true }
 }
 
 impl Endpoint {

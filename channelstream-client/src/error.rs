@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, SystemTime};
 
+use crate::call::REPLAYED;
 use crate::endpoint::Endpoint;
 use crate::skew::ClockSkew;
 use channelstream_core::protocol::{FieldError, FieldErrors, PayloadError};
@@ -33,6 +34,8 @@ struct Inner {
     field_errors: Option<FieldErrors>,
     retryable: bool,
     in_doubt: bool,
+    /// Whether the server answers for all attempts, because it recognized them by their key.
+    settled: bool,
     attempts: u32,
     retry_after: Option<Duration>,
     skew: Option<ClockSkew>,
@@ -100,7 +103,8 @@ impl Error {
     /// Returns `true` if the same request may succeed a little later: the server could not be
     /// reached, was busy (408, 429, 502, 503, 504), or the answer did not arrive completely or in time.
     ///
-    /// A repeat may still do harm if the request [was carried out](Self::is_in_doubt).
+    /// A repeat may still do harm if the request [was carried out](Self::is_in_doubt): another call has
+    /// another key.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
@@ -108,6 +112,9 @@ impl Error {
 
     /// Returns `true` if the request may have been carried out nevertheless, at the last attempt or an
     /// earlier one. Returns `false` if it certainly was not.
+    ///
+    /// On servers that know [keys](crate#repeats) this is rare: the call repeats what is in doubt until
+    /// the [policy](crate::RetryPolicy) ends it, and the answer to any repeat is that of the first.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.0.in_doubt
@@ -155,6 +162,7 @@ impl Error {
             field_errors: None,
             retryable: matches!(kind, ErrorKind::Connect | ErrorKind::Timeout),
             in_doubt: matches!(kind, ErrorKind::Timeout | ErrorKind::BadAnswer),
+            settled: false,
             attempts: 1,
             retry_after: None,
             skew: None,
@@ -171,7 +179,7 @@ impl Error {
     /// Returns the error as that of the last of several attempts.
     pub(crate) fn after(mut self, attempts: u32, in_doubt: bool) -> Self {
         self.0.attempts = attempts;
-        self.0.in_doubt |= in_doubt;
+        self.0.in_doubt |= in_doubt && !self.0.settled;
         self
     }
 
@@ -248,6 +256,7 @@ impl Error {
         let mut error = Self::new(kind, format!("{endpoint} {how} with {status}"));
         error.0.status = Some(status);
         error.0.retryable = busy || matches!(status.as_u16(), 502..=504);
+        error.0.settled = headers.contains_key(REPLAYED);
         error.0.in_doubt |= kind == ErrorKind::Unavailable && !busy && !was_not_done(body);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_now());
         error.0.retry_after = retry_after(headers, now);
@@ -517,6 +526,13 @@ mod tests {
         assert!(error(StatusCode::NOT_FOUND).after(3, true).is_in_doubt());
         assert!(!error(StatusCode::NOT_FOUND).after(3, false).is_in_doubt());
         assert_eq!(error(StatusCode::NOT_FOUND).after(3, true).attempts(), 3);
+    }
+
+    #[test]
+    fn a_server_that_recognizes_repeats_answers_for_all_attempts() {
+        let mut answered = Answered::new(StatusCode::UNPROCESSABLE_ENTITY);
+        answered.headers.insert(REPLAYED, http::HeaderValue::from_static("true"));
+        assert!(!Error::status_of(MESSAGE, &answered).after(3, true).is_in_doubt());
     }
 
     #[test]

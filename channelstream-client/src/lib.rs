@@ -149,9 +149,17 @@
 //! A [`Client`] repeats requests by itself, according to its [`RetryPolicy`], if they fail in a way
 //! that may be temporary. If a request certainly was not carried out (the server was unreachable;
 //! 408 and 429; a 503 in which the server says so), it is always repeated. Otherwise it may have
-//! been carried out although its answer did not arrive, and the effect of a second one decides:
+//! been carried out although its answer did not arrive.
 //!
-//! | call | effect of a repeat |
+//! For this case each call that changes something has a key (`Idempotency-Key`), the same for all of its
+//! requests. A server that knows keys carries them out once and gives the first answer to each repeat,
+//! so every call is repeated safely, for up to five minutes. The client learns from the answers whether
+//! its server knows keys; before the first answer it assumes that it does not. A restart of the server
+//! forgets keys, as it forgets messages and connections.
+//!
+//! On other servers, the effect of a second request decides:
+//!
+//! | call | effect of a repeat on a server without keys |
 //! | --- | --- |
 //! | `info`, `admin_stats` | nothing |
 //! | `connect` | nothing: the client chooses the id, and one id is one connection. The reference server, Channelstream 0.7.1, creates a second one, which expires after 15 s |

@@ -95,7 +95,8 @@ impl Default for RetryPolicy {
 pub(crate) enum Repeats {
     /// None, or one that receivers can recognize.
     Harmless,
-    /// The work is done twice, so the request is repeated only if it certainly was not carried out.
+    /// The work is done twice, so the request is repeated only if it certainly was not carried out, or if
+    /// the server recognizes the repeat.
     Doubling,
 }
 

@@ -56,6 +56,7 @@ impl World {
             id: 1,
             stamp: Stamp { now: Timestamp::default(), moment: self.now, seed: self.seed },
             command,
+            repeat: None,
         }
     }
 

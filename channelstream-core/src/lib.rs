@@ -31,7 +31,7 @@
 //!         moment: Moment::default(),
 //!         seed: u128::from(id),
 //!     };
-//!     state.apply(Envelope { node: NodeId::new(1), id, stamp, command })
+//!     state.apply(Envelope { node: NodeId::new(1), id, stamp, command, repeat: None })
 //! };
 //!
 //! // A backend connects ann, and her browser listens.

@@ -30,10 +30,11 @@ pub(crate) enum Limit {
     WaitingCommands,
     WaitingQuestions,
     AdminPages,
+    KeptAnswers,
 }
 
 /// All limits; each one's index is its number.
-const ALL: [Limit; 17] = [
+const ALL: [Limit; 18] = [
     Limit::Connections,
     Limit::ConnectionsPerAddress,
     Limit::RequestsPerAddress,
@@ -51,6 +52,7 @@ const ALL: [Limit; 17] = [
     Limit::WaitingCommands,
     Limit::WaitingQuestions,
     Limit::AdminPages,
+    Limit::KeptAnswers,
 ];
 
 impl Limit {
@@ -74,6 +76,7 @@ impl Limit {
             Self::WaitingCommands => "waiting commands",
             Self::WaitingQuestions => "waiting questions",
             Self::AdminPages => "admin pages",
+            Self::KeptAnswers => "max_idempotency_keys or max_idempotency_bytes",
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use channelstream_core::state::{Command, Envelope, Moment, NodeId, Refusal, Reply, State};
+use channelstream_core::state::{Command, Envelope, Moment, NodeId, Refusal, Repeat, Reply, State};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -45,7 +45,9 @@ pub(crate) enum Error {
     Stopped,
 }
 
-type Waiting = HashMap<u64, oneshot::Sender<Result<Reply, Refusal>>>;
+/// A reply or refusal, and whether it is that of an earlier command.
+type Replied = (Result<Reply, Refusal>, bool);
+type Waiting = HashMap<u64, oneshot::Sender<Replied>>;
 type Question = Box<dyn FnOnce(&State) + Send>;
 
 /// Submits commands and asks questions; cheap to clone.
@@ -115,19 +117,33 @@ impl Node {
 
     /// Appends a command to the journal and waits for the reply.
     pub(crate) async fn submit(&self, command: Command) -> Result<Reply, Error> {
-        let reply = self.append(command)?;
-        Ok(reply.await.map_err(|_| Error::Stopped)??)
+        let replied = self.append(command, None)?;
+        let (reply, _) = replied.await.map_err(|_| Error::Stopped)?;
+        Ok(reply?)
+    }
+
+    /// Appends a command that is not carried out if it is the repeat of an earlier one, and waits for
+    /// the reply. Returns `true` beside it if it is that of the earlier command.
+    pub(crate) async fn submit_once(
+        &self,
+        command: Command,
+        repeat: Box<Repeat>,
+    ) -> Result<Replied, Error> {
+        let replied = self.append(command, Some(repeat))?;
+        replied.await.map_err(|_| Error::Stopped)
     }
 
     /// Appends a command to the journal. When this returns, its place in the order is fixed.
     fn append(
         &self,
         command: Command,
-    ) -> Result<oneshot::Receiver<Result<Reply, Refusal>>, journal::Error> {
+        repeat: Option<Box<Repeat>>,
+    ) -> Result<oneshot::Receiver<Replied>, journal::Error> {
         let id = self.0.submitted.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting().insert(id, sender);
-        let envelope = Envelope { node: self.0.id, id, stamp: self.0.clock.stamp(), command };
+        let stamp = self.0.clock.stamp();
+        let envelope = Envelope { node: self.0.id, id, stamp, command, repeat };
         if let Err(error) = self.0.journal.append(envelope) {
             self.waiting().remove(&id);
             if matches!(error, journal::Error::Full) {
@@ -197,7 +213,7 @@ impl Loop {
                 }
                 () = wait(pause) => {
                     // A full journal advances the clock anyway when its envelopes are applied.
-                    let _ = self.node.append(Command::Tick);
+                    let _ = self.node.append(Command::Tick, None);
                     tokio::task::yield_now().await;
                 }
             }
@@ -214,14 +230,18 @@ impl Loop {
 
     async fn apply(&mut self, envelope: Envelope) {
         let Envelope { node, id, .. } = envelope;
+        let evicted = envelope.repeat.is_some().then(|| self.state.evicted_answers());
         let outcome = self.state.apply(envelope);
+        if evicted.is_some_and(|evicted| evicted < self.state.evicted_answers()) {
+            self.node.0.limits.refused(Limit::KeptAnswers, None);
+        }
         self.node.hub().deliver(outcome.deliveries, self.state.sequence()).await;
         if node != self.node.0.id {
             return;
         }
         if let Some(waiting) = self.node.waiting().remove(&id) {
             // The caller may be gone.
-            let _ = waiting.send(outcome.reply);
+            let _ = waiting.send((outcome.reply, outcome.replayed));
         }
     }
 }

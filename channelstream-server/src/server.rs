@@ -308,6 +308,9 @@ fn rules(config: &Config) -> Rules {
         channel_events: Keep { events: config.stored_frames, bytes: config.stored_bytes },
         user_events: Keep { events: config.stored_private_frames, bytes: config.stored_bytes },
         recovery_window: config.recovery_window,
+        idempotency_window: config.idempotency_window,
+        idempotency_keys: config.max_idempotency_keys,
+        idempotency_bytes: config.max_idempotency_bytes,
         channel_defaults: config.channel_defaults.clone(),
         ..Rules::default()
     }

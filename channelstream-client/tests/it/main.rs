@@ -5,6 +5,7 @@ mod batches;
 mod broken_connections;
 mod calls;
 mod failures;
+mod keys;
 mod listening;
 mod proxy;
 mod reexports;

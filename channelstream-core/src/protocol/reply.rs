@@ -127,6 +127,9 @@ pub struct Receipt {
     /// `true` if it was stored, in the history of the channel or for catch-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<bool>,
+    /// The cursor of its event: a listener that begins there has received it. Absent if it went nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Cursor>,
     /// The reason why it went nowhere: `no address`, `no such channel` or `no such user`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Cow<'static, str>>,
@@ -142,7 +145,7 @@ impl Receipt {
 
     #[cfg(feature = "state")]
     pub(crate) fn nowhere(problem: &'static str) -> Self {
-        Self { recipients: Some(0), stored: Some(false), problem: Some(problem.into()) }
+        Self { recipients: Some(0), stored: Some(false), seq: None, problem: Some(problem.into()) }
     }
 }
 

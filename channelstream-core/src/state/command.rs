@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::catchup::Keep;
 use super::defaults::ChannelDefaults;
+use super::repeats::Repeat;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
@@ -112,12 +113,15 @@ pub struct Envelope {
     pub stamp: Stamp,
     /// The command.
     pub command: Command,
+    /// By which the command is recognized as the repeat of another one, if its client wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Box<Repeat>>,
 }
 
 impl Envelope {
     /// The version of the serialized form. It rises with each change that an older version cannot
     /// read.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 }
 
 /// A change of the state, as a node submits it.
@@ -217,12 +221,14 @@ pub struct Sent {
 pub struct Outcome {
     /// The reply to the command.
     pub reply: Result<Reply, Refusal>,
+    /// `true` if it is the reply to an earlier command of which this one is a repeat. Nothing happened.
+    pub replayed: bool,
     /// What to do for listeners, in this order.
     pub deliveries: Vec<Delivery>,
 }
 
 /// The reply to a command that was carried out. It serializes as the body of the HTTP answer.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
     /// To [`Command::Connect`].
@@ -267,7 +273,7 @@ impl Reply {
 }
 
 /// The reason why a command was refused.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Refusal {
     /// There is no connection of that id.
@@ -279,6 +285,9 @@ pub enum Refusal {
     /// The connection belongs to another user.
     #[error("the connection belongs to another user")]
     ForeignConnection,
+    /// The key belongs to another request.
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
 }
 
 impl Refusal {
@@ -289,6 +298,9 @@ impl Refusal {
             Self::UnknownUser => FieldErrors::from_texts("user", ["Unknown user"]),
             Self::ForeignConnection => {
                 FieldErrors::from_texts("conn_id", ["Connection belongs to another user."])
+            }
+            Self::KeyReused => {
+                FieldErrors::from_texts("request", ["Idempotency-Key belongs to another request."])
             }
         }
     }
@@ -350,6 +362,12 @@ pub struct Rules {
     /// How long a membership that ended by silence is remembered. Within this time a user who comes
     /// back can recover what it missed.
     pub recovery_window: Duration,
+    /// How long the answer to a request with a key is kept for its repeats.
+    pub idempotency_window: Duration,
+    /// How many such answers are kept. The oldest are forgotten first.
+    pub idempotency_keys: usize,
+    /// How many bytes they may take together.
+    pub idempotency_bytes: usize,
     /// The most by which own time moves from one stamp to the next. An outage of any length counts as
     /// no more than this.
     pub longest_step: Duration,
@@ -368,6 +386,9 @@ impl Default for Rules {
             channel_events: Keep { events: 100, bytes: 16 << 20 },
             user_events: Keep { events: 50, bytes: 16 << 20 },
             recovery_window: Duration::from_secs(600),
+            idempotency_window: Duration::from_secs(600),
+            idempotency_keys: 100_000,
+            idempotency_bytes: 64 * 1024 * 1024,
             longest_step: Duration::from_secs(5),
             channel_defaults: Vec::new(),
         }

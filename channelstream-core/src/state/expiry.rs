@@ -14,7 +14,7 @@ use super::{State, Step, remove_entry};
 #[derive(Debug, Default)]
 pub(super) struct Deadlines(BTreeSet<(Moment, Due)>);
 
-/// The most that one step expires, counted in users, channels, connections and the channels of these:
+/// The most that one step expires, counted in answers, users, channels, connections and their channels:
 /// some milliseconds of work. The rest stays due and expires with the next envelopes.
 const PORTION: usize = 1000;
 
@@ -48,7 +48,7 @@ impl Deadlines {
 impl State {
     /// Expires what is due, in the order of deadlines, but no more than a portion.
     pub(super) fn expire(&mut self, step: &mut Step) {
-        let mut left = PORTION;
+        let mut left = self.forget_repeats(PORTION);
         while let Some(&(when, due)) = self.deadlines.0.first() {
             if when > self.own_time.now() || left == 0 {
                 return;

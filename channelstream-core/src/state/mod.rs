@@ -14,6 +14,7 @@ mod listening;
 mod membership;
 mod posting;
 mod reading;
+mod repeats;
 mod snapshot;
 mod time;
 mod user;
@@ -32,6 +33,7 @@ pub use command::{
 };
 pub use defaults::{ChannelDefaults, Pattern};
 pub use reading::{Portion, Read, Reading, Since};
+pub use repeats::Repeat;
 pub use snapshot::SnapshotError;
 pub use time::Moment;
 pub use views::{
@@ -47,6 +49,7 @@ use arena::{Arena, Key};
 use channel::Channel;
 use connection::Connection;
 use expiry::Deadlines;
+use repeats::Repeats;
 use time::OwnTime;
 use user::User;
 
@@ -74,6 +77,7 @@ pub struct State {
     connection_ids: IndexMap<ConnectionId, Key<Connection>>,
     channel_names: IndexMap<Arc<str>, Key<Channel>>,
     deadlines: Deadlines,
+    repeats: Repeats,
     /// The empty state, which all users without state share.
     no_state: Arc<UserState>,
     messages_delivered: u64,
@@ -124,6 +128,7 @@ impl State {
             connection_ids: IndexMap::new(),
             channel_names: IndexMap::new(),
             deadlines: Deadlines::default(),
+            repeats: Repeats::default(),
             no_state: Arc::default(),
             messages_delivered: 0,
             messages_posted: 0,
@@ -142,15 +147,19 @@ impl State {
     }
 
     /// Expires what is due at the moment of the envelope, or a portion of it if it is very much, and then
-    /// carries out the command. A command that is refused changes nothing; the reply has the reason.
+    /// carries out the command, unless it is the repeat of one that was carried out. A command that is
+    /// refused changes nothing; the reply has the reason.
     pub fn apply(&mut self, envelope: Envelope) -> Outcome {
         if self.own_time.go_on(envelope.stamp.moment, self.rules.longest_step) {
             self.now = envelope.stamp.now;
         }
         let mut step = Step { seed: envelope.stamp.seed, ids: 0, deliveries: Vec::new() };
         self.expire(&mut step);
-        let reply = self.carry_out(&mut step, envelope.command);
-        Outcome { reply, deliveries: step.deliveries }
+        let (reply, replayed) = match envelope.repeat {
+            None => (self.carry_out(&mut step, envelope.command), false),
+            Some(repeat) => self.carry_out_once(&mut step, *repeat, envelope.command),
+        };
+        Outcome { reply, replayed, deliveries: step.deliveries }
     }
 
     fn carry_out(&mut self, step: &mut Step, command: Command) -> Result<Reply, Refusal> {
@@ -193,7 +202,9 @@ impl State {
     /// [`Command::Tick`] is due then, if no other command comes before. Until then ticks have to come more
     /// often than [`Rules::longest_step`], because one stamp moves own time by no more than that.
     pub fn next_deadline(&self) -> Option<Moment> {
-        Some(self.own_time.stamp_of(self.deadlines.first()?))
+        let of_repeats = self.repeats.deadline(&self.rules);
+        let first = self.deadlines.first().into_iter().chain(of_repeats).min()?;
+        Some(self.own_time.stamp_of(first))
     }
 
     /// Returns the latest moment of a stamp. The stamps for a restored state go on from here, so that the

@@ -57,7 +57,13 @@ impl State {
             Destination::Nowhere => return Receipt::nowhere(Receipt::NO_ADDRESS),
         };
         self.messages_delivered += reach.connections;
-        Receipt { recipients: Some(reach.listeners), stored: Some(stored), problem: None }
+        Receipt {
+            recipients: Some(reach.listeners),
+            stored: Some(stored),
+            // A user who is named twice gets the message twice; this is the last one.
+            seq: Some(self.cursor_at(self.sequence)),
+            problem: None,
+        }
     }
 
     pub(super) fn edit(&mut self, step: &mut Step, edits: Vec<Edit>) -> Vec<Arc<Edit>> {

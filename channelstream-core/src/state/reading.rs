@@ -236,7 +236,7 @@ impl State {
         (places, next)
     }
 
-    fn cursor_at(&self, sequence: Sequence) -> Cursor {
+    pub(super) fn cursor_at(&self, sequence: Sequence) -> Cursor {
         Cursor { epoch: self.epoch, sequence }
     }
 }

@@ -11,13 +11,14 @@ use thiserror::Error;
 use super::arena::Arena;
 use super::channel::Channel;
 use super::connection::Connection;
+use super::repeats::Repeats;
 use super::time::OwnTime;
 use super::user::User;
 use super::{Rules, Sequence, State};
 use crate::protocol::{Epoch, Timestamp};
 
 /// The version of the form. It rises with each change.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const NAME: &[u8] = b"channelstream-state ";
 
@@ -47,7 +48,7 @@ pub enum SnapshotError {
 
 /// The contents of a snapshot. The rest of a [`State`] follows from it.
 #[derive(Serialize, Deserialize)]
-struct Snapshot<T, C, H> {
+struct Snapshot<T, C, H, R> {
     epoch: Epoch,
     now: Timestamp,
     own_time: OwnTime,
@@ -58,6 +59,7 @@ struct Snapshot<T, C, H> {
     users: T,
     connections: C,
     channels: H,
+    repeats: R,
 }
 
 impl State {
@@ -74,6 +76,7 @@ impl State {
             users: &self.users,
             connections: &self.connections,
             channels: &self.channels,
+            repeats: &self.repeats,
         };
         let json = serde_json::to_vec(&snapshot).expect("all of the state has a form in JSON");
         let mut bytes = header(VERSION, &json).into_bytes();
@@ -99,7 +102,7 @@ impl State {
         if version != VERSION {
             return Err(SnapshotError::Version { found: version });
         }
-        let snapshot: Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>> =
+        let snapshot: Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>, Repeats> =
             serde_json::from_slice(json)?;
         let mut state = Self {
             epoch: snapshot.epoch,
@@ -112,6 +115,7 @@ impl State {
             users: snapshot.users,
             connections: snapshot.connections,
             channels: snapshot.channels,
+            repeats: snapshot.repeats,
             ..Self::new(rules)
         };
         state.user_names =

@@ -67,6 +67,12 @@ pub struct Counts {
     pub posted: u64,
     /// The number of their deliveries, one per addressed connection, with a listener or without.
     pub delivered: u64,
+    /// The number of answers that are kept for repeats.
+    pub kept_answers: usize,
+    /// The bytes that these take.
+    pub kept_bytes: usize,
+    /// The number of answers that were forgotten before their time, because of the bounds.
+    pub evicted_answers: u64,
 }
 
 /// The traffic since the start.
@@ -182,7 +188,15 @@ impl State {
             connections: self.connections.len(),
             posted: self.messages_posted,
             delivered: self.messages_delivered,
+            kept_answers: self.repeats.len(),
+            kept_bytes: self.repeats.bytes(),
+            evicted_answers: self.evicted_answers(),
         }
+    }
+
+    /// Returns the same as [`Counts::evicted_answers`], without counting anything.
+    pub fn evicted_answers(&self) -> u64 {
+        self.repeats.evicted()
     }
 
     /// Returns the traffic, without counting anything.

@@ -182,6 +182,7 @@ fn many_deadlines_at_once_are_handled_in_portions() {
             id: 1,
             stamp: Stamp { now: Timestamp::default(), moment, seed: 1 },
             command,
+            repeat: None,
         })
     };
     for number in 0..MANY {

@@ -22,6 +22,7 @@ mod presence;
 mod properties;
 mod random;
 mod reading;
+mod repeats;
 mod snapshots;
 mod subscribing;
 mod user_state;

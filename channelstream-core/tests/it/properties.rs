@@ -299,6 +299,7 @@ fn memberships(w: &mut World) -> BTreeMap<&'static str, BTreeSet<String>> {
             id: 1,
             stamp,
             command: Command::Unsubscribe(ask),
+            repeat: None,
         });
         let Ok(Reply::Unsubscribed(answer)) = outcome.reply else { panic!("{outcome:?}") };
         all.insert(label, answer.channels.iter().map(ToString::to_string).collect());

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Address, ChannelConfig, Connect, Edit, NewMessage, SetUserState, Subscribe, Unsubscribe, Uuid,
+    Address, ChannelConfig, Connect, Delete, Edit, NewMessage, SetUserState, Subscribe,
+    Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Closing, Command, ListenerKind, Refusal};
 use proptest::collection::vec;
@@ -45,6 +46,11 @@ pub(crate) enum Op {
     Publish(Vec<NewMessage>),
     Edit(Edit),
     Delete(u128, Address),
+    /// A command with a key. There are few keys, so that many are repeats or reuse a key.
+    Repeated {
+        key: &'static str,
+        command: Command,
+    },
     Disconnect {
         label: &'static str,
     },
@@ -154,6 +160,17 @@ impl Op {
             Self::Delete(id, address) => {
                 w.delete(id, address);
             }
+            Self::Repeated { key, command } => {
+                // Another kind of command is another request.
+                let fingerprint = match command {
+                    Command::Publish(_) => 1,
+                    Command::Edit(_) => 2,
+                    _ => 3,
+                };
+                if let Err(refusal) = w.apply_once(key, fingerprint, command) {
+                    assert!(matches!(refusal, Refusal::KeyReused | Refusal::UnknownUser));
+                }
+            }
             Self::Disconnect { label } => {
                 w.disconnect(label);
             }
@@ -214,6 +231,7 @@ fn op() -> impl Strategy<Value = Op> {
             Op::Edit(new_text(id, address, "edited"))
         }),
         2 => (ids(), address()).prop_map(|(id, address)| Op::Delete(id, address)),
+        4 => keyed(),
         1 => label().prop_map(|label| Op::Disconnect { label }),
         6 => (label(), select(&[ListenerKind::Socket, ListenerKind::Poll][..]))
             .prop_map(|(label, kind)| Op::Listen { label, kind }),
@@ -225,6 +243,22 @@ fn op() -> impl Strategy<Value = Op> {
         5 => duration().prop_map(Op::Advance),
         1 => duration().prop_map(Op::Jump),
     ]
+}
+
+/// A command with a key.
+pub(crate) fn keyed() -> impl Strategy<Value = Op> {
+    let command = prop_oneof![
+        4 => vec(message(), 1..4).prop_map(Command::Publish),
+        1 => (ids(), address())
+            .prop_map(|(id, address)| Command::Edit(vec![new_text(id, address, "edited")])),
+        1 => (ids(), address()).prop_map(|(id, address)| {
+            Command::Delete(vec![Delete::new(Uuid::from_u128(id), address)])
+        }),
+        1 => (select(&USERS[..]), states()).prop_map(|(user, state)| {
+            Command::SetUserState(SetUserState::new(user, user_state(state)))
+        }),
+    ];
+    (select(&["k", "l", "m"][..]), command).prop_map(|(key, command)| Op::Repeated { key, command })
 }
 
 fn duration() -> impl Strategy<Value = Duration> {

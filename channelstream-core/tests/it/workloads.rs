@@ -30,7 +30,7 @@ impl Server {
     fn apply(&mut self, command: Command) -> Reply {
         let stamp = Stamp { now: Timestamp::default(), moment: self.now, seed: 7 };
         self.state
-            .apply(Envelope { node: NodeId::new(1), id: 1, stamp, command })
+            .apply(Envelope { node: NodeId::new(1), id: 1, stamp, command, repeat: None })
             .reply
             .expect("it is lawful")
     }

@@ -15,8 +15,8 @@ use channelstream_core::protocol::{
 };
 use channelstream_core::state::{
     CatchUp, Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId,
-    ListenerKind, Moment, NodeId, Read, Reading, Refusal, Reply, Rules, Sent, Sequence, Since,
-    Stamp, State,
+    ListenerKind, Moment, NodeId, Read, Reading, Refusal, Repeat, Reply, Rules, Sent, Sequence,
+    Since, Stamp, State,
 };
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -34,6 +34,10 @@ pub(crate) struct World {
     pub(crate) listeners: Vec<Listener>,
     /// All commands that were applied, to apply them to another state.
     pub(crate) log: Vec<Envelope>,
+    /// The key of the next command.
+    repeat: Option<Box<Repeat>>,
+    /// Whether the last reply was that of an earlier command.
+    pub(crate) replayed: bool,
 }
 
 /// A listener, and the events that it received.
@@ -91,6 +95,8 @@ impl World {
             ids: IndexMap::new(),
             listeners: Vec::new(),
             log: Vec::new(),
+            repeat: None,
+            replayed: false,
         }
     }
 
@@ -99,9 +105,11 @@ impl World {
         self.seed += 1;
         let stamp = Stamp { now: self.wall(), moment: self.now, seed: self.seed };
         let id = self.log.len() as u64;
-        let envelope = Envelope { node: NodeId::new(1), id, stamp, command };
+        let repeat = self.repeat.take();
+        let envelope = Envelope { node: NodeId::new(1), id, stamp, command, repeat };
         self.log.push(envelope.clone());
         let outcome = self.state.apply(envelope);
+        let replayed = outcome.replayed;
         let deadline = self.state.next_deadline();
         assert!(deadline.is_none_or(|when| when > self.now), "a deadline is left in the past");
         let mut over = Vec::new();
@@ -148,7 +156,19 @@ impl World {
             self.apply(Command::Close { connection, listener, how: Closing::Otherwise, sent })
                 .unwrap();
         }
+        self.replayed = replayed;
         outcome.reply
+    }
+
+    /// Applies a command with a key, unless it is a repeat.
+    pub(crate) fn apply_once(
+        &mut self,
+        key: &str,
+        fingerprint: u128,
+        command: Command,
+    ) -> Result<Reply, Refusal> {
+        self.repeat = Some(Box::new(Repeat { key: key.into(), fingerprint }));
+        self.apply(command)
     }
 
     fn listener(&mut self, listener: ListenerId) -> &mut Listener {

@@ -76,7 +76,8 @@ pub(super) struct CountsView {
 
 impl From<Counts> for CountsView {
     fn from(counts: Counts) -> Self {
-        let Counts { channels, users_connected, users, connections, posted, delivered } = counts;
+        let Counts { channels, users_connected, users, connections, posted, delivered, .. } =
+            counts;
         Self { channels, users_connected, users, connections, posted, delivered }
     }
 }

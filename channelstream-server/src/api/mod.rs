@@ -1,5 +1,6 @@
 //! The backend API: `/connect` … `/info`. Each handler reads, submits and answers (contract §5).
 
+mod idempotency;
 pub(crate) mod openapi;
 pub(crate) mod prefer;
 
@@ -12,6 +13,7 @@ use channelstream_core::protocol::{
 };
 use channelstream_core::state::{Command, ConnectionId, Reply};
 
+use crate::api::idempotency::Key;
 use crate::api::prefer::Preferences;
 use crate::app::App;
 use crate::clock;
@@ -120,15 +122,18 @@ struct Caller<'a> {
     app: &'a App,
     body: Bytes,
     prefer: Preferences,
+    key: Option<Box<Key>>,
     /// The value of `conn_id` in the query.
     conn_id: Option<String>,
 }
 
 impl<'a> Caller<'a> {
     async fn receive(app: &'a App, mut request: Request) -> Result<Self, Problem> {
+        let prefer = preferences(app, &request);
+        let key = Key::of(&request, &prefer)?;
         let body = app.body(&mut request).await?;
         let conn_id = connection_in_query(&request);
-        Ok(Self { app, body, prefer: preferences(app, &request), conn_id })
+        Ok(Self { app, body, prefer, key, conn_id })
     }
 
     /// Returns what `read` makes of the body.
@@ -160,7 +165,17 @@ impl<'a> Caller<'a> {
         if self.body.len() > LARGE {
             tokio::task::yield_now().await;
         }
-        submit(self.app, self.prefer, command).await
+        let Self { app, body, prefer, key, .. } = self;
+        let Some(key) = key else { return submit(app, prefer, command).await };
+        let (reply, replayed) = app.node.submit_once(command, key.with_body(&body)).await?;
+        if replayed {
+            app.metrics.answers_replayed.increment();
+        }
+        let outcome = match reply {
+            Ok(reply) => answer(prefer, reply, true).await,
+            Err(refusal) => Err(refusal.field_errors().into()),
+        };
+        idempotency::report(outcome, replayed)
     }
 }
 
@@ -174,8 +189,12 @@ fn connection_in_query(request: &Request) -> Option<String> {
 }
 
 async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {
-    let answer = match app.node.submit(command).await? {
-        Reply::Published(posted) => prefer.posted(posted),
+    answer(prefer, app.node.submit(command).await?, false).await
+}
+
+async fn answer(prefer: Preferences, reply: Reply, has_key: bool) -> Result<Answer, Problem> {
+    let answer = match reply {
+        Reply::Published(posted) => prefer.posted(posted, has_key),
         Reply::Connected(connected) => prefer.connected(*connected).await?,
         reply => Answer::about(reply.channels(), reply).await?,
     };

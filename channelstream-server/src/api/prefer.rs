@@ -54,19 +54,28 @@ impl Preferences {
         self.handling.unwrap_or(self.strict_requests)
     }
 
+    /// Everything that handling and answer depend on.
+    pub(crate) fn as_bits(&self) -> [u8; 4] {
+        let handling = [self.handling == Some(true), self.handling == Some(false)];
+        [handling[0], handling[1], self.representation, self.strict_requests].map(u8::from)
+    }
+
     /// The answer to messages: as the reference has it, without those that have no address; what was
-    /// preferred comes on top.
-    pub(crate) fn posted(&self, mut posted: Vec<Posted>) -> Answer {
+    /// preferred comes on top. With an idempotency key it has the number of each message.
+    pub(crate) fn posted(&self, mut posted: Vec<Posted>, has_key: bool) -> Answer {
         if !self.is_strict() {
             posted.retain(|posted| !posted.address.is_nowhere());
         }
-        if !self.is_strict() && !self.representation {
+        if !self.is_strict() && !self.representation && !has_key {
             let messages: Vec<_> = posted.iter().map(|posted| &posted.taken).collect();
             return Answer::json(&messages);
         }
         for Posted { receipt, .. } in &mut posted {
             if !self.representation {
                 (receipt.recipients, receipt.stored) = (None, None);
+            }
+            if !self.representation && !has_key {
+                receipt.seq = None;
             }
             if !self.is_strict() {
                 receipt.problem = None;

@@ -128,6 +128,12 @@ pub struct Config {
     pub outbox_frames: usize,
     /// Most bytes that wait for one listener, unless it is a single event.
     pub outbox_bytes: usize,
+    /// How long the answer to a request with `Idempotency-Key` is kept for its repeats.
+    pub idempotency_window: Duration,
+    /// Most answers that are kept for repeats.
+    pub max_idempotency_keys: usize,
+    /// Most bytes of answers that are kept for repeats.
+    pub max_idempotency_bytes: usize,
     /// Most failed sign-ins from one address within the window; 429 above.
     pub max_failed_sign_ins: usize,
     /// Window in which failed sign-ins count.
@@ -251,6 +257,9 @@ impl Config {
             stored_bytes: read.number("stored_bytes"),
             outbox_frames: read.number("outbox_frames"),
             outbox_bytes: read.number("outbox_bytes"),
+            idempotency_window: read.seconds("idempotency_window"),
+            max_idempotency_keys: read.number("max_idempotency_keys"),
+            max_idempotency_bytes: read.number("max_idempotency_bytes"),
             max_failed_sign_ins: read.number("max_failed_sign_ins"),
             failed_sign_ins_window: read.seconds("failed_sign_ins_window"),
             channel_defaults: channels::read(channels, &mut read),

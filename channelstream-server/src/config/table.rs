@@ -502,6 +502,26 @@ pub const GROUPS: &[Group] = &[
                 doc: "Bytes that may wait for one slow listener; a single event always fits.",
             },
             Setting {
+                key: "idempotency_window",
+                kind: Kind::Seconds,
+                default: "600",
+                doc: "Seconds for which the answer to a signed request with `Idempotency-Key` is kept; a \
+                      repeat gets it again and changes nothing.",
+            },
+            Setting {
+                key: "max_idempotency_keys",
+                kind: Kind::Number(1, MANY),
+                default: "100000",
+                doc: "Answers that are kept for repeats; above that the oldest are forgotten.",
+            },
+            Setting {
+                key: "max_idempotency_bytes",
+                kind: Kind::Bytes(1, MANY),
+                default: "67108864",
+                doc: "Bytes of answers that are kept for repeats; above that the oldest are forgotten. An \
+                      answer that alone is larger is not kept.",
+            },
+            Setting {
                 key: "max_failed_sign_ins",
                 kind: Kind::Number(1, MANY),
                 default: "10",

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use channelstream_core::protocol::{FieldErrors, NotJson};
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
@@ -47,6 +47,8 @@ pub(crate) enum Problem {
     Unavailable(Cow<'static, str>),
     /// The server is shutting down, and the command may have been applied.
     Stopped,
+    /// Another problem, whose answer has one more header.
+    With(Box<Self>, HeaderName, HeaderValue),
 }
 
 /// Renders an HTML page with a title and a message.
@@ -77,6 +79,7 @@ impl Problem {
             Self::Handshake(error) => error.status(),
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Self::With(problem, ..) => problem.status(),
         }
     }
 
@@ -88,6 +91,7 @@ impl Problem {
             Self::BadBody(BodyError::TooSlow) => Some(Limit::BodyTime),
             Self::BadBody(BodyError::NotJson(NotJson::TooDeep { .. })) => Some(Limit::JsonDepth),
             Self::BadBody(BodyError::NotJson(NotJson::TooMany { .. })) => Some(Limit::JsonElements),
+            Self::With(problem, ..) => problem.limit(),
             _ => None,
         }
     }
@@ -106,6 +110,7 @@ impl Problem {
             Self::Handshake(error) => error.to_string().into(),
             Self::TooMany { what, .. } => (*what).into(),
             Self::Stopped => "the server is shutting down".into(),
+            Self::With(problem, ..) => problem.message(),
         }
     }
 
@@ -114,12 +119,16 @@ impl Problem {
         match self {
             Self::Unavailable(_) => Some("not_done"),
             Self::Stopped => Some("unknown"),
+            Self::With(problem, ..) => problem.outcome(),
             _ => None,
         }
     }
 
     /// Makes the answer to a request with these headers. `render` renders it for browsers.
     pub(crate) fn into_answer(self, headers: &HeaderMap, render: RenderPage<'_>) -> Answer {
+        if let Self::With(problem, name, value) = self {
+            return problem.into_answer(headers, render).with(name, value);
+        }
         let (status, message) = (self.status(), self.message());
         let answer = match &self {
             Self::BadSignature => Answer::json(&serde_json::json!({"request": "Bad Signature"})),

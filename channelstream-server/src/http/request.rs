@@ -54,6 +54,8 @@ pub(crate) struct Head {
 pub(crate) struct Permissions {
     /// It may call the endpoints of backends.
     pub(crate) backend: bool,
+    /// It may because a backend signed it, not because of the page that makes it.
+    pub(crate) signed: bool,
     /// It has the cookie of an admin.
     pub(crate) signed_in: bool,
 }

@@ -45,7 +45,7 @@ mod tests {
 
     fn envelope(id: u64) -> Envelope {
         let stamp = Clock::going_on_from(Moment::default()).stamp();
-        Envelope { node: NodeId::new(1), id, stamp, command: Command::Tick }
+        Envelope { node: NodeId::new(1), id, stamp, command: Command::Tick, repeat: None }
     }
 
     #[tokio::test]

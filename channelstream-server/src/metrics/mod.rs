@@ -202,6 +202,8 @@ metrics! {
             "Failures to accept a TCP connection, such as too few file descriptors.";
         sign_ins_failed = "sign_ins_failed_total", "sign-ins",
             "Sign-ins to the admin pages with a wrong user name or password.";
+        answers_replayed = "answers_replayed_total", "answers",
+            "Repeats of requests with an idempotency key, which got the first answer again.";
         listeners_ended_by_client = "listeners_ended_total" ["reason" = "client"], "listeners",
             "Sockets that the client closed, lost or broke the protocol of; polls that were answered or \
              abandoned.";
@@ -239,6 +241,11 @@ metrics! {
             "Messages that were posted and had an address.";
         deliveries: u64 = Counter "messages_delivered_total", "messages",
             "Deliveries of posted messages, one for each addressed connection, listening or not.";
+        kept_answers: u64 = Gauge "kept_answers", "answers",
+            "Answers that are kept for repeats of requests with an idempotency key.";
+        kept_bytes: u64 = Gauge "kept_answers_bytes", "bytes", "About the memory of these answers.";
+        evicted_answers: u64 = Counter "kept_answers_evicted_total", "answers",
+            "Answers that were forgotten before `idempotency_window` because they were too many or too large.";
         refusals: Vec<(&'static str, u64)> = Counter "refusals_total" ["limit"], "refusals",
             "Connections, requests and messages that a limit refused.";
         log_lines_dropped: u64 = Counter "log_lines_dropped_total", "lines",
@@ -319,6 +326,9 @@ mod tests {
             events: 7,
             messages: 5,
             deliveries: 6,
+            kept_answers: 2,
+            kept_bytes: 900,
+            evicted_answers: 0,
             refusals: vec![("max_listeners", 4), ("max_body_size", 0)],
             log_lines_dropped: 0,
             memory: None,

@@ -93,7 +93,8 @@ async fn serve(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> 
     }
     let route = route
         .ok_or_else(|| Problem::NotFound(routes::missing(method.as_str(), endpoint).into()))?;
-    request.permissions = Permissions { backend, signed_in };
+    let signed = backend && is_signed && caller == Caller::Client;
+    request.permissions = Permissions { backend, signed, signed_in };
     match route.access {
         Access::Handshake | Access::Open => {}
         Access::Backend if backend => {}

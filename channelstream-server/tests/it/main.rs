@@ -35,6 +35,7 @@ mod process;
 mod raw;
 mod readme;
 mod refused;
+mod repeats;
 mod rights;
 mod shutdown;
 mod socket;

@@ -94,8 +94,8 @@ impl Plan {
         }
         let (signer, origin) = access::signer(access)?;
         let client = access::builder(access, &access::url(access)?)?.signer(signer);
-        // A repeated request would deliver its messages twice.
-        let client = client.retries(RetryPolicy::never()).build();
+        // A repeated request would be measured as one, and without repeats a key has no use.
+        let client = client.retries(RetryPolicy::never()).idempotency_keys(false).build();
         let client = client.map_err(|error| Failure::of_client(error, &origin))?;
         Ok(Self {
             client,
