@@ -20,9 +20,9 @@ const END: &[u8] = b"\n\n";
 pub(super) fn events(first: Sequence, events: &[String]) -> Bytes {
     let mut blocks = Vec::new();
     for (number, event) in (first..).zip(events) {
-        write!(blocks, "id: {number}\n").expect("a Vec takes every write");
+        writeln!(blocks, "id: {number}").expect("a Vec takes every write");
         if let Some(kind) = kind(event) {
-            write!(blocks, "event: {kind}\n").expect("a Vec takes every write");
+            writeln!(blocks, "event: {kind}").expect("a Vec takes every write");
         }
         blocks.extend_from_slice(&DATA[1..]);
         put_line(&mut blocks, event);

@@ -127,7 +127,9 @@ impl Stream {
 
     /// The next event of an event stream, comments aside.
     fn event(&mut self) -> Value {
+        let begun = Instant::now();
         loop {
+            assert!(begun.elapsed() < PATIENCE, "nothing but heartbeats");
             let block = self.block().expect("an event was to come");
             if block.starts_with(':') {
                 continue;
@@ -156,9 +158,10 @@ impl Stream {
     }
 }
 
-fn listeners(site: Site) -> u64 {
-    let request = Request::new("GET", "/admin/stats.json").signed();
-    site.send(&request).ok()["listeners"].as_u64().unwrap()
+fn listeners(site: Site) -> usize {
+    let text = site.send(&Request::new("GET", "/admin/debug").signed()).body;
+    let count = text.lines().find_map(|line| line.strip_prefix("listeners: "));
+    count.unwrap().parse().unwrap()
 }
 
 fn gone(site: Site) {
@@ -194,14 +197,20 @@ fn an_event_stream_has_retry_events_and_heartbeats() {
     // Every event has its type, which is what a page listens for.
     let id = app.call("/message", &numbered("room", 3))[0]["uuid"].clone();
     assert_eq!(stream.event()["type"], "message");
-    let edit = json!([{"uuid": id, "message": {"data: ": "\ndata: ", "type": "\n"}}]);
+    let edit =
+        json!([{"uuid": id, "channel": "room", "message": {"data: ": "\ndata: ", "type": "\n"}}]);
     app.send(&Request::new("PATCH", "/message").signed().json(&edit)).ok();
     let edited = stream.event();
     assert_eq!(
         (&edited["type"], &edited["message"]),
         (&json!("message:edit"), &edit[0]["message"])
     );
-    app.send(&Request::new("DELETE", "/message").signed().json(&json!([{"uuid": id}]))).ok();
+    app.send(
+        &Request::new("DELETE", "/message")
+            .signed()
+            .json(&json!([{"uuid": id, "channel": "room"}])),
+    )
+    .ok();
     assert_eq!(stream.event()["type"], "message:delete");
     app.get(&format!("/disconnect?conn_id={connection}"));
     assert_eq!(stream.rest().trim_start_matches(":\n\n"), "");
