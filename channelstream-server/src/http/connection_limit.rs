@@ -63,6 +63,7 @@ impl ConnectionLimit {
             _permit: permit,
             ends_with_peer: AtomicBool::new(false),
             streams: AtomicBool::new(false),
+            has_stalled: AtomicBool::new(false),
             in_a_row: AtomicU8::new(0),
             is_serving: AtomicBool::new(false),
         })
@@ -88,6 +89,8 @@ pub(crate) struct ConnectionGuard {
     ends_with_peer: AtomicBool,
     /// Whether the current answer is a stream, which lasts as long as the peer reads it.
     streams: AtomicBool,
+    /// Whether the connection was given up because the peer took nothing of a stream.
+    has_stalled: AtomicBool,
     /// Requests since the connection got its turn.
     in_a_row: AtomicU8,
     /// Whether a request has arrived whose answer is not ready.
@@ -101,6 +104,10 @@ impl ConnectionGuard {
 
     pub(crate) fn streams(&self) -> bool {
         self.streams.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stalled(&self) {
+        self.has_stalled.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_serving(&self) -> bool {
@@ -147,6 +154,11 @@ impl EndsWithPeer {
     pub(crate) fn begin_stream(tcp: &Arc<ConnectionGuard>) -> Self {
         tcp.streams.store(true, Ordering::Relaxed);
         Self::begin(tcp)
+    }
+
+    /// Returns `true` if the peer was given up because it took nothing of the stream.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.0.has_stalled.load(Ordering::Relaxed)
     }
 }
 

@@ -158,17 +158,19 @@ impl LingerIo {
         cx: &mut Context<'_>,
         outcome: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let (most, limit) = match self.tcp.streams() {
-            true => (self.shared.stream_timeout, Limit::PingTimeout),
-            false => (self.shared.answer_timeout, Limit::AnswerTime),
-        };
+        let streams = self.tcp.streams();
+        let most = if streams { self.shared.stream_timeout } else { self.shared.answer_timeout };
         match &outcome {
             Poll::Ready(Ok(count)) => self.stall.taken(*count, most),
-            Poll::Ready(Err(_)) => {}
+            Poll::Ready(Err(error)) => self.note(error),
             Poll::Pending => {
                 let most = if *self.drain.borrow() { most.min(DRAINING) } else { most };
                 if self.stall.poll_over(cx, most).is_ready() {
-                    self.shared.limits.refused(limit, self.tcp.peer);
+                    if streams {
+                        self.tcp.set_stalled();
+                    } else {
+                        self.shared.limits.refused(Limit::AnswerTime, self.tcp.peer);
+                    }
                     tcp::reset_on_close(self.inner.inner());
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -181,10 +183,21 @@ impl LingerIo {
     fn peer_is_gone(&self, cx: &mut Context<'_>) -> bool {
         let mut space = [0; 1];
         let mut space = tokio::io::ReadBuf::new(&mut space);
-        matches!(
-            self.inner.inner().poll_peek(cx, &mut space),
-            Poll::Ready(Ok(0)) | Poll::Ready(Err(_))
-        )
+        match self.inner.inner().poll_peek(cx, &mut space) {
+            Poll::Ready(Ok(count)) => count == 0,
+            Poll::Ready(Err(error)) => {
+                self.note(&error);
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// Notes that the system has given the peer of a stream up.
+    fn note(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut && self.tcp.streams() {
+            self.tcp.set_stalled();
+        }
     }
 }
 

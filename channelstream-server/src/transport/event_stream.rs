@@ -87,7 +87,7 @@ async fn open(
         is_over: false,
         request: request.id,
         peer: request.peer,
-        _ends_with_peer: ends_with_peer,
+        ends_with_peer,
     });
     let pieces = stream::unfold(events, |mut events| async move {
         let piece = events.next().await?;
@@ -113,7 +113,7 @@ struct Events {
     /// The number of the request, by which the log names it.
     request: u64,
     peer: Peer,
-    _ends_with_peer: EndsWithPeer,
+    ends_with_peer: EndsWithPeer,
 }
 
 impl Events {
@@ -171,7 +171,11 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        let ending = self.listener.outbox().ending();
+        let outbox = self.listener.outbox();
+        if self.ends_with_peer.has_stalled() {
+            outbox.end(Ending::Stalled);
+        }
+        let ending = outbox.ending();
         super::count_end(&self.app, ending, self.peer);
         let Self { request, peer, .. } = self;
         tracing::debug!(request, %peer, ?ending, "event stream ended");

@@ -164,6 +164,12 @@ fn listeners(site: Site) -> usize {
     count.unwrap().parse().unwrap()
 }
 
+/// How many listeners ended for this reason.
+fn ended(site: Site, reason: &str) -> u64 {
+    let stats = site.send(&Request::new("GET", "/admin/stats.json").signed()).ok();
+    stats["metrics"]["listeners_ended_total"][reason].as_u64().expect(&stats.to_string())
+}
+
 fn gone(site: Site) {
     eventually("the listener is gone", || listeners(site) == 0);
 }
@@ -390,8 +396,38 @@ fn a_reader_that_does_not_read_is_slow_and_then_cut() {
         assert!(begun.elapsed() < PATIENCE, "it stays");
         app.call("/message", &message);
     }
-    // Less than `answer_timeout`, which is for answers.
+    assert_eq!(ended(app.site, "slow"), 1);
     drop(stream);
+}
+
+/// Its outbox has place for everything, but what it does not read is never taken.
+#[test]
+fn a_reader_that_reads_nothing_of_what_waits_has_stalled() {
+    let config = Config {
+        outbox_bytes: 100_000_000,
+        ping_interval: BEAT,
+        ping_timeout: BEAT,
+        heartbeat_interval: BEAT,
+        answer_timeout: PATIENCE * 3,
+        ..Config::default()
+    };
+    let app = App::start(config);
+    let connection = app.connect("ann", &["room"]);
+    let mut stream = Stream::good(app.site, NDJSON, &connection);
+    let payload = "x".repeat(500_000);
+    for number in 1..=40 {
+        let message =
+            json!([{"user": "x", "channel": "room", "message": {"n": number, "text": payload}}]);
+        app.call("/message", &message);
+    }
+    gone(app.site);
+    assert_eq!(ended(app.site, "stalled"), 1);
+    assert_eq!(ended(app.site, "slow"), 0);
+    // What it did not get comes to the next one.
+    drop(stream);
+    stream = Stream::good(app.site, SSE, &connection);
+    let rest = numbers(&[stream.event()]);
+    assert!(rest[0] > 1, "{rest:?}");
 }
 
 #[test]

@@ -214,12 +214,12 @@ impl Queue {
             self.waiting.remove(size);
             portion.extend(self.items.pop_front().map(|item| item.bytes));
         }
-        self.rest();
+        self.shrink();
         portion
     }
 
     /// Gives back what only a queue with something in it needs.
-    fn rest(&mut self) {
+    fn shrink(&mut self) {
         if !self.items.is_empty() {
             return;
         }
@@ -249,6 +249,6 @@ impl Queue {
             self.items.pop_front();
         }
         self.written = written;
-        self.rest();
+        self.shrink();
     }
 }

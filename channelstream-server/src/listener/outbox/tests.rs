@@ -90,6 +90,19 @@ fn the_bound_counts_the_events_of_a_run() {
     assert_eq!(outbox.sent(9).up_to, 6, "the run that found no place was not sent");
 }
 
+#[test]
+fn a_portion_is_bounded_and_what_it_leaves_is_not_sent() {
+    let outbox = outbox(1);
+    push_run(&outbox);
+    push(&outbox, 10..13, false);
+    assert_eq!(outbox.take_portion(0).concat(), b"7\n8\n9\n", "a run leaves as one");
+    assert_eq!(outbox.take_portion(7).concat(), b"10\n11\n");
+    assert_eq!(outbox.queue().waiting.frames, 1);
+    assert_eq!(outbox.sent(12).but, [12]);
+    assert!(outbox.take_portion(7).is_empty(), "it is held for a newer listener");
+    assert_eq!(outbox.queue().waiting.frames, 1);
+}
+
 fn push(outbox: &Arc<Outbox>, sequences: Range<Sequence>, is_catchup: bool) {
     for sequence in sequences {
         outbox.push(&run(sequence..sequence + 1, is_catchup), ROOM);
