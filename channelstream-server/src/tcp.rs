@@ -22,8 +22,8 @@ pub(crate) fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Bounds how long the system keeps, after the close, what the peer does not take. Without this, a
-/// peer that stays and reads nothing keeps that memory forever.
+/// Bounds how long the system keeps what the peer does not take, also after the close. Without this,
+/// a peer that stays and reads nothing keeps that memory forever.
 pub(crate) fn bound_rest(stream: &TcpStream, time: Duration) {
     // Where it cannot be set, the system has its own times.
     #[cfg(any(target_os = "android", target_os = "linux"))]

@@ -80,6 +80,8 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// How long a poll waits for its first event.
     pub wake_connections_after: Duration,
+    /// How long an `EventSource` waits before it opens its stream again.
+    pub sse_retry: Duration,
     /// How long a connection lives without a listener.
     pub gc_conns_after: Duration,
     /// How long a connection that is in no channel lives without a listener.
@@ -233,6 +235,7 @@ impl Config {
             ping_interval: read.seconds("ping_interval"),
             ping_timeout: read.seconds("ping_timeout"),
             wake_connections_after: read.seconds("wake_connections_after"),
+            sse_retry: read.seconds("sse_retry"),
             gc_conns_after: read.seconds("gc_conns_after"),
             gc_waiting_conns_after: read.seconds("gc_waiting_conns_after"),
             gc_users_after: read.seconds("gc_users_after"),

@@ -332,6 +332,12 @@ pub const GROUPS: &[Group] = &[
                 doc: "Seconds after which a poll without messages is answered.",
             },
             Setting {
+                key: "sse_retry",
+                kind: Kind::Seconds,
+                default: "3",
+                doc: "Seconds after which an EventSource opens `/sse` again when its stream has ended.",
+            },
+            Setting {
                 key: "gc_conns_after",
                 kind: Kind::Seconds,
                 default: "15",

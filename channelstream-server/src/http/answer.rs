@@ -1,6 +1,10 @@
 //! What a handler returns if all is well: status, body and headers, and how they become a response.
 
+use std::fmt;
+use std::pin::Pin;
+
 use bytes::Bytes;
+use futures_util::Stream;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -12,17 +16,38 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const HTML: &str = "text/html; charset=UTF-8";
 pub(crate) const TEXT: &str = "text/plain; charset=UTF-8";
 pub(crate) const SCRIPT: &str = "text/javascript; charset=UTF-8";
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// Pages load nothing from other hosts and cannot be framed.
 const PAGE_POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+/// The body of an answer.
+pub(crate) enum Content {
+    Whole(Bytes),
+    /// Pieces that come over time. The next one is asked for when the TCP connection has place for it.
+    Pieces(Pieces),
+}
+
+/// The pieces of a body, none of them empty.
+pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Bytes> + Send + Sync>>;
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => f.debug_tuple("Whole").field(bytes).finish(),
+            Self::Pieces(_) => f.debug_tuple("Pieces").finish_non_exhaustive(),
+        }
+    }
+}
 
 /// The answer of a handler.
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: StatusCode,
     content_type: &'static str,
-    body: Bytes,
+    content: Content,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether pages of other origins may read it.
     cross_origin: bool,
@@ -30,10 +55,22 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self::of(content_type, Content::Whole(body.into()))
+    }
+
+    /// An answer whose body comes over time.
+    pub(crate) fn stream(
+        content_type: &'static str,
+        pieces: impl Stream<Item = Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(content_type, Content::Pieces(Box::pin(pieces)))
+    }
+
+    fn of(content_type: &'static str, content: Content) -> Self {
         Self {
             status: StatusCode::OK,
             content_type,
-            body: body.into(),
+            content,
             headers: Vec::new(),
             cross_origin: true,
         }
@@ -115,8 +152,8 @@ impl Answer {
         self,
         origin: Option<&HeaderValue>,
         common: &CommonHeaders,
-    ) -> Response<Bytes> {
-        let mut response = Response::new(self.body);
+    ) -> Response<Content> {
+        let mut response = Response::new(self.content);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         if self.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -136,6 +173,9 @@ impl Answer {
 
     #[cfg(test)]
     pub(crate) fn parts(&self) -> (StatusCode, &[u8]) {
-        (self.status, &self.body)
+        match &self.content {
+            Content::Whole(body) => (self.status, body),
+            Content::Pieces(_) => (self.status, b""),
+        }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     max_head_size: usize,
     head_timeout: Duration,
     pub(super) answer_timeout: Duration,
+    /// As for a websocket that reads nothing of what waits for it.
+    pub(super) stream_timeout: Duration,
     pub(crate) connections: Arc<ConnectionLimit>,
     pub(crate) common_headers: CommonHeaders,
     pub(super) limits: Arc<Limits>,
@@ -55,6 +57,7 @@ impl Shared {
             max_head_size: config.max_head_size,
             head_timeout: config.head_timeout,
             answer_timeout: config.answer_timeout,
+            stream_timeout: config.ping_interval + config.ping_timeout,
             connections: Arc::new(ConnectionLimit::new(total, by_address)),
             common_headers: CommonHeaders::new(&config.allow_cors),
             limits,

@@ -62,6 +62,8 @@ impl ConnectionLimit {
             limit: limited_by_address.then(|| Arc::clone(self)),
             _permit: permit,
             ends_with_peer: AtomicBool::new(false),
+            streams: AtomicBool::new(false),
+            has_stalled: AtomicBool::new(false),
             in_a_row: AtomicU8::new(0),
             is_serving: AtomicBool::new(false),
         })
@@ -85,6 +87,10 @@ pub(crate) struct ConnectionGuard {
     _permit: OwnedSemaphorePermit,
     /// Whether the current request ends when the peer closes its side.
     ends_with_peer: AtomicBool,
+    /// Whether the current answer is a stream, which lasts as long as the peer reads it.
+    streams: AtomicBool,
+    /// Whether the connection was given up because the peer took nothing of a stream.
+    has_stalled: AtomicBool,
     /// Requests since the connection got its turn.
     in_a_row: AtomicU8,
     /// Whether a request has arrived whose answer is not ready.
@@ -94,6 +100,14 @@ pub(crate) struct ConnectionGuard {
 impl ConnectionGuard {
     pub(crate) fn ends_with_peer(&self) -> bool {
         self.ends_with_peer.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn streams(&self) -> bool {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stalled(&self) {
+        self.has_stalled.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_serving(&self) -> bool {
@@ -135,11 +149,23 @@ impl EndsWithPeer {
         tcp.ends_with_peer.store(true, Ordering::Relaxed);
         Self(Arc::clone(tcp))
     }
+
+    /// The same for a request whose answer is a stream.
+    pub(crate) fn begin_stream(tcp: &Arc<ConnectionGuard>) -> Self {
+        tcp.streams.store(true, Ordering::Relaxed);
+        Self::begin(tcp)
+    }
+
+    /// Returns `true` if the peer was given up because it took nothing of the stream.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.0.has_stalled.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for EndsWithPeer {
     fn drop(&mut self) {
         self.0.ends_with_peer.store(false, Ordering::Relaxed);
+        self.0.streams.store(false, Ordering::Relaxed);
     }
 }
 

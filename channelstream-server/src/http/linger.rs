@@ -6,8 +6,8 @@
 //!   lose the answer. So the connection is read to its end before it is closed.
 //! * An answer that the peer does not read would wait forever. Its TCP connection is reset.
 //! * hyper does not notice that the peer is gone while a request is served; if it looked, a client
-//!   that closes its side behind the last request would lose the answer. A poll ends when its peer
-//!   is gone, so this stream looks.
+//!   that closes its side behind the last request would lose the answer. A poll or an event stream
+//!   ends when its peer is gone, so this stream looks.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -88,6 +88,8 @@ pub(crate) struct LingerIo {
     /// What replaces a refusal of hyper's own, and how many bytes of it are written.
     replacement: Option<(String, usize)>,
     stall: Stall,
+    /// Whether the system gives up a peer that takes nothing of a stream.
+    is_bounded: bool,
     lingering: Option<Lingering>,
 }
 
@@ -106,7 +108,16 @@ impl LingerIo {
         drain: watch::Receiver<bool>,
     ) -> Self {
         let (inner, stall) = (TokioIo::new(stream), Stall::default());
-        Self { inner, shared, tcp, drain, replacement: None, stall, lingering: None }
+        Self {
+            inner,
+            shared,
+            tcp,
+            drain,
+            replacement: None,
+            stall,
+            is_bounded: false,
+            lingering: None,
+        }
     }
 
     pub(crate) fn into_inner(self) -> TcpStream {
@@ -147,14 +158,19 @@ impl LingerIo {
         cx: &mut Context<'_>,
         outcome: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let most = self.shared.answer_timeout;
+        let streams = self.tcp.streams();
+        let most = if streams { self.shared.stream_timeout } else { self.shared.answer_timeout };
         match &outcome {
             Poll::Ready(Ok(count)) => self.stall.taken(*count, most),
-            Poll::Ready(Err(_)) => {}
+            Poll::Ready(Err(error)) => self.note(error),
             Poll::Pending => {
                 let most = if *self.drain.borrow() { most.min(DRAINING) } else { most };
                 if self.stall.poll_over(cx, most).is_ready() {
-                    self.shared.limits.refused(Limit::AnswerTime, self.tcp.peer);
+                    if streams {
+                        self.tcp.set_stalled();
+                    } else {
+                        self.shared.limits.refused(Limit::AnswerTime, self.tcp.peer);
+                    }
                     tcp::reset_on_close(self.inner.inner());
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -167,10 +183,21 @@ impl LingerIo {
     fn peer_is_gone(&self, cx: &mut Context<'_>) -> bool {
         let mut space = [0; 1];
         let mut space = tokio::io::ReadBuf::new(&mut space);
-        matches!(
-            self.inner.inner().poll_peek(cx, &mut space),
-            Poll::Ready(Ok(0)) | Poll::Ready(Err(_))
-        )
+        match self.inner.inner().poll_peek(cx, &mut space) {
+            Poll::Ready(Ok(count)) => count == 0,
+            Poll::Ready(Err(error)) => {
+                self.note(&error);
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// Notes that the system has given the peer of a stream up.
+    fn note(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut && self.tcp.streams() {
+            self.tcp.set_stalled();
+        }
     }
 }
 
@@ -225,6 +252,11 @@ impl Write for LingerIo {
     /// hyper flushes whenever nothing is left to write, also while a request is served.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stall.all_taken();
+        // A heartbeat fits into what the system takes for a peer that is gone without a word.
+        if self.tcp.streams() && !self.is_bounded {
+            self.is_bounded = true;
+            tcp::bound_rest(self.inner.inner(), self.shared.stream_timeout);
+        }
         if self.tcp.ends_with_peer() && self.peer_is_gone(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }

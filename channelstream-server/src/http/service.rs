@@ -11,8 +11,9 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::service::TowerToHyperService;
-use warp::Filter;
+use warp::{Filter, Reply};
 
+use crate::http::answer::Content;
 use crate::http::body::{Broken, Chunks};
 use crate::http::request::Head;
 
@@ -23,7 +24,7 @@ pub(crate) trait Service: Send + Sync + 'static {
         head: Arc<Head>,
         upgrade: Option<OnUpgrade>,
         body: Chunks,
-    ) -> impl Future<Output = Response<Bytes>> + Send;
+    ) -> impl Future<Output = Response<Content>> + Send;
 }
 
 /// Makes one warp filter of a service. The filter only extracts. The service decides what is
@@ -45,9 +46,21 @@ pub(crate) fn routes<S: Service>(
             let chunks = Box::pin(StreamExt::map(body, |chunk: Result<_, warp::Error>| {
                 chunk.map(bytes).map_err(|_| Broken)
             }));
-            Arc::clone(&service).answer(head, upgrade, chunks)
+            let answer = Arc::clone(&service).answer(head, upgrade, chunks);
+            async { reply(answer.await) }
         });
     TowerToHyperService::new(warp::service(filter))
+}
+
+fn reply(response: Response<Content>) -> warp::reply::Response {
+    let (parts, content) = response.into_parts();
+    match content {
+        Content::Whole(bytes) => Response::from_parts(parts, bytes).into_response(),
+        Content::Pieces(pieces) => {
+            let pieces = warp::reply::stream(pieces.map(Ok::<_, Infallible>));
+            Response::from_parts(parts, pieces.into_response().into_body())
+        }
+    }
 }
 
 fn bytes(mut buf: impl Buf) -> Bytes {

@@ -144,7 +144,7 @@ impl Shard {
                 // Catch-up has old numbers.
                 listeners.latest = listeners.latest.max(run.sequences().end - 1);
             }
-            ShardCommand::Read { outbox, portion } => outbox.take_portion(portion),
+            ShardCommand::Read { outbox, portion } => outbox.put_portion(portion),
             ShardCommand::End { listener, reason } => {
                 let Some(outbox) = listeners.get(listener) else { return };
                 match reason {

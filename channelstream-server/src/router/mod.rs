@@ -6,7 +6,6 @@ pub(crate) mod routes;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::ORIGIN;
 use http::{Method, Response};
 use hyper::upgrade::OnUpgrade;
@@ -14,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::admin;
 use crate::app::App;
-use crate::http::answer::{Answer, TEXT};
+use crate::http::answer::{Answer, Content, TEXT};
 use crate::http::body::Chunks;
 use crate::http::problem::Problem;
 use crate::http::request::{Head, Permissions, Request};
@@ -28,7 +27,7 @@ impl Service for App {
         head: Arc<Head>,
         upgrade: Option<OnUpgrade>,
         body: Chunks,
-    ) -> Response<Bytes> {
+    ) -> Response<Content> {
         let began = Instant::now();
         let request = Request::new(Arc::clone(&head), upgrade, body, &self.config, &self.notes);
         let (id, peer, path) = (request.id, request.peer, request.path.clone());

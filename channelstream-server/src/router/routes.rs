@@ -11,7 +11,7 @@ use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::pages::{self, tutorial};
 use crate::suggest;
-use crate::transport::{long_poll, websocket};
+use crate::transport::{event_stream, long_poll, websocket};
 
 /// The outcome of a handler.
 pub(crate) type Outcome = Result<Answer, Problem>;
@@ -97,7 +97,7 @@ macro_rules! later {
     };
 }
 
-pub(crate) static ROUTES: [Route; 26] = [
+pub(crate) static ROUTES: [Route; 28] = [
     route(POST, "/connect", later!(api::connect), Backend),
     route(POST, "/subscribe", later!(api::subscribe), Backend),
     route(POST, "/unsubscribe", later!(api::unsubscribe), Backend),
@@ -110,6 +110,8 @@ pub(crate) static ROUTES: [Route; 26] = [
     route(Any(&["POST"]), "/info", later!(api::info), Backend),
     route(Any(&["GET", "POST"]), "/disconnect", later!(api::disconnect), Open).in_admin_page(),
     route(GET, "/listen", later!(long_poll::listen), Open).not_awaited(),
+    route(GET, "/sse", later!(event_stream::sse), Open).not_awaited(),
+    route(GET, "/stream", later!(event_stream::ndjson), Open).not_awaited(),
     route(Any(&["GET"]), "/ws", Now(websocket::open), Handshake),
     route(GET, "/", Now(|app, request| tutorial::page(app, request)), Open),
     route(GET, "/admin", Now(|_, _| Ok(admin::page())), Admin),

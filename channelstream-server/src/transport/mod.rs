@@ -3,6 +3,7 @@
 //! A transport checks its request, reserves a place for the listener, and creates a
 //! [`Listener`](crate::listener::Listener) with a sink and an encoding.
 
+pub(crate) mod event_stream;
 pub(crate) mod long_poll;
 pub(crate) mod websocket;
 

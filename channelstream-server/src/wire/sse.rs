@@ -13,16 +13,27 @@ pub(super) static HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 /// What follows each event.
 const END: &[u8] = b"\n\n";
 
-/// One block per event: its cursor as `id:` and its JSON as one line of `data:`.
+/// One block per event: its cursor as `id:`, its type as `event:` and its JSON as one line of `data:`.
 pub(super) fn events(first: Cursor, events: &[String]) -> Bytes {
     let mut blocks = Vec::new();
     for (sequence, event) in (first.sequence..).zip(events) {
         let cursor = Cursor { sequence, ..first };
-        write!(blocks, "id: {cursor}\ndata: ").expect("a Vec takes every write");
+        writeln!(blocks, "id: {cursor}").expect("a Vec takes every write");
+        if let Some(kind) = kind(event) {
+            writeln!(blocks, "event: {kind}").expect("a Vec takes every write");
+        }
+        blocks.extend_from_slice(b"data: ");
         put_line(&mut blocks, event);
         blocks.extend_from_slice(END);
     }
     Bytes::from(blocks)
+}
+
+/// Returns the type of an event. Only the uuid stands before it, so nothing that a publisher wrote can
+/// be taken for it.
+fn kind(event: &str) -> Option<&str> {
+    let (_, rest) = event.split_once("\"type\":\"")?;
+    rest.split_once('"').map(|(kind, _)| kind)
 }
 
 /// Returns the length of the first block; of bytes without an end, all of them.
@@ -59,5 +70,14 @@ mod tests {
             "id: 00000007-41\ndata: {    \"a\":  \"\\n\"}\n\nid: 00000007-42\ndata: {}\n\n"
         );
         assert_eq!(first(&row), row.len() - "id: 00000007-42\ndata: {}\n\n".len());
+    }
+
+    #[test]
+    fn an_event_has_its_own_type_and_none_of_its_payload() {
+        let event =
+            r#"{"uuid":"x","type":"message:edit","message":{"type":"\n","data: ":"\ndata: "}}"#;
+        let cursor = Cursor { epoch: Epoch::new(7), sequence: 7 };
+        let block = events(cursor, &[event.to_owned()]);
+        assert_eq!(block, format!("id: 00000007-7\nevent: message:edit\ndata: {event}\n\n"));
     }
 }

@@ -10,6 +10,7 @@ mod channels;
 mod config;
 mod cursors;
 mod embedded;
+mod event_stream;
 mod hostile_browser;
 #[cfg(target_os = "linux")]
 mod hostile_clock;

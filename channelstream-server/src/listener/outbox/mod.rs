@@ -372,6 +372,12 @@ impl Outbox {
         items.into_iter().map(|item| item.bytes).collect()
     }
 
+    /// Takes out what waits first: one item, and more as long as all are no larger than `most` bytes
+    /// together. It counts as sent.
+    pub(crate) fn take_portion(&self, most: usize) -> Vec<Bytes> {
+        self.queue().take_portion(most)
+    }
+
     /// Returns `true` if no event waits.
     pub(crate) fn is_empty(&self) -> bool {
         !self.queue().items.iter().any(Item::is_event)

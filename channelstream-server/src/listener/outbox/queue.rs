@@ -203,6 +203,36 @@ impl Queue {
         true
     }
 
+    /// Takes out one item, and more as long as all are no larger than `most` bytes together.
+    pub(super) fn take_portion(&mut self, most: usize) -> Vec<Bytes> {
+        let mut portion = Vec::new();
+        let mut left = most;
+        while let Some(item) = self.items.front() {
+            let length = item.bytes.len();
+            if length > left && !portion.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(length);
+            let size = item.size();
+            self.waiting.remove(size);
+            portion.extend(self.items.pop_front().map(|item| item.bytes));
+        }
+        self.shrink();
+        portion
+    }
+
+    /// Gives back what only a queue with something in it needs.
+    fn shrink(&mut self) {
+        if !self.items.is_empty() {
+            return;
+        }
+        self.spared = Bounds::default();
+        // A burst is over: its memory is given back.
+        if self.items.capacity() > 16 {
+            self.items = VecDeque::new();
+        }
+    }
+
     /// Removes what the socket has taken: `written` more bytes.
     pub(super) fn advance(&mut self, written: usize, encoding: Encoding) {
         let mut written = self.written + written;
@@ -222,12 +252,6 @@ impl Queue {
             self.items.pop_front();
         }
         self.written = written;
-        if self.items.is_empty() {
-            self.spared = Bounds::default();
-        }
-        // A burst is over: its memory is given back.
-        if self.items.is_empty() && self.items.capacity() > 16 {
-            self.items = VecDeque::new();
-        }
+        self.shrink();
     }
 }

@@ -108,7 +108,7 @@ impl Outbox {
     }
 
     /// Queues a portion. It fits, because nothing waits before it but control frames.
-    pub(in crate::listener) fn take_portion(self: &Arc<Self>, portion: EncodedPortion) {
+    pub(in crate::listener) fn put_portion(self: &Arc<Self>, portion: EncodedPortion) {
         let mut queue = self.queue();
         let Some(reader) = &mut queue.reader else { return };
         reader.is_asking = false;

@@ -97,6 +97,19 @@ fn the_bound_counts_the_events_of_a_run() {
     assert_eq!(outbox.sent(9).up_to, 6, "the run that found no place was not sent");
 }
 
+#[test]
+fn a_portion_is_bounded_and_what_it_leaves_is_not_sent() {
+    let outbox = outbox(1);
+    push_run(&outbox);
+    push(&outbox, 10..13, false);
+    assert_eq!(outbox.take_portion(0).concat(), b"7\n8\n9\n", "a run leaves as one");
+    assert_eq!(outbox.take_portion(7).concat(), b"10\n11\n");
+    assert_eq!(outbox.queue().waiting.frames, 1);
+    assert_eq!(outbox.sent(12).but, [12]);
+    assert!(outbox.take_portion(7).is_empty(), "it is held for a newer listener");
+    assert_eq!(outbox.queue().waiting.frames, 1);
+}
+
 fn push(outbox: &Arc<Outbox>, sequences: Range<Sequence>, is_catchup: bool) {
     for sequence in sequences {
         outbox.push(&run(sequence..sequence + 1, is_catchup), ROOM);
@@ -221,7 +234,7 @@ fn a_listener_with_a_cursor_reads_before_it_takes_live_events() {
     outbox.read_on();
     outbox.read_on();
     assert!(asked.try_recv().is_ok() && asked.try_recv().is_err(), "it asks once");
-    outbox.take_portion(portion(1..4));
+    outbox.put_portion(portion(1..4));
     assert!(!outbox.is_behind());
     push(&outbox, 4..6, false);
     assert_eq!(taken(&outbox), [1, 2, 3, 4, 5]);
@@ -234,7 +247,7 @@ fn a_listener_with_a_cursor_reads_before_it_takes_live_events() {
 fn a_slow_listener_with_a_cursor_falls_behind_and_reads_on_from_there() {
     let (outbox, mut asked) = reading(1, Since::Record);
     outbox.read_on();
-    outbox.take_portion(portion(1..1));
+    outbox.put_portion(portion(1..1));
     assert!(asked.try_recv().is_ok());
     push(&outbox, 1..30, false);
     assert_eq!(outbox.ending(), None);
@@ -246,7 +259,7 @@ fn a_slow_listener_with_a_cursor_falls_behind_and_reads_on_from_there() {
     assert!(asked.try_recv().is_ok());
     assert_eq!(position(&outbox), Some(10));
     push(&outbox, 30..31, false);
-    outbox.take_portion(portion(11..31));
+    outbox.put_portion(portion(11..31));
     push(&outbox, 31..32, false);
     assert_eq!(taken(&outbox), (11..31).collect::<Vec<_>>());
     outbox.read_on();
@@ -259,16 +272,12 @@ fn a_portion_of_which_nothing_is_left_asks_for_the_next() {
     let (outbox, mut asked) = reading(1, Since::Record);
     outbox.read_on();
     assert!(asked.try_recv().is_ok());
-    outbox.take_portion(EncodedPortion {
-        behind: Some(Reading::new(Since::Record)),
-        ..portion(0..0)
-    });
+    outbox
+        .put_portion(EncodedPortion { behind: Some(Reading::new(Since::Record)), ..portion(0..0) });
     assert!(asked.try_recv().is_ok());
     outbox.end(Ending::Shutdown);
-    outbox.take_portion(EncodedPortion {
-        behind: Some(Reading::new(Since::Record)),
-        ..portion(1..2)
-    });
+    outbox
+        .put_portion(EncodedPortion { behind: Some(Reading::new(Since::Record)), ..portion(1..2) });
     assert!(asked.try_recv().is_err() && outbox.asked().is_none(), "nothing is read at the end");
     assert!(outbox.is_empty());
 }
@@ -290,7 +299,7 @@ fn a_listener_with_a_cursor_takes_over_nothing_but_the_place() {
     let (last, _asked) = reading(4, Since::Record);
     let (behind, _asked) = reading(5, Since::Record);
     behind.read_on();
-    behind.take_portion(portion(1..1));
+    behind.put_portion(portion(1..1));
     push(&behind, 1..30, false);
     taken(&behind);
     behind.migrate(&last, 29);
@@ -301,7 +310,7 @@ fn a_listener_with_a_cursor_takes_over_nothing_but_the_place() {
 fn a_listener_without_a_cursor_catches_up_after_one_that_had_one() {
     let (old, _asked) = reading(1, Since::Record);
     old.read_on();
-    old.take_portion(portion(1..1));
+    old.put_portion(portion(1..1));
     push(&old, 1..4, false);
     let new = outbox_of(2, Encoding::Json);
     old.migrate(&new, 3);
