@@ -167,7 +167,7 @@ fn listeners(site: Site) -> usize {
 /// How many listeners ended for this reason.
 fn ended(site: Site, reason: &str) -> u64 {
     let stats = site.send(&Request::new("GET", "/admin/stats.json").signed()).ok();
-    stats["metrics"]["listeners_ended_total"][reason].as_u64().expect(&stats.to_string())
+    stats["metrics"]["listeners_ended_total"][reason].as_u64().unwrap()
 }
 
 fn gone(site: Site) {

@@ -10,8 +10,11 @@ use super::*;
 
 const BOUNDS: Bounds = Bounds { frames: 10, bytes: 10_000 };
 
+/// Returns a hub whose writers run.
 fn hub(shards: usize) -> (Hub, Vec<ShardTasks>) {
-    Hub::new(vec![Handle::current(); shards], BOUNDS, 100)
+    let (hub, tasks) = Hub::new(vec![Handle::current(); shards], BOUNDS, 100);
+    tasks.iter().for_each(|tasks| drop(tokio::spawn(tasks.write())));
+    (hub, tasks)
 }
 
 /// Returns a connection whose listeners are in this shard.
