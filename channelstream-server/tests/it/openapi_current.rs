@@ -257,6 +257,9 @@ fn refusals_are_as_described() {
     assert_eq!(it.call("get", "/listen", &unknown, None).status, 401);
     assert_eq!(it.call("get", "/listen", "?conn_id=x", None).status, 422);
     assert_eq!(it.call("get", "/disconnect", "?conn_id=x", None).status, 422);
+    for path in ["/sse", "/stream"] {
+        assert_eq!(it.call("get", path, "?conn_id=x", None).status, 422, "{path}");
+    }
     assert_eq!(it.call("get", "/ws", "", None).status / 100, 4);
     assert_eq!(it.call("get", "/admin/ws", "", None).status, 403);
 }
@@ -267,7 +270,7 @@ fn every_other_route_answers_as_described() {
     for (path, methods) in it.document["paths"].as_object().unwrap() {
         let operation = &methods["get"];
         if !operation.is_object()
-            || ["/ws", "/admin/ws", "/listen", "/disconnect"].contains(&&**path)
+            || ["/ws", "/admin/ws", "/sse", "/stream", "/listen", "/disconnect"].contains(&&**path)
         {
             continue;
         }

@@ -10,8 +10,11 @@ use super::*;
 
 const BOUNDS: Bounds = Bounds { frames: 10, bytes: 10_000 };
 
+/// Returns a hub whose writers run.
 fn hub(shards: usize) -> (Hub, Vec<ShardTasks>) {
-    with_place_for(100, shards)
+    let (hub, tasks) = with_place_for(100, shards);
+    tasks.iter().for_each(|tasks| drop(tokio::spawn(tasks.write())));
+    (hub, tasks)
 }
 
 fn with_place_for(listeners: usize, shards: usize) -> (Hub, Vec<ShardTasks>) {

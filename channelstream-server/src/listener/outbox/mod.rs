@@ -9,8 +9,8 @@
 //! whole there, and the older connection breaks off in the middle of it. Hence no event is lost and
 //! none comes twice.
 //!
-//! An outbox schedules itself: whatever makes something due unlocks the queue and then wakes the one
-//! that carries it out, the writer of its shard or the task that pulls.
+//! An outbox schedules itself: whatever makes something due unlocks the queue and then puts the outbox
+//! on the list of its shard's writer, which writes to the socket or wakes the task that pulls.
 
 mod queue;
 mod reader;
@@ -118,21 +118,14 @@ impl Outbox {
         self.queue.lock().expect("nothing that holds an outbox can panic")
     }
 
-    /// Unlocks the queue and wakes the writer or the task that pulls.
+    /// Unlocks the queue and puts the outbox on the list of the writer. A task that pulls is on it as
+    /// well, so that its writes also carry what comes shortly after.
     #[inline]
     fn schedule(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
-        match &self.sink {
-            Sink::Pull(notify) => {
-                drop(queue);
-                notify.notify_one();
-            }
-            Sink::Socket(_) => {
-                let is_scheduled = mem::replace(&mut queue.scheduled, true);
-                drop(queue);
-                if !is_scheduled {
-                    self.writer.add(Arc::clone(self));
-                }
-            }
+        let is_scheduled = mem::replace(&mut queue.scheduled, true);
+        drop(queue);
+        if !is_scheduled {
+            self.writer.add(Arc::clone(self));
         }
     }
 
@@ -390,13 +383,21 @@ impl Outbox {
         }
     }
 
-    /// Writes what is due, as much as the socket takes. Each write carries all that fits.
+    /// Writes what is due, as much as the socket takes, or wakes the task that pulls. Each write carries
+    /// all that fits.
     pub(super) fn write(self: &Arc<Self>) -> Written {
         /// Slices in one system call; more would not make it cheaper.
         const SLICES: usize = 64;
-        let Sink::Socket(stream) = &self.sink else { return Written::All };
         let mut queue = self.queue();
         queue.scheduled = false;
+        let stream = match &self.sink {
+            Sink::Socket(stream) => stream,
+            Sink::Pull(notify) => {
+                drop(queue);
+                notify.notify_one();
+                return Written::All;
+            }
+        };
         if self.blocked.load(Ordering::Acquire) {
             return Written::All; // a task waits for the socket already
         }
@@ -448,9 +449,12 @@ impl Outbox {
         self.schedule(self.queue());
     }
 
-    /// Returns `true` once: when the listener is at its end, and the time for its end begins.
+    /// Returns `true` once: when the listener is at its end, and the time for its end begins. HTTP
+    /// itself bounds the time of a task that pulls.
     pub(super) fn begins_to_close(&self) -> bool {
-        self.ending().is_some() && !self.closing.swap(true, Ordering::AcqRel)
+        self.socket().is_some()
+            && self.ending().is_some()
+            && !self.closing.swap(true, Ordering::AcqRel)
     }
 
     /// Cuts the connection of a peer that takes neither events nor the close frame.
