@@ -7,8 +7,8 @@ use channelstream_core::protocol::{
     Bounds, Connect, Event, InfoOptions, NewMessage, Timestamp, parse, read_messages,
 };
 use channelstream_core::state::{
-    Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId, Outcome,
-    Rules, Stamp, State,
+    Appends, Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId,
+    Outcome, Rules, Stamp, State,
 };
 use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{Bencher, BenchmarkId, Criterion};
@@ -39,7 +39,12 @@ impl World {
         for number in 0..count {
             let connection = id(number);
             let listener = ListenerId::new(number);
-            world.apply(Command::Open { connection, listener, kind: ListenerKind::Socket });
+            world.apply(Command::Open {
+                connection,
+                listener,
+                kind: ListenerKind::Socket,
+                appends: Appends::AsEvents,
+            });
         }
         world
     }

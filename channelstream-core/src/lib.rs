@@ -18,7 +18,7 @@
 #![cfg_attr(not(feature = "state"), doc = "```ignore")]
 //! use channelstream_core::protocol::{Bounds, Connect, Timestamp, parse, read_messages};
 //! use channelstream_core::state::{
-//!     Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
+//!     Appends, Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
 //!     Rules, Stamp, State,
 //! };
 //!
@@ -41,7 +41,8 @@
 //! let Ok(Reply::Connected(connected)) = outcome.reply else { panic!("it is accepted") };
 //! assert_eq!(connected.channels, ["news"]);
 //! let (listener, kind) = (ListenerId::new(1), ListenerKind::Socket);
-//! apply(Command::Open { connection, listener, kind });
+//! let appends = Appends::AsEvents;
+//! apply(Command::Open { connection, listener, kind, appends });
 //!
 //! // The body of a request becomes an event for her.
 //! let body = br#"[{"user": "bot", "channel": "news", "message": {"text": "hello"}}]"#;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{self, Body, Bounds};
+use channelstream_core::state::Refusal;
 use tokio::time::Instant;
 
 use crate::admin;
@@ -162,6 +163,9 @@ impl App {
 impl From<node::Error> for Problem {
     fn from(error: node::Error) -> Self {
         match error {
+            node::Error::Refused(refusal @ Refusal::CannotCancel) => {
+                Self::Refused(refusal.to_string().into())
+            }
             node::Error::Refused(refusal) => Self::FieldErrors(refusal.field_errors()),
             node::Error::Unavailable(_) => Self::Unavailable(error.to_string().into()),
             node::Error::Stopped => Self::Stopped,

@@ -303,6 +303,10 @@ fn rules(config: &Config) -> Rules {
         user_timeout: config.gc_users_after,
         channel_timeout: config.gc_channels_after,
         channel_defaults: config.channel_defaults.clone(),
+        append_timeout: config.append_timeout,
+        max_growing_size: config.max_growing_size,
+        max_growing_items: config.max_growing_items,
+        max_open_messages: config.max_open_messages,
         ..Rules::default()
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::append::{Append, Growth};
 use super::message::{Delete, Edit, Message};
 use super::reply::{Changed, UserView};
 use super::scalar::UserState;
@@ -17,6 +18,8 @@ pub enum Event {
     Message(Arc<Message>),
     /// A message was edited.
     Edit(Arc<Edit>),
+    /// A growing message has grown.
+    Append(Arc<Append>),
     /// A message was deleted.
     Delete(Arc<Delete>),
     /// A user joined or parted.
@@ -87,6 +90,7 @@ impl Event {
                 object.put("timestamp", &message.timestamp.in_event());
                 object.put("edited", &message.edited.map(DateTime::in_event));
                 object.put("catchup", &catchup);
+                object.put_growth(message.growth);
             }
             Self::Edit(edit) => {
                 object.put("uuid", &edit.uuid);
@@ -103,6 +107,21 @@ impl Event {
                 }
                 object.put("edited", &edit.edited.map(DateTime::in_event));
                 // Live edits and deletes have no such key.
+                if catchup {
+                    object.put("catchup", &true);
+                }
+                object.put_growth(edit.growth);
+            }
+            Self::Append(append) => {
+                object.put("type", "message:append");
+                object.put("uuid", &append.uuid);
+                object.put("channel", &append.channel);
+                object.put("append", &append.append);
+                object.put("from", &append.from);
+                object.put("rev", &append.rev);
+                if let Some(status) = append.status {
+                    object.put("status", &status);
+                }
                 if catchup {
                     object.put("catchup", &true);
                 }
@@ -140,6 +159,12 @@ impl Event {
         object.end()
     }
 
+    /// Returns `true` if the event is a message that may grow.
+    #[cfg(feature = "state")]
+    pub(crate) fn may_grow(&self) -> bool {
+        matches!(self, Self::Message(message) if message.growth.is_some_and(|growth| growth.is_open()))
+    }
+
     /// Returns `true` if `user`, as a member of the place it is sent to, receives the event.
     #[cfg(feature = "state")]
     pub(crate) fn is_for(&self, user: &str) -> bool {
@@ -148,7 +173,8 @@ impl Event {
             Self::Edit(edit) => edit.address.includes(user),
             Self::Delete(delete) => delete.address.includes(user),
             Self::Presence(presence) => &*presence.user != user,
-            Self::UserStateChange(_) => true,
+            // Whoever the message is for receives what is appended to it, and nobody stores appends.
+            Self::UserStateChange(_) | Self::Append(_) => true,
         }
     }
 }
@@ -172,6 +198,13 @@ impl JsonObject {
         json.extend_from_slice(key.as_bytes());
         json.extend_from_slice(b"\":");
         serde_json::to_writer(json, value).expect("events hold texts, numbers and JSON only");
+    }
+
+    fn put_growth(&mut self, growth: Option<Growth>) {
+        if let Some(Growth { status, rev }) = growth {
+            self.put("status", &status);
+            self.put("rev", &rev);
+        }
     }
 
     fn end(self) -> String {

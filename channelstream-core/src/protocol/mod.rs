@@ -3,6 +3,7 @@
 //! The `read` functions accept every form of a value that contract §4 allows, and report all errors of
 //! a body at once as [`FieldErrors`].
 
+mod append;
 mod body;
 mod event;
 mod field_errors;
@@ -19,6 +20,9 @@ mod settings;
 mod strict;
 mod timestamp;
 
+#[cfg(feature = "state")]
+pub(crate) use append::steps;
+pub use append::{Append, AppendRequest, Change, Growth, Opening, Piece, Pieces, Status, Taken};
 pub use body::{Body, Bounds, NotJson, parse};
 pub use event::{Action, Event, Presence, UserStateChange};
 pub use field_errors::{FieldError, FieldErrors, Named, Rejected};
@@ -32,8 +36,8 @@ pub use reply::{
     Receipt, Subscribed, Unsubscribed, UserStateSet, UserView,
 };
 pub use request::{
-    Configure, Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe,
-    Unsubscribe, read_deletes, read_edits, read_messages,
+    Cancel, Configure, Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState,
+    Subscribe, Unsubscribe, read_changes, read_deletes, read_messages,
 };
 pub use scalar::{Scalar, UserState};
 pub use settings::{ChannelConfig, ChannelSettings};

@@ -207,6 +207,21 @@ impl<'a> Object<'a> {
         name
     }
 
+    /// Returns `true` if the field is present, also if it is invalid.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.fields.get(key).is_some()
+    }
+
+    /// Reports a field that is valid alone, but not together with others.
+    pub(super) fn refuse(&mut self, key: &str, reason: &str) {
+        self.refuse_with(key, FieldError::text(reason));
+    }
+
+    /// Reports what is wrong inside a field.
+    pub(super) fn refuse_with(&mut self, key: &str, error: FieldError) {
+        self.errors.add(key, error);
+    }
+
     fn read<F: Form<'a>>(&mut self, key: &str, form: &F) -> Option<F::Value> {
         let raw = self.fields.get(key)?;
         let found = if is_null(raw) { Err(FieldError::text(NULL)) } else { form.read(raw) };
@@ -330,7 +345,7 @@ impl<T> Form<'_> for Inner<T> {
     }
 }
 
-fn any_text(raw: &RawValue) -> Result<String, FieldError> {
+pub(super) fn any_text(raw: &RawValue) -> Result<String, FieldError> {
     serde_json::from_str(raw.get()).map_err(|_| FieldError::text("Not a valid string."))
 }
 

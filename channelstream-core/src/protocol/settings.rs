@@ -1,4 +1,4 @@
-//! The six settings of a channel with their defaults, in whole or in part (contract §1).
+//! The settings of a channel with their defaults, in whole or in part (contract §1).
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,10 @@ pub struct ChannelSettings {
     pub history_size: u64,
     /// Store events for catch-up.
     pub store_frames: bool,
+    /// Send `message:edit` with the whole payload instead of appends. `None`, as `false`, if it was never
+    /// set: answers have it only then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub append_as_edit: Option<bool>,
 }
 
 impl Default for ChannelSettings {
@@ -30,6 +34,7 @@ impl Default for ChannelSettings {
             store_history: false,
             history_size: 10,
             store_frames: true,
+            append_as_edit: None,
         }
     }
 }
@@ -63,6 +68,9 @@ pub struct ChannelConfig {
     /// Store events for catch-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_frames: Option<bool>,
+    /// Send `message:edit` with the whole payload instead of appends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub append_as_edit: Option<bool>,
 }
 
 impl From<ChannelSettings> for ChannelConfig {
@@ -74,12 +82,13 @@ impl From<ChannelSettings> for ChannelConfig {
             store_history: Some(all.store_history),
             history_size: Some(all.history_size),
             store_frames: Some(all.store_frames),
+            append_as_edit: all.append_as_edit,
         }
     }
 }
 
 impl ChannelConfig {
-    /// Returns all six settings, with `defaults` for those that are absent.
+    /// Returns all settings, with `defaults` for those that are absent.
     #[must_use]
     pub fn over(self, defaults: ChannelSettings) -> ChannelSettings {
         ChannelSettings {
@@ -91,6 +100,7 @@ impl ChannelConfig {
             store_history: self.store_history.unwrap_or(defaults.store_history),
             history_size: self.history_size.unwrap_or(defaults.history_size),
             store_frames: self.store_frames.unwrap_or(defaults.store_frames),
+            append_as_edit: self.append_as_edit.or(defaults.append_as_edit),
         }
     }
 
@@ -106,6 +116,7 @@ impl ChannelConfig {
             store_history: object.optional("store_history", Boolean),
             history_size: object.optional("history_size", Size),
             store_frames: object.optional("store_frames", Boolean),
+            append_as_edit: object.optional("append_as_edit", Boolean),
         }
     }
 }

@@ -15,11 +15,24 @@ use crate::protocol::{Edit, Event, Message};
 pub(super) struct StoredEvents(VecDeque<(Sequence, Event)>);
 
 impl StoredEvents {
-    /// Adds an event, and drops the oldest ones above `keep`.
-    pub(super) fn push(&mut self, sequence: Sequence, event: Event, keep: usize) {
+    /// Adds an event, and drops the oldest ones above `keep`, but no message that may grow. The ids of
+    /// growing messages that are dropped are added to `dropped`.
+    pub(super) fn push(
+        &mut self,
+        sequence: Sequence,
+        event: Event,
+        keep: usize,
+        dropped: &mut Vec<Uuid>,
+    ) {
         self.0.push_back((sequence, event));
         while self.0.len() > keep {
-            self.0.pop_front();
+            let oldest = self.0.iter().position(|(_, event)| !event.may_grow());
+            let Some(oldest) = oldest else { break };
+            if let Some((_, Event::Message(message))) = self.0.remove(oldest)
+                && message.growth.is_some()
+            {
+                dropped.push(message.uuid);
+            }
         }
     }
 
@@ -33,6 +46,18 @@ impl StoredEvents {
             .iter()
             .filter(|(sequence, event)| cursor.has_not_sent(*sequence) && event.is_for(user))
             .map(|(sequence, event)| (*sequence, event.clone()))
+    }
+
+    /// Returns `true` if there is an event of this number.
+    pub(super) fn has(&self, sequence: Sequence) -> bool {
+        self.0.binary_search_by_key(&sequence, |(sequence, _)| *sequence).is_ok()
+    }
+
+    /// Returns `true` if there is a message of this id.
+    pub(super) fn has_message(&self, uuid: Uuid) -> bool {
+        self.0
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Message(message) if message.uuid == uuid))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -117,7 +142,12 @@ impl Cursor {
         *self = Self { up_to: sent.up_to.max(self.up_to), but: sent.but.into_boxed_slice() };
     }
 
-    fn has_not_sent(&self, sequence: Sequence) -> bool {
-        sequence > self.up_to || self.but.binary_search(&sequence).is_ok()
+    pub(super) fn has_not_sent(&self, sequence: Sequence) -> bool {
+        sequence > self.up_to || self.lacks(sequence)
+    }
+
+    /// Returns `true` if a listener had an event of this number and did not send it.
+    pub(super) fn lacks(&self, sequence: Sequence) -> bool {
+        self.but.binary_search(&sequence).is_ok()
     }
 }

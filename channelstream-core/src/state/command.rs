@@ -12,9 +12,9 @@ use super::defaults::ChannelDefaults;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
-    ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels, Edit,
-    Event, FieldErrors, NewMessage, Posted, SetUserState, Subscribe, Subscribed, Timestamp,
-    Unsubscribe, Unsubscribed, UserStateSet,
+    Change, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels,
+    Edit, Event, FieldError, FieldErrors, NewMessage, Posted, SetUserState, Subscribe, Subscribed,
+    Taken, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
 };
 
 /// The id of a connection. It is a secret: a client that knows it may listen on the connection.
@@ -116,7 +116,7 @@ pub struct Envelope {
 impl Envelope {
     /// The version of the serialized form. It rises with each change that an older version cannot
     /// read.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 }
 
 /// A change of the state, as a node submits it.
@@ -143,7 +143,14 @@ pub enum Command {
     /// `POST /message`.
     Publish(Vec<NewMessage>),
     /// `PATCH /message`.
-    Edit(Vec<Edit>),
+    Change(Vec<Change>),
+    /// `/cancel`: a reader cancels a growing message.
+    Cancel {
+        /// A connection of the reader.
+        connection: ConnectionId,
+        /// The id of the message.
+        message: Uuid,
+    },
     /// `DELETE /message`.
     Delete(Vec<Delete>),
     /// `/disconnect`: the connection ends when it is reaped next.
@@ -156,6 +163,9 @@ pub enum Command {
         listener: ListenerId,
         /// Which of the two it is.
         kind: ListenerKind,
+        /// How it is told that a message has grown.
+        #[serde(default)]
+        appends: Appends,
     },
     /// A socket or poll ended.
     Close {
@@ -179,6 +189,16 @@ pub enum ListenerKind {
     Socket,
     /// A long poll, which ends with its first answer.
     Poll,
+}
+
+/// How a listener is told that a message has grown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Appends {
+    /// By each append.
+    #[default]
+    AsEvents,
+    /// By edits with the whole payload, four a second of a message at most.
+    AsEdits,
 }
 
 /// How a listener ended.
@@ -227,8 +247,10 @@ pub enum Reply {
     ChannelsDeleted(Box<ChannelsDeleted>),
     /// To [`Command::Publish`]: all messages, also those that went nowhere.
     Published(Vec<Posted>),
-    /// To [`Command::Edit`].
-    Edited(Vec<Arc<Edit>>),
+    /// To [`Command::Change`], for each item.
+    Changed(Vec<ChangeReply>),
+    /// To [`Command::Cancel`].
+    Cancelled(Box<Taken>),
     /// To [`Command::Delete`].
     Deleted(Vec<Arc<Delete>>),
     /// To [`Command::Disconnect`]: `true` if there was such a connection.
@@ -239,6 +261,16 @@ pub enum Reply {
     Occupied,
     /// To commands that need no reply.
     Done,
+}
+
+/// The reply about one item of [`Command::Change`].
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum ChangeReply {
+    /// About an edit: the edit as it was sent.
+    Edited(Arc<Edit>),
+    /// About an append or a status.
+    Taken(Box<Taken>),
 }
 
 impl Reply {
@@ -267,6 +299,17 @@ pub enum Refusal {
     /// The connection belongs to another user.
     #[error("the connection belongs to another user")]
     ForeignConnection,
+    /// A message cannot be opened to grow. Nothing of the request was done.
+    #[error("message {item} cannot be opened: {reason}")]
+    CannotOpen {
+        /// The index of the message in the request.
+        item: usize,
+        /// The reason.
+        reason: &'static str,
+    },
+    /// There is no growing message of that id, or the user may not cancel it.
+    #[error("unknown message, or not allowed to cancel it")]
+    CannotCancel,
 }
 
 impl Refusal {
@@ -278,6 +321,13 @@ impl Refusal {
             Self::ForeignConnection => {
                 FieldErrors::from_texts("conn_id", ["Connection belongs to another user."])
             }
+            Self::CannotOpen { item, reason } => {
+                let mut errors = FieldErrors::new();
+                let inner = FieldErrors::from_texts("status", [*reason]);
+                errors.add(&item.to_string(), FieldError::Inner(inner));
+                errors
+            }
+            Self::CannotCancel => FieldErrors::from_texts("uuid", ["Unknown message"]),
         }
     }
 }
@@ -335,6 +385,14 @@ pub struct Rules {
     pub channel_events: usize,
     /// How many private events are stored for each user for catch-up.
     pub user_events: usize,
+    /// The silence after which a growing message is stalled, unless it was opened with another one.
+    pub append_timeout: Duration,
+    /// The largest payload of a growing message, in bytes.
+    pub max_growing_size: usize,
+    /// The most items of a list in a growing message to which items are appended.
+    pub max_growing_items: usize,
+    /// The most open messages of a channel, or private ones of a user.
+    pub max_open_messages: usize,
     /// The most by which own time moves from one stamp to the next. An outage of any length counts as
     /// no more than this.
     pub longest_step: Duration,
@@ -352,6 +410,10 @@ impl Default for Rules {
             channel_timeout: Duration::from_secs(72 * 3600),
             channel_events: 100,
             user_events: 50,
+            append_timeout: Duration::from_secs(30),
+            max_growing_size: 1024 * 1024,
+            max_growing_items: 4096,
+            max_open_messages: 100,
             longest_step: Duration::from_secs(5),
             channel_defaults: Vec::new(),
         }

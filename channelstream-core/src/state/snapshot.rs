@@ -11,13 +11,14 @@ use thiserror::Error;
 use super::arena::Arena;
 use super::channel::Channel;
 use super::connection::Connection;
+use super::growing::Growing;
 use super::time::OwnTime;
 use super::user::User;
 use super::{Rules, Sequence, State};
 use crate::protocol::Timestamp;
 
 /// The version of the form. It rises with each change.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const NAME: &[u8] = b"channelstream-state ";
 
@@ -47,7 +48,7 @@ pub enum SnapshotError {
 
 /// The contents of a snapshot. The rest of a [`State`] follows from it.
 #[derive(Serialize, Deserialize)]
-struct Snapshot<T, C, H> {
+struct Snapshot<T, C, H, G> {
     now: Timestamp,
     own_time: OwnTime,
     sequence: Sequence,
@@ -57,6 +58,7 @@ struct Snapshot<T, C, H> {
     users: T,
     connections: C,
     channels: H,
+    growing: G,
 }
 
 impl State {
@@ -72,6 +74,7 @@ impl State {
             users: &self.users,
             connections: &self.connections,
             channels: &self.channels,
+            growing: &self.growing,
         };
         let json = serde_json::to_vec(&snapshot).expect("all of the state has a form in JSON");
         let mut bytes = header(VERSION, &json).into_bytes();
@@ -97,7 +100,7 @@ impl State {
         if version != VERSION {
             return Err(SnapshotError::Version { found: version });
         }
-        let snapshot: Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>> =
+        let snapshot: Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>, Arena<Growing>> =
             serde_json::from_slice(json)?;
         let mut state = Self {
             now: snapshot.now,
@@ -109,6 +112,7 @@ impl State {
             users: snapshot.users,
             connections: snapshot.connections,
             channels: snapshot.channels,
+            growing: snapshot.growing,
             ..Self::new(rules)
         };
         state.user_names =
@@ -117,6 +121,8 @@ impl State {
             state.connections.iter().map(|(key, connection)| (connection.id, key)).collect();
         state.channel_names =
             state.channels.iter().map(|(key, channel)| (Arc::clone(&channel.name), key)).collect();
+        state.growing_ids =
+            state.growing.iter().map(|(key, growing)| (growing.uuid(), key)).collect();
         state.collect_deadlines();
         Ok(state)
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::catchup::StoredEvents;
 use super::connection::Connection;
+use super::growing::Here;
 use super::keys::Keys;
 use super::time::Moment;
 use crate::protocol::{Changed, Scalar, UserState};
@@ -21,6 +22,7 @@ pub(super) struct User {
     /// The part of `state` under `public_keys`.
     pub(super) public_state: Arc<UserState>,
     pub(super) stored: StoredEvents,
+    pub(super) growing: Here,
     pub(super) connections: Keys<Connection>,
     /// When the user is removed, unless it connects before.
     pub(super) deadline: Option<Moment>,
@@ -37,6 +39,7 @@ impl User {
             state,
             public_keys: Vec::new(),
             stored: StoredEvents::default(),
+            growing: Here::default(),
             connections: Keys::default(),
             deadline: None,
         }

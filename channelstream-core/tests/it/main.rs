@@ -11,6 +11,7 @@ mod deleting;
 mod edits;
 mod events;
 mod expiry;
+mod growing;
 mod history;
 mod info;
 #[cfg(target_os = "linux")]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Address, ChannelConfig, Connect, Edit, NewMessage, SetUserState, Subscribe, Unsubscribe, Uuid,
+    Address, AppendRequest, ChannelConfig, Connect, Edit, NewMessage, Opening, SetUserState,
+    Status, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Closing, Command, ListenerKind, Refusal};
 use proptest::collection::vec;
@@ -44,6 +45,11 @@ pub(crate) enum Op {
     SetState(SetUserState),
     Publish(Vec<NewMessage>),
     Edit(Edit),
+    Append(AppendRequest),
+    Cancel {
+        label: &'static str,
+        id: u128,
+    },
     Delete(u128, Address),
     Disconnect {
         label: &'static str,
@@ -86,6 +92,7 @@ impl Op {
             | Self::Subscribe { label, .. }
             | Self::Unsubscribe { label, .. }
             | Self::Disconnect { label }
+            | Self::Cancel { label, .. }
             | Self::Listen { label, .. }
             | Self::Close { label }
             | Self::Cut { label }
@@ -146,11 +153,22 @@ impl Op {
                 refused_at_most(w.try_set_state(request), &Refusal::UnknownUser);
             }
             Self::Publish(messages) => {
-                w.apply(Command::Publish(messages)).unwrap();
+                let opens = messages.iter().any(|message| message.opening.is_some());
+                match w.apply(Command::Publish(messages)) {
+                    Err(Refusal::CannotOpen { .. }) => assert!(opens),
+                    outcome => assert!(outcome.is_ok()),
+                }
             }
             Self::Edit(edit) => {
                 w.edit(edit);
             }
+            Self::Append(request) => {
+                w.append(request);
+            }
+            Self::Cancel { label, id } => match w.cancel(label, id) {
+                Ok(_) | Err(Refusal::UnknownConnection | Refusal::CannotCancel) => {}
+                Err(refusal) => panic!("{refusal}"),
+            },
             Self::Delete(id, address) => {
                 w.delete(id, address);
             }
@@ -214,6 +232,8 @@ fn op() -> impl Strategy<Value = Op> {
             Op::Edit(new_text(id, address, "edited"))
         }),
         2 => (ids(), address()).prop_map(|(id, address)| Op::Delete(id, address)),
+        6 => appends().prop_map(Op::Append),
+        1 => (label(), ids()).prop_map(|(label, id)| Op::Cancel { label, id }),
         1 => label().prop_map(|label| Op::Disconnect { label }),
         6 => (label(), select(&[ListenerKind::Socket, ListenerKind::Poll][..]))
             .prop_map(|(label, kind)| Op::Listen { label, kind }),
@@ -250,13 +270,14 @@ fn states() -> impl Strategy<Value = &'static str> {
 }
 
 fn settings() -> impl Strategy<Value = ChannelConfig> {
-    (any::<[Option<bool>; 5]>(), option::of(0..5u64)).prop_map(|(flags, history_size)| {
+    (any::<[Option<bool>; 6]>(), option::of(0..5u64)).prop_map(|(flags, history_size)| {
         ChannelConfig {
             notify_presence: flags[0],
             broadcast_presence_with_user_lists: flags[1],
             notify_state: flags[2],
             store_history: flags[3],
             store_frames: flags[4],
+            append_as_edit: flags[5],
             history_size,
         }
     })
@@ -279,12 +300,29 @@ fn address() -> impl Strategy<Value = Address> {
     })
 }
 
+fn appends() -> impl Strategy<Value = AppendRequest> {
+    let ends = || select(&[Status::Done, Status::Failed][..]);
+    let keys = || select(&["text", "new", "/text", "/a/b"][..]);
+    (ids(), option::of(keys()), option::weighted(0.2, ends()), option::of(1..4u64)).prop_map(
+        |(id, key, status, step)| {
+            let request = AppendRequest::new(Uuid::from_u128(id), None);
+            let request = match key {
+                Some(key) => request.text(key, "more"),
+                None => request,
+            };
+            AppendRequest { status, step, ..request }
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = NewMessage> {
-    (option::weighted(0.6, ids()), address(), any::<bool>()).prop_map(
-        |(id, address, no_history)| NewMessage {
+    let opening = option::weighted(0.2, select(&["ann", "ben"][..]));
+    (option::weighted(0.6, ids()), address(), any::<bool>(), opening).prop_map(
+        |(id, address, no_history, opening)| NewMessage {
             uuid: id.map(Uuid::from_u128),
             payload: Some(payload("said")),
             no_history,
+            opening: opening.map(|user| Box::new(Opening::new([user]))),
             ..NewMessage::new("bot", address)
         },
     )

@@ -96,7 +96,7 @@ fn every_wrong_byte_is_noticed() {
 #[test]
 fn another_version_is_named() {
     let text = String::from_utf8(lively().state.snapshot()).unwrap();
-    let other = text.replacen(" 2 ", " 99 ", 1);
+    let other = text.replacen(" 3 ", " 99 ", 1);
     let error = State::restore(other.as_bytes(), rules()).unwrap_err();
     assert!(matches!(error, SnapshotError::Version { found: 99 }), "{error}");
     assert!(error.to_string().contains("99"));

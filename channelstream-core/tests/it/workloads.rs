@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use channelstream_core::protocol::{
     Bounds, ChannelsInfo, Configure, Connect, Info, InfoOptions, NewMessage, SetUserState,
-    Subscribe, Timestamp, Unsubscribe, Uuid, parse, read_deletes, read_edits, read_messages,
+    Subscribe, Timestamp, Unsubscribe, Uuid, parse, read_changes, read_deletes, read_messages,
 };
 use channelstream_core::state::{
-    Command, ConnectionId, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply, Rules, Stamp,
-    State,
+    Appends, Command, ConnectionId, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
+    Rules, Stamp, State,
 };
 
 /// A state after earlier requests, and its clock.
@@ -111,7 +111,7 @@ fn read(path: &str, body: &str) -> Asked {
         "/user_state" => Command::SetUserState(SetUserState::read(&body).expect(LAWFUL)),
         "/channel_config" => Command::Configure(Configure::read(&body).expect(LAWFUL)),
         "/message" => Command::Publish(read_messages(&body).expect(LAWFUL)),
-        "PATCH /message" => Command::Edit(read_edits(&body).expect(LAWFUL)),
+        "PATCH /message" => Command::Change(read_changes(&body).expect(LAWFUL)),
         "DELETE /message" => Command::Delete(read_deletes(&body).expect(LAWFUL)),
         "/info" => return Asked::Info(Info::read(&body).expect(LAWFUL).info),
         other => panic!("no path {other}"),
@@ -127,7 +127,7 @@ fn write(answer: &Answer) -> Vec<u8> {
         Answer::Reply(Reply::UserStateSet(body)) => serde_json::to_vec(body),
         Answer::Reply(Reply::Configured(body)) => serde_json::to_vec(body),
         Answer::Reply(Reply::Published(body)) => serde_json::to_vec(body),
-        Answer::Reply(Reply::Edited(body)) => serde_json::to_vec(body),
+        Answer::Reply(Reply::Changed(body)) => serde_json::to_vec(body),
         Answer::Reply(Reply::Deleted(body)) => serde_json::to_vec(body),
         Answer::Reply(_) => Ok(Vec::new()),
     }
@@ -392,7 +392,8 @@ pub(crate) const ENDINGS: &[(&str, Before)] = &[
         for number in 0..count {
             server.connect(number + 1, "ann", vec!["c0".to_owned()]);
             let (connection, listener) = (id(number + 1), ListenerId::new(number as u64));
-            server.apply(Command::Open { connection, listener, kind: ListenerKind::Poll });
+            let (kind, appends) = (ListenerKind::Poll, Appends::AsEvents);
+            server.apply(Command::Open { connection, listener, kind, appends });
             server.apply(Command::Disconnect(connection));
         }
         server

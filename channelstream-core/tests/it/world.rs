@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Action, Address, ChannelConfig, ChannelSettings, ChannelView, ChannelsInfo, Configure, Connect,
-    Connected, Delete, Edit, Event, InfoOptions, Message, NewMessage, Payload, SetUserState,
-    Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState, UserStateSet, Uuid,
+    Action, Address, AppendRequest, Change, ChannelConfig, ChannelSettings, ChannelView,
+    ChannelsInfo, Configure, Connect, Connected, Delete, Edit, Event, Growth, InfoOptions, Message,
+    NewMessage, Payload, SetUserState, Status, Subscribe, Subscribed, Taken, Timestamp,
+    Unsubscribe, Unsubscribed, UserState, UserStateSet, Uuid,
 };
 use channelstream_core::state::{
-    Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, ListenerKind,
-    Moment, NodeId, Refusal, Reply, Rules, Sent, Sequence, Stamp, State,
+    Appends, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
+    ListenerId, ListenerKind, Moment, NodeId, Refusal, Reply, Rules, Sent, Sequence, Stamp, State,
 };
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -294,8 +295,31 @@ impl World {
 
     #[track_caller]
     pub(crate) fn edit(&mut self, edit: Edit) -> Edit {
-        match self.apply(Command::Edit(vec![edit])).unwrap() {
-            Reply::Edited(mut edits) => Arc::unwrap_or_clone(edits.pop().unwrap()),
+        match self.apply(Command::Change(vec![Change::Edit(edit)])).unwrap() {
+            Reply::Changed(mut replies) => match replies.pop().unwrap() {
+                ChangeReply::Edited(edit) => Arc::unwrap_or_clone(edit),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets a message grow, or ends it.
+    #[track_caller]
+    pub(crate) fn append(&mut self, request: AppendRequest) -> Taken {
+        match self.apply(Command::Change(vec![Change::Append(request)])).unwrap() {
+            Reply::Changed(mut replies) => match replies.pop().unwrap() {
+                ChangeReply::Taken(taken) => *taken,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, label: &str, id: u128) -> Result<Taken, Refusal> {
+        let (connection, message) = (self.id(label), Uuid::from_u128(id));
+        match self.apply(Command::Cancel { connection, message })? {
+            Reply::Cancelled(taken) => Ok(*taken),
             other => panic!("{other:?}"),
         }
     }
@@ -331,7 +355,23 @@ impl World {
         assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
     }
 
+    /// Opens a socket that is told of appends by edits.
+    #[track_caller]
+    pub(crate) fn socket_for_edits(&mut self, label: &str) {
+        let reply = self.open_as(label, ListenerKind::Socket, Appends::AsEdits);
+        assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
+    }
+
     pub(crate) fn open(&mut self, label: &str, kind: ListenerKind) -> Result<Reply, Refusal> {
+        self.open_as(label, kind, Appends::AsEvents)
+    }
+
+    pub(crate) fn open_as(
+        &mut self,
+        label: &str,
+        kind: ListenerKind,
+        appends: Appends,
+    ) -> Result<Reply, Refusal> {
         let connection = self.id(label);
         let listener = ListenerId::new(self.listeners.len() as u64);
         self.listeners.push(Listener {
@@ -343,7 +383,7 @@ impl World {
             seen: 0,
             end: None,
         });
-        let reply = self.apply(Command::Open { connection, listener, kind });
+        let reply = self.apply(Command::Open { connection, listener, kind, appends });
         if !matches!(reply, Ok(Reply::Opened)) {
             let entry = self.listener(listener);
             assert!(
@@ -468,11 +508,19 @@ pub(crate) fn summary(got: &Got) -> String {
         Event::Message(message) => {
             let (place, user) = (place(&message.address), &message.user);
             let edited = if message.edited.is_some() { "*" } else { "" };
-            format!("{place} {user}: {}{edited}", said(&message.payload))
+            let growth = growth(message.growth);
+            format!("{place} {user}: {}{edited}{growth}", said(&message.payload))
         }
         Event::Edit(edit) => {
             let (place, id) = (place(&edit.address), edit.uuid.as_u128());
-            format!("{place} edit {id}: {}", said(&edit.payload))
+            format!("{place} edit {id}: {}{}", said(&edit.payload), growth(edit.growth))
+        }
+        Event::Append(append) => {
+            let place = append.channel.clone().unwrap_or("private".to_owned());
+            let (id, from, rev) = (append.uuid.as_u128(), append.from, append.rev);
+            let status = append.status.map(|status| format!(" {}", name(status)));
+            let pieces = json(&append.append);
+            format!("{place} append {id}: {pieces} {from}-{rev}{}", status.unwrap_or_default())
         }
         Event::Delete(delete) => {
             format!("{} delete {}", place(&delete.address), delete.uuid.as_u128())
@@ -493,6 +541,15 @@ pub(crate) fn summary(got: &Got) -> String {
         }
     };
     if got.catchup { format!("~{text}") } else { text }
+}
+
+fn growth(growth: Option<Growth>) -> String {
+    growth.map(|Growth { status, rev }| format!(" {rev} {}", name(status))).unwrap_or_default()
+}
+
+/// A status as it is on the wire.
+pub(crate) fn name(status: Status) -> String {
+    json(&status).trim_matches('"').to_owned()
 }
 
 fn said(payload: &Option<Payload>) -> String {

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{
-    self, Body, Configure, Connect, DeleteChannels, Disconnect, FieldErrors, Info, InfoOptions,
-    Rejected, SetUserState, Subscribe, Unsubscribe,
+    self, Body, Cancel, Configure, Connect, DeleteChannels, Disconnect, FieldErrors, Info,
+    InfoOptions, Rejected, SetUserState, Subscribe, Unsubscribe,
 };
 use channelstream_core::state::{Command, ConnectionId, Reply};
 
@@ -48,9 +48,9 @@ pub(crate) async fn publish(app: &App, request: Request) -> Result<Answer, Probl
     caller.submit(Command::Publish(messages)).await
 }
 
-pub(crate) async fn edit(app: &App, request: Request) -> Result<Answer, Problem> {
-    let (caller, edits) = app.read(request, protocol::read_edits).await?;
-    caller.submit(Command::Edit(edits)).await
+pub(crate) async fn change(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, changes) = app.read(request, protocol::read_changes).await?;
+    caller.submit(Command::Change(changes)).await
 }
 
 pub(crate) async fn delete(app: &App, request: Request) -> Result<Answer, Problem> {
@@ -100,6 +100,12 @@ pub(crate) async fn disconnect(app: &App, request: Request) -> Result<Answer, Pr
         return Ok(Answer::json(&known));
     }
     submit(app, preferences(app, &request), Command::Disconnect(connection)).await
+}
+
+/// Answers `/cancel`, which needs no permission: the publisher named the users who may cancel.
+pub(crate) async fn cancel(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, Cancel { conn_id, uuid }) = app.read(request, Cancel::read).await?;
+    caller.submit(Command::Cancel { connection: conn_id.into(), message: uuid }).await
 }
 
 impl App {

@@ -50,6 +50,12 @@ pub(crate) const CHANNEL_SETTINGS: &[Setting] = &[
         default: "true",
         doc: "Keep events for clients that reconnect.",
     },
+    Setting {
+        key: "append_as_edit",
+        kind: Kind::Switch,
+        default: "false",
+        doc: "Send growing messages to pages as edits instead of appends.",
+    },
 ];
 
 /// One section as it was given.

@@ -209,6 +209,7 @@ impl<'a> Reader<'a> {
             store_history: switch("store_history"),
             history_size: size,
             store_frames: switch("store_frames"),
+            append_as_edit: switch("append_as_edit"),
         }
     }
 

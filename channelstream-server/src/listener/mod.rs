@@ -20,7 +20,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use channelstream_core::state::{Closing, Command, ConnectionId, ListenerKind, Reply};
+use channelstream_core::state::{Appends, Closing, Command, ConnectionId, ListenerKind, Reply};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::journal;
@@ -69,22 +69,31 @@ impl Listener {
     ///
     /// A listener that takes over from one that was too slow is opened a second time, after the state
     /// knows what was sent to the older one. So it catches up on what is stored.
-    pub(crate) async fn open(&mut self, kind: ListenerKind) -> Result<Reply, node::Error> {
+    pub(crate) async fn open(
+        &mut self,
+        kind: ListenerKind,
+        appends: Appends,
+    ) -> Result<Reply, node::Error> {
         self.is_opening = true;
-        let opened = self.submit_open(kind).await;
+        let opened = self.submit_open(kind, appends).await;
         self.is_opening = false;
         opened
     }
 
-    async fn submit_open(&self, kind: ListenerKind) -> Result<Reply, node::Error> {
+    async fn submit_open(
+        &self,
+        kind: ListenerKind,
+        appends: Appends,
+    ) -> Result<Reply, node::Error> {
         let (connection, listener) = (self.connection, self.outbox.id);
-        let opened = self.node.submit(Command::Open { connection, listener, kind }).await?;
+        let opened =
+            self.node.submit(Command::Open { connection, listener, kind, appends }).await?;
         let hub = self.node.hub();
         let Some(sent) = hub.sent_before(&self.outbox).await else { return Ok(opened) };
         let how = Closing::Otherwise;
         self.node.submit(Command::Close { connection, listener, how, sent }).await?;
         hub.resume(&self.outbox).await;
-        self.node.submit(Command::Open { connection, listener, kind }).await
+        self.node.submit(Command::Open { connection, listener, kind, appends }).await
     }
 
     /// Closes the listener, in a task of its own. Nothing is sent to it from then on.

@@ -97,18 +97,19 @@ macro_rules! later {
     };
 }
 
-pub(crate) static ROUTES: [Route; 26] = [
+pub(crate) static ROUTES: [Route; 27] = [
     route(POST, "/connect", later!(api::connect), Backend),
     route(POST, "/subscribe", later!(api::subscribe), Backend),
     route(POST, "/unsubscribe", later!(api::unsubscribe), Backend),
     route(POST, "/user_state", later!(api::user_state), Backend),
     route(POST, "/message", later!(api::publish), Backend),
-    route(PATCH, "/message", later!(api::edit), Backend),
+    route(PATCH, "/message", later!(api::change), Backend),
     route(DELETE, "/message", later!(api::delete), Backend),
     route(POST, "/channel_config", later!(api::configure), Backend),
     route(DELETE, "/channels", later!(api::delete_channels), Backend).not_in_tutorial(),
     route(Any(&["POST"]), "/info", later!(api::info), Backend),
     route(Any(&["GET", "POST"]), "/disconnect", later!(api::disconnect), Open).in_admin_page(),
+    route(POST, "/cancel", later!(api::cancel), Open),
     route(GET, "/listen", later!(long_poll::listen), Open).not_awaited(),
     route(Any(&["GET"]), "/ws", Now(websocket::open), Handshake),
     route(GET, "/", Now(|app, request| tutorial::page(app, request)), Open),

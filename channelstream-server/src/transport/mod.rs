@@ -9,8 +9,8 @@ pub(crate) mod websocket;
 use std::io;
 
 use bytes::Bytes;
-use channelstream_core::protocol::parse_uuid;
-use channelstream_core::state::ConnectionId;
+use channelstream_core::protocol::{FieldErrors, parse_uuid};
+use channelstream_core::state::{Appends, ConnectionId};
 use hyper::upgrade::OnUpgrade;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -28,6 +28,15 @@ use crate::listener::outbox::Ending;
 fn connection(request: &Request) -> Result<ConnectionId, &'static str> {
     let text = request.parameter("conn_id").ok_or("Field may not be null.")?;
     parse_uuid(&text).map(ConnectionId::from).ok_or("Not a valid UUID.")
+}
+
+/// Returns how the listener is told that a message has grown: the parameter `append` may be `edit`.
+fn appends(request: &Request) -> Result<Appends, FieldErrors> {
+    match request.parameter("append").as_deref() {
+        None | Some("") => Ok(Appends::AsEvents),
+        Some("edit") => Ok(Appends::AsEdits),
+        Some(_) => Err(FieldErrors::from_texts("append", ["Must be one of: edit."])),
+    }
 }
 
 /// Reserves the place of one more listener.

@@ -1,0 +1,436 @@
+//! Growing messages: their status, what is appended to them, and the items of `PATCH /message`
+//! (contract §14).
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::field_errors::{FieldError, FieldErrors};
+use super::message::Edit;
+use super::read::{Form, Mapping, Object, Size, USER, any_text, list};
+use super::schema::Schema;
+
+/// The state of a growing message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It grows.
+    Open,
+    /// Its publisher finished it.
+    Done,
+    /// A reader or its publisher canceled it.
+    Cancelled,
+    /// Its publisher gave it up.
+    Failed,
+    /// Its publisher has been silent for `append_timeout`. The next append opens it again.
+    Stalled,
+}
+
+impl Status {
+    /// Returns `true` if nothing is appended any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Cancelled | Self::Failed)
+    }
+}
+
+/// How far a message has grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// Its status.
+    pub status: Status,
+    /// The number of its changes so far.
+    pub rev: u64,
+}
+
+impl Growth {
+    /// The growth of a message that was opened just now.
+    pub const NEW: Self = Self { status: Status::Open, rev: 0 };
+
+    /// Returns `true` if the message may still grow.
+    pub fn is_open(&self) -> bool {
+        !self.status.is_final()
+    }
+}
+
+/// What opens a message that grows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// [`Status::Open`].
+    status: Status,
+    /// The silence, in seconds, after which the message is stalled. If absent, the setting counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    append_timeout: Option<u64>,
+    /// The users who may cancel it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cancel_by: Vec<String>,
+}
+
+impl Opening {
+    /// The longest `append_timeout`, in seconds.
+    pub const LONGEST_TIMEOUT: u64 = 3600;
+
+    /// Creates the opening of a message that these users may cancel.
+    pub fn new<T: Into<String>>(cancel_by: impl IntoIterator<Item = T>) -> Self {
+        let cancel_by = cancel_by.into_iter().map(Into::into).collect();
+        Self { status: Status::Open, append_timeout: None, cancel_by }
+    }
+
+    /// Sets the silence after which the message is stalled, in seconds; 1 to 3600.
+    #[must_use]
+    pub fn append_timeout(mut self, seconds: u64) -> Self {
+        self.append_timeout = Some(seconds.clamp(1, Self::LONGEST_TIMEOUT));
+        self
+    }
+
+    /// Returns the silence after which the message is stalled, if it is set.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.append_timeout.map(Duration::from_secs)
+    }
+
+    /// Restores an opening from its parts.
+    pub(super) fn of(
+        status: Option<Status>,
+        append_timeout: Option<u64>,
+        cancel_by: Vec<String>,
+    ) -> Option<Self> {
+        (status == Some(Status::Open)).then_some(Self {
+            status: Status::Open,
+            append_timeout,
+            cancel_by,
+        })
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Option<Self> {
+        let status = object.optional("status", OneOf(&["open"]));
+        let append_timeout = object.optional("append_timeout", Seconds);
+        let cancel_by = object.optional("cancel_by", list(USER));
+        if status.is_none() && !object.has("status") {
+            for (field, is_given) in
+                [("append_timeout", append_timeout.is_some()), ("cancel_by", cancel_by.is_some())]
+            {
+                if is_given {
+                    object.refuse(field, "Needs status \"open\".");
+                }
+            }
+        }
+        Self::of(status, append_timeout, cancel_by.unwrap_or_default())
+    }
+}
+
+/// What goes behind the value of a key: the JSON of a text or a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Piece(Box<RawValue>);
+
+impl Piece {
+    /// Creates a piece from JSON, if it is a text or a list.
+    pub fn new(json: Box<RawValue>) -> Option<Self> {
+        json.get().starts_with(['"', '[']).then_some(Self(json))
+    }
+
+    /// Creates a piece of text.
+    pub fn text(text: &str) -> Self {
+        let json = serde_json::value::to_raw_value(text).expect("a text is JSON");
+        Self(json)
+    }
+
+    /// Returns the JSON.
+    pub fn json(&self) -> &str {
+        self.0.get()
+    }
+
+    /// Returns the text as JSON without its quotation marks, unless it is a list.
+    #[cfg(feature = "state")]
+    pub(crate) fn escaped(&self) -> Option<&str> {
+        self.json().strip_prefix('"')?.strip_suffix('"')
+    }
+
+    /// Creates a piece of a text that is escaped already.
+    #[cfg(feature = "state")]
+    pub(crate) fn from_escaped(escaped: &str) -> Self {
+        Self::from_json(format!("\"{escaped}\""))
+    }
+
+    /// Creates a list from its items, which are JSON.
+    #[cfg(feature = "state")]
+    pub(crate) fn from_items<'a>(items: impl IntoIterator<Item = Cow<'a, str>>) -> Self {
+        let items: Vec<_> = items.into_iter().collect();
+        Self::from_json(format!("[{}]", items.join(",")))
+    }
+
+    #[cfg(feature = "state")]
+    fn from_json(json: String) -> Self {
+        Self(RawValue::from_string(json).expect("it is put together from valid JSON"))
+    }
+}
+
+/// What is appended: a piece for each key or JSON Pointer.
+pub type Pieces = IndexMap<String, Piece>;
+
+/// An item of `PATCH /message` that lets a message grow, or ends it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AppendRequest {
+    /// The id of the message.
+    pub uuid: Uuid,
+    /// The channel, if the caller names one. Then the message must be of this channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// What is appended; empty if only the status changes.
+    pub append: Pieces,
+    /// The final status, if the message ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// The publisher's own number of this item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+}
+
+impl AppendRequest {
+    /// Creates an item that changes nothing yet.
+    pub fn new(uuid: Uuid, channel: Option<String>) -> Self {
+        Self { uuid, channel, append: Pieces::new(), status: None, step: None }
+    }
+
+    /// Appends a text to a key.
+    #[must_use]
+    pub fn text(mut self, key: impl Into<String>, text: &str) -> Self {
+        self.append.insert(key.into(), Piece::text(text));
+        self
+    }
+
+    /// Sets the final status.
+    #[must_use]
+    pub fn status(mut self, status: Status) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Sets the publisher's number of the item.
+    #[must_use]
+    pub fn step(mut self, step: u64) -> Self {
+        self.step = Some(step);
+        self
+    }
+}
+
+/// An item of `PATCH /message`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Change {
+    /// It replaces parts of a message.
+    Edit(Edit),
+    /// It lets a message grow, or ends it.
+    Append(AppendRequest),
+}
+
+/// serde cannot read an untagged enum with raw values.
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Kind {
+            append: Option<IgnoredAny>,
+        }
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let Kind { append } = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
+        match append {
+            Some(_) => serde_json::from_str(raw.get()).map(Self::Append),
+            None => serde_json::from_str(raw.get()).map(Self::Edit),
+        }
+        .map_err(D::Error::custom)
+    }
+}
+
+/// A change counts as a list of one.
+impl From<Change> for Vec<Change> {
+    fn from(one: Change) -> Self {
+        vec![one]
+    }
+}
+
+impl Change {
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
+        let edit = Edit::fields(object);
+        let append = object.optional("append", Mapping(AnyPiece));
+        let status = object.optional("status", OneOf(&["done", "cancelled", "failed"]));
+        let step = object.optional("step", Size);
+        if step == Some(0) {
+            object.refuse("step", "Must be at least 1.");
+        }
+        let grows = object.has("append") || object.has("status");
+        if grows && object.has("message") {
+            object.refuse("message", "Not together with append or status.");
+        }
+        if !grows && object.has("step") {
+            object.refuse("step", "Needs append or status.");
+        }
+        if !grows {
+            return Self::Edit(edit);
+        }
+        let append = append.unwrap_or_default();
+        for pointer in append.keys() {
+            if let Err(reason) = steps(pointer) {
+                let mut inner = FieldErrors::new();
+                inner.add(pointer, FieldError::text(reason));
+                object.refuse_with("append", FieldError::Inner(inner));
+            }
+        }
+        let channel = edit.address.channel;
+        Self::Append(AppendRequest { uuid: edit.uuid, channel, append, status, step })
+    }
+
+    /// Returns the edit, for the description of the fields.
+    pub(super) fn edit_of_fields(object: &mut Object<'_>) -> Option<Edit> {
+        match Self::fields(object) {
+            Self::Edit(edit) => Some(edit),
+            Self::Append(_) => None,
+        }
+    }
+}
+
+/// Returns the steps to the value that a key of an append means: the key itself, or those of a JSON
+/// Pointer (RFC 6901).
+///
+/// # Errors
+/// Returns why it is no pointer.
+pub(crate) fn steps(key: &str) -> Result<Vec<Cow<'_, str>>, &'static str> {
+    /// More steps would let a payload become deeper than programs read.
+    const MOST_STEPS: usize = 16;
+    let Some(pointer) = key.strip_prefix('/') else { return Ok(vec![Cow::Borrowed(key)]) };
+    if pointer.bytes().filter(|byte| *byte == b'/').count() >= MOST_STEPS {
+        return Err("A pointer has at most 16 steps.");
+    }
+    pointer.split('/').map(unescaped).collect()
+}
+
+fn unescaped(step: &str) -> Result<Cow<'_, str>, &'static str> {
+    if !step.contains('~') {
+        return Ok(Cow::Borrowed(step));
+    }
+    if step.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1'])) {
+        return Err("Not a valid JSON Pointer.");
+    }
+    Ok(Cow::Owned(step.replace("~1", "/").replace("~0", "~")))
+}
+
+/// What was done with an item of `PATCH /message` that has an append or a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Taken {
+    /// The id of the message.
+    pub uuid: Uuid,
+    /// The channel of the message.
+    pub channel: Option<String>,
+    /// `true` if it is done, now or by an earlier repeat.
+    pub taken: bool,
+    /// Why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'static, str>>,
+    /// The number of changes of the message so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rev: Option<u64>,
+    /// The status of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// The size of its payload in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// The last step of its publisher, if steps are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+}
+
+#[cfg(feature = "state")]
+impl Taken {
+    /// Creates the answer about a message of which nothing is known.
+    pub(crate) fn unknown(uuid: Uuid, channel: Option<String>, reason: &'static str) -> Self {
+        Self {
+            uuid,
+            channel,
+            taken: false,
+            reason: Some(reason.into()),
+            rev: None,
+            status: None,
+            size: None,
+            step: None,
+        }
+    }
+}
+
+/// A message has grown, or its status changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Append {
+    /// The id of the message.
+    pub uuid: Uuid,
+    /// The channel of the message.
+    pub channel: Option<String>,
+    /// What is new behind each value; empty if only the status changed.
+    pub append: Pieces,
+    /// The `rev` of the message before.
+    pub from: u64,
+    /// The `rev` of the message after.
+    pub rev: u64,
+    /// The status, if it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+}
+
+/// One of some texts, each of which is a status.
+#[derive(Clone, Copy)]
+struct OneOf(&'static [&'static str]);
+
+impl Form<'_> for OneOf {
+    type Value = Status;
+
+    fn read(&self, raw: &RawValue) -> Result<Status, FieldError> {
+        let text = any_text(raw)?;
+        let known = self.0.contains(&text.as_str());
+        let status = known.then(|| serde_json::from_str(raw.get()).ok()).flatten();
+        status.ok_or_else(|| FieldError::text(&format!("Must be one of: {}.", self.0.join(", "))))
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::OneOf(self.0)
+    }
+}
+
+/// A number of seconds within bounds.
+#[derive(Clone, Copy)]
+struct Seconds;
+
+impl Form<'_> for Seconds {
+    type Value = u64;
+
+    fn read(&self, raw: &RawValue) -> Result<u64, FieldError> {
+        let seconds = Size.read(raw)?;
+        if (1..=Opening::LONGEST_TIMEOUT).contains(&seconds) {
+            Ok(seconds)
+        } else {
+            Err(FieldError::text("Must be between 1 and 3600."))
+        }
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Between { min: 1, max: Opening::LONGEST_TIMEOUT }
+    }
+}
+
+/// A text or a list, kept as JSON.
+#[derive(Clone, Copy)]
+struct AnyPiece;
+
+impl Form<'_> for AnyPiece {
+    type Value = Piece;
+
+    fn read(&self, raw: &RawValue) -> Result<Piece, FieldError> {
+        Piece::new(raw.to_owned()).ok_or_else(|| FieldError::text("Not a text or a list."))
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::Piece
+    }
+}
