@@ -13,7 +13,6 @@ use channelstream_core::state::{Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime;
-use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -154,7 +153,7 @@ impl Server {
         let Self { app, hub, state_loop, shards, threads: _threads, listeners, .. } = self;
         let Config { shutdown_timeout, drain_rate, heartbeat_interval, .. } = app.config;
         let keepalive = keepalive(&app.config);
-        let (drain, draining) = watch::channel(false);
+        let draining = app.draining.subscribe();
         let of_listener = ServerError::failed("setup of a listener");
         let listeners: Vec<_> = listeners
             .into_iter()
@@ -191,7 +190,7 @@ impl Server {
             () = shutdown => {}
             error = tasks.failure() => return Err(error),
         }
-        drain.send_replace(true);
+        app.draining.send_replace(true);
         end(&app, &hub, drain_rate, shutdown_timeout).await;
         Ok(())
     }

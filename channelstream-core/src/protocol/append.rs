@@ -10,9 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::field_errors::{FieldError, FieldErrors};
+use super::body::Body;
+use super::field_errors::{FieldError, FieldErrors, Rejected};
 use super::message::Edit;
-use super::read::{Form, Mapping, Object, Size, USER, any_text, list};
+use super::read::{Form, Mapping, Object, Size, USER, any_text, list, read_any_object};
 use super::schema::Schema;
 
 /// The state of a growing message.
@@ -144,6 +145,31 @@ impl Piece {
         self.0.get()
     }
 
+    /// Returns `true` if both are texts or both are lists.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.json().as_bytes().first() == other.json().as_bytes().first()
+    }
+
+    /// Returns pieces that are all [like](Self::is_like) each other as one.
+    pub fn join(pieces: &[Self]) -> Option<Self> {
+        let (first, rest) = pieces.split_first()?;
+        if rest.is_empty() {
+            return Some(first.clone());
+        }
+        let is_text = first.json().starts_with('"');
+        let (open, close) = if is_text { ('"', '"') } else { ('[', ']') };
+        let mut json = String::from(open);
+        for piece in pieces.iter().filter(|piece| piece.is_like(first)) {
+            let inner = piece.json().strip_prefix(open)?.strip_suffix(close)?;
+            if !is_text && json.len() > 1 && !inner.trim_ascii().is_empty() {
+                json.push(',');
+            }
+            json.push_str(if is_text { inner } else { inner.trim_ascii() });
+        }
+        json.push(close);
+        Some(Self::from_json(json))
+    }
+
     /// Returns the text as JSON without its quotation marks, unless it is a list.
     #[cfg(feature = "state")]
     pub(crate) fn escaped(&self) -> Option<&str> {
@@ -163,7 +189,6 @@ impl Piece {
         Self::from_json(format!("[{}]", items.join(",")))
     }
 
-    #[cfg(feature = "state")]
     fn from_json(json: String) -> Self {
         Self(RawValue::from_string(json).expect("it is put together from valid JSON"))
     }
@@ -272,12 +297,9 @@ impl Change {
             return Self::Edit(edit);
         }
         let append = append.unwrap_or_default();
-        for pointer in append.keys() {
-            if let Err(reason) = steps(pointer) {
-                let mut inner = FieldErrors::new();
-                inner.add(pointer, FieldError::text(reason));
-                object.refuse_with("append", FieldError::Inner(inner));
-            }
+        let errors = pointer_errors(&append);
+        if !errors.is_empty() {
+            object.refuse_with("append", FieldError::Inner(errors));
         }
         let channel = edit.address.channel;
         Self::Append(AppendRequest { uuid: edit.uuid, channel, append, status, step })
@@ -290,6 +312,27 @@ impl Change {
             Self::Append(_) => None,
         }
     }
+}
+
+/// Reads a body that is what `append` of an item is.
+///
+/// # Errors
+/// Returns all errors of the body.
+pub fn read_pieces(body: &Body<'_>) -> Result<Pieces, Rejected> {
+    let pieces = read_any_object(body, AnyPiece)?;
+    let errors = pointer_errors(&pieces);
+    if errors.is_empty() { Ok(pieces) } else { Err(errors.into()) }
+}
+
+/// Returns what is wrong with keys that are JSON Pointers.
+fn pointer_errors(pieces: &Pieces) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    for pointer in pieces.keys() {
+        if let Err(reason) = steps(pointer) {
+            errors.add(pointer, FieldError::text(reason));
+        }
+    }
+    errors
 }
 
 /// Returns the steps to the value that a key of an append means: the key itself, or those of a JSON

@@ -22,7 +22,9 @@ mod timestamp;
 
 #[cfg(feature = "state")]
 pub(crate) use append::steps;
-pub use append::{Append, AppendRequest, Change, Growth, Opening, Piece, Pieces, Status, Taken};
+pub use append::{
+    Append, AppendRequest, Change, Growth, Opening, Piece, Pieces, Status, Taken, read_pieces,
+};
 pub use body::{Body, Bounds, NotJson, parse};
 pub use event::{Action, Event, Presence, UserStateChange};
 pub use field_errors::{FieldError, FieldErrors, Named, Rejected};

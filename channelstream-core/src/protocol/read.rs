@@ -107,6 +107,17 @@ pub(super) fn read_mapping<T>(
     Ok(found?)
 }
 
+/// Reads a body that is an object with any keys and values of one form.
+pub(super) fn read_any_object<'a, F: Form<'a>>(
+    body: &Body<'a>,
+    values: F,
+) -> Result<IndexMap<String, F::Value>, Rejected> {
+    match &body.value {
+        Value::Object(fields) => Ok(mapping(fields, |value| values.read(value))?),
+        _ => Err(FieldErrors::from_texts("_schema", [WRONG_TYPE]).into()),
+    }
+}
+
 /// An object while its fields are read, with the errors so far.
 pub(super) struct Object<'a> {
     fields: Cow<'a, Fields<'a>>,

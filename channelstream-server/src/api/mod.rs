@@ -1,6 +1,7 @@
 //! The backend API: `/connect` … `/info`. Each handler reads, submits and answers (contract §5).
 
 pub(crate) mod openapi;
+pub(crate) mod pipe;
 pub(crate) mod prefer;
 
 use std::borrow::Cow;

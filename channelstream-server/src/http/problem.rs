@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use channelstream_core::protocol::{FieldErrors, NotJson};
+use channelstream_core::protocol::{FieldErrors, NotJson, Taken};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -43,6 +43,10 @@ pub(crate) enum Problem {
     Handshake(HandshakeError),
     /// The address exceeds a rate. It may try again in `retry_after` seconds.
     TooMany { what: &'static str, retry_after: u64 },
+    /// An item of a pipe was not taken: its message was closed, or a bound is reached.
+    NotTaken(Box<Taken>),
+    /// The server is shutting down. A pipe goes on at another one.
+    GoElsewhere(Box<Taken>),
     /// A limit is reached, or the server is shutting down. Nothing was done.
     Unavailable(Cow<'static, str>),
     /// The server is shutting down, and the command may have been applied.
@@ -76,7 +80,10 @@ impl Problem {
             Self::BadBody(error) => error.status(),
             Self::Handshake(error) => error.status(),
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotTaken(_) => StatusCode::CONFLICT,
+            Self::Unavailable(_) | Self::Stopped | Self::GoElsewhere(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -105,7 +112,8 @@ impl Problem {
             Self::BadBody(error) => error.to_string().into(),
             Self::Handshake(error) => error.to_string().into(),
             Self::TooMany { what, .. } => (*what).into(),
-            Self::Stopped => "the server is shutting down".into(),
+            Self::NotTaken(_) => "nothing is appended to this message".into(),
+            Self::Stopped | Self::GoElsewhere(_) => "the server is shutting down".into(),
         }
     }
 
@@ -125,6 +133,7 @@ impl Problem {
             Self::BadSignature => Answer::json(&serde_json::json!({"request": "Bad Signature"})),
             Self::FieldErrors(errors) => Answer::json(errors),
             Self::Texts(texts) => Answer::json(texts),
+            Self::NotTaken(taken) | Self::GoElsewhere(taken) => Answer::json(taken),
             Self::Forbidden | Self::NotFound(_) | Self::UnknownConnection | Self::HttpsOnly => {
                 return status_page(status, &message, headers, render);
             }
@@ -143,7 +152,7 @@ impl Problem {
             Self::TooMany { retry_after, .. } => {
                 answer.with(header::RETRY_AFTER, HeaderValue::from(retry_after))
             }
-            Self::Unavailable(_) | Self::Stopped => {
+            Self::Unavailable(_) | Self::Stopped | Self::GoElsewhere(_) => {
                 answer.with(header::RETRY_AFTER, HeaderValue::from(1))
             }
             _ => answer,

@@ -97,12 +97,13 @@ macro_rules! later {
     };
 }
 
-pub(crate) static ROUTES: [Route; 27] = [
+pub(crate) static ROUTES: [Route; 28] = [
     route(POST, "/connect", later!(api::connect), Backend),
     route(POST, "/subscribe", later!(api::subscribe), Backend),
     route(POST, "/unsubscribe", later!(api::unsubscribe), Backend),
     route(POST, "/user_state", later!(api::user_state), Backend),
     route(POST, "/message", later!(api::publish), Backend),
+    route(POST, "/message/stream", later!(api::pipe::stream), Backend).not_in_tutorial(),
     route(PATCH, "/message", later!(api::change), Backend),
     route(DELETE, "/message", later!(api::delete), Backend),
     route(POST, "/channel_config", later!(api::configure), Backend),

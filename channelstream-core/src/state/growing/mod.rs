@@ -285,6 +285,11 @@ impl State {
         }
     }
 
+    /// Returns how far a message has grown, unless there is no such growing message.
+    pub fn growth(&self, message: Uuid) -> Option<Growth> {
+        Some(self.growing[*self.growing_ids.get(&message)?].growth)
+    }
+
     /// Returns what was appended to a message since a number, as one append; `None` if there is no such
     /// growing message, or it has to be sent whole.
     pub fn appended_since(&self, message: Uuid, sequence: Sequence) -> Option<Append> {
