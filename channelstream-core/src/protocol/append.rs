@@ -108,7 +108,7 @@ impl Opening {
 
     pub(super) fn fields(object: &mut Object<'_>) -> Option<Self> {
         let status = object.optional("status", OneOf(&["open"]));
-        let append_timeout = object.optional("append_timeout", Seconds);
+        let append_timeout = object.optional("append_timeout", Between(1, Self::LONGEST_TIMEOUT));
         let cancel_by = object.optional("cancel_by", list(USER));
         if status.is_none() && !object.has("status") {
             for (field, is_given) in
@@ -243,6 +243,9 @@ impl AppendRequest {
     }
 }
 
+/// The largest step: programs in JavaScript count exactly up to here.
+const LAST_STEP: u64 = (1 << 53) - 1;
+
 /// An item of `PATCH /message`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
@@ -282,10 +285,7 @@ impl Change {
         let edit = Edit::fields(object);
         let append = object.optional("append", Mapping(AnyPiece));
         let status = object.optional("status", OneOf(&["done", "cancelled", "failed"]));
-        let step = object.optional("step", Size);
-        if step == Some(0) {
-            object.refuse("step", "Must be at least 1.");
-        }
+        let step = object.optional("step", Between(1, LAST_STEP));
         let grows = object.has("append") || object.has("status");
         if grows && object.has("message") {
             object.refuse("message", "Not together with append or status.");
@@ -441,24 +441,25 @@ impl Form<'_> for OneOf {
     }
 }
 
-/// A number of seconds within bounds.
+/// A whole number within bounds.
 #[derive(Clone, Copy)]
-struct Seconds;
+struct Between(u64, u64);
 
-impl Form<'_> for Seconds {
+impl Form<'_> for Between {
     type Value = u64;
 
     fn read(&self, raw: &RawValue) -> Result<u64, FieldError> {
-        let seconds = Size.read(raw)?;
-        if (1..=Opening::LONGEST_TIMEOUT).contains(&seconds) {
-            Ok(seconds)
+        let Self(min, max) = *self;
+        let number = Size.read(raw)?;
+        if (min..=max).contains(&number) {
+            Ok(number)
         } else {
-            Err(FieldError::text("Must be between 1 and 3600."))
+            Err(FieldError::text(&format!("Must be between {min} and {max}.")))
         }
     }
 
     fn schema(&self) -> Schema {
-        Schema::Between { min: 1, max: Opening::LONGEST_TIMEOUT }
+        Schema::Between { min: self.0, max: self.1 }
     }
 }
 

@@ -9,6 +9,7 @@ mod app;
 mod channels;
 mod config;
 mod embedded;
+mod growing;
 mod hostile_browser;
 #[cfg(target_os = "linux")]
 mod hostile_clock;
