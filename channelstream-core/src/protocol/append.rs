@@ -2,18 +2,22 @@
 //! (contract §14).
 
 use std::borrow::Cow;
+use std::fmt::{self, Debug, Formatter};
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::de::{Error as _, IgnoredAny};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::body::Body;
-use super::field_errors::{FieldError, FieldErrors, Rejected};
+use super::field_errors::{FieldError, FieldErrors, Rejected, WRONG_TYPE};
 use super::message::Edit;
-use super::read::{Form, Mapping, Object, Size, USER, any_text, list, read_any_object};
+use super::read::{
+    Form, Id, Mapping, Object, Size, USER, any_text, list, read_any_object, read_object,
+};
+use super::redact::FirstDigits;
 use super::schema::Schema;
 
 /// The state of a growing message.
@@ -115,7 +119,7 @@ impl Opening {
                 [("append_timeout", append_timeout.is_some()), ("cancel_by", cancel_by.is_some())]
             {
                 if is_given {
-                    object.refuse(field, "Needs status \"open\".");
+                    object.refuse(field, FieldError::text("Needs status \"open\"."));
                 }
             }
         }
@@ -288,10 +292,10 @@ impl Change {
         let step = object.optional("step", Between(1, LAST_STEP));
         let grows = object.has("append") || object.has("status");
         if grows && object.has("message") {
-            object.refuse("message", "Not together with append or status.");
+            object.refuse("message", FieldError::text("Not together with append or status."));
         }
         if !grows && object.has("step") {
-            object.refuse("step", "Needs append or status.");
+            object.refuse("step", FieldError::text("Needs append or status."));
         }
         if !grows {
             return Self::Edit(edit);
@@ -299,7 +303,7 @@ impl Change {
         let append = append.unwrap_or_default();
         let errors = pointer_errors(&append);
         if !errors.is_empty() {
-            object.refuse_with("append", FieldError::Inner(errors));
+            object.refuse("append", FieldError::Inner(errors));
         }
         let channel = edit.address.channel;
         Self::Append(AppendRequest { uuid: edit.uuid, channel, append, status, step })
@@ -420,6 +424,45 @@ pub struct Append {
     /// The status, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+}
+
+/// The body of `POST /cancel`: a reader cancels a growing message.
+#[derive(Clone, Copy, Deserialize)]
+pub struct Cancel {
+    /// The id of a connection of the reader.
+    pub conn_id: Uuid,
+    /// The id of the message.
+    pub uuid: Uuid,
+}
+
+impl Debug for Cancel {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { conn_id, uuid } = self;
+        f.debug_struct("Cancel")
+            .field("conn_id", &FirstDigits(*conn_id))
+            .field("uuid", uuid)
+            .finish()
+    }
+}
+
+impl Serialize for Cancel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([("conn_id", self.conn_id), ("uuid", self.uuid)])
+    }
+}
+
+impl Cancel {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// Returns all errors of the body.
+    pub fn read(body: &Body<'_>) -> Result<Self, Rejected> {
+        read_object(body, WRONG_TYPE, Self::fields)
+    }
+
+    pub(super) fn fields(object: &mut Object<'_>) -> Self {
+        Self { conn_id: object.existing_connection(), uuid: object.required("uuid", Id) }
+    }
 }
 
 /// One of some texts, each of which is a status.

@@ -3,12 +3,11 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::append::Change;
+use super::append::{Cancel, Change};
 use super::message::{Delete, NewMessage};
 use super::read::{Form as _, Object};
 use super::request::{
-    Cancel, Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe,
-    Unsubscribe,
+    Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
 };
 use super::schema::{Field, Schema};
 use super::settings::{ChannelConfig, ChannelSettings};

@@ -23,7 +23,8 @@ mod timestamp;
 #[cfg(feature = "state")]
 pub(crate) use append::steps;
 pub use append::{
-    Append, AppendRequest, Change, Growth, Opening, Piece, Pieces, Status, Taken, read_pieces,
+    Append, AppendRequest, Cancel, Change, Growth, Opening, Piece, Pieces, Status, Taken,
+    read_pieces,
 };
 pub use body::{Body, Bounds, NotJson, parse};
 pub use event::{Action, Event, Presence, UserStateChange};
@@ -38,8 +39,8 @@ pub use reply::{
     Receipt, Subscribed, Unsubscribed, UserStateSet, UserView,
 };
 pub use request::{
-    Cancel, Configure, Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState,
-    Subscribe, Unsubscribe, read_changes, read_deletes, read_messages,
+    Configure, Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe,
+    Unsubscribe, read_changes, read_deletes, read_messages,
 };
 pub use scalar::{Scalar, UserState};
 pub use settings::{ChannelConfig, ChannelSettings};

@@ -107,15 +107,15 @@ pub(super) fn read_mapping<T>(
     Ok(found?)
 }
 
-/// Reads a body that is an object with any keys and values of one form.
+/// Reads a body that is an object with any keys.
 pub(super) fn read_any_object<'a, F: Form<'a>>(
     body: &Body<'a>,
     values: F,
 ) -> Result<IndexMap<String, F::Value>, Rejected> {
-    match &body.value {
-        Value::Object(fields) => Ok(mapping(fields, |value| values.read(value))?),
-        _ => Err(FieldErrors::from_texts("_schema", [WRONG_TYPE]).into()),
-    }
+    let Value::Object(fields) = &body.value else {
+        return Err(FieldErrors::from_texts("_schema", [WRONG_TYPE]).into());
+    };
+    Ok(mapping(fields, |value| values.read(value))?)
 }
 
 /// An object while its fields are read, with the errors so far.
@@ -224,12 +224,7 @@ impl<'a> Object<'a> {
     }
 
     /// Reports a field that is valid alone, but not together with others.
-    pub(super) fn refuse(&mut self, key: &str, reason: &str) {
-        self.refuse_with(key, FieldError::text(reason));
-    }
-
-    /// Reports what is wrong inside a field.
-    pub(super) fn refuse_with(&mut self, key: &str, error: FieldError) {
+    pub(super) fn refuse(&mut self, key: &str, error: FieldError) {
         self.errors.add(key, error);
     }
 

@@ -442,45 +442,6 @@ impl Disconnect {
     }
 }
 
-/// The body of `POST /cancel`: a reader cancels a growing message.
-#[derive(Clone, Copy, Deserialize)]
-pub struct Cancel {
-    /// The id of a connection of the reader.
-    pub conn_id: Uuid,
-    /// The id of the message.
-    pub uuid: Uuid,
-}
-
-impl Debug for Cancel {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { conn_id, uuid } = self;
-        f.debug_struct("Cancel")
-            .field("conn_id", &FirstDigits(*conn_id))
-            .field("uuid", uuid)
-            .finish()
-    }
-}
-
-impl Serialize for Cancel {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([("conn_id", self.conn_id), ("uuid", self.uuid)])
-    }
-}
-
-impl Cancel {
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// Returns all errors of the body.
-    pub fn read(body: &Body<'_>) -> Result<Self, Rejected> {
-        read_object(body, WRONG_TYPE, Self::fields)
-    }
-
-    pub(super) fn fields(object: &mut Object<'_>) -> Self {
-        Self { conn_id: object.existing_connection(), uuid: object.required("uuid", Id) }
-    }
-}
-
 /// Reads the body of `POST /message`.
 ///
 /// # Errors

@@ -89,7 +89,7 @@ impl Channel {
         if size > 0 || message.growth.is_none() {
             self.history.push_back((sequence, Arc::clone(message)));
         }
-        let open = self.growing.open_among(|sequence| self.place(sequence).is_some()) as u64;
+        let open = self.growing.open_in_history() as u64;
         while self.history.len() as u64 > size.saturating_add(open) {
             let may_grow =
                 |message: &Message| message.growth.is_some_and(|growth| growth.is_open());
@@ -109,9 +109,9 @@ impl Channel {
         self.stored.replace(sequence, message);
     }
 
-    /// Returns `true` if the message with this number is stored.
-    pub(super) fn stores(&self, sequence: Sequence) -> bool {
-        self.place(sequence).is_some() || self.stored.has(sequence)
+    /// Returns whether the message with this number is in the history, and in the stored events.
+    pub(super) fn keeps(&self, sequence: Sequence) -> (bool, bool) {
+        (self.place(sequence).is_some(), self.stored.has(sequence))
     }
 
     fn place(&self, sequence: Sequence) -> Option<usize> {

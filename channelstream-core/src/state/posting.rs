@@ -231,7 +231,7 @@ impl State {
         self.channel_is_active(key);
         let channel = &mut self.channels[key];
         if channel.settings.store_frames {
-            let open = channel.growing.open_among(|sequence| channel.stored.has(sequence));
+            let open = channel.growing.open_in_events();
             let keep = self.rules.channel_events.saturating_add(open);
             let mut dropped = Vec::new();
             channel.stored.push(self.sequence, event.clone(), keep, &mut dropped);
@@ -307,7 +307,7 @@ impl State {
             let mut to = Vec::new();
             for key in round {
                 let user = &mut self.users[key];
-                let open = user.growing.open_among(|sequence| user.stored.has(sequence));
+                let open = user.growing.open_in_events();
                 let keep = self.rules.user_events.saturating_add(open);
                 user.stored.push(self.sequence, event.clone(), keep, &mut dropped);
                 reach.connections += user.connections.len() as u64;

@@ -1,15 +1,46 @@
 //! Growing messages: they open, grow, end and are caught up (contract §14).
 
 use channelstream_core::protocol::{
-    Address, AppendRequest, ChannelSettings, Delete, Edit, NewMessage, Opening, Piece, Status,
-    Taken, Uuid,
+    Address, AppendRequest, Change, ChannelSettings, Delete, Edit, NewMessage, Opening, Piece,
+    Status, Taken, Uuid,
 };
-use channelstream_core::state::{Closing, Command, Refusal, Reply, Rules, State};
+use channelstream_core::state::{
+    Appends, ChangeReply, Closing, Command, ListenerKind, Refusal, Reply, Rules, State,
+};
 use serde_json::value::RawValue;
 
 use crate::world::{
     World, hours, json, millis, name, new_text, remembering, rules, secs, to, to_users,
 };
+
+impl World {
+    /// Lets a message grow, or ends it.
+    #[track_caller]
+    pub(crate) fn append(&mut self, request: AppendRequest) -> Taken {
+        match self.apply(Command::Change(vec![Change::Append(request)])).unwrap() {
+            Reply::Changed(mut replies) => match replies.pop().unwrap() {
+                ChangeReply::Taken(taken) => *taken,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, label: &str, id: u128) -> Result<Taken, Refusal> {
+        let (connection, message) = (self.id(label), Uuid::from_u128(id));
+        match self.apply(Command::Cancel { connection, message })? {
+            Reply::Cancelled(taken) => Ok(*taken),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Opens a socket that is told of appends by edits.
+    #[track_caller]
+    pub(crate) fn socket_for_edits(&mut self, label: &str) {
+        let reply = self.open_as(label, ListenerKind::Socket, Appends::AsEdits);
+        assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
+    }
+}
 
 fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)

@@ -23,7 +23,13 @@ pub(crate) struct Server {
 
 impl Server {
     fn new() -> Self {
-        let rules = Rules { longest_step: Duration::MAX, ..Rules::default() };
+        let rules = Rules {
+            longest_step: Duration::MAX,
+            max_growing_size: usize::MAX,
+            max_growing_items: usize::MAX,
+            max_open_messages: usize::MAX,
+            ..Rules::default()
+        };
         Self { state: State::new(rules), now: Moment::default() }
     }
 
@@ -215,6 +221,23 @@ fn with_history(count: usize) -> Server {
     server
 }
 
+/// One channel has many open messages, the first of which has many items.
+fn with_growing(count: usize) -> Server {
+    let mut server = with_history(0);
+    let items = list(count, |_| "[]".to_owned());
+    let message = |number| {
+        let items = if number == 0 { &*items } else { "" };
+        let id = message_id(number);
+        format!(
+            r#"{{"user":"a","channel":"c0","uuid":"{id}","status":"open","message":{{"l":[{items}]}}}}"#
+        )
+    };
+    for number in 0..count / CHANGES {
+        server.carry_out("/message", &format!("[{}]", message(number)));
+    }
+    server
+}
+
 const NO_INFO: &str = r#""info":{"include_users":false,"include_history":false}"#;
 
 pub(crate) const WORKLOADS: &[Workload] = &[
@@ -324,6 +347,75 @@ pub(crate) const WORKLOADS: &[Workload] = &[
             format!("[{}]", list(n / CHANGES, edit))
         },
         before: |n| with_history(n + 1),
+    },
+    Workload {
+        name: "open messages",
+        path: "/message",
+        body: |n| {
+            let open = r#"{"user":"ann","channel":"c0","status":"open"}"#;
+            format!("[{}]", list(n / CHANGES, |_| open.to_owned()))
+        },
+        before: |_| with_history(0),
+    },
+    Workload {
+        name: "append to many messages",
+        path: "PATCH /message",
+        body: |n| {
+            let append = |number| {
+                let id = message_id(n / CHANGES - 1 - number);
+                format!(r#"{{"uuid":"{id}","append":{{"t":"x"}},"status":"done"}}"#)
+            };
+            format!("[{}]", list(n / CHANGES, append))
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append to a message over and over",
+        path: "PATCH /message",
+        body: |n| {
+            let append = format!(r#"{{"uuid":"{}","append":{{"t":"x","l":[1]}}}}"#, message_id(0));
+            format!("[{}]", list(n / CHANGES, |_| append.clone()))
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append many items",
+        path: "PATCH /message",
+        body: |n| {
+            let (id, items) = (message_id(0), list(n, |_| "0".to_owned()));
+            format!(r#"[{{"uuid":"{id}","append":{{"l":[{items}]}}}}]"#)
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append to many items",
+        path: "PATCH /message",
+        body: |n| {
+            let (id, items) = (message_id(0), list(n / 2, |item| format!(r#""/l/{item}/0":"x""#)));
+            format!(r#"[{{"uuid":"{id}","append":{{{items}}}}}]"#)
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append and be refused",
+        path: "PATCH /message",
+        body: |n| {
+            let (id, keys) = (message_id(0), list(n / 2, |key| format!(r#""k{key}":"x""#)));
+            format!(r#"[{{"uuid":"{id}","append":{{{keys},"/no/place":"x"}}}}]"#)
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append to unknown messages",
+        path: "PATCH /message",
+        body: |n| {
+            let append = |number| {
+                let id = message_id(n + number);
+                format!(r#"{{"uuid":"{id}","channel":"c0","append":{{}}}}"#)
+            };
+            format!("[{}]", list(n / CHANGES, append))
+        },
+        before: with_history,
     },
     Workload {
         name: "delete",

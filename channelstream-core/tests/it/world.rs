@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Action, Address, AppendRequest, Change, ChannelConfig, ChannelSettings, ChannelView,
-    ChannelsInfo, Configure, Connect, Connected, Delete, Edit, Event, Growth, InfoOptions, Message,
-    NewMessage, Payload, SetUserState, Status, Subscribe, Subscribed, Taken, Timestamp,
-    Unsubscribe, Unsubscribed, UserState, UserStateSet, Uuid,
+    Action, Address, Change, ChannelConfig, ChannelSettings, ChannelView, ChannelsInfo, Configure,
+    Connect, Connected, Delete, Edit, Event, Growth, InfoOptions, Message, NewMessage, Payload,
+    SetUserState, Status, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState,
+    UserStateSet, Uuid,
 };
 use channelstream_core::state::{
     Appends, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
@@ -304,26 +304,6 @@ impl World {
         }
     }
 
-    /// Lets a message grow, or ends it.
-    #[track_caller]
-    pub(crate) fn append(&mut self, request: AppendRequest) -> Taken {
-        match self.apply(Command::Change(vec![Change::Append(request)])).unwrap() {
-            Reply::Changed(mut replies) => match replies.pop().unwrap() {
-                ChangeReply::Taken(taken) => *taken,
-                other => panic!("{other:?}"),
-            },
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub(crate) fn cancel(&mut self, label: &str, id: u128) -> Result<Taken, Refusal> {
-        let (connection, message) = (self.id(label), Uuid::from_u128(id));
-        match self.apply(Command::Cancel { connection, message })? {
-            Reply::Cancelled(taken) => Ok(*taken),
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[track_caller]
     pub(crate) fn delete(&mut self, id: u128, address: Address) -> Delete {
         match self.apply(Command::Delete(vec![Delete::new(Uuid::from_u128(id), address)])).unwrap()
@@ -352,13 +332,6 @@ impl World {
     #[track_caller]
     pub(crate) fn poll(&mut self, label: &str) {
         let reply = self.open(label, ListenerKind::Poll);
-        assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
-    }
-
-    /// Opens a socket that is told of appends by edits.
-    #[track_caller]
-    pub(crate) fn socket_for_edits(&mut self, label: &str) {
-        let reply = self.open_as(label, ListenerKind::Socket, Appends::AsEdits);
         assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
     }
 

@@ -36,7 +36,8 @@ fn append(text: &str) -> Value {
 
 /// The text, status and rev of the message in the history.
 fn stored(site: Site) -> (String, String, u64) {
-    let message = site.channel("room")["history"][0].take();
+    let channel = site.channel("room");
+    let message = channel["history"].get(0).cloned().unwrap_or_default();
     let text = message["message"]["text"].as_str().unwrap_or_default().to_owned();
     let status = message["status"].as_str().unwrap_or_default().to_owned();
     (text, status, message["rev"].as_u64().unwrap_or_default())

@@ -228,11 +228,19 @@ fn every_kind_of_event_is_as_described() {
         let events = it.call("get", "/listen", &query, None).events();
         kinds.extend(events.iter().map(|event| event["type"].as_str().unwrap().to_owned()));
         it.call("delete", "/message", "", Some(&delete)).ok();
-        append(2);
         app.get(&format!("/disconnect?conn_id={bob}"));
     }
     let events = it.call("get", "/listen", &query, None).events();
     kinds.extend(events.iter().map(|event| event["type"].as_str().unwrap().to_owned()));
+    // Appends come live only.
+    let mut socket = app.socket(&listener);
+    append(2);
+    let mut event = socket.event();
+    while event["type"] != "message:append" {
+        event = socket.event();
+    }
+    it.check(&json!({"$ref": "#/components/schemas/Event"}), &event, "an append");
+    kinds.insert("message:append".to_owned());
     let all = [
         "message",
         "message:append",

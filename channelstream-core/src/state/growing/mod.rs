@@ -9,7 +9,6 @@ mod marks;
 mod tree;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -42,6 +41,7 @@ pub(super) struct Growing {
     place: Place,
     /// The number of its opening.
     opened: Sequence,
+    kept: Kept,
     /// The number of its newest append or change of status.
     grown: Sequence,
     /// The last step of the publisher, if it counts its steps.
@@ -76,42 +76,59 @@ pub(super) struct Here(Option<Box<Keyed>>);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Keyed {
     keys: Keys<Growing>,
-    /// The numbers of those that may still grow.
-    open: BTreeSet<Sequence>,
+    /// How many of them may still grow, and how many of these are in the history and in the stored events.
+    open: usize,
+    open_in_history: usize,
+    open_in_events: usize,
+}
+
+/// Where a message was stored when it was opened. While it may grow, it stays there.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Kept {
+    history: bool,
+    events: bool,
 }
 
 impl Here {
     /// Returns how many of them may still grow.
-    pub(super) fn open(&self) -> usize {
-        self.0.as_ref().map_or(0, |here| here.open.len())
+    fn open(&self) -> usize {
+        self.0.as_ref().map_or(0, |here| here.open)
     }
 
-    /// Returns how many of them may still grow and have a number for which `is_stored` returns `true`.
-    pub(super) fn open_among(&self, is_stored: impl Fn(Sequence) -> bool) -> usize {
-        let open = self.0.iter().flat_map(|here| &here.open);
-        open.filter(|sequence| is_stored(**sequence)).count()
+    /// Returns how many messages of the history may still grow.
+    pub(super) fn open_in_history(&self) -> usize {
+        self.0.as_ref().map_or(0, |here| here.open_in_history)
+    }
+
+    /// Returns how many messages of the stored events may still grow.
+    pub(super) fn open_in_events(&self) -> usize {
+        self.0.as_ref().map_or(0, |here| here.open_in_events)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Key<Growing>> {
         self.0.iter().flat_map(|here| here.keys.iter())
     }
 
-    fn insert(&mut self, key: Key<Growing>, opened: Sequence) {
+    fn insert(&mut self, key: Key<Growing>, kept: Kept) {
         let here = self.0.get_or_insert_default();
         here.keys.insert(key);
-        here.open.insert(opened);
+        here.open += 1;
+        here.open_in_history += usize::from(kept.history);
+        here.open_in_events += usize::from(kept.events);
     }
 
-    fn close(&mut self, opened: Sequence) {
-        if let Some(here) = &mut self.0 {
-            here.open.remove(&opened);
-        }
+    /// Counts a message that has ended.
+    fn close(&mut self, kept: Kept) {
+        let Some(here) = &mut self.0 else { return };
+        here.open -= 1;
+        here.open_in_history -= usize::from(kept.history);
+        here.open_in_events -= usize::from(kept.events);
     }
 
-    fn remove(&mut self, key: Key<Growing>, opened: Sequence) {
+    /// Removes a message that has ended.
+    fn remove(&mut self, key: Key<Growing>) {
         let Some(here) = &mut self.0 else { return };
         here.keys.remove(key);
-        here.open.remove(&opened);
         if here.keys.is_empty() {
             self.0 = None;
         }
@@ -249,13 +266,21 @@ impl State {
         place: Place,
     ) {
         let now = self.own_time.now();
+        let kept = match &place {
+            Place::Channel(channel) => self.channels[*channel].keeps(opened),
+            Place::Users(users) => {
+                (false, users.iter().any(|user| self.users[*user].stored.has(opened)))
+            }
+        };
+        let kept = Kept { history: kept.0, events: kept.1 };
         let timeout = opening.timeout().unwrap_or(self.rules.append_timeout);
         let key = self.growing.insert(Growing {
             message: Message { payload: None, ..message.clone() },
             growth: Growth::NEW,
             tree: Tree::new(message.payload.as_ref()),
-            place: place.clone(),
+            place,
             opened,
+            kept,
             grown: opened,
             step: None,
             timeout,
@@ -267,10 +292,10 @@ impl State {
             current: OnceLock::new(),
         });
         self.growing_ids.insert(message.uuid, key);
-        match &place {
-            Place::Channel(channel) => self.channels[*channel].growing.insert(key, opened),
+        match &self.growing[key].place {
+            Place::Channel(channel) => self.channels[*channel].growing.insert(key, kept),
             Place::Users(users) => {
-                users.iter().for_each(|user| self.users[*user].growing.insert(key, opened));
+                users.iter().for_each(|user| self.users[*user].growing.insert(key, kept));
             }
         }
         self.watch_growing(key, Some(now.after(timeout)));
@@ -412,7 +437,8 @@ impl State {
         };
         if status.is_final() {
             self.watch_growing(key, None);
-            self.close_message(key);
+            self.count_end(key);
+            self.store_whole(key);
             step.ended.push(key);
         } else if was_stalled {
             let growing = &self.growing[key];
@@ -422,16 +448,15 @@ impl State {
         self.announce(step, key, append);
     }
 
-    /// Stores a message that has ended.
-    fn close_message(&mut self, key: Key<Growing>) {
-        let opened = self.growing[key].opened;
-        match self.growing[key].place.clone() {
-            Place::Channel(channel) => self.channels[channel].growing.close(opened),
+    /// Counts a message that ends.
+    fn count_end(&mut self, key: Key<Growing>) {
+        let Growing { place, kept, .. } = &self.growing[key];
+        match place {
+            Place::Channel(channel) => self.channels[*channel].growing.close(*kept),
             Place::Users(users) => {
-                users.iter().for_each(|user| self.users[*user].growing.close(opened));
+                users.iter().for_each(|user| self.users[*user].growing.close(*kept));
             }
         }
-        self.store_whole(key);
     }
 
     /// Puts a message as it is now to where it is stored.
@@ -473,7 +498,10 @@ impl State {
         }
         let opened = growing.opened;
         let is_stored = match &growing.place {
-            Place::Channel(channel) => self.channels[*channel].stores(opened),
+            Place::Channel(channel) => {
+                let (history, events) = self.channels[*channel].keeps(opened);
+                history || events
+            }
             Place::Users(users) => users.iter().any(|user| self.users[*user].stored.has(opened)),
         };
         if !is_stored {
@@ -506,12 +534,19 @@ impl State {
     fn remove_reader(&mut self, user: Key<User>, key: Key<Growing>) {
         let growing = &mut self.growing[key];
         let Place::Users(users) = &mut growing.place else { return };
-        users.retain(|one| *one != user);
-        let (opened, is_nowhere) = (growing.opened, users.is_empty());
-        self.users[user].growing.remove(key, opened);
-        if is_nowhere {
-            self.drop_growing(key);
+        if !users.contains(&user) {
+            return;
         }
+        if users.len() == 1 {
+            self.drop_growing(key);
+            return;
+        }
+        users.retain(|one| *one != user);
+        let here = &mut self.users[user].growing;
+        if growing.growth.is_open() {
+            here.close(growing.kept);
+        }
+        here.remove(key);
     }
 
     /// Forgets the growing messages of a channel that is removed.
@@ -525,13 +560,15 @@ impl State {
     fn drop_growing(&mut self, key: Key<Growing>) {
         self.watch_growing(key, None);
         self.watch_edits(key, None);
+        if self.growing[key].growth.is_open() {
+            self.count_end(key);
+        }
         let Some(growing) = self.growing.remove(key) else { return };
-        let opened = growing.opened;
         remove_entry(&mut self.growing_ids, &growing.message.uuid);
         match growing.place {
-            Place::Channel(channel) => self.channels[channel].growing.remove(key, opened),
+            Place::Channel(channel) => self.channels[channel].growing.remove(key),
             Place::Users(users) => {
-                users.iter().for_each(|user| self.users[*user].growing.remove(key, opened));
+                users.iter().for_each(|user| self.users[*user].growing.remove(key));
             }
         }
     }

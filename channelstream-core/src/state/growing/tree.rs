@@ -38,8 +38,8 @@ enum Part {
     Raw(Arc<RawValue>),
     /// The text without its quotation marks, escaped.
     Text(String),
-    List(Vec<Part>),
-    Object(Box<IndexMap<String, Part>>),
+    List(Vec<Self>),
+    Object(Box<IndexMap<String, Self>>),
 }
 
 /// A value that something was appended to.

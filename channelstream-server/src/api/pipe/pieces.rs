@@ -184,6 +184,11 @@ impl Pieces {
             .collect()
     }
 
+    /// Returns `true` if the producer counts.
+    pub(super) fn are_counted(&self) -> bool {
+        self.step.is_some()
+    }
+
     /// Numbers an item, if the producer counts.
     pub(super) fn counted(&mut self, item: AppendRequest) -> AppendRequest {
         let step = self.step;

@@ -186,13 +186,13 @@ impl<'a> Pipe<'a> {
         status: Option<Status>,
     ) -> Result<Taken, Problem> {
         let mut items = pieces.items(&self.item());
-        if status.is_some() && items.is_empty() {
+        // A producer that counts has a number for the end too, whatever was gathered with it.
+        if status.is_some() && (items.is_empty() || pieces.are_counted()) {
             items.push(pieces.counted(self.item()));
         }
-        if let Some(last) = items.last_mut() {
-            last.status = status;
-        } else {
-            items.push(self.item());
+        match items.last_mut() {
+            Some(last) => last.status = status,
+            None => items.push(self.item()),
         }
         self.submit(items).await
     }
