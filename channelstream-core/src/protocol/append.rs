@@ -11,12 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::body::Body;
+use super::body::{Body, Value};
 use super::field_errors::{FieldError, FieldErrors, Rejected, WRONG_TYPE};
 use super::message::Edit;
-use super::read::{
-    Form, Id, Mapping, Object, Size, USER, any_text, list, read_any_object, read_object,
-};
+use super::read::{Form, Id, Mapping, Object, Size, USER, any_text, list, mapping, read_object};
 use super::redact::FirstDigits;
 use super::schema::Schema;
 
@@ -323,7 +321,10 @@ impl Change {
 /// # Errors
 /// Returns all errors of the body.
 pub fn read_pieces(body: &Body<'_>) -> Result<Pieces, Rejected> {
-    let pieces = read_any_object(body, AnyPiece)?;
+    let Value::Object(fields) = &body.value else {
+        return Err(FieldErrors::from_texts("_schema", [WRONG_TYPE]).into());
+    };
+    let pieces = mapping(fields, |value| AnyPiece.read(value))?;
     let errors = pointer_errors(&pieces);
     if errors.is_empty() { Ok(pieces) } else { Err(errors.into()) }
 }

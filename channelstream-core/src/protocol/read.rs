@@ -107,17 +107,6 @@ pub(super) fn read_mapping<T>(
     Ok(found?)
 }
 
-/// Reads a body that is an object with any keys.
-pub(super) fn read_any_object<'a, F: Form<'a>>(
-    body: &Body<'a>,
-    values: F,
-) -> Result<IndexMap<String, F::Value>, Rejected> {
-    let Value::Object(fields) = &body.value else {
-        return Err(FieldErrors::from_texts("_schema", [WRONG_TYPE]).into());
-    };
-    Ok(mapping(fields, |value| values.read(value))?)
-}
-
 /// An object while its fields are read, with the errors so far.
 pub(super) struct Object<'a> {
     fields: Cow<'a, Fields<'a>>,
@@ -419,7 +408,7 @@ impl<'a, F: Form<'a>> Form<'a> for Mapping<F> {
 }
 
 /// Reads the values of an object with any keys; errors are under the key and `value`.
-fn mapping<'a, V>(
+pub(super) fn mapping<'a, V>(
     fields: &Fields<'a>,
     read: impl Fn(&'a RawValue) -> Result<V, FieldError>,
 ) -> Result<IndexMap<String, V>, FieldErrors> {

@@ -5,6 +5,7 @@
 //! the rest; when it ends, it is put there whole.
 
 mod announcing;
+mod here;
 mod marks;
 mod tree;
 
@@ -20,7 +21,6 @@ use super::arena::Key;
 use super::catchup::edited;
 use super::channel::Channel;
 use super::command::ConnectionId;
-use super::keys::Keys;
 use super::time::Moment;
 use super::user::User;
 use super::{Refusal, Rules, Sequence, State, Step, remove_entry};
@@ -28,6 +28,8 @@ use crate::protocol::{
     Append, AppendRequest, Edit, Growth, Message, NewMessage, Opening, Pieces, Status, Taken,
 };
 use announcing::Edits;
+use here::Kept;
+pub(super) use here::{Here, Place};
 use marks::Marks;
 use tree::{Bounds, Tree};
 
@@ -58,81 +60,6 @@ pub(super) struct Growing {
     /// The message as it is, if somebody asked since the last change.
     #[serde(skip)]
     current: OnceLock<Arc<Message>>,
-}
-
-/// Where a message is stored, and who may receive it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) enum Place {
-    Channel(Key<Channel>),
-    /// It is private to these users.
-    Users(Vec<Key<User>>),
-}
-
-/// The growing messages of a channel or user.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Here(Option<Box<Keyed>>);
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Keyed {
-    keys: Keys<Growing>,
-    /// How many of them may still grow, and how many of these are in the history and in the stored events.
-    open: usize,
-    open_in_history: usize,
-    open_in_events: usize,
-}
-
-/// Where a message was stored when it was opened. While it may grow, it stays there.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Kept {
-    history: bool,
-    events: bool,
-}
-
-impl Here {
-    /// Returns how many of them may still grow.
-    fn open(&self) -> usize {
-        self.0.as_ref().map_or(0, |here| here.open)
-    }
-
-    /// Returns how many messages of the history may still grow.
-    pub(super) fn open_in_history(&self) -> usize {
-        self.0.as_ref().map_or(0, |here| here.open_in_history)
-    }
-
-    /// Returns how many messages of the stored events may still grow.
-    pub(super) fn open_in_events(&self) -> usize {
-        self.0.as_ref().map_or(0, |here| here.open_in_events)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = Key<Growing>> {
-        self.0.iter().flat_map(|here| here.keys.iter())
-    }
-
-    fn insert(&mut self, key: Key<Growing>, kept: Kept) {
-        let here = self.0.get_or_insert_default();
-        here.keys.insert(key);
-        here.open += 1;
-        here.open_in_history += usize::from(kept.history);
-        here.open_in_events += usize::from(kept.events);
-    }
-
-    /// Counts a message that has ended.
-    fn close(&mut self, kept: Kept) {
-        let Some(here) = &mut self.0 else { return };
-        here.open -= 1;
-        here.open_in_history -= usize::from(kept.history);
-        here.open_in_events -= usize::from(kept.events);
-    }
-
-    /// Removes a message that has ended.
-    fn remove(&mut self, key: Key<Growing>) {
-        let Some(here) = &mut self.0 else { return };
-        here.keys.remove(key);
-        if here.keys.is_empty() {
-            self.0 = None;
-        }
-    }
 }
 
 impl Growing {
