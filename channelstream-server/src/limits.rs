@@ -30,10 +30,14 @@ pub(crate) enum Limit {
     WaitingCommands,
     WaitingQuestions,
     AdminPages,
+    PipeTimeout,
+    GrowingSize,
+    GrowingItems,
+    OpenMessages,
 }
 
 /// All limits; each one's index is its number.
-const ALL: [Limit; 17] = [
+const ALL: [Limit; 21] = [
     Limit::Connections,
     Limit::ConnectionsPerAddress,
     Limit::RequestsPerAddress,
@@ -51,6 +55,10 @@ const ALL: [Limit; 17] = [
     Limit::WaitingCommands,
     Limit::WaitingQuestions,
     Limit::AdminPages,
+    Limit::PipeTimeout,
+    Limit::GrowingSize,
+    Limit::GrowingItems,
+    Limit::OpenMessages,
 ];
 
 impl Limit {
@@ -74,7 +82,17 @@ impl Limit {
             Self::WaitingCommands => "waiting commands",
             Self::WaitingQuestions => "waiting questions",
             Self::AdminPages => "admin pages",
+            Self::PipeTimeout => "pipe_timeout",
+            Self::GrowingSize => "max_growing_size",
+            Self::GrowingItems => "max_growing_items",
+            Self::OpenMessages => "max_open_messages",
         }
+    }
+
+    /// Returns the limit of growing messages that a reason of the state names.
+    pub(crate) fn of_growing(reason: &str) -> Option<Self> {
+        let mut limits = [Self::GrowingSize, Self::GrowingItems, Self::OpenMessages].into_iter();
+        limits.find(|limit| reason.contains(limit.name()))
     }
 
     /// Returns `true` if it counts by address: an unknown proxy reaches it for all of its users.

@@ -11,7 +11,7 @@ use channelstream_core::protocol::{
     self, Body, Cancel, Configure, Connect, DeleteChannels, Disconnect, FieldErrors, Info,
     InfoOptions, Rejected, SetUserState, Subscribe, Unsubscribe,
 };
-use channelstream_core::state::{Command, ConnectionId, Reply};
+use channelstream_core::state::{ChangeReply, Command, ConnectionId, Refusal, Reply};
 
 use crate::api::prefer::Preferences;
 use crate::app::App;
@@ -19,6 +19,8 @@ use crate::clock;
 use crate::http::answer::Answer;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
+use crate::limits::Limit;
+use crate::node;
 
 /// The size, in bytes, of a body that takes about a millisecond to read.
 const LARGE: usize = 64 * 1024;
@@ -180,9 +182,29 @@ fn connection_in_query(request: &Request) -> Option<String> {
     request.parameter("conn_id").map(Cow::into_owned)
 }
 
+/// Counts a refusal, if its reason is a limit of growing messages.
+fn count(app: &App, reason: &str) {
+    if let Some(limit) = Limit::of_growing(reason) {
+        app.limits.refused(limit, None);
+    }
+}
+
 async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {
-    let answer = match app.node.submit(command).await? {
+    let reply = app.node.submit(command).await.inspect_err(|error| {
+        if let node::Error::Refused(Refusal::CannotOpen { reason, .. }) = error {
+            count(app, reason);
+        }
+    })?;
+    let answer = match reply {
         Reply::Published(posted) => prefer.posted(posted),
+        Reply::Changed(replies) => {
+            for reply in &replies {
+                if let ChangeReply::Taken(taken) = reply {
+                    count(app, taken.reason.as_deref().unwrap_or_default());
+                }
+            }
+            Answer::json(&replies)
+        }
         reply => Answer::about(reply.channels(), reply).await?,
     };
     Ok(prefer.applied(answer))

@@ -93,6 +93,8 @@ impl Problem {
         match self {
             Self::BadBody(BodyError::TooLarge(_)) => Some(Limit::BodySize),
             Self::BadBody(BodyError::TooSlow) => Some(Limit::BodyTime),
+            Self::BadBody(BodyError::Idle) => Some(Limit::PipeTimeout),
+            Self::NotTaken(taken) => Limit::of_growing(taken.reason.as_deref()?),
             Self::BadBody(BodyError::NotJson(NotJson::TooDeep { .. })) => Some(Limit::JsonDepth),
             Self::BadBody(BodyError::NotJson(NotJson::TooMany { .. })) => Some(Limit::JsonElements),
             _ => None,

@@ -168,7 +168,8 @@ impl<'a> Pipe<'a> {
         }
         match app.node.submit(Command::Publish(vec![message])).await {
             Ok(_) => Ok(pipe),
-            Err(node::Error::Refused(refusal @ Refusal::CannotOpen { .. })) => {
+            Err(node::Error::Refused(refusal @ Refusal::CannotOpen { reason, .. })) => {
+                super::count(app, reason);
                 Err(of_item(refusal.field_errors()).into())
             }
             Err(error) => Err(error.into()),
