@@ -522,3 +522,60 @@ impl Form<'_> for AnyPiece {
         Schema::Piece
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Bounds, parse, read_changes};
+
+    fn piece(json: &str) -> Piece {
+        Piece::new(RawValue::from_string(json.to_owned()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn pointers_have_steps() {
+        for (key, want) in [
+            ("text", vec!["text"]),
+            ("", vec![""]),
+            ("/", vec![""]),
+            ("/a/0/b", vec!["a", "0", "b"]),
+            ("/~1a~0b/~01", vec!["/a~b", "~1"]),
+            ("a/b~2", vec!["a/b~2"]),
+        ] {
+            assert_eq!(steps(key).unwrap(), want, "{key}");
+        }
+        for key in ["/~", "/a~2", "/a/b~", &"/a".repeat(17)] {
+            assert!(steps(key).is_err(), "{key}");
+        }
+        assert!(steps(&"/a".repeat(16)).is_ok());
+    }
+
+    #[test]
+    fn pieces_of_a_kind_are_joined() {
+        let joined = |pieces: &[&str]| {
+            let pieces: Vec<_> = pieces.iter().map(|json| piece(json)).collect();
+            Piece::join(&pieces).map(|piece| piece.json().to_owned())
+        };
+        assert_eq!(joined(&[]), None);
+        assert_eq!(joined(&[r#""a\n""#, r#""""#, r#""\"""#]).unwrap(), r#""a\n\"""#);
+        assert_eq!(joined(&["[ ]", "[1, 2]", "[]", "[\n[3]\n]", "[ ]"]).unwrap(), "[1, 2,[3]]");
+        assert!(Piece::new(RawValue::from_string("7".to_owned()).unwrap()).is_none());
+    }
+
+    #[test]
+    fn items_are_read_as_what_they_are() {
+        let body = br#"[{"uuid": "00000000-0000-0000-0000-000000000007", "message": {}},
+            {"uuid": "00000000-0000-0000-0000-000000000007", "append": {}, "step": "3"},
+            {"uuid": "00000000-0000-0000-0000-000000000007", "status": "cancelled"}]"#;
+        let changes = read_changes(&parse(body, Bounds::default()).unwrap()).unwrap();
+        let [Change::Edit(edit), Change::Append(append), Change::Append(end)] = &changes[..] else {
+            panic!("{changes:?}")
+        };
+        assert!(edit.payload.is_some());
+        assert_eq!((append.step, append.status), (Some(3), None));
+        assert_eq!((end.step, end.status), (None, Some(Status::Cancelled)));
+        let text = serde_json::to_string(&changes).unwrap();
+        let again: Vec<Change> = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), text);
+    }
+}

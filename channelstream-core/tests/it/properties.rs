@@ -262,9 +262,13 @@ fn place(event: &Event) -> Option<String> {
     }
 }
 
-/// Returns `true` for a message that was opened to grow.
+/// Returns `true` for a message that was opened to grow, and for an edit of one.
 fn has_grown(event: &Event) -> bool {
-    matches!(event, Event::Message(message) if message.growth.is_some())
+    match event {
+        Event::Message(message) => message.growth.is_some(),
+        Event::Edit(edit) => edit.growth.is_some(),
+        _ => false,
+    }
 }
 
 type MessageKey = (Option<String>, Uuid);
