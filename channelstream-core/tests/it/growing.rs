@@ -1,17 +1,12 @@
 //! Growing messages: they open, grow, end and are caught up (contract §14).
 
 use channelstream_core::protocol::{
-    Address, AppendRequest, Change, ChannelSettings, Delete, Edit, Event, NewMessage, Opening,
-    Piece, Pieces, Status, Taken, Uuid,
+    Address, AppendRequest, Change, ChannelSettings, Delete, Edit, NewMessage, Opening, Piece,
+    Status, Taken, Uuid,
 };
 use channelstream_core::state::{
     Appends, ChangeReply, Closing, Command, ListenerKind, Refusal, Reply, Rules, State,
 };
-use proptest::collection::vec;
-use proptest::prelude::{ProptestConfig, Strategy};
-use proptest::sample::select;
-use proptest::{prop_assert, prop_assert_eq, proptest};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::world::{
@@ -47,7 +42,7 @@ impl World {
     }
 }
 
-fn id(number: u128) -> Uuid {
+pub(crate) fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
@@ -60,7 +55,7 @@ fn more(text: &str) -> AppendRequest {
     append(1).text("text", text)
 }
 
-fn append(number: u128) -> AppendRequest {
+pub(crate) fn append(number: u128) -> AppendRequest {
     AppendRequest::new(id(number), None)
 }
 
@@ -68,7 +63,7 @@ fn end(status: Status) -> AppendRequest {
     append(1).status(status)
 }
 
-fn piece(json: &str) -> Piece {
+pub(crate) fn piece(json: &str) -> Piece {
     Piece::new(RawValue::from_string(json.to_owned()).unwrap()).unwrap()
 }
 
@@ -86,12 +81,12 @@ fn answers(w: &mut World, request: AppendRequest, want: &str) {
     assert_eq!(short(&w.append(request)), want);
 }
 
-fn room() -> Address {
+pub(crate) fn room() -> Address {
     Address::channel("room")
 }
 
 /// A world in which ann listens in a room with a history, and message 1 is open there.
-fn growing() -> World {
+pub(crate) fn growing() -> World {
     let mut w = World::new();
     w.configure("room", remembering(3));
     w.join("ann", &["room"]);
@@ -552,81 +547,4 @@ fn places_that_go_take_their_messages_along() {
     w.connect("ann", &["room"]);
     w.post(opened(1, to("room", "a")));
     answers(&mut w, more("b"), "+1 open");
-}
-
-/// Applies an append as a page does.
-fn apply_as_page(payload: &mut Value, append: &Pieces) {
-    for (key, piece) in append {
-        let pointer = if key.starts_with('/') { key.clone() } else { format!("/{key}") };
-        let piece: Value = serde_json::from_str(piece.json()).unwrap();
-        if payload.pointer(&pointer).is_none() {
-            let (parent, last) = pointer.rsplit_once('/').unwrap();
-            let empty =
-                if piece.is_string() { Value::from("") } else { Value::from(Vec::<u8>::new()) };
-            match payload.pointer_mut(parent).unwrap() {
-                Value::Object(fields) => drop(fields.insert(last.to_owned(), empty)),
-                Value::Array(items) => items.push(empty),
-                other => panic!("{other} has no place for {last}"),
-            }
-        }
-        match (payload.pointer_mut(&pointer).unwrap(), piece) {
-            (Value::String(text), Value::String(more)) => text.push_str(&more),
-            (Value::Array(items), Value::Array(mut more)) => items.append(&mut more),
-            (there, piece) => panic!("{piece} behind {there}"),
-        }
-    }
-}
-
-/// Appends, of which some cannot be carried out.
-fn random_append() -> impl Strategy<Value = AppendRequest> {
-    let one = (
-        select(&["text", "/text", "l", "/l/0", "/l/1/t", "/l/2", "/new", "/no/place", "n"][..]),
-        select(&[r#""x""#, r#""\"é\n""#, r#""""#, "[]", r#"[{"t": "a"}]"#, r#"["b", 1]"#][..]),
-    );
-    vec(one, 1..4).prop_map(|pieces| {
-        let mut request = append(1);
-        for (key, json) in pieces {
-            request.append.insert(key.to_owned(), piece(json));
-        }
-        request
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn pages_that_append_have_what_the_history_has(requests in vec(random_append(), 1..30)) {
-        let mut w = growing();
-        w.edit(Edit::new(id(1), room()).payload(serde_json::json!({"text": "a", "n": 1})).unwrap());
-        w.take("ann");
-        let whole = |w: &World| -> Value {
-            let history = w.channel("room").history;
-            serde_json::from_str(history[0].payload.as_ref().unwrap().get()).unwrap()
-        };
-        let mut page = whole(&w);
-        let mut earlier = vec![(w.state.sequence(), page.clone())];
-        for request in requests {
-            let before = json(&whole(&w));
-            let taken = w.append(request);
-            let got = w.take("ann");
-            if !taken.taken {
-                prop_assert!(got.is_empty());
-                prop_assert_eq!(json(&whole(&w)), before);
-                continue;
-            }
-            let Event::Append(append) = &got[0].event else { panic!("not an append") };
-            apply_as_page(&mut page, &append.append);
-            prop_assert_eq!(&page, &whole(&w));
-            let history = w.channel("room").history;
-            prop_assert_eq!(taken.size, Some(history[0].payload.as_ref().unwrap().get().len()));
-            for (sequence, then) in &earlier {
-                let suffix = w.state.appended_since(id(1), *sequence).unwrap();
-                let mut late = then.clone();
-                apply_as_page(&mut late, &suffix.append);
-                prop_assert_eq!(&late, &page, "since {}: {}", sequence, json(&suffix.append));
-            }
-            earlier.push((w.state.sequence(), page.clone()));
-        }
-    }
 }
