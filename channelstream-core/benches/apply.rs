@@ -7,8 +7,8 @@ use channelstream_core::protocol::{
     Bounds, Connect, Event, InfoOptions, NewMessage, Timestamp, parse, read_messages,
 };
 use channelstream_core::state::{
-    CatchUp, Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId,
-    Outcome, Rules, Stamp, State,
+    Appends, CatchUp, Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment,
+    NodeId, Outcome, Rules, Stamp, State,
 };
 use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{Bencher, BenchmarkId, Criterion};
@@ -44,6 +44,7 @@ impl World {
                 listener,
                 kind: ListenerKind::Socket,
                 catch_up: CatchUp::Deliver,
+                appends: Appends::AsEvents,
             });
         }
         world

@@ -18,7 +18,7 @@
 #![cfg_attr(not(feature = "state"), doc = "```ignore")]
 //! use channelstream_core::protocol::{Bounds, Connect, Timestamp, parse, read_messages};
 //! use channelstream_core::state::{
-//!     CatchUp, Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
+//!     Appends, CatchUp, Command, ConnectionId, Delivery, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
 //!     Rules, Stamp, State,
 //! };
 //!
@@ -41,7 +41,9 @@
 //! let Ok(Reply::Connected(connected)) = outcome.reply else { panic!("it is accepted") };
 //! assert_eq!(connected.channels, ["news"]);
 //! let (listener, kind) = (ListenerId::new(1), ListenerKind::Socket);
-//! apply(Command::Open { connection, listener, kind, catch_up: CatchUp::Deliver });
+//! let appends = Appends::AsEvents;
+//! let catch_up = CatchUp::Deliver;
+//! apply(Command::Open { connection, listener, kind, catch_up, appends });
 //!
 //! // The body of a request becomes an event for her.
 //! let body = br#"[{"user": "bot", "channel": "news", "message": {"text": "hello"}}]"#;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{self, Body, Bounds};
+use channelstream_core::state::Refusal;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admin;
@@ -42,6 +44,8 @@ pub(crate) struct App {
     /// Each request of a backend holds a clone while it is answered, and the drain waits for these.
     /// A poll holds none, because it waits for others.
     pub(crate) active_requests: Arc<()>,
+    /// Becomes true when the drain begins.
+    pub(crate) draining: watch::Sender<bool>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) notes: forwarded::Notes,
@@ -69,6 +73,7 @@ impl App {
             requests: RateLimiter::new(config.max_requests_per_address, REQUESTS_WINDOW),
             http: Arc::new(Shared::new(&config, Arc::clone(&limits), Arc::clone(&metrics))),
             active_requests: Arc::default(),
+            draining: watch::Sender::new(false),
             limits,
             metrics,
             notes: forwarded::Notes::default(),
@@ -85,6 +90,13 @@ impl App {
     /// How many requests of backends are being answered, except polls.
     pub(crate) fn requests(&self) -> usize {
         Arc::strong_count(&self.active_requests) - 1
+    }
+
+    /// Waits until the drain begins.
+    pub(crate) async fn drain_begins(&self) {
+        let mut draining = self.draining.subscribe();
+        // The sender lives as long as this.
+        let _ = draining.wait_for(|is_draining| *is_draining).await.map(drop);
     }
 
     /// How many TCP connections are open.
@@ -162,6 +174,9 @@ impl App {
 impl From<node::Error> for Problem {
     fn from(error: node::Error) -> Self {
         match error {
+            node::Error::Refused(refusal @ Refusal::CannotCancel) => {
+                Self::Refused(refusal.to_string().into())
+            }
             node::Error::Refused(refusal) => Self::FieldErrors(refusal.field_errors()),
             node::Error::Unavailable(_) => Self::Unavailable(error.to_string().into()),
             node::Error::Stopped => Self::Stopped,

@@ -8,7 +8,7 @@ use channelstream_core::protocol::{
     DeleteChannels, Edit, FieldErrors, InfoOptions, NewMessage, NotJson, PayloadError, Posted,
     Rejected, SetUserState, Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserStateSet, Uuid,
 };
-use channelstream_core::state::{Command, ConnectionId, Refusal, Reply};
+use channelstream_core::state::{ChangeReply, Command, ConnectionId, Refusal, Reply};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -149,11 +149,15 @@ impl Handle {
     /// # Errors
     /// See [`HandleError`].
     pub async fn edit(&self, edits: impl Into<Vec<Edit>>) -> Result<Vec<Edit>, HandleError> {
-        let edits = self.read(&edits.into(), protocol::read_edits)?;
-        match self.node.submit(Command::Edit(edits)).await? {
-            Reply::Edited(edits) => Ok(edits.into_iter().map(Arc::unwrap_or_clone).collect()),
-            _ => unreachable!("another reply to an edit"),
-        }
+        let changes = self.read(&edits.into(), protocol::read_changes)?;
+        let Reply::Changed(replies) = self.node.submit(Command::Change(changes)).await? else {
+            unreachable!("another reply to an edit")
+        };
+        let edit = |reply| match reply {
+            ChangeReply::Edited(edit) => Arc::unwrap_or_clone(edit),
+            ChangeReply::Taken(_) => unreachable!("an edit is read as an edit"),
+        };
+        Ok(replies.into_iter().map(edit).collect())
     }
 
     /// Removes messages that were published before. Returns the removals as they were sent.

@@ -31,10 +31,14 @@ pub(crate) enum Limit {
     WaitingQuestions,
     AdminPages,
     KeptAnswers,
+    PipeTimeout,
+    GrowingSize,
+    GrowingItems,
+    OpenMessages,
 }
 
 /// All limits; each one's index is its number.
-const ALL: [Limit; 18] = [
+const ALL: [Limit; 22] = [
     Limit::Connections,
     Limit::ConnectionsPerAddress,
     Limit::RequestsPerAddress,
@@ -53,6 +57,10 @@ const ALL: [Limit; 18] = [
     Limit::WaitingQuestions,
     Limit::AdminPages,
     Limit::KeptAnswers,
+    Limit::PipeTimeout,
+    Limit::GrowingSize,
+    Limit::GrowingItems,
+    Limit::OpenMessages,
 ];
 
 impl Limit {
@@ -77,7 +85,17 @@ impl Limit {
             Self::WaitingQuestions => "waiting questions",
             Self::AdminPages => "admin pages",
             Self::KeptAnswers => "max_idempotency_keys or max_idempotency_bytes",
+            Self::PipeTimeout => "pipe_timeout",
+            Self::GrowingSize => "max_growing_size",
+            Self::GrowingItems => "max_growing_items",
+            Self::OpenMessages => "max_open_messages",
         }
+    }
+
+    /// Returns the limit of growing messages that a reason of the state names.
+    pub(crate) fn of_growing(reason: &str) -> Option<Self> {
+        let mut limits = [Self::GrowingSize, Self::GrowingItems, Self::OpenMessages].into_iter();
+        limits.find(|limit| reason.contains(limit.name()))
     }
 
     /// Returns `true` if it counts by address: an unknown proxy reaches it for all of its users.

@@ -13,7 +13,7 @@ use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -157,7 +157,7 @@ impl Server {
         let Self { app, hub, state_loop, shards, threads: _threads, listeners, .. } = self;
         let Config { shutdown_timeout, drain_rate, heartbeat_interval, .. } = app.config;
         let keepalive = keepalive(&app.config);
-        let (drain, draining) = watch::channel(false);
+        let draining = app.draining.subscribe();
         let of_listener = ServerError::failed("setup of a listener");
         let listeners: Vec<_> = listeners
             .into_iter()
@@ -194,7 +194,7 @@ impl Server {
             () = shutdown => {}
             error = tasks.failure() => return Err(error),
         }
-        drain.send_replace(true);
+        app.draining.send_replace(true);
         end(&app, &hub, drain_rate, shutdown_timeout).await;
         Ok(())
     }
@@ -312,6 +312,10 @@ fn rules(config: &Config) -> Rules {
         idempotency_keys: config.max_idempotency_keys,
         idempotency_bytes: config.max_idempotency_bytes,
         channel_defaults: config.channel_defaults.clone(),
+        append_timeout: config.append_timeout,
+        max_growing_size: config.max_growing_size,
+        max_growing_items: config.max_growing_items,
+        max_open_messages: config.max_open_messages,
         ..Rules::default()
     }
 }

@@ -185,6 +185,7 @@ impl<'a> LineParser<'a> {
             no_history: complete.no_history || self.no_history,
             uuid: complete.uuid,
             timestamp: complete.timestamp,
+            opening: None,
         }))
     }
 }

@@ -31,7 +31,7 @@ impl Display for Epoch {
 /// ```
 /// use channelstream_core::protocol::{Cursor, Epoch};
 ///
-/// let cursor = Cursor { epoch: Epoch::new(0x7f3a_c01e), sequence: 1842 };
+/// let cursor = Cursor { epoch: Epoch::new(0x7f3a_c01e), sequence: 1842, is_net: false };
 /// assert_eq!(cursor.to_string(), "7f3ac01e-1842");
 /// assert_eq!("7f3ac01e-1842".parse(), Ok(cursor));
 /// ```
@@ -41,6 +41,9 @@ pub struct Cursor {
     pub epoch: Epoch,
     /// The number of an event in it; 0 is before the first.
     pub sequence: u64,
+    /// Whether messages before this place may have been received as they were later, because they were
+    /// read together with what they had grown by.
+    pub is_net: bool,
 }
 
 /// The error for a text that is no cursor.
@@ -55,7 +58,7 @@ impl NotACursor {
 
 impl Display for Cursor {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.sequence)
+        write!(f, "{}-{}{}", self.epoch, self.sequence, if self.is_net { "n" } else { "" })
     }
 }
 
@@ -64,10 +67,12 @@ impl FromStr for Cursor {
 
     /// Reads exactly the form that [`Display`] writes.
     fn from_str(text: &str) -> Result<Self, NotACursor> {
-        let (epoch, sequence) = text.split_once('-').ok_or(NotACursor)?;
+        let (place, is_net) = text.strip_suffix('n').map_or((text, false), |place| (place, true));
+        let (epoch, sequence) = place.split_once('-').ok_or(NotACursor)?;
         let cursor = Self {
             epoch: Epoch(u32::from_str_radix(epoch, 16).map_err(|_| NotACursor)?),
             sequence: sequence.parse().map_err(|_| NotACursor)?,
+            is_net,
         };
         // A sign, leading zeros and capital letters parse as numbers.
         if cursor.to_string() == text { Ok(cursor) } else { Err(NotACursor) }
@@ -94,8 +99,8 @@ mod tests {
     fn a_cursor_is_read_as_it_was_written_and_nothing_else_is() {
         for cursor in [
             Cursor::default(),
-            Cursor { epoch: Epoch::new(0xa), sequence: 7 },
-            Cursor { epoch: Epoch::new(u32::MAX), sequence: u64::MAX },
+            Cursor { epoch: Epoch::new(0xa), sequence: 7, is_net: true },
+            Cursor { epoch: Epoch::new(u32::MAX), sequence: u64::MAX, is_net: false },
         ] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
             let json = serde_json::to_string(&cursor).unwrap();
@@ -114,6 +119,8 @@ mod tests {
             "00000000a-7",
             "0000000a-18446744073709551616",
             "0000000a-7 ",
+            "0000000a-n",
+            "0000000a-7nn",
             "0000000a-7-7",
             "0000000é-7",
         ] {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::append::{Append, Growth};
 use super::message::{Delete, Edit, Message};
 use super::reply::{Changed, UserView};
 use super::scalar::UserState;
@@ -19,6 +20,8 @@ pub enum Event {
     Message(Arc<Message>),
     /// A message was edited.
     Edit(Arc<Edit>),
+    /// A growing message has grown.
+    Append(Arc<Append>),
     /// A message was deleted.
     Delete(Arc<Delete>),
     /// A user joined or parted.
@@ -114,6 +117,7 @@ impl Event {
                 object.put("timestamp", &message.timestamp.in_event());
                 object.put("edited", &message.edited.map(DateTime::in_event));
                 object.put("catchup", &catchup);
+                object.put_growth(message.growth);
             }
             Self::Edit(edit) => {
                 object.put("uuid", &edit.uuid);
@@ -130,6 +134,21 @@ impl Event {
                 }
                 object.put("edited", &edit.edited.map(DateTime::in_event));
                 // Live edits and deletes have no such key.
+                if catchup {
+                    object.put("catchup", &true);
+                }
+                object.put_growth(edit.growth);
+            }
+            Self::Append(append) => {
+                object.put("type", "message:append");
+                object.put("uuid", &append.uuid);
+                object.put("channel", &append.channel);
+                object.put("append", &append.append);
+                object.put("from", &append.from);
+                object.put("rev", &append.rev);
+                if let Some(status) = append.status {
+                    object.put("status", &status);
+                }
                 if catchup {
                     object.put("catchup", &true);
                 }
@@ -204,8 +223,17 @@ impl Event {
                         + presence.state.as_ref().map_or(0, |state| of_state(state))
                 }
                 Self::UserStateChange(change) => 2 * of_state(&change.state),
+                Self::Append(append) => {
+                    append.append.iter().map(|(key, piece)| key.len() + piece.json().len()).sum()
+                }
                 Self::Gap(_) | Self::Cursor => 0,
             }
+    }
+
+    /// Returns `true` if the event is a message that may grow.
+    #[cfg(feature = "state")]
+    pub(crate) fn may_grow(&self) -> bool {
+        matches!(self, Self::Message(message) if message.growth.is_some_and(|growth| growth.is_open()))
     }
 
     /// Returns `true` if `user`, as a member of the place it is sent to, receives the event.
@@ -216,7 +244,8 @@ impl Event {
             Self::Edit(edit) => edit.address.includes(user),
             Self::Delete(delete) => delete.address.includes(user),
             Self::Presence(presence) => &*presence.user != user,
-            Self::UserStateChange(_) | Self::Gap(_) | Self::Cursor => true,
+            // Whoever the message is for receives what is appended to it, and nobody stores appends.
+            Self::UserStateChange(_) | Self::Append(_) | Self::Gap(_) | Self::Cursor => true,
         }
     }
 }
@@ -240,6 +269,13 @@ impl JsonObject {
         json.extend_from_slice(key.as_bytes());
         json.extend_from_slice(b"\":");
         serde_json::to_writer(json, value).expect("events hold texts, numbers and JSON only");
+    }
+
+    fn put_growth(&mut self, growth: Option<Growth>) {
+        if let Some(Growth { status, rev }) = growth {
+            self.put("status", &status);
+            self.put("rev", &rev);
+        }
     }
 
     fn end(self) -> String {

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::message::{Delete, Edit, NewMessage};
+use super::append::{Cancel, Change};
+use super::message::{Delete, NewMessage};
 use super::read::{Form as _, Object};
 use super::request::{
     Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
@@ -20,9 +21,10 @@ pub fn request_schemas() -> Vec<(&'static str, Value)> {
         ("UnsubscribeBody", schema(Unsubscribe::fields)),
         ("UserStateBody", schema(SetUserState::fields)),
         ("MessageBody", schema(NewMessage::fields)),
-        ("MessageEditBody", schema(Edit::fields)),
+        ("MessageEditBody", schema(Change::edit_of_fields)),
         ("MessagesDeleteBody", schema(Delete::fields)),
         ("DisconnectBody", schema(Disconnect::fields)),
+        ("CancelBody", schema(Cancel::fields)),
         ("ChannelInfoBody", schema(Info::fields)),
         ("InfoResolution", schema(InfoOptions::fields)),
         (
@@ -81,6 +83,9 @@ fn of_value(schema: &Schema) -> Value {
         Schema::Time => json!({"type": "string"}),
         Schema::Boolean => json!({"type": "boolean"}),
         Schema::Size => json!({"type": "integer", "minimum": 0}),
+        Schema::Between { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Schema::OneOf(texts) => json!({"type": "string", "enum": texts}),
+        Schema::Piece => json!({"type": ["string", "array"]}),
         Schema::Scalar => json!({"type": ["string", "number", "boolean", "null"]}),
         Schema::AnyObject => json!({"type": "object"}),
         Schema::List { items, at_least: 0 } => json!({"type": "array", "items": of_value(items)}),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::append::{Growth, Opening, Status};
 use super::field_errors::FieldError;
 use super::payload::{Payload, PayloadError, to_payload};
 use super::read::{Boolean, Form, Id, NAME, Object, Time, USER, list};
@@ -79,6 +80,9 @@ pub struct NewMessage {
     /// The time; now if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime>,
+    /// If present, the message is opened and grows by appends.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Box<Opening>>,
 }
 
 impl NewMessage {
@@ -91,6 +95,7 @@ impl NewMessage {
             no_history: false,
             uuid: None,
             timestamp: None,
+            opening: None,
         }
     }
 
@@ -149,6 +154,13 @@ impl NewMessage {
         self
     }
 
+    /// Opens the message: it grows by appends until its publisher ends it.
+    #[must_use]
+    pub fn open(mut self, opening: Opening) -> Self {
+        self.opening = Some(Box::new(opening));
+        self
+    }
+
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
         Self {
             user: object.required("user", USER),
@@ -157,6 +169,7 @@ impl NewMessage {
             no_history: object.optional("no_history", Boolean).unwrap_or(false),
             uuid: object.optional("uuid", Id),
             timestamp: object.optional("timestamp", Time),
+            opening: Opening::fields(object).map(Box::new),
         }
     }
 }
@@ -188,6 +201,9 @@ pub struct Message {
     pub timestamp: DateTime,
     /// The time of the last edit.
     pub edited: Option<DateTime>,
+    /// How far it has grown, if it was opened to grow.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<Growth>,
 }
 
 /// A change of a message that was sent before (contract §8).
@@ -213,6 +229,9 @@ pub struct Edit {
     /// The time of the edit; now if absent. It is always present in answers and events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited: Option<DateTime>,
+    /// How far the message has grown, if it was opened to grow. The server fills it in.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<Growth>,
 }
 
 impl Edit {
@@ -236,6 +255,7 @@ impl Edit {
             payload: None,
             timestamp: None,
             edited: None,
+            growth: None,
         }
     }
 
@@ -257,6 +277,7 @@ impl Edit {
             payload: object.optional("message", AnyObject),
             timestamp: object.optional("timestamp", Time),
             edited: object.optional("edited", Time),
+            growth: None,
         }
     }
 }
@@ -319,6 +340,17 @@ struct Shape {
     no_history: bool,
     timestamp: Option<DateTime>,
     edited: Option<DateTime>,
+    status: Option<Status>,
+    rev: Option<u64>,
+    append_timeout: Option<u64>,
+    #[serde(default)]
+    cancel_by: Vec<String>,
+}
+
+impl Shape {
+    fn growth(&self) -> Option<Growth> {
+        Some(Growth { status: self.status?, rev: self.rev? })
+    }
 }
 
 const NO_UUID: &str = "missing field `uuid`";
@@ -331,9 +363,11 @@ impl TryFrom<Shape> for NewMessage {
     fn try_from(shape: Shape) -> Result<Self, Self::Error> {
         let Shape { uuid, user, message, no_history, timestamp, .. } = shape;
         let Shape { channel, pm_users, exclude_users, .. } = shape;
+        let Shape { status, append_timeout, cancel_by, .. } = shape;
         let address = Address { channel, pm_users, exclude_users };
         let user = user.ok_or(NO_USER)?;
-        Ok(Self { user, payload: message, address, no_history, uuid, timestamp })
+        let opening = Opening::of(status, append_timeout, cancel_by).map(Box::new);
+        Ok(Self { user, payload: message, address, no_history, uuid, timestamp, opening })
     }
 }
 
@@ -341,11 +375,11 @@ impl TryFrom<Shape> for Message {
     type Error = &'static str;
 
     fn try_from(shape: Shape) -> Result<Self, Self::Error> {
-        let Edit { uuid, address, no_history, user, payload, timestamp, edited } =
+        let Edit { uuid, address, no_history, user, payload, timestamp, edited, growth } =
             shape.try_into()?;
         let user = user.ok_or(NO_USER)?;
         let timestamp = timestamp.ok_or(NO_TIMESTAMP)?;
-        Ok(Self { uuid, user, payload, address, no_history, timestamp, edited })
+        Ok(Self { uuid, user, payload, address, no_history, timestamp, edited, growth })
     }
 }
 
@@ -353,11 +387,12 @@ impl TryFrom<Shape> for Edit {
     type Error = &'static str;
 
     fn try_from(shape: Shape) -> Result<Self, Self::Error> {
+        let growth = shape.growth();
         let Shape { uuid, user, message, no_history, timestamp, edited, .. } = shape;
         let Shape { channel, pm_users, exclude_users, .. } = shape;
         let address = Address { channel, pm_users, exclude_users };
         let uuid = uuid.ok_or(NO_UUID)?;
-        Ok(Self { uuid, address, no_history, user, payload: message, timestamp, edited })
+        Ok(Self { uuid, address, no_history, user, payload: message, timestamp, edited, growth })
     }
 }
 

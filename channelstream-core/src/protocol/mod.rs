@@ -3,6 +3,7 @@
 //! The `read` functions accept every form of a value that contract §4 allows, and report all errors of
 //! a body at once as [`FieldErrors`].
 
+mod append;
 mod body;
 mod cursor;
 mod event;
@@ -20,6 +21,12 @@ mod settings;
 mod strict;
 mod timestamp;
 
+#[cfg(feature = "state")]
+pub(crate) use append::steps;
+pub use append::{
+    Append, AppendRequest, Cancel, Change, Growth, Opening, Piece, Pieces, Status, Taken,
+    read_pieces,
+};
 pub use body::{Body, Bounds, NotJson, parse};
 pub use cursor::{Cursor, Epoch, NotACursor};
 pub use event::{Action, Event, Gap, GapReason, Presence, UserStateChange};
@@ -35,7 +42,7 @@ pub use reply::{
 };
 pub use request::{
     Configure, Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe,
-    Unsubscribe, read_deletes, read_edits, read_messages,
+    Unsubscribe, read_changes, read_deletes, read_messages,
 };
 pub use scalar::{Scalar, UserState};
 pub use settings::{ChannelConfig, ChannelSettings};

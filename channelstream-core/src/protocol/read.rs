@@ -207,6 +207,16 @@ impl<'a> Object<'a> {
         name
     }
 
+    /// Returns `true` if the field is present, also if it is invalid.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.fields.get(key).is_some()
+    }
+
+    /// Reports a field that is valid alone, but not together with others.
+    pub(super) fn refuse(&mut self, key: &str, error: FieldError) {
+        self.errors.add(key, error);
+    }
+
     fn read<F: Form<'a>>(&mut self, key: &str, form: &F) -> Option<F::Value> {
         let raw = self.fields.get(key)?;
         let found = if is_null(raw) { Err(FieldError::text(NULL)) } else { form.read(raw) };
@@ -330,7 +340,7 @@ impl<T> Form<'_> for Inner<T> {
     }
 }
 
-fn any_text(raw: &RawValue) -> Result<String, FieldError> {
+pub(super) fn any_text(raw: &RawValue) -> Result<String, FieldError> {
     serde_json::from_str(raw.get()).map_err(|_| FieldError::text("Not a valid string."))
 }
 
@@ -398,7 +408,7 @@ impl<'a, F: Form<'a>> Form<'a> for Mapping<F> {
 }
 
 /// Reads the values of an object with any keys; errors are under the key and `value`.
-fn mapping<'a, V>(
+pub(super) fn mapping<'a, V>(
     fields: &Fields<'a>,
     read: impl Fn(&'a RawValue) -> Result<V, FieldError>,
 ) -> Result<IndexMap<String, V>, FieldErrors> {

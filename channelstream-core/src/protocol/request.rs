@@ -6,9 +6,10 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
+use super::append::Change;
 use super::body::Body;
 use super::field_errors::{FieldError, FieldErrors, Rejected, WRONG_TYPE};
-use super::message::{Delete, Edit, NewMessage};
+use super::message::{Delete, NewMessage};
 use super::read::{
     Boolean, Id, Inner, Mapping, NAME, Object, StateValue, USER, connection_in_query, list,
     non_empty_list, read_items, read_mapping, read_object,
@@ -453,8 +454,8 @@ pub fn read_messages(body: &Body<'_>) -> Result<Vec<NewMessage>, Rejected> {
 ///
 /// # Errors
 /// Returns all errors of the body.
-pub fn read_edits(body: &Body<'_>) -> Result<Vec<Edit>, Rejected> {
-    read_items(body, Edit::fields)
+pub fn read_changes(body: &Body<'_>) -> Result<Vec<Change>, Rejected> {
+    read_items(body, Change::fields)
 }
 
 /// Reads the body of `DELETE /message`.

@@ -17,6 +17,12 @@ pub(super) enum Schema {
     Boolean,
     /// A whole number of at least 0.
     Size,
+    /// A whole number within bounds.
+    Between { min: u64, max: u64 },
+    /// One of some texts.
+    OneOf(&'static [&'static str]),
+    /// A string or a list.
+    Piece,
     /// A string, number, boolean or null.
     Scalar,
     /// An object with any fields.

@@ -25,6 +25,10 @@ pub struct ChannelSettings {
     /// How many events are stored, if not as many as the server's settings say (contract §14).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frames_size: Option<u64>,
+    /// Send `message:edit` with the whole payload instead of appends. `None`, as `false`, if it was never
+    /// set: answers have it only then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub append_as_edit: Option<bool>,
 }
 
 #[cfg(feature = "state")]
@@ -46,6 +50,7 @@ impl Default for ChannelSettings {
             history_size: 10,
             store_frames: true,
             frames_size: None,
+            append_as_edit: None,
         }
     }
 }
@@ -82,6 +87,9 @@ pub struct ChannelConfig {
     /// How many events are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frames_size: Option<u64>,
+    /// Send `message:edit` with the whole payload instead of appends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub append_as_edit: Option<bool>,
 }
 
 impl From<ChannelSettings> for ChannelConfig {
@@ -94,6 +102,7 @@ impl From<ChannelSettings> for ChannelConfig {
             history_size: Some(all.history_size),
             store_frames: Some(all.store_frames),
             frames_size: all.frames_size,
+            append_as_edit: all.append_as_edit,
         }
     }
 }
@@ -112,6 +121,7 @@ impl ChannelConfig {
             history_size: self.history_size.unwrap_or(defaults.history_size),
             store_frames: self.store_frames.unwrap_or(defaults.store_frames),
             frames_size: self.frames_size.or(defaults.frames_size),
+            append_as_edit: self.append_as_edit.or(defaults.append_as_edit),
         }
     }
 
@@ -128,6 +138,7 @@ impl ChannelConfig {
             history_size: object.optional("history_size", Size),
             store_frames: object.optional("store_frames", Boolean),
             frames_size: object.optional("frames_size", Size),
+            append_as_edit: object.optional("append_as_edit", Boolean),
         }
     }
 }

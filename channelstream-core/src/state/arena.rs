@@ -92,6 +92,10 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    pub(super) fn get(&self, key: Key<T>) -> Option<&T> {
+        self.places.get(key.0 as usize)?.as_ref()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }

@@ -19,6 +19,13 @@ pub struct Keep {
     pub bytes: usize,
 }
 
+impl Keep {
+    /// Returns how much is kept if there are also so many events that are never dropped.
+    pub(super) fn beside(self, never_dropped: usize) -> Self {
+        Self { events: self.events.saturating_add(never_dropped), ..self }
+    }
+}
+
 /// The newest events of a channel or user, oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct StoredEvents {
@@ -38,21 +45,34 @@ pub(super) struct Stored {
 }
 
 impl StoredEvents {
-    /// Adds an event, and drops the oldest ones above `keep`.
-    pub(super) fn push(&mut self, sequence: Sequence, event: Event, keep: Keep) {
+    /// Adds an event, and drops the oldest ones above `keep`, but no message that may grow. The ids of
+    /// growing messages that are dropped are added to `gone`.
+    pub(super) fn push(
+        &mut self,
+        sequence: Sequence,
+        event: Event,
+        keep: Keep,
+        gone: &mut Vec<Uuid>,
+    ) {
         let size = event.size();
         self.bytes += size;
         self.events.push_back(Stored { sequence, event, size });
         while self.events.len() > keep.events || self.bytes > keep.bytes && self.events.len() > 1 {
-            let Some(dropped) = self.events.pop_front() else { break };
+            let oldest = self.events.iter().position(|one| !one.event.may_grow());
+            let Some(dropped) = oldest.and_then(|oldest| self.events.remove(oldest)) else { break };
             self.bytes -= dropped.size;
             self.lost = self.lost.max(dropped.sequence);
+            if let Event::Message(message) = dropped.event
+                && message.growth.is_some()
+            {
+                gone.push(message.uuid);
+            }
         }
     }
 
     /// Notes an event that this place does not keep.
     pub(super) fn skip(&mut self, sequence: Sequence) {
-        self.lost = sequence;
+        self.lost = self.lost.max(sequence);
     }
 
     /// Returns the number of the newest event that is not stored.
@@ -76,6 +96,17 @@ impl StoredEvents {
     pub(super) fn after(&self, after: Sequence) -> impl Iterator<Item = &Stored> {
         let begin = self.events.partition_point(|one| one.sequence <= after);
         self.events.range(begin..)
+    }
+
+    /// Returns `true` if there is an event of this number.
+    pub(super) fn has(&self, sequence: Sequence) -> bool {
+        self.events.binary_search_by_key(&sequence, |one| one.sequence).is_ok()
+    }
+
+    /// Returns `true` if there is a message of this id.
+    pub(super) fn has_message(&self, uuid: Uuid) -> bool {
+        let is_it = |one: &Stored| matches!(&one.event, Event::Message(it) if it.uuid == uuid);
+        self.events.iter().any(is_it)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -178,7 +209,12 @@ impl Record {
         self.but.first().map_or(self.up_to, |first| self.up_to.min(first.saturating_sub(1)))
     }
 
-    fn has_not_sent(&self, sequence: Sequence) -> bool {
-        sequence > self.up_to || self.but.binary_search(&sequence).is_ok()
+    pub(super) fn has_not_sent(&self, sequence: Sequence) -> bool {
+        sequence > self.up_to || self.lacks(sequence)
+    }
+
+    /// Returns `true` if a listener had an event of this number and did not send it.
+    pub(super) fn lacks(&self, sequence: Sequence) -> bool {
+        self.but.binary_search(&sequence).is_ok()
     }
 }

@@ -11,6 +11,7 @@ use super::arena::Key;
 use super::catchup::{StoredEvents, edited};
 use super::command::Sequence;
 use super::connection::Connection;
+use super::growing::Here;
 use super::keys::Keys;
 use super::time::Moment;
 use super::user::User;
@@ -29,6 +30,7 @@ pub(super) struct Channel {
     /// The users with their connections that are in the channel.
     pub(super) members: IndexMap<Key<User>, Member>,
     pub(super) connections: usize,
+    pub(super) growing: Here,
     /// The wall time of the last activity.
     pub(super) last_active: Timestamp,
     /// The own time of the last activity.
@@ -56,6 +58,7 @@ impl Channel {
             stored: StoredEvents::default(),
             members: IndexMap::new(),
             connections: 0,
+            growing: Here::default(),
             last_active: Timestamp::default(),
             active: Moment::default(),
             deadline: None,
@@ -79,16 +82,48 @@ impl Channel {
 
     /// Adds a message to the history, if the settings and the message allow it. Returns `true` if the
     /// history then has messages. Only this trims the history: a smaller `history_size` has its effect
-    /// with the next message.
-    pub(super) fn remember(&mut self, sequence: Sequence, message: &Arc<Message>) -> bool {
+    /// with the next message. A message that may grow is not dropped, and takes no place from others. The
+    /// ids of growing messages that are dropped are added to `dropped`.
+    pub(super) fn remember(
+        &mut self,
+        sequence: Sequence,
+        message: &Arc<Message>,
+        dropped: &mut Vec<Uuid>,
+    ) -> bool {
         if !self.settings.store_history || message.no_history {
             return false;
         }
-        self.history.push_back((sequence, Arc::clone(message)));
-        while self.history.len() as u64 > self.settings.history_size {
-            self.history.pop_front();
+        let size = self.settings.history_size;
+        if size > 0 || message.growth.is_none() {
+            self.history.push_back((sequence, Arc::clone(message)));
+        }
+        let open = self.growing.open_in_history() as u64;
+        while self.history.len() as u64 > size.saturating_add(open) {
+            let may_grow =
+                |message: &Message| message.growth.is_some_and(|growth| growth.is_open());
+            let oldest = self.history.iter().position(|(_, message)| !may_grow(message));
+            let Some(oldest) = oldest else { break };
+            let message = self.history.remove(oldest).map(|(_, message)| message);
+            dropped.extend(message.filter(|message| message.growth.is_some()).map(|one| one.uuid));
         }
         !self.history.is_empty()
+    }
+
+    /// Replaces the message with this number, wherever it is stored.
+    pub(super) fn replace(&mut self, sequence: Sequence, message: &Arc<Message>) {
+        if let Some(place) = self.place(sequence) {
+            self.history[place].1 = Arc::clone(message);
+        }
+        self.stored.replace(sequence, message);
+    }
+
+    /// Returns whether the message with this number is in the history, and in the stored events.
+    pub(super) fn keeps(&self, sequence: Sequence) -> (bool, bool) {
+        (self.place(sequence).is_some(), self.stored.has(sequence))
+    }
+
+    fn place(&self, sequence: Sequence) -> Option<usize> {
+        self.history.binary_search_by_key(&sequence, |(sequence, _)| *sequence).ok()
     }
 
     /// Returns the first place of each of these ids in the history.

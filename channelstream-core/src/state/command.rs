@@ -1,10 +1,13 @@
 //! The whole surface of the state: the commands that go in, and the outcomes that come out.
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -14,9 +17,9 @@ use super::repeats::Repeat;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
-    ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels, Edit,
-    Event, FieldErrors, NewMessage, Posted, SetUserState, Subscribe, Subscribed, Timestamp,
-    Unsubscribe, Unsubscribed, UserStateSet,
+    Change, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels,
+    Edit, Event, FieldError, FieldErrors, NewMessage, Posted, SetUserState, Subscribe, Subscribed,
+    Taken, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
 };
 
 /// The id of a connection. It is a secret: a client that knows it may listen on the connection.
@@ -148,7 +151,14 @@ pub enum Command {
     /// `POST /message`.
     Publish(Vec<NewMessage>),
     /// `PATCH /message`.
-    Edit(Vec<Edit>),
+    Change(Vec<Change>),
+    /// `/cancel`: a reader cancels a growing message.
+    Cancel {
+        /// A connection of the reader.
+        connection: ConnectionId,
+        /// The id of the message.
+        message: Uuid,
+    },
     /// `DELETE /message`.
     Delete(Vec<Delete>),
     /// `/disconnect`: the connection ends when it is reaped next.
@@ -163,6 +173,9 @@ pub enum Command {
         kind: ListenerKind,
         /// Who brings the missed events.
         catch_up: CatchUp,
+        /// How it is told that a message has grown.
+        #[serde(default)]
+        appends: Appends,
     },
     /// A socket or poll ended.
     Close {
@@ -195,6 +208,16 @@ pub enum CatchUp {
     Deliver,
     /// The listener holds a cursor: its node reads on from there ([`State::read`](super::State::read)).
     Read,
+}
+
+/// How a listener is told that a message has grown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Appends {
+    /// By each append.
+    #[default]
+    AsEvents,
+    /// By edits with the whole payload, four a second of a message at most.
+    AsEdits,
 }
 
 /// How a listener ended.
@@ -245,8 +268,10 @@ pub enum Reply {
     ChannelsDeleted(Box<ChannelsDeleted>),
     /// To [`Command::Publish`]: all messages, also those that went nowhere.
     Published(Vec<Posted>),
-    /// To [`Command::Edit`].
-    Edited(Vec<Arc<Edit>>),
+    /// To [`Command::Change`], for each item.
+    Changed(Vec<ChangeReply>),
+    /// To [`Command::Cancel`].
+    Cancelled(Box<Taken>),
     /// To [`Command::Delete`].
     Deleted(Vec<Arc<Delete>>),
     /// To [`Command::Disconnect`]: `true` if there was such a connection.
@@ -257,6 +282,27 @@ pub enum Reply {
     Occupied,
     /// To commands that need no reply.
     Done,
+}
+
+/// The reply about one item of [`Command::Change`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum ChangeReply {
+    /// About an edit: the edit as it was sent.
+    Edited(Arc<Edit>),
+    /// About an append or a status.
+    Taken(Box<Taken>),
+}
+
+/// Only what was done with an append has `taken`. serde cannot read a raw payload in an untagged enum.
+impl<'de> Deserialize<'de> for ChangeReply {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if let Ok(taken) = serde_json::from_str(raw.get()) {
+            return Ok(Self::Taken(taken));
+        }
+        serde_json::from_str(raw.get()).map(Self::Edited).map_err(D::Error::custom)
+    }
 }
 
 impl Reply {
@@ -288,6 +334,17 @@ pub enum Refusal {
     /// The key belongs to another request.
     #[error("the idempotency key belongs to another request")]
     KeyReused,
+    /// A message cannot be opened to grow. Nothing of the request was done.
+    #[error("message {item} cannot be opened: {reason}")]
+    CannotOpen {
+        /// The index of the message in the request.
+        item: usize,
+        /// The reason.
+        reason: Cow<'static, str>,
+    },
+    /// There is no growing message of that id, or the user may not cancel it.
+    #[error("unknown message, or not allowed to cancel it")]
+    CannotCancel,
 }
 
 impl Refusal {
@@ -302,6 +359,13 @@ impl Refusal {
             Self::KeyReused => {
                 FieldErrors::from_texts("request", ["Idempotency-Key belongs to another request."])
             }
+            Self::CannotOpen { item, reason } => {
+                let mut errors = FieldErrors::new();
+                let inner = FieldErrors::from_texts("status", [&**reason]);
+                errors.add(&item.to_string(), FieldError::Inner(inner));
+                errors
+            }
+            Self::CannotCancel => FieldErrors::from_texts("uuid", ["Unknown message"]),
         }
     }
 }
@@ -368,6 +432,14 @@ pub struct Rules {
     pub idempotency_keys: usize,
     /// How many bytes they may take together.
     pub idempotency_bytes: usize,
+    /// The silence after which a growing message is stalled, unless it was opened with another one.
+    pub append_timeout: Duration,
+    /// The largest payload of a growing message, in bytes.
+    pub max_growing_size: usize,
+    /// The most items of a list in a growing message to which items are appended.
+    pub max_growing_items: usize,
+    /// The most open messages of a channel, or private ones of a user.
+    pub max_open_messages: usize,
     /// The most by which own time moves from one stamp to the next. An outage of any length counts as
     /// no more than this.
     pub longest_step: Duration,
@@ -389,6 +461,10 @@ impl Default for Rules {
             idempotency_window: Duration::from_secs(600),
             idempotency_keys: 100_000,
             idempotency_bytes: 64 * 1024 * 1024,
+            append_timeout: Duration::from_secs(30),
+            max_growing_size: 1024 * 1024,
+            max_growing_items: 4096,
+            max_open_messages: 100,
             longest_step: Duration::from_secs(5),
             channel_defaults: Vec::new(),
         }

@@ -31,6 +31,8 @@ pub(super) struct Connection {
 pub(super) struct Listener {
     pub(super) id: ListenerId,
     pub(super) kind: ListenerKind,
+    /// It is sent edits instead of appends.
+    pub(super) as_edits: bool,
 }
 
 /// The phase in the life of a connection.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::arena::Key;
 use super::channel::Channel;
 use super::connection::{Connection, Phase};
+use super::growing::Growing;
 use super::time::Moment;
 use super::user::User;
 use super::{State, Step, remove_entry};
@@ -18,11 +19,18 @@ pub(super) struct Deadlines(BTreeSet<(Moment, Due)>);
 /// some milliseconds of work. The rest stays due and expires with the next envelopes.
 const PORTION: usize = 1000;
 
+/// So many bytes of an edit are as much work as one of a portion.
+const BYTES: usize = 4096;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Connection(Key<Connection>),
     User(Key<User>),
     Channel(Key<Channel>),
+    /// A growing message may be stalled.
+    Growing(Key<Growing>),
+    /// A growing message has to be sent as an edit.
+    Edit(Key<Growing>),
 }
 
 impl Deadlines {
@@ -42,6 +50,26 @@ impl Deadlines {
             self.0.insert((when, due));
         }
         *place = when;
+    }
+
+    /// Sets when to check whether a growing message is stalled.
+    pub(super) fn set_stall(
+        &mut self,
+        place: &mut Option<Moment>,
+        when: Option<Moment>,
+        key: Key<Growing>,
+    ) {
+        self.set(place, when, Due::Growing(key));
+    }
+
+    /// Sets when a growing message is sent as an edit.
+    pub(super) fn set_edit(
+        &mut self,
+        place: &mut Option<Moment>,
+        when: Option<Moment>,
+        key: Key<Growing>,
+    ) {
+        self.set(place, when, Due::Edit(key));
     }
 }
 
@@ -63,6 +91,7 @@ impl State {
                     self.end_connection(step, key);
                 }
                 Due::User(key) => {
+                    self.take_all_growing(key);
                     if let Some(user) = self.users.remove(key) {
                         remove_entry(&mut self.user_names, &user.name);
                     }
@@ -70,6 +99,11 @@ impl State {
                 Due::Channel(key) => {
                     self.channels[key].deadline = None;
                     self.channel_is_due(key);
+                }
+                Due::Growing(key) => self.growing_is_due(step, key),
+                Due::Edit(key) => {
+                    let size = self.edit_is_due(step, key);
+                    left = left.saturating_sub(size / BYTES);
                 }
             }
         }
@@ -89,6 +123,7 @@ impl State {
     /// Removes a channel without members.
     pub(super) fn remove_channel(&mut self, key: Key<Channel>) {
         self.deadlines.set(&mut self.channels[key].deadline, None, Due::Channel(key));
+        self.drop_all_growing(key);
         if let Some(channel) = self.channels.remove(key) {
             remove_entry(&mut self.channel_names, &channel.name);
         }
@@ -144,7 +179,10 @@ impl State {
             self.connections.iter().map(|(key, value)| (value.deadline, Due::Connection(key)));
         let users = self.users.iter().map(|(key, value)| (value.deadline, Due::User(key)));
         let channels = self.channels.iter().map(|(key, value)| (value.deadline, Due::Channel(key)));
-        let all = connections.chain(users).chain(channels);
+        let growing = self.growing.iter().flat_map(|(key, value)| {
+            [(value.deadline(), Due::Growing(key)), (value.edit_deadline(), Due::Edit(key))]
+        });
+        let all = connections.chain(users).chain(channels).chain(growing);
         self.deadlines =
             Deadlines(all.filter_map(|(when, due)| when.map(|when| (when, due))).collect());
     }

@@ -10,7 +10,7 @@ use super::arena::Key;
 use super::channel::Channel;
 use super::user::User;
 use crate::protocol::{
-    AdminStats, AdminUser, ChannelView, ChannelsInfo, DateTime, InfoOptions, UserView,
+    AdminStats, AdminUser, ChannelView, ChannelsInfo, DateTime, InfoOptions, Message, UserView,
 };
 
 impl State {
@@ -71,13 +71,18 @@ impl State {
             name: Arc::clone(&channel.name),
             long_name: None,
             settings: channel.settings,
-            history: if options.include_history { channel.history() } else { Vec::new() },
+            history: if options.include_history { self.history(channel) } else { Vec::new() },
             history_length: options.include_history_length.then(|| channel.history_len()),
             last_active: DateTime::from(channel.last_active),
             total_connections: channel.connections,
             total_users: users.len(),
             users,
         }
+    }
+
+    /// Returns the stored messages of a channel as they are now, oldest first.
+    fn history(&self, channel: &Channel) -> Vec<Arc<Message>> {
+        channel.history().iter().map(|message| self.current(message)).collect()
     }
 
     /// Returns the statistics of `/admin/admin.json`. The state does not know the uptime and the version

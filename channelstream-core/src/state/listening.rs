@@ -6,14 +6,14 @@ use super::{
     CatchUp, Closing, ConnectionId, Delivery, EndReason, ListenerId, ListenerKind, Refusal, Reply,
     Sent, State, Step,
 };
+use crate::protocol::Event;
 
 impl State {
     pub(super) fn open(
         &mut self,
         step: &mut Step,
         id: ConnectionId,
-        listener: ListenerId,
-        kind: ListenerKind,
+        listener: Listener,
         catch_up: CatchUp,
     ) -> Result<Reply, Refusal> {
         let key = *self.connection_ids.get(&id).ok_or(Refusal::UnknownConnection)?;
@@ -22,19 +22,25 @@ impl State {
             return Err(Refusal::UnknownConnection);
         }
         let present = connection.listener;
-        if kind == ListenerKind::Poll && present.is_some_and(|l| l.kind == ListenerKind::Socket) {
+        if listener.kind == ListenerKind::Poll
+            && present.is_some_and(|l| l.kind == ListenerKind::Socket)
+        {
             return Ok(Reply::Occupied);
         }
-        connection.listener = Some(Listener { id: listener, kind });
+        connection.listener = Some(listener);
         connection.phase = Phase::Alive;
         self.watch_connection(key);
         match present {
             // What the older listener was not sent is in its outbox; the caller moves it over.
-            Some(older) => step.deliveries.push(Delivery::End {
-                listener: older.id,
-                reason: EndReason::Superseded { by: listener },
-            }),
-            None if catch_up == CatchUp::Deliver => self.catch_up(step, key, listener),
+            Some(older) => {
+                let reason = EndReason::Superseded { by: listener.id };
+                step.deliveries.push(Delivery::End { listener: older.id, reason });
+                self.tell_untold(step, key, (older, listener));
+            }
+            None if catch_up == CatchUp::Deliver => {
+                self.catch_up(step, key, listener.id);
+                self.catch_up_growing(step, key, listener);
+            }
             None => {}
         }
         Ok(Reply::Opened)
@@ -51,6 +57,10 @@ impl State {
         for (sequence, event) in
             stored.flat_map(|stored| stored.unsent(&connection.record, &user.name))
         {
+            let event = match event {
+                Event::Message(message) => Event::Message(self.current(&message)),
+                event => event,
+            };
             let to = vec![listener];
             step.deliveries.push(Delivery::Event { to, event, sequence, catchup: true });
         }
@@ -61,14 +71,16 @@ impl State {
         id: ConnectionId,
         listener: ListenerId,
         how: Closing,
-        sent: Sent,
+        mut sent: Sent,
     ) {
         let Some(&key) = self.connection_ids.get(&id) else { return };
         let now = self.own_time.now();
         let connection = &mut self.connections[key];
-        if connection.listener.is_none_or(|present| present.id != listener) {
+        let Some(present) = connection.listener.filter(|present| present.id == listener) else {
             return; // a newer listener superseded it
-        }
+        };
+        sent.but.extend(self.untold(key, present));
+        let connection = &mut self.connections[key];
         connection.listener = None;
         connection.record.advance(sent);
         if connection.phase != Phase::Ended {

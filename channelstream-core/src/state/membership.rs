@@ -9,8 +9,8 @@ use super::connection::{Connection, Phase};
 use super::user::{PRIVATE, User};
 use super::{ConnectionId, Delivery, EndReason, Refusal, Sequence, State, Step, remove_entry};
 use crate::protocol::{
-    Action, ChannelsInfo, Configure, Connect, Connected, Cursor, DateTime, Event, InfoOptions,
-    Presence, Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
+    Action, ChannelsInfo, Configure, Connect, Connected, DateTime, Event, InfoOptions, Presence,
+    Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
 };
 
 impl State {
@@ -33,7 +33,7 @@ impl State {
         let connection = present.unwrap_or_else(|| self.add_connection(id, user));
         // Before it joins: a listener that begins here misses nothing.
         let sequence = self.connections[connection].record.whole();
-        let cursor = Cursor { epoch: self.epoch, sequence };
+        let cursor = self.cursor_at(sequence);
         let mut channels = request.channels;
         channels.sort_unstable();
         let mut shown: Vec<Key<Channel>> = Vec::with_capacity(channels.len());

@@ -8,6 +8,7 @@ mod connection;
 mod defaults;
 mod deletion;
 mod expiry;
+mod growing;
 mod info;
 mod keys;
 mod listening;
@@ -28,8 +29,8 @@ use uuid::Uuid;
 
 pub use catchup::Keep;
 pub use command::{
-    CatchUp, Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId,
-    ListenerKind, NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
+    Appends, CatchUp, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
+    ListenerId, ListenerKind, NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
 };
 pub use defaults::{ChannelDefaults, Pattern};
 pub use reading::{Portion, Read, Reading, Since};
@@ -47,8 +48,9 @@ use crate::protocol::{
 };
 use arena::{Arena, Key};
 use channel::Channel;
-use connection::Connection;
+use connection::{Connection, Listener};
 use expiry::Deadlines;
+use growing::Growing;
 use repeats::Repeats;
 use time::OwnTime;
 use user::User;
@@ -76,6 +78,8 @@ pub struct State {
     user_names: IndexMap<Arc<str>, Key<User>>,
     connection_ids: IndexMap<ConnectionId, Key<Connection>>,
     channel_names: IndexMap<Arc<str>, Key<Channel>>,
+    growing: Arena<Growing>,
+    growing_ids: IndexMap<Uuid, Key<Growing>>,
     deadlines: Deadlines,
     repeats: Repeats,
     /// The empty state, which all users without state share.
@@ -97,6 +101,8 @@ struct Step {
     seed: u128,
     ids: u128,
     deliveries: Vec<Delivery>,
+    /// The growing messages that ended in this step: those that are not stored are forgotten after it.
+    ended: Vec<Key<Growing>>,
 }
 
 impl Step {
@@ -127,6 +133,8 @@ impl State {
             user_names: IndexMap::new(),
             connection_ids: IndexMap::new(),
             channel_names: IndexMap::new(),
+            growing: Arena::default(),
+            growing_ids: IndexMap::new(),
             deadlines: Deadlines::default(),
             repeats: Repeats::default(),
             no_state: Arc::default(),
@@ -153,12 +161,14 @@ impl State {
         if self.own_time.go_on(envelope.stamp.moment, self.rules.longest_step) {
             self.now = envelope.stamp.now;
         }
-        let mut step = Step { seed: envelope.stamp.seed, ids: 0, deliveries: Vec::new() };
+        let seed = envelope.stamp.seed;
+        let mut step = Step { seed, ids: 0, deliveries: Vec::new(), ended: Vec::new() };
         self.expire(&mut step);
         let (reply, replayed) = match envelope.repeat {
             None => (self.carry_out(&mut step, envelope.command), false),
             Some(repeat) => self.carry_out_once(&mut step, *repeat, envelope.command),
         };
+        self.release_ended(&mut step);
         Outcome { reply, replayed, deliveries: step.deliveries }
     }
 
@@ -183,12 +193,16 @@ impl State {
             Command::DeleteChannels(request) => {
                 Ok(Reply::ChannelsDeleted(Box::new(self.delete_channels(step, &request))))
             }
-            Command::Publish(messages) => Ok(Reply::Published(self.publish(step, messages))),
-            Command::Edit(edits) => Ok(Reply::Edited(self.edit(step, edits))),
+            Command::Publish(messages) => Ok(Reply::Published(self.publish(step, messages)?)),
+            Command::Change(changes) => Ok(Reply::Changed(self.change(step, changes))),
+            Command::Cancel { connection, message } => {
+                Ok(Reply::Cancelled(Box::new(self.cancel(step, connection, message)?)))
+            }
             Command::Delete(deletes) => Ok(Reply::Deleted(self.delete(step, deletes))),
             Command::Disconnect(connection) => Ok(Reply::Disconnected(self.disconnect(connection))),
-            Command::Open { connection, listener, kind, catch_up } => {
-                self.open(step, connection, listener, kind, catch_up)
+            Command::Open { connection, listener, kind, catch_up, appends } => {
+                let as_edits = appends == Appends::AsEdits;
+                self.open(step, connection, Listener { id: listener, kind, as_edits }, catch_up)
             }
             Command::Close { connection, listener, how, sent } => {
                 self.close(connection, listener, how, sent);

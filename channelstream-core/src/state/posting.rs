@@ -7,15 +7,30 @@ use indexmap::{IndexMap, IndexSet};
 use super::arena::Key;
 use super::channel::{Channel, Member};
 use super::connection::Connection;
+use super::growing::Place;
+use super::keys::Keys;
 use super::user::User;
-use super::{Delivery, ListenerId, Sequence, State, Step};
+use super::{ChangeReply, Delivery, ListenerId, Refusal, Sequence, State, Step};
 use crate::protocol::{
-    Address, DateTime, Delete, Edit, Event, Message, NewMessage, Posted, Receipt, Uuid,
+    Address, Change, DateTime, Delete, Edit, Event, Growth, Message, NewMessage, Opening, Posted,
+    Receipt, Uuid,
 };
 
 impl State {
-    pub(super) fn publish(&mut self, step: &mut Step, messages: Vec<NewMessage>) -> Vec<Posted> {
-        let post = |message: NewMessage| {
+    pub(super) fn publish(
+        &mut self,
+        step: &mut Step,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<Posted>, Refusal> {
+        self.check_openings(&messages)?;
+        let post = |mut message: NewMessage| {
+            let opening = message.opening.take();
+            if opening.is_some() {
+                // A growing message is stored once for each user.
+                let users = std::mem::take(&mut message.address.pm_users);
+                let once: IndexSet<String> = users.into_iter().collect();
+                message.address.pm_users = once.into_iter().collect();
+            }
             let message = Arc::new(Message {
                 uuid: message.uuid.unwrap_or_else(|| step.id()),
                 user: message.user,
@@ -24,14 +39,20 @@ impl State {
                 no_history: message.no_history,
                 timestamp: message.timestamp.unwrap_or_else(|| DateTime::from(self.now)),
                 edited: None,
+                growth: opening.as_ref().map(|_| Growth::NEW),
             });
-            let receipt = self.post(step, &message);
+            let receipt = self.post(step, &message, opening.map(|opening| *opening));
             Posted::new(message, receipt)
         };
-        messages.into_iter().map(post).collect()
+        Ok(messages.into_iter().map(post).collect())
     }
 
-    fn post(&mut self, step: &mut Step, message: &Arc<Message>) -> Receipt {
+    fn post(
+        &mut self,
+        step: &mut Step,
+        message: &Arc<Message>,
+        opening: Option<Opening>,
+    ) -> Receipt {
         let address = &message.address;
         self.messages_posted += u64::from(!address.is_nowhere());
         let event = Event::Message(Arc::clone(message));
@@ -39,17 +60,29 @@ impl State {
             Destination::Channel(key) => {
                 // Message and event have the same number.
                 let sequence = self.sequence + 1;
+                let mut dropped = Vec::new();
                 let channel = &mut self.channels[key];
-                let remembered = channel.remember(sequence, message);
+                let remembered = channel.remember(sequence, message, &mut dropped);
                 let keep = channel.settings.keep(self.rules.channel_events);
                 let stores = channel.settings.store_frames && keep.events > 0;
-                (self.send(step, key, &event), remembered || stores)
+                let reach = self.send(step, key, &event);
+                self.release(dropped);
+                if let Some(opening) = opening {
+                    self.open_message(message, opening, sequence, Place::Channel(key));
+                }
+                (reach, remembered || stores)
             }
             Destination::Users => {
-                if self.named(&address.pm_users).is_empty() {
+                let users = self.named(&address.pm_users);
+                if users.is_empty() {
                     return Receipt::nowhere(Receipt::NO_USER);
                 }
-                (self.send_private(step, address, &event), self.rules.user_events.events > 0)
+                let sequence = self.sequence + 1;
+                let reach = self.send_private(step, address, &event);
+                if let Some(opening) = opening {
+                    self.open_message(message, opening, sequence, Place::Users(users));
+                }
+                (reach, self.rules.user_events.events > 0)
             }
             Destination::Nowhere if address.channel.is_some() => {
                 return Receipt::nowhere(Receipt::NO_CHANNEL);
@@ -66,35 +99,74 @@ impl State {
         }
     }
 
-    pub(super) fn edit(&mut self, step: &mut Step, edits: Vec<Edit>) -> Vec<Arc<Edit>> {
-        let ids = self.by_channel(edits.iter().map(|edit| (&edit.address, edit.uuid)));
+    /// Carries out edits and appends, in their order.
+    pub(super) fn change(&mut self, step: &mut Step, changes: Vec<Change>) -> Vec<ChangeReply> {
+        let ids = self.by_channel(changes.iter().filter_map(|change| match change {
+            Change::Edit(edit) => Some((edit.address.channel.as_deref()?, edit.uuid)),
+            Change::Append(append) => Some((append.channel.as_deref()?, append.uuid)),
+        }));
         let places: IndexMap<Key<Channel>, IndexMap<Uuid, usize>> =
             ids.iter().map(|(key, ids)| (*key, self.channels[*key].places(ids))).collect();
-        let mut apply = |mut edit: Edit| {
-            edit.edited.get_or_insert(DateTime::from(self.now));
-            let edit = Arc::new(edit);
-            let event = Event::Edit(Arc::clone(&edit));
-            match self.destination(&edit.address) {
-                Destination::Channel(channel) => {
-                    let place = places.get(&channel).and_then(|places| places.get(&edit.uuid));
-                    self.channels[channel].edit(place.copied(), &edit);
-                    self.send(step, channel, &event);
+        let in_history = |channel, id| places.get(&channel).and_then(|places| places.get(&id));
+        let apply = |change| match change {
+            Change::Edit(edit) => {
+                let in_history = |channel| in_history(channel, edit.uuid).copied();
+                ChangeReply::Edited(self.edit(step, edit.clone(), in_history))
+            }
+            Change::Append(append) => {
+                let (name, id) = (append.channel.clone(), append.uuid);
+                let is_stored = |state: &Self| {
+                    let channel = name.and_then(|name| state.channel_names.get(&*name).copied());
+                    channel.is_some_and(|channel| {
+                        in_history(channel, id).is_some()
+                            || state.channels[channel].stored.has_message(id)
+                    })
+                };
+                ChangeReply::Taken(Box::new(self.append(step, append, is_stored)))
+            }
+        };
+        changes.into_iter().map(apply).collect()
+    }
+
+    fn edit(
+        &mut self,
+        step: &mut Step,
+        mut edit: Edit,
+        in_history: impl FnOnce(Key<Channel>) -> Option<usize>,
+    ) -> Arc<Edit> {
+        edit.edited.get_or_insert(DateTime::from(self.now));
+        match self.destination(&edit.address) {
+            Destination::Channel(channel) => {
+                edit.growth = self.edit_growing(&Place::Channel(channel), &edit);
+                if edit.growth.is_none() {
+                    self.channels[channel].edit(in_history(channel), &edit);
                 }
-                Destination::Users => {
-                    for user in self.named(&edit.address.pm_users) {
+                let edit = Arc::new(edit);
+                self.send(step, channel, &Event::Edit(Arc::clone(&edit)));
+                edit
+            }
+            Destination::Users => {
+                let users = Place::Users(self.named(&edit.address.pm_users));
+                edit.growth = self.edit_growing(&users, &edit);
+                if let (None, Place::Users(users)) = (edit.growth, users) {
+                    for user in users {
                         self.users[user].stored.edit(&edit);
                     }
-                    self.send_private(step, &edit.address, &event);
                 }
-                Destination::Nowhere => {}
+                let edit = Arc::new(edit);
+                self.send_private(step, &edit.address, &Event::Edit(Arc::clone(&edit)));
+                edit
             }
-            edit
-        };
-        edits.into_iter().map(&mut apply).collect()
+            Destination::Nowhere => Arc::new(edit),
+        }
     }
 
     pub(super) fn delete(&mut self, step: &mut Step, deletes: Vec<Delete>) -> Vec<Arc<Delete>> {
-        let ids = self.by_channel(deletes.iter().map(|delete| (&delete.address, delete.uuid)));
+        let ids = self.by_channel(
+            deletes
+                .iter()
+                .filter_map(|delete| Some((delete.address.channel.as_deref()?, delete.uuid))),
+        );
         for (channel, ids) in &ids {
             self.channels[*channel].forget(ids);
         }
@@ -104,11 +176,13 @@ impl State {
             match self.destination(&delete.address) {
                 Destination::Channel(channel) => {
                     self.channels[channel].stored.delete(delete.uuid);
+                    self.delete_growing(channel, delete.uuid);
                     self.send(step, channel, &event);
                 }
                 Destination::Users => {
                     for user in self.named(&delete.address.pm_users) {
                         self.users[user].stored.delete(delete.uuid);
+                        self.take_growing(user, delete.uuid);
                     }
                     self.send_private(step, &delete.address, &event);
                 }
@@ -122,12 +196,12 @@ impl State {
     /// Returns the ids by channel, so that each history is searched once, however many ids there are.
     fn by_channel<'a>(
         &self,
-        meant: impl Iterator<Item = (&'a Address, Uuid)>,
+        meant: impl Iterator<Item = (&'a str, Uuid)>,
     ) -> IndexMap<Key<Channel>, IndexSet<Uuid>> {
         let mut ids: IndexMap<_, IndexSet<_>> = IndexMap::new();
-        for (address, id) in meant {
-            if let Destination::Channel(channel) = self.destination(address) {
-                ids.entry(channel).or_default().insert(id);
+        for (channel, id) in meant {
+            if let Some(channel) = self.channel_names.get(channel) {
+                ids.entry(*channel).or_default().insert(id);
             }
         }
         ids
@@ -145,7 +219,7 @@ impl State {
     }
 
     /// Returns the users of these names that exist, in this order, as often as they are named.
-    fn named(&self, names: &[String]) -> Vec<Key<User>> {
+    pub(super) fn named(&self, names: &[String]) -> Vec<Key<User>> {
         names.iter().filter_map(|name| self.user_names.get(&**name)).copied().collect()
     }
 
@@ -159,25 +233,45 @@ impl State {
             Event::Presence(presence) => {
                 (None, self.user_names.get(&*presence.user).copied().into_iter().collect())
             }
-            Event::UserStateChange(_) | Event::Gap(_) | Event::Cursor => (None, Vec::new()),
+            Event::UserStateChange(_) | Event::Append(_) | Event::Gap(_) | Event::Cursor => {
+                (None, Vec::new())
+            }
         };
         self.channel_is_active(key);
         let channel = &mut self.channels[key];
         if channel.settings.store_frames {
-            let keep = channel.settings.keep(self.rules.channel_events);
-            channel.stored.push(self.sequence, event.clone(), keep);
+            let open = channel.growing.open_in_events();
+            let keep = channel.settings.keep(self.rules.channel_events).beside(open);
+            let mut gone = Vec::new();
+            channel.stored.push(self.sequence, event.clone(), keep, &mut gone);
+            self.release(gone);
         } else {
             channel.stored.skip(self.sequence);
         }
         let mut addressed = 0;
         let mut to = Vec::new();
+        self.each_recipient(key, (only, never), |connections| {
+            addressed += connections.len() as u64;
+            to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
+        });
+        let reach = Reach { connections: addressed, listeners: to.len() as u64 };
+        deliver(step, to, event, self.sequence);
+        reach
+    }
+
+    /// Calls a function with the connections of each member of a channel among an audience.
+    pub(super) fn each_recipient(
+        &self,
+        channel: Key<Channel>,
+        (only, never): (Option<Vec<Key<User>>>, Vec<Key<User>>),
+        mut each: impl FnMut(&Keys<Connection>),
+    ) {
         let mut address = |user: &Key<User>, Member { connections, .. }: &Member| {
             if never.binary_search(user).is_err() {
-                addressed += connections.len() as u64;
-                to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
+                each(connections);
             }
         };
-        let members = &self.channels[key].members;
+        let members = &self.channels[channel].members;
         match only {
             None => members.iter().for_each(|(user, member)| address(user, member)),
             Some(only) => {
@@ -188,14 +282,11 @@ impl State {
                 }
             }
         }
-        let reach = Reach { connections: addressed, listeners: to.len() as u64 };
-        deliver(step, to, event, self.sequence);
-        reach
     }
 
     /// Returns the only users of a channel who receive an event, unless all do, and the users who do not;
     /// both sorted, each user once.
-    fn audience(&self, address: &Address) -> (Option<Vec<Key<User>>>, Vec<Key<User>>) {
+    pub(super) fn audience(&self, address: &Address) -> (Option<Vec<Key<User>>>, Vec<Key<User>>) {
         let sorted = |names| {
             let mut users = self.named(names);
             users.sort_unstable();
@@ -211,6 +302,7 @@ impl State {
     /// named.
     fn send_private(&mut self, step: &mut Step, address: &Address, event: &Event) -> Reach {
         let mut reach = Reach::default();
+        let mut dropped = Vec::new();
         let mut rounds: Vec<Vec<Key<User>>> = Vec::new();
         let mut mentions: IndexMap<Key<User>, usize> = IndexMap::new();
         for key in self.named(&address.pm_users) {
@@ -226,7 +318,9 @@ impl State {
             let mut to = Vec::new();
             for key in round {
                 let user = &mut self.users[key];
-                user.stored.push(self.sequence, event.clone(), self.rules.user_events);
+                let open = user.growing.open_in_events();
+                let keep = self.rules.user_events.beside(open);
+                user.stored.push(self.sequence, event.clone(), keep, &mut dropped);
                 reach.connections += user.connections.len() as u64;
                 let connections = &self.users[key].connections;
                 to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
@@ -234,6 +328,7 @@ impl State {
             reach.listeners += to.len() as u64;
             deliver(step, to, event, self.sequence);
         }
+        self.release(dropped);
         reach
     }
 
@@ -257,7 +352,7 @@ enum Destination {
     Nowhere,
 }
 
-fn deliver(step: &mut Step, to: Vec<ListenerId>, event: &Event, sequence: Sequence) {
+pub(super) fn deliver(step: &mut Step, to: Vec<ListenerId>, event: &Event, sequence: Sequence) {
     if !to.is_empty() {
         let event = event.clone();
         step.deliveries.push(Delivery::Event { to, event, sequence, catchup: false });

@@ -12,8 +12,9 @@ use indexmap::IndexMap;
 
 use super::catchup::{Stored, StoredEvents};
 use super::connection::Connection;
+use super::growing::Growing;
 use super::{ConnectionId, Sequence, State};
-use crate::protocol::{Cursor, Edit, Event, Gap, GapReason, Uuid};
+use crate::protocol::{Cursor, DateTime, Edit, Event, Gap, GapReason, Uuid};
 
 /// Where a listener that reads by itself begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub enum Since {
 }
 
 /// How far a listener has read. It belongs to the listener, and the state knows nothing of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reading {
     /// Where it begins, until the first portion is read.
     since: Option<Since>,
@@ -45,6 +46,10 @@ pub struct Reading {
     horizon: Sequence,
     /// Why memberships that began later than `start` have a gap, if they have one.
     reason: Option<GapReason>,
+    /// Whether the client may have more of a growing message than `start` says.
+    is_net: bool,
+    /// Up to which number a message was sent as it grew, by its id. Of other messages it is `start`.
+    grown: IndexMap<Uuid, Sequence>,
 }
 
 /// An event that was read, with the cursor that a client holds after it.
@@ -65,6 +70,16 @@ pub struct Portion {
     pub is_complete: bool,
 }
 
+impl Portion {
+    /// Marks the cursors in the middle of reading. Messages before them have been read as they are now, so
+    /// that who comes back with one of them has more of a growing message than the cursor says.
+    fn mark_net(&mut self) {
+        let whole = usize::from(self.is_complete);
+        let count = self.events.len().saturating_sub(whole);
+        self.events[..count].iter_mut().for_each(|read| read.cursor.is_net = true);
+    }
+}
+
 /// How much one portion holds. A single event may be larger.
 const PORTION_EVENTS: usize = 256;
 const PORTION_BYTES: usize = 64 * 1024;
@@ -72,7 +87,15 @@ const PORTION_BYTES: usize = 64 * 1024;
 impl Reading {
     /// Begins to read.
     pub fn new(since: Since) -> Self {
-        Self { since: Some(since), at: None, start: 0, horizon: 0, reason: None }
+        Self {
+            since: Some(since),
+            at: None,
+            start: 0,
+            horizon: 0,
+            reason: None,
+            is_net: false,
+            grown: IndexMap::new(),
+        }
     }
 
     /// Returns the number behind which a place is read on, and the gap before that, if there is one. The
@@ -130,16 +153,19 @@ struct Index<'a> {
 enum Kind {
     Gap(GapReason),
     Event,
+    /// What a message has grown by.
+    Growth,
 }
 
-/// What comes next: its number, its kind, and the index of its place.
+/// What comes next: its number, its kind, and the index of its place or of the growing message.
 type Next = Reverse<(Sequence, Kind, usize)>;
 
 impl State {
     /// Reads the next portion for a listener of a connection, and moves `reading` on. Returns `None` if
     /// there is no such connection.
     pub fn read(&self, connection: ConnectionId, reading: &mut Reading) -> Option<Portion> {
-        let connection = &self.connections[*self.connection_ids.get(&connection)?];
+        let key = *self.connection_ids.get(&connection)?;
+        let connection = &self.connections[key];
         let mut portion = Portion::default();
         let mut presented = self.cursor_at(0);
         if let Some(since) = reading.since {
@@ -153,31 +179,43 @@ impl State {
             }
         }
         let (mut places, mut next) = self.places(connection, reading);
+        let growing: Vec<_> = self.growing_for(key).collect();
+        for (index, (one, _)) in growing.iter().enumerate() {
+            if reading.at < Some(one.grown()) {
+                next.push(Reverse((one.grown(), Kind::Growth, index)));
+            }
+        }
+        let as_edits = connection.listener.is_some_and(|listener| listener.as_edits);
         let user = &self.users[connection.user].name;
         let mut bytes = 0;
         while let Some(Reverse((sequence, kind, number))) = next.pop() {
             // A portion ends between two numbers, so that its last cursor is whole.
             let is_full = portion.events.len() >= PORTION_EVENTS || bytes >= PORTION_BYTES;
             if is_full && reading.at < Some(sequence) {
+                portion.mark_net();
                 return Some(portion);
             }
             reading.at = Some(sequence);
-            let place = &mut places[number];
             let event = match kind {
                 Kind::Gap(reason) => {
-                    let gap = Gap { channel: place.channel.cloned(), reason };
+                    let gap = Gap { channel: places[number].channel.cloned(), reason };
                     Some(Event::Gap(Arc::new(gap)))
                 }
-                Kind::Event => place.left.next().and_then(|one| {
-                    bytes += one.size;
-                    place.net(one, reading, user)
-                }),
+                Kind::Event => {
+                    let place = &mut places[number];
+                    let one = place.left.next();
+                    if let Some(following) = place.left.peek() {
+                        next.push(Reverse((following.sequence, Kind::Event, number)));
+                    }
+                    one.and_then(|one| place.net(one, reading, user))
+                }
+                Kind::Growth => {
+                    let (growing, all_edits) = growing[number];
+                    self.grown(growing, as_edits || all_edits, reading)
+                }
             };
-            if kind == Kind::Event
-                && let Some(following) = place.left.peek()
-            {
-                next.push(Reverse((following.sequence, Kind::Event, number)));
-            }
+            let event = event.map(|event| self.with_growth(event, reading));
+            bytes += event.as_ref().map_or(0, Event::size);
             // Who is cut off between two of the same number begins with the first of them again.
             let is_last = next.peek().is_none_or(|Reverse((other, ..))| *other > sequence);
             let number = if is_last { Some(sequence) } else { sequence.checked_sub(1) };
@@ -186,6 +224,7 @@ impl State {
         }
         reading.at = reading.at.max(Some(self.sequence));
         portion.is_complete = true;
+        portion.mark_net();
         Some(portion)
     }
 
@@ -204,7 +243,9 @@ impl State {
             Since::Cursor(_) => (None, Some(GapReason::Epoch)),
         };
         let start = at.unwrap_or(0);
-        Reading { since: None, at, start, horizon: self.sequence, reason }
+        let is_net = matches!(since, Since::Cursor(Cursor { is_net: true, .. }));
+        let (horizon, grown) = (self.sequence, IndexMap::new());
+        Reading { since: None, at, start, horizon, reason, is_net, grown }
     }
 
     /// Returns the places of a connection, and what comes next of each.
@@ -236,8 +277,39 @@ impl State {
         (places, next)
     }
 
+    /// Returns what a message has grown by, for a listener that received it before.
+    fn grown(&self, growing: &Growing, as_edit: bool, reading: &mut Reading) -> Option<Event> {
+        let known = reading.grown.get(&growing.uuid()).copied();
+        let is_new = known.is_none() && reading.start < growing.opened();
+        let is_whole = is_new || reading.is_net && known.is_none();
+        let known = known.unwrap_or(reading.start);
+        if growing.grown() <= known && !is_new {
+            return None;
+        }
+        reading.grown.insert(growing.uuid(), self.sequence);
+        if as_edit {
+            return Some(growing.as_edit(DateTime::from(self.now)));
+        }
+        let suffix = if is_whole { None } else { growing.suffix_since(known) };
+        Some(match suffix {
+            Some(append) => Event::Append(Arc::new(append)),
+            None => Event::Message(growing.current()),
+        })
+    }
+
+    /// Returns a stored message as it is now, and notes how far it has grown.
+    fn with_growth(&self, event: Event, reading: &mut Reading) -> Event {
+        match event {
+            Event::Message(message) if message.growth.is_some() => {
+                reading.grown.insert(message.uuid, self.sequence);
+                Event::Message(self.current(&message))
+            }
+            event => event,
+        }
+    }
+
     pub(super) fn cursor_at(&self, sequence: Sequence) -> Cursor {
-        Cursor { epoch: self.epoch, sequence }
+        Cursor { epoch: self.epoch, sequence, is_net: false }
     }
 }
 

@@ -9,9 +9,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::time::Moment;
-use super::{Command, Refusal, Reply, Rules, State, Step, remove_entry};
+use super::{ChangeReply, Command, Refusal, Reply, Rules, State, Step, remove_entry};
 use crate::protocol::{
-    ChannelsDeleted, ChannelsInfo, Connected, Delete, Edit, Posted, Subscribed, Unsubscribed,
+    ChannelsDeleted, ChannelsInfo, Connected, Delete, Posted, Subscribed, Taken, Unsubscribed,
     UserStateSet,
 };
 
@@ -75,7 +75,8 @@ enum Tagged {
     Configured(Box<ChannelsInfo>),
     ChannelsDeleted(Box<ChannelsDeleted>),
     Published(Vec<Posted>),
-    Edited(Vec<Arc<Edit>>),
+    Changed(Vec<ChangeReply>),
+    Cancelled(Box<Taken>),
     Deleted(Vec<Arc<Delete>>),
     Disconnected(bool),
     Opened,

@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::arena::Arena;
 use super::channel::Channel;
 use super::connection::Connection;
+use super::growing::Growing;
 use super::repeats::Repeats;
 use super::time::OwnTime;
 use super::user::User;
@@ -18,7 +19,7 @@ use super::{Rules, Sequence, State};
 use crate::protocol::{Epoch, Timestamp};
 
 /// The version of the form. It rises with each change.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 const NAME: &[u8] = b"channelstream-state ";
 
@@ -48,7 +49,7 @@ pub enum SnapshotError {
 
 /// The contents of a snapshot. The rest of a [`State`] follows from it.
 #[derive(Serialize, Deserialize)]
-struct Snapshot<T, C, H, R> {
+struct Snapshot<T, C, H, R, G> {
     epoch: Epoch,
     now: Timestamp,
     own_time: OwnTime,
@@ -60,6 +61,7 @@ struct Snapshot<T, C, H, R> {
     connections: C,
     channels: H,
     repeats: R,
+    growing: G,
 }
 
 impl State {
@@ -77,6 +79,7 @@ impl State {
             connections: &self.connections,
             channels: &self.channels,
             repeats: &self.repeats,
+            growing: &self.growing,
         };
         let json = serde_json::to_vec(&snapshot).expect("all of the state has a form in JSON");
         let mut bytes = header(VERSION, &json).into_bytes();
@@ -102,8 +105,13 @@ impl State {
         if version != VERSION {
             return Err(SnapshotError::Version { found: version });
         }
-        let snapshot: Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>, Repeats> =
-            serde_json::from_slice(json)?;
+        let snapshot: Snapshot<
+            Arena<User>,
+            Arena<Connection>,
+            Arena<Channel>,
+            Repeats,
+            Arena<Growing>,
+        > = serde_json::from_slice(json)?;
         let mut state = Self {
             epoch: snapshot.epoch,
             now: snapshot.now,
@@ -116,6 +124,7 @@ impl State {
             connections: snapshot.connections,
             channels: snapshot.channels,
             repeats: snapshot.repeats,
+            growing: snapshot.growing,
             ..Self::new(rules)
         };
         state.user_names =
@@ -124,6 +133,8 @@ impl State {
             state.connections.iter().map(|(key, connection)| (connection.id, key)).collect();
         state.channel_names =
             state.channels.iter().map(|(key, channel)| (Arc::clone(&channel.name), key)).collect();
+        state.growing_ids =
+            state.growing.iter().map(|(key, growing)| (growing.uuid(), key)).collect();
         state.collect_deadlines();
         Ok(state)
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::catchup::StoredEvents;
 use super::command::Sequence;
 use super::connection::Connection;
+use super::growing::Here;
 use super::keys::Keys;
 use super::time::Moment;
 use crate::protocol::{Changed, Scalar, UserState};
@@ -23,6 +24,7 @@ pub(super) struct User {
     /// The part of `state` under `public_keys`.
     pub(super) public_state: Arc<UserState>,
     pub(super) stored: StoredEvents,
+    pub(super) growing: Here,
     pub(super) connections: Keys<Connection>,
     /// All private events after this number are for the user, while it has connections.
     pub(super) began: Sequence,
@@ -56,6 +58,7 @@ impl User {
             state,
             public_keys: Vec::new(),
             stored: StoredEvents::default(),
+            growing: Here::default(),
             connections: Keys::default(),
             began: 0,
             remembered: None,

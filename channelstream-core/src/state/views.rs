@@ -259,7 +259,8 @@ impl State {
 
     /// Returns the newest `limit` messages of a channel's history, newest first.
     pub fn newest_history(&self, channel: &str, limit: usize) -> Vec<Arc<Message>> {
-        self.channel(channel).map(|channel| channel.newest(limit)).unwrap_or_default()
+        let newest = self.channel(channel).map(|channel| channel.newest(limit)).unwrap_or_default();
+        newest.iter().map(|message| self.current(message)).collect()
     }
 
     /// Returns the newest `limit` stored events of a channel after a number. A channel that stores no
@@ -268,7 +269,12 @@ impl State {
         let Some(channel) = self.channel(channel) else {
             return RecentEvents { events: Vec::new(), gap: false };
         };
-        let (events, cut) = channel.stored.newest_after(after, limit);
+        let (mut events, cut) = channel.stored.newest_after(after, limit);
+        for (_, event) in &mut events {
+            if let Event::Message(message) = event {
+                *message = self.current(message);
+            }
+        }
         let gap = cut || channel.stored.lost() > after && channel.settings.store_frames;
         RecentEvents { events, gap }
     }

@@ -239,8 +239,8 @@ fn a_cursor_of_another_life_is_told_and_what_is_there_follows() {
     w.say("a", "1");
     w.say("b", "2");
     for stranger in [
-        Cursor { epoch: Epoch::new(7), sequence: 1 },
-        Cursor { epoch: w.state.epoch(), sequence: 1_000 },
+        Cursor { epoch: Epoch::new(7), sequence: 1, is_net: false },
+        Cursor { epoch: w.state.epoch(), sequence: 1_000, is_net: false },
     ] {
         w.follow("ann", Since::Cursor(stranger));
         w.catch_up("ann");

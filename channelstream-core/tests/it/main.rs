@@ -12,6 +12,8 @@ mod deleting;
 mod edits;
 mod events;
 mod expiry;
+mod growing;
+mod growing_pages;
 mod history;
 mod info;
 #[cfg(target_os = "linux")]

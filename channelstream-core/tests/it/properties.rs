@@ -2,8 +2,9 @@
 //! and nothing is left when everybody is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use channelstream_core::protocol::{Action, Event, Uuid};
+use channelstream_core::protocol::{Action, Change, Event, Growth, Message, Uuid};
 use channelstream_core::state::{Closing, Command, Envelope, Keep, NodeId, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
@@ -92,14 +93,24 @@ proptest! {
         let came = by_number(came);
         let seen = by_number(w.take("ann/2"));
         for (number, event) in &came {
+            if has_grown(event) {
+                continue;
+            }
             let Some(witnessed) = seen.get(number) else { panic!("nobody else got {event:?}") };
-            if message_key(event).is_none_or(|key| !edited.contains(&key)) {
+            let is_as_it_was = message_key(event).is_none_or(|key| !edited.contains(&key));
+            if is_as_it_was {
                 prop_assert_eq!(event.encode(true), witnessed.encode(true));
             }
         }
         for (number, event) in &seen {
             let gone = message_key(event).is_some_and(|key| deleted.contains(&key));
-            prop_assert!(came.contains_key(number) || gone, "lost: {:?}", event);
+            // Instead of the growth of a message, the message comes whole.
+            let is_append = match event {
+                Event::Append(_) => true,
+                Event::Edit(edit) => edit.growth.is_some(),
+                _ => false,
+            };
+            prop_assert!(came.contains_key(number) || gone || is_append, "lost: {:?}", event);
         }
     }
 
@@ -142,9 +153,13 @@ proptest! {
     fn messages_reach_exactly_the_addressed_users(ops in ops(60)) {
         let mut w = World::new();
         for op in ops {
-            let Op::Publish(messages) = &op else {
-                op.happen(&mut w);
-                continue;
+            let messages = match &op {
+                // What opens may be refused.
+                Op::Publish(messages) if messages.iter().all(|one| one.opening.is_none()) => messages,
+                _ => {
+                    op.happen(&mut w);
+                    continue;
+                }
             };
             for label in LABELS {
                 if w.listens(label) {
@@ -207,16 +222,18 @@ proptest! {
                 for message in messages.iter().filter(|message| !message.no_history) {
                     let channel = message.address.channel.as_deref().unwrap_or_default();
                     let Some(view) = info.channels.get(channel) else { continue };
+                    let may_grow = |growth: Growth| growth.is_open();
+                    let open = |one: &&Arc<Message>| one.growth.is_some_and(may_grow);
+                    let kept = view.history.len() - view.history.iter().filter(open).count();
                     prop_assert!(
-                        !view.settings.store_history
-                            || view.history.len() as u64 <= view.settings.history_size
+                        !view.settings.store_history || kept as u64 <= view.settings.history_size
                     );
                 }
             }
         }
         for entry in &w.listeners {
             let mut counts = BTreeMap::new();
-            for got in entry.got.iter().filter(|got| got.catchup) {
+            for got in entry.got.iter().filter(|got| got.catchup && !has_grown(&got.event)) {
                 *counts.entry(place(&got.event)).or_insert(0) += 1;
             }
             for (place, count) in counts {
@@ -240,10 +257,20 @@ fn place(event: &Event) -> Option<String> {
         Event::Message(message) => message.address.channel.clone(),
         Event::Edit(edit) => edit.address.channel.clone(),
         Event::Delete(delete) => delete.address.channel.clone(),
+        Event::Append(append) => append.channel.clone(),
         Event::Presence(presence) => Some(presence.channel.to_string()),
         Event::UserStateChange(change) => Some(change.channel.to_string()),
         Event::Gap(gap) => gap.channel.as_ref().map(ToString::to_string),
         Event::Cursor => None,
+    }
+}
+
+/// Returns `true` for a message that was opened to grow, and for an edit of one.
+fn has_grown(event: &Event) -> bool {
+    match event {
+        Event::Message(message) => message.growth.is_some(),
+        Event::Edit(edit) => edit.growth.is_some(),
+        _ => false,
     }
 }
 
@@ -260,8 +287,11 @@ fn edited_and_deleted(log: &[Envelope]) -> (BTreeSet<MessageKey>, BTreeSet<Messa
     let (mut edited, mut deleted) = (BTreeSet::new(), BTreeSet::new());
     for envelope in log {
         match &envelope.command {
-            Command::Edit(edits) => {
-                edited.extend(edits.iter().map(|edit| (edit.address.channel.clone(), edit.uuid)));
+            Command::Change(changes) => {
+                edited.extend(changes.iter().filter_map(|change| match change {
+                    Change::Edit(edit) => Some((edit.address.channel.clone(), edit.uuid)),
+                    Change::Append(_) => None,
+                }));
             }
             Command::Delete(deletes) => {
                 let keys = deletes.iter().map(|del| (del.address.channel.clone(), del.uuid));
@@ -277,7 +307,8 @@ fn edited_and_deleted(log: &[Envelope]) -> (BTreeSet<MessageKey>, BTreeSet<Messa
 #[track_caller]
 fn check_order(got: &[Got]) {
     let mut last = BTreeMap::new();
-    for got in got {
+    // A message that has grown comes behind the others.
+    for got in got.iter().filter(|got| !(got.catchup && has_grown(&got.event))) {
         let before = last.insert(place(&got.event), got.sequence);
         assert!(
             before.is_none_or(|before| before < got.sequence),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Address, ChannelConfig, Connect, Delete, Edit, NewMessage, SetUserState, Subscribe,
-    Unsubscribe, Uuid,
+    Address, AppendRequest, Change, ChannelConfig, Connect, Delete, Edit, NewMessage, Opening,
+    SetUserState, Status, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Closing, Command, ListenerKind, Refusal};
 use proptest::collection::vec;
@@ -45,6 +45,11 @@ pub(crate) enum Op {
     SetState(SetUserState),
     Publish(Vec<NewMessage>),
     Edit(Edit),
+    Append(AppendRequest),
+    Cancel {
+        label: &'static str,
+        id: u128,
+    },
     Delete(u128, Address),
     /// A command with a key. There are few keys, so that many are repeats or reuse a key.
     Repeated {
@@ -92,6 +97,7 @@ impl Op {
             | Self::Subscribe { label, .. }
             | Self::Unsubscribe { label, .. }
             | Self::Disconnect { label }
+            | Self::Cancel { label, .. }
             | Self::Listen { label, .. }
             | Self::Close { label }
             | Self::Cut { label }
@@ -152,11 +158,22 @@ impl Op {
                 refused_at_most(w.try_set_state(request), &Refusal::UnknownUser);
             }
             Self::Publish(messages) => {
-                w.apply(Command::Publish(messages)).unwrap();
+                let opens = messages.iter().any(|message| message.opening.is_some());
+                match w.apply(Command::Publish(messages)) {
+                    Err(Refusal::CannotOpen { .. }) => assert!(opens),
+                    outcome => assert!(outcome.is_ok()),
+                }
             }
             Self::Edit(edit) => {
                 w.edit(edit);
             }
+            Self::Append(request) => {
+                w.append(request);
+            }
+            Self::Cancel { label, id } => match w.cancel(label, id) {
+                Ok(_) | Err(Refusal::UnknownConnection | Refusal::CannotCancel) => {}
+                Err(refusal) => panic!("{refusal}"),
+            },
             Self::Delete(id, address) => {
                 w.delete(id, address);
             }
@@ -164,11 +181,14 @@ impl Op {
                 // Another kind of command is another request.
                 let fingerprint = match command {
                     Command::Publish(_) => 1,
-                    Command::Edit(_) => 2,
+                    Command::Change(_) => 2,
                     _ => 3,
                 };
                 if let Err(refusal) = w.apply_once(key, fingerprint, command) {
-                    assert!(matches!(refusal, Refusal::KeyReused | Refusal::UnknownUser));
+                    assert!(matches!(
+                        refusal,
+                        Refusal::KeyReused | Refusal::UnknownUser | Refusal::CannotOpen { .. }
+                    ));
                 }
             }
             Self::Disconnect { label } => {
@@ -232,6 +252,8 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         2 => (ids(), address()).prop_map(|(id, address)| Op::Delete(id, address)),
         4 => keyed(),
+        6 => appends().prop_map(Op::Append),
+        1 => (label(), ids()).prop_map(|(label, id)| Op::Cancel { label, id }),
         1 => label().prop_map(|label| Op::Disconnect { label }),
         6 => (label(), select(&[ListenerKind::Socket, ListenerKind::Poll][..]))
             .prop_map(|(label, kind)| Op::Listen { label, kind }),
@@ -250,7 +272,7 @@ pub(crate) fn keyed() -> impl Strategy<Value = Op> {
     let command = prop_oneof![
         4 => vec(message(), 1..4).prop_map(Command::Publish),
         1 => (ids(), address())
-            .prop_map(|(id, address)| Command::Edit(vec![new_text(id, address, "edited")])),
+            .prop_map(|(id, address)| Command::Change(vec![Change::Edit(new_text(id, address, "edited"))])),
         1 => (ids(), address()).prop_map(|(id, address)| {
             Command::Delete(vec![Delete::new(Uuid::from_u128(id), address)])
         }),
@@ -285,13 +307,14 @@ fn states() -> impl Strategy<Value = &'static str> {
 
 fn settings() -> impl Strategy<Value = ChannelConfig> {
     let size = || option::of(0..5u64);
-    (any::<[Option<bool>; 5]>(), size(), size()).prop_map(|(flags, history_size, frames_size)| {
+    (any::<[Option<bool>; 6]>(), size(), size()).prop_map(|(flags, history_size, frames_size)| {
         ChannelConfig {
             notify_presence: flags[0],
             broadcast_presence_with_user_lists: flags[1],
             notify_state: flags[2],
             store_history: flags[3],
             store_frames: flags[4],
+            append_as_edit: flags[5],
             history_size,
             frames_size,
         }
@@ -315,12 +338,29 @@ fn address() -> impl Strategy<Value = Address> {
     })
 }
 
+fn appends() -> impl Strategy<Value = AppendRequest> {
+    let ends = || select(&[Status::Done, Status::Failed][..]);
+    let keys = || select(&["text", "new", "/text", "/a/b"][..]);
+    (ids(), option::of(keys()), option::weighted(0.2, ends()), option::of(1..4u64)).prop_map(
+        |(id, key, status, step)| {
+            let request = AppendRequest::new(Uuid::from_u128(id), None);
+            let request = match key {
+                Some(key) => request.text(key, "more"),
+                None => request,
+            };
+            AppendRequest { status, step, ..request }
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = NewMessage> {
-    (option::weighted(0.6, ids()), address(), any::<bool>()).prop_map(
-        |(id, address, no_history)| NewMessage {
+    let opening = option::weighted(0.2, select(&["ann", "ben"][..]));
+    (option::weighted(0.6, ids()), address(), any::<bool>(), opening).prop_map(
+        |(id, address, no_history, opening)| NewMessage {
             uuid: id.map(Uuid::from_u128),
             payload: Some(payload("said")),
             no_history,
+            opening: opening.map(|user| Box::new(Opening::new([user]))),
             ..NewMessage::new("bot", address)
         },
     )

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use channelstream_core::protocol::{
     Body, Bounds, Configure, Connect, DateTime, Disconnect, FieldErrors, Info, Rejected,
-    SetUserState, Subscribe, Unsubscribe, parse, parse_uuid, read_deletes, read_edits,
+    SetUserState, Subscribe, Unsubscribe, parse, parse_uuid, read_changes, read_deletes,
     read_messages,
 };
 use proptest::collection::vec;
@@ -33,7 +33,7 @@ const READERS: [Read; 10] = [
     |body| written(Info::read(body)),
     |body| written(Disconnect::read(body)),
     |body| written(read_messages(body)),
-    |body| written(read_edits(body)),
+    |body| written(read_changes(body)),
     |body| written(read_deletes(body)),
 ];
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Address, ChannelConfig, ChannelSettings, Configure, Connect, Delete, DeleteChannels,
+    Address, Change, ChannelConfig, ChannelSettings, Configure, Connect, Delete, DeleteChannels,
     NewMessage, SetUserState, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Command, Envelope, Refusal, Reply, Rules, State};
@@ -67,7 +67,7 @@ fn requests(w: &mut World) -> Vec<Command> {
             to("nowhere", "three"),
             NewMessage::new("bot", Address::default()),
         ]),
-        Command::Edit(vec![new_text(7, address(), "changed")]),
+        Command::Change(vec![Change::Edit(new_text(7, address(), "changed"))]),
         Command::Delete(vec![Delete::new(Uuid::from_u128(7), address())]),
         Command::DeleteChannels(DeleteChannels::new(["other", "none"])),
         Command::Disconnect(ben),

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use channelstream_core::protocol::{
     Bounds, ChannelsInfo, Configure, Connect, Info, InfoOptions, NewMessage, SetUserState,
-    Subscribe, Timestamp, Unsubscribe, Uuid, parse, read_deletes, read_edits, read_messages,
+    Subscribe, Timestamp, Unsubscribe, Uuid, parse, read_changes, read_deletes, read_messages,
 };
 use channelstream_core::state::{
-    CatchUp, Command, ConnectionId, Envelope, ListenerId, ListenerKind, Moment, NodeId, Reply,
-    Rules, Stamp, State,
+    Appends, CatchUp, Command, ConnectionId, Envelope, ListenerId, ListenerKind, Moment, NodeId,
+    Reply, Rules, Stamp, State,
 };
 
 /// A state after earlier requests, and its clock.
@@ -23,7 +23,13 @@ pub(crate) struct Server {
 
 impl Server {
     fn new() -> Self {
-        let rules = Rules { longest_step: Duration::MAX, ..Rules::default() };
+        let rules = Rules {
+            longest_step: Duration::MAX,
+            max_growing_size: usize::MAX,
+            max_growing_items: usize::MAX,
+            max_open_messages: usize::MAX,
+            ..Rules::default()
+        };
         Self { state: State::new(rules), now: Moment::default() }
     }
 
@@ -111,7 +117,7 @@ fn read(path: &str, body: &str) -> Asked {
         "/user_state" => Command::SetUserState(SetUserState::read(&body).expect(LAWFUL)),
         "/channel_config" => Command::Configure(Configure::read(&body).expect(LAWFUL)),
         "/message" => Command::Publish(read_messages(&body).expect(LAWFUL)),
-        "PATCH /message" => Command::Edit(read_edits(&body).expect(LAWFUL)),
+        "PATCH /message" => Command::Change(read_changes(&body).expect(LAWFUL)),
         "DELETE /message" => Command::Delete(read_deletes(&body).expect(LAWFUL)),
         "/info" => return Asked::Info(Info::read(&body).expect(LAWFUL).info),
         other => panic!("no path {other}"),
@@ -127,7 +133,7 @@ fn write(answer: &Answer) -> Vec<u8> {
         Answer::Reply(Reply::UserStateSet(body)) => serde_json::to_vec(body),
         Answer::Reply(Reply::Configured(body)) => serde_json::to_vec(body),
         Answer::Reply(Reply::Published(body)) => serde_json::to_vec(body),
-        Answer::Reply(Reply::Edited(body)) => serde_json::to_vec(body),
+        Answer::Reply(Reply::Changed(body)) => serde_json::to_vec(body),
         Answer::Reply(Reply::Deleted(body)) => serde_json::to_vec(body),
         Answer::Reply(_) => Ok(Vec::new()),
     }
@@ -212,6 +218,23 @@ fn with_history(count: usize) -> Server {
         ..NewMessage::new("ann", channelstream_core::protocol::Address::channel("c0"))
     };
     server.apply(Command::Publish((0..count).map(message).collect()));
+    server
+}
+
+/// One channel has many open messages, the first of which has many items.
+fn with_growing(count: usize) -> Server {
+    let mut server = with_history(0);
+    let items = list(count, |_| "[]".to_owned());
+    let message = |number| {
+        let items = if number == 0 { &*items } else { "" };
+        let id = message_id(number);
+        format!(
+            r#"{{"user":"a","channel":"c0","uuid":"{id}","status":"open","message":{{"l":[{items}]}}}}"#
+        )
+    };
+    for number in 0..count / CHANGES {
+        server.carry_out("/message", &format!("[{}]", message(number)));
+    }
     server
 }
 
@@ -326,6 +349,75 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         before: |n| with_history(n + 1),
     },
     Workload {
+        name: "open messages",
+        path: "/message",
+        body: |n| {
+            let open = r#"{"user":"ann","channel":"c0","status":"open"}"#;
+            format!("[{}]", list(n / CHANGES, |_| open.to_owned()))
+        },
+        before: |_| with_history(0),
+    },
+    Workload {
+        name: "append to many messages",
+        path: "PATCH /message",
+        body: |n| {
+            let append = |number| {
+                let id = message_id(n / CHANGES - 1 - number);
+                format!(r#"{{"uuid":"{id}","append":{{"t":"x"}},"status":"done"}}"#)
+            };
+            format!("[{}]", list(n / CHANGES, append))
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append to a message over and over",
+        path: "PATCH /message",
+        body: |n| {
+            let append = format!(r#"{{"uuid":"{}","append":{{"t":"x","l":[1]}}}}"#, message_id(0));
+            format!("[{}]", list(n / CHANGES, |_| append.clone()))
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append many items",
+        path: "PATCH /message",
+        body: |n| {
+            let (id, items) = (message_id(0), list(n, |_| "0".to_owned()));
+            format!(r#"[{{"uuid":"{id}","append":{{"l":[{items}]}}}}]"#)
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append to many items",
+        path: "PATCH /message",
+        body: |n| {
+            let (id, items) = (message_id(0), list(n / 2, |item| format!(r#""/l/{item}/0":"x""#)));
+            format!(r#"[{{"uuid":"{id}","append":{{{items}}}}}]"#)
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append and be refused",
+        path: "PATCH /message",
+        body: |n| {
+            let (id, keys) = (message_id(0), list(n / 2, |key| format!(r#""k{key}":"x""#)));
+            format!(r#"[{{"uuid":"{id}","append":{{{keys},"/no/place":"x"}}}}]"#)
+        },
+        before: with_growing,
+    },
+    Workload {
+        name: "append to unknown messages",
+        path: "PATCH /message",
+        body: |n| {
+            let append = |number| {
+                let id = message_id(n + number);
+                format!(r#"{{"uuid":"{id}","channel":"c0","append":{{}}}}"#)
+            };
+            format!("[{}]", list(n / CHANGES, append))
+        },
+        before: with_history,
+    },
+    Workload {
         name: "delete",
         path: "DELETE /message",
         body: |n| {
@@ -392,12 +484,9 @@ pub(crate) const ENDINGS: &[(&str, Before)] = &[
         for number in 0..count {
             server.connect(number + 1, "ann", vec!["c0".to_owned()]);
             let (connection, listener) = (id(number + 1), ListenerId::new(number as u64));
-            server.apply(Command::Open {
-                connection,
-                listener,
-                kind: ListenerKind::Poll,
-                catch_up: CatchUp::Deliver,
-            });
+            let (kind, appends) = (ListenerKind::Poll, Appends::AsEvents);
+            let catch_up = CatchUp::Deliver;
+            server.apply(Command::Open { connection, listener, kind, catch_up, appends });
             server.apply(Command::Disconnect(connection));
         }
         server

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Action, Address, ChannelConfig, ChannelSettings, ChannelView, ChannelsInfo, Configure, Connect,
-    Connected, Cursor, Delete, Edit, Event, InfoOptions, Message, NewMessage, Payload,
-    SetUserState, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed, UserState,
-    UserStateSet, Uuid,
+    Action, Address, Change, ChannelConfig, ChannelSettings, ChannelView, ChannelsInfo, Configure,
+    Connect, Connected, Cursor, Delete, Edit, Event, Growth, InfoOptions, Message, NewMessage,
+    Payload, SetUserState, Status, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed,
+    UserState, UserStateSet, Uuid,
 };
 use channelstream_core::state::{
-    CatchUp, Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId,
-    ListenerKind, Moment, NodeId, Read, Reading, Refusal, Repeat, Reply, Rules, Sent, Sequence,
-    Since, Stamp, State,
+    Appends, CatchUp, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
+    ListenerId, ListenerKind, Moment, NodeId, Read, Reading, Refusal, Repeat, Reply, Rules, Sent,
+    Sequence, Since, Stamp, State,
 };
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -326,8 +326,11 @@ impl World {
 
     #[track_caller]
     pub(crate) fn edit(&mut self, edit: Edit) -> Edit {
-        match self.apply(Command::Edit(vec![edit])).unwrap() {
-            Reply::Edited(mut edits) => Arc::unwrap_or_clone(edits.pop().unwrap()),
+        match self.apply(Command::Change(vec![Change::Edit(edit)])).unwrap() {
+            Reply::Changed(mut replies) => match replies.pop().unwrap() {
+                ChangeReply::Edited(edit) => Arc::unwrap_or_clone(edit),
+                other => panic!("{other:?}"),
+            },
             other => panic!("{other:?}"),
         }
     }
@@ -366,7 +369,7 @@ impl World {
     /// Opens a socket that holds a cursor, or receives one. It has read nothing yet.
     #[track_caller]
     pub(crate) fn follow(&mut self, label: &str, since: Since) {
-        let reply = self.open_since(label, ListenerKind::Socket, Some(since));
+        let reply = self.open_as(label, ListenerKind::Socket, Appends::AsEvents, Some(since));
         assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
     }
 
@@ -399,13 +402,14 @@ impl World {
     }
 
     pub(crate) fn open(&mut self, label: &str, kind: ListenerKind) -> Result<Reply, Refusal> {
-        self.open_since(label, kind, None)
+        self.open_as(label, kind, Appends::AsEvents, None)
     }
 
-    fn open_since(
+    pub(crate) fn open_as(
         &mut self,
         label: &str,
         kind: ListenerKind,
+        appends: Appends,
         since: Option<Since>,
     ) -> Result<Reply, Refusal> {
         let connection = self.id(label);
@@ -422,7 +426,7 @@ impl World {
             cursor: None,
         });
         let catch_up = if since.is_some() { CatchUp::Read } else { CatchUp::Deliver };
-        let reply = self.apply(Command::Open { connection, listener, kind, catch_up });
+        let reply = self.apply(Command::Open { connection, listener, kind, catch_up, appends });
         if !matches!(reply, Ok(Reply::Opened)) {
             let entry = self.listener(listener);
             assert!(
@@ -555,11 +559,19 @@ pub(crate) fn summary(got: &Got) -> String {
         Event::Message(message) => {
             let (place, user) = (place(&message.address), &message.user);
             let edited = if message.edited.is_some() { "*" } else { "" };
-            format!("{place} {user}: {}{edited}", said(&message.payload))
+            let growth = growth(message.growth);
+            format!("{place} {user}: {}{edited}{growth}", said(&message.payload))
         }
         Event::Edit(edit) => {
             let (place, id) = (place(&edit.address), edit.uuid.as_u128());
-            format!("{place} edit {id}: {}", said(&edit.payload))
+            format!("{place} edit {id}: {}{}", said(&edit.payload), growth(edit.growth))
+        }
+        Event::Append(append) => {
+            let place = append.channel.clone().unwrap_or("private".to_owned());
+            let (id, from, rev) = (append.uuid.as_u128(), append.from, append.rev);
+            let status = append.status.map(|status| format!(" {}", name(status)));
+            let pieces = json(&append.append);
+            format!("{place} append {id}: {pieces} {from}-{rev}{}", status.unwrap_or_default())
         }
         Event::Delete(delete) => {
             format!("{} delete {}", place(&delete.address), delete.uuid.as_u128())
@@ -585,6 +597,15 @@ pub(crate) fn summary(got: &Got) -> String {
         Event::Cursor => "cursor".to_owned(),
     };
     if got.catchup { format!("~{text}") } else { text }
+}
+
+fn growth(growth: Option<Growth>) -> String {
+    growth.map(|Growth { status, rev }| format!(" {rev} {}", name(status))).unwrap_or_default()
+}
+
+/// A status as it is on the wire.
+pub(crate) fn name(status: Status) -> String {
+    json(&status).trim_matches('"').to_owned()
 }
 
 fn said(payload: &Option<Payload>) -> String {

@@ -276,6 +276,7 @@ impl<'a> EventPreview<'a> {
                 let line = content(edit.payload.as_ref()).to_owned();
                 ("message:edit", edit.user.as_deref(), edit.edited, line)
             }
+            Event::Append(append) => ("message:append", None, None, json(&append.append)),
             Event::Delete(delete) => ("message:delete", None, None, delete.uuid.to_string()),
             Event::Presence(presence) => {
                 let line = match presence.action {

@@ -2,16 +2,17 @@
 
 mod idempotency;
 pub(crate) mod openapi;
+pub(crate) mod pipe;
 pub(crate) mod prefer;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{
-    self, Body, Configure, Connect, DeleteChannels, Disconnect, FieldErrors, Info, InfoOptions,
-    Rejected, SetUserState, Subscribe, Unsubscribe,
+    self, Body, Cancel, Configure, Connect, DeleteChannels, Disconnect, FieldErrors, Info,
+    InfoOptions, Rejected, SetUserState, Subscribe, Unsubscribe,
 };
-use channelstream_core::state::{Command, ConnectionId, Reply};
+use channelstream_core::state::{ChangeReply, Command, ConnectionId, Refusal, Reply};
 
 use crate::api::idempotency::Key;
 use crate::api::prefer::Preferences;
@@ -20,6 +21,8 @@ use crate::clock;
 use crate::http::answer::Answer;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
+use crate::limits::Limit;
+use crate::node;
 
 /// The size, in bytes, of a body that takes about a millisecond to read.
 const LARGE: usize = 64 * 1024;
@@ -50,9 +53,9 @@ pub(crate) async fn publish(app: &App, request: Request) -> Result<Answer, Probl
     caller.submit(Command::Publish(messages)).await
 }
 
-pub(crate) async fn edit(app: &App, request: Request) -> Result<Answer, Problem> {
-    let (caller, edits) = app.read(request, protocol::read_edits).await?;
-    caller.submit(Command::Edit(edits)).await
+pub(crate) async fn change(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, changes) = app.read(request, protocol::read_changes).await?;
+    caller.submit(Command::Change(changes)).await
 }
 
 pub(crate) async fn delete(app: &App, request: Request) -> Result<Answer, Problem> {
@@ -102,6 +105,12 @@ pub(crate) async fn disconnect(app: &App, request: Request) -> Result<Answer, Pr
         return Ok(Answer::json(&known));
     }
     submit(app, preferences(app, &request), Command::Disconnect(connection)).await
+}
+
+/// Answers `/cancel`, which needs no permission: the publisher named the users who may cancel.
+pub(crate) async fn cancel(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, Cancel { conn_id, uuid }) = app.read(request, Cancel::read).await?;
+    caller.submit(Command::Cancel { connection: conn_id.into(), message: uuid }).await
 }
 
 impl App {
@@ -171,11 +180,8 @@ impl<'a> Caller<'a> {
         if replayed {
             app.metrics.answers_replayed.increment();
         }
-        let outcome = match reply {
-            Ok(reply) => answer(prefer, reply, true).await,
-            Err(refusal) => Err(refusal.field_errors().into()),
-        };
-        idempotency::report(outcome, replayed)
+        let reply = reply.map_err(node::Error::from);
+        idempotency::report(answer(app, prefer, reply, true).await, replayed)
     }
 }
 
@@ -188,14 +194,39 @@ fn connection_in_query(request: &Request) -> Option<String> {
     request.parameter("conn_id").map(Cow::into_owned)
 }
 
-async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {
-    answer(prefer, app.node.submit(command).await?, false).await
+/// Counts a refusal, if its reason is a limit of growing messages.
+fn count(app: &App, reason: &str) {
+    if let Some(limit) = Limit::of_growing(reason) {
+        app.limits.refused(limit, None);
+    }
 }
 
-async fn answer(prefer: Preferences, reply: Reply, has_key: bool) -> Result<Answer, Problem> {
+async fn submit(app: &App, prefer: Preferences, command: Command) -> Result<Answer, Problem> {
+    answer(app, prefer, app.node.submit(command).await, false).await
+}
+
+async fn answer(
+    app: &App,
+    prefer: Preferences,
+    reply: Result<Reply, node::Error>,
+    has_key: bool,
+) -> Result<Answer, Problem> {
+    let reply = reply.inspect_err(|error| {
+        if let node::Error::Refused(Refusal::CannotOpen { reason, .. }) = error {
+            count(app, reason);
+        }
+    })?;
     let answer = match reply {
         Reply::Published(posted) => prefer.posted(posted, has_key),
         Reply::Connected(connected) => prefer.connected(*connected).await?,
+        Reply::Changed(replies) => {
+            for reply in &replies {
+                if let ChangeReply::Taken(taken) = reply {
+                    count(app, taken.reason.as_deref().unwrap_or_default());
+                }
+            }
+            Answer::json(&replies)
+        }
         reply => Answer::about(reply.channels(), reply).await?,
     };
     Ok(prefer.applied(answer))

@@ -56,6 +56,12 @@ pub(crate) const CHANNEL_SETTINGS: &[Setting] = &[
         default: "100",
         doc: "The number of these events; `stored_frames` if it is not given.",
     },
+    Setting {
+        key: "append_as_edit",
+        kind: Kind::Switch,
+        default: "false",
+        doc: "Send growing messages to pages as edits instead of appends.",
+    },
 ];
 
 /// One section as it was given.

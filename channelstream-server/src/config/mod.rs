@@ -7,6 +7,7 @@
 pub(crate) mod channels;
 pub(crate) mod error;
 mod exposure;
+mod growing;
 #[doc(hidden)]
 pub mod ini;
 mod level;
@@ -92,6 +93,18 @@ pub struct Config {
     pub gc_channels_after: Duration,
     /// How long a membership is remembered that ended because its connections expired.
     pub recovery_window: Duration,
+    /// Silence after which an open message is stalled.
+    pub append_timeout: Duration,
+    /// The time during which what a pipe sends is gathered.
+    pub append_interval: Duration,
+    /// How long a pipe may send nothing.
+    pub pipe_timeout: Duration,
+    /// Most bytes of the payload of a growing message.
+    pub max_growing_size: usize,
+    /// Most items of a list in a growing message.
+    pub max_growing_items: usize,
+    /// Most open messages of a channel or user.
+    pub max_open_messages: usize,
     /// How long a shutdown takes at most.
     pub shutdown_timeout: Duration,
     /// Listeners that a shutdown closes per second, unless half of the time that is left needs more.
@@ -241,6 +254,12 @@ impl Config {
             gc_users_after: read.seconds("gc_users_after"),
             gc_channels_after: read.seconds("gc_channels_after"),
             recovery_window: read.seconds("recovery_window"),
+            append_timeout: read.seconds("append_timeout"),
+            append_interval: read.seconds("append_interval"),
+            pipe_timeout: read.seconds("pipe_timeout"),
+            max_growing_size: read.number("max_growing_size"),
+            max_growing_items: read.number("max_growing_items"),
+            max_open_messages: read.number("max_open_messages"),
             shutdown_timeout: read.seconds("shutdown_timeout"),
             drain_rate: read.number("drain_rate"),
             max_head_size: read.number("max_head_size"),

@@ -211,6 +211,7 @@ impl<'a> Reader<'a> {
             history_size,
             store_frames: switch("store_frames"),
             frames_size,
+            append_as_edit: switch("append_as_edit"),
         }
     }
 

@@ -387,6 +387,7 @@ pub const GROUPS: &[Group] = &[
             },
         ],
     },
+    Group { title: "Growing messages", settings: super::growing::SETTINGS },
     Group {
         title: "Request limits",
         settings: &[

@@ -36,6 +36,10 @@ pub(crate) enum BodyError {
     TooLarge(BodyLimit),
     #[error("the body did not arrive in time (body_timeout)")]
     TooSlow,
+    #[error("nothing of the body arrived for too long (pipe_timeout)")]
+    Idle,
+    #[error("content-type {0} is not supported; send text/plain or application/x-ndjson")]
+    Type(String),
     #[error("content-encoding {0} is not supported; send plain JSON")]
     Compressed(String),
     #[error("{}{}", .0, setting(.0))]
@@ -56,8 +60,8 @@ impl BodyError {
         match self {
             Self::Broken | Self::NotJson(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Compressed(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooSlow | Self::Idle => StatusCode::REQUEST_TIMEOUT,
+            Self::Compressed(_) | Self::Type(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         }
     }
 }
@@ -72,12 +76,7 @@ pub(crate) async fn read(
     limit: BodyLimit,
     within: Duration,
 ) -> Result<Bytes, BodyError> {
-    if let Some(coding) = headers.get(CONTENT_ENCODING) {
-        let coding = String::from_utf8_lossy(coding.as_bytes()).trim().to_owned();
-        if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {
-            return Err(BodyError::Compressed(coding));
-        }
-    }
+    check_coding(headers)?;
     let announced = header::text(headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok());
     if announced.is_some_and(|length: u64| length > limit.bytes as u64) {
         return Err(BodyError::TooLarge(limit));
@@ -88,6 +87,17 @@ pub(crate) async fn read(
         return body;
     }
     timeout(within, whole).await.unwrap_or(Err(BodyError::TooSlow))
+}
+
+/// Returns an error if the body is compressed.
+pub(crate) fn check_coding(headers: &HeaderMap) -> Result<(), BodyError> {
+    let Some(coding) = headers.get(CONTENT_ENCODING) else { return Ok(()) };
+    let coding = String::from_utf8_lossy(coding.as_bytes()).trim().to_owned();
+    if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+        Ok(())
+    } else {
+        Err(BodyError::Compressed(coding))
+    }
 }
 
 async fn concat(chunks: &mut Chunks, limit: BodyLimit) -> Result<Bytes, BodyError> {

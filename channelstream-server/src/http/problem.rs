@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use channelstream_core::protocol::{FieldErrors, NotJson};
+use channelstream_core::protocol::{FieldErrors, NotJson, Taken};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -43,6 +43,10 @@ pub(crate) enum Problem {
     Handshake(HandshakeError),
     /// The address exceeds a rate. It may try again in `retry_after` seconds.
     TooMany { what: &'static str, retry_after: u64 },
+    /// An item of a pipe was not taken: its message was closed, or a bound is reached.
+    NotTaken(Box<Taken>),
+    /// The server is shutting down. A pipe goes on at another one.
+    GoElsewhere(Box<Taken>),
     /// A limit is reached, or the server is shutting down. Nothing was done.
     Unavailable(Cow<'static, str>),
     /// The server is shutting down, and the command may have been applied.
@@ -78,8 +82,11 @@ impl Problem {
             Self::BadBody(error) => error.status(),
             Self::Handshake(error) => error.status(),
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
             Self::With(problem, ..) => problem.status(),
+            Self::NotTaken(_) => StatusCode::CONFLICT,
+            Self::Unavailable(_) | Self::Stopped | Self::GoElsewhere(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -89,6 +96,8 @@ impl Problem {
         match self {
             Self::BadBody(BodyError::TooLarge(_)) => Some(Limit::BodySize),
             Self::BadBody(BodyError::TooSlow) => Some(Limit::BodyTime),
+            Self::BadBody(BodyError::Idle) => Some(Limit::PipeTimeout),
+            Self::NotTaken(taken) => Limit::of_growing(taken.reason.as_deref()?),
             Self::BadBody(BodyError::NotJson(NotJson::TooDeep { .. })) => Some(Limit::JsonDepth),
             Self::BadBody(BodyError::NotJson(NotJson::TooMany { .. })) => Some(Limit::JsonElements),
             Self::With(problem, ..) => problem.limit(),
@@ -109,8 +118,9 @@ impl Problem {
             Self::BadBody(error) => error.to_string().into(),
             Self::Handshake(error) => error.to_string().into(),
             Self::TooMany { what, .. } => (*what).into(),
-            Self::Stopped => "the server is shutting down".into(),
             Self::With(problem, ..) => problem.message(),
+            Self::NotTaken(_) => "nothing is appended to this message".into(),
+            Self::Stopped | Self::GoElsewhere(_) => "the server is shutting down".into(),
         }
     }
 
@@ -134,6 +144,7 @@ impl Problem {
             Self::BadSignature => Answer::json(&serde_json::json!({"request": "Bad Signature"})),
             Self::FieldErrors(errors) => Answer::json(errors),
             Self::Texts(texts) => Answer::json(texts),
+            Self::NotTaken(taken) | Self::GoElsewhere(taken) => Answer::json(taken),
             Self::Forbidden | Self::NotFound(_) | Self::UnknownConnection | Self::HttpsOnly => {
                 return status_page(status, &message, headers, render);
             }
@@ -152,7 +163,7 @@ impl Problem {
             Self::TooMany { retry_after, .. } => {
                 answer.with(header::RETRY_AFTER, HeaderValue::from(retry_after))
             }
-            Self::Unavailable(_) | Self::Stopped => {
+            Self::Unavailable(_) | Self::Stopped | Self::GoElsewhere(_) => {
                 answer.with(header::RETRY_AFTER, HeaderValue::from(1))
             }
             _ => answer,

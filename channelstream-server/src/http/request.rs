@@ -1,6 +1,7 @@
 //! One request: path, query, headers, the client behind proxies, and the body.
 
 use std::borrow::Cow;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -114,6 +115,22 @@ impl Request {
     /// Returns `true` if a trusted proxy says that the client uses https.
     pub(crate) fn is_https(&self) -> bool {
         self.forwarded.scheme(&self.head.headers) == Some(Scheme::Https)
+    }
+
+    /// All values of a parameter of the query.
+    pub(crate) fn parameters<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
+        let query = self.head.uri.query().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.filter(move |(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Takes the body, to read it while it arrives.
+    ///
+    /// # Errors
+    /// Returns an error if the body is compressed.
+    pub(crate) fn chunks(&mut self) -> Result<Chunks, BodyError> {
+        body::check_coding(&self.head.headers)?;
+        Ok(mem::replace(&mut self.body, Box::pin(futures_util::stream::empty())))
     }
 
     /// Reads the body to its end.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_core::state::{
-    CatchUp, Closing, Command, ConnectionId, ListenerKind, Reply, Since,
+    Appends, CatchUp, Closing, Command, ConnectionId, ListenerKind, Reply, Since,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -76,17 +76,25 @@ impl Listener {
     ///
     /// A listener that takes over from one that was too slow is opened a second time, after the state
     /// knows what was sent to the older one. So it catches up on what is stored.
-    pub(crate) async fn open(&mut self, kind: ListenerKind) -> Result<Reply, node::Error> {
+    pub(crate) async fn open(
+        &mut self,
+        kind: ListenerKind,
+        appends: Appends,
+    ) -> Result<Reply, node::Error> {
         self.is_opening = true;
-        let opened = self.submit_open(kind).await;
+        let opened = self.submit_open(kind, appends).await;
         self.is_opening = false;
         opened
     }
 
-    async fn submit_open(&self, kind: ListenerKind) -> Result<Reply, node::Error> {
+    async fn submit_open(
+        &self,
+        kind: ListenerKind,
+        appends: Appends,
+    ) -> Result<Reply, node::Error> {
         let Self { connection, catch_up, .. } = *self;
         let listener = self.outbox.id;
-        let open = || Command::Open { connection, listener, kind, catch_up };
+        let open = || Command::Open { connection, listener, kind, catch_up, appends };
         let opened = self.node.submit(open()).await?;
         if catch_up == CatchUp::Read {
             self.outbox.read_on();

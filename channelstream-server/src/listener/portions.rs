@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use channelstream_core::protocol::Event;
-use channelstream_core::state::{Read, Sequence, State};
+use channelstream_core::protocol::{Cursor, Event};
+use channelstream_core::state::{Read, State};
 use indexmap::IndexMap;
 
 use super::outbox::{EncodedPortion, Outbox};
@@ -24,7 +24,7 @@ pub(crate) struct Portions {
     bytes: usize,
 }
 
-type Key = (Sequence, Encoding);
+type Key = (Cursor, Encoding);
 
 /// An event and its bytes. The number of an event stays when its message is edited, so that the event
 /// has to be compared.
@@ -45,7 +45,7 @@ impl Portions {
     }
 
     fn encode(&mut self, Read { cursor, event }: Read, encoding: Encoding) -> Bytes {
-        let key = (cursor.sequence, encoding);
+        let key = (cursor, encoding);
         if let Some(known) = self.encoded.get(&key).filter(|known| is_same(&known.event, &event)) {
             return known.bytes.clone();
         }
@@ -75,6 +75,9 @@ fn is_same(one: &Event, other: &Event) -> bool {
         (Event::Edit(one), Event::Edit(other)) => Arc::ptr_eq(one, other),
         (Event::Delete(one), Event::Delete(other)) => Arc::ptr_eq(one, other),
         (Event::Presence(one), Event::Presence(other)) => Arc::ptr_eq(one, other),
+        (Event::Append(one), Event::Append(other)) => {
+            (one.uuid, one.from, one.rev) == (other.uuid, other.from, other.rev)
+        }
         (Event::UserStateChange(one), Event::UserStateChange(other)) => Arc::ptr_eq(one, other),
         _ => false,
     }

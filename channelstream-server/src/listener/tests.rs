@@ -1,7 +1,7 @@
 //! A listener from the reservation of its place to its removal.
 
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::{Refusal, Rules, State};
+use channelstream_core::state::{Appends, Refusal, Rules, State};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
@@ -39,7 +39,7 @@ async fn removed(node: &Node) {
 async fn a_listener_keeps_its_place_until_the_state_knows_of_its_end() {
     let node = start();
     let mut listener = listener(&node);
-    let opened = listener.open(ListenerKind::Poll).await;
+    let opened = listener.open(ListenerKind::Poll, Appends::AsEvents).await;
     assert!(matches!(opened, Err(node::Error::Refused(Refusal::UnknownConnection))));
     assert!(node.hub().reserve().is_none());
     let outbox = Arc::clone(listener.outbox());
@@ -59,7 +59,7 @@ async fn a_listener_that_is_dropped_is_closed_even_while_it_opens() {
     drop(listener(&node));
     removed(&node).await;
     let mut listener = listener(&node);
-    assert!(listener.open(ListenerKind::Poll).now_or_never().is_none());
+    assert!(listener.open(ListenerKind::Poll, Appends::AsEvents).now_or_never().is_none());
     assert!(listener.is_opening);
     drop(listener);
     removed(&node).await;

@@ -97,18 +97,20 @@ macro_rules! later {
     };
 }
 
-pub(crate) static ROUTES: [Route; 28] = [
+pub(crate) static ROUTES: [Route; 30] = [
     route(POST, "/connect", later!(api::connect), Backend),
     route(POST, "/subscribe", later!(api::subscribe), Backend),
     route(POST, "/unsubscribe", later!(api::unsubscribe), Backend),
     route(POST, "/user_state", later!(api::user_state), Backend),
     route(POST, "/message", later!(api::publish), Backend),
-    route(PATCH, "/message", later!(api::edit), Backend),
+    route(POST, "/message/stream", later!(api::pipe::stream), Backend).not_in_tutorial(),
+    route(PATCH, "/message", later!(api::change), Backend),
     route(DELETE, "/message", later!(api::delete), Backend),
     route(POST, "/channel_config", later!(api::configure), Backend),
     route(DELETE, "/channels", later!(api::delete_channels), Backend).not_in_tutorial(),
     route(Any(&["POST"]), "/info", later!(api::info), Backend),
     route(Any(&["GET", "POST"]), "/disconnect", later!(api::disconnect), Open).in_admin_page(),
+    route(POST, "/cancel", later!(api::cancel), Open),
     route(GET, "/listen", later!(long_poll::listen), Open).not_awaited(),
     route(GET, "/sse", later!(event_stream::sse), Open).not_awaited(),
     route(GET, "/stream", later!(event_stream::ndjson), Open).not_awaited(),

@@ -69,11 +69,12 @@ async fn open(
         });
     }
     let since = since(&request)?;
+    let appends = super::appends(&request)?;
     let permit = super::reserve(app, request.peer)?;
     let ends_with_peer = EndsWithPeer::begin_stream(&request.head.tcp);
     let sink = Sink::Pull(Notify::new());
     let mut listener = Listener::new(&app.node, permit, connection, sink, encoding, Some(since));
-    match listener.open(ListenerKind::Socket).await {
+    match listener.open(ListenerKind::Socket, appends).await {
         Ok(_) => {}
         Err(node::Error::Refused(Refusal::UnknownConnection)) => {
             listener.outbox().end(Ending::Ended);

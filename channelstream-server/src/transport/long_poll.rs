@@ -32,6 +32,7 @@ pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
         super::connection(&request).map_err(|_| Problem::Texts(&["Wrong UUID format"]))?;
     let callback = callback(&request)?;
     let since = super::since(&request)?;
+    let appends = super::appends(&request)?;
     if request.head.method == http::Method::HEAD {
         return head(app, connection).await;
     }
@@ -44,14 +45,14 @@ pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     let encoding = if since.is_some() { Encoding::JsonWithSeq } else { Encoding::Json };
     let mut listener = Listener::new(&app.node, permit, connection, sink, encoding, since);
     let deadline = Instant::now() + app.config.wake_connections_after;
-    let mut opened = listener.open(ListenerKind::Poll).await;
+    let mut opened = listener.open(ListenerKind::Poll, appends).await;
     // A socket gets the events. But it may be about to end, and then this poll is the listener.
     while matches!(opened, Ok(Reply::Occupied)) && Instant::now() < deadline {
         is_over(listener.outbox(), deadline.min(Instant::now() + RETRY)).await;
         if listener.outbox().ending().is_some() {
             break;
         }
-        opened = listener.open(ListenerKind::Poll).await;
+        opened = listener.open(ListenerKind::Poll, appends).await;
     }
     match opened {
         Ok(Reply::Occupied) => {}

@@ -11,7 +11,7 @@ use std::io;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{FieldErrors, NotACursor, parse_uuid};
-use channelstream_core::state::{ConnectionId, Since};
+use channelstream_core::state::{Appends, ConnectionId, Since};
 use hyper::upgrade::OnUpgrade;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -41,6 +41,15 @@ fn since(request: &Request) -> Result<Option<Since>, FieldErrors> {
             Ok(cursor) => Ok(Some(Since::Cursor(cursor))),
             Err(NotACursor) => Err(FieldErrors::from_texts("since", [NotACursor::TEXT])),
         },
+    }
+}
+
+/// Returns how the listener is told that a message has grown: the parameter `append` may be `edit`.
+fn appends(request: &Request) -> Result<Appends, FieldErrors> {
+    match request.parameter("append").as_deref() {
+        None | Some("") => Ok(Appends::AsEvents),
+        Some("edit") => Ok(Appends::AsEdits),
+        Some(_) => Err(FieldErrors::from_texts("append", ["Must be one of: edit."])),
     }
 }
 

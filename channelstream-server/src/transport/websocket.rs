@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use channelstream_core::protocol::FieldErrors;
-use channelstream_core::state::{Closing, ConnectionId, ListenerKind, Since};
+use channelstream_core::state::{Appends, Closing, ConnectionId, ListenerKind, Since};
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
@@ -43,10 +43,15 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
     let connection =
         super::connection(request).map_err(|error| FieldErrors::from_texts("conn_id", [error]))?;
     let since = super::since(request)?;
+    let appends = super::appends(request)?;
     let permit = super::reserve(app, request.peer)?;
     let upgrade = super::upgrade(request)?;
-    let client =
-        Client { request: request.id, peer: request.peer, _tcp: Arc::clone(&request.head.tcp) };
+    let client = Client {
+        request: request.id,
+        peer: request.peer,
+        appends,
+        _tcp: Arc::clone(&request.head.tcp),
+    };
     let thread = app.node.hub().thread(connection);
     thread.spawn(begin(Arc::clone(app), connection, since, permit, upgrade, client));
     Ok(Answer::switching_protocols(&accept))
@@ -63,7 +68,7 @@ async fn begin(
     upgrade: OnUpgrade,
     client: Client,
 ) {
-    let Client { request, peer, .. } = client;
+    let Client { request, peer, appends, .. } = client;
     let (stream, first) = match super::take_over(upgrade).await {
         Ok(taken) => taken,
         Err(error) => {
@@ -76,7 +81,7 @@ async fn begin(
     let listener = Listener::new(&app.node, permit, connection, sink, encoding, since);
     let decoder = Some(Decoder::new(app.config.max_client_message as u64));
     let mut reader = Box::new(Reader { app, listener, decoder, client });
-    if let Err(error) = reader.listener.open(ListenerKind::Socket).await {
+    if let Err(error) = reader.listener.open(ListenerKind::Socket, appends).await {
         tracing::debug!(request, %peer, %error, "connection closed");
         reader.listener.outbox().end(match error {
             node::Error::Refused(_) => Ending::Ended,
@@ -95,6 +100,7 @@ struct Client {
     /// The number of the request that opened it, by which the log names it.
     request: u64,
     peer: Peer,
+    appends: Appends,
     /// The TCP connection counts as open as long as this lives.
     _tcp: Arc<ConnectionGuard>,
 }

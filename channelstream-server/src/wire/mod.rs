@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn at(sequence: u64) -> Cursor {
-        Cursor { epoch: Epoch::new(0xe), sequence }
+        Cursor { epoch: Epoch::new(0xe), sequence, is_net: false }
     }
 
     #[test]

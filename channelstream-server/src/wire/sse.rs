@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_block_whatever_breaks_its_lines() {
-        let from = Cursor { epoch: Epoch::new(7), sequence: 41 };
+        let from = Cursor { epoch: Epoch::new(7), sequence: 41, is_net: false };
         let of =
             |list: &[&str]| events(from, &list.iter().map(|&e| e.to_owned()).collect::<Vec<_>>());
         assert_eq!(of(&[]), "");
@@ -76,7 +76,7 @@ mod tests {
     fn an_event_has_its_own_type_and_none_of_its_payload() {
         let event =
             r#"{"uuid":"x","type":"message:edit","message":{"type":"\n","data: ":"\ndata: "}}"#;
-        let cursor = Cursor { epoch: Epoch::new(7), sequence: 7 };
+        let cursor = Cursor { epoch: Epoch::new(7), sequence: 7, is_net: false };
         let block = events(cursor, &[event.to_owned()]);
         assert_eq!(block, format!("id: 00000007-7\nevent: message:edit\ndata: {event}\n\n"));
     }

@@ -11,6 +11,7 @@ mod config;
 mod cursors;
 mod embedded;
 mod event_stream;
+mod growing;
 mod hostile_browser;
 #[cfg(target_os = "linux")]
 mod hostile_clock;

@@ -51,8 +51,10 @@ impl Described {
         if !properties.is_empty() {
             let given = value.as_object().unwrap_or_else(|| panic!("{place}: {value}"));
             let required = schema["required"].as_array();
-            let is_required =
-                |key: &String| required.is_none_or(|keys| keys.iter().any(|known| known == key));
+            // The one setting that answers have only if it was set.
+            let is_required = |key: &String| {
+                required.map_or(key != "append_as_edit", |keys| keys.iter().any(|one| one == key))
+            };
             let told = properties.keys().filter(|key| is_required(key) || given.contains_key(*key));
             let told: BTreeSet<_> = told.collect();
             assert_eq!(given.keys().collect::<BTreeSet<_>>(), told, "{place}: {value}");

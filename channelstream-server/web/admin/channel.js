@@ -225,7 +225,8 @@ function makeSettings() {
     event.preventDefault();
     const changes = SETTINGS.filter(([key]) => read(key) !== facts.settings[key])
       .map(([key]) => `${key}: ${facts.settings[key]} → ${read(key)}`);
-    const settings = Object.fromEntries(SETTINGS.map(([key]) => [key, read(key)]));
+    // What has no field here stays as it is.
+    const settings = { ...facts.settings, ...Object.fromEntries(SETTINGS.map(([key]) => [key, read(key)])) };
     actions.configure(name, settings, changes, () => {
       facts.settings = settings;
       discard();

@@ -154,7 +154,7 @@ impl Hub {
                 [Delivery::Event { to, sequence, catchup, .. }, ..] => {
                     let (to, first, is_catchup) = (std::mem::take(to), *sequence, *catchup);
                     let events = run.iter().filter_map(run::json).collect();
-                    let first = Cursor { epoch: self.epoch, sequence: first };
+                    let first = Cursor { epoch: self.epoch, sequence: first, is_net: false };
                     self.spread(Run::new(first, is_catchup, events), to).await;
                 }
             }

@@ -104,7 +104,7 @@ impl Outbox {
     pub(crate) fn asked(&self) -> Option<(ConnectionId, Reading)> {
         let queue = self.queue();
         let reader = queue.reader.as_ref().filter(|_| queue.end.is_none())?;
-        Some((reader.connection, reader.behind?))
+        Some((reader.connection, reader.behind.clone()?))
     }
 
     /// Queues a portion. It fits, because nothing waits before it but control frames.

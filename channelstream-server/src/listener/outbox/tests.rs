@@ -25,7 +25,7 @@ fn outbox(id: u64) -> Arc<Outbox> {
 
 fn run(sequences: Range<Sequence>, is_catchup: bool) -> Run {
     let events = sequences.clone().map(|number| number.to_string()).collect();
-    let first = Cursor { epoch: Epoch::default(), sequence: sequences.start };
+    let first = Cursor { epoch: Epoch::default(), sequence: sequences.start, is_net: false };
     Run::new(first, is_catchup, events)
 }
 
@@ -216,7 +216,7 @@ fn reading(id: u64, since: Since) -> (Arc<Outbox>, mpsc::UnboundedReceiver<Arc<O
 /// The last portion of these events.
 fn portion(sequences: Range<Sequence>) -> EncodedPortion {
     let event = |sequence: Sequence| {
-        let cursor = Cursor { epoch: Epoch::default(), sequence };
+        let cursor = Cursor { epoch: Epoch::default(), sequence, is_net: false };
         (cursor, Encoding::NdJson.events(cursor, &[sequence.to_string()]))
     };
     EncodedPortion { events: sequences.map(event).collect(), behind: None }
