@@ -182,17 +182,16 @@ export class Messages<Payload = unknown> {
     }
 
     #messagesOf(history: History<Payload>): readonly MessagePosted<Payload>[] {
-        if ('channels_info' in history) {
-            const channels = Object.entries(history.channels_info?.channels ?? {});
+        if (!Array.isArray(history)) {
+            const { channels_info } = history as Partial<ConnectAnswer<Payload>>;
+            const channels = Object.entries(channels_info?.channels ?? {});
             return channels.flatMap(([name, { history }]) => {
                 this.gaps.delete(name);
                 return history ?? [];
             });
         }
-        const list = history as readonly MessagePosted<Payload>[];
-        addDates(list);
-        for (const { channel } of list) this.gaps.delete(channel);
-        return list;
+        for (const { channel } of history) this.gaps.delete(channel);
+        return history;
     }
 
     /** Drops the messages of an answer's channels that are not in their histories any more. */
