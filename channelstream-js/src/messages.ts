@@ -36,11 +36,9 @@ export type History<Payload = unknown> =
     | readonly MessagePosted<Payload>[]
     | Pick<Partial<ConnectAnswer<Payload>>, 'channels_info'>;
 
-type Connection<Payload> = Pick<ChannelStreamConnection<Payload>, 'cursor' | 'on'>;
-
 /** Views the messages of a connection, from now on and from the histories in its answers to connect. */
 export function messages<Payload = unknown>(
-    connection: Connection<Payload>,
+    connection: ChannelStreamConnection<Payload>,
     options: MessagesOptions = {},
 ): Messages<Payload> {
     return new Messages(connection, options);
@@ -60,7 +58,7 @@ export class Messages<Payload = unknown> {
     #queues = new Set<EventQueue<MessageChange<Payload>>>();
     #leave: (() => void)[];
 
-    constructor(connection: Connection<Payload>, options: MessagesOptions) {
+    constructor(connection: ChannelStreamConnection<Payload>, options: MessagesOptions) {
         this.#options = options;
         this.#leave = [
             connection.on('event', (event) => this.#take(event)),
