@@ -1,18 +1,14 @@
 // One connection for all tabs of a browser.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { afterEach, test } from 'node:test';
 import { SharedConnection } from '../stage/client.mjs';
 import { Fake } from '../stage/fake.mjs';
 import { setStage } from '../stage/stage.mjs';
+import { Tabs } from '../stage/tabs.mjs';
 import { until } from '../stage/until.mjs';
 
 const stage = await setStage({ launch: { ignoreDefaultArgs: ['--disable-back-forward-cache'] } });
-const { application, browser } = stage;
-const script = await readFile(new URL('../stage/tab.js', import.meta.url), 'utf8');
-application.files.set('/tab.js', { type: 'text/javascript', body: script });
-application.files.set('/tab', { type: 'text/html', body: '<!doctype html><title>A tab</title><script type="module" src="/tab.js"></script>' });
-application.files.set('/elsewhere', { type: 'text/html', body: '<!doctype html><title>Elsewhere</title>' });
+const { application } = stage;
 const options = { timeout: 90_000 };
 const closing = [];
 afterEach(async () => {
@@ -20,54 +16,11 @@ afterEach(async () => {
     for (const { reason } of results.filter(({ status }) => status === 'rejected')) throw reason;
 });
 
-/** A browser, and the tabs that are opened in it. */
-async function tabsOf(settings) {
-    const context = await browser.newContext();
-    closing.push(() => context.close());
-    const tabs = [];
-    const faults = [];
-    closing.push(() => assert.deepEqual(faults, []));
-    return {
-        tabs,
-        async open(more = {}) {
-            const page = await context.newPage();
-            page.on('pageerror', (error) => faults.push(String(error)));
-            await page.goto(`http://${application.address}/tab`);
-            await page.waitForSelector('[data-ready]', { state: 'attached' });
-            const tab = {
-                page,
-                get: (name) => page.evaluate((name) => window[name], name),
-                property: (name) => page.evaluate((name) => window.connection[name], name),
-                leads: () => page.evaluate(() => window.connection.leads),
-                hears: (text) =>
-                    until(async () => (await tab.get('told')).includes(text), async () => `${text} in ${await tab.get('told')}`),
-                opens: () => until(async () => (await tab.property('state')) === 'open', async () => `open: ${await tab.get('states')}`),
-            };
-            await page.evaluate((settings) => window.make(settings).connect().then(() => null), { ...settings, ...more });
-            await tab.opens();
-            tabs.push(tab);
-            return tab;
-        },
-        /** Waits until exactly one tab leads, and gives it. */
-        async leader() {
-            let leaders = [];
-            await until(async () => {
-                const lead = await Promise.all(tabs.map((tab) => tab.leads()));
-                leaders = tabs.filter((_, index) => lead[index]);
-                return leaders.length === 1;
-            }, 'one leader');
-            return leaders[0];
-        },
-        /** Takes a tab away without its help. */
-        async lose(tab, how) {
-            tabs.splice(tabs.indexOf(tab), 1);
-            if (how === 'close') return tab.page.close();
-            const crash = tab.page.waitForEvent('crash');
-            const devtools = await context.newCDPSession(tab.page);
-            devtools.send('Page.crash').catch(() => {});
-            await crash;
-        },
-    };
+/** Tabs that share a connection with these settings. */
+async function sharing(settings) {
+    const tabs = await Tabs.of(stage, settings, true);
+    closing.push(() => tabs.leave());
+    return tabs;
 }
 
 async function fake() {
@@ -81,31 +34,33 @@ const streams = { transports: ['eventStream'], channels: ['a'] };
 test('seven tabs have one connection, and a new tab gets what the others have', options, async () => {
     const push = await fake();
     push.more = { channels_info: { channels: { a: { history: [] } }, users: [] } };
-    const { tabs, open, leader } = await tabsOf(push.settings(streams));
+    const browser = await sharing(push.settings(streams));
+    const { tabs } = browser;
     for (let number = 0; number < 7; number += 1) {
-        await open();
+        await browser.open();
         push.message(`number ${number}`);
-        await Promise.all(tabs.map((tab) => tab.hears(`number ${number}`)));
+        await browser.all((tab) => tab.hears(`number ${number}`));
     }
     assert.equal(push.listeners, 1);
     assert.deepEqual(push.asked.filter((url) => url === '/connect'), ['/connect']);
-    assert.ok(await tabs[0].leads());
-    assert.equal(await leader(), tabs[0]);
+    assert.ok(await tabs[0].property('leads'));
+    assert.equal(await browser.leader(), tabs[0]);
     const all = Array.from({ length: 7 }, (_, number) => `number ${number}`);
     for (const tab of tabs) {
         assert.deepEqual(await tab.get('told'), all);
         assert.deepEqual(await tab.get('connects'), ['1']);
         assert.equal(await tab.property('connectionId'), '1');
         assert.equal(await tab.property('cursor'), '00000001-7');
-        assert.deepEqual(await tab.page.evaluate(() => window.view.list.map(({ message }) => message.text)), all);
+        assert.deepEqual(await tab.viewed(), all);
     }
 });
 
 for (const how of ['close', 'crash']) {
     test(`leaders go one after the other (${how}) in a stream of numbers: every tab has all, once, in order`, options, async () => {
         const push = await fake();
-        const { tabs, open, leader, lose } = await tabsOf(push.settings(streams));
-        for (let number = 0; number < 7; number += 1) await open();
+        const browser = await sharing(push.settings(streams));
+        const { tabs } = browser;
+        for (let number = 0; number < 7; number += 1) await browser.open();
         const sent = [];
         const send = setInterval(() => {
             sent.push(`number ${sent.length}`);
@@ -113,17 +68,17 @@ for (const how of ['close', 'crash']) {
         }, 5);
         closing.push(() => clearInterval(send));
         for (let left = 6; left > 3; left -= 1) {
-            const last = await leader();
+            const last = await browser.leader();
             await last.hears(sent.at(-1) ?? 'number 0');
-            await lose(last, how);
-            await leader();
-            await Promise.all(tabs.map((tab) => tab.opens()));
+            await browser.lose(last, how);
+            await browser.leader();
+            await browser.all((tab) => tab.opens());
             assert.equal(tabs.length, left);
-            assert.equal(push.listeners, 1);
+            await until(() => push.listeners === 1, 'one listens');
         }
         clearInterval(send);
         push.message('the end');
-        await Promise.all(tabs.map((tab) => tab.hears('the end')));
+        await browser.all((tab) => tab.hears('the end'));
         for (const tab of tabs) assert.deepEqual(await tab.get('told'), [...sent, 'the end']);
         assert.ok(sent.length > 50, 'many were sent meanwhile');
     });
@@ -131,11 +86,12 @@ for (const how of ['close', 'crash']) {
 
 test('a tab that wants another channel gets it; a subscribe of one tab is the subscribe of all', options, async () => {
     const push = await fake();
-    const { tabs, open } = await tabsOf(push.settings({ transports: ['eventStream'] }));
-    await open({ channels: ['a'] });
-    await open({ channels: ['a', 'b'] });
+    const browser = await sharing(push.settings({ transports: ['eventStream'] }));
+    const { tabs } = browser;
+    await browser.open({ channels: ['a'] });
+    await browser.open({ channels: ['a', 'b'] });
     const have = (channels) => async () => {
-        const all = await Promise.all(tabs.map((tab) => tab.property('channels')));
+        const all = await browser.all((tab) => tab.property('channels'));
         return all.every((one) => one.join() === channels);
     };
     await until(have('a,b'), 'both have both');
@@ -148,26 +104,27 @@ test('a tab that wants another channel gets it; a subscribe of one tab is the su
 test('a channel that the application does not give is asked for once', options, async () => {
     const push = await fake();
     push.more = { channels: ['a'] };
-    const { open } = await tabsOf(push.settings({ transports: ['eventStream'], channels: ['a', 'secret'] }));
-    await open();
-    await open();
-    await open();
+    const browser = await sharing(push.settings({ transports: ['eventStream'], channels: ['a', 'secret'] }));
+    await browser.open();
+    await browser.open();
+    await browser.open();
     assert.equal(push.asked.filter((url) => url === '/connect').length, 1);
 });
 
 test('the last tab that disconnects ends the connection; others hand over', options, async () => {
     const push = await fake();
-    const { tabs, open, leader } = await tabsOf(push.settings(streams));
-    await open();
-    const second = await open();
-    await open();
+    const browser = await sharing(push.settings(streams));
+    const { tabs } = browser;
+    await browser.open();
+    const second = await browser.open();
+    await browser.open();
     for (const tab of [tabs[0], second]) {
         await tab.page.evaluate(() => window.connection.disconnect().then(() => null));
         assert.equal(await tab.property('state'), 'closed');
-        tabs.splice(tabs.indexOf(tab), 1);
+        browser.forget(tab);
         assert.ok(!push.asked.some((url) => url.startsWith('/disconnect')));
     }
-    const last = await leader();
+    const last = await browser.leader();
     await last.opens();
     push.message('one');
     await last.hears('one');
@@ -183,15 +140,15 @@ test('the last tab that disconnects ends the connection; others hand over', opti
 
 test('a leader whose page is put away hands over, and follows when the page is back', options, async () => {
     const push = await fake();
-    const { tabs, open, leader } = await tabsOf(push.settings(streams));
-    const first = await open();
-    const second = await open();
+    const browser = await sharing(push.settings(streams));
+    const first = await browser.open();
+    const second = await browser.open();
     push.message('one');
-    await Promise.all(tabs.map((tab) => tab.hears('one')));
+    await browser.all((tab) => tab.hears('one'));
     await first.page.evaluate(() => window.addEventListener('pageshow', ({ persisted }) => (window.persisted = persisted)));
     await first.page.goto(`http://${application.address}/elsewhere`);
-    tabs.splice(0, 1);
-    assert.equal(await leader(), second);
+    browser.forget(first);
+    assert.equal(await browser.leader(), second);
     await second.opens();
     push.message('two');
     await second.hears('two');
@@ -201,37 +158,38 @@ test('a leader whose page is put away hands over, and follows when the page is b
     await first.opens();
     push.message('three');
     await Promise.all([first, second].map((tab) => tab.hears('three')));
-    assert.equal(await first.leads(), false);
+    assert.equal(await first.property('leads'), false);
     assert.equal(push.listeners, 1);
     assert.deepEqual(await second.get('told'), ['one', 'two', 'three']);
 });
 
 test('refused: each tab is told, none waits', options, async () => {
     const push = await fake();
-    const { tabs, open } = await tabsOf(push.settings(streams));
-    await open();
-    await open();
+    const browser = await sharing(push.settings(streams));
+    await browser.open();
+    await browser.open();
     push.instead['/connect'] = (response) => response.writeHead(403).end('{}');
     push.instead['/sse'] = (response) => response.writeHead(204).end();
     push.end();
-    await until(async () => (await Promise.all(tabs.map((tab) => tab.property('state')))).every((state) => state === 'closed'), 'all are closed');
+    await until(async () => (await browser.all((tab) => tab.property('state'))).every((state) => state === 'closed'), 'all are closed');
 });
 
 test('the history is longer than what is kept: a new tab makes the leader connect anew', options, async () => {
     const push = await fake();
-    const { tabs, open } = await tabsOf(push.settings(streams));
-    await open();
+    const browser = await sharing(push.settings(streams));
+    const { tabs } = browser;
+    await browser.open();
     for (let number = 0; number < 600; number += 1) {
         push.message(`number ${number}`);
         // Each in a list of its own.
         await tabs[0].page.waitForFunction((count) => window.told.length > count, number, { polling: 5 });
     }
     assert.equal(push.asked.filter((url) => url === '/connect').length, 1);
-    await open();
+    await browser.open();
     assert.equal(push.asked.filter((url) => url === '/connect').length, 2);
     assert.equal(push.listeners, 1);
     push.message('the end');
-    await Promise.all(tabs.map((tab) => tab.hears('the end')));
+    await browser.all((tab) => tab.hears('the end'));
     assert.equal((await tabs[0].get('told')).length, 601);
 });
 

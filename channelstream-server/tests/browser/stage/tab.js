@@ -1,9 +1,12 @@
-// The script of a page whose tabs share one connection.
+// The script of a page that uses all of our client: a view of messages, and a connection of its own or one
+// that its tabs share.
+import { ChannelStreamConnection } from '/client/index.js';
 import { messages } from '/client/messages.js';
 import { SharedConnection } from '/client/shared.js';
 
-window.make = (settings) => {
-    const connection = (window.connection = new SharedConnection(settings));
+window.make = (settings, isShared) => {
+    const Connection = isShared ? SharedConnection : ChannelStreamConnection;
+    const connection = (window.connection = new Connection(settings));
     window.view = messages(connection);
     // What the page was told, in order: texts of messages and the names of other events.
     window.told = [];
