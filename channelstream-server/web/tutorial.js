@@ -108,8 +108,8 @@ function describe(event) {
     case 'message:delete':
       return `${event.uuid} is deleted`;
     case 'message:append': {
-      const more = event.append.text ?? JSON.stringify(event.append);
-      return event.status ? `${more} (${event.status})` : String(more);
+      const more = Object.keys(event.append).length ? `+ ${event.append.text ?? JSON.stringify(event.append)}` : '';
+      return event.status ? `${more} ${event.status}` : more;
     }
     case 'gap':
       return `events of ${event.channel ?? 'this user'} were lost: ${event.reason}`;
@@ -349,7 +349,7 @@ function awayAt(stage, text) {
 
 at('away-connect').addEventListener('click', () => {
   awayAt('waiting', 'Connecting.');
-  traveller = listener(travellerName, travellerName, { noWebsocket: true });
+  traveller = listener(travellerName, travellerName, { transports: ['poll'] });
   traveller.addEventListener('connect', () => awayAt('listening', `${travellerName} listens.`));
   traveller.addEventListener('connectError', () => awayAt('gone', 'The server does not answer.'));
   traveller.addEventListener('listenError', () => {

@@ -65,8 +65,8 @@ for (const [language, command] of Object.entries(LANGUAGES)) {
         const sent = events.filter(({ type, channel }) => type === 'message' && channel);
         assert.deepEqual(sent.filter(({ user }) => user !== 'assistant').at(-1).message, message);
         if (language !== 'rust') {
-            assert.match(stdout, /["']taken["']?: ?true/i);
-            await page.locator('#events > li').filter({ hasText: '! (done)' }).waitFor();
+            assert.match(stdout, /\btaken["']?: ?true/i);
+            await page.locator('#events > li').filter({ hasText: '+ ! done' }).waitFor();
         }
         await leave();
     });
