@@ -15,6 +15,9 @@ const MOST = 500;
 /** How long a new leader waits for what others know, in ms: they may have heard the last leader's last words. */
 const SETTLING = 200;
 
+/** How often a tab looks whether the leader says anything, in ms; the third time in silence is too much. */
+const LOOKING = 2500;
+
 /** What a leader heard, under its name and numbered from 0. */
 interface Entry {
     term: string;
@@ -77,6 +80,9 @@ export class SharedConnection<Payload = unknown> extends ChannelStreamConnection
     /** Whether what happens is somebody else's word. */
     #isTold = false;
     #unwatch = () => {};
+    /** Whether the leader said something since the last look. */
+    #isHeard = false;
+    #timer: ReturnType<typeof setInterval> | undefined;
 
     constructor(options: Options<Payload>) {
         super(options);
@@ -155,17 +161,46 @@ export class SharedConnection<Payload = unknown> extends ChannelStreamConnection
         bus.onmessage = ({ data }) => this.#hear(data);
         const controller = new AbortController();
         this.#release = () => controller.abort();
-        const lead = () => this.#bus === bus && this.#lead();
-        navigator.locks.request(bus.name, { signal: controller.signal }, lead).catch((error) => {
-            if (!controller.signal.aborted) report(error);
-        });
+        this.#request(bus, { signal: controller.signal });
+        this.#watchLeader();
         this.#watchPage();
         this.#ask();
+    }
+
+    #request(bus: BroadcastChannel, options: LockOptions): void {
+        const lead = () => this.#bus === bus && this.#lead();
+        navigator.locks.request(bus.name, options, lead).catch((error) => {
+            if (this.#bus !== bus || options.signal?.aborted) return;
+            if (error.name !== 'AbortError') return report(error);
+            // Another tab took the lock from this one, which was suspended.
+            this.#rest();
+            this.#join();
+        });
+    }
+
+    /**
+     * Takes the lock from a leader that does not answer, if the user looks at this tab: systems suspend tabs
+     * at which nobody looks.
+     */
+    #watchLeader(): void {
+        let silence = 0;
+        this.#timer = setInterval(() => {
+            const isHidden = globalThis.document?.visibilityState === 'hidden';
+            if (isHidden || this.#isHeard || this.#leads || this.#settles) silence = 0;
+            else if ((silence += 1) < 3) this.#ask();
+            else {
+                silence = 0;
+                this.#release();
+                this.#request(this.#bus!, { steal: true });
+            }
+            this.#isHeard = false;
+        }, LOOKING);
     }
 
     /** Leaves the others: the next one leads, if this one did. */
     #leave(): void {
         this.#unwatch();
+        clearInterval(this.#timer);
         this.#release();
         this.#bus?.close();
         this.#bus = undefined;
@@ -230,9 +265,10 @@ export class SharedConnection<Payload = unknown> extends ChannelStreamConnection
 
     #hear({ to, join, lead, entries, state, channels }: Word): void {
         if (to && to !== this.#id) return;
-        if (channels) this.#told(() => this._setChannels({ channels }));
+        if (channels && (this.#leads || this.#at.term !== undefined)) this.#told(() => this._setChannels({ channels }));
         if (join && (this.#leads || this.#settles)) this.#welcome(join);
         if (this.#leads) return;
+        if (entries || state) this.#isHeard = true;
         if (lead) this.#follow(lead);
         for (const entry of entries ?? []) this.#apply(entry, to !== undefined);
         if (state && this.#at.term !== undefined) super._setState(state);
@@ -249,7 +285,7 @@ export class SharedConnection<Payload = unknown> extends ChannelStreamConnection
             } catch (error) {
                 report(error);
             }
-        } else if (this.#log.length) this.#tell(from, at);
+        } else this.#tell(from, at);
     }
 
     #tell(to: string, { term, n }: Position): void {
@@ -302,29 +338,27 @@ export class SharedConnection<Payload = unknown> extends ChannelStreamConnection
         }
     }
 
+    /** Listens no more, and leaves the others. */
+    #rest(): void {
+        this._drop();
+        this._recovery.end();
+        this.#leave();
+        super._setState('reconnecting');
+    }
+
     /** A page that is put away must hold no lock, else the browser does not keep it and no other tab leads. */
     #watchPage(): void {
-        let isAway = false;
+        const scope = globalThis;
+        const end = new AbortController();
+        const { signal } = end;
+        this.#unwatch = () => end.abort();
         const hide = () => {
-            const unwatch = this.#unwatch;
-            this.#unwatch = () => {};
-            this._drop();
-            this._recovery.end();
-            this.#leave();
-            this.#unwatch = unwatch;
-            isAway = true;
-            super._setState('reconnecting');
+            this.#rest();
+            const isBack = (event: Event) => (event as PageTransitionEvent).persisted && this.#join();
+            const away = new AbortController();
+            this.#unwatch = () => away.abort();
+            scope.addEventListener('pageshow', isBack, { once: true, signal: away.signal });
         };
-        const show = () => {
-            if (!isAway) return;
-            this.#unwatch();
-            this.#join();
-        };
-        globalThis.addEventListener?.('pagehide', hide);
-        globalThis.addEventListener?.('pageshow', show);
-        this.#unwatch = () => {
-            globalThis.removeEventListener?.('pagehide', hide);
-            globalThis.removeEventListener?.('pageshow', show);
-        };
+        scope.addEventListener?.('pagehide', hide, { signal });
     }
 }

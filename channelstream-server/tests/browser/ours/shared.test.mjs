@@ -204,3 +204,30 @@ test('without locks or broadcast channels each has its own connection', options,
     assert.ok(push.asked.some((url) => url.startsWith('/disconnect')));
 });
 
+
+test('a leader that does not answer is replaced by the tab that is seen, and follows when it wakes', options, async () => {
+    const push = await fake();
+    const browser = await sharing(push.settings(streams));
+    const first = await browser.open();
+    const second = await browser.open();
+    push.message('one');
+    await browser.all((tab) => tab.hears('one'));
+    // Suspended by the system, as far as others can see.
+    const asleep = first.page.evaluate(() => {
+        const end = Date.now() + 12_000;
+        while (Date.now() < end);
+    });
+    push.message('two');
+    await until(() => second.property('leads'), 'the other leads', 30_000);
+    await second.hears('two');
+    push.message('three');
+    await second.hears('three');
+    await asleep;
+    await until(async () => !(await first.property('leads')), 'it leads no more');
+    await until(() => push.listeners === 1, 'one listens');
+    push.message('four');
+    await browser.all((tab) => tab.hears('four'));
+    assert.deepEqual(await second.get('told'), ['one', 'two', 'three', 'four']);
+    assert.deepEqual((await first.viewed()).sort(), ['four', 'one', 'three', 'two']);
+    assert.equal(await first.property('state'), 'open');
+});
