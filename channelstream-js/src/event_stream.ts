@@ -27,6 +27,7 @@ export class EventStream implements Transport {
     ) {
         const request = (this.#request = new OutgoingRequest(url));
         let status = 0;
+        let last = 0;
         const end = (end: End, cause?: unknown) => {
             if (this.#closed) return;
             this.close();
@@ -51,7 +52,11 @@ export class EventStream implements Transport {
                 if (this.#closed) return 'lost';
                 if (done) return parser.end;
                 const { events, beat } = parser.take(decoder.decode(value, { stream: true }), handlers);
-                if (this.#watchdog) this.#watchdog.received(beat);
+                const now = performance.now();
+                // Heartbeats come when nothing else has come for their interval.
+                if (beat && this.#watchdog) rhythm.record(now - last);
+                last = now;
+                if (this.#watchdog) this.#watchdog.received(false);
                 else {
                     clearTimeout(this.#timer);
                     this.#watchdog = new Watchdog(rhythm, silent);
