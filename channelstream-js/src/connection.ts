@@ -474,12 +474,14 @@ export class Connection<Payload = unknown> extends EventTarget {
     /** @internal */
     protected _received(data: unknown): void {
         this._recovery.received();
-        let events = Array.isArray(data) ? data : [];
-        const last = events.at(-1);
-        if (this.cursor !== false) data = events = events.filter((event) => this.#isNews(event));
+        const list: any[] = Array.isArray(data) ? data : [];
+        const last = list.at(-1);
+        const events = this.cursor === false ? list : list.filter((event) => this.#isNews(event));
+        // An empty list is a heartbeat.
+        if (last && !events.length) return this.#advance(last);
         addDates(events);
         for (const queue of this.#queues) events.forEach((event) => queue.push(event));
-        this._notify('listenMessage', data);
+        this._notify('listenMessage', last ? events : data);
         for (const event of events) {
             this.#advance(event);
             this.#emit('event', event);
