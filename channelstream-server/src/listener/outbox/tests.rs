@@ -217,7 +217,7 @@ fn reading(id: u64, since: Since) -> (Arc<Outbox>, mpsc::UnboundedReceiver<Arc<O
 fn portion(sequences: Range<Sequence>) -> EncodedPortion {
     let event = |sequence: Sequence| {
         let cursor = Cursor { epoch: Epoch::default(), sequence, is_net: false };
-        (cursor, Encoding::NdJson.events(cursor, &[sequence.to_string()]))
+        (Some(sequence), Encoding::NdJson.events(cursor, &[sequence.to_string()]))
     };
     EncodedPortion { events: sequences.map(event).collect(), behind: None }
 }
@@ -318,4 +318,15 @@ fn a_listener_without_a_cursor_catches_up_after_one_that_had_one() {
     new.resume();
     push(&new, 1..5, true);
     assert!(!new.is_empty());
+}
+
+#[test]
+fn a_gap_or_a_first_cursor_that_was_not_sent_does_not_concern_the_state() {
+    let (outbox, _asked) = reading(1, Since::Record);
+    outbox.read_on();
+    let mut gap = portion(1..3);
+    gap.events[0].0 = None;
+    outbox.put_portion(gap);
+    assert!(!outbox.is_empty());
+    assert_eq!(outbox.sent(2), Sent { up_to: 2, but: vec![2] });
 }
