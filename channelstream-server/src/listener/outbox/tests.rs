@@ -14,7 +14,7 @@ const ROOM: Bounds = Bounds { frames: 10, bytes: 1000 };
 const IN_PARTS: [Encoding; 3] = [Encoding::WebSocket, Encoding::EventStream, Encoding::NdJson];
 
 fn outbox_of(id: u64, encoding: Encoding) -> Arc<Outbox> {
-    let (asking, _) = mpsc::unbounded_channel();
+    let (asking, _) = crate::listener::asking();
     let writer = Arc::new(Writer::new(asking));
     Outbox::new(ListenerId::new(id), Sink::Pull(Notify::new()), encoding, writer, None)
 }
@@ -206,7 +206,7 @@ fn a_takeover_brings_events_into_the_encoding_of_the_newer_one() {
 
 /// An outbox of a listener that holds a cursor, and what comes out when it asks.
 fn reading(id: u64, since: Since) -> (Arc<Outbox>, mpsc::UnboundedReceiver<Arc<Outbox>>) {
-    let (asking, asked) = mpsc::unbounded_channel();
+    let (asking, asked) = crate::listener::asking();
     let writer = Arc::new(Writer::new(asking));
     let (sink, reader) = (Sink::Pull(Notify::new()), (ConnectionId::from_u128(1), since));
     let id = ListenerId::new(id);
