@@ -71,18 +71,13 @@ pub struct Portion {
 }
 
 impl Portion {
-    /// Marks the cursors in the middle of reading. Messages before them have been read as they are now, so
-    /// that who comes back with one of them has more of a growing message than the cursor says.
-    fn mark_net(&mut self) {
-        let whole = usize::from(self.is_complete);
+    /// Marks the cursors, except the last `whole` ones. Messages before them have been read as they are
+    /// now, so that who comes back with one of them has more of a growing message than the cursor says.
+    fn mark_net(&mut self, whole: usize) {
         let count = self.events.len().saturating_sub(whole);
         self.events[..count].iter_mut().for_each(|read| read.cursor.is_net = true);
     }
 }
-
-/// How much one portion holds. A single event may be larger.
-const PORTION_EVENTS: usize = 256;
-const PORTION_BYTES: usize = 64 * 1024;
 
 impl Reading {
     /// Begins to read.
@@ -179,20 +174,25 @@ impl State {
             }
         }
         let (mut places, mut next) = self.places(connection, reading);
-        let growing: Vec<_> = self.growing_for(key).collect();
-        for (index, (one, _)) in growing.iter().enumerate() {
-            if reading.at < Some(one.grown()) {
-                next.push(Reverse((one.grown(), Kind::Growth, index)));
+        let as_edits = connection.listener.is_some_and(|listener| listener.as_edits);
+        let growing: Vec<_> =
+            self.growing_for(key).map(|(one, all_edits)| (one, as_edits || all_edits)).collect();
+        for (index, (one, as_edits)) in growing.iter().enumerate() {
+            let told = one.told(*as_edits);
+            if reading.at < Some(told) {
+                next.push(Reverse((told, Kind::Growth, index)));
             }
         }
-        let as_edits = connection.listener.is_some_and(|listener| listener.as_edits);
         let user = &self.users[connection.user].name;
         let mut bytes = 0;
+        // Whether messages have grown behind the last event, and were read with that before it.
+        let mut is_ahead = false;
         while let Some(Reverse((sequence, kind, number))) = next.pop() {
             // A portion ends between two numbers, so that its last cursor is whole.
-            let is_full = portion.events.len() >= PORTION_EVENTS || bytes >= PORTION_BYTES;
+            let most = self.rules.portion;
+            let is_full = portion.events.len() >= most.events.max(1) || bytes >= most.bytes;
             if is_full && reading.at < Some(sequence) {
-                portion.mark_net();
+                portion.mark_net(0);
                 return Some(portion);
             }
             reading.at = Some(sequence);
@@ -210,11 +210,12 @@ impl State {
                     one.and_then(|one| place.net(one, reading, user))
                 }
                 Kind::Growth => {
-                    let (growing, all_edits) = growing[number];
-                    self.grown(growing, as_edits || all_edits, reading)
+                    let (growing, as_edits) = growing[number];
+                    self.grown(growing, as_edits, reading)
                 }
             };
             let event = event.map(|event| self.with_growth(event, reading));
+            is_ahead = event.is_none() && (is_ahead || matches!(kind, Kind::Growth));
             bytes += event.as_ref().map_or(0, Event::size);
             // Who is cut off between two of the same number begins with the first of them again.
             let is_last = next.peek().is_none_or(|Reverse((other, ..))| *other > sequence);
@@ -224,7 +225,7 @@ impl State {
         }
         reading.at = reading.at.max(Some(self.sequence));
         portion.is_complete = true;
-        portion.mark_net();
+        portion.mark_net(usize::from(!is_ahead));
         Some(portion)
     }
 
@@ -278,16 +279,16 @@ impl State {
     }
 
     /// Returns what a message has grown by, for a listener that received it before.
-    fn grown(&self, growing: &Growing, as_edit: bool, reading: &mut Reading) -> Option<Event> {
+    fn grown(&self, growing: &Growing, as_edits: bool, reading: &mut Reading) -> Option<Event> {
         let known = reading.grown.get(&growing.uuid()).copied();
         let is_new = known.is_none() && reading.start < growing.opened();
         let is_whole = is_new || reading.is_net && known.is_none();
         let known = known.unwrap_or(reading.start);
-        if growing.grown() <= known && !is_new {
+        if growing.told(as_edits) <= known && !is_new {
             return None;
         }
         reading.grown.insert(growing.uuid(), self.sequence);
-        if as_edit {
+        if as_edits && !is_new {
             return Some(growing.as_edit(DateTime::from(self.now)));
         }
         let suffix = if is_whole { None } else { growing.suffix_since(known) };
@@ -297,12 +298,23 @@ impl State {
         })
     }
 
-    /// Returns a stored message as it is now, and notes how far it has grown.
+    /// Returns a stored message as it is now, and notes how far it has grown. An edit also says what the
+    /// message is now: the reader may have more already than the edit said.
     fn with_growth(&self, event: Event, reading: &mut Reading) -> Event {
         match event {
             Event::Message(message) if message.growth.is_some() => {
                 reading.grown.insert(message.uuid, self.sequence);
                 Event::Message(self.current(&message))
+            }
+            Event::Edit(edit) if edit.growth.is_some() => {
+                let Some(key) = self.growing_ids.get(&edit.uuid) else { return Event::Edit(edit) };
+                let current = self.growing[*key].current();
+                if current.address.channel != edit.address.channel {
+                    return Event::Edit(edit);
+                }
+                reading.grown.insert(edit.uuid, self.sequence);
+                let (payload, growth) = (current.payload.clone(), current.growth);
+                Event::Edit(Arc::new(Edit { payload, growth, ..Edit::clone(&edit) }))
             }
             event => event,
         }
@@ -319,15 +331,18 @@ impl<'a> Place<'a> {
     fn net(&mut self, one: &Stored, reading: &Reading, user: &str) -> Option<Event> {
         let Event::Edit(edit) = &one.event else { return Some(one.event.clone()) };
         let index = self.index.get_or_insert_with(|| Index::of(self.stored, user));
-        let is_in_catch_up = index.messages.get(&edit.uuid).is_some_and(|m| *m > reading.start);
+        let message = index.messages.get(&edit.uuid).copied().unwrap_or(0);
+        let is_in_catch_up = message > reading.start;
         let known = if is_in_catch_up { reading.horizon } else { reading.start };
         let edits = index.edits.get(&edit.uuid)?;
         let (newest, _) = *edits.last()?;
         if one.sequence <= known || one.sequence < newest {
             return None;
         }
+        // Also what was said before the reader began: a reader that was cut off between an older edit and
+        // this one has passed the older one without it.
         let mut whole = Edit::clone(edit);
-        for (_, older) in edits.iter().rev().take_while(|(sequence, _)| *sequence > known) {
+        for (_, older) in edits.iter().rev().take_while(|(sequence, _)| *sequence > message) {
             whole.user = whole.user.or_else(|| older.user.clone());
             whole.payload = whole.payload.or_else(|| older.payload.clone());
             whole.timestamp = whole.timestamp.or(older.timestamp);
