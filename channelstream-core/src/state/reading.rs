@@ -55,7 +55,9 @@ pub struct Reading {
 /// An event that was read, with the cursor that a client holds after it.
 #[derive(Clone, Debug)]
 pub struct Read {
-    /// The cursor.
+    /// The number of the event.
+    pub sequence: Sequence,
+    /// The cursor. That of the last event stands behind all that was read with it.
     pub cursor: Cursor,
     /// The event.
     pub event: Event,
@@ -71,11 +73,10 @@ pub struct Portion {
 }
 
 impl Portion {
-    /// Marks the cursors, except the last `whole` ones. Messages before them have been read as they are
-    /// now, so that who comes back with one of them has more of a growing message than the cursor says.
-    fn mark_net(&mut self, whole: usize) {
-        let count = self.events.len().saturating_sub(whole);
-        self.events[..count].iter_mut().for_each(|read| read.cursor.is_net = true);
+    /// Marks the cursors. Messages before them have been read as they are now, so that who comes back with
+    /// one of them has more of a growing message than the cursor says.
+    fn mark_net(&mut self) {
+        self.events.iter_mut().for_each(|read| read.cursor.is_net = true);
     }
 }
 
@@ -169,8 +170,8 @@ impl State {
             }
             *reading = self.begin(since, connection);
             if matches!(since, Since::Record | Since::Sent { is_new: true, .. }) {
-                let cursor = self.cursor_at(reading.start);
-                portion.events.push(Read { cursor, event: Event::Cursor });
+                let (sequence, cursor) = (reading.start, self.cursor_at(reading.start));
+                portion.events.push(Read { sequence, cursor, event: Event::Cursor });
             }
         }
         let (mut places, mut next) = self.places(connection, reading);
@@ -179,20 +180,18 @@ impl State {
             self.growing_for(key).map(|(one, all_edits)| (one, as_edits || all_edits)).collect();
         for (index, (one, as_edits)) in growing.iter().enumerate() {
             let told = one.told(*as_edits);
-            if reading.at < Some(told) {
+            if told > one.opened() && reading.at < Some(told) {
                 next.push(Reverse((told, Kind::Growth, index)));
             }
         }
         let user = &self.users[connection.user].name;
         let mut bytes = 0;
-        // Whether messages have grown behind the last event, and were read with that before it.
-        let mut is_ahead = false;
         while let Some(Reverse((sequence, kind, number))) = next.pop() {
             // A portion ends between two numbers, so that its last cursor is whole.
             let most = self.rules.portion;
             let is_full = portion.events.len() >= most.events.max(1) || bytes >= most.bytes;
             if is_full && reading.at < Some(sequence) {
-                portion.mark_net(0);
+                portion.mark_net();
                 return Some(portion);
             }
             reading.at = Some(sequence);
@@ -215,17 +214,20 @@ impl State {
                 }
             };
             let event = event.map(|event| self.with_growth(event, reading));
-            is_ahead = event.is_none() && (is_ahead || matches!(kind, Kind::Growth));
             bytes += event.as_ref().map_or(0, Event::size);
             // Who is cut off between two of the same number begins with the first of them again.
             let is_last = next.peek().is_none_or(|Reverse((other, ..))| *other > sequence);
             let number = if is_last { Some(sequence) } else { sequence.checked_sub(1) };
             let cursor = number.map_or(presented, |number| self.cursor_at(number));
-            portion.events.extend(event.map(|event| Read { cursor, event }));
+            portion.events.extend(event.map(|event| Read { sequence, cursor, event }));
         }
         reading.at = reading.at.max(Some(self.sequence));
         portion.is_complete = true;
-        portion.mark_net(usize::from(!is_ahead));
+        portion.mark_net();
+        // Nothing is left between the last event and here, and messages were read as they are here.
+        if let Some(last) = portion.events.last_mut() {
+            last.cursor = self.cursor_at(self.sequence);
+        }
         Some(portion)
     }
 

@@ -387,9 +387,8 @@ impl World {
         let Some(mut reading) = entry.behind.take() else { return false };
         let portion = self.state.read(id, &mut reading).unwrap();
         let entry = self.listener(listener);
-        for Read { cursor, event } in portion.events {
+        for Read { cursor, event, sequence } in portion.events {
             entry.cursor = Some(cursor);
-            let sequence = cursor.sequence;
             entry.got.push(Got { sequence, cursor, catchup: true, event });
         }
         entry.behind = (!portion.is_complete).then_some(reading);

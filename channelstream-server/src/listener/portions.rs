@@ -52,14 +52,14 @@ impl Portions {
         });
         gaps.for_each(|reason| metrics.gap(reason));
         let encode = |read: Read| {
-            let number = (!is_for_one(&read.event)).then_some(read.cursor.sequence);
+            let number = (!is_for_one(&read.event)).then_some(read.sequence);
             (number, self.encode(read, outbox.encoding()))
         };
         let events = portion.events.into_iter().map(encode).collect();
         Some(EncodedPortion { events, behind: (!portion.is_complete).then_some(reading) })
     }
 
-    fn encode(&mut self, Read { cursor, event }: Read, encoding: Encoding) -> Bytes {
+    fn encode(&mut self, Read { cursor, event, .. }: Read, encoding: Encoding) -> Bytes {
         let key = (cursor, encoding);
         if let Some(known) = self.encoded.get(&key).filter(|known| is_same(&known.event, &event)) {
             return known.bytes.clone();
