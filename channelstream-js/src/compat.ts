@@ -59,6 +59,8 @@ export interface Callbacks<Payload = unknown> {
     channelsChangedCallback(channels: string[]): void;
     disconnectCallback(request: AnsweredRequest, data: any): void;
     disconnectErrorCallback(request: AnsweredRequest, data: any): void;
+    cancelCallback(request: AnsweredRequest, data: any): void;
+    cancelErrorCallback(request: AnsweredRequest, data: any): void;
     subscribeCallback(request: AnsweredRequest, data: any): void;
     subscribeErrorCallback(request: AnsweredRequest, data: any): void;
     unsubscribeCallback(request: AnsweredRequest, data: any): void;
@@ -241,6 +243,7 @@ function requestOf({ status, text, response }: Answer): AnsweredRequest {
 }
 
 const CALLS: Call[] = [
+    'cancel',
     'connect',
     'disconnect',
     'message',

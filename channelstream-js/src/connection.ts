@@ -5,10 +5,17 @@ import type { ConnectionEvents, ConnectionState } from './events.js';
 import { Listening } from './listening.js';
 import { noMutators, type Mutator, type Mutators, type MutatorType } from './mutators.js';
 import type { ConnectionOptions } from './options.js';
-import type { ChannelsAnswer, ConnectAnswer, ServerEvent } from './protocol.js';
+import type {
+    AppendAnswer,
+    ChannelsAnswer,
+    ConnectAnswer,
+    MessagePosted,
+    ServerEvent,
+} from './protocol.js';
 import { Recovery } from './recovery.js';
 import { type Answer, type Fetch, isRefusal, OutgoingRequest, urlFor } from './request.js';
 import { addDates } from './timestamps.js';
+import type { TransportName } from './transport.js';
 import type { WebSocketConstructor } from './websocket.js';
 
 /** How many ms the application may take to answer connect. */
@@ -19,6 +26,7 @@ const PREFIX = 'channelstream:';
 
 /** The requests whose success and failure are reported. */
 export type Call =
+    | 'cancel'
     | 'connect'
     | 'disconnect'
     | 'message'
@@ -80,6 +88,7 @@ export class Connection<Payload = unknown> extends EventTarget {
     /** The id of the newest connection. */
     connectionId: string | null = null;
     websocketUrl = '';
+    eventStreamUrl = '';
     longPollUrl = '';
     connectUrl = '';
     disconnectUrl = '';
@@ -89,6 +98,7 @@ export class Connection<Payload = unknown> extends EventTarget {
     messageUrl = '';
     messageEditUrl = '';
     messageDeleteUrl = '';
+    cancelUrl = '';
     /** Headers of each request to the application. */
     headers: Record<string, string> = {};
     /** Whether requests to the application carry cookies; see `fetch`. */
@@ -103,6 +113,19 @@ export class Connection<Payload = unknown> extends EventTarget {
      * `connectCallback`.
      */
     resume = false;
+    /**
+     * Where the page stands among the server's events: the server sends all that came later, whatever
+     * happened in between. Empty: from now on. `false`: the server is not asked for cursors, as older clients do not.
+     * Empty at first if the constructor was given options, else `false`.
+     */
+    cursor: string | null | false = false;
+    /** The transports to use, in the order in which they are tried; those that cannot work here are passed over. */
+    transports: TransportName[] = ['websocket', 'eventStream', 'poll'];
+    /**
+     * Whether to remember in `localStorage` for an hour that the first transports do not work here. `true` if the
+     * constructor was given options.
+     */
+    remember = false;
     /** Whether to send heartbeats. */
     heartbeats = true;
     /** The first delay before a return, in ms, and by how much each further delay is longer. */
@@ -119,10 +142,10 @@ export class Connection<Payload = unknown> extends EventTarget {
     /** @internal */
     protected readonly _listening = new Listening(this, {
         opened: (detail) => {
-            this.#setState('open');
+            this._setState('open');
             this._notify('listenOpened', detail);
         },
-        received: (data) => this.#received(data),
+        received: (data) => this._received(data),
         errored: (event) => {
             this.#lost();
             this._notify('listenError', event);
@@ -136,6 +159,10 @@ export class Connection<Payload = unknown> extends EventTarget {
             this.#lost();
             this.#failed('listen', answer);
         },
+        strange: () => {
+            this.cursor = '';
+            this._received([{ type: 'gap', channel: null, reason: 'epoch' }]);
+        },
         recover: (end) => {
             if (!this._recovery.recover(end)) this.#giveUp('the connection was lost');
         },
@@ -143,10 +170,10 @@ export class Connection<Payload = unknown> extends EventTarget {
     /** @internal */
     protected readonly _recovery: Recovery = new Recovery(this, this._listening, {
         connect: () => this.#connect('reconnecting'),
-        reconnecting: () => this.#setState('reconnecting'),
+        reconnecting: () => this._setState('reconnecting'),
         isConnecting: () => this.#pending !== null,
         isAborted: () => this.#signal?.aborted === true,
-        drop: () => this.#drop(),
+        drop: () => this._drop(),
     });
     #state: ConnectionState = 'idle';
     #signal: AbortSignal | undefined;
@@ -157,12 +184,15 @@ export class Connection<Payload = unknown> extends EventTarget {
     /** The calls that wait for the connection. */
     #waiting: (Waiting & { send(): Promise<unknown> })[] = [];
     #queues = new Set<EventQueue<ServerEvent<Payload>>>();
+    /** The messages in the newest answer to connect, by their ids: the page draws them from there. */
+    #drawn = new Map<string, string>();
 
     constructor(options?: ConnectionOptions) {
         super();
         if (!options) return;
         const { signal, ...settings } = options;
-        this.resume = true;
+        this.resume = this.remember = true;
+        this.cursor = '';
         Object.assign(this, settings);
         this.#signal = signal;
         signal?.addEventListener('abort', () => void this.disconnect());
@@ -197,7 +227,8 @@ export class Connection<Payload = unknown> extends EventTarget {
      */
     connect(): Promise<ConnectAnswer<Payload>> {
         return promised(() => {
-            this.#connect('connecting');
+            this.#signal?.throwIfAborted();
+            this._begin();
             return new Promise((resolve, reject) => this.#connecting.push({ resolve, reject }));
         });
     }
@@ -237,6 +268,11 @@ export class Connection<Payload = unknown> extends EventTarget {
     /** Deletes a message. */
     delete<Data = unknown>(message: unknown): Promise<Data> {
         return this.#call('messageDelete', 'DELETE', message);
+    }
+
+    /** Stops a growing message, if its sender allows this user to. */
+    cancel(uuid: string): Promise<AppendAnswer> {
+        return this.#onceConnected('cancel', 'cancel', (conn_id) => ({ conn_id, uuid }));
     }
 
     /**
@@ -288,6 +324,11 @@ export class Connection<Payload = unknown> extends EventTarget {
     /** @internal */
     protected _answered(_notice: Notice, _answer: Answer): void {}
 
+    /** @internal */
+    protected _begin(state: ConnectionState = 'connecting'): void {
+        this.#connect(state);
+    }
+
     /**
      * Listens on the current connection, after a report.
      * @internal
@@ -302,26 +343,28 @@ export class Connection<Payload = unknown> extends EventTarget {
         this.#signal?.throwIfAborted();
         const { username, channels } = this;
         const request = this.#request('connect', { username, channels });
-        this.#drop();
+        this._drop();
         this._recovery.begin();
         const answer = request.send('POST', CONNECTING, this.fetch);
         const pending = (this.#pending = { request, answer });
         void answer.then((answer) => {
             if (this.#pending !== pending) return;
             this.#pending = null;
-            if (answer.ok && answer.data?.conn_id) this.#connected(answer);
+            if (answer.ok && answer.data?.conn_id) this._connected(answer);
             else this.#connectFailed(answer);
         });
-        this.#setState(state);
+        this._setState(state);
     }
 
-    #connected(answer: Answer): void {
+    /** @internal */
+    protected _connected(answer: Answer): void {
         const { data } = answer;
         const { epoch } = this._listening;
         const connecting = this.#connecting.splice(0);
         this._recovery.renewed();
         this.connectionId = data.conn_id;
-        this.#setChannels(data);
+        this._setChannels(data);
+        this.#drawn = versionsIn(data);
         this._answered('connect', answer);
         this.#emit('connect', data);
         for (const { resolve } of connecting) resolve(data);
@@ -352,7 +395,7 @@ export class Connection<Payload = unknown> extends EventTarget {
 
     // Apart from `close()`, which a class that was written for an older client may have for itself.
     #close(): void {
-        this.#drop();
+        this._drop();
         this._recovery.end();
         const error = this.#giveUp('the connection was closed');
         for (const { reject } of this.#waiting.splice(0)) reject(error);
@@ -401,8 +444,8 @@ export class Connection<Payload = unknown> extends EventTarget {
     /** Makes a request and lets mutators change it. Throws if it has no URL. */
     #request(type: MutatorType, body: unknown, url: string = this[`${type}Url`]): OutgoingRequest {
         const request = new OutgoingRequest(url, body);
-        // Disconnect usually goes to the push server, whose cross-origin answers allow neither.
-        if (type !== 'disconnect') {
+        // These usually go to the push server, whose cross-origin answers allow neither.
+        if (type !== 'disconnect' && type !== 'cancel') {
             request.credentials = this.credentials;
             request.headers = Object.entries(this.headers).map(([name, value]) => ({ name, value }));
         }
@@ -415,28 +458,47 @@ export class Connection<Payload = unknown> extends EventTarget {
     async #send(call: Call, request: OutgoingRequest, method: string): Promise<any> {
         const answer = await request.send(method, 0, this.fetch);
         if (!answer.ok) throw this.#failed(call, answer);
-        if (call.endsWith('subscribe')) this.#setChannels(answer.data);
+        if (call.endsWith('subscribe')) this._setChannels(answer.data);
         this._answered(call, answer);
         return answer.data;
     }
 
-    #setChannels(data: Partial<ChannelsAnswer> | null): void {
+    /** @internal */
+    protected _setChannels(data: Partial<ChannelsAnswer> | null): void {
         for (const { history } of Object.values(data?.channels_info?.channels ?? {})) addDates(history);
         if (data?.channels) this.channels = data.channels;
         this._notify('channelsChanged', this.channels);
         this.#emit('channels', this.channels);
     }
 
-    #received(data: unknown): void {
+    /** @internal */
+    protected _received(data: unknown): void {
         this._recovery.received();
-        const events = Array.isArray(data) ? data : [];
+        const list: any[] = Array.isArray(data) ? data : [];
+        const last = list.at(-1);
+        const events = this.cursor === false ? list : list.filter((event) => this.#isNews(event));
+        // An empty list is a heartbeat.
+        if (last && !events.length) return this.#advance(last);
         addDates(events);
         for (const queue of this.#queues) events.forEach((event) => queue.push(event));
-        this._notify('listenMessage', data);
+        this._notify('listenMessage', last ? events : data);
         for (const event of events) {
+            this.#advance(event);
             this.#emit('event', event);
             this.#emit(event?.type, event);
         }
+        this.#advance(last);
+    }
+
+    #advance(event: any): void {
+        if (this.cursor !== false && typeof event?.seq === 'string') this.cursor = event.seq;
+    }
+
+    /** Whether an event tells the page anything: bare cursors and what is in the history of connect do not. */
+    #isNews(event: any): boolean {
+        const isDrawn =
+            event?.type === 'message' && event.catchup && this.#drawn.get(event.uuid) === versionOf(event);
+        return event?.type !== 'cursor' && !isDrawn;
     }
 
     #failed(call: Call | 'listen', answer: Answer): ChannelStreamError {
@@ -457,17 +519,21 @@ export class Connection<Payload = unknown> extends EventTarget {
 
     /** The transport ended or is about to. */
     #lost(): void {
-        if (this.#state === 'open') this.#setState('reconnecting');
+        if (this.#state === 'open') this._setState('reconnecting');
     }
 
-    #setState(state: ConnectionState): void {
+    /** @internal */
+    protected _setState(state: ConnectionState): void {
         const previous = this.#state;
         this.#state = state;
         if (state !== previous) this.#emit('state', { state, previous });
     }
 
-    /** Ends what listens or is about to, without a report. */
-    #drop(): void {
+    /**
+     * Ends what listens or is about to, without a report.
+     * @internal
+     */
+    protected _drop(): void {
         this._listening.stop();
         this.#pending?.request.abort();
         this.#pending = null;
@@ -478,9 +544,20 @@ export class Connection<Payload = unknown> extends EventTarget {
     #giveUp(reason: string, error = new ChannelStreamError('connectError', reason)): ChannelStreamError {
         for (const queue of this.#queues) queue.end();
         for (const { reject } of this.#connecting.splice(0)) reject(error);
-        this.#setState('closed');
+        this._setState('closed');
         return error;
     }
+}
+
+/** What tells two states of the same message apart. */
+function versionOf({ edited, rev, status }: Partial<MessagePosted>): string {
+    return `${edited} ${rev} ${status}`;
+}
+
+/** The messages in an answer, by their ids. */
+function versionsIn(answer: Partial<ConnectAnswer>): Map<string, string> {
+    const histories = Object.values(answer.channels_info?.channels ?? {}).flatMap(({ history }) => history ?? []);
+    return new Map(histories.map((message) => [message?.uuid, versionOf(message ?? {})]));
 }
 
 /** Set by the build, from package.json. */

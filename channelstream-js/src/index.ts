@@ -8,20 +8,26 @@ export type { ConnectionEvents, ConnectionState } from './events.js';
 export type { Mutator, Mutators, MutatorType } from './mutators.js';
 export type { ConnectionOptions } from './options.js';
 export type {
+    AppendAnswer,
     ChannelInfo,
     ChannelsAnswer,
     ChannelsInfo,
     ConnectAnswer,
     Dated,
+    Gap,
+    Growing,
+    MessageAppended,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    MessageStatus,
     PresenceChanged,
     ServerEvent,
     State,
     UserStateChanged,
 } from './protocol.js';
 export type { Fetch, OutgoingRequest } from './request.js';
+export type { TransportName } from './transport.js';
 export type { WebSocketConstructor, WebSocketLike } from './websocket.js';
 // For older clients.
 export type {

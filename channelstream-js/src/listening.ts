@@ -1,16 +1,18 @@
-// Listening on a connection: by websocket, or by long polling where websockets do not get through.
+// Listening on a connection: by the first transport that gets through.
 import { jittered } from './backoff.js';
 import type { Connection } from './connection.js';
+import { EventStream } from './event_stream.js';
 import { Rhythm } from './heartbeat.js';
 import { LongPoll } from './long_poll.js';
+import { recall, remember } from './memory.js';
 import { type Answer, type OutgoingRequest, urlFor } from './request.js';
-import type { End, Transport } from './transport.js';
+import type { End, Transport, TransportName } from './transport.js';
 import { probe, type WebSocketConstructor, type WebSocketLike, WebsocketTransport } from './websocket.js';
 
 /** The ms between two heartbeats of the client. */
 const HEARTBEAT = 10_000;
 
-/** The ms after which long polling tries the websocket again; the delay doubles up to the longest. */
+/** The ms after which a better transport is tried again; the delay doubles up to the longest. */
 const FIRST_PROBE = 10_000;
 const LONGEST_PROBE = 600_000;
 
@@ -22,10 +24,12 @@ interface Handlers {
     errored(event: Event): void;
     /** The websocket received a frame that is not JSON, or could not be opened. */
     failed(source: string, message: string): void;
-    /** The websocket has ended; `recover` follows unless something else was started meanwhile. */
-    closed(event: CloseEvent): void;
+    /** The websocket or the event stream has ended; `recover` follows unless something else was started meanwhile. */
+    closed(event: Event): void;
     /** A poll has failed; `recover` follows unless something else was started meanwhile. */
     unanswered(answer: Answer): void;
+    /** The server does not know cursors of that form: they are another server's. */
+    strange(): void;
     recover(end: End): void;
 }
 
@@ -38,13 +42,15 @@ export class Listening {
     #handlers: Handlers;
     #transport: Transport | null = null;
     #heartbeatTimer: ReturnType<typeof setInterval> | undefined;
-    /** Whether websockets do not get through. */
-    #blocked = false;
-    /** Whether polls do, while websockets do not. */
-    #polled = false;
+    /** The transports that do not get through. */
+    #failed = new Set<TransportName>();
+    /** Whether another does since then. */
+    #works = false;
+    #hasRecalled = false;
     #cancelProbe: (() => void) | undefined;
     #probeDelay = FIRST_PROBE;
     #websocketRhythm = new Rhythm();
+    #streamRhythm = new Rhythm();
     #pollRhythm = new Rhythm();
 
     constructor(connection: Connection<any>, handlers: Handlers) {
@@ -64,12 +70,20 @@ export class Listening {
     start(assured: boolean): void {
         const connection = this.#connection;
         if (connection.noWebsocket !== false || !this.#WebSocket) connection.noWebsocket = true;
-        if (connection.noWebsocket || this.#blocked) return this.openLongPoll(assured);
+        const possible = this.#possible;
+        if (connection.remember && !this.#hasRecalled) {
+            const before = possible.indexOf(recall(this.#server) as TransportName);
+            this.#failed = new Set(possible.slice(0, Math.max(before, 0)));
+        }
+        this.#hasRecalled = true;
+        const name = possible.find((name) => !this.#failed.has(name)) ?? possible.at(-1);
+        if (name === 'poll') return this.openLongPoll(assured);
+        if (name === 'eventStream') return this.#openEventStream();
         try {
             this.openWebsocket();
         } catch (error) {
             this.#handlers.failed('listenError', String(error));
-            this.#websocketEnded('refused');
+            this.#ended('websocket', 'refused');
         }
     }
 
@@ -77,7 +91,7 @@ export class Listening {
         this.stop();
         const transport: WebsocketTransport = new WebsocketTransport(
             this.#WebSocket!,
-            urlFor(this.#connection.websocketUrl, this.#connection.connectionId),
+            this.#url(this.#connection.websocketUrl),
             this.#websocketRhythm,
             {
                 opened: (event) => {
@@ -86,7 +100,7 @@ export class Listening {
                 },
                 received: (data) => {
                     this.#probeDelay = FIRST_PROBE;
-                    this.#handlers.received(data);
+                    this.#received('websocket', data);
                 },
                 failed: (message) => this.#handlers.failed('listenMessage', message),
                 errored: (event) => this.#handlers.errored(event),
@@ -95,7 +109,7 @@ export class Listening {
                     this.#clear();
                     const { epoch } = this;
                     this.#handlers.closed(event);
-                    if (epoch === this.epoch) this.#websocketEnded(end);
+                    if (epoch === this.epoch) this.#ended('websocket', end);
                 },
             },
         );
@@ -105,24 +119,42 @@ export class Listening {
 
     openLongPoll(assured: boolean): void {
         this.stop();
-        const url = urlFor(this.#connection.longPollUrl, this.#connection.connectionId);
+        const url = () => this.#url(this.#connection.longPollUrl);
         this.#transport = new LongPoll(url, this.#pollRhythm, assured, this.#connection.fetch, {
             opened: (request) => this.#handlers.opened(request),
             received: (data) => {
-                this.#polled = true;
-                this.#handlers.received(data);
+                this.#received('poll', data);
             },
             ended: (end, answer) => {
                 this.#clear();
+                if (this.#isStrange(answer)) return;
                 const { epoch } = this;
                 this.#handlers.unanswered(answer);
                 if (epoch !== this.epoch) return;
-                // If polls do not get through either, websockets are no worse.
-                if (!this.#polled && end !== 'unknown') this.#setBlocked(false);
+                // If polls do not get through either, the others are no worse.
+                if (!this.#works && end !== 'unknown') this.#setFailed();
                 this.#handlers.recover(end);
             },
         });
-        if (this.#blocked) this.#probeLater();
+        if (this.#failed.size) this.#probeLater();
+    }
+
+    #openEventStream(): void {
+        this.stop();
+        const url = this.#url(this.#connection.eventStreamUrl);
+        this.#transport = new EventStream(url, this.#streamRhythm, this.#connection.fetch, {
+            opened: (request) => this.#handlers.opened(request),
+            received: (data) => this.#received('eventStream', data),
+            failed: (message) => this.#handlers.failed('listenMessage', message),
+            ended: (end, answer) => {
+                this.#clear();
+                if (this.#isStrange(answer)) return;
+                const { epoch } = this;
+                this.#handlers.closed(new Event('close'));
+                if (epoch === this.epoch) this.#ended('eventStream', end);
+            },
+        });
+        if (this.#failed.size) this.#probeLater();
     }
 
     /** Ends the transport without calling a handler. */
@@ -136,7 +168,7 @@ export class Listening {
     /** The machine slept, or its network changed. */
     check(): void {
         this.#transport?.check();
-        if (this.#blocked && this.#transport) this.#probe();
+        if (this.#failed.size && this.#transport) this.#probe();
     }
 
     startHeartbeats(): void {
@@ -145,6 +177,28 @@ export class Listening {
             if (this.#connection.heartbeats && this.websocket?.readyState === 1)
                 this.websocket.send('{"type":"heartbeat"}');
         }, HEARTBEAT);
+    }
+
+    /** The transports that can work here, in order. */
+    get #possible(): TransportName[] {
+        const { transports, noWebsocket, eventStreamUrl, cursor } = this.#connection;
+        const can = {
+            websocket: noWebsocket === false,
+            // What was sent just before it breaks is recovered by the cursor alone.
+            eventStream: eventStreamUrl && cursor !== false,
+            poll: true,
+        };
+        const possible = transports.filter((name) => can[name]);
+        return possible.length ? possible : ['poll'];
+    }
+
+    /** What stands for the server in the browser's memory. */
+    get #server(): string {
+        return this.#connection.websocketUrl || this.#connection.longPollUrl;
+    }
+
+    #url(url: string): string {
+        return urlFor(url, this.#connection.connectionId, this.#connection.cursor);
     }
 
     get #WebSocket(): WebSocketConstructor | undefined {
@@ -157,19 +211,44 @@ export class Listening {
         this.#heartbeatTimer = undefined;
     }
 
-    #websocketEnded(end: End): void {
-        if (end === 'refused' && this.#connection.shouldReconnect) {
-            this.#setBlocked(true);
-            return this.openLongPoll(false);
+    #received(name: TransportName, data: unknown): void {
+        const connection = this.#connection;
+        if (connection.remember && !this.#works) {
+            remember(this.#server, this.#failed.size ? name : undefined);
         }
-        if (end === 'hung') this.#setBlocked(true);
+        this.#works = true;
+        this.#handlers.received(data);
+    }
+
+    /** A websocket or an event stream ended: the next transport takes over if this one does not get through. */
+    #ended(name: TransportName, end: End): void {
+        // The server still believes in a websocket that hung. A stream's events are recovered by the cursor.
+        const atOnce = end === 'refused' || (end === 'hung' && name === 'eventStream');
+        if (atOnce || end === 'hung') this.#setFailed(name);
+        const isOver = this.#possible.every((name) => this.#failed.has(name));
+        if (isOver) this.#setFailed();
+        else if (atOnce && this.#connection.shouldReconnect) return this.start(false);
         this.#handlers.recover(end);
     }
 
-    #setBlocked(blocked: boolean): void {
-        this.#blocked = blocked;
-        this.#polled = false;
-        if (!blocked) this.#stopProbing();
+    /** One more transport does not get through, or all of them may. */
+    #setFailed(name?: TransportName): void {
+        if (name) this.#failed.add(name);
+        else this.#failed.clear();
+        this.#works = false;
+        if (!name) this.#stopProbing();
+    }
+
+    /** Begins anew if the server refused the cursor; returns whether it did. */
+    #isStrange({ status }: Answer): boolean {
+        const { cursor, shouldReconnect } = this.#connection;
+        if (status !== 422 || !cursor || !shouldReconnect) return false;
+        // That is why the websocket was refused.
+        this.#setFailed();
+        const { epoch } = this;
+        this.#handlers.strange();
+        if (epoch === this.epoch) this.start(true);
+        return true;
     }
 
     #stopProbing(): void {
@@ -184,14 +263,20 @@ export class Listening {
         this.#cancelProbe = () => clearTimeout(timer);
     }
 
-    /** Returns to the websocket as soon as one gets through, after the pending poll. */
+    /** Returns to the websocket as soon as one gets through; tries the event stream instead of polls in earnest. */
     #probe(): void {
         this.#stopProbing();
-        this.#cancelProbe = probe(this.#WebSocket!, this.#connection.websocketUrl, (works) => {
+        const done = (works: boolean) => {
             this.#cancelProbe = undefined;
-            if (!works) return this.#probeLater();
-            this.#setBlocked(false);
-            if (this.#transport instanceof LongPoll) this.#transport.replaceBy(() => this.start(true));
-        });
+            const transport = this.#transport;
+            const polls = transport instanceof LongPoll;
+            if (works) this.#setFailed();
+            else if (!polls || !this.#failed.delete('eventStream')) return this.#probeLater();
+            // After the pending poll; a stream goes on from the cursor.
+            if (polls) transport.replaceBy(() => this.start(true));
+            else if (transport) this.start(true);
+        };
+        if (!this.#failed.has('websocket')) return done(false);
+        this.#cancelProbe = probe(this.#WebSocket!, this.#connection.websocketUrl, done);
     }
 }

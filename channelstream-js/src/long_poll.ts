@@ -12,9 +12,9 @@ export class LongPoll implements Transport {
     #closed = false;
     #successor: (() => void) | undefined;
 
-    /** `assured`: the server answered a moment ago, so the transport counts as open before the first answer. */
+    /** `urlNow`: the URL of each poll, which says how far the page is. `assured`: the server answered a moment ago, so the transport counts as open before the first answer. */
     constructor(
-        url: string,
+        urlNow: () => string,
         rhythm: Rhythm,
         assured: boolean,
         fetch: Fetch | undefined,
@@ -26,7 +26,7 @@ export class LongPoll implements Transport {
             opened = true;
         };
         const poll = async () => {
-            const request = (this.#request = new OutgoingRequest(url));
+            const request = (this.#request = new OutgoingRequest(urlNow()));
             const start = performance.now();
             const { limit } = rhythm;
             const answering = request.send('GET', limit, fetch);

@@ -9,6 +9,7 @@ const TYPES = [
     'subscribe',
     'unsubscribe',
     'disconnect',
+    'cancel',
     'userState',
 ] as const;
 

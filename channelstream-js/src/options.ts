@@ -3,10 +3,13 @@ import type { Connection } from './connection.js';
 
 type Settings = Pick<
     Connection,
+    | 'cancelUrl'
     | 'channels'
     | 'connectUrl'
     | 'credentials'
+    | 'cursor'
     | 'disconnectUrl'
+    | 'eventStreamUrl'
     | 'fetch'
     | 'headers'
     | 'heartbeats'
@@ -17,9 +20,11 @@ type Settings = Pick<
     | 'messageUrl'
     | 'mutators'
     | 'noWebsocket'
+    | 'remember'
     | 'resume'
     | 'shouldReconnect'
     | 'subscribeUrl'
+    | 'transports'
     | 'unsubscribeUrl'
     | 'userStateUrl'
     | 'username'

@@ -13,8 +13,21 @@ export interface Dated {
     readonly sentAt: Date;
 }
 
+/** What a growing message has besides, and each event to a connection that asks for cursors. */
+export interface Growing {
+    /** Absent from messages that do not grow. */
+    status?: MessageStatus;
+    /** How often a growing message changed. */
+    rev?: number;
+    /** Where the event stands among all events; see `cursor` of the connection. */
+    seq?: string;
+}
+
+/** `open` and `stalled` messages may still grow. */
+export type MessageStatus = 'open' | 'done' | 'cancelled' | 'failed' | 'stalled';
+
 /** A message was posted. */
-export interface MessagePosted<Payload = unknown> extends Dated {
+export interface MessagePosted<Payload = unknown> extends Dated, Growing {
     type: 'message';
     uuid: string;
     user: string;
@@ -30,7 +43,7 @@ export interface MessagePosted<Payload = unknown> extends Dated {
 }
 
 /** A message was edited. `user`, `message` and `timestamp` are present if they changed. */
-export interface MessageEdited<Payload = unknown> extends Partial<Dated> {
+export interface MessageEdited<Payload = unknown> extends Partial<Dated>, Growing {
     type: 'message:edit';
     uuid: string;
     channel: string | null;
@@ -49,6 +62,34 @@ export interface MessageDeleted {
     uuid: string;
     channel: string | null;
     catchup?: true;
+    seq?: string;
+}
+
+/** An open message grew, or its status changed. It counts only for a message whose `rev` is `from`. */
+export interface MessageAppended {
+    type: 'message:append';
+    uuid: string;
+    channel: string | null;
+    /** What comes behind the text or list of each key; a key that begins with `/` is a JSON Pointer. */
+    append: Record<string, string | unknown[]>;
+    from: number;
+    rev: number;
+    /** Present if it changed. */
+    status?: MessageStatus;
+    catchup?: true;
+    seq?: string;
+}
+
+/** Events were lost: the server does not have them any more. */
+export interface Gap {
+    type: 'gap';
+    /** The channel whose events were lost. Absent: private ones. `null`: any of the connection's. */
+    channel?: string | null;
+    /** `epoch`: the server started anew, or is another one. */
+    reason: 'evicted' | 'epoch' | 'window';
+    seq?: string;
+    /** It is about no single event. */
+    uuid?: never;
 }
 
 /** A user joined a channel or left it. */
@@ -57,6 +98,7 @@ export interface PresenceChanged extends Dated {
     uuid: string;
     user: string;
     channel: string;
+    seq?: string;
     /** UTC without a time zone; see `sentAt`. */
     timestamp: string;
     catchup: boolean;
@@ -73,6 +115,7 @@ export interface UserStateChanged extends Dated {
     uuid: string;
     user: string;
     channel: string;
+    seq?: string;
     /** UTC without a time zone; see `sentAt`. */
     timestamp: string;
     catchup: boolean;
@@ -84,6 +127,8 @@ export type ServerEvent<Payload = unknown> =
     | MessagePosted<Payload>
     | MessageEdited<Payload>
     | MessageDeleted
+    | MessageAppended
+    | Gap
     | PresenceChanged
     | UserStateChanged;
 
@@ -97,6 +142,18 @@ export interface ChannelInfo<Payload = unknown> {
     total_connections: number;
     users: string[];
     history: MessagePosted<Payload>[];
+}
+
+/** The server's answer to an append, a change of status or a cancel. */
+export interface AppendAnswer {
+    uuid: string;
+    channel: string | null;
+    /** Whether it was done; if not, `reason` may say why. */
+    taken: boolean;
+    reason?: string;
+    status?: MessageStatus;
+    rev?: number;
+    size?: number;
 }
 
 /** Channels and their users. */

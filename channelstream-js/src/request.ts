@@ -38,17 +38,7 @@ export class OutgoingRequest {
     async send(method: string, timeout?: number, send: Fetch = globalThis.fetch): Promise<Answer> {
         const timer = timeout && setTimeout(() => this.abort(), timeout);
         try {
-            const { credentials, body } = this;
-            const headers = new Headers();
-            for (const { name, value } of this.headers) headers.append(name, value);
-            if (body && !headers.has('content-type')) headers.set('content-type', 'application/json');
-            const response = await send(this.url, {
-                method,
-                headers,
-                credentials,
-                body: body ? JSON.stringify(body) : null,
-                signal: this.#controller.signal,
-            });
+            const response = await this.open(method, send);
             const { status } = response;
             const text = await response.text();
             return { ok: status < 400, status, text, data: parsed(text), response };
@@ -57,6 +47,21 @@ export class OutgoingRequest {
         } finally {
             clearTimeout(timer);
         }
+    }
+
+    /** Sends the request. The promise resolves as soon as the answer begins, and rejects if there is none. */
+    async open(method: string, send: Fetch = globalThis.fetch): Promise<Response> {
+        const { credentials, body } = this;
+        const headers = new Headers();
+        for (const { name, value } of this.headers) headers.append(name, value);
+        if (body && !headers.has('content-type')) headers.set('content-type', 'application/json');
+        return send(this.url, {
+            method,
+            headers,
+            credentials,
+            body: body ? JSON.stringify(body) : null,
+            signal: this.#controller.signal,
+        });
     }
 
     abort(): void {
@@ -73,9 +78,10 @@ function parsed(text: string): unknown {
     }
 }
 
-/** Returns the URL of one connection. */
-export function urlFor(url: string, id: string | null): string {
-    return `${url}${url.includes('?') ? '&' : '?'}conn_id=${id}`;
+/** Returns the URL of one connection; that of listening names the cursor unless it is `false`. */
+export function urlFor(url: string, id: string | null, cursor: string | null | false = false): string {
+    const since = cursor === false ? '' : `&since=${encodeURIComponent(cursor ?? '')}`;
+    return `${url}${url.includes('?') ? '&' : '?'}conn_id=${id}${since}`;
 }
 
 /** Statuses from 400 to 499 that pass: request timeout, too early, too many requests. */

@@ -1,4 +1,10 @@
-// What the two transports have in common: events arrive until the transport ends.
+// What the transports have in common: events arrive until the transport ends.
+
+/** The transports by their names in `transports`. */
+export type TransportName = 'websocket' | 'eventStream' | 'poll';
+
+/** How long a transport may take to open: the server reaps a connection after 15 s without a listener. */
+export const OPENING = 10_000;
 
 /**
  * Why a transport ended.

@@ -1,7 +1,7 @@
 // Events over a websocket.
 import { type Rhythm, Watchdog } from './heartbeat.js';
 import { urlFor } from './request.js';
-import type { End, Transport, TransportHandlers } from './transport.js';
+import { type End, OPENING, type Transport, type TransportHandlers } from './transport.js';
 
 /** The part of a WebSocket that the client uses. */
 export interface WebSocketLike {
@@ -15,9 +15,6 @@ export interface WebSocketLike {
 }
 
 export type WebSocketConstructor = new (url: string) => WebSocketLike;
-
-/** How long a handshake may take: the server reaps a connection after 15 s without a listener. */
-const OPENING = 10_000;
 
 /** A connection that no server knows: the server accepts the websocket and closes it with 1000. */
 const NOBODY = '00000000-0000-4000-8000-000000000000';

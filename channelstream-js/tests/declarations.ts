@@ -8,6 +8,8 @@ import {
     type Frame,
     type MessagePosted,
 } from '@channelstream/channelstream';
+import { messages, type MessageChange } from '@channelstream/channelstream/messages';
+import { SharedConnection } from '@channelstream/channelstream/shared';
 
 interface Line {
     text: string;
@@ -34,6 +36,23 @@ new ChannelStreamConnection().on('message', ({ message }) => {
     // @ts-expect-error: without a type the payload is unknown
     message.text;
 });
+
+// Growing messages, gaps and cursors.
+own.on('message:append', ({ append, from, rev, status }) => [append['text'], from + rev, status === 'done']);
+own.on('gap', ({ channel, reason }) => [channel, reason === 'evicted']);
+own.cursor satisfies string | null | false;
+const view = messages(own, { channel: null, limit: 10 });
+view.onChange(({ message, append }: MessageChange<Line>) => [message?.message?.text, append?.['text']]);
+view.list[0]?.message?.text satisfies string | undefined;
+// @ts-expect-error: the payload has no such field
+view.get('uuid')?.message?.body;
+// @ts-expect-error: no such option
+messages(own, { channels: [] });
+// @ts-expect-error: no such transport
+new ChannelStreamConnection({ transports: ['carrier pigeon'] });
+const shared = new SharedConnection<Line>({ transports: ['eventStream', 'poll'], cursor: sessionStorage.getItem('cursor') });
+messages(shared).load([]);
+shared.leads satisfies boolean;
 
 // Names and details of events are checked.
 own.on('presence', ({ message }) => message.action satisfies 'joined' | 'parted');
@@ -65,6 +84,7 @@ export async function calls(): Promise<void> {
     await own.edit({ uuid: sent[0]?.uuid });
     await own.delete({ uuid: sent[0]?.uuid });
     await own.updateUserState({ color: 'red' });
+    (await own.cancel('uuid')).taken satisfies boolean;
     await own.disconnect();
     // @ts-expect-error: a text is not a list
     await own.subscribe('a');

@@ -13,7 +13,6 @@ use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime;
-use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -24,6 +23,7 @@ use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
 use crate::limits::Limits;
+use crate::listener;
 use crate::listener::hub::{Hub, ShardTasks};
 use crate::listener::outbox::{Bounds, Ending, Keepalive};
 use crate::node;
@@ -115,7 +115,7 @@ impl Server {
         let runtimes =
             iter::once(runtime::Handle::current()).chain(threads.iter().map(Thread::handle));
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
-        let (asking, asked) = mpsc::unbounded_channel();
+        let (asking, asked) = listener::asking();
         let state = State::new(rules(&config)).in_epoch(clock::epoch());
         let (max, epoch) = (config.max_listeners, state.epoch());
         let (hub, shards) = Hub::new(runtimes.collect(), bounds, max, epoch, &asking);

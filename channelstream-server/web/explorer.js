@@ -11,6 +11,8 @@ import { sign } from './signer.js';
 const GROUPS = { backend: 'Backend API', client: 'Client API', admin: 'Admin API' };
 
 const JSON_TYPE = 'application/json';
+/** Milliseconds for which an answer that does not end is read. */
+const STREAMED = 5000;
 
 // Hints for the refusals that are hard to understand, beside the server's own message.
 const HINTS = {
@@ -76,9 +78,9 @@ function quote(text) {
 }
 
 /** The request for a terminal. The signature is made there, so that no valid one is copied. */
-function curlCommand(method, address, body, signed) {
+function curlCommand({ method, signed, type }, address, body) {
   const words = [`curl -i -X ${method} ${quote(address.href)}`];
-  if (body !== null) words.push(`-H 'Content-Type: application/json'`);
+  if (body !== null) words.push(`-H 'Content-Type: ${type}'`);
   if (signed) words.push('-H "x-channelstream-secret: $(channelstream sign)"');
   if (body !== null) words.push(`--data-raw ${quote(body)}`);
   return words.join(' \\\n  ');
@@ -114,6 +116,21 @@ function checkJson(editor, line) {
   editor.setAttribute('aria-invalid', String(problem !== ''));
 }
 
+/** Reads an answer. Of one that does not end, what comes in the first seconds. */
+async function textOf(response) {
+  const type = response.headers.get('content-type') ?? '';
+  if (!response.body || !/event-stream|ndjson/.test(type)) return response.text();
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  const timer = setTimeout(() => reader.cancel(), STREAMED);
+  let text = '';
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    text += decoder.decode(piece.value, { stream: true });
+  }
+  clearTimeout(timer);
+  return text;
+}
+
 async function send(call, output) {
   const address = new URL(`.${call.path}`, document.baseURI);
   for (const [name, control] of call.query) {
@@ -124,12 +141,12 @@ async function send(call, output) {
   for (const [name, control] of call.headers) {
     if (control.value) headers[name] = control.value;
   }
-  if (body !== null) headers['Content-Type'] = 'application/json';
+  if (body !== null) headers['Content-Type'] = call.type;
   const secret = at('secret').value;
   if (call.signed && secret) {
     headers['x-channelstream-secret'] = sign(secret, call.path, Math.floor(Date.now() / 1000));
   }
-  output.curl.textContent = curlCommand(call.method, address, body, call.signed);
+  output.curl.textContent = curlCommand(call, address, body);
   output.hint.textContent = '';
   output.headers.textContent = '';
   output.body.textContent = '';
@@ -138,7 +155,7 @@ async function send(call, output) {
     const response = await fetch(address, {
       method: call.method, headers, body, cache: 'no-store', redirect: 'manual',
     });
-    const text = await response.text();
+    const text = await textOf(response);
     const took = `${(performance.now() - start).toFixed(1)} ms`;
     if (response.type === 'opaqueredirect') {
       output.status.textContent = `Redirected, ${took}`;
@@ -174,7 +191,7 @@ function answerArea() {
 }
 
 function operationView(path, method, operation) {
-  const call = { path, method: method.toUpperCase(), query: [], headers: [], editor: null, signed: operation.security.length > 0 };
+  const call = { path, method: method.toUpperCase(), query: [], headers: [], editor: null, type: JSON_TYPE, signed: operation.security.length > 0 };
   const view = make('details', 'operation', make('summary', '',
     make('span', `method ${method}`, call.method), ' ', make('code', '', path), ' ',
     make('span', 'what', operation.summary)));
@@ -192,18 +209,21 @@ function operationView(path, method, operation) {
     (isHeader ? call.headers : call.query).push([parameter.name, input]);
   }
   if (operation.requestBody) {
-    const { schema, example } = operation.requestBody.content[JSON_TYPE];
+    const { content } = operation.requestBody;
+    call.type = JSON_TYPE in content ? JSON_TYPE : Object.keys(content)[0];
+    const isJson = call.type === JSON_TYPE;
+    const { schema, example } = content[call.type];
     const outer = resolve(api, schema).type === 'array' ? 'A list. ' : '';
     view.append(fold('Fields of the body',
       make('p', 'quiet', `${outer}${operation.requestBody.description ?? ''}`), fieldList(fields(api, schema))));
     const editor = make('textarea');
     editor.spellcheck = false;
-    editor.value = JSON.stringify(example, null, 2);
+    editor.value = isJson ? JSON.stringify(example, null, 2) : String(example ?? '');
     editor.rows = Math.min(editor.value.split('\n').length + 1, 20);
     const problem = make('p', 'error');
     problem.setAttribute('role', 'status');
-    editor.addEventListener('input', () => checkJson(editor, problem));
-    form.append(...labelled('Body (JSON)', editor), problem);
+    if (isJson) editor.addEventListener('input', () => checkJson(editor, problem));
+    form.append(...labelled(isJson ? 'Body (JSON)' : `Body (${call.type})`, editor), problem);
     call.editor = editor;
   }
   const button = make('button', '', 'Execute');

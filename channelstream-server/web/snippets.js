@@ -31,6 +31,11 @@ export function calls({ user, channel, sender, message, listener, text, mood, id
       ['POST', '/message', to({ channel })],
       ['listen', ids.traveller],
     ],
+    answer: [
+      ['POST', '/message', [{ user: 'assistant', channel, uuid: ids.answer, message: { text: 'Dear' }, status: 'open' }]],
+      ['PATCH', '/message', [{ uuid: ids.answer, channel, append: { text: ' reader' } }]],
+      ['PATCH', '/message', [{ uuid: ids.answer, channel, append: { text: '!' }, status: 'done' }]],
+    ],
   };
 }
 
@@ -201,10 +206,11 @@ export function snippets(origin, values) {
   for (const [name, write] of Object.entries(APPLICATIONS)) steps.app[name] = write(origin);
   const ofRust = rust(values);
   for (const [step, list] of Object.entries(calls(values))) {
-    steps[step] = { rust: ofRust[step] };
-    for (const [language, write] of Object.entries(WRITE)) {
-      steps[step][language] = list.map(write).join('\n');
-    }
+    const programs = { ...ofRust[step] && { rust: ofRust[step] } };
+    for (const [language, write] of Object.entries(WRITE)) programs[language] = list.map(write).join('\n');
+    // In the order of the tabs.
+    const inOrder = Object.keys(LANGUAGES).filter((language) => language in programs);
+    steps[step] = Object.fromEntries(inOrder.map((language) => [language, programs[language]]));
   }
   return steps;
 }

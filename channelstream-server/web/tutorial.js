@@ -2,6 +2,7 @@
 // program. Everything that comes from the server goes into the page as text.
 
 import { ChannelStreamConnection } from '../channelstream/index.js';
+import { messages } from '../channelstream/messages.js';
 import { FRAMEWORKS } from './applications.js';
 import { code } from './code.js';
 import { at, make } from './element.js';
@@ -20,6 +21,8 @@ const KEPT = 60;
 const PAGE = 'this page';
 /** Milliseconds between two requests for the channel's numbers. */
 const INTERVAL = 2000;
+/** Milliseconds between two words of the assistant. */
+const WORD = 200;
 
 /** A random id, also where the page is not served by https. */
 function newId() {
@@ -30,7 +33,7 @@ function newId() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
-const ids = { user: newId(), message: newId(), friend: newId(), traveller: newId() };
+const ids = { user: newId(), message: newId(), friend: newId(), traveller: newId(), answer: newId() };
 const friendName = `friend-${ids.friend.slice(0, 4)}`;
 const travellerName = `traveller-${ids.traveller.slice(0, 4)}`;
 at('listen-user').value = `visitor-${ids.user.slice(0, 4)}`;
@@ -104,6 +107,12 @@ function describe(event) {
       return `${event.user} is ${JSON.stringify(event.message.state)}`;
     case 'message:delete':
       return `${event.uuid} is deleted`;
+    case 'message:append': {
+      const more = Object.keys(event.append).length ? `+ ${event.append.text ?? JSON.stringify(event.append)}` : '';
+      return event.status ? `${more} ${event.status}` : more;
+    }
+    case 'gap':
+      return `events of ${event.channel ?? 'this user'} were lost: ${event.reason}`;
     default: {
       const text = event.message?.text ?? JSON.stringify(event.message ?? null);
       return `${event.user ?? 'now'}: ${typeof text === 'string' ? text : JSON.stringify(text)}`;
@@ -114,12 +123,17 @@ function describe(event) {
 /** Adds an event to the feed. `receiver` names the connection that received it. */
 function showEvent(event, receiver) {
   const list = at('events');
+  // What is appended to a message takes the place of what was appended before.
+  const growing = event.type === 'message:append' ? `${event.uuid} ${receiver}` : null;
+  if (growing) [...list.children].find(({ dataset }) => dataset.growing === growing)?.remove();
   const line = make('p', '', make('span', 'kind', event.type), make('span', '', describe(event)));
   if (event.catchup) line.append(make('span', 'badge', 'catchup'));
   if (event.type === 'message' && event.channel === null) line.append(make('span', 'badge', 'private'));
   line.append(make('span', 'quiet', `to ${receiver}`));
   const json = code(make('span'), 'event', indented(event));
-  list.prepend(make('li', '', line, make('details', '', make('summary', '', 'as JSON'), json)));
+  const item = make('li', '', line, make('details', '', make('summary', '', 'as JSON'), json));
+  if (growing) item.dataset.growing = growing;
+  list.prepend(item);
   while (list.children.length > KEPT) list.lastElementChild.remove();
 }
 
@@ -130,7 +144,9 @@ function listener(username, receiver, more) {
     channels: [at('listen-channel').value],
     connectUrl: `${base}/tutorial/connect`,
     websocketUrl: `${socketBase}/ws`,
+    eventStreamUrl: `${base}/sse`,
     longPollUrl: `${base}/listen`,
+    cancelUrl: `${base}/cancel`,
     disconnectUrl: `${base}/disconnect`,
     ...more,
   });
@@ -171,6 +187,9 @@ function startListening() {
   page?.disconnect();
   const mine = listener(at('listen-user').value, PAGE);
   page = mine;
+  messages(mine).onChange(({ message }) => {
+    if (message && message.uuid === answering?.uuid) showAnswer(message);
+  });
   const state = (text) => {
     if (page === mine) at('listen-state').textContent = text;
   };
@@ -330,7 +349,7 @@ function awayAt(stage, text) {
 
 at('away-connect').addEventListener('click', () => {
   awayAt('waiting', 'Connecting.');
-  traveller = listener(travellerName, travellerName, { noWebsocket: true });
+  traveller = listener(travellerName, travellerName, { transports: ['poll'] });
   traveller.addEventListener('connect', () => awayAt('listening', `${travellerName} listens.`));
   traveller.addEventListener('connectError', () => awayAt('gone', 'The server does not answer.'));
   traveller.addEventListener('listenError', () => {
@@ -359,6 +378,50 @@ at('away-open').addEventListener('click', () => {
   traveller.startListening(null, null);
 });
 
+// 7: a message that grows, and is interrupted
+
+let answering = null;
+
+/** Shows the answer as the page's view of messages has it. */
+function showAnswer({ message, status, rev }) {
+  at('answer-grown').textContent = message.text;
+  at('answer-state').textContent = `The message is ${status}, after ${rev} changes.`;
+  at('answer-cancel').disabled = status !== 'open' || !page;
+}
+
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
+
+at('answer-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const uuid = newId();
+  const channel = at('listen-channel').value;
+  const words = at('answer-text').value.match(/\S+\s*/g) ?? [];
+  answering = { uuid };
+  at('answer-grown').textContent = '';
+  at('answer-state').textContent = page ? 'Asking.' : 'Asking; this page does not listen.';
+  busy(event.submitter, async () => {
+    const user = 'assistant';
+    const opening = { user, channel, uuid, message: { text: '' }, status: 'open', cancel_by: [at('listen-user').value] };
+    const opened = await simulate('answer', 'POST', '/message', [opening]);
+    let item = opened.ok ? { taken: true } : null;
+    for (let step = 1; item?.taken && step <= words.length + 1; step += 1) {
+      const next = step <= words.length ? { append: { text: words[step - 1] } } : { status: 'done' };
+      await pause(WORD);
+      const appended = await send('PATCH', '/message', [{ uuid, channel, step, ...next }]);
+      showWire('answer', [opened, appended]);
+      item = appended.data?.[0];
+    }
+    at('answer-cancel').disabled = true;
+    if (!item) at('answer-state').textContent = 'That did not work.';
+    else if (!item.taken) at('answer-state').textContent = `The assistant was told that the message is ${item.status}, and stopped.`;
+  });
+});
+
+at('answer-cancel').addEventListener('click', (event) => {
+  event.currentTarget.disabled = true;
+  page?.cancel(answering.uuid).catch(({ message }) => (at('answer-state').textContent = `Not interrupted: ${message}`));
+});
+
 // The programs
 
 let language = 'curl';
@@ -370,7 +433,9 @@ function showCode(box, texts) {
   const keys = Object.keys(texts);
   if (keys.length === 1) return box.replaceChildren(code(make('code', 'quiet', 'page.html'), 'page', texts[keys[0]]));
   const names = step === 'app' ? FRAMEWORKS : LANGUAGES;
-  const shown = step === 'app' ? framework : language;
+  // A step may have no program in the language that is shown in the others.
+  const wanted = step === 'app' ? framework : language;
+  const shown = wanted in texts ? wanted : keys[0];
   const list = make('div', 'tabs');
   const program = code(list, 'program', texts[shown]);
   const panel = program.querySelector('pre');
@@ -380,7 +445,7 @@ function showCode(box, texts) {
   panel.setAttribute('aria-labelledby', `${step}-tab-${shown}`);
   list.setAttribute('role', 'tablist');
   list.setAttribute('aria-label', step === 'app' ? 'Framework' : 'Language');
-  list.append(...Object.keys(names).map((key) => {
+  list.append(...keys.map((key) => {
     const tab = make('button', '', names[key]);
     tab.type = 'button';
     tab.id = `${step}-tab-${key}`;
@@ -389,7 +454,7 @@ function showCode(box, texts) {
     tab.setAttribute('aria-controls', panel.id);
     tab.tabIndex = key === shown ? 0 : -1;
     tab.addEventListener('click', () => choose(step, key));
-    tab.addEventListener('keydown', (event) => moveTab(event, step, Object.keys(names), key));
+    tab.addEventListener('keydown', (event) => moveTab(event, step, keys, key));
     return tab;
   }));
   box.replaceChildren(program);

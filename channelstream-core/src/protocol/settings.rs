@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "state")]
-use crate::state::Keep;
-
 use super::read::{Boolean, Inner, Object, Size};
 
 /// The settings of a channel.
@@ -29,15 +26,6 @@ pub struct ChannelSettings {
     /// set: answers have it only then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub append_as_edit: Option<bool>,
-}
-
-#[cfg(feature = "state")]
-impl ChannelSettings {
-    /// Returns how much the channel stores if the server's settings say `keep`.
-    pub(crate) fn keep(&self, keep: Keep) -> Keep {
-        let size = self.frames_size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
-        Keep { events: size.unwrap_or(keep.events), ..keep }
-    }
 }
 
 impl Default for ChannelSettings {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::command::{Sent, Sequence};
-use crate::protocol::{Edit, Event, Message};
+use crate::protocol::{ChannelSettings, Edit, Event, Message};
 
 /// How much is stored in one place: for a channel or for a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,12 @@ pub struct Keep {
 }
 
 impl Keep {
+    /// Returns how much a channel with these settings keeps.
+    pub(super) fn of(self, settings: &ChannelSettings) -> Self {
+        let size = settings.frames_size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+        Self { events: size.unwrap_or(self.events), ..self }
+    }
+
     /// Returns how much is kept if there are also so many events that are never dropped.
     pub(super) fn beside(self, never_dropped: usize) -> Self {
         Self { events: self.events.saturating_add(never_dropped), ..self }

@@ -63,7 +63,7 @@ impl State {
                 let mut dropped = Vec::new();
                 let channel = &mut self.channels[key];
                 let remembered = channel.remember(sequence, message, &mut dropped);
-                let keep = channel.settings.keep(self.rules.channel_events);
+                let keep = self.rules.channel_events.of(&channel.settings);
                 let stores = channel.settings.store_frames && keep.events > 0;
                 let reach = self.send(step, key, &event);
                 self.release(dropped);
@@ -241,7 +241,7 @@ impl State {
         let channel = &mut self.channels[key];
         if channel.settings.store_frames {
             let open = channel.growing.open_in_events();
-            let keep = channel.settings.keep(self.rules.channel_events).beside(open);
+            let keep = self.rules.channel_events.of(&channel.settings).beside(open);
             let mut gone = Vec::new();
             channel.stored.push(self.sequence, event.clone(), keep, &mut gone);
             self.release(gone);

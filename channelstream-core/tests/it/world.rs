@@ -1,5 +1,7 @@
 //! The world around a state: a clock, named connections and listeners that note what they got.
 //!
+//! Long because every scenario needs all of it.
+//!
 //! It plays the part of a server: it opens listeners, carries out deliveries, migrates unsent
 //! events of an older listener to the newer one, and reports at each end what was sent.
 

@@ -1,4 +1,6 @@
 //! The one table of settings: key, kind, default and meaning. Help, ini file and documentation come from it.
+//!
+//! Long because it is one table.
 
 use crate::suggest;
 

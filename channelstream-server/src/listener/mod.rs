@@ -24,7 +24,7 @@ use std::time::Duration;
 use channelstream_core::state::{
     Appends, CatchUp, Closing, Command, ConnectionId, ListenerKind, Reply, Since,
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::journal;
 use crate::node::{self, Node};
@@ -33,6 +33,13 @@ use outbox::{Outbox, Sink};
 
 /// How long to wait before `Close` is submitted again to a journal that is full.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// Creates the way on which listeners ask for what they missed.
+#[expect(clippy::disallowed_methods, reason = "each listener is in it at most once")]
+pub(crate) fn asking() -> (mpsc::UnboundedSender<Arc<Outbox>>, mpsc::UnboundedReceiver<Arc<Outbox>>)
+{
+    mpsc::unbounded_channel()
+}
 
 /// A listener of this node. Dropping it closes it, whatever happened before.
 pub(crate) struct Listener {

@@ -39,7 +39,10 @@ impl Portions {
     pub(crate) fn read(&mut self, state: &State, outbox: &Outbox) -> Option<EncodedPortion> {
         let (connection, mut reading) = outbox.asked()?;
         let portion = state.read(connection, &mut reading)?;
-        let encode = |read: Read| (read.cursor, self.encode(read, outbox.encoding()));
+        let encode = |read: Read| {
+            let number = (!is_for_one(&read.event)).then_some(read.cursor.sequence);
+            (number, self.encode(read, outbox.encoding()))
+        };
         let events = portion.events.into_iter().map(encode).collect();
         Some(EncodedPortion { events, behind: (!portion.is_complete).then_some(reading) })
     }
@@ -50,8 +53,8 @@ impl Portions {
             return known.bytes.clone();
         }
         let bytes = encoding.events(cursor, &[event.encode(true)]);
-        if matches!(event, Event::Gap(_) | Event::Cursor) {
-            return bytes; // for one listener only
+        if is_for_one(&event) {
+            return bytes;
         }
         self.bytes += bytes.len();
         let encoded = Encoded { event, bytes: bytes.clone() };
@@ -66,6 +69,11 @@ impl Portions {
         }
         bytes
     }
+}
+
+/// Returns `true` for an event that only this listener receives.
+fn is_for_one(event: &Event) -> bool {
+    matches!(event, Event::Gap(_) | Event::Cursor)
 }
 
 /// Returns `true` if both are one event in memory.

@@ -4,7 +4,7 @@ use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{Appends, Refusal, Rules, State};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::yield_now;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use outbox::{Bounds, Ending};
 /// Starts a node with place for one listener.
 fn start() -> Node {
     let bounds = Bounds { frames: 10, bytes: 1000 };
-    let (asking, asked) = mpsc::unbounded_channel();
+    let (asking, asked) = crate::listener::asking();
     let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, Epoch::default(), &asking);
     let state = State::new(Rules::default());
     let (node, state_loop) = node::new(state, Arc::new(hub), asked, Arc::default(), Arc::default());

@@ -361,6 +361,10 @@ fn a_pipe_is_checked_before_its_body_is_asked_for() {
     assert_eq!(app.send(&request("content-type", "image/png")).status, 415);
     assert_eq!(app.send(&request("content-encoding", "gzip")).status, 415);
     assert_eq!(app.send(&Request::new("POST", target)).status, 403, "no signature");
+    let keyed = Request::new("POST", target).signed().header("idempotency-key", "k");
+    let answer = app.send(&keyed);
+    assert_eq!(answer.status, 422, "a stream goes on, it is not repeated");
+    assert!(answer.json()["request"][0].as_str().unwrap().contains("step"), "{answer:?}");
     assert_eq!(app.send(&Request::new("POST", target).signed()).status, 409, "no such channel");
     app.connect("ann", &["room"]);
     let mut pipe = Pipe::open(*app, "", "expect: 100-continue\r\n");

@@ -16,6 +16,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::api::idempotency::Key;
 use crate::app::App;
 use crate::clock;
 use crate::http::answer::Answer;
@@ -35,7 +36,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long, and how often, a pipe waits for place in a full journal.
 const FULL: (Duration, u32) = (Duration::from_millis(50), 100);
 
+/// A repeat of a stream goes on with it; it is no repeat of its answer.
+const NO_KEY: &str = "Idempotency-Key does not apply to a stream: use uuid and step.";
+
 pub(crate) async fn stream(app: &App, mut request: Request) -> Result<Answer, Problem> {
+    if Key::of(&request, &super::preferences(app, &request))?.is_some() {
+        return Err(FieldErrors::from_texts("request", [NO_KEY]).into());
+    }
     let format = format(&request)?;
     let message = message(app, &request)?;
     let key = request.parameter("key").filter(|key| !key.is_empty());

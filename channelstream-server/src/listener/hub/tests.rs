@@ -18,7 +18,7 @@ fn hub(shards: usize) -> (Hub, Vec<ShardTasks>) {
 }
 
 fn with_place_for(listeners: usize, shards: usize) -> (Hub, Vec<ShardTasks>) {
-    let (asking, _) = mpsc::unbounded_channel();
+    let (asking, _) = crate::listener::asking();
     Hub::new(vec![Handle::current(); shards], BOUNDS, listeners, Epoch::default(), &asking)
 }
 

@@ -371,9 +371,9 @@ impl Outbox {
         self.queue().take_portion(most)
     }
 
-    /// Returns `true` if no event waits.
+    /// Returns `true` if nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.queue().items.iter().any(Item::is_event)
+        self.queue().items.is_empty()
     }
 
     /// Waits until something was pushed or the end came, since the last wait.

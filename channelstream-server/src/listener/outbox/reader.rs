@@ -9,7 +9,6 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use channelstream_core::protocol::Cursor;
 use channelstream_core::state::{ConnectionId, Reading, Sequence, Since};
 
 use super::Outbox;
@@ -28,7 +27,9 @@ pub(super) struct Reader {
 /// A portion that was read, encoded for the listener.
 #[derive(Debug)]
 pub(crate) struct EncodedPortion {
-    pub(crate) events: Vec<(Cursor, Bytes)>,
+    /// The number of each event, and its bytes. A gap and a first cursor have no number: the state does
+    /// not have to know whether they were sent.
+    pub(crate) events: Vec<(Option<Sequence>, Bytes)>,
     /// How far the listener has read with it; `None` if live events follow.
     pub(crate) behind: Option<Reading>,
 }
@@ -116,8 +117,9 @@ impl Outbox {
         if queue.end.is_some() {
             return;
         }
-        for (Cursor { sequence, .. }, bytes) in portion.events {
-            queue.put(Item { sequences: sequence..sequence + 1, bytes });
+        for (number, bytes) in portion.events {
+            let sequences = number.map_or(0..0, |number| number..number + 1);
+            queue.put(Item { sequences, bytes });
         }
         // If nothing came of it, nobody else asks on.
         if queue.asks() {

@@ -14,7 +14,7 @@ const ROOM: Bounds = Bounds { frames: 10, bytes: 1000 };
 const IN_PARTS: [Encoding; 3] = [Encoding::WebSocket, Encoding::EventStream, Encoding::NdJson];
 
 fn outbox_of(id: u64, encoding: Encoding) -> Arc<Outbox> {
-    let (asking, _) = mpsc::unbounded_channel();
+    let (asking, _) = crate::listener::asking();
     let writer = Arc::new(Writer::new(asking));
     Outbox::new(ListenerId::new(id), Sink::Pull(Notify::new()), encoding, writer, None)
 }
@@ -206,7 +206,7 @@ fn a_takeover_brings_events_into_the_encoding_of_the_newer_one() {
 
 /// An outbox of a listener that holds a cursor, and what comes out when it asks.
 fn reading(id: u64, since: Since) -> (Arc<Outbox>, mpsc::UnboundedReceiver<Arc<Outbox>>) {
-    let (asking, asked) = mpsc::unbounded_channel();
+    let (asking, asked) = crate::listener::asking();
     let writer = Arc::new(Writer::new(asking));
     let (sink, reader) = (Sink::Pull(Notify::new()), (ConnectionId::from_u128(1), since));
     let id = ListenerId::new(id);
@@ -217,7 +217,7 @@ fn reading(id: u64, since: Since) -> (Arc<Outbox>, mpsc::UnboundedReceiver<Arc<O
 fn portion(sequences: Range<Sequence>) -> EncodedPortion {
     let event = |sequence: Sequence| {
         let cursor = Cursor { epoch: Epoch::default(), sequence, is_net: false };
-        (cursor, Encoding::NdJson.events(cursor, &[sequence.to_string()]))
+        (Some(sequence), Encoding::NdJson.events(cursor, &[sequence.to_string()]))
     };
     EncodedPortion { events: sequences.map(event).collect(), behind: None }
 }
@@ -318,4 +318,15 @@ fn a_listener_without_a_cursor_catches_up_after_one_that_had_one() {
     new.resume();
     push(&new, 1..5, true);
     assert!(!new.is_empty());
+}
+
+#[test]
+fn a_gap_or_a_first_cursor_that_was_not_sent_does_not_concern_the_state() {
+    let (outbox, _asked) = reading(1, Since::Record);
+    outbox.read_on();
+    let mut gap = portion(1..3);
+    gap.events[0].0 = None;
+    outbox.put_portion(gap);
+    assert!(!outbox.is_empty());
+    assert_eq!(outbox.sent(2), Sent { up_to: 2, but: vec![2] });
 }

@@ -50,6 +50,9 @@ test('every call is described, and answers to a signature made in the page', { t
     await listen.locator('summary', { hasText: 'Answers' }).click();
     await listen.locator('summary', { hasText: 'Fields of 200' }).click();
     await listen.getByText('[] presence.message.action').waitFor();
+    // A stream does not end: what comes in the first seconds is shown.
+    const stream = await run('event stream');
+    await stream.getByText('retry: 3000').waitFor();
     await run('The old description');
     await page.getByLabel("The server's setting secret").fill('another');
     await connect.getByRole('button', { name: 'Execute' }).click();

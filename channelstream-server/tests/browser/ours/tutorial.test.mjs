@@ -148,6 +148,25 @@ test('a new user walks through all steps', { timeout: 120_000 }, async () => {
     await page.getByRole('button', { name: 'Open the lid' }).click();
     await receives(page, /while you were away\s+catchup\s+to traveller/);
 
+    // 7: the words come one by one; the second answer is interrupted.
+    const answer = 'one two three four five';
+    await page.fill('#answer-text', answer);
+    await page.getByRole('button', { name: 'Ask the assistant' }).click();
+    await page.waitForFunction(() => /^one two $/.test(document.getElementById('answer-grown').textContent));
+    await says(page, 'answer-state', 'The message is done, after 6 changes.');
+    assert.equal(await page.textContent('#answer-grown'), answer);
+    assert.match(await page.textContent('#answer-wire'), /"status": "open"[^]*"taken": true/);
+    // One line in the feed, however many words there are.
+    await receives(another.page, /^message:append\s+done/);
+    assert.equal((await events(another.page)).filter((line) => /^message:append/.test(line)).length, 1);
+    await page.fill('#answer-text', 'word '.repeat(100));
+    await page.getByRole('button', { name: 'Ask the assistant' }).click();
+    await page.waitForSelector('#answer-cancel:enabled');
+    await page.getByRole('button', { name: 'Interrupt' }).click();
+    await says(page, 'answer-state', 'The assistant was told that the message is cancelled');
+    await receives(another.page, /^message:append\s+cancelled/);
+    assert.ok((await page.textContent('#answer-grown')).length < 500);
+
     await page.locator('#feed-heading').click();
     await page.locator('#events').waitFor({ state: 'hidden' });
     await page.locator('#feed-heading').click();
@@ -202,10 +221,10 @@ test('what is sent and shown keeps its digits', { timeout: 60_000 }, async () =>
 test('every tab shows its program, by mouse and keyboard', { timeout: 60_000 }, async () => {
     const { page, leave } = await open();
     await page.locator('summary').first().click();
-    for (const step of ['setup', 'connect', 'listen', 'send', 'edit', 'state', 'away', 'app']) {
+    for (const step of ['setup', 'connect', 'listen', 'send', 'edit', 'state', 'away', 'answer', 'app']) {
         const box = page.locator(`.code[data-step="${step}"]`);
         const names = await box.getByRole('tab').allInnerTexts();
-        assert.equal(names.length, step === 'app' ? 7 : 4, step);
+        assert.equal(names.length, { app: 7, answer: 3 }[step] ?? 4, step);
         const seen = new Set();
         for (const name of names) {
             await box.getByRole('tab', { name, exact: true }).click();
