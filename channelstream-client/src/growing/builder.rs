@@ -5,13 +5,15 @@ use std::future::IntoFuture;
 use std::pin::Pin;
 use std::time::Duration;
 
-use channelstream_core::protocol::{AppendRequest, NewMessage, Opening, Taken, Uuid};
+use channelstream_core::protocol::{
+    AppendRequest, Change, ChangeReply, NewMessage, Opening, Taken, Uuid,
+};
 use http::StatusCode;
 use tokio::sync::{mpsc, watch};
 
 use super::MessageStream;
 use super::error::StreamError;
-use super::worker::{Progress, Worker};
+use super::worker::{MOST_ITEMS, Progress, Worker};
 use crate::client::Client;
 
 /// The server's own `append_interval`, which is about two frames of a screen.
@@ -153,32 +155,39 @@ async fn open(
     }
 }
 
-/// Takes a message over: a step without a text, which another producer cannot take any more. Its own next
-/// step is then not carried out, by which it learns that it is no longer the one.
+/// Takes a message over: by more steps without a text than a request of another producer has.
+///
+/// The server takes the steps of one request together. If it answers the first with that step, all are
+/// ours; otherwise another producer took them. Whatever the producer before sends with these steps is not
+/// carried out, and by the answer it learns that it is no longer the one.
 async fn take_over(
     client: &Client,
     uuid: Uuid,
     channel: Option<String>,
 ) -> Result<(Option<String>, Progress), StreamError> {
-    let mut known = look(client, AppendRequest::new(uuid, channel.clone())).await?;
+    let mut known = of_open(client.append(AppendRequest::new(uuid, channel.clone())).await?)?;
     for _ in 0..TAKEOVERS {
-        let step = known.step.unwrap_or(0) + 1;
-        let taken = look(client, AppendRequest::new(uuid, channel.clone()).step(step)).await?;
-        // Whatever changes the message counts its changes: the step is ours if there is none.
-        let is_ours = taken.step == Some(step) && taken.rev == known.rev;
-        known = taken;
-        if is_ours {
-            let Taken { channel, rev, size, .. } = known;
-            let rev = rev.unwrap_or(0);
+        let before = known.step.unwrap_or(0);
+        let steps = before + 1..=before + MOST_ITEMS as u64 + 1;
+        let request = |step| Change::Append(AppendRequest::new(uuid, channel.clone()).step(step));
+        let claims: Vec<_> = steps.clone().map(request).collect();
+        let mut first = None;
+        for reply in client.change(claims).await? {
+            let ChangeReply::Taken(taken) = reply else { return Err(StreamError::NotOpen) };
+            known = of_open(*taken)?;
+            first = first.or(known.step);
+        }
+        if first == Some(*steps.start()) {
+            let Taken { channel, rev, step, size, .. } = known;
+            let (rev, step) = (rev.unwrap_or(0), step.unwrap_or(*steps.end()));
             return Ok((channel, Progress { rev, step, size, ..Progress::default() }));
         }
     }
     Err(StreamError::TakenOver)
 }
 
-/// Sends an item that changes nothing but the step.
-async fn look(client: &Client, request: AppendRequest) -> Result<Taken, StreamError> {
-    let taken = client.append(request).await?;
+/// Returns the answer about a message that still grows.
+fn of_open(taken: Taken) -> Result<Taken, StreamError> {
     match taken.status.filter(|status| status.is_final()) {
         Some(status) => Err(StreamError::ended(status)),
         None if taken.taken => Ok(taken),

@@ -17,7 +17,7 @@ use crate::retry::Backoff;
 const MOST_BYTES: usize = 64 * 1024;
 
 /// The number of items of a request.
-const MOST_ITEMS: usize = 100;
+pub(super) const MOST_ITEMS: usize = 8;
 
 /// The pauses between calls, each of which has pauses of its own.
 const BACKOFF: Backoff =
@@ -148,24 +148,17 @@ fn check(
 ) -> Result<Taken, StreamError> {
     let last_step = requests.iter().filter_map(|request| request.step).max().unwrap_or(known.step);
     let end = requests.last().and_then(|request| request.status);
-    let mut rev = known.rev;
     let mut last = None;
     for (request, reply) in requests.iter().zip(replies) {
-        // The server answers an append as an append: `Client::append` says so otherwise.
+        // A server that does not know growing messages takes an append for an edit.
         let ChangeReply::Taken(taken) = reply else { return Err(StreamError::NotOpen) };
         if !taken.taken {
             return Err(StreamError::of(&taken));
         }
-        let step = taken.step.unwrap_or(0);
-        // In the answers to a repeat, the later items of the batch are done, too.
-        let is_ours = (request.step.unwrap_or(known.step)..=last_step).contains(&step);
-        let grows = request.append.values().any(|piece| !matches!(piece.json(), "\"\"" | "[]"));
-        rev += u64::from(grows);
-        // A step of ours that changed nothing was that of another producer. If the message was stalled in
-        // between, its `rev` has changed nevertheless.
-        let is_missing = taken.rev.is_some_and(|there| there < rev)
-            || (grows && known.size.is_some() && taken.size == known.size);
-        if !is_ours || is_missing {
+        // In the answers to a repeat, the later items of the batch are done, too. A producer that takes
+        // over takes more steps than a batch has.
+        let ours = request.step.unwrap_or(known.step)..=last_step;
+        if !ours.contains(&taken.step.unwrap_or(0)) {
             return Err(StreamError::TakenOver);
         }
         if let Some(status) =
@@ -177,7 +170,7 @@ fn check(
     }
     match last {
         Some(taken) if end.is_none() || taken.status == end => Ok(taken),
-        // The step of the end was that of another producer.
+        // The step of the end was taken, and the message has not ended: it was that of another producer.
         _ => Err(StreamError::TakenOver),
     }
 }

@@ -183,7 +183,8 @@ async fn of_two_producers_the_later_one_goes_on() {
         first.append("1").await.unwrap();
         first.flush().await.unwrap();
         let mut second = client.resume(first.uuid(), "chat".to_owned()).await.unwrap();
-        assert_eq!((second.rev(), second.step()), (1, 2));
+        assert_eq!((second.rev(), second.size()), (1, first.size()));
+        assert!(second.step() > first.step());
         if !pause.is_zero() {
             second.append("2").await.unwrap();
             second.flush().await.unwrap();
@@ -199,6 +200,28 @@ async fn of_two_producers_the_later_one_goes_on() {
     let second = client.resume(first.uuid(), None).await.unwrap();
     assert!(matches!(first.finish().await, Err(StreamError::TakenOver)));
     second.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_many_that_take_over_at_once_one_goes_on() {
+    let (_server, client) = with_chat().await;
+    let first = client.stream(empty()).await.unwrap();
+    let take_over = async |number: u32| {
+        let mut stream = client.resume(first.uuid(), None).await.ok()?;
+        for _ in 0..20 {
+            stream.append(&format!("{number} ")).await.ok()?;
+            stream.flush().await.ok()?;
+        }
+        Some((number, stream))
+    };
+    let streams = futures_util::future::join_all((0..8).map(take_over)).await;
+    let mut winners: Vec<_> = streams.into_iter().flatten().collect();
+    assert_eq!(winners.len(), 1);
+    let (number, stream) = winners.remove(0);
+    stream.finish().await.unwrap();
+    // Once the last one has begun, nobody else's words come in between.
+    let words = text(&client).await;
+    assert!(words.ends_with(&format!("{number} ").repeat(20)), "{words}");
 }
 
 #[tokio::test]
