@@ -58,6 +58,11 @@ pub(crate) enum Command {
     /// Send a message and print its id, or send many from a file
     #[command(after_help = include_str!("help/publish.txt").trim_ascii_end())]
     Publish(PublishArgs),
+    /// Send a message that grows by what arrives on standard input
+    #[command(after_help = include_str!("help/stream.txt").trim_ascii_end())]
+    Stream(StreamArgs),
+    /// Cancel a message that grows, as a user who may
+    Cancel(CancelArgs),
     /// Edit a message that was sent before
     Edit(EditArgs),
     /// Delete a message that was sent before
@@ -190,6 +195,52 @@ pub(crate) struct PublishArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct StreamArgs {
+    /// The channel (not needed with --to-user)
+    #[arg(required_unless_present = "to_user")]
+    pub(crate) channel: Option<String>,
+    #[command(flatten)]
+    pub(crate) address: AddressArgs,
+    /// The sender
+    #[arg(long, value_name = "USER", default_value = "system")]
+    pub(crate) user: String,
+    /// The message's id; if the message is there already, go on with it
+    #[arg(long, value_name = "UUID")]
+    pub(crate) uuid: Option<Uuid>,
+    /// A user who may cancel it; repeatable
+    #[arg(long, value_name = "USER")]
+    pub(crate) cancel_by: Vec<String>,
+    /// The key of the message that grows
+    #[arg(long, value_name = "KEY", default_value = "text")]
+    pub(crate) key: String,
+    /// The message to begin with, a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub(crate) message: Option<String>,
+    /// The silence after which it is shown as stalled, 1s to 1h; the server's setting by default
+    #[arg(long, value_name = "TIME", value_parser = append_timeout)]
+    pub(crate) append_timeout: Option<Duration>,
+    /// Leave it out of the channel's history
+    #[arg(long)]
+    pub(crate) no_history: bool,
+    /// Print what happens as JSON, one object per line
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) json: bool,
+    /// Print nothing; the exit status is the result
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CancelArgs {
+    /// The id of a connection of the user
+    pub(crate) conn_id: Uuid,
+    /// The message's id
+    pub(crate) id: Uuid,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct EditArgs {
     /// The message's id
     pub(crate) id: Uuid,
@@ -310,6 +361,9 @@ pub(crate) struct ListenArgs {
     /// A channel that the created connection joins; repeatable
     #[arg(long, value_name = "CHANNEL", requires = "user")]
     pub(crate) channel: Vec<String>,
+    /// Begin after this cursor, the `seq` of an event
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) since: Option<String>,
     /// End after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
@@ -415,6 +469,15 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 fn version_flag() -> Arg {
     let flag = Arg::new("version").short('v').short_alias('V').long("version");
     flag.action(ArgAction::Version).help("Print the version")
+}
+
+/// Parses the silence after which a message is stalled, as the server allows it.
+fn append_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text).map_err(|error| error.to_string())?;
+    match timeout.as_secs() {
+        1..=3600 => Ok(timeout),
+        _ => Err("not between 1s and 1h".to_owned()),
+    }
 }
 
 /// Parses a refresh interval, which may not be so short that it burdens the server.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io;
 
-use channelstream_client::{Error, ErrorKind, StatusCode};
+use channelstream_client::{Error, ErrorKind, StatusCode, StreamError};
 
 /// The error of a command.
 #[derive(Debug)]
@@ -29,6 +29,12 @@ impl Failure {
         let hint = hint(&error, origin);
         let code = if error.kind() == ErrorKind::Builder { USAGE } else { FAILED };
         Self { error: error.into(), hint, code }
+    }
+
+    /// Creates a failure for a message that grows no further.
+    pub(crate) fn of_stream(error: StreamError, origin: &impl Display) -> Self {
+        let hint = error.call().and_then(|error| hint(error, origin));
+        Self { error: error.into(), hint, code: FAILED }
     }
 
     /// Creates a failure for a failed request of many messages; `line` is the line of the file that

@@ -6,16 +6,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels,
-    Disconnect, Edit, Info, InfoOptions, NewMessage, Posted, SetUserState, Subscribe, Subscribed,
-    Unsubscribe, Unsubscribed, UserStateSet, Uuid,
+    AppendRequest, Cancel, Change, ChangeReply, ChannelsDeleted, ChannelsInfo, Configure, Connect,
+    Connected, Delete, DeleteChannels, Disconnect, Edit, Info, InfoOptions, NewMessage, Posted,
+    SetUserState, Subscribe, Subscribed, Taken, Unsubscribe, Unsubscribed, UserStateSet, Uuid,
 };
 use channelstream_signer::TimestampSigner;
 use http::HeaderValue;
 use reqwest::Url;
 
 use crate::endpoint::{
-    CHANNEL_CONFIG, CHANNELS_DELETE, CONNECT, DISCONNECT, INFO, MESSAGE, MESSAGE_DELETE,
+    CANCEL, CHANNEL_CONFIG, CHANNELS_DELETE, CONNECT, DISCONNECT, INFO, MESSAGE, MESSAGE_DELETE,
     MESSAGE_EDIT, SUBSCRIBE, UNSUBSCRIBE, USER_STATE, redacted,
 };
 use crate::error::Error;
@@ -161,6 +161,75 @@ impl Client {
     /// As for [`publish`](Self::publish).
     pub async fn edit(&self, edits: impl Into<Vec<Edit>>) -> Result<Vec<Edit>, Error> {
         self.call(MESSAGE_EDIT, &edits.into(), Repeats::Harmless).await
+    }
+
+    /// Changes messages, in this order and in one request: edits, and what lets growing messages grow or
+    /// ends them. [`stream`](Self::stream) does it for one message.
+    ///
+    /// The answers are in the same order. An item that the server does not take is no error, and the
+    /// others are taken nevertheless: [`Taken::taken`](crate::Taken::taken).
+    ///
+    /// On a server without [keys](crate#repeats), a request whose outcome is in doubt is repeated only if
+    /// each append has a [step](AppendRequest::step), which the server takes once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`publish`](Self::publish).
+    pub async fn change(&self, changes: impl Into<Vec<Change>>) -> Result<Vec<ChangeReply>, Error> {
+        let changes = changes.into();
+        let is_once = |change: &Change| match change {
+            Change::Edit(_) => true,
+            Change::Append(request) => request.append.is_empty() || request.step.is_some(),
+        };
+        let repeats =
+            if changes.iter().all(is_once) { Repeats::Harmless } else { Repeats::Doubling };
+        let replies: Vec<ChangeReply> = self.call(MESSAGE_EDIT, &changes, repeats).await?;
+        match replies.len() == changes.len() {
+            true => Ok(replies),
+            false => Err(Error::unexpected(MESSAGE_EDIT, "has another number of items")),
+        }
+    }
+
+    /// Lets a growing message grow, or ends it. An item that changes nothing shows that the publisher
+    /// lives, and its answer how far the message has grown. Otherwise like [`change`](Self::change).
+    ///
+    /// ```no_run
+    /// # use channelstream_client::{AppendRequest, Client, Error, Uuid};
+    /// # async fn append(client: Client, id: Uuid) -> Result<(), Error> {
+    /// let more = AppendRequest::new(id, Some("chat:42".to_owned())).text("text", "Hello").step(1);
+    /// let taken = client.append(more).await?;
+    /// if !taken.taken {
+    ///     println!("{:?} {:?}", taken.status, taken.reason);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`publish`](Self::publish).
+    pub async fn append(&self, request: AppendRequest) -> Result<Taken, Error> {
+        match self.change(Change::Append(request)).await?.pop() {
+            Some(ChangeReply::Taken(taken)) => Ok(*taken),
+            _ => Err(Error::unexpected(MESSAGE_EDIT, "is not that of an append")),
+        }
+    }
+
+    /// Cancels a growing message for the user of a connection, whom its publisher allowed to. The
+    /// publisher learns it from its next append. If the message has ended already, the answer says how.
+    ///
+    /// A program may do so without the secret: the connection's id is enough.
+    ///
+    /// # Errors
+    ///
+    /// 422 for an unknown connection; 403 for a message that is unknown or that the user may not cancel.
+    pub async fn cancel(
+        &self,
+        conn_id: impl Into<Uuid>,
+        uuid: impl Into<Uuid>,
+    ) -> Result<Taken, Error> {
+        let cancel = Cancel { conn_id: conn_id.into(), uuid: uuid.into() };
+        self.call(CANCEL, &cancel, Repeats::Harmless).await
     }
 
     /// Removes messages that were sent before, and notifies the listeners (contract §8). The answer

@@ -13,6 +13,7 @@ pub(crate) const MESSAGE: Endpoint = post("/message");
 pub(crate) const MESSAGE_EDIT: Endpoint =
     Endpoint { method: &Method::PATCH, path: "/message", asks: false };
 pub(crate) const MESSAGE_DELETE: Endpoint = delete("/message");
+pub(crate) const CANCEL: Endpoint = post("/cancel");
 pub(crate) const CHANNELS_DELETE: Endpoint = delete("/channels");
 pub(crate) const CHANNEL_CONFIG: Endpoint = post("/channel_config");
 pub(crate) const INFO: Endpoint = question("/info");

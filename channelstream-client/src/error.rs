@@ -283,6 +283,11 @@ impl Error {
         Self::new(ErrorKind::BadAnswer, text)
     }
 
+    /// Creates the error of an answer that does not fit the request.
+    pub(crate) fn unexpected(endpoint: Endpoint, how: &str) -> Self {
+        Self::new(ErrorKind::BadAnswer, format!("the answer to {endpoint} {how}"))
+    }
+
     /// Creates the error of an answer that is not JSON, or not the JSON of the endpoint. Of serde's
     /// error it has only the position, since the text may quote the answer.
     pub(crate) fn unreadable(endpoint: Endpoint, cause: &serde_json::Error) -> Self {

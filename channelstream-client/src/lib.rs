@@ -99,6 +99,31 @@
 //! `Client::listen_as` then creates a new connection by itself. A program without the secret uses
 //! `EventStream::builder`, with a function that requests a new connection from its backend.
 //!
+//! # Messages that grow
+//!
+//! The answer of a language model is shown while it is made. [`Client::stream`] opens a message that
+//! grows: listeners receive what is appended, and who comes later the message as it is by then.
+//!
+//! ```no_run
+//! # use channelstream_client::{Client, NewMessage, StreamError, json};
+//! # async fn answer(client: Client, words: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
+//! let message = NewMessage::to_channel("bot", "chat:42", json!({"text": ""}))?;
+//! let mut answer = client.stream(message).cancel_by(["ann"]).await?;
+//! for word in words {
+//!     match answer.append(&word).await {
+//!         Err(StreamError::Cancelled) => return Ok(()),
+//!         outcome => outcome?,
+//!     }
+//! }
+//! answer.finish().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Text is never doubled: the server takes each step of a [`MessageStream`] once, however often it is
+//! repeated. Another process takes over with [`Client::resume`]. A page cancels the message with the
+//! browser's `connection.cancel`, a program with [`Client::cancel`]. [`Client::append`] is a single append.
+//!
 //! # Large numbers of messages
 //!
 //! [`Client::publish_all`] takes any iterator and [`Client::publish_stream`] any stream. They split
@@ -165,6 +190,8 @@
 //! | `connect` | nothing: the client chooses the id, and one id is one connection. The reference server, Channelstream 0.7.1, creates a second one, which expires after 15 s |
 //! | `subscribe`, `unsubscribe`, `disconnect`, `delete_channels` | nothing; but the answer is that of the second request: `subscribed_to` may be empty, a connection that has just ended unknown |
 //! | `set_user_state`, `configure` | it may overwrite what another client changed in between; `changed_state` is that of the second request |
+//! | `change`, `append` with a step in each append, `cancel` | nothing; but the answer about a message that the first request ended is `taken: false` |
+//! | `change`, `append` without steps | it is not repeated |
 //! | `edit`, `delete` | listeners may be notified twice, and an edit may override a later one of another client |
 //! | `publish_all`, `publish_stream`, `publish` with an id in each message | messages may be delivered and stored in the history twice, with the same id each time |
 //! | `publish` without ids | it is not repeated |
@@ -203,6 +230,7 @@ mod call;
 mod client;
 mod endpoint;
 mod error;
+mod growing;
 #[cfg(feature = "listen")]
 mod listen;
 mod proxy;
@@ -210,12 +238,13 @@ mod retry;
 mod skew;
 
 #[cfg(feature = "listen")]
-pub use channelstream_core::protocol::Action;
+pub use channelstream_core::protocol::{Action, GapReason};
 pub use channelstream_core::protocol::{
-    Address, AdminStats, AdminUser, Changed, ChannelConfig, ChannelSettings, ChannelView,
-    ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, DateTime, Delete, DeleteChannels,
-    Edit, FieldError, FieldErrors, InEvent, IndexMap, InfoOptions, Message, NewMessage, Payload,
-    PayloadError, Posted, Receipt, Scalar, SetUserState, Subscribe, Subscribed, Timestamp,
+    Address, AdminStats, AdminUser, AppendRequest, Change, ChangeReply, Changed, ChannelConfig,
+    ChannelSettings, ChannelView, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected,
+    Cursor, DateTime, Delete, DeleteChannels, Edit, FieldError, FieldErrors, Growth, InEvent,
+    IndexMap, InfoOptions, Message, NewMessage, Opening, Payload, PayloadError, Piece, Pieces,
+    Posted, Receipt, Scalar, SetUserState, Status, Subscribe, Subscribed, Taken, Timestamp,
     Unsubscribe, Unsubscribed, UserState, UserStateSet, UserView, Uuid,
 };
 pub use channelstream_core::{NotADuration, parse_duration};
@@ -230,6 +259,7 @@ pub use crate::batch::{PublishError, Published};
 pub use crate::builder::ClientBuilder;
 pub use crate::client::Client;
 pub use crate::error::{Error, ErrorKind};
+pub use crate::growing::{MessageStream, MessageStreamBuilder, StreamError};
 #[cfg(feature = "listen")]
 pub use crate::listen::{
     End, Event, EventKind, EventStream, EventStreamBuilder, Gap, StreamEvent, Transport,

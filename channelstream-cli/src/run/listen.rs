@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use channelstream_client::{
     Client, Connect, DateTime, End, Error, ErrorKind, Event, EventKind, EventStream, Gap,
-    StreamEvent, Timestamp, Transport, Uuid, json,
+    GapReason, Status, StreamEvent, Timestamp, Transport, Uuid, json,
 };
 use channelstream_signer::unix_now;
 use serde_json::value::RawValue;
@@ -36,7 +36,8 @@ pub(super) async fn listen(access: &AccessArgs, args: &ListenArgs) -> Result<(),
         let conn_id = args.conn_id.unwrap_or_default();
         // Listening needs no secret.
         let origin = Origin::Default;
-        let mut builder = EventStream::builder(access::url(access)?, conn_id);
+        let mut builder = EventStream::builder(access::url(access)?, conn_id)
+            .since(args.since.clone().unwrap_or_default());
         if let Some(pem) = access::roots(access)? {
             builder = builder.root_certificates(pem);
         }
@@ -69,7 +70,8 @@ async fn listen_on_own(
     let failed = |error| Failure::of_client(error, session.origin);
     let conn_id = connected.map_err(failed)?;
     let renewed = connection.clone();
-    let events = connection.client.listen(conn_id).renewed_by(move || {
+    let since = session.args.since.clone().unwrap_or_default();
+    let events = connection.client.listen(conn_id).since(since).renewed_by(move || {
         let connection = renewed.clone();
         async move { connection.connect().await }
     });
@@ -239,6 +241,7 @@ impl<'a> Session<'a> {
             }
             StreamEvent::Gap(gap) => {
                 let (reason, channel, text) = match gap {
+                    Gap::Lost { channel, reason, .. } => lost(channel, reason),
                     Gap::BrokenTransport => {
                         ("broken_line", None, "the TCP connection broke without a close")
                     }
@@ -248,9 +251,10 @@ impl<'a> Session<'a> {
                     Gap::NewConnection => ("new_connection", None, "the connection is a new one"),
                     _ => ("other", None, "unknown reason"),
                 };
+                let place = channel.as_ref().map_or_else(String::new, |name| format!(" in {name}"));
                 self.report(
                     &json!({ "event": "gap", "reason": reason, "channel": channel }),
-                    || format!("events may be missing: {text}"),
+                    || format!("events may be missing{place}: {text}"),
                 )?;
             }
             StreamEvent::Interrupted { error, .. }
@@ -325,6 +329,31 @@ struct FrameLine<'a> {
     frame: &'a RawValue,
 }
 
+/// Returns the word, the channel and the text for events that the server has lost.
+fn lost(
+    channel: Option<String>,
+    reason: GapReason,
+) -> (&'static str, Option<String>, &'static str) {
+    let (word, text) = match reason {
+        GapReason::Evicted => ("evicted", "the server does not store them any more"),
+        GapReason::Epoch => ("epoch", "the server was restarted, or does not know the cursor"),
+        GapReason::Window => ("window", "the user was away for too long"),
+    };
+    (word, channel, text)
+}
+
+/// Returns what follows the payload of a message that grows.
+fn grown(status: Option<Status>) -> &'static str {
+    match status {
+        None => "",
+        Some(Status::Open) => " (grows)",
+        Some(Status::Done) => " (done)",
+        Some(Status::Cancelled) => " (cancelled)",
+        Some(Status::Failed) => " (failed)",
+        Some(Status::Stalled) => " (stalled)",
+    }
+}
+
 fn now() -> DateTime {
     // Whole seconds are precise enough for a time of arrival.
     Timestamp::default().after(Duration::from_secs(unix_now())).into()
@@ -341,10 +370,15 @@ fn short(id: Uuid) -> String {
 fn one_line(event: &Event, now: DateTime) -> String {
     let place = event.channel.as_deref().unwrap_or("(private)");
     let (time, text) = match &event.kind {
-        EventKind::Message { user, payload, timestamp, edited, .. } => {
+        EventKind::Message { user, payload, timestamp, edited, growth, .. } => {
             let text = payload.as_deref().map_or("", RawValue::get);
             let edited = if edited.is_some() { " (edited)" } else { "" };
-            (*timestamp, format!("{user}: {text}{edited}"))
+            let grown = grown(growth.map(|growth| growth.status));
+            (*timestamp, format!("{user}: {text}{edited}{grown}"))
+        }
+        EventKind::Append { append, status, .. } => {
+            let text = serde_json::to_string(append).unwrap_or_default();
+            (now, format!("appended: {text}{}", grown(*status)))
         }
         EventKind::Edit { user, payload, timestamp, edited, .. } => {
             let user = user.as_deref().map_or_else(String::new, |user| format!(" {user}:"));

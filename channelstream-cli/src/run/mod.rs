@@ -11,6 +11,7 @@ mod listen;
 mod messages;
 mod parse;
 mod signatures;
+mod stream;
 mod top;
 mod users;
 
@@ -31,6 +32,8 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         },
         Command::Edit(command) => messages::edit(access, command).await,
         Command::Delete(command) => messages::delete(access, command).await,
+        Command::Stream(command) => stream::stream(access, command).await,
+        Command::Cancel(command) => stream::cancel(access, command).await,
         Command::UserState(command) => users::set_state(access, command).await,
         Command::User(command) => users::show(access, command).await,
         Command::Channel(command) => channels::channel(access, command).await,

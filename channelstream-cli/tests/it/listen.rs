@@ -135,18 +135,48 @@ fn it_comes_back_when_the_server_does() {
         let event = listening.json();
         match event["event"].as_str().unwrap() {
             "opened" => opened = event,
-            "gap" if event["reason"] == "new_connection" => break,
+            "gap" if event["channel"] == "news" => {
+                assert_eq!(event["reason"], "epoch");
+                break;
+            }
             "gap" | "interrupted" => {}
             _ => panic!("{event}"),
         }
     }
     assert_ne!(opened["conn_id"], first);
     published(ask(&server, &["publish", "news", "again"]));
-    assert_eq!(listening.json()["frame"]["message"]["text"], "again");
+    let frame = loop {
+        let event = listening.json();
+        match event["event"].as_str().unwrap() {
+            "gap" => assert_eq!(event["reason"], "epoch"),
+            _ => break event["frame"].clone(),
+        }
+    };
+    assert_eq!(frame["message"]["text"], "again");
     let pid = listening.child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     assert_eq!(listening.end(), (Some(0), String::new()));
     failed(&ask_until_it_fails(&server, &["user", "ann"]), 1);
+}
+
+#[test]
+fn a_cursor_goes_on_where_another_run_ended() {
+    let server = Server::start();
+    let id = printed(ask(&server, &["connect", "bob", "life", "--quiet"]));
+    let by_id = [id.trim_end(), "--json", "--count", "1"];
+    let mut listening = Listening::start(&server, &by_id);
+    listening.json();
+    published(ask(&server, &["publish", "life", "one"]));
+    let cursor = listening.json()["frame"]["seq"].as_str().unwrap().to_owned();
+    assert_eq!(listening.end().0, Some(0));
+    published(ask(&server, &["publish", "life", "two"]));
+    for _ in 0..2 {
+        let arguments = [&by_id[..], &["--since", &cursor]].concat();
+        let mut listening = Listening::start(&server, &arguments);
+        listening.json();
+        assert_eq!(listening.json()["frame"]["message"]["text"], "two");
+        assert_eq!(listening.end().0, Some(0));
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod secrets;
 mod server;
 mod shown;
 mod signatures;
+mod stream;
 #[cfg(target_os = "linux")]
 mod terminal;
 #[cfg(target_os = "linux")]

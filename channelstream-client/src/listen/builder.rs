@@ -29,6 +29,7 @@ pub struct EventStreamBuilder {
     settings: Settings,
     renew: Option<Renew>,
     roots: Option<Vec<u8>>,
+    since: Option<String>,
 }
 
 /// The server to listen to.
@@ -64,7 +65,7 @@ impl EventStreamBuilder {
             Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(30) };
         let settings =
             Settings { silence: DEFAULT_SILENCE, backoff, websocket: true, long_poll: true };
-        Self { place, conn_id, settings, renew: None, roots: None }
+        Self { place, conn_id, settings, renew: None, roots: None, since: None }
     }
 
     /// Sets the time without events and heartbeats after which the TCP connection counts as dead. It
@@ -106,6 +107,30 @@ impl EventStreamBuilder {
     /// Listens over long polls only.
     pub fn only_long_poll(mut self) -> Self {
         (self.settings.websocket, self.settings.long_poll) = (false, true);
+        self
+    }
+
+    /// Begins with the events after this cursor, which is what [`EventStream::cursor`] of an earlier stream
+    /// returned, in this program or in one that has ended. Without a cursor, a stream begins with what the
+    /// connection has not been sent.
+    ///
+    /// The server recovers what it still has, for a connection of the same user in the same channels, and
+    /// reports the rest as [gaps](crate::Gap::Lost). It reports a cursor that it cannot read as a gap, too.
+    /// A server that does not know cursors ignores it.
+    ///
+    /// ```no_run
+    /// # use channelstream_client::{Client, Connect, Error};
+    /// # async fn listen(client: Client, stored: String) -> Result<(), Error> {
+    /// let robot = Connect::new("robot").channels(["news"]);
+    /// let mut events = client.listen_as(robot).since(stored).build()?;
+    /// while let Some(event) = events.next().await {
+    ///     println!("{event:?}; from here on: {:?}", events.cursor());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn since(mut self, cursor: impl Into<String>) -> Self {
+        self.since = Some(cursor.into()).filter(|cursor| !cursor.is_empty());
         self
     }
 
@@ -165,7 +190,9 @@ impl EventStreamBuilder {
                 Server { http, address, proxy, user_agent: user_agent(None, true)? }
             }
         };
-        Ok(EventStream::new(Reconnector::new(server, self.settings, self.conn_id, self.renew)))
+        let reconnector =
+            Reconnector::new(server, self.settings, self.conn_id, self.renew, self.since.clone());
+        Ok(EventStream::new(reconnector, self.since))
     }
 }
 

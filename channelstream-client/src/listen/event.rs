@@ -1,9 +1,14 @@
 //! `Event`: what a connection receives, typed (contract §7).
 
-use channelstream_core::protocol::{Action, Changed, DateTime, Payload, UserState, UserView, Uuid};
-use serde::Deserialize;
+use channelstream_core::protocol::{
+    Action, Changed, DateTime, GapReason, Growth, Payload, Pieces, Status, UserState, UserView,
+    Uuid,
+};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use super::stream_event::Gap;
 
 /// An event, as the server sent it to a connection.
 #[derive(Clone, Debug)]
@@ -41,6 +46,9 @@ pub enum EventKind {
         /// The time of the last edit, if the message arrives as catch-up and was edited before; UTC if
         /// it has no zone.
         edited: Option<DateTime>,
+        /// How far the message has grown, if it is one that [grows](crate::MessageStream). A message whose
+        /// id is known replaces what is known of it.
+        growth: Option<Growth>,
     },
     /// A message was edited. Fields that are `None` did not change.
     #[non_exhaustive]
@@ -53,6 +61,20 @@ pub enum EventKind {
         timestamp: Option<DateTime>,
         /// The time of the edit; UTC if it has no zone.
         edited: Option<DateTime>,
+        /// How far the message has grown, if it is one that grows.
+        growth: Option<Growth>,
+    },
+    /// A message has grown, or its status changed.
+    #[non_exhaustive]
+    Append {
+        /// What goes behind the value of each key; empty if only the status changed.
+        append: Pieces,
+        /// The `rev` of the message before. The append counts only if this is the `rev` that is known.
+        from: u64,
+        /// The `rev` of the message after.
+        rev: u64,
+        /// The status, if it changed.
+        status: Option<Status>,
     },
     /// A message was removed.
     Delete,
@@ -122,10 +144,61 @@ impl Event {
     }
 }
 
-/// Parses a list of events as the server sends it. An empty list is a heartbeat.
-pub(super) fn parse_events(text: &str) -> Result<Vec<Event>, serde_json::Error> {
+/// An item of what the server sends.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) what: What,
+    /// The cursor behind the item, from a server that knows cursors.
+    pub(super) cursor: Option<String>,
+}
+
+/// What an item is.
+#[derive(Debug)]
+pub(super) enum What {
+    Event(Event),
+    Gap(Gap),
+    /// Where the listener stands.
+    Cursor,
+}
+
+impl Sent {
+    fn parse(json: Box<RawValue>) -> Self {
+        /// Longer texts are no cursors (contract §14), and would be sent with each request.
+        const LONGEST: usize = 64;
+        let Ok(Place { r#type, channel, reason, seq }) = serde_json::from_str(json.get()) else {
+            return Self { what: What::Event(Event::parse(json)), cursor: None };
+        };
+        let cursor = seq.filter(|seq| !seq.is_empty() && seq.len() <= LONGEST);
+        let what = match (r#type.as_str(), reason) {
+            ("gap", Some(reason)) => What::Gap(Gap::Lost { channel, reason }),
+            ("cursor", _) if cursor.is_some() => What::Cursor,
+            _ => What::Event(Event::parse(json)),
+        };
+        Self { what, cursor }
+    }
+}
+
+/// Parses a list of items as the server sends it. An empty list is a heartbeat.
+pub(super) fn parse_events(text: &str) -> Result<Vec<Sent>, serde_json::Error> {
     let list: Vec<Box<RawValue>> = serde_json::from_str(text)?;
-    Ok(list.into_iter().map(Event::parse).collect())
+    Ok(list.into_iter().map(Sent::parse).collect())
+}
+
+/// What is read of every item.
+#[derive(Deserialize)]
+struct Place {
+    #[serde(default)]
+    r#type: String,
+    channel: Option<String>,
+    #[serde(default, deserialize_with = "known_reason")]
+    reason: Option<GapReason>,
+    seq: Option<String>,
+}
+
+/// A reason of a later version is no error.
+fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<GapReason>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 /// The fields of all kinds of events.
@@ -145,6 +218,10 @@ struct Fields<'a> {
     #[serde(default)]
     users: Vec<UserView>,
     state: Option<UserState>,
+    append: Option<Pieces>,
+    from: Option<u64>,
+    rev: Option<u64>,
+    status: Option<Status>,
 }
 
 #[derive(Deserialize)]
@@ -161,7 +238,9 @@ struct StateChanged {
 impl Fields<'_> {
     fn kind(self) -> Option<EventKind> {
         let Self { user, message, timestamp, edited, users, state, .. } = self;
+        let Self { append, from, rev, status, .. } = self;
         self.uuid?;
+        let growth = || Some(Growth { status: status?, rev: rev? });
         let payload = || message.map(|raw| Payload::from(raw.to_owned()));
         Some(match self.r#type.as_str() {
             "message" => EventKind::Message {
@@ -169,8 +248,15 @@ impl Fields<'_> {
                 payload: payload(),
                 timestamp: timestamp?,
                 edited,
+                growth: growth(),
             },
-            "message:edit" => EventKind::Edit { user, payload: payload(), timestamp, edited },
+            "message:edit" => {
+                let growth = growth();
+                EventKind::Edit { user, payload: payload(), timestamp, edited, growth }
+            }
+            "message:append" => {
+                EventKind::Append { append: append?, from: from?, rev: rev?, status }
+            }
             "message:delete" => EventKind::Delete,
             "presence" => {
                 let Acted { action } = serde_json::from_str(message?.get()).ok()?;
@@ -193,10 +279,15 @@ mod tests {
 
     fn event(rest: &str) -> Event {
         let text = format!(r#"[{{"uuid": "{ID}", {rest}}}]"#);
-        let mut events = parse_events(&text).unwrap();
-        assert_eq!((events.len(), events[0].uuid), (1, Uuid::from_u128(7)));
-        assert_eq!(events[0].json(), &text[1..text.len() - 1]);
-        events.remove(0)
+        let mut sent = parse_events(&text).unwrap();
+        let (Some(Sent { what: What::Event(event), cursor: None }), true) =
+            (sent.pop(), sent.is_empty())
+        else {
+            panic!("{text}")
+        };
+        assert_eq!(event.uuid, Uuid::from_u128(7));
+        assert_eq!(event.json(), &text[1..text.len() - 1]);
+        event
     }
 
     #[test]
@@ -206,8 +297,13 @@ mod tests {
             "timestamp": "2026-01-02T03:04:05Z", "edited": null, "catchup": true"#,
         );
         assert_eq!((message.channel.as_deref(), message.catchup), (Some("c"), true));
-        let EventKind::Message { user, payload: Some(payload), timestamp, edited: None } =
-            &message.kind
+        let EventKind::Message {
+            user,
+            payload: Some(payload),
+            timestamp,
+            edited: None,
+            growth: None,
+        } = &message.kind
         else {
             panic!("{message:?}")
         };
@@ -222,6 +318,26 @@ mod tests {
         assert_eq!(edit.payload::<Option<u8>>().unwrap(), None);
         let delete = event(r#""type": "message:delete", "channel": "c""#);
         assert!(matches!(delete.kind, EventKind::Delete) && !delete.catchup);
+
+        let opened = event(
+            r#""type": "message", "user": "a", "channel": "c", "message": {}, "status": "open",
+            "timestamp": "2026-01-02T03:04:05Z", "edited": null, "catchup": false, "rev": 3"#,
+        );
+        let EventKind::Message { growth: Some(growth), .. } = opened.kind else {
+            panic!("{opened:?}")
+        };
+        assert_eq!(growth, Growth { status: Status::Open, rev: 3 });
+
+        let append = event(
+            r#""type": "message:append", "channel": "c", "append": {"text": "wö\n"}, "from": 3,
+            "rev": 5, "status": "done", "catchup": true"#,
+        );
+        let EventKind::Append { append: pieces, from: 3, rev: 5, status: Some(Status::Done) } =
+            append.kind
+        else {
+            panic!("{append:?}")
+        };
+        assert_eq!((pieces["text"].json(), append.catchup), (r#""wö\n""#, true));
 
         let presence = event(
             r#""type": "presence", "user": "b", "channel": "c", "timestamp": "2026-01-02T03:04:05",
@@ -257,10 +373,49 @@ mod tests {
             assert!(matches!(event.kind, EventKind::Other), "{rest}");
             assert_eq!(event.channel.as_deref(), Some("c"));
         }
-        let events = parse_events(r#"[7, null, {"uuid": 7}]"#).unwrap();
-        assert!(events.iter().all(|event| matches!(event.kind, EventKind::Other)));
+        let sent = parse_events(r#"[7, null, {"uuid": 7}]"#).unwrap();
+        let events: Vec<_> = sent.iter().map(other).collect();
         assert_eq!((events.len(), events[2].json()), (3, r#"{"uuid": 7}"#));
         assert!(parse_events("[]").unwrap().is_empty());
         assert!(parse_events("{}").is_err() && parse_events("").is_err());
+    }
+
+    fn other(sent: &Sent) -> &Event {
+        match &sent.what {
+            What::Event(event) if matches!(event.kind, EventKind::Other) => event,
+            what => panic!("{what:?}"),
+        }
+    }
+
+    #[test]
+    fn cursors_and_gaps_are_told_apart_from_events() {
+        let sent = parse_events(
+            r#"[{"type": "cursor", "seq": "a-1"},
+                {"type": "gap", "channel": "c", "reason": "evicted", "seq": "a-2"},
+                {"type": "gap", "reason": "epoch", "seq": "a-3"},
+                {"type": "new", "channel": "c", "seq": "a-4"}]"#,
+        )
+        .unwrap();
+        let cursors: Vec<_> = sent.iter().filter_map(|sent| sent.cursor.as_deref()).collect();
+        assert_eq!(cursors, ["a-1", "a-2", "a-3", "a-4"]);
+        assert!(matches!(sent[0].what, What::Cursor));
+        let gap = |sent: &Sent| match &sent.what {
+            What::Gap(Gap::Lost { channel, reason }) => (channel.clone(), *reason),
+            what => panic!("{what:?}"),
+        };
+        assert_eq!(gap(&sent[1]), (Some("c".to_owned()), GapReason::Evicted));
+        assert_eq!(gap(&sent[2]), (None, GapReason::Epoch));
+        other(&sent[3]);
+
+        let strange = format!(
+            r#"[{{"type": "cursor"}}, {{"type": "gap", "reason": "new", "seq": "a-5"}},
+                {{"type": "cursor", "seq": "{}"}}, {{"type": "gap", "reason": 7}},
+                {{"type": "new", "seq": 7}}, {{"type": "cursor", "seq": ""}}]"#,
+            "7".repeat(65)
+        );
+        let strange = parse_events(&strange).unwrap();
+        assert!(strange.iter().all(|sent| !other(sent).json().is_empty()));
+        let cursors: Vec<_> = strange.iter().filter_map(|sent| sent.cursor.as_deref()).collect();
+        assert_eq!(cursors, ["a-5"]);
     }
 }

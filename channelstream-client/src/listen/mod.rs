@@ -9,7 +9,7 @@ mod transport;
 use std::fmt::{self, Debug, Formatter};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use channelstream_core::protocol::{Connect, Uuid};
 use futures_util::{Stream, StreamExt, stream};
@@ -18,7 +18,7 @@ pub use self::builder::EventStreamBuilder;
 pub use self::event::{Event, EventKind};
 pub use self::stream_event::{End, Gap, StreamEvent, Transport};
 
-use self::reconnector::Reconnector;
+use self::reconnector::{Item, Reconnector};
 use crate::client::Client;
 
 /// The events of a connection, as a [`Stream`] of [`StreamEvent`]s.
@@ -56,8 +56,19 @@ use crate::client::Client;
 /// connection when too many wait. A program that does not poll it for more than half a minute leaves
 /// pings unanswered, which closes the TCP connection too. In both cases the stream reconnects when it
 /// is polled again, and no event is lost that the server still has for catch-up.
+///
+/// # Cursors
+///
+/// A server that knows cursors tells with each event where it stands in the order of all events. The
+/// stream begins there when it reconnects, also with a new connection or another transport. So no event is
+/// lost that the server still has, none arrives twice, and what is lost is reported as [`Gap::Lost`]. A
+/// program that stores [`cursor`](Self::cursor) goes on [from there](EventStreamBuilder::since) after its
+/// own restart.
 #[must_use = "a stream does nothing unless it is polled"]
-pub struct EventStream(Pin<Box<dyn Stream<Item = StreamEvent> + Send>>);
+pub struct EventStream {
+    items: Pin<Box<dyn Stream<Item = Item> + Send>>,
+    cursor: Option<String>,
+}
 
 impl EventStream {
     /// Returns a builder of a stream of the connection `conn_id` on the server at `address`. The
@@ -71,15 +82,21 @@ impl EventStream {
     ///
     /// This method is cancel safe: if the future is dropped, as `select!` does, no event is lost.
     pub async fn next(&mut self) -> Option<StreamEvent> {
-        poll_fn(|context| self.0.as_mut().poll_next(context)).await
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
-    fn new(reconnector: Reconnector) -> Self {
-        let events = stream::unfold(reconnector, async |mut reconnector| {
-            let event = reconnector.next().await?;
-            Some((event, reconnector))
+    /// Returns the cursor behind the item that was returned last, or `None` before the server has told one.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    fn new(reconnector: Reconnector, cursor: Option<String>) -> Self {
+        let items = stream::unfold(reconnector, async |mut reconnector| {
+            let item = reconnector.next().await?;
+            Some((item, reconnector))
         });
-        Self(Box::pin(events.fuse()))
+        Self { items: Box::pin(items.fuse()), cursor }
     }
 }
 
@@ -87,7 +104,18 @@ impl Stream for EventStream {
     type Item = StreamEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<StreamEvent>> {
-        self.0.as_mut().poll_next(context)
+        loop {
+            let Some(Item { event, cursor }) = ready!(self.items.as_mut().poll_next(context))
+            else {
+                return Poll::Ready(None);
+            };
+            if cursor.is_some() {
+                self.cursor = cursor;
+            }
+            if let Some(event) = event {
+                return Poll::Ready(Some(event));
+            }
+        }
     }
 }
 

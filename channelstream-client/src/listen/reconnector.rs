@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use channelstream_core::protocol::Uuid;
+use channelstream_core::protocol::{GapReason, Uuid};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::builder::{Renew, Server, Settings};
-use super::event::Event;
+use super::event::{Event, Sent, What};
 use super::stream_event::{End, Gap, StreamEvent, Transport};
 use super::transport::{Opening, Polled, Received, Socket, receive};
 use crate::error::Error;
@@ -40,7 +40,9 @@ pub(super) struct Reconnector {
     renew: Option<Renew>,
     phase: Phase,
     /// The items to be returned next.
-    events: VecDeque<StreamEvent>,
+    items: VecDeque<Item>,
+    /// The newest cursor that was received. A server that has told it reports itself what is lost.
+    since: Option<String>,
     /// The transport of the next attempt.
     transport: Transport,
     /// The failures since the last list of events or heartbeat.
@@ -48,9 +50,16 @@ pub(super) struct Reconnector {
     /// The new connections since the last list of events or heartbeat.
     renewals: u32,
     mute_sockets: u32,
-    /// The gap to report after the next `Opened`.
+    /// The gap to report after the next `Opened`, or when it turns out that the server tells no cursors
+    /// any more.
     gap: Option<Gap>,
     catchup: Catchup,
+}
+
+/// What the stream returns, with the cursor behind it.
+pub(super) struct Item {
+    pub(super) event: Option<StreamEvent>,
+    pub(super) cursor: Option<String>,
 }
 
 enum Phase {
@@ -68,6 +77,7 @@ impl Reconnector {
         settings: Settings,
         conn_id: Option<Uuid>,
         renew: Option<Renew>,
+        since: Option<String>,
     ) -> Self {
         let transport = first_transport(settings);
         Self {
@@ -76,7 +86,8 @@ impl Reconnector {
             conn_id,
             renew,
             phase: Phase::Opening,
-            events: VecDeque::new(),
+            items: VecDeque::new(),
+            since,
             transport,
             failures: 0,
             renewals: 0,
@@ -87,10 +98,10 @@ impl Reconnector {
     }
 
     /// Returns the next item, or `None` after the end.
-    pub(super) async fn next(&mut self) -> Option<StreamEvent> {
+    pub(super) async fn next(&mut self) -> Option<Item> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return Some(event);
+            if let Some(item) = self.items.pop_front() {
+                return Some(item);
             }
             self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
                 Phase::Renewing => self.make_connection().await,
@@ -124,11 +135,13 @@ impl Reconnector {
     }
 
     async fn open_websocket(&mut self, conn_id: Uuid) -> Phase {
-        match self.server.open_websocket(conn_id, self.settings.silence).await {
+        let since = self.since.as_deref();
+        match self.server.open_websocket(conn_id, since, self.settings.silence).await {
             Opening::Open(socket) => {
                 self.opened(conn_id);
                 Phase::Websocket { socket, since: Instant::now(), received: false }
             }
+            Opening::NoCursor => self.begin_anew(),
             Opening::NoWebsocket(error) => self.without_websocket(error),
             Opening::Failed(error) if error.is_in_doubt() => self.mute_socket(error),
             Opening::Failed(error) => self.interrupted(error),
@@ -175,7 +188,7 @@ impl Reconnector {
             sleep(self.settings.backoff.pause(short - 1)).await;
         }
         let begun = Instant::now();
-        match self.server.poll(conn_id, self.settings.silence).await {
+        match self.server.poll(conn_id, self.since.as_deref(), self.settings.silence).await {
             Polled::Events(events) => {
                 if since.is_none() {
                     self.opened(conn_id);
@@ -191,6 +204,7 @@ impl Reconnector {
                 }
                 Phase::Polling { since: Some(since), short }
             }
+            Polled::NoCursor => self.begin_anew(),
             Polled::UnknownConnection => self.unknown_connection(),
             Polled::Failed(error) => {
                 if error.is_in_doubt() {
@@ -204,24 +218,55 @@ impl Reconnector {
 
     fn opened(&mut self, conn_id: Uuid) {
         self.catchup = Catchup::default();
-        self.events.push_back(StreamEvent::Opened { conn_id, transport: self.transport });
-        self.events.extend(self.gap.take().map(StreamEvent::Gap));
+        self.push(StreamEvent::Opened { conn_id, transport: self.transport });
+        if self.since.is_none() {
+            self.report_gap();
+        }
     }
 
-    fn take(&mut self, events: Vec<Event>) {
+    fn take(&mut self, sent: Vec<Sent>) {
         (self.failures, self.renewals) = (0, 0);
-        for event in events {
-            let gap = self.catchup.count(&event);
-            self.events.push_back(StreamEvent::Event(event));
-            self.events.extend(gap.map(StreamEvent::Gap));
+        for Sent { what, cursor } in sent {
+            self.since.clone_from(&cursor);
+            if self.since.is_some() {
+                // The server has looked at the cursor, and reports what is lost.
+                self.gap = None;
+            } else {
+                self.report_gap();
+            }
+            let (event, gap) = match what {
+                What::Event(event) => {
+                    let gap = self.catchup.count(&event).filter(|_| cursor.is_none());
+                    (Some(StreamEvent::Event(event)), gap)
+                }
+                What::Gap(gap) => (Some(StreamEvent::Gap(gap)), None),
+                What::Cursor => (None, None),
+            };
+            self.items.push_back(Item { event, cursor });
+            gap.into_iter().for_each(|gap| self.push(StreamEvent::Gap(gap)));
         }
     }
 
-    /// Notes a gap to report. A new connection is the larger gap and takes precedence.
-    fn missed(&mut self, gap: Gap) {
-        if self.gap != Some(Gap::NewConnection) {
-            self.gap = Some(gap);
+    fn push(&mut self, event: StreamEvent) {
+        self.items.push_back(Item { event: Some(event), cursor: None });
+    }
+
+    fn report_gap(&mut self) {
+        if let Some(gap) = self.gap.take() {
+            self.push(StreamEvent::Gap(gap));
         }
+    }
+
+    /// Forgets the cursor, which the server cannot read, and begins where the connection stands.
+    fn begin_anew(&mut self) -> Phase {
+        self.since = None;
+        self.gap = Some(Gap::Lost { channel: None, reason: GapReason::Epoch });
+        Phase::Opening
+    }
+
+    /// Notes a gap to report. A broken TCP connection is the smallest one.
+    fn missed(&mut self, gap: Gap) {
+        self.gap.get_or_insert(gap);
     }
 
     fn unknown_connection(&mut self) -> Phase {
@@ -260,12 +305,12 @@ impl Reconnector {
         let asked = error.retry_after().unwrap_or_default().min(self.settings.backoff.longest);
         let pause = self.settings.backoff.pause(self.failures).max(asked);
         self.failures = self.failures.saturating_add(1);
-        self.events.push_back(StreamEvent::Interrupted { error, pause });
+        self.push(StreamEvent::Interrupted { error, pause });
         Phase::Pausing(pause)
     }
 
     fn end(&mut self, end: End) -> Phase {
-        self.events.push_back(StreamEvent::Ended(end));
+        self.push(StreamEvent::Ended(end));
         Phase::Over
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use channelstream_core::protocol::Uuid;
+use channelstream_core::protocol::{GapReason, Uuid};
 
 use super::event::Event;
 use crate::error::Error;
@@ -49,9 +49,20 @@ pub enum Transport {
 /// Why events may be missing.
 ///
 /// Events that were sent while nobody listened are not missing: they arrive as catch-up.
+///
+/// A server that knows [cursors](super::EventStream#cursors) tells exactly what is lost: [`Lost`](Self::Lost).
+/// The others are what the stream has to assume on servers that do not, such as Channelstream 0.7.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Gap {
+    /// The server cannot recover events. They would have arrived at this place.
+    #[non_exhaustive]
+    Lost {
+        /// The channel; `None` for private messages, or for everything if the server refused the cursor.
+        channel: Option<String>,
+        /// Why they are lost.
+        reason: GapReason,
+    },
     /// The TCP connection broke without a close. Events that the server had written to it count as
     /// sent, whether they arrived or not.
     BrokenTransport,

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use super::builder::Server;
-use super::event::{Event, parse_events};
+use super::event::{Sent, parse_events};
 use crate::call::{self, JSON};
 use crate::endpoint::{Endpoint, LONG_POLL, WEBSOCKET, redacted};
 use crate::error::{Answered, Error};
@@ -32,6 +32,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The outcome of opening a websocket.
 pub(super) enum Opening {
     Open(Box<Socket>),
+    /// The server refused the cursor.
+    NoCursor,
     /// The server, or a proxy before it, does not support websockets.
     NoWebsocket(Error),
     Failed(Error),
@@ -39,8 +41,8 @@ pub(super) enum Opening {
 
 /// The outcome of waiting on a websocket.
 pub(super) enum Received {
-    /// Events; an empty list is a heartbeat.
-    Events(Vec<Event>),
+    /// Items; an empty list is a heartbeat.
+    Events(Vec<Sent>),
     /// A message without a meaning, which still proves that the TCP connection is alive.
     Other,
     /// The server closed the websocket, with a code if it sent one.
@@ -51,7 +53,9 @@ pub(super) enum Received {
 
 /// The outcome of a poll.
 pub(super) enum Polled {
-    Events(Vec<Event>),
+    Events(Vec<Sent>),
+    /// The server refused the cursor.
+    NoCursor,
     UnknownConnection,
     Failed(Error),
 }
@@ -61,23 +65,29 @@ pub(super) type Socket = WebSocketStream<Upgraded>;
 impl Server {
     /// Opens a websocket with an ordinary request, so that it has the certificates, proxies and
     /// credentials of all other requests.
-    pub(super) async fn open_websocket(&self, conn_id: Uuid, silence: Duration) -> Opening {
-        let opening = match timeout(silence, self.upgrade(conn_id)).await {
+    pub(super) async fn open_websocket(
+        &self,
+        conn_id: Uuid,
+        since: Option<&str>,
+        silence: Duration,
+    ) -> Opening {
+        let opening = match timeout(silence, self.upgrade(conn_id, since)).await {
             Ok(opening) => opening,
             // Some proxies let an upgrade hang.
             Err(_) => Opening::NoWebsocket(Error::silence(WEBSOCKET, silence)),
         };
         match opening {
             Opening::Open(socket) => Opening::Open(socket),
+            Opening::NoCursor => Opening::NoCursor,
             Opening::NoWebsocket(error) => Opening::NoWebsocket(self.with_proxy(error)),
             Opening::Failed(error) => Opening::Failed(self.with_proxy(error)),
         }
     }
 
-    async fn upgrade(&self, conn_id: Uuid) -> Opening {
+    async fn upgrade(&self, conn_id: Uuid, since: Option<&str>) -> Opening {
         let key = generate_key();
         let request = self
-            .request(WEBSOCKET, conn_id)
+            .request(WEBSOCKET, conn_id, since)
             .header(CONNECTION, HeaderValue::from_static("Upgrade"))
             .header(UPGRADE, HeaderValue::from_static("websocket"))
             .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
@@ -88,6 +98,9 @@ impl Server {
             Err(error) => return Opening::Failed(transport(error)),
         };
         let status = response.status();
+        if is_refusal_of(since, status) {
+            return Opening::NoCursor;
+        }
         if status != StatusCode::SWITCHING_PROTOCOLS {
             let headers = std::mem::take(response.headers_mut());
             let answered = Answered { status, headers, body: Vec::new() };
@@ -118,8 +131,13 @@ impl Server {
     }
 
     /// Sends one long poll and waits for its answer.
-    pub(super) async fn poll(&self, conn_id: Uuid, silence: Duration) -> Polled {
-        match self.poll_once(conn_id, silence).await {
+    pub(super) async fn poll(
+        &self,
+        conn_id: Uuid,
+        since: Option<&str>,
+        silence: Duration,
+    ) -> Polled {
+        match self.poll_once(conn_id, since, silence).await {
             Polled::Failed(error) => Polled::Failed(self.with_proxy(error)),
             polled => polled,
         }
@@ -130,8 +148,8 @@ impl Server {
         error.through(self.proxy.as_deref())
     }
 
-    async fn poll_once(&self, conn_id: Uuid, silence: Duration) -> Polled {
-        let request = self.request(LONG_POLL, conn_id).header(ACCEPT, JSON).timeout(silence);
+    async fn poll_once(&self, conn_id: Uuid, since: Option<&str>, silence: Duration) -> Polled {
+        let request = self.request(LONG_POLL, conn_id, since).header(ACCEPT, JSON).timeout(silence);
         let answered = match call::receive(LONG_POLL, &redacted(&self.address), request).await {
             Ok(answered) => answered,
             Err(error) => return Polled::Failed(error),
@@ -140,6 +158,9 @@ impl Server {
         let is_proxys = answered.headers.contains_key(WWW_AUTHENTICATE);
         if answered.status == StatusCode::UNAUTHORIZED && !is_proxys {
             return Polled::UnknownConnection;
+        }
+        if is_refusal_of(since, answered.status) {
+            return Polled::NoCursor;
         }
         if !answered.status.is_success() {
             return Polled::Failed(Error::status_of(LONG_POLL, &answered));
@@ -155,15 +176,29 @@ impl Server {
         }
     }
 
-    fn request(&self, endpoint: Endpoint, conn_id: Uuid) -> reqwest::RequestBuilder {
+    /// Creates a request to listen from a cursor on or, without one, from where the connection stands.
+    /// Servers that do not know cursors ignore the parameter.
+    fn request(
+        &self,
+        endpoint: Endpoint,
+        conn_id: Uuid,
+        since: Option<&str>,
+    ) -> reqwest::RequestBuilder {
         let mut url = endpoint.url(&self.address);
-        url.query_pairs_mut().append_pair("conn_id", &conn_id.to_string());
+        url.query_pairs_mut()
+            .append_pair("conn_id", &conn_id.to_string())
+            .append_pair("since", since.unwrap_or_default());
         let request = self.http.request(endpoint.method.clone(), url);
         match &self.user_agent {
             Some(user_agent) => request.header(USER_AGENT, user_agent),
             None => request,
         }
     }
+}
+
+/// Returns `true` if the server refuses the cursor: nothing else in the request can be invalid.
+fn is_refusal_of(since: Option<&str>, status: StatusCode) -> bool {
+    since.is_some() && status == StatusCode::UNPROCESSABLE_ENTITY
 }
 
 /// Waits for the next message on a websocket.

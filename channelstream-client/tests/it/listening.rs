@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use channelstream_client::{
     Action, Address, ChannelSettings, Client, Connect, Delete, Edit, End, Event, EventKind,
-    EventStream, Gap, InfoOptions, NewMessage, Scalar, SetUserState, StreamEvent, Transport,
-    UserState, Uuid, json,
+    EventStream, Gap, GapReason, InfoOptions, NewMessage, Scalar, SetUserState, Status,
+    StreamEvent, Transport, UserState, Uuid, json,
 };
 
 use crate::server::Server;
@@ -200,20 +200,114 @@ async fn who_comes_later_takes_over() {
 }
 
 #[tokio::test]
-async fn a_full_catchup_is_reported_as_a_gap() {
+async fn what_is_no_longer_stored_is_a_gap_in_its_place() {
     let server = Server::start();
     let client = server.client();
     let id = client.connect(Connect::new("ann").channels(["news"])).await.unwrap().conn_id;
     client.publish_all((0..130).map(numbered)).await.unwrap();
     let mut listener = client.listen(id).build().unwrap();
-    let mut numbers = Vec::new();
-    let found = until(&mut listener, |event| {
+    let (mut numbers, mut gaps) = (Vec::new(), Vec::new());
+    until(&mut listener, |event| {
+        gaps.extend(gap(event).map(|gap| (gap, numbers.len())));
         numbers.extend(number(event));
-        gap(event)
-    });
-    let Gap::FullCatchup { channel, .. } = found.await else { panic!("another gap") };
-    assert_eq!(channel.as_deref(), Some("news"));
+        (numbers.last() == Some(&129)).then_some(())
+    })
+    .await;
+    let [(Gap::Lost { channel, reason, .. }, 0)] = &gaps[..] else { panic!("{gaps:?}") };
+    assert_eq!((channel.as_deref(), *reason), (Some("news"), GapReason::Evicted));
     assert!(numbers.into_iter().eq(30..130));
+}
+
+/// Listens as this user until a number arrives, and returns the numbers, the gaps, and the cursor.
+async fn numbers_until(
+    listener: &mut EventStream,
+    last: u64,
+) -> (Vec<u64>, Vec<GapReason>, String) {
+    let (mut numbers, mut gaps) = (Vec::new(), Vec::new());
+    until(listener, |event| {
+        numbers.extend(number(event));
+        if let Some(Gap::Lost { reason, .. }) = gap(event) {
+            gaps.push(reason);
+        }
+        (numbers.last() == Some(&last)).then_some(())
+    })
+    .await;
+    (numbers, gaps, listener.cursor().expect("the server tells cursors").to_owned())
+}
+
+#[tokio::test]
+async fn a_stored_cursor_goes_on_with_a_new_connection_and_another_transport() {
+    let server = Server::start();
+    let client = server.client();
+    let listen = || client.listen_as(Connect::new("robot").channels(["news"]));
+    let mut first = listen().build().unwrap();
+    let (_, ()) = tokio::join!(until(&mut first, opened), async {});
+    client.publish_all((0..3).map(numbered)).await.unwrap();
+    let (numbers, gaps, cursor) = numbers_until(&mut first, 2).await;
+    assert_eq!((numbers, gaps.len()), (vec![0, 1, 2], 0));
+    drop(first);
+    client.publish_all((3..5).map(numbered)).await.unwrap();
+    let mut second = listen().only_long_poll().since(&cursor).build().unwrap();
+    assert_eq!(second.cursor(), Some(&*cursor));
+    let (numbers, gaps, later) = numbers_until(&mut second, 4).await;
+    assert_eq!((numbers, gaps.len()), (vec![3, 4], 0));
+    // The cursor is that of what was returned, not of what has arrived besides.
+    drop(second);
+    client.publish_all((5..8).map(numbered)).await.unwrap();
+    let mut third = listen().since(&later).build().unwrap();
+    let (numbers, _, between) = numbers_until(&mut third, 5).await;
+    assert_eq!(numbers, [5]);
+    drop(third);
+    let mut fourth = listen().since(between).build().unwrap();
+    let (numbers, gaps, _) = numbers_until(&mut fourth, 7).await;
+    assert_eq!((numbers, gaps.len()), (vec![6, 7], 0));
+}
+
+#[tokio::test]
+async fn a_cursor_that_the_server_cannot_read_or_recover_is_a_gap() {
+    let server = Server::start();
+    let client = server.client();
+    for (cursor, websocket) in
+        [("no cursor", true), ("no cursor", false), ("0000abcd-7", true), ("0000abcd-7", false)]
+    {
+        let listener = client.listen_as(Connect::new("robot").channels(["news"])).since(cursor);
+        let listener =
+            if websocket { listener.only_websocket() } else { listener.only_long_poll() };
+        let mut listener = listener.build().unwrap();
+        let found = until(&mut listener, gap).await;
+        let Gap::Lost { reason: GapReason::Epoch, .. } = found else { panic!("{found:?}") };
+        client.publish(numbered(1)).await.unwrap();
+        until(&mut listener, |event| number(event).filter(|number| *number == 1)).await;
+        assert_ne!(listener.cursor(), Some(cursor));
+    }
+}
+
+#[tokio::test]
+async fn what_is_appended_is_an_event() {
+    let server = Server::start();
+    let client = server.client();
+    let mut listener = client.listen_as(Connect::new("ann").channels(["news"])).build().unwrap();
+    until(&mut listener, opened).await;
+    let message = NewMessage::to_channel("bot", "news", json!({"text": ""})).unwrap();
+    let mut answer = client.stream(message).await.unwrap();
+    let message = until(&mut listener, content).await;
+    let EventKind::Message { growth: Some(growth), .. } = message.kind else {
+        panic!("{message:?}")
+    };
+    assert_eq!((message.uuid, growth.rev), (answer.uuid(), 0));
+    answer.append("hello").await.unwrap();
+    let append = until(&mut listener, content).await;
+    let EventKind::Append { append: pieces, from: 0, rev: 1, status: None, .. } = &append.kind
+    else {
+        panic!("{append:?}")
+    };
+    assert_eq!((append.uuid, pieces["text"].json()), (answer.uuid(), "\"hello\""));
+    answer.finish().await.unwrap();
+    let end = until(&mut listener, content).await;
+    assert!(
+        matches!(end.kind, EventKind::Append { status: Some(Status::Done), from: 1, rev: 2, .. }),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod requests;
 mod restarts;
 mod retries;
 mod server;
+mod streaming;
 mod stub;
 mod tls;
 

@@ -24,8 +24,8 @@ mod timestamp;
 #[cfg(feature = "state")]
 pub(crate) use append::steps;
 pub use append::{
-    Append, AppendRequest, Cancel, Change, Growth, Opening, Piece, Pieces, Status, Taken,
-    read_pieces,
+    Append, AppendRequest, Cancel, Change, ChangeReply, Growth, Opening, Piece, Pieces, Status,
+    Taken, read_pieces,
 };
 pub use body::{Body, Bounds, NotJson, parse};
 pub use cursor::{Cursor, Epoch, NotACursor};

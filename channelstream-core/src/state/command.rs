@@ -5,9 +5,7 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -17,9 +15,9 @@ use super::repeats::Repeat;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
-    Change, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete, DeleteChannels,
-    Edit, Event, FieldError, FieldErrors, NewMessage, Posted, SetUserState, Subscribe, Subscribed,
-    Taken, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
+    Change, ChangeReply, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete,
+    DeleteChannels, Event, FieldError, FieldErrors, NewMessage, Posted, SetUserState, Subscribe,
+    Subscribed, Taken, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
 };
 
 /// The id of a connection. It is a secret: a client that knows it may listen on the connection.
@@ -282,27 +280,6 @@ pub enum Reply {
     Occupied,
     /// To commands that need no reply.
     Done,
-}
-
-/// The reply about one item of [`Command::Change`].
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub enum ChangeReply {
-    /// About an edit: the edit as it was sent.
-    Edited(Arc<Edit>),
-    /// About an append or a status.
-    Taken(Box<Taken>),
-}
-
-/// Only what was done with an append has `taken`. serde cannot read a raw payload in an untagged enum.
-impl<'de> Deserialize<'de> for ChangeReply {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        if let Ok(taken) = serde_json::from_str(raw.get()) {
-            return Ok(Self::Taken(taken));
-        }
-        serde_json::from_str(raw.get()).map(Self::Edited).map_err(D::Error::custom)
-    }
 }
 
 impl Reply {

@@ -27,10 +27,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use uuid::Uuid;
 
+pub use crate::protocol::ChangeReply;
 pub use catchup::Keep;
 pub use command::{
-    Appends, CatchUp, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
-    ListenerId, ListenerKind, NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
+    Appends, CatchUp, Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId,
+    ListenerKind, NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
 };
 pub use defaults::{ChannelDefaults, Pattern};
 pub use reading::{Portion, Read, Reading, Since};
