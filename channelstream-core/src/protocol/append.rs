@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::body::{Body, Value};
 use super::field_errors::{FieldError, FieldErrors, Rejected, WRONG_TYPE};
-use super::growth::{Growth, Status};
+use super::growth::Status;
 use super::message::Edit;
 use super::read::{Form, Id, Mapping, Object, Size, USER, any_text, list, mapping, read_object};
 use super::redact::FirstDigits;
