@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Formatter};
-use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -407,27 +406,6 @@ impl Taken {
             size: None,
             step: None,
         }
-    }
-}
-
-/// The answer about one item of `PATCH /message`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub enum ChangeReply {
-    /// About an edit: the edit as it was sent.
-    Edited(Arc<Edit>),
-    /// About an append or a status.
-    Taken(Box<Taken>),
-}
-
-/// Only what was done with an append has `taken`. serde cannot read a raw payload in an untagged enum.
-impl<'de> Deserialize<'de> for ChangeReply {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        if let Ok(taken) = serde_json::from_str(raw.get()) {
-            return Ok(Self::Taken(taken));
-        }
-        serde_json::from_str(raw.get()).map(Self::Edited).map_err(D::Error::custom)
     }
 }
 
