@@ -392,9 +392,16 @@ pub struct Taken {
     pub step: Option<u64>,
 }
 
-#[cfg(feature = "state")]
 impl Taken {
+    /// There is no such message, or it is of another channel.
+    pub const UNKNOWN: &'static str = "unknown message";
+    /// The message was not opened as one that grows.
+    pub const NOT_OPEN: &'static str = "not open";
+    /// The step is not the next one.
+    pub const STEP_MISSING: &'static str = "a step is missing";
+
     /// Creates the answer about a message of which nothing is known.
+    #[cfg(feature = "state")]
     pub(crate) fn unknown(uuid: Uuid, channel: Option<String>, reason: &'static str) -> Self {
         Self {
             uuid,
