@@ -70,8 +70,8 @@
 //!
 //! With the feature `listen`, an `EventStream` yields the events of a connection. It uses a
 //! websocket, or long polling where a proxy blocks websockets. It reconnects when the TCP connection
-//! breaks or is silent for too long, receives missed events as the server's catch-up, and reports
-//! where events may be missing.
+//! breaks or is silent for too long, receives what it missed from its cursor on, and reports where events
+//! are missing.
 //!
 #![cfg_attr(feature = "listen", doc = "```no_run")]
 #![cfg_attr(not(feature = "listen"), doc = "```ignore")]
@@ -205,7 +205,8 @@
 //! # Examples
 //!
 //! In `examples/`: `first_steps`, `whole_life`, `axum_app` (a room), `warp_app` (sign-in, pages that listen),
-//! `chat` (rooms, presence, private messages), `batch_publisher`, and `surviving_listener`.
+//! `chat` (rooms, presence, private messages), `assistant` (answers that grow), `batch_publisher`, and
+//! `surviving_listener`.
 //!
 //! # Types of other crates
 //!

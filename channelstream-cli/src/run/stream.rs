@@ -41,19 +41,22 @@ pub(super) async fn stream(access: &AccessArgs, args: &StreamArgs) -> Result<(),
             () = interrupt.received() => break Err("interrupted".to_owned()),
             error = message.ended() => return Err(failed(error)),
         };
-        let piece = match chunk {
-            Some(Ok(chunk)) => text.take(&chunk),
+        let read = match chunk {
+            Some(Ok(chunk)) => Ok(text.take(&chunk)),
             Some(Err(error)) => Err(format!("standard input cannot be read: {error}")),
             None if text.is_whole() => break Ok(()),
             None => Err(NOT_UTF8.to_owned()),
         };
-        match piece {
+        match read {
             Ok(piece) if piece.is_empty() => {}
             Ok(piece) => tokio::select! {
                 sent = message.send(&args.key, Piece::text(&piece)) => sent.map_err(failed)?,
                 () = interrupt.received() => break Err("interrupted".to_owned()),
             },
             Err(what) => break Err(what),
+        }
+        if text.is_invalid {
+            break Err(NOT_UTF8.to_owned());
         }
     };
     let given_up = outcome.is_err();
@@ -168,20 +171,20 @@ const NOT_UTF8: &str = "standard input is not UTF-8";
 struct Text {
     /// The beginning of a character.
     rest: Vec<u8>,
+    /// Whether it is not that of a character.
+    is_invalid: bool,
 }
 
 impl Text {
-    /// Returns the whole characters that there are by now.
-    fn take(&mut self, chunk: &[u8]) -> Result<String, String> {
+    /// Returns the whole characters that there are by now. What is no text stays.
+    fn take(&mut self, chunk: &[u8]) -> String {
         self.rest.extend_from_slice(chunk);
-        let whole = match str::from_utf8(&self.rest) {
-            Ok(text) => text.len(),
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Err(_) => return Err(NOT_UTF8.to_owned()),
-        };
-        let rest = self.rest.split_off(whole);
-        let text = String::from_utf8(std::mem::replace(&mut self.rest, rest));
-        text.map_err(|_| NOT_UTF8.to_owned())
+        let Some(whole) = self.rest.utf8_chunks().next() else { return String::new() };
+        let text = whole.valid().to_owned();
+        self.is_invalid =
+            str::from_utf8(&self.rest).is_err_and(|error| error.error_len().is_some());
+        self.rest.drain(..text.len());
+        text
     }
 
     fn is_whole(&self) -> bool {
@@ -223,13 +226,18 @@ mod tests {
         let all = "aäö€😀\u{0}z";
         for size in 1..=all.len() {
             let mut text = Text::default();
-            let read: String =
-                all.as_bytes().chunks(size).map(|chunk| text.take(chunk).unwrap()).collect();
+            let read: String = all.as_bytes().chunks(size).map(|chunk| text.take(chunk)).collect();
             assert_eq!((read.as_str(), text.is_whole()), (all, true));
         }
         let mut text = Text::default();
-        assert_eq!(text.take(b"a\xf0\x9f").unwrap(), "a");
-        assert!(!text.is_whole());
-        assert_eq!(text.take(b"b").unwrap_err(), NOT_UTF8);
+        assert_eq!(text.take(b"a\xf0\x9f"), "a");
+        assert!(!text.is_whole() && !text.is_invalid);
+        assert_eq!(text.take(b"b"), "");
+        assert!(text.is_invalid);
+        let mut text = Text::default();
+        assert_eq!(
+            (text.take(b"what is text\xff counts").as_str(), text.is_invalid),
+            ("what is text", true)
+        );
     }
 }

@@ -185,6 +185,7 @@ fn what_goes_wrong_is_said_and_shown() {
     streaming.write(b"a\xff");
     assert_eq!(failed(&streaming.end(), 1).0, "standard input is not UTF-8");
     wait_for(&server, "status", "failed");
+    wait_for(&server, "text", "a");
 
     let mut streaming = Streaming::start(&server, &["--quiet"]);
     streaming.write(b"a\xe2");

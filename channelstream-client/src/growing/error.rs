@@ -62,10 +62,10 @@ impl StreamError {
     pub(super) fn of(taken: &Taken) -> Self {
         match (taken.status, taken.reason.as_deref()) {
             (Some(status), _) if status.is_final() => Self::ended(status),
-            (_, Some("unknown message")) => Self::Unknown,
-            (_, Some("not open")) => Self::NotOpen,
+            (_, Some(Taken::UNKNOWN)) => Self::Unknown,
+            (_, Some(Taken::NOT_OPEN)) => Self::NotOpen,
             // The steps of a stream are without gaps, so they are not its own that are there.
-            (_, Some("a step is missing")) => Self::TakenOver,
+            (_, Some(Taken::STEP_MISSING)) => Self::TakenOver,
             _ => Self::Refused(taken.reason.clone().unwrap_or("no reason given".into())),
         }
     }

@@ -57,7 +57,14 @@ pub(super) struct Settings {
 /// Creates new connections.
 pub(super) type Renew = Box<dyn FnMut() -> Renewing + Send>;
 
-type Renewing = Pin<Box<dyn Future<Output = Result<Uuid, Error>> + Send>>;
+pub(super) type Renewing = Pin<Box<dyn Future<Output = Result<Renewed, Error>> + Send>>;
+
+/// A new connection.
+pub(super) struct Renewed {
+    pub(super) conn_id: Uuid,
+    /// Where a listener of the connection begins, if the server told.
+    pub(super) cursor: Option<String>,
+}
 
 impl EventStreamBuilder {
     pub(super) fn new(place: Place, conn_id: Option<Uuid>) -> Self {
@@ -161,9 +168,17 @@ impl EventStreamBuilder {
     {
         let make = move || -> Renewing {
             let made = make();
-            Box::pin(async move { made.await.map_err(|error| Error::renewal(error.into())) })
+            Box::pin(async move {
+                let conn_id = made.await.map_err(|error| Error::renewal(error.into()))?;
+                Ok(Renewed { conn_id, cursor: None })
+            })
         };
         self.renew = Some(Box::new(make));
+        self
+    }
+
+    pub(super) fn renewed(mut self, renew: Renew) -> Self {
+        self.renew = Some(renew);
         self
     }
 

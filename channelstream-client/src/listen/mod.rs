@@ -18,6 +18,7 @@ pub use self::builder::EventStreamBuilder;
 pub use self::event::{Event, EventKind};
 pub use self::stream_event::{End, Gap, StreamEvent, Transport};
 
+use self::builder::{Renewed, Renewing};
 use self::reconnector::{Item, Reconnector};
 use crate::client::Client;
 
@@ -136,9 +137,15 @@ impl Client {
     /// one.
     pub fn listen_as(&self, request: Connect) -> EventStreamBuilder {
         let client = self.clone();
-        EventStreamBuilder::new(builder::Place::Client(self.clone()), None).renewed_by(move || {
+        let renew = move || -> Renewing {
             let (client, request) = (client.clone(), request.clone());
-            async move { client.connect(request).await.map(|connected| connected.conn_id) }
-        })
+            Box::pin(async move {
+                let connected = client.connect(request).await?;
+                let cursor = connected.cursor.map(|cursor| cursor.to_string());
+                Ok(Renewed { conn_id: connected.conn_id, cursor })
+            })
+        };
+        let place = builder::Place::Client(self.clone());
+        EventStreamBuilder::new(place, None).renewed(Box::new(renew))
     }
 }

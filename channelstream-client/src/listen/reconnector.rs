@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::builder::{Renew, Server, Settings};
+use super::builder::{Renew, Renewed, Server, Settings};
 use super::event::{Event, Sent, What};
 use super::stream_event::{End, Gap, StreamEvent, Transport};
 use super::transport::{Opening, Polled, Received, Socket, receive};
@@ -126,8 +126,13 @@ impl Reconnector {
     async fn make_connection(&mut self) -> Phase {
         let Some(make) = &mut self.renew else { return self.end(End::UnknownConnection) };
         match make().await {
-            Ok(conn_id) => {
+            Ok(Renewed { conn_id, cursor }) => {
                 self.conn_id = Some(conn_id);
+                // An older cursor recovers more.
+                if self.since.is_none() && cursor.is_some() {
+                    self.since.clone_from(&cursor);
+                    self.items.push_back(Item { event: None, cursor });
+                }
                 Phase::Opening
             }
             Err(error) => self.interrupted(error),

@@ -88,9 +88,23 @@ async fn listeners_hear_everything_through_what_splits() {
 
 #[tokio::test]
 async fn listeners_lose_nothing_behind_what_cuts() {
-    let server = Server::start();
-    let proxy = Proxy::start(server.port, Mode::Cutting(1500)).await;
-    let mut listener = listener(&server, &proxy).await;
+    for by in [Transport::Websocket, Transport::LongPoll] {
+        one_loses_nothing_behind_what_cuts(by).await;
+    }
+}
+
+async fn one_loses_nothing_behind_what_cuts(by: Transport) {
+    let server = Server::with_quick_heartbeats();
+    let proxy = Proxy::start(server.port, Mode::Cutting(4000)).await;
+    let request = Connect::new("ann").channels(["news"]);
+    let id = server.client().connect(request).await.unwrap().conn_id;
+    let listener = EventStream::builder(&proxy.url, id).first_pause(PAUSE).longest_pause(PAUSE);
+    let mut listener = match by {
+        Transport::LongPoll => listener.only_long_poll().build().unwrap(),
+        _ => listener.only_websocket().build().unwrap(),
+    };
+    // Its first answer has the cursor.
+    until(&mut listener, opened).await;
     let client = server.client();
     let mut received = Vec::new();
     for sent in 0..60 {

@@ -8,7 +8,8 @@ use channelstream_client::{
     StreamEvent, Transport, UserState, Uuid, json,
 };
 
-use crate::server::Server;
+use crate::proxy::{Mode, Proxy};
+use crate::server::{Server, hasty};
 
 /// Waits for the first item for which `wanted` returns a value, and ignores others.
 pub(crate) async fn until<T>(
@@ -261,6 +262,31 @@ async fn a_stored_cursor_goes_on_with_a_new_connection_and_another_transport() {
     let mut fourth = listen().since(between).build().unwrap();
     let (numbers, gaps, _) = numbers_until(&mut fourth, 7).await;
     assert_eq!((numbers, gaps.len()), (vec![6, 7], 0));
+}
+
+#[tokio::test]
+async fn what_is_sent_before_the_first_answer_breaks_off_is_not_lost() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.port, Mode::Honest).await;
+    let client = hasty(&proxy.url).build().unwrap();
+    let mut listener = client
+        .listen_as(Connect::new("ann").channels(["news"]))
+        .only_long_poll()
+        .first_pause(Duration::from_millis(10))
+        .build()
+        .unwrap();
+    let publishing = async {
+        while server.client().info(InfoOptions::default()).await.unwrap().users.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        proxy.turn(Mode::Cutting(100));
+        server.client().publish_all((0..9).map(numbered)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.turn(Mode::Honest);
+    };
+    let (_, received) = tokio::join!(publishing, numbers_until(&mut listener, 8));
+    assert!(received.0.into_iter().eq(0..9));
+    assert_eq!(received.1, []);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod server;
 mod streaming;
 mod stub;
 mod tls;
+mod without_cursors;
 
 #[path = "../../examples/whole_life.rs"]
 #[expect(dead_code, reason = "the test does not call `main`")]

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_client::{
-    Action, Address, AdminStats, AdminUser, Changed, ChannelConfig, ChannelSettings, ChannelView,
-    ChannelsDeleted, ChannelsInfo, Client, ClientBuilder, ClockSkew, Configure, Connect, Connected,
-    DateTime, Delete, DeleteChannels, Edit, End, Error, ErrorKind, Event, EventKind, EventStream,
-    EventStreamBuilder, FieldError, FieldErrors, Gap, InEvent, IndexMap, InfoOptions, Message,
-    Metrics, NewMessage, NotADuration, Payload, PayloadError, Posted, PublishError, Published,
-    Receipt, RetryPolicy, Scalar, SetUserState, StatusCode, Stream, StreamEvent, Subscribe,
-    Subscribed, Timestamp, TimestampSigner, Transport, Unsubscribe, Unsubscribed, UserState,
+    Action, Address, AdminStats, AdminUser, AppendRequest, Change, ChangeReply, Changed,
+    ChannelConfig, ChannelSettings, ChannelView, ChannelsDeleted, ChannelsInfo, Client,
+    ClientBuilder, ClockSkew, Configure, Connect, Connected, Cursor, DateTime, Delete,
+    DeleteChannels, Edit, End, Error, ErrorKind, Event, EventKind, EventStream, EventStreamBuilder,
+    FieldError, FieldErrors, Gap, GapReason, Growth, InEvent, IndexMap, InfoOptions, Message,
+    MessageStream, MessageStreamBuilder, Metrics, NewMessage, NotADuration, Opening, Payload,
+    PayloadError, Piece, Pieces, Posted, PublishError, Published, Receipt, RetryPolicy, Scalar,
+    SetUserState, Status, StatusCode, Stream, StreamError, StreamEvent, Subscribe, Subscribed,
+    Taken, Timestamp, TimestampSigner, Transport, Unsubscribe, Unsubscribed, UserState,
     UserStateSet, UserView, Uuid, Value, json, parse_duration, reqwest, serde_json, signer,
 };
 
@@ -83,6 +85,8 @@ async fn calls(client: &Client) -> Result<(), Error> {
     while !matches!(events.next().await, Some(event) if payload_of(&event).is_some()) {}
     let _: Pin<Box<dyn Stream<Item = StreamEvent>>> = Box::pin(events);
 
+    growing(client, conn_id).await?;
+
     let address: Address = Address::channel("news");
     let edit = Edit::new(message.uuid, address.clone()).payload(json!({"text": "Good day."}))?;
     let edits: Vec<Edit> = client.edit(edit).await?;
@@ -105,6 +109,32 @@ async fn calls(client: &Client) -> Result<(), Error> {
     assert!(first.is_some());
     let skew: Option<ClockSkew> = refused.clock_skew();
     assert_eq!(skew, None);
+    Ok(())
+}
+
+async fn growing(client: &Client, conn_id: Uuid) -> Result<(), Error> {
+    let opening: Opening = Opening::new(["ann"]).append_timeout(60);
+    let message = NewMessage::to_channel("bot", "news", json!({"text": ""}))?.open(opening);
+    let posted: Vec<Posted> = client.publish(message).await?;
+    let growth: Option<Growth> = posted[0].growth;
+    let cursor: Option<Cursor> = posted[0].receipt.seq;
+    assert!(growth.is_some() && cursor.is_some());
+    let append: AppendRequest =
+        AppendRequest::new(posted[0].uuid, None).text("text", "Hel").step(1);
+    let replies: Vec<ChangeReply> = client.change(Change::Append(append)).await?;
+    assert!(matches!(&replies[..], [ChangeReply::Taken(taken)] if taken.taken));
+
+    let builder: MessageStreamBuilder = client.resume(posted[0].uuid, None);
+    let mut stream: MessageStream = builder.await.unwrap();
+    let pieces: Pieces = [("text".to_owned(), Piece::text("lo"))].into_iter().collect();
+    for (key, piece) in pieces {
+        stream.send(key, piece).await.unwrap();
+    }
+    stream.flush().await.unwrap();
+    let taken: Taken = client.cancel(conn_id, posted[0].uuid).await?;
+    assert_eq!(taken.status, Some(Status::Cancelled));
+    let error: StreamError = stream.finish().await.unwrap_err();
+    assert!(error.is_cancelled());
     Ok(())
 }
 
@@ -137,7 +167,8 @@ fn payload_of(event: &StreamEvent) -> Option<Value> {
             payload.ok().filter(Value::is_object)
         }
         StreamEvent::Opened { transport: Transport::Websocket, .. } => None,
-        StreamEvent::Gap(Gap::NewConnection) | StreamEvent::Ended(End::Superseded) => None,
+        StreamEvent::Gap(Gap::Lost { reason: GapReason::Evicted, .. } | Gap::NewConnection)
+        | StreamEvent::Ended(End::Superseded) => None,
         StreamEvent::Interrupted { error, .. } => {
             let _: Option<&(dyn StdError + 'static)> = error.source();
             None

@@ -1,5 +1,6 @@
 //! Messages that grow, on the real server: their ends, takeovers, and broken connections.
 
+use std::future::IntoFuture as _;
 use std::time::Duration;
 
 use channelstream_client::{
@@ -271,6 +272,28 @@ async fn nothing_is_lost_or_doubled_behind_what_cuts() {
         proxy.turn(Mode::Honest);
         stream.finish().await.unwrap();
         assert_eq!(text(&client).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_opened_once_behind_what_cuts() {
+    let (server, client) = with_chat().await;
+    let proxy = Proxy::start(server.port, Mode::Honest).await;
+    for (keys, count) in [(true, 1), (false, 2)] {
+        let cut = hasty(&proxy.url).idempotency_keys(keys).build().unwrap();
+        proxy.turn(Mode::Cutting(40));
+        let lines = proxy.lines();
+        let opening = async {
+            // The request arrives whole, its answer breaks off, and it is sent again.
+            while proxy.lines() < lines + 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            proxy.turn(Mode::Honest);
+        };
+        let (stream, ()) = tokio::join!(cut.stream(empty()).into_future(), opening);
+        stream.unwrap().finish().await.unwrap();
+        let info = client.info(InfoOptions::default().channels(["chat"])).await.unwrap();
+        assert_eq!(info.channels["chat"].history.len(), count);
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Formatter};
-use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -352,9 +351,16 @@ pub struct Taken {
     pub step: Option<u64>,
 }
 
-#[cfg(feature = "state")]
 impl Taken {
+    /// There is no such message, or it is of another channel.
+    pub const UNKNOWN: &'static str = "unknown message";
+    /// The message was not opened as one that grows.
+    pub const NOT_OPEN: &'static str = "not open";
+    /// The step is not the next one.
+    pub const STEP_MISSING: &'static str = "a step is missing";
+
     /// Creates the answer about a message of which nothing is known.
+    #[cfg(feature = "state")]
     pub(crate) fn unknown(uuid: Uuid, channel: Option<String>, reason: &'static str) -> Self {
         Self {
             uuid,
@@ -366,27 +372,6 @@ impl Taken {
             size: None,
             step: None,
         }
-    }
-}
-
-/// The answer about one item of `PATCH /message`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub enum ChangeReply {
-    /// About an edit: the edit as it was sent.
-    Edited(Arc<Edit>),
-    /// About an append or a status.
-    Taken(Box<Taken>),
-}
-
-/// Only what was done with an append has `taken`. serde cannot read a raw payload in an untagged enum.
-impl<'de> Deserialize<'de> for ChangeReply {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        if let Ok(taken) = serde_json::from_str(raw.get()) {
-            return Ok(Self::Taken(taken));
-        }
-        serde_json::from_str(raw.get()).map(Self::Edited).map_err(D::Error::custom)
     }
 }
 

@@ -25,7 +25,7 @@ mod timestamp;
 #[cfg(feature = "state")]
 pub(crate) use append::steps;
 pub use append::{
-    Append, AppendRequest, Cancel, Change, ChangeReply, Opening, Piece, Pieces, Taken, read_pieces,
+    Append, AppendRequest, Cancel, Change, Opening, Piece, Pieces, Taken, read_pieces,
 };
 pub use body::{Body, Bounds, NotJson, parse};
 pub use cursor::{Cursor, Epoch, NotACursor};
@@ -38,8 +38,8 @@ pub use message::{Address, Delete, Edit, Message, NewMessage};
 pub use payload::{Payload, PayloadError};
 pub use read::parse_uuid;
 pub use reply::{
-    AdminStats, AdminUser, Changed, ChannelView, ChannelsDeleted, ChannelsInfo, Connected, Posted,
-    Receipt, Subscribed, Unsubscribed, UserStateSet, UserView,
+    AdminStats, AdminUser, ChangeReply, Changed, ChannelView, ChannelsDeleted, ChannelsInfo,
+    Connected, Posted, Receipt, Subscribed, Unsubscribed, UserStateSet, UserView,
 };
 pub use request::{
     Configure, Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe,

@@ -11,8 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::append::Taken;
 use super::cursor::Cursor;
-use super::message::Message;
+use super::message::{Edit, Message};
 use super::redact::FirstDigits;
 use super::scalar::{Scalar, UserState};
 use super::settings::ChannelSettings;
@@ -113,6 +114,27 @@ impl<'de> Deserialize<'de> for Posted {
         let taken = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
         let receipt = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
         Ok(Self { taken: Arc::new(taken), receipt })
+    }
+}
+
+/// The answer about one item of `PATCH /message`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum ChangeReply {
+    /// About an edit: the edit as it was sent.
+    Edited(Arc<Edit>),
+    /// About an append or a status.
+    Taken(Box<Taken>),
+}
+
+/// Only what was done with an append has `taken`. serde cannot read a raw payload in an untagged enum.
+impl<'de> Deserialize<'de> for ChangeReply {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if let Ok(taken) = serde_json::from_str(raw.get()) {
+            return Ok(Self::Taken(taken));
+        }
+        serde_json::from_str(raw.get()).map(Self::Edited).map_err(D::Error::custom)
     }
 }
 

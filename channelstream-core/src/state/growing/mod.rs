@@ -124,7 +124,7 @@ impl Growing {
         match step? {
             step if step <= last => Some(self.answer(true, None)),
             step if step == last + 1 => None,
-            _ => Some(self.answer(false, Some("a step is missing".into()))),
+            _ => Some(self.answer(false, Some(Taken::STEP_MISSING.into()))),
         }
     }
 }
@@ -261,7 +261,7 @@ impl State {
             channel.is_none() || channel == self.growing[*key].message.address.channel
         });
         let Some(key) = found else {
-            let reason = if is_stored(self) { "not open" } else { "unknown message" };
+            let reason = if is_stored(self) { Taken::NOT_OPEN } else { Taken::UNKNOWN };
             return Taken::unknown(uuid, channel, reason);
         };
         let rules = &self.rules;
