@@ -94,7 +94,7 @@ impl Sharpener {
     fn place(&mut self, id: Uuid, address: &mut Address) {
         self.texts += 1;
         match self.posted.get(&(id.as_u128() % 3)) {
-            Some((_, place)) if self.texts % 4 > 0 => address.clone_from(place),
+            Some((_, place)) if !self.texts.is_multiple_of(4) => address.clone_from(place),
             _ => Self::address(address),
         }
     }
@@ -112,7 +112,7 @@ impl Sharpener {
         Self::address(&mut message.address);
         if let Some(id) = message.uuid {
             message.uuid = Some(self.post(id, &message.address));
-            if self.texts % 2 == 0 {
+            if self.texts.is_multiple_of(2) {
                 message.opening = Some(Box::new(Opening::new(["ben"])));
             }
         }
