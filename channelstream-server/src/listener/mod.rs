@@ -104,7 +104,10 @@ impl Listener {
         let open = || Command::Open { connection, listener, kind, catch_up, appends };
         let opened = self.node.submit(open()).await?;
         if catch_up == CatchUp::Read {
-            self.outbox.read_on();
+            // What comes after a portion comes live, and only to the listener of the connection.
+            if matches!(opened, Reply::Opened) {
+                self.outbox.read_on();
+            }
             return Ok(opened);
         }
         let hub = self.node.hub();

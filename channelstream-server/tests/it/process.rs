@@ -76,7 +76,9 @@ impl Process {
     fn start_with(command: &str, flags: &[&str], environment: &[(&str, &OsStr)]) -> Self {
         let output = NamedTempFile::new().unwrap();
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{command}; exec \"$@\""), "sh", PROGRAM]);
+        let program = std::env::var_os("CHANNELSTREAM_TEST_SERVER");
+        shell.args(["-c", &format!("{command}; exec \"$@\""), "sh"]);
+        shell.arg(program.as_deref().unwrap_or(OsStr::new(PROGRAM)));
         let child = quiet(&mut shell, flags)
             .envs(environment.iter().copied())
             .stdout(output.reopen().unwrap())

@@ -17,14 +17,16 @@ pub(crate) struct Client {
     channels: &'static [&'static str],
     hows: Vec<How>,
     connection: String,
-    cursor: String,
+    pub(crate) cursor: String,
     wire: Option<Wire>,
     left_open: VecDeque<TcpStream>,
     pub(crate) dice: Dice,
+    /// What was done to it, for the message of a failure.
+    pub(crate) trail: Vec<String>,
+    /// How many lines it has opened.
+    pub(crate) opened: usize,
     /// How often it got a new connection.
     pub(crate) renewed: usize,
-    /// The bytes that came on all lines.
-    pub(crate) bytes: usize,
 }
 
 impl Client {
@@ -47,8 +49,9 @@ impl Client {
             wire: None,
             left_open: VecDeque::new(),
             dice: Dice(seed),
+            trail: Vec::new(),
+            opened: 0,
             renewed: 0,
-            bytes: 0,
         };
         let first = client.next();
         assert_eq!(first.event["type"], "cursor");
@@ -64,16 +67,18 @@ impl Client {
             let wire = match &mut self.wire {
                 Some(wire) => wire,
                 None => match Wire::open(self.site, how, &self.connection, &self.cursor) {
-                    Some(wire) => self.wire.insert(wire),
+                    Some(wire) => {
+                        self.opened += 1;
+                        self.trail.push(format!("{how:?} since {}", self.cursor));
+                        self.wire.insert(wire)
+                    }
                     None => {
                         self.renew();
                         continue;
                     }
                 },
             };
-            let before = wire.bytes;
             let heard = wire.next_within(Duration::from_secs(2));
-            self.bytes += wire.bytes - before;
             if let Some(heard) = heard {
                 self.cursor.clone_from(&heard.cursor);
                 return heard;
@@ -98,6 +103,7 @@ impl Client {
     /// The backend gives the page a new connection.
     fn renew(&mut self) {
         self.connection = self.site.connect(&self.user, self.channels);
+        self.trail.push("new connection".to_owned());
         self.renewed += 1;
     }
 
@@ -105,6 +111,7 @@ impl Client {
     pub(crate) fn cut(&mut self) {
         let cut = self.dice.one_of(&[Cut::Reset, Cut::Silent, Cut::HalfClosed]);
         let Some(wire) = self.wire.take() else { return };
+        self.trail.push(format!("{cut:?}"));
         self.left_open.extend(wire.cut(cut));
         if self.left_open.len() > LEFT_OPEN {
             self.left_open.pop_front();

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::app::{PATIENCE, Request, Site};
+use crate::PATIENCE;
+use crate::app::{Request, Site};
 
 /// A transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +58,6 @@ pub(crate) struct Wire {
     is_over: bool,
     /// The events of a poll, newest first.
     polled: Vec<Value>,
-    /// How many bytes came.
-    pub(crate) bytes: usize,
 }
 
 fn seq(event: &Value) -> String {
@@ -94,7 +93,7 @@ impl Wire {
                 .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         }
         let (raw, body, polled) = (Vec::new(), Vec::new(), Vec::new());
-        let mut wire = Self { how, stream, raw, body, is_over: false, polled, bytes: 0 };
+        let mut wire = Self { how, stream, raw, body, is_over: false, polled };
         wire.stream.write_all(&request.bytes()).unwrap();
         if how == How::Poll {
             return Some(wire); // its answer comes when there is something
@@ -126,7 +125,6 @@ impl Wire {
         match self.stream.read(&mut buffer) {
             Ok(count) => {
                 self.is_over |= count == 0;
-                self.bytes += count;
                 self.raw.extend_from_slice(&buffer[..count]);
                 count > 0
             }
@@ -160,11 +158,6 @@ impl Wire {
                 return next;
             }
         }
-    }
-
-    /// The next event, which has to come.
-    pub(crate) fn next(&mut self) -> Heard {
-        self.next_within(PATIENCE).expect("an event was to come")
     }
 
     fn frame(&mut self) -> Option<Heard> {
@@ -244,7 +237,7 @@ impl Wire {
 
     /// The next event of the answer to a poll, which ends the line when there is no more in it.
     fn answer(&mut self, until: Instant) -> Option<Heard> {
-        if self.polled.is_empty() {
+        if self.polled.is_empty() && !self.is_over {
             let end = find(&self.raw, b"\r\n\r\n")?;
             let head = String::from_utf8(self.raw[..end].to_vec()).unwrap();
             let length = head.lines().find_map(|line| {
@@ -266,7 +259,7 @@ impl Wire {
             self.raw.clear();
         }
         let event = self.polled.pop();
-        self.is_over = event.is_none();
+        self.is_over = self.polled.is_empty();
         event.map(|event| Heard { cursor: seq(&event), event })
     }
 
