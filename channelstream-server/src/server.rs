@@ -313,6 +313,7 @@ fn rules(config: &Config) -> Rules {
         idempotency_bytes: config.max_idempotency_bytes,
         channel_defaults: config.channel_defaults.clone(),
         append_timeout: config.append_timeout,
+        stalled_timeout: config.stalled_timeout,
         max_growing_size: config.max_growing_size,
         max_growing_items: config.max_growing_items,
         max_open_messages: config.max_open_messages,

@@ -62,6 +62,11 @@ impl Display for Cursor {
     }
 }
 
+impl Cursor {
+    /// The largest number that is read: JavaScript counts as far. A server does not come to it.
+    const LARGEST: u64 = 1 << 53;
+}
+
 impl FromStr for Cursor {
     type Err = NotACursor;
 
@@ -75,7 +80,8 @@ impl FromStr for Cursor {
             is_net,
         };
         // A sign, leading zeros and capital letters parse as numbers.
-        if cursor.to_string() == text { Ok(cursor) } else { Err(NotACursor) }
+        let is_exact = cursor.sequence <= Self::LARGEST && cursor.to_string() == text;
+        if is_exact { Ok(cursor) } else { Err(NotACursor) }
     }
 }
 
@@ -100,7 +106,7 @@ mod tests {
         for cursor in [
             Cursor::default(),
             Cursor { epoch: Epoch::new(0xa), sequence: 7, is_net: true },
-            Cursor { epoch: Epoch::new(u32::MAX), sequence: u64::MAX, is_net: false },
+            Cursor { epoch: Epoch::new(u32::MAX), sequence: 1 << 53, is_net: false },
         ] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
             let json = serde_json::to_string(&cursor).unwrap();
@@ -117,6 +123,8 @@ mod tests {
             "0000000A-7",
             "a-7",
             "00000000a-7",
+            "0000000a-9007199254740993",
+            "0000000a-18446744073709551615",
             "0000000a-18446744073709551616",
             "0000000a-7 ",
             "0000000a-n",

@@ -413,6 +413,8 @@ pub struct Rules {
     pub idempotency_bytes: usize,
     /// The silence after which a growing message is stalled, unless it was opened with another one.
     pub append_timeout: Duration,
+    /// The time after which a message that stays stalled has failed.
+    pub stalled_timeout: Duration,
     /// The largest payload of a growing message, in bytes.
     pub max_growing_size: usize,
     /// The most items of a list in a growing message to which items are appended.
@@ -442,6 +444,7 @@ impl Default for Rules {
             idempotency_keys: 100_000,
             idempotency_bytes: 64 * 1024 * 1024,
             append_timeout: Duration::from_secs(30),
+            stalled_timeout: Duration::from_secs(3600),
             max_growing_size: 1024 * 1024,
             max_growing_items: 4096,
             max_open_messages: 100,

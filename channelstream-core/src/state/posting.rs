@@ -137,9 +137,11 @@ impl State {
         edit.edited.get_or_insert(DateTime::from(self.now));
         match self.destination(&edit.address) {
             Destination::Channel(channel) => {
-                edit.growth = self.edit_growing(&Place::Channel(channel), &edit);
-                if edit.growth.is_none() {
-                    self.channels[channel].edit(in_history(channel), &edit);
+                match self.edit_growing(&Place::Channel(channel), &edit) {
+                    Some((growth, address)) => {
+                        (edit.growth, edit.address) = (Some(growth), address);
+                    }
+                    None => self.channels[channel].edit(in_history(channel), &edit),
                 }
                 let edit = Arc::new(edit);
                 self.send(step, channel, &Event::Edit(Arc::clone(&edit)));
@@ -147,11 +149,16 @@ impl State {
             }
             Destination::Users => {
                 let users = Place::Users(self.named(&edit.address.pm_users));
-                edit.growth = self.edit_growing(&users, &edit);
-                if let (None, Place::Users(users)) = (edit.growth, users) {
-                    for user in users {
-                        self.users[user].stored.edit(&edit);
+                match (self.edit_growing(&users, &edit), users) {
+                    (Some((growth, address)), _) => {
+                        (edit.growth, edit.address) = (Some(growth), address);
                     }
+                    (None, Place::Users(users)) => {
+                        for user in users {
+                            self.users[user].stored.edit(&edit);
+                        }
+                    }
+                    (None, Place::Channel(_)) => {}
                 }
                 let edit = Arc::new(edit);
                 self.send_private(step, &edit.address, &Event::Edit(Arc::clone(&edit)));

@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 
 use super::catchup::{Stored, StoredEvents};
 use super::connection::Connection;
-use super::growing::Growing;
+use super::growing::Followed;
 use super::{ConnectionId, Sequence, State};
 use crate::protocol::{Cursor, DateTime, Edit, Event, Gap, GapReason, Uuid};
 
@@ -176,11 +176,10 @@ impl State {
         }
         let (mut places, mut next) = self.places(connection, reading);
         let as_edits = connection.listener.is_some_and(|listener| listener.as_edits);
-        let growing: Vec<_> =
-            self.growing_for(key).map(|(one, all_edits)| (one, as_edits || all_edits)).collect();
-        for (index, (one, as_edits)) in growing.iter().enumerate() {
-            let told = one.told(*as_edits);
-            if told > one.opened() && reading.at < Some(told) {
+        let growing: Vec<_> = self.growing_for(key).collect();
+        for (index, one) in growing.iter().enumerate() {
+            let told = one.growing.told(as_edits || one.all_edits);
+            if told > one.growing.opened() && reading.at < Some(told) {
                 next.push(Reverse((told, Kind::Growth, index)));
             }
         }
@@ -208,10 +207,7 @@ impl State {
                     }
                     one.and_then(|one| place.net(one, reading, user))
                 }
-                Kind::Growth => {
-                    let (growing, as_edits) = growing[number];
-                    self.grown(growing, as_edits, reading)
-                }
+                Kind::Growth => self.grown(growing[number], as_edits, reading),
             };
             let event = event.map(|event| self.with_growth(event, reading));
             bytes += event.as_ref().map_or(0, Event::size);
@@ -280,16 +276,27 @@ impl State {
         (places, next)
     }
 
-    /// Returns what a message has grown by, for a listener that received it before.
-    fn grown(&self, growing: &Growing, as_edits: bool, reading: &mut Reading) -> Option<Event> {
+    /// Returns what a message has grown by, for a listener that received it before. Who joined after the
+    /// opening receives only what came since, or a gap.
+    fn grown(&self, one: Followed<'_>, as_edits: bool, reading: &mut Reading) -> Option<Event> {
+        let Followed { growing, all_edits, began } = one;
+        let as_edits = as_edits || all_edits;
         let known = reading.grown.get(&growing.uuid()).copied();
-        let is_new = known.is_none() && reading.start < growing.opened();
+        let is_new = known.is_none() && reading.start < growing.opened() && !one.is_late();
         let is_whole = is_new || reading.is_net && known.is_none();
-        let known = known.unwrap_or(reading.start);
+        let known = known.unwrap_or(reading.start.max(began));
         if growing.told(as_edits) <= known && !is_new {
             return None;
         }
         reading.grown.insert(growing.uuid(), self.sequence);
+        if one.is_late() {
+            let suffix = if is_whole || as_edits { None } else { growing.suffix_since(known) };
+            let gap = || {
+                let channel = growing.channel().map(Arc::from);
+                Event::Gap(Arc::new(Gap { channel, reason: GapReason::Evicted }))
+            };
+            return Some(suffix.map_or_else(gap, |append| Event::Append(Arc::new(append))));
+        }
         if as_edits && !is_new {
             return Some(growing.as_edit(DateTime::from(self.now)));
         }

@@ -14,6 +14,13 @@ pub(super) const SETTINGS: &[Setting] = &[
               with another time.",
     },
     Setting {
+        key: "stalled_timeout",
+        kind: Kind::Seconds,
+        default: "3600",
+        doc: "Seconds after which a message that stays stalled has failed. Until then its publisher, or \
+              another one, can go on.",
+    },
+    Setting {
         key: "append_interval",
         kind: Kind::Seconds,
         default: "0.04",

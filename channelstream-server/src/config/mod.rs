@@ -95,6 +95,8 @@ pub struct Config {
     pub recovery_window: Duration,
     /// Silence after which an open message is stalled.
     pub append_timeout: Duration,
+    /// Time after which a message that stays stalled has failed.
+    pub stalled_timeout: Duration,
     /// The time during which what a pipe sends is gathered.
     pub append_interval: Duration,
     /// How long a pipe may send nothing.
@@ -255,6 +257,7 @@ impl Config {
             gc_channels_after: read.seconds("gc_channels_after"),
             recovery_window: read.seconds("recovery_window"),
             append_timeout: read.seconds("append_timeout"),
+            stalled_timeout: read.seconds("stalled_timeout"),
             append_interval: read.seconds("append_interval"),
             pipe_timeout: read.seconds("pipe_timeout"),
             max_growing_size: read.number("max_growing_size"),

@@ -54,6 +54,24 @@ impl Audience {
     }
 }
 
+/// A growing message as a connection follows it.
+#[derive(Clone, Copy)]
+pub(in crate::state) struct Followed<'a> {
+    pub(in crate::state) growing: &'a Growing,
+    /// Whether everybody in its place receives edits.
+    pub(in crate::state) all_edits: bool,
+    /// The membership began behind this number.
+    pub(in crate::state) began: Sequence,
+}
+
+impl Followed<'_> {
+    /// Returns `true` if the user became a member after the message was opened, so that what was there
+    /// before is not for the user.
+    pub(in crate::state) fn is_late(&self) -> bool {
+        self.growing.opened() <= self.began
+    }
+}
+
 impl Growing {
     /// Returns the edit that tells the whole payload.
     pub(in crate::state) fn as_edit(&self, now: DateTime) -> Event {
@@ -101,10 +119,9 @@ impl State {
     /// Sends the edit that is due. Returns its size in bytes.
     pub(in crate::state) fn edit_is_due(&mut self, step: &mut Step, key: Key<Growing>) -> usize {
         *self.growing[key].edits.deadline() = None;
+        // Also if nobody listens: who was away has a cursor that may stand behind the append.
         let to = self.audience_of(key).as_edits;
-        if !to.is_empty() {
-            self.send_edit(step, key, to);
-        }
+        self.send_edit(step, key, to);
         let size = self.growing[key].tree.size();
         step.ended.push(key);
         size
@@ -149,19 +166,24 @@ impl State {
     pub(in crate::state) fn growing_for(
         &self,
         key: Key<Connection>,
-    ) -> impl Iterator<Item = (&Growing, bool)> {
+    ) -> impl Iterator<Item = Followed<'_>> {
         let connection = &self.connections[key];
+        let user = &self.users[connection.user];
         let all_edits = |channel: &Channel| channel.settings.append_as_edit == Some(true);
         let channels = connection.channels.iter().map(|channel| &self.channels[channel]);
         let in_channels = channels.flat_map(move |channel| {
-            channel.growing.iter().map(move |key| (key, all_edits(channel)))
+            let began = channel.members.get(&connection.user).map_or(self.sequence, |m| m.began);
+            channel.growing.iter().map(move |key| (key, all_edits(channel), began))
         });
-        let private = self.users[connection.user].growing.iter().map(|key| (key, false));
-        let name = &self.users[connection.user].name;
+        let private = user.growing.iter().map(|key| (key, false, user.began));
         in_channels
             .chain(private)
-            .map(|(key, all_edits)| (&self.growing[key], all_edits))
-            .filter(move |(growing, _)| growing.message.address.includes(name))
+            .map(|(key, all_edits, began)| Followed {
+                growing: &self.growing[key],
+                all_edits,
+                began,
+            })
+            .filter(move |one| one.growing.message.address.includes(&user.name))
     }
 
     /// Sends to a new listener the messages that were sent before and have grown since: whole, behind all
@@ -176,15 +198,21 @@ impl State {
         let record = &connection.record;
         let mut grown: Vec<_> = self
             .growing_for(key)
-            .filter(|(growing, _)| {
+            .filter(|Followed { growing, .. }| {
                 let has_grown = record.has_not_sent(growing.grown())
                     || growing.lost_edit(|sequence| record.lacks(sequence));
                 has_grown && !record.has_not_sent(growing.opened()) && self.stores(growing)
             })
             .collect();
-        grown.sort_unstable_by_key(|(growing, _)| growing.grown());
-        for (growing, all_edits) in grown {
-            let event = if listener.as_edits || all_edits {
+        grown.sort_unstable_by_key(|one| one.growing.grown());
+        for one in grown {
+            let Followed { growing, all_edits, began } = one;
+            let event = if one.is_late() {
+                match growing.suffix_since(record.whole().max(began)) {
+                    Some(append) => Event::Append(Arc::new(append)),
+                    None => continue,
+                }
+            } else if listener.as_edits || all_edits {
                 growing.as_edit(DateTime::from(self.now))
             } else {
                 Event::Message(growing.current())
@@ -216,10 +244,10 @@ impl State {
         listener: Listener,
     ) -> Vec<Sequence> {
         self.growing_for(key)
-            .filter(|(growing, all_edits)| {
+            .filter(|Followed { growing, all_edits, .. }| {
                 growing.edits.is_due() && (listener.as_edits || *all_edits)
             })
-            .map(|(growing, _)| growing.grown())
+            .map(|one| one.growing.grown())
             .collect()
     }
 
@@ -234,8 +262,9 @@ impl State {
         if older.as_edits == newer.as_edits {
             return;
         }
-        for (growing, all_edits) in self.growing_for(key) {
-            if growing.edits.is_due() && older.as_edits && !all_edits {
+        for one in self.growing_for(key) {
+            let Followed { growing, all_edits, .. } = one;
+            if growing.edits.is_due() && older.as_edits && !all_edits && !one.is_late() {
                 step.deliveries.push(Delivery::Event {
                     to: vec![newer.id],
                     event: Event::Message(growing.current()),

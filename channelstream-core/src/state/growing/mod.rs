@@ -25,9 +25,11 @@ use super::time::Moment;
 use super::user::User;
 use super::{Refusal, Rules, Sequence, State, Step, remove_entry};
 use crate::protocol::{
-    Append, AppendRequest, Edit, Growth, Message, NewMessage, Opening, Pieces, Status, Taken,
+    Address, Append, AppendRequest, Edit, Growth, Message, NewMessage, Opening, Pieces, Status,
+    Taken,
 };
 use announcing::Edits;
+pub(super) use announcing::Followed;
 use here::Kept;
 pub(super) use here::{Here, Place};
 use marks::Marks;
@@ -63,6 +65,11 @@ pub(super) struct Growing {
 }
 
 impl Growing {
+    /// Returns the channel of the message, unless it is private.
+    pub(super) fn channel(&self) -> Option<&str> {
+        self.message.address.channel.as_deref()
+    }
+
     pub(super) fn uuid(&self) -> Uuid {
         self.message.uuid
     }
@@ -309,8 +316,9 @@ impl State {
         Ok(self.growing[key].answer(true, None))
     }
 
-    /// Edits a growing message. Returns how far it has grown then, for the event.
-    pub(super) fn edit_growing(&mut self, place: &Place, edit: &Edit) -> Option<Growth> {
+    /// Edits a growing message. Returns how far it has grown then, for the event, which goes to those
+    /// whom the message is for: each of its changes counts for all of them.
+    pub(super) fn edit_growing(&mut self, place: &Place, edit: &Edit) -> Option<(Growth, Address)> {
         let key = *self.growing_ids.get(&edit.uuid)?;
         let is_there = match (&self.growing[key].place, place) {
             (Place::Users(users), Place::Users(named)) => {
@@ -334,7 +342,7 @@ impl State {
         if growth.status.is_final() {
             self.store_whole(key);
         }
-        Some(growth)
+        Some((growth, self.growing[key].message.address.clone()))
     }
 
     /// Makes a change the next event, and announces it.
@@ -517,11 +525,17 @@ impl State {
     pub(super) fn growing_is_due(&mut self, step: &mut Step, key: Key<Growing>) {
         let growing = &mut self.growing[key];
         growing.deadline = None;
-        let silent_until = growing.active.after(growing.timeout);
-        if silent_until > self.own_time.now() {
-            self.watch_growing(key, Some(silent_until));
+        let is_stalled = growing.growth.status == Status::Stalled;
+        let stalls = growing.active.after(growing.timeout);
+        let fails = stalls.after(self.rules.stalled_timeout);
+        let due = if is_stalled { fails } else { stalls };
+        if due > self.own_time.now() {
+            self.watch_growing(key, Some(due));
+        } else if is_stalled {
+            self.advance(step, key, Status::Failed, Pieces::new(), Vec::new());
         } else {
             self.advance(step, key, Status::Stalled, Pieces::new(), Vec::new());
+            self.watch_growing(key, Some(fails));
         }
     }
 

@@ -36,6 +36,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long, and how often, a pipe waits for place in a full journal.
 const FULL: (Duration, u32) = (Duration::from_millis(50), 100);
 
+/// Nobody but the server knows which bytes of a text are one step.
+const NO_STEP: &str = "Counts lines: needs the type application/x-ndjson.";
+
 /// A repeat of a stream goes on with it; it is no repeat of its answer.
 const NO_KEY: &str = "Idempotency-Key does not apply to a stream: use uuid and step.";
 
@@ -48,6 +51,9 @@ pub(crate) async fn stream(app: &App, mut request: Request) -> Result<Answer, Pr
     let key = request.parameter("key").filter(|key| !key.is_empty());
     let key = key.map_or_else(|| "text".to_owned(), |key| key.into_owned());
     let step = step(&request)?;
+    if step.is_some() && matches!(format, Format::Text) {
+        return Err(FieldErrors::from_texts("step", [NO_STEP]).into());
+    }
     let mut pieces = Pieces::new(format, key, step);
     pieces.check()?;
     let mut chunks = request.chunks()?;
@@ -121,13 +127,15 @@ fn format(request: &Request) -> Result<Format, Problem> {
 fn message(app: &App, request: &Request) -> Result<NewMessage, Problem> {
     let mut fields = serde_json::Map::new();
     fields.insert("status".to_owned(), "open".into());
-    for name in ["user", "channel", "uuid", "append_timeout"] {
+    for name in ["user", "channel", "uuid", "append_timeout", "no_history"] {
         if let Some(value) = request.parameter(name) {
             fields.insert(name.to_owned(), value.into());
         }
     }
-    let cancel_by: Vec<Value> = request.parameters("cancel_by").map(Value::from).collect();
-    fields.insert("cancel_by".to_owned(), cancel_by.into());
+    for name in ["cancel_by", "pm_users", "exclude_users"] {
+        let users: Vec<Value> = request.parameters(name).map(Value::from).collect();
+        fields.insert(name.to_owned(), users.into());
+    }
     let body = json!([fields]).to_string();
     let read = protocol::read_messages(&app.json(body.as_bytes())?);
     let mut messages = read.map_err(|rejected| of_item(rejected.errors))?;

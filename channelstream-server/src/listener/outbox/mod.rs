@@ -165,7 +165,7 @@ impl Outbox {
             queue.spare(&item);
         }
         if !queue.has_place(&item, bounds) {
-            if queue.fall_behind(item.sequences.start - 1) {
+            if queue.fall_behind(item.sequences.start.saturating_sub(1)) {
                 return; // what waits is still to go; then it asks for the rest
             }
             queue.overflowed = Some(item.sequences.start - 1);
@@ -290,8 +290,9 @@ impl Outbox {
         old.hold();
         old.take_back();
         if newer.has_cursor() {
-            let first = old.held.front().map(|item| item.sequences.start - 1);
-            let unsent = old.dropped.first().map(|sequences| sequences.start - 1).or(first);
+            let first = old.held.front().map(|item| item.sequences.start.saturating_sub(1));
+            let unsent =
+                old.dropped.first().map(|sequences| sequences.start.saturating_sub(1)).or(first);
             let sent = unsent.or(old.overflowed).or(old.behind_since()).unwrap_or(latest);
             old.held.clear();
             old.recount();
