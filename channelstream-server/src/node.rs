@@ -223,7 +223,7 @@ impl Loop {
     /// Brings the next portion to a listener that asked for it. Its place in the order of deliveries
     /// says which events it holds.
     async fn read_on(&mut self, outbox: Arc<Outbox>) {
-        if let Some(portion) = self.portions.read(&self.state, &outbox) {
+        if let Some(portion) = self.portions.read(&self.state, &outbox, self.node.metrics()) {
             self.node.hub().bring(outbox, portion).await;
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::append::{Append, Growth};
+use super::append::Append;
+use super::growth::Growth;
 use super::message::{Delete, Edit, Message};
 use super::reply::{Changed, UserView};
 use super::scalar::UserState;

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::append::{Growth, Opening, Status};
+use super::append::Opening;
 use super::field_errors::FieldError;
+use super::growth::{Growth, Status};
 use super::payload::{Payload, PayloadError, to_payload};
 use super::read::{Boolean, Form, Id, NAME, Object, Time, USER, list};
 use super::schema::Schema;

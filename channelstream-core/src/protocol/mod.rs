@@ -8,6 +8,7 @@ mod body;
 mod cursor;
 mod event;
 mod field_errors;
+mod growth;
 mod json_schema;
 mod message;
 mod payload;
@@ -24,13 +25,13 @@ mod timestamp;
 #[cfg(feature = "state")]
 pub(crate) use append::steps;
 pub use append::{
-    Append, AppendRequest, Cancel, Change, Growth, Opening, Piece, Pieces, Status, Taken,
-    read_pieces,
+    Append, AppendRequest, Cancel, Change, Opening, Piece, Pieces, Taken, read_pieces,
 };
 pub use body::{Body, Bounds, NotJson, parse};
 pub use cursor::{Cursor, Epoch, NotACursor};
 pub use event::{Action, Event, Gap, GapReason, Presence, UserStateChange};
 pub use field_errors::{FieldError, FieldErrors, Named, Rejected};
+pub use growth::{Growth, Status};
 pub use indexmap::IndexMap;
 pub use json_schema::request_schemas;
 pub use message::{Address, Delete, Edit, Message, NewMessage};

@@ -32,15 +32,21 @@ impl Keep {
     }
 }
 
-/// The newest events of a channel or user, oldest first.
+/// The newest events of a channel or user, oldest first. Most users have none, and pay one pointer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct StoredEvents {
+#[serde(transparent)]
+pub(super) struct StoredEvents(Option<Box<Log>>);
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Log {
     events: VecDeque<Stored>,
     /// The sizes of all events.
     bytes: usize,
     /// The number of the newest event that is not stored: dropped, or never kept.
     lost: Sequence,
 }
+
+static EMPTY: Log = Log { events: VecDeque::new(), bytes: 0, lost: 0 };
 
 /// An event with its number and size.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +57,14 @@ pub(super) struct Stored {
 }
 
 impl StoredEvents {
+    fn log(&self) -> &Log {
+        self.0.as_deref().unwrap_or(&EMPTY)
+    }
+
+    fn log_mut(&mut self) -> &mut Log {
+        self.0.get_or_insert_default()
+    }
+
     /// Adds an event, and drops the oldest ones above `keep`, but no message that may grow. The ids of
     /// growing messages that are dropped are added to `gone`.
     pub(super) fn push(
@@ -61,13 +75,14 @@ impl StoredEvents {
         gone: &mut Vec<Uuid>,
     ) {
         let size = event.size();
-        self.bytes += size;
-        self.events.push_back(Stored { sequence, event, size });
-        while self.events.len() > keep.events || self.bytes > keep.bytes && self.events.len() > 1 {
-            let oldest = self.events.iter().position(|one| !one.event.may_grow());
-            let Some(dropped) = oldest.and_then(|oldest| self.events.remove(oldest)) else { break };
-            self.bytes -= dropped.size;
-            self.lost = self.lost.max(dropped.sequence);
+        let log = self.log_mut();
+        log.bytes += size;
+        log.events.push_back(Stored { sequence, event, size });
+        while log.events.len() > keep.events || log.bytes > keep.bytes && log.events.len() > 1 {
+            let oldest = log.events.iter().position(|one| !one.event.may_grow());
+            let Some(dropped) = oldest.and_then(|oldest| log.events.remove(oldest)) else { break };
+            log.bytes -= dropped.size;
+            log.lost = log.lost.max(dropped.sequence);
             if let Event::Message(message) = dropped.event
                 && message.growth.is_some()
             {
@@ -78,12 +93,13 @@ impl StoredEvents {
 
     /// Notes an event that this place does not keep.
     pub(super) fn skip(&mut self, sequence: Sequence) {
-        self.lost = self.lost.max(sequence);
+        let log = self.log_mut();
+        log.lost = log.lost.max(sequence);
     }
 
     /// Returns the number of the newest event that is not stored.
     pub(super) fn lost(&self) -> Sequence {
-        self.lost
+        self.log().lost
     }
 
     /// Iterates over the events for `user` that were not sent.
@@ -92,7 +108,8 @@ impl StoredEvents {
         record: &'a Record,
         user: &'a str,
     ) -> impl Iterator<Item = (Sequence, Event)> + 'a {
-        self.events
+        self.log()
+            .events
             .iter()
             .filter(|one| record.has_not_sent(one.sequence) && one.event.is_for(user))
             .map(|one| (one.sequence, one.event.clone()))
@@ -100,23 +117,24 @@ impl StoredEvents {
 
     /// Iterates over the events after a number, oldest first.
     pub(super) fn after(&self, after: Sequence) -> impl Iterator<Item = &Stored> {
-        let begin = self.events.partition_point(|one| one.sequence <= after);
-        self.events.range(begin..)
+        let Log { events, .. } = self.log();
+        let begin = events.partition_point(|one| one.sequence <= after);
+        events.range(begin..)
     }
 
     /// Returns `true` if there is an event of this number.
     pub(super) fn has(&self, sequence: Sequence) -> bool {
-        self.events.binary_search_by_key(&sequence, |one| one.sequence).is_ok()
+        self.log().events.binary_search_by_key(&sequence, |one| one.sequence).is_ok()
     }
 
     /// Returns `true` if there is a message of this id.
     pub(super) fn has_message(&self, uuid: Uuid) -> bool {
         let is_it = |one: &Stored| matches!(&one.event, Event::Message(it) if it.uuid == uuid);
-        self.events.iter().any(is_it)
+        self.log().events.iter().any(is_it)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.events.len()
+        self.log().events.len()
     }
 
     /// Returns the newest `limit` events after a number, oldest first, and `true` if there are more.
@@ -125,18 +143,20 @@ impl StoredEvents {
         after: Sequence,
         limit: usize,
     ) -> (Vec<(Sequence, Event)>, bool) {
-        let begin = self.events.partition_point(|one| one.sequence <= after);
-        let within = self.events.len().saturating_sub(limit).max(begin);
-        let newest = self.events.range(within..);
+        let Log { events, .. } = self.log();
+        let begin = events.partition_point(|one| one.sequence <= after);
+        let within = events.len().saturating_sub(limit).max(begin);
+        let newest = events.range(within..);
         (newest.map(|one| (one.sequence, one.event.clone())).collect(), within > begin)
     }
 
     /// Edits the first message with the id of the edit.
     pub(super) fn edit(&mut self, edit: &Edit) {
-        let found = self.events.iter().enumerate().find_map(|(place, one)| match &one.event {
-            Event::Message(message) if message.uuid == edit.uuid => Some((place, message)),
-            _ => None,
-        });
+        let found =
+            self.log().events.iter().enumerate().find_map(|(place, one)| match &one.event {
+                Event::Message(message) if message.uuid == edit.uuid => Some((place, message)),
+                _ => None,
+            });
         if let Some((place, message)) = found {
             let message = Arc::new(edited(message, edit));
             self.put(place, Event::Message(message));
@@ -145,22 +165,25 @@ impl StoredEvents {
 
     /// Replaces the message with this number.
     pub(super) fn replace(&mut self, sequence: Sequence, message: &Arc<Message>) {
-        if let Ok(place) = self.events.binary_search_by_key(&sequence, |one| one.sequence) {
+        let Log { events, .. } = self.log();
+        if let Ok(place) = events.binary_search_by_key(&sequence, |one| one.sequence) {
             self.put(place, Event::Message(Arc::clone(message)));
         }
     }
 
     fn put(&mut self, place: usize, event: Event) {
-        let one = &mut self.events[place];
-        self.bytes -= one.size;
+        let Log { events, bytes, .. } = self.log_mut();
+        let one = &mut events[place];
+        *bytes -= one.size;
         (one.size, one.event) = (event.size(), event);
-        self.bytes += one.size;
+        *bytes += one.size;
     }
 
     /// Drops the message of this id.
     pub(super) fn delete(&mut self, uuid: Uuid) {
-        let bytes = &mut self.bytes;
-        self.events.retain(|one| {
+        let Some(log) = &mut self.0 else { return };
+        let Log { events, bytes, .. } = &mut **log;
+        events.retain(|one| {
             let goes = matches!(&one.event, Event::Message(kept) if kept.uuid == uuid);
             *bytes -= if goes { one.size } else { 0 };
             !goes

@@ -400,6 +400,8 @@ pub struct Rules {
     pub channel_events: Keep,
     /// How many private events are stored for each user.
     pub user_events: Keep,
+    /// How much a listener that holds a cursor reads at once. A single event may be larger.
+    pub portion: Keep,
     /// How long a membership that ended by silence is remembered. Within this time a user who comes
     /// back can recover what it missed.
     pub recovery_window: Duration,
@@ -434,6 +436,7 @@ impl Default for Rules {
             channel_timeout: Duration::from_secs(72 * 3600),
             channel_events: Keep { events: 100, bytes: 16 << 20 },
             user_events: Keep { events: 50, bytes: 16 << 20 },
+            portion: Keep { events: 256, bytes: 64 * 1024 },
             recovery_window: Duration::from_secs(600),
             idempotency_window: Duration::from_secs(600),
             idempotency_keys: 100_000,

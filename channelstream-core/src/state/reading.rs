@@ -55,7 +55,9 @@ pub struct Reading {
 /// An event that was read, with the cursor that a client holds after it.
 #[derive(Clone, Debug)]
 pub struct Read {
-    /// The cursor.
+    /// The number of the event.
+    pub sequence: Sequence,
+    /// The cursor. That of the last event stands behind all that was read with it.
     pub cursor: Cursor,
     /// The event.
     pub event: Event,
@@ -71,18 +73,12 @@ pub struct Portion {
 }
 
 impl Portion {
-    /// Marks the cursors in the middle of reading. Messages before them have been read as they are now, so
-    /// that who comes back with one of them has more of a growing message than the cursor says.
+    /// Marks the cursors. Messages before them have been read as they are now, so that who comes back with
+    /// one of them has more of a growing message than the cursor says.
     fn mark_net(&mut self) {
-        let whole = usize::from(self.is_complete);
-        let count = self.events.len().saturating_sub(whole);
-        self.events[..count].iter_mut().for_each(|read| read.cursor.is_net = true);
+        self.events.iter_mut().for_each(|read| read.cursor.is_net = true);
     }
 }
-
-/// How much one portion holds. A single event may be larger.
-const PORTION_EVENTS: usize = 256;
-const PORTION_BYTES: usize = 64 * 1024;
 
 impl Reading {
     /// Begins to read.
@@ -174,23 +170,26 @@ impl State {
             }
             *reading = self.begin(since, connection);
             if matches!(since, Since::Record | Since::Sent { is_new: true, .. }) {
-                let cursor = self.cursor_at(reading.start);
-                portion.events.push(Read { cursor, event: Event::Cursor });
+                let (sequence, cursor) = (reading.start, self.cursor_at(reading.start));
+                portion.events.push(Read { sequence, cursor, event: Event::Cursor });
             }
         }
         let (mut places, mut next) = self.places(connection, reading);
-        let growing: Vec<_> = self.growing_for(key).collect();
-        for (index, (one, _)) in growing.iter().enumerate() {
-            if reading.at < Some(one.grown()) {
-                next.push(Reverse((one.grown(), Kind::Growth, index)));
+        let as_edits = connection.listener.is_some_and(|listener| listener.as_edits);
+        let growing: Vec<_> =
+            self.growing_for(key).map(|(one, all_edits)| (one, as_edits || all_edits)).collect();
+        for (index, (one, as_edits)) in growing.iter().enumerate() {
+            let told = one.told(*as_edits);
+            if told > one.opened() && reading.at < Some(told) {
+                next.push(Reverse((told, Kind::Growth, index)));
             }
         }
-        let as_edits = connection.listener.is_some_and(|listener| listener.as_edits);
         let user = &self.users[connection.user].name;
         let mut bytes = 0;
         while let Some(Reverse((sequence, kind, number))) = next.pop() {
             // A portion ends between two numbers, so that its last cursor is whole.
-            let is_full = portion.events.len() >= PORTION_EVENTS || bytes >= PORTION_BYTES;
+            let most = self.rules.portion;
+            let is_full = portion.events.len() >= most.events.max(1) || bytes >= most.bytes;
             if is_full && reading.at < Some(sequence) {
                 portion.mark_net();
                 return Some(portion);
@@ -210,8 +209,8 @@ impl State {
                     one.and_then(|one| place.net(one, reading, user))
                 }
                 Kind::Growth => {
-                    let (growing, all_edits) = growing[number];
-                    self.grown(growing, as_edits || all_edits, reading)
+                    let (growing, as_edits) = growing[number];
+                    self.grown(growing, as_edits, reading)
                 }
             };
             let event = event.map(|event| self.with_growth(event, reading));
@@ -220,11 +219,15 @@ impl State {
             let is_last = next.peek().is_none_or(|Reverse((other, ..))| *other > sequence);
             let number = if is_last { Some(sequence) } else { sequence.checked_sub(1) };
             let cursor = number.map_or(presented, |number| self.cursor_at(number));
-            portion.events.extend(event.map(|event| Read { cursor, event }));
+            portion.events.extend(event.map(|event| Read { sequence, cursor, event }));
         }
         reading.at = reading.at.max(Some(self.sequence));
         portion.is_complete = true;
         portion.mark_net();
+        // Nothing is left between the last event and here, and messages were read as they are here.
+        if let Some(last) = portion.events.last_mut() {
+            last.cursor = self.cursor_at(self.sequence);
+        }
         Some(portion)
     }
 
@@ -278,16 +281,16 @@ impl State {
     }
 
     /// Returns what a message has grown by, for a listener that received it before.
-    fn grown(&self, growing: &Growing, as_edit: bool, reading: &mut Reading) -> Option<Event> {
+    fn grown(&self, growing: &Growing, as_edits: bool, reading: &mut Reading) -> Option<Event> {
         let known = reading.grown.get(&growing.uuid()).copied();
         let is_new = known.is_none() && reading.start < growing.opened();
         let is_whole = is_new || reading.is_net && known.is_none();
         let known = known.unwrap_or(reading.start);
-        if growing.grown() <= known && !is_new {
+        if growing.told(as_edits) <= known && !is_new {
             return None;
         }
         reading.grown.insert(growing.uuid(), self.sequence);
-        if as_edit {
+        if as_edits && !is_new {
             return Some(growing.as_edit(DateTime::from(self.now)));
         }
         let suffix = if is_whole { None } else { growing.suffix_since(known) };
@@ -297,12 +300,23 @@ impl State {
         })
     }
 
-    /// Returns a stored message as it is now, and notes how far it has grown.
+    /// Returns a stored message as it is now, and notes how far it has grown. An edit also says what the
+    /// message is now: the reader may have more already than the edit said.
     fn with_growth(&self, event: Event, reading: &mut Reading) -> Event {
         match event {
             Event::Message(message) if message.growth.is_some() => {
                 reading.grown.insert(message.uuid, self.sequence);
                 Event::Message(self.current(&message))
+            }
+            Event::Edit(edit) if edit.growth.is_some() => {
+                let Some(key) = self.growing_ids.get(&edit.uuid) else { return Event::Edit(edit) };
+                let current = self.growing[*key].current();
+                if current.address.channel != edit.address.channel {
+                    return Event::Edit(edit);
+                }
+                reading.grown.insert(edit.uuid, self.sequence);
+                let (payload, growth) = (current.payload.clone(), current.growth);
+                Event::Edit(Arc::new(Edit { payload, growth, ..Edit::clone(&edit) }))
             }
             event => event,
         }
@@ -319,15 +333,18 @@ impl<'a> Place<'a> {
     fn net(&mut self, one: &Stored, reading: &Reading, user: &str) -> Option<Event> {
         let Event::Edit(edit) = &one.event else { return Some(one.event.clone()) };
         let index = self.index.get_or_insert_with(|| Index::of(self.stored, user));
-        let is_in_catch_up = index.messages.get(&edit.uuid).is_some_and(|m| *m > reading.start);
+        let message = index.messages.get(&edit.uuid).copied().unwrap_or(0);
+        let is_in_catch_up = message > reading.start;
         let known = if is_in_catch_up { reading.horizon } else { reading.start };
         let edits = index.edits.get(&edit.uuid)?;
         let (newest, _) = *edits.last()?;
         if one.sequence <= known || one.sequence < newest {
             return None;
         }
+        // Also what was said before the reader began: a reader that was cut off between an older edit and
+        // this one has passed the older one without it.
         let mut whole = Edit::clone(edit);
-        for (_, older) in edits.iter().rev().take_while(|(sequence, _)| *sequence > known) {
+        for (_, older) in edits.iter().rev().take_while(|(sequence, _)| *sequence > message) {
             whole.user = whole.user.or_else(|| older.user.clone());
             whole.payload = whole.payload.or_else(|| older.payload.clone());
             whole.timestamp = whole.timestamp.or(older.timestamp);

@@ -1,9 +1,9 @@
 //! Cursors: who holds one receives everything after it, once and in order, or a gap (contract §14).
 
-use channelstream_core::protocol::{Address, ChannelSettings, Cursor, Epoch};
+use channelstream_core::protocol::{Address, ChannelSettings, Cursor, Epoch, Opening};
 use channelstream_core::state::{Closing, Keep, Rules, Since};
 
-use crate::world::{World, announcing, new_text, rules, secs, to, to_users};
+use crate::world::{World, announcing, message, new_text, rules, secs, to, to_users};
 
 fn small(events: usize) -> World {
     let keep = Keep { events, bytes: usize::MAX };
@@ -292,4 +292,21 @@ fn a_slow_listener_reads_on_and_then_lives() {
         assert!(line.ends_with(&format!(": {n}")), "{n}: {line}");
     }
     assert!(got[600].starts_with('~') && !got[601].starts_with('~'));
+}
+
+#[test]
+fn the_last_cursor_stands_behind_all_that_was_read() {
+    let mut w = World::new();
+    w.connect("ann", &["room", "other"]);
+    w.connect("bob", &["other"]);
+    w.post(to("room", "").open(Opening::new([""; 0])));
+    // What others receive does not keep the cursor back.
+    w.post(message(Address { pm_users: vec!["bob".to_owned()], ..Address::channel("other") }, "x"));
+    w.follow("ann", Since::Record);
+    w.catch_up("ann");
+    assert_eq!(w.cursor("ann").unwrap().sequence, w.state.sequence());
+    assert_eq!(w.take("ann").len(), 2);
+    w.end("ann", Closing::Otherwise);
+    come_back(&mut w, "ann");
+    w.expect("ann", &[]);
 }

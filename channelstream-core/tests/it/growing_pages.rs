@@ -11,7 +11,7 @@ use crate::growing::{append, growing, id, piece, room};
 use crate::world::{World, json};
 
 /// Applies an append as a page does.
-fn apply_as_page(payload: &mut Value, append: &Pieces) {
+pub(crate) fn apply_as_page(payload: &mut Value, append: &Pieces) {
     for (key, piece) in append {
         let pointer = if key.starts_with('/') { key.clone() } else { format!("/{key}") };
         let piece: Value = serde_json::from_str(piece.json()).unwrap();

@@ -12,6 +12,7 @@ mod deleting;
 mod edits;
 mod events;
 mod expiry;
+mod followers;
 mod growing;
 mod growing_pages;
 mod history;

@@ -218,7 +218,7 @@ pub(crate) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     vec(op(), 1..most)
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     let label = || select(&LABELS[..]);
     prop_oneof![
         6 => (label(), channels(0), vec((select(&CHANNELS[..]), settings()), 0..2), states(),

@@ -66,6 +66,8 @@ pub(crate) struct Listener {
 #[derive(Clone)]
 pub(crate) struct Got {
     pub(crate) sequence: Sequence,
+    /// What a client that holds a cursor holds after it.
+    pub(crate) cursor: Cursor,
     pub(crate) catchup: bool,
     pub(crate) event: Event,
 }
@@ -112,6 +114,7 @@ impl World {
         self.log.push(envelope.clone());
         let outcome = self.state.apply(envelope);
         let replayed = outcome.replayed;
+        let epoch = self.state.epoch();
         let deadline = self.state.next_deadline();
         assert!(deadline.is_none_or(|when| when > self.now), "a deadline is left in the past");
         let mut over = Vec::new();
@@ -127,7 +130,9 @@ impl World {
                         if entry.behind.is_some() {
                             continue;
                         }
-                        entry.outbox.push_back(Got { sequence, catchup, event: event.clone() });
+                        let cursor = Cursor { epoch, sequence, is_net: false };
+                        let event = event.clone();
+                        entry.outbox.push_back(Got { sequence, cursor, catchup, event });
                         entry.flow();
                     }
                 }
@@ -382,9 +387,9 @@ impl World {
         let Some(mut reading) = entry.behind.take() else { return false };
         let portion = self.state.read(id, &mut reading).unwrap();
         let entry = self.listener(listener);
-        for Read { cursor, event } in portion.events {
+        for Read { cursor, event, sequence } in portion.events {
             entry.cursor = Some(cursor);
-            entry.got.push(Got { sequence: cursor.sequence, catchup: true, event });
+            entry.got.push(Got { sequence, cursor, catchup: true, event });
         }
         entry.behind = (!portion.is_complete).then_some(reading);
         entry.behind.is_some()
@@ -401,6 +406,11 @@ impl World {
         if let Some((_, entry)) = self.current(label) {
             entry.behind.get_or_insert(Reading::new(Since::Sent { sequence, is_new: false }));
         }
+    }
+
+    /// Whether a listener has more to read than it received.
+    pub(crate) fn is_behind(&mut self, label: &str) -> bool {
+        self.current(label).is_some_and(|(_, entry)| entry.behind.is_some())
     }
 
     pub(crate) fn open(&mut self, label: &str, kind: ListenerKind) -> Result<Reply, Refusal> {

@@ -343,7 +343,7 @@ pub const GROUPS: &[Group] = &[
                 key: "gc_conns_after",
                 kind: Kind::Seconds,
                 default: "15",
-                doc: "Seconds after which a connection (`conn_id`) without a socket or poll expires.",
+                doc: "Seconds after which a connection (`conn_id`) without a listener expires.",
             },
             Setting {
                 key: "gc_waiting_conns_after",
@@ -494,15 +494,16 @@ pub const GROUPS: &[Group] = &[
                 key: "stored_bytes",
                 kind: Kind::Bytes(1, MANY),
                 default: "16777216",
-                doc: "Bytes of the events that each channel, and each user, stores; the newest event is \
-                      stored whatever its size.",
+                doc: "Bytes of the events that each channel, and each user, stores. The newest event and \
+                      messages that grow are stored whatever their size.",
             },
             Setting {
                 key: "outbox_frames",
                 kind: Kind::Number(1, MANY),
                 default: "1000",
-                doc: "Events that may wait for one slow listener; above that it is closed, and receives what \
-                      it missed when it reconnects.",
+                doc: "Events that may wait for one slow listener. Above that a listener with a cursor reads on \
+                      from the stored events as fast as it can; another one is closed, and receives what it \
+                      missed when it reconnects.",
             },
             Setting {
                 key: "outbox_bytes",

@@ -9,6 +9,7 @@ use channelstream_core::state::{Read, State};
 use indexmap::IndexMap;
 
 use super::outbox::{EncodedPortion, Outbox};
+use crate::metrics::Metrics;
 use crate::wire::Encoding;
 
 /// How many bytes of encoded events are kept for the next listener that reads them. Listeners that
@@ -36,18 +37,29 @@ struct Encoded {
 
 impl Portions {
     /// Reads the next portion for a listener that asked for it. Returns `None` if it has ended.
-    pub(crate) fn read(&mut self, state: &State, outbox: &Outbox) -> Option<EncodedPortion> {
+    pub(crate) fn read(
+        &mut self,
+        state: &State,
+        outbox: &Outbox,
+        metrics: &Metrics,
+    ) -> Option<EncodedPortion> {
         let (connection, mut reading) = outbox.asked()?;
         let portion = state.read(connection, &mut reading)?;
+        metrics.portions_read.increment();
+        let gaps = portion.events.iter().filter_map(|read| match &read.event {
+            Event::Gap(gap) => Some(gap.reason),
+            _ => None,
+        });
+        gaps.for_each(|reason| metrics.gap(reason));
         let encode = |read: Read| {
-            let number = (!is_for_one(&read.event)).then_some(read.cursor.sequence);
+            let number = (!is_for_one(&read.event)).then_some(read.sequence);
             (number, self.encode(read, outbox.encoding()))
         };
         let events = portion.events.into_iter().map(encode).collect();
         Some(EncodedPortion { events, behind: (!portion.is_complete).then_some(reading) })
     }
 
-    fn encode(&mut self, Read { cursor, event }: Read, encoding: Encoding) -> Bytes {
+    fn encode(&mut self, Read { cursor, event, .. }: Read, encoding: Encoding) -> Bytes {
         let key = (cursor, encoding);
         if let Some(known) = self.encoded.get(&key).filter(|known| is_same(&known.event, &event)) {
             return known.bytes.clone();

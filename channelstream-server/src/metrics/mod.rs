@@ -10,6 +10,7 @@ pub(crate) mod process;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use channelstream_core::protocol::GapReason;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::listener::outbox::Ending;
@@ -204,6 +205,14 @@ metrics! {
             "Sign-ins to the admin pages with a wrong user name or password.";
         answers_replayed = "answers_replayed_total", "answers",
             "Repeats of requests with an idempotency key, which got the first answer again.";
+        portions_read = "portions_read_total", "portions",
+            "Portions of stored events that listeners with a cursor read, after they came back or fell behind.";
+        gaps_evicted = "gaps_total" ["reason" = "evicted"], "gaps",
+            "Gaps told to listeners: what they missed was not stored any more.";
+        gaps_epoch = "gaps_total" ["reason" = "epoch"], "gaps",
+            "Gaps told to listeners: their cursor was of an earlier life of the server.";
+        gaps_window = "gaps_total" ["reason" = "window"], "gaps",
+            "Gaps told to listeners: they were away for longer than `recovery_window`.";
         listeners_ended_by_client = "listeners_ended_total" ["reason" = "client"], "listeners",
             "Sockets that the client closed, lost or broke the protocol of; polls that were answered or \
              abandoned.";
@@ -212,9 +221,9 @@ metrics! {
         listeners_ended_superseded = "listeners_ended_total" ["reason" = "superseded"],
             "listeners", "Listeners that a newer one of the same connection replaced.";
         listeners_ended_slow = "listeners_ended_total" ["reason" = "slow"], "listeners",
-            "Listeners that read too slowly, so that their outbox was full.";
+            "Listeners without a cursor that read too slowly, so that their outbox was full.";
         listeners_ended_stalled = "listeners_ended_total" ["reason" = "stalled"], "listeners",
-            "Sockets that read nothing of what waited for them.";
+            "Sockets and event streams that read nothing of what waited for them.";
         listeners_ended_silent = "listeners_ended_total" ["reason" = "silent"], "listeners",
             "Sockets that did not answer a ping.";
         listeners_ended_overload = "listeners_ended_total" ["reason" = "overload"], "listeners",
@@ -225,7 +234,8 @@ metrics! {
     read {
         uptime: f64 = Gauge "uptime_seconds", "seconds", "Time since the server started.";
         tcp_connections: u64 = Gauge "tcp_connections", "connections", "Open TCP connections.";
-        listeners: u64 = Gauge "listeners", "listeners", "Open sockets and waiting polls.";
+        listeners: u64 = Gauge "listeners", "listeners",
+            "Open sockets, event streams and waiting polls.";
         requests: u64 = Gauge "requests_in_flight", "requests",
             "Requests of backends and admins that are being answered, waiting polls excluded.";
         tasks: u64 = Gauge "runtime_tasks", "tasks", "Tasks of the runtime's first thread.";
@@ -258,6 +268,16 @@ metrics! {
 }
 
 impl Metrics {
+    /// Counts a gap that is told to a listener.
+    pub(crate) fn gap(&self, reason: GapReason) {
+        let counter = match reason {
+            GapReason::Evicted => &self.gaps_evicted,
+            GapReason::Epoch => &self.gaps_epoch,
+            GapReason::Window => &self.gaps_window,
+        };
+        counter.increment();
+    }
+
     /// Counts the end of a listener; without an [`Ending`], the client or a poll's answer ended it.
     pub(crate) fn listener_ended(&self, ending: Option<Ending>) {
         let counter = match ending {

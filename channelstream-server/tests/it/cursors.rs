@@ -129,6 +129,10 @@ fn a_restart_is_told() {
     let id = app.connect("ann", &["news"]);
     app.publish("news", 1);
     let (events, since) = poll_all(app.site, &id, &since);
+    let mut stats = app.send(&Request::new("GET", "/admin/stats.json").signed()).ok();
+    let stats = stats["metrics"].take();
+    assert_eq!(stats["gaps_total"], json!({"evicted": 0, "epoch": 2, "window": 0}));
+    assert!(stats["portions_read_total"].as_u64() > Some(1), "{stats}");
     let reasons: Vec<_> = events.iter().filter_map(|event| event["reason"].as_str()).collect();
     assert_eq!(reasons, ["epoch", "epoch"], "of the channel and of private messages");
     assert_eq!(numbers(&events), [1]);

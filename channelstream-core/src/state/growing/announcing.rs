@@ -66,6 +66,12 @@ impl Growing {
         }))
     }
 
+    /// Returns the number of the event that told its newest growth. Edits are told later than appends.
+    pub(in crate::state) fn told(&self, as_edits: bool) -> Sequence {
+        let edit = self.edits.sequence.filter(|_| as_edits);
+        edit.map_or(self.grown, |edit| edit.max(self.grown))
+    }
+
     /// Returns `true` if an edit of this message was sent to a listener, which did not receive it.
     pub(in crate::state) fn lost_edit(&self, missed: impl FnOnce(Sequence) -> bool) -> bool {
         self.edits.sequence.is_some_and(missed)
