@@ -8,6 +8,7 @@
 
 use std::env;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -16,8 +17,8 @@ use axum::response::Html;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use channelstream_client::{
-    ChannelConfig, Client, Connect, Connected, InfoOptions, Message, MessageStream, NewMessage,
-    Status, StreamError, Uuid, Value, json,
+    ChannelConfig, Client, Connect, Connected, Error as PushError, InfoOptions, Message,
+    MessageStream, NewMessage, Status, StreamError, Uuid, Value, json, serde_json,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -91,34 +92,26 @@ fn start(stream: MessageStream, answer: Answer) {
 async fn take_over(client: &Client, uuid: Uuid) -> Result<(), Box<dyn Error>> {
     let stream = client.resume(uuid, CHANNEL.to_owned()).await?;
     // Nobody else appends any more: this is how far it is.
-    if let Some(message) = history(client).await?.into_iter().find(|one| one.uuid == uuid) {
-        start(
-            stream,
-            serde_json::from_str(message.payload.as_deref().map_or("", |raw| raw.get()))?,
-        );
+    let message = history(client).await?.into_iter().find(|message| message.uuid == uuid);
+    if let Some(payload) = message.as_ref().and_then(|message| message.payload.as_ref()) {
+        start(stream, serde_json::from_str(payload.get())?);
     }
     Ok(())
 }
 
-async fn history(client: &Client) -> Result<Vec<Message>, channelstream_client::Error> {
+async fn history(client: &Client) -> Result<Vec<Arc<Message>>, PushError> {
     let info = client.info(InfoOptions::default().channels([CHANNEL])).await?;
-    let channel = info.channels.get(CHANNEL);
-    Ok(channel
-        .map(|view| view.history.iter().map(|one| (**one).clone()).collect())
-        .unwrap_or_default())
+    Ok(info.channels.get(CHANNEL).map(|channel| channel.history.clone()).unwrap_or_default())
 }
 
 /// Looks for answers that have stalled.
 async fn watch(client: Client) {
     loop {
         sleep(Duration::from_secs(1)).await;
-        let messages = history(&client).await.unwrap_or_else(|error| {
-            println!("{error:#}");
-            Vec::new()
-        });
-        let is_stalled = |one: &&Message| one.growth.is_some_and(|it| it.status == Status::Stalled);
-        for message in messages.iter().filter(is_stalled) {
-            if let Err(error) = take_over(&client, message.uuid).await {
+        for message in history(&client).await.unwrap_or_default() {
+            if message.growth.is_some_and(|growth| growth.status == Status::Stalled)
+                && let Err(error) = take_over(&client, message.uuid).await
+            {
                 println!("{error}");
             }
         }

@@ -126,6 +126,43 @@ async fn one_loses_nothing_behind_what_cuts(by: Transport) {
 }
 
 #[tokio::test]
+async fn a_new_connection_goes_on_from_the_cursor_of_the_one_that_expired() {
+    let server = Server::with_brief_connections();
+    let proxy = Proxy::start(server.port, Mode::Honest).await;
+    // It comes back after the connection has expired.
+    let pause = Duration::from_secs(6);
+    let mut listener = hasty(&proxy.url)
+        .build()
+        .unwrap()
+        .listen_as(Connect::new("ann").channels(["news"]))
+        .silence(SILENCE * 10)
+        .first_pause(pause)
+        .longest_pause(pause)
+        .build()
+        .unwrap();
+    let (first, _) = until(&mut listener, opened).await;
+    let client = server.client();
+    client.publish(numbered(0)).await.unwrap();
+    assert_eq!(until(&mut listener, number).await, 0);
+    proxy.turn(Mode::Cutting(0));
+    client.publish(numbered(1)).await.unwrap();
+    let is_interrupted = |event: &StreamEvent| matches!(event, StreamEvent::Interrupted { .. });
+    until(&mut listener, |event| is_interrupted(event).then_some(())).await;
+    client.publish(numbered(2)).await.unwrap();
+    proxy.turn(Mode::Honest);
+    let (mut second, mut numbers) = (first, Vec::new());
+    until(&mut listener, |event| {
+        assert_eq!(gap(event), None);
+        second = opened(event).map_or(second, |(conn_id, _)| conn_id);
+        numbers.extend(number(event));
+        (numbers.last() == Some(&2)).then_some(())
+    })
+    .await;
+    assert_eq!(numbers, [1, 2]);
+    assert_ne!(first, second, "the connection has expired");
+}
+
+#[tokio::test]
 async fn silence_is_death() {
     let server = Server::with_quick_heartbeats();
     let proxy = Proxy::start(server.port, Mode::Honest).await;

@@ -45,6 +45,11 @@ impl Server {
         })
     }
 
+    /// Starts a server on which a connection without a listener soon ends.
+    pub(crate) fn with_brief_connections() -> Self {
+        Self::with(Config { gc_conns_after: Duration::from_secs(1), ..Config::default() })
+    }
+
     fn with(config: Config) -> Self {
         let port = if config.port == Config::default().port { 0 } else { config.port };
         let config = Config { port, secrets: vec![Secret::new(SECRET)], ..config };
