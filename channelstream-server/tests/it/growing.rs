@@ -348,6 +348,7 @@ fn a_pipe_is_checked_before_its_body_is_asked_for() {
         ("/message/stream?user=bot", 422),
         ("/message/stream?user=bot&channel=room&uuid=x", 422),
         ("/message/stream?user=bot&channel=room&step=0", 422),
+        ("/message/stream?user=bot&channel=room&step=1", 422),
         ("/message/stream?user=bot&channel=room&append_timeout=0", 422),
         ("/message/stream?user=bot&channel=room&key=/a~9", 422),
     ] {
