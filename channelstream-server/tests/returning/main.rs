@@ -18,6 +18,7 @@ mod missed;
 #[path = "../it/process.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod process;
+mod slow;
 mod wire;
 
 use std::time::Duration;

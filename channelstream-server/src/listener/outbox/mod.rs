@@ -224,14 +224,13 @@ impl Outbox {
     /// does not read.
     pub(super) fn heartbeat(self: &Arc<Self>, keepalive: Keepalive) {
         let longest = keepalive.ping_after + keepalive.end_after;
+        let is_stalled = self.blocked.load(Ordering::Acquire) && !self.press();
         let silent = self.silent.fetch_add(1, Ordering::Relaxed) + 1;
         if silent >= longest {
             self.end(Ending::Silent);
             return;
         }
-        if self.blocked.load(Ordering::Acquire)
-            && self.stalled.fetch_add(1, Ordering::Relaxed) + 1 >= longest
-        {
+        if is_stalled && self.stalled.fetch_add(1, Ordering::Relaxed) + 1 >= longest {
             self.end(Ending::Stalled);
             return;
         }
@@ -250,6 +249,37 @@ impl Outbox {
             (None, Some(heartbeat)) => self.send_alone(queue, heartbeat),
             (None, None) => {}
         }
+    }
+
+    /// Writes to a socket that the system does not call writable yet. The system does so only when many
+    /// kilobytes are free, which takes a slow peer longer than it may be silent; it accepts more as soon
+    /// as the peer has taken some. Returns `false` if something waits and nothing was accepted.
+    fn press(self: &Arc<Self>) -> bool {
+        let Sink::Socket(stream) = &self.sink else { return true };
+        let mut queue = self.queue();
+        let mut is_moving = queue.items.is_empty();
+        while let Some(first) = queue.items.front().filter(|_| !queue.finished) {
+            // An error is found by the task that waits for the socket.
+            let Ok(count) = SockRef::from(stream).send(&first.bytes[queue.written..]) else {
+                break;
+            };
+            is_moving = true;
+            queue.advance(count, self.encoding);
+        }
+        if is_moving {
+            self.is_taking();
+        }
+        if queue.asks() {
+            drop(queue);
+            self.writer.ask(Arc::clone(self));
+        }
+        is_moving
+    }
+
+    /// Notes that the peer takes what waits. So it is there, even if pings are behind much of it.
+    fn is_taking(&self) {
+        self.stalled.store(0, Ordering::Relaxed);
+        self.heard();
     }
 
     /// Ends the listener: what is queued is still sent, then the reason.
@@ -443,9 +473,7 @@ impl Outbox {
             // The write that follows finds the error again.
             let _ = stream.writable().await;
         }
-        self.stalled.store(0, Ordering::Relaxed);
-        // A peer that takes what waits is there, even if pings are behind much of it.
-        self.heard();
+        self.is_taking();
         self.blocked.store(false, Ordering::Release);
         self.schedule(self.queue());
     }
