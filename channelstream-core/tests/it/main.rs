@@ -14,6 +14,7 @@ mod events;
 mod expiry;
 mod followers;
 mod growing;
+mod growing_late;
 mod growing_pages;
 mod history;
 mod info;
