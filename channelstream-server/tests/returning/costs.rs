@@ -1,5 +1,5 @@
 //! What growth costs: the processor time of the server for an append through a pipe, and for the same text
-//! as edits of the whole message.
+//! as edits of the whole message, one for each token.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -18,8 +18,6 @@ use crate::wire::{How, Wire};
 const LISTENERS: usize = 3;
 /// Between two tokens of an answer.
 const TOKEN: Duration = Duration::from_millis(10);
-/// Tokens in one append, as the server joins them, and in one edit.
-const JOINED: usize = 4;
 
 struct Size {
     answers: usize,
@@ -28,7 +26,7 @@ struct Size {
 
 fn size() -> Size {
     match crate::is_full() {
-        true => Size { answers: 200, tokens: 1000 },
+        true => Size { answers: 50, tokens: 500 },
         false => Size { answers: 10, tokens: 200 },
     }
 }
@@ -111,16 +109,16 @@ fn by_edits(site: Site, size: &Size) -> u64 {
         ids.push(posted[0]["uuid"].as_str().unwrap().to_owned());
     }
     let (begun, mut text) = (Instant::now(), String::new());
-    for round in 0..size.tokens / JOINED {
-        pace(begun, TOKEN * u32::try_from(JOINED).unwrap(), round);
-        text += &"token ".repeat(JOINED);
+    for token in 0..size.tokens {
+        pace(begun, TOKEN, token);
+        text += "token ";
         for (number, id) in ids.iter().enumerate() {
             let edit = json!([{"uuid": id, "channel": channel(number), "message": {"text": text}}]);
             let request = Request::new("PATCH", "/message").signed().json(&edit);
             assert_eq!(line.send(&request).status, 200);
         }
     }
-    (size.answers * (size.tokens / JOINED)) as u64
+    (size.answers * size.tokens) as u64
 }
 
 fn pace(begun: Instant, step: Duration, number: usize) {
@@ -128,8 +126,14 @@ fn pace(begun: Instant, step: Duration, number: usize) {
     thread::sleep(due.saturating_duration_since(Instant::now()));
 }
 
-/// Returns the processor time for a change and for each delivery of one, by what `send` sends.
-fn measure(size: &Size, send: fn(Site, &Size) -> u64) -> (Duration, Duration) {
+/// What answers cost by one way of sending them.
+struct Cost {
+    change: Duration,
+    delivery: Duration,
+    token: Duration,
+}
+
+fn measure(size: &Size, send: fn(Site, &Size) -> u64) -> Cost {
     let process = Process::start(&[]);
     let site = Site(process.address);
     let events = listen(site, size);
@@ -143,19 +147,22 @@ fn measure(size: &Size, send: fn(Site, &Size) -> u64) -> (Duration, Duration) {
     }
     let time = cpu(process.id()) - before;
     let divided = |by: u64| time / u32::try_from(by).unwrap();
-    (divided(changes), divided(changes * LISTENERS as u64))
+    Cost {
+        change: divided(changes),
+        delivery: divided(changes * LISTENERS as u64),
+        token: divided((size.answers * size.tokens) as u64),
+    }
 }
 
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are asked for beside the verdict")]
-fn an_append_costs_less_than_an_edit_of_the_whole() {
+fn a_token_costs_less_through_a_pipe_than_by_an_edit() {
     let size = size();
-    let (append, each) = measure(&size, through_pipes);
-    let (edit, each_edit) = measure(&size, by_edits);
-    println!(
-        "{} answers of {} tokens: {append:?} for an append, {each:?} for each delivery; {edit:?} for an \
-         edit, {each_edit:?} for each delivery",
-        size.answers, size.tokens
-    );
-    assert!(append < edit, "{append:?} for an append, {edit:?} for an edit");
+    let (pipe, edits) = (measure(&size, through_pipes), measure(&size, by_edits));
+    println!("{} answers of {} tokens, {LISTENERS} listeners each", size.answers, size.tokens);
+    for (name, cost) in [("pipe", &pipe), ("edits", &edits)] {
+        let Cost { change, delivery, token } = cost;
+        println!("{name}: {change:?} a change, {delivery:?} a delivery, {token:?} a token");
+    }
+    assert!(pipe.token < edits.token, "{:?} a token, {:?} by edits", pipe.token, edits.token);
 }
