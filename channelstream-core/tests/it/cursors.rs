@@ -1,8 +1,11 @@
 //! Cursors: who holds one receives everything after it, once and in order, or a gap (contract §14).
 
-use channelstream_core::protocol::{Address, ChannelSettings, Cursor, Epoch, Opening};
+use channelstream_core::protocol::{
+    Address, ChannelConfig, ChannelSettings, Cursor, Epoch, NewMessage, Opening, Uuid,
+};
 use channelstream_core::state::{Closing, Keep, Rules, Since};
 
+use crate::growing::append;
 use crate::world::{World, announcing, message, new_text, rules, secs, to, to_users};
 
 fn small(events: usize) -> World {
@@ -309,4 +312,87 @@ fn the_last_cursor_stands_behind_all_that_was_read() {
     w.end("ann", Closing::Otherwise);
     come_back(&mut w, "ann");
     w.expect("ann", &[]);
+}
+
+/// A world that reads so many events at a time, in which ann follows the room from the beginning.
+fn following(events: usize) -> World {
+    let mut w = World::with(Rules { portion: Keep { events, bytes: usize::MAX }, ..rules() });
+    w.connect("ann", &["room"]);
+    w.follow("ann", Since::Record);
+    w.catch_up("ann");
+    w.take("ann");
+    w
+}
+
+fn open_message(w: &mut World, id: u128) {
+    let opening = Some(Box::new(Opening::new(["ann"])));
+    w.post(NewMessage { uuid: Some(Uuid::from_u128(id)), opening, ..to("room", "a") });
+}
+
+#[test]
+fn who_read_what_a_message_had_grown_by_gets_the_rest() {
+    let mut w = following(10);
+    w.end("ann", Closing::Otherwise);
+    open_message(&mut w, 1);
+    w.say("room", "between");
+    w.append(append(1).text("text", "b"));
+    come_back(&mut w, "ann");
+    w.expect("ann", &["~room bot: ab 1 open", "~room bot: between"]);
+    w.end("ann", Closing::Otherwise);
+    w.append(append(1).text("text", "c"));
+    come_back(&mut w, "ann");
+    // Not the append of what it has already, from which it could not go on.
+    w.expect("ann", &[r#"~room append 1: {"text":"c"} 1-2"#]);
+}
+
+#[test]
+fn an_edit_of_a_growing_message_is_read_with_what_came_after_it() {
+    let mut w = following(1);
+    w.end("ann", Closing::Otherwise);
+    w.say("room", "first");
+    open_message(&mut w, 1);
+    w.follow("ann", Since::Cursor(w.cursor("ann").unwrap()));
+    w.read_on("ann");
+    w.edit(new_text(1, Address::channel("room"), "e"));
+    w.append(append(1).text("text", "f"));
+    w.catch_up("ann");
+    w.expect("ann", &["~room bot: first", "~room bot: ef* 2 open", "~room edit 1: ef 2 open"]);
+}
+
+#[test]
+fn who_is_cut_off_between_two_edits_gets_both() {
+    let mut w = following(1);
+    w.say_as(1, "room", "first");
+    w.end("ann", Closing::Otherwise);
+    w.take("ann");
+    w.edit(new_text(1, Address::channel("room"), "new text"));
+    w.say("room", "between");
+    let mut edit = new_text(1, Address::channel("room"), "");
+    (edit.payload, edit.user) = (None, Some("ben".to_owned()));
+    w.edit(edit);
+    w.follow("ann", Since::Cursor(w.cursor("ann").unwrap()));
+    w.read_on("ann");
+    w.expect("ann", &["~room bot: between"]);
+    w.end("ann", Closing::Otherwise);
+    come_back(&mut w, "ann");
+    w.expect("ann", &["~room edit 1: new text"]);
+}
+
+#[test]
+fn an_edit_that_was_due_while_the_listener_was_behind_is_told() {
+    let mut w = following(1);
+    w.end("ann", Closing::Otherwise);
+    let as_edits = ChannelConfig { append_as_edit: Some(true), ..ChannelConfig::default() };
+    w.configure("room", as_edits);
+    come_back(&mut w, "ann");
+    open_message(&mut w, 1);
+    w.append(append(1).text("text", "b"));
+    w.append(append(1).text("text", "c"));
+    w.expect("ann", &["room bot: a 0 open", "room edit 1: ab 1 open"]);
+    w.say("room", "behind the append");
+    w.expect("ann", &["room bot: behind the append"]);
+    w.fall_behind("ann");
+    w.advance(secs(1));
+    w.catch_up("ann");
+    w.expect("ann", &["~room edit 1: abc 2 open"]);
 }

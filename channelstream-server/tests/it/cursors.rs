@@ -236,3 +236,20 @@ fn listeners_with_and_without_cursors_take_over_from_each_other() {
     app.publish("news", 3);
     assert_eq!(numbers(&[plain.event()]), [3]);
 }
+
+#[test]
+fn a_poll_that_waits_behind_a_socket_misses_nothing_of_what_the_socket_was_sent() {
+    let app = start();
+    let id = app.connect("ann", &["news"]);
+    let mut socket = Socket::open_at(app.0, &format!("/ws?conn_id={id}&since="));
+    let cursor = newest(&[socket.event()]);
+    let site = app.site;
+    let poll = format!("/listen?conn_id={id}&since={cursor}");
+    let polled = std::thread::spawn(move || site.get(&poll).events());
+    let debug = Request::new("GET", "/admin/debug").signed();
+    eventually("the poll waits", || app.send(&debug).body.contains("\nlisteners: 2\n"));
+    app.publish("news", 1);
+    assert_eq!(numbers(&[socket.event()]), [1]);
+    socket.reset();
+    assert_eq!(numbers(&polled.join().unwrap()), [1], "the client still has the old cursor");
+}

@@ -11,6 +11,7 @@ mod answers;
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod app;
 mod client;
+mod costs;
 mod cuts;
 mod dice;
 mod memory;
