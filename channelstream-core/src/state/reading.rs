@@ -130,6 +130,8 @@ impl Reading {
 struct Place<'a> {
     channel: Option<&'a Arc<str>>,
     stored: &'a StoredEvents,
+    /// The place is for the reader from behind this number on.
+    began: Sequence,
     /// The events that are left to read.
     left: Peekable<Box<dyn Iterator<Item = &'a Stored> + 'a>>,
     /// Made when the first edit is read.
@@ -271,7 +273,7 @@ impl State {
             let left = stored.after(from).filter(|one| one.event.is_for(&user.name));
             let mut left = (Box::new(left) as Box<dyn Iterator<Item = &Stored>>).peekable();
             next.extend(left.peek().map(|first| Reverse((first.sequence, Kind::Event, number))));
-            places.push(Place { channel, stored, left, index: None });
+            places.push(Place { channel, stored, began, left, index: None });
         }
         (places, next)
     }
@@ -341,7 +343,7 @@ impl<'a> Place<'a> {
         let Event::Edit(edit) = &one.event else { return Some(one.event.clone()) };
         let index = self.index.get_or_insert_with(|| Index::of(self.stored, user));
         let message = index.messages.get(&edit.uuid).copied().unwrap_or(0);
-        let is_in_catch_up = message > reading.start;
+        let is_in_catch_up = message > reading.start.max(self.began);
         let known = if is_in_catch_up { reading.horizon } else { reading.start };
         let edits = index.edits.get(&edit.uuid)?;
         let (newest, _) = *edits.last()?;

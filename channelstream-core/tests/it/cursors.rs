@@ -396,3 +396,22 @@ fn an_edit_that_was_due_while_the_listener_was_behind_is_told() {
     w.catch_up("ann");
     w.expect("ann", &["~room edit 1: abc 2 open"]);
 }
+
+#[test]
+fn an_edit_of_a_message_from_before_the_membership_comes_as_itself() {
+    let mut w = World::new();
+    w.connect("ann", &["room"]);
+    w.follow("ann", Since::Record);
+    w.catch_up("ann");
+    w.close("ann");
+    w.take("ann");
+    let cursor = w.cursor("ann").unwrap();
+    w.advance(secs(1000));
+    w.say_as(1, "room", "missed");
+    w.connect("ann", &["room"]);
+    w.edit(new_text(1, Address::channel("room"), "new text"));
+    w.follow("ann", Since::Cursor(cursor));
+    w.catch_up("ann");
+    let got: Vec<_> = w.take("ann").iter().map(crate::world::summary).collect();
+    assert_eq!(got.last().unwrap(), "~room edit 1: new text", "{got:?}");
+}

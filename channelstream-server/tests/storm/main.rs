@@ -5,6 +5,7 @@
 
 mod client;
 mod dice;
+mod follower;
 mod model;
 mod order;
 mod publisher;
@@ -68,7 +69,8 @@ fn storm(seconds: u64, seed: u64, threads: u64) {
     let rounds = seconds.div_ceil(ROUND).max(2);
     for number in 0..rounds {
         let time = Duration::from_secs(seconds) / u32::try_from(rounds).unwrap();
-        let plan = Plan { clients: 300, channels: 24, publishers: 12, pace: 60, time };
+        let plan =
+            Plan { clients: 300, followers: 60, channels: 24, publishers: 12, pace: 60, time };
         let round = round::run(server.site(), plan, dice.part(number));
         let outcome = LocalSet::new().block_on(&runtime, round);
         frames += outcome.frames;

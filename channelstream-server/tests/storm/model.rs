@@ -7,6 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::follower::Followed;
+
 /// A moment: later ones are greater, and no two are the same.
 pub(crate) type Tick = u64;
 
@@ -119,6 +121,8 @@ pub(crate) struct Record {
     /// Where one publisher posts everything, one after another, the order is known.
     pub(crate) serial: RefCell<HashMap<Stream, Vec<Key>>>,
     pub(crate) lives: RefCell<Vec<Life>>,
+    /// The followers, at their end.
+    pub(crate) followed: RefCell<Vec<Followed>>,
     /// What the witness of each other channel was given, which hears all of it.
     pub(crate) witnesses: RefCell<HashMap<usize, Vec<Received>>>,
     /// Changes of a state: by number, the channels that have to tell of it.

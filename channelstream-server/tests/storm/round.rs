@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::dice::Dice;
+use crate::follower::Follower;
 use crate::model::{Record, Stream};
 use crate::order::Order;
 use crate::publisher;
@@ -33,6 +34,8 @@ pub(crate) const MARK: u64 = 1 << 40;
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) clients: usize,
+    /// Clients that hold cursors, beside the others.
+    pub(crate) followers: usize,
     pub(crate) channels: usize,
     pub(crate) publishers: usize,
     /// Milliseconds that a publisher rests at most.
@@ -175,7 +178,7 @@ impl Round {
 
 /// Lets a round happen and judges it.
 pub(crate) async fn run(site: Site, plan: Plan, dice: Dice) -> Outcome {
-    let Plan { clients, channels, publishers, time, .. } = plan;
+    let Plan { clients, followers, channels, publishers, time, .. } = plan;
     let round = Rc::new(Round {
         site,
         plan,
@@ -198,6 +201,11 @@ pub(crate) async fn run(site: Site, plan: Plan, dice: Dice) -> Outcome {
         spawn_local(Client::new(Rc::clone(&round), dice, user).run())
     };
     let clients: Vec<_> = (0..clients).map(client).collect();
+    let follower = |user: usize| {
+        let dice = dice.part(100_000 + user as u64);
+        spawn_local(Follower::new(Rc::clone(&round), dice, user).run())
+    };
+    let followers: Vec<_> = (clients.len()..clients.len() + followers).map(follower).collect();
     let publisher = |number: usize| {
         let dice = dice.part(number as u64);
         spawn_local(publisher::publish(Rc::clone(&round), dice, number))
@@ -208,12 +216,15 @@ pub(crate) async fn run(site: Site, plan: Plan, dice: Dice) -> Outcome {
     for publisher in publishers {
         publisher.await.unwrap();
     }
-    round.all_ready(clients.len()).await;
+    round.all_ready(clients.len() + followers.len()).await;
     publisher::mark_the_end(&round).await;
     round.marked.set(true);
     let mut sockets = Vec::new();
     for client in clients {
         sockets.extend(client.await.unwrap());
+    }
+    for follower in followers {
+        follower.await.unwrap();
     }
     round.over.set(true);
     for witness in witnesses {
@@ -243,6 +254,11 @@ fn judge(record: &Record, channels: usize) -> Outcome {
         frames += heard.len();
         judge_state_changes(record, channel, &heard);
         orders.insert(stream, Order::of_channel(record, channel, &heard));
+    }
+    for followed in record.followed.borrow().iter() {
+        for channel in followed.channels() {
+            frames += followed.check(record, channel, &orders[&Stream::Channel(channel)]);
+        }
     }
     for life in record.lives.borrow().iter() {
         let own = Stream::Private(life.user);

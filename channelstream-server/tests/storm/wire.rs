@@ -49,8 +49,9 @@ impl Line {
     ) -> io::Result<Answer> {
         let request = format!(
             "{method} {target} HTTP/1.1\r\nhost: localhost\r\nx-channelstream-secret: {}\r\n\
-             content-length: {}\r\n\r\n{body}",
+             {}content-length: {}\r\n\r\n{body}",
             site.signature,
+            if target == "/connect" { "prefer: return=representation\r\n" } else { "" },
             body.len()
         );
         self.write(request.as_bytes()).await?;
