@@ -260,7 +260,7 @@ pub use crate::batch::{PublishError, Published};
 pub use crate::builder::ClientBuilder;
 pub use crate::client::Client;
 pub use crate::error::{Error, ErrorKind};
-pub use crate::growing::{MessageStream, MessageStreamBuilder, StreamError};
+pub use crate::growing::{MessageSink, MessageStream, MessageStreamBuilder, StreamError};
 #[cfg(feature = "listen")]
 pub use crate::listen::{
     End, Event, EventKind, EventStream, EventStreamBuilder, Gap, StreamEvent, Transport,

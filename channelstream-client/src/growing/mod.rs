@@ -2,6 +2,7 @@
 
 mod builder;
 mod error;
+mod sink;
 mod worker;
 
 use std::fmt::{self, Debug, Formatter};
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::builder::MessageStreamBuilder;
 pub use self::error::StreamError;
+pub use self::sink::MessageSink;
 
 use self::builder::Begin;
 use self::worker::{Order, Progress};
@@ -137,6 +139,11 @@ impl MessageStream {
     pub async fn keep_alive(&mut self) -> Result<(), StreamError> {
         self.check()?;
         self.order(Order::KeepAlive).await
+    }
+
+    /// Returns `true` if nothing is unsent, or nothing is sent any more.
+    fn is_flushed(&self) -> bool {
+        self.progress.borrow().carried_out >= self.given
     }
 
     /// Waits until the server has taken everything that was appended.

@@ -9,6 +9,8 @@ use channelstream_client::{
     json,
 };
 
+use futures_util::{SinkExt as _, StreamExt as _, stream};
+
 use crate::proxy::{Mode, Proxy};
 use crate::server::{Server, hasty};
 
@@ -68,6 +70,35 @@ async fn a_message_grows_in_few_requests_and_is_finished() {
     // What came within the interval, and the end, is one append.
     assert_eq!((taken.status, taken.rev, taken.step), (Some(Status::Done), Some(2), Some(2)));
     assert_eq!(text(&client).await, format!("a{}", "ü\n".repeat(500)));
+}
+
+#[tokio::test]
+async fn a_stream_of_texts_is_forwarded_to_it() {
+    let (_server, client) = with_chat().await;
+    let mut sink = client.stream(empty()).await.unwrap().into_sink();
+    sink.send("one ".to_owned()).await.unwrap();
+    assert_eq!(text(&client).await, "one ", "sending flushes");
+    let words = stream::iter(["two ", "three"].map(|word| Ok(word.to_owned())));
+    words.forward(&mut sink).await.unwrap();
+    assert_eq!(text(&client).await, "one two three");
+    assert_eq!(newest(&client).await["status"], "done", "the end closes it");
+    sink.close().await.unwrap();
+    assert!(matches!(sink.send("late".to_owned()).await, Err(StreamError::Stopped)));
+}
+
+#[tokio::test]
+async fn a_sink_reports_that_its_message_was_cancelled() {
+    let (_server, client) = with_chat().await;
+    let message = empty();
+    let stream = client.stream(message).await.unwrap();
+    let uuid = stream.uuid();
+    let mut sink = stream.into_sink();
+    sink.send("one".to_owned()).await.unwrap();
+    let cancel = AppendRequest::new(uuid, Some("chat".to_owned())).status(Status::Cancelled);
+    client.change(vec![Change::Append(cancel)]).await.unwrap();
+    let words = stream::iter((0..).map(|word: u32| Ok(word.to_string())));
+    let outcome = tokio::time::timeout(Duration::from_secs(20), words.forward(sink)).await.unwrap();
+    assert!(matches!(outcome, Err(StreamError::Cancelled)), "{outcome:?}");
 }
 
 #[tokio::test]
