@@ -7,7 +7,8 @@ import { SharedConnection } from '/client/shared.js';
 window.make = (settings, isShared) => {
     const Connection = isShared ? SharedConnection : ChannelStreamConnection;
     const connection = (window.connection = new Connection(settings));
-    window.view = messages(connection);
+    // More than a fast machine publishes in a test.
+    window.view = messages(connection, { limit: 100_000 });
     // What the page was told, in order: texts of messages and the names of other events.
     window.told = [];
     window.connects = [];
