@@ -140,13 +140,17 @@ test('a call that fails rejects with a typed error; a page that uses callbacks a
 
 test('connect() waits through failures, and rejects where it is given up', options, async () => {
     const ann = await guest();
-    let answers = [503, 503];
+    // By channel: the request of a connection that was closed may come late.
+    const answers = new Map();
     await ann.page.route('**/connect', (route) => {
-        const status = answers.shift();
+        const [channel] = route.request().postDataJSON().channels;
+        const status = answers.get(channel)?.shift();
         return status ? route.fulfill({ status, contentType: 'application/json', body: '{"error": "no"}' }) : route.continue();
     });
-    const connect = (act = () => {}) =>
-        ann.page.evaluate(
+    const connect = (statuses, act = () => {}) => {
+        const room = stage.room();
+        answers.set(room, statuses);
+        return ann.page.evaluate(
             ([settings, act]) => {
                 window.connection?.close();
                 const connecting = window.make(settings).connect();
@@ -156,19 +160,18 @@ test('connect() waits through failures, and rejects where it is given up', optio
                     ({ status, message, data }) => ({ status, message, data, state: window.connection.state }),
                 );
             },
-            [settings(ann, { channels: [stage.room()], increaseBounceIv: 20 }), `(${act})()`],
+            [settings(ann, { channels: [room], increaseBounceIv: 20 }), `(${act})()`],
         );
-    assert.equal(await connect(), 'ann');
-    answers = [403];
+    };
+    assert.equal(await connect([503, 503]), 'ann');
     const refusal = { status: 403, message: 'connect: status 403', data: { error: 'no' }, state: 'closed' };
-    assert.deepEqual(await connect(), refusal);
+    assert.deepEqual(await connect([403]), refusal);
     const closed = { status: 0, message: 'the connection was closed', data: undefined, state: 'closed' };
-    assert.deepEqual(await connect(() => window.connection.close()), closed);
-    answers = [503];
+    assert.deepEqual(await connect([], () => window.connection.close()), closed);
     const lost = { status: 503, message: 'connect: status 503', data: { error: 'no' }, state: 'closed' };
-    assert.deepEqual(await connect(() => (window.connection.shouldReconnect = false)), lost);
+    assert.deepEqual(await connect([503], () => (window.connection.shouldReconnect = false)), lost);
     // A second call takes over from the first one; both learn what comes of it.
-    assert.equal(await connect(() => void window.connection.connect()), 'ann');
+    assert.equal(await connect([], () => void window.connection.connect()), 'ann');
     // A call that waits for the connection learns that none comes.
     const waiting = await ann.page.evaluate((settings) => {
         window.connection.close();
