@@ -6,7 +6,6 @@ mod pieces;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use channelstream_core::protocol::{
     self, AppendRequest, FieldError, FieldErrors, NewMessage, Status, Taken,
 };
@@ -77,7 +76,8 @@ pub(crate) async fn stream(app: &App, mut request: Request) -> Result<Answer, Pr
             chunk = chunks.next(), if pieces.size() < MOST_WAITING => {
                 last_heard = Instant::now();
                 let outcome = match chunk {
-                    Some(Ok(chunk)) => take(app, &mut pieces, &chunk),
+                    // The body has not come to its end.
+                    Some(Ok(chunk)) => pieces.take(app, &chunk).map(|()| false),
                     Some(Err(Broken)) => Err(BodyError::Broken.into()),
                     None => pieces.end(app).map(|()| true),
                 };
@@ -105,11 +105,6 @@ pub(crate) async fn stream(app: &App, mut request: Request) -> Result<Answer, Pr
             }
         }
     }
-}
-
-/// Takes what arrived. The body has not come to its end.
-fn take(app: &App, pieces: &mut Pieces, chunk: &Bytes) -> Result<bool, Problem> {
-    pieces.take(app, chunk).map(|()| false)
 }
 
 /// Returns how the body is to be read.
