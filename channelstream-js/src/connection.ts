@@ -182,6 +182,8 @@ export class Connection<Payload = unknown> extends EventTarget {
     /** The promises of `connect()`. */
     #connecting: Waiting[] = [];
     /** The calls that wait for the connection. */
+    /** The subscribe or unsubscribe that is not answered yet. */
+    #turn: Promise<void> | undefined;
     #waiting: (Waiting & { send(): Promise<unknown> })[] = [];
     #queues = new Set<EventQueue<ServerEvent<Payload>>>();
     /** The messages in the newest answer to connect, by their ids: the page draws them from there. */
@@ -424,7 +426,9 @@ export class Connection<Payload = unknown> extends EventTarget {
             const request = this.#request(type, body(this.connectionId!));
             // A mutator may have found that there is nothing to join.
             const isEmpty = call === 'subscribe' && !request.body.channels?.length;
-            return isEmpty ? Promise.resolve() : this.#send(call, request, 'POST');
+            if (isEmpty) return Promise.resolve();
+            const post = () => this.#send(call, request, 'POST');
+            return call.endsWith('subscribe') ? this.#inTurn(post) : post();
         };
         return promised(() => {
             const isComing = this._recovery.stale && (this.#pending || this._recovery.pending);
@@ -433,6 +437,17 @@ export class Connection<Payload = unknown> extends EventTarget {
             if (!this.mutators[type]?.length) this.#urlOf(type);
             return new Promise((resolve, reject) => this.#waiting.push({ send, resolve, reject }));
         });
+    }
+
+    /** Sends what changes the channels once the last such request is answered, so that `channels` ends as it is. */
+    #inTurn(send: () => Promise<any>): Promise<any> {
+        const sent = this.#turn ? this.#turn.then(send) : send();
+        const turn = (this.#turn = sent
+            .catch(() => {})
+            .then(() => {
+                if (this.#turn === turn) this.#turn = undefined;
+            }));
+        return sent;
     }
 
     #urlOf(type: MutatorType): string {

@@ -156,6 +156,31 @@ test('what is about a connection waits for it', options, async () => {
     assert.equal(await listeners(third), 0);
 });
 
+test('the channels are what the last call made them, however late an answer is', options, async () => {
+    const ann = await guest();
+    const [first, second] = [stage.room(), stage.room()];
+    let overtaken;
+    const overtakes = new Promise((resolve) => (overtaken = resolve));
+    await ann.page.route('**/subscribe', async (route) => {
+        const response = await route.fetch();
+        // Whoever does not wait for this answer is answered before it.
+        await Promise.race([overtakes, new Promise((done) => setTimeout(done, 500))]);
+        await route.fulfill({ response });
+    });
+    await ann.page.route('**/unsubscribe', async (route) => {
+        await route.fulfill({ response: await route.fetch() });
+        overtaken();
+    });
+    await make(ann, { channels: [first], unsubscribeUrl: '/unsubscribe' });
+    const channels = await ann.page.evaluate(async ([first, second]) => {
+        await window.connection.connect();
+        await Promise.all([window.connection.subscribe([second]), window.connection.unsubscribe([first])]);
+        return window.connection.channels;
+    }, [first, second]);
+    assert.deepEqual(channels, [second]);
+    assert.deepEqual([await listeners(first), await listeners(second)], [0, 1]);
+});
+
 test('an event tells when it was sent, in any time zone, and is otherwise as it came', options, async () => {
     const ann = await guest();
     const room = stage.room();

@@ -8,7 +8,7 @@ export async function until(condition, what, limit = 15_000) {
         const value = await condition();
         if (value) return value;
         if (Date.now() > end) {
-            throw new Error(`waited ${limit} ms in vain: ${typeof what === 'function' ? what() : what}`);
+            throw new Error(`waited ${limit} ms in vain: ${typeof what === 'function' ? await what() : what}`);
         }
         await pause(20);
     }
