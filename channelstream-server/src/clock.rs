@@ -55,6 +55,11 @@ fn seed() -> u128 {
     high << 64 | low
 }
 
+/// Returns random bits that nobody can guess.
+pub(crate) fn salt() -> u64 {
+    secret_id().as_u64_pair().1
+}
+
 /// Returns the epoch of an order of events that begins now.
 pub(crate) fn epoch() -> Epoch {
     let (_, random) = secret_id().as_u64_pair();

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use channelstream_core::state::{Command, Envelope, Moment, NodeId, Refusal, Repeat, Reply, State};
 use thiserror::Error;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Clock};
-use crate::journal::{self, Appender, Reader};
+use crate::journal::{self, Appender, Given, Reader};
 use crate::limits::{Limit, Limits};
 use crate::listener::hub::Hub;
 use crate::listener::outbox::Outbox;
@@ -28,6 +29,9 @@ const LONG: Duration = Duration::from_millis(10);
 /// step, so that own time keeps pace.
 const TICK: Duration = Duration::from_secs(2);
 
+/// The pause before the next stamp if the journal has no space for one.
+const NO_SPACE: Duration = Duration::from_secs(1);
+
 /// How many questions may wait.
 const QUESTIONS: usize = 1024;
 
@@ -37,7 +41,7 @@ pub(crate) enum Error {
     /// The state refused the command.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The server is too far behind, or stopping. Nothing was done.
+    /// The server is too far behind or stopping, or its disk is full. Nothing was done.
     #[error("the server is overloaded or shutting down: {0}")]
     Unavailable(#[from] journal::Error),
     /// The server stopped before it replied. The command may have been carried out.
@@ -47,7 +51,9 @@ pub(crate) enum Error {
 
 /// A reply or refusal, and whether it is that of an earlier command.
 type Replied = (Result<Reply, Refusal>, bool);
-type Waiting = HashMap<u64, oneshot::Sender<Replied>>;
+/// What a caller receives: an error if its command was not done.
+type Answer = Result<Replied, journal::Error>;
+type Waiting = HashMap<u64, oneshot::Sender<Answer>>;
 type Question = Box<dyn FnOnce(&State) + Send>;
 
 /// Submits commands and asks questions; cheap to clone.
@@ -75,18 +81,20 @@ pub(crate) struct Loop {
     /// Listeners that ask for what they missed.
     asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
     portions: Portions,
+    /// The tick that is under way.
+    tick: Option<oneshot::Receiver<Answer>>,
     node: Node,
 }
 
 /// Creates a node and its loop, which has to be run.
 pub(crate) fn new(
     state: State,
+    (journal, reader): (Appender, Reader),
     hub: Arc<Hub>,
     asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
 ) -> (Node, Loop) {
-    let (journal, reader) = journal::open();
     let (questions, asked) = mpsc::channel(QUESTIONS);
     let (waiting, submitted) = (Mutex::default(), AtomicU64::new(0));
     let clock = Clock::going_on_from(state.latest_stamp());
@@ -94,7 +102,8 @@ pub(crate) fn new(
     let inner = Inner { id, journal, questions, waiting, submitted, clock, hub, limits, metrics };
     let node = Node(Arc::new(inner));
     let portions = Portions::default();
-    (node.clone(), Loop { state, journal: reader, questions: asked, asking, portions, node })
+    let (journal, questions, tick) = (reader, asked, None);
+    (node.clone(), Loop { state, journal, questions, asking, portions, tick, node })
 }
 
 impl Node {
@@ -118,7 +127,7 @@ impl Node {
     /// Appends a command to the journal and waits for the reply.
     pub(crate) async fn submit(&self, command: Command) -> Result<Reply, Error> {
         let replied = self.append(command, None)?;
-        let (reply, _) = replied.await.map_err(|_| Error::Stopped)?;
+        let (reply, _) = replied.await.map_err(|_| Error::Stopped)??;
         Ok(reply?)
     }
 
@@ -130,7 +139,12 @@ impl Node {
         repeat: Box<Repeat>,
     ) -> Result<Replied, Error> {
         let replied = self.append(command, Some(repeat))?;
-        replied.await.map_err(|_| Error::Stopped)
+        Ok(replied.await.map_err(|_| Error::Stopped)??)
+    }
+
+    /// Returns the journal, to ask how it is.
+    pub(crate) fn journal(&self) -> &Appender {
+        &self.0.journal
     }
 
     /// Appends a command to the journal. When this returns, its place in the order is fixed.
@@ -138,7 +152,7 @@ impl Node {
         &self,
         command: Command,
         repeat: Option<Box<Repeat>>,
-    ) -> Result<oneshot::Receiver<Replied>, journal::Error> {
+    ) -> Result<oneshot::Receiver<Answer>, journal::Error> {
         let id = self.0.submitted.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting().insert(id, sender);
@@ -179,10 +193,12 @@ impl Loop {
     /// Applies what the journal returns, until it is closed.
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
+        let mut least = Duration::ZERO;
         loop {
             // Counted from the latest stamp: questions have no stamp and must not delay it.
             let latest = self.state.latest_stamp().after(TICK);
-            let pause = self.state.next_deadline().map(|when| self.node.until(when.min(latest)));
+            let pause = self.state.next_deadline().filter(|_| self.tick.is_none());
+            let pause = pause.map(|when| self.node.until(when.min(latest)).max(least));
             tokio::select! {
                 biased;
                 count = self.journal.next(&mut batch, BATCH) => {
@@ -190,14 +206,18 @@ impl Loop {
                         return;
                     }
                     let mut begun = Instant::now();
-                    for envelope in batch.drain(..) {
-                        self.apply(envelope).await;
+                    for given in batch.drain(..) {
+                        match given {
+                            Given::Entry(envelope) => self.apply(envelope).await,
+                            Given::Undone { number, why } => self.answer(number, Err(why)),
+                        }
                         let done = Instant::now();
                         if done.duration_since(begun) > LONG {
                             tokio::task::yield_now().await;
                         }
                         begun = done;
                     }
+                    self.tick.take_if(|tick| !matches!(tick.try_recv(), Err(TryRecvError::Empty)));
                     // A journal that is never empty must not starve the questions, nor those who catch up.
                     if let Ok(question) = self.questions.try_recv() {
                         question(&self.state);
@@ -213,7 +233,10 @@ impl Loop {
                 }
                 () = wait(pause) => {
                     // A full journal advances the clock anyway when its envelopes are applied.
-                    let _ = self.node.append(Command::Tick, None);
+                    let tick = self.node.append(Command::Tick, None);
+                    let has_no_space = matches!(tick, Err(journal::Error::NoSpace));
+                    least = if has_no_space { NO_SPACE } else { Duration::ZERO };
+                    self.tick = tick.ok();
                     tokio::task::yield_now().await;
                 }
             }
@@ -239,9 +262,14 @@ impl Loop {
         if node != self.node.0.id {
             return;
         }
-        if let Some(waiting) = self.node.waiting().remove(&id) {
+        self.answer(id, Ok((outcome.reply, outcome.replayed)));
+    }
+
+    /// Answers who waits for the command of this number.
+    fn answer(&self, number: u64, answer: Answer) {
+        if let Some(waiting) = self.node.waiting().remove(&number) {
             // The caller may be gone.
-            let _ = waiting.send((outcome.reply, outcome.replayed));
+            let _ = waiting.send(answer);
         }
     }
 }
