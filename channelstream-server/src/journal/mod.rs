@@ -15,6 +15,8 @@ mod figures;
 mod file;
 mod memory;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,6 +50,7 @@ pub(crate) enum Error {
 
 /// What the journal gives out.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are entries, which move as they are")]
 pub(crate) enum Given {
     /// The next envelope in the one order. It has to be applied.
     Entry(Envelope),
@@ -125,11 +128,15 @@ impl Appender {
     /// Takes an envelope, if there is room for it.
     pub(crate) fn append(&self, envelope: Envelope) -> Result<(), Error> {
         match self {
-            Self::Memory(entries) => entries.try_send(Given::Entry(envelope)).map_err(refusal),
+            Self::Memory(entries) => {
+                entries.try_send(Given::Entry(envelope)).map_err(|error| refusal(&error))
+            }
             Self::File { figures, .. } if figures.has_no_space.load(Ordering::Relaxed) => {
                 Err(Error::NoSpace)
             }
-            Self::File { envelopes, .. } => envelopes.try_send(envelope).map_err(refusal),
+            Self::File { envelopes, .. } => {
+                envelopes.try_send(envelope).map_err(|error| refusal(&error))
+            }
         }
     }
 
@@ -156,7 +163,7 @@ impl Appender {
     }
 }
 
-fn refusal<T>(error: mpsc::error::TrySendError<T>) -> Error {
+fn refusal<T>(error: &mpsc::error::TrySendError<T>) -> Error {
     match error {
         mpsc::error::TrySendError::Full(_) => Error::Full,
         mpsc::error::TrySendError::Closed(_) => Error::Closed,
