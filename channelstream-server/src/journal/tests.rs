@@ -23,7 +23,7 @@ pub(super) fn user(number: u64) -> String {
 /// An envelope that leaves a trace in the state.
 pub(super) fn envelope(number: u64) -> Envelope {
     let connection = ConnectionId::from_u128(u128::from(number) + 1);
-    let request = Box::new(Connect::new(&*user(number)).channels(["all"]));
+    let request = Box::new(Connect::new(&*user(number)));
     let moment = Moment::default().after(Duration::from_millis(number));
     let stamp = Stamp { now: crate::clock::now(), moment, seed: u128::from(number) };
     let command = Command::Connect { connection, request };
