@@ -1,11 +1,13 @@
 //! The node: a handle that submits commands and asks questions, and the loop that owns the state.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use channelstream_core::state::{Command, Envelope, Moment, NodeId, Refusal, Repeat, Reply, State};
+use channelstream_core::protocol::Epoch;
+use channelstream_core::state::{
+    Command, Envelope, Moment, NodeId, Refusal, Repeat, Reply, Rules, State,
+};
 use thiserror::Error;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -51,9 +53,19 @@ pub(crate) enum Error {
 
 /// A reply or refusal, and whether it is that of an earlier command.
 type Replied = (Result<Reply, Refusal>, bool);
+
 /// What a caller receives: an error if its command was not done.
 type Answer = Result<Replied, journal::Error>;
-type Waiting = HashMap<u64, oneshot::Sender<Answer>>;
+
+/// The callers that wait for a reply.
+#[derive(Default)]
+struct Waiting {
+    /// The number of the newest envelope.
+    submitted: u64,
+    /// The callers, by the number of their envelope.
+    callers: HashMap<u64, oneshot::Sender<Answer>>,
+}
+
 type Question = Box<dyn FnOnce(&State) + Send>;
 
 /// Submits commands and asks questions; cheap to clone.
@@ -64,9 +76,7 @@ struct Inner {
     id: NodeId,
     journal: Appender,
     questions: mpsc::Sender<Question>,
-    /// The callers that wait for a reply, by the id of their envelope.
     waiting: Mutex<Waiting>,
-    submitted: AtomicU64,
     clock: Clock,
     hub: Arc<Hub>,
     limits: Arc<Limits>,
@@ -86,6 +96,17 @@ pub(crate) struct Loop {
     node: Node,
 }
 
+/// The first entries of a run, which are under way.
+pub(crate) struct Beginning(oneshot::Receiver<Answer>);
+
+impl Beginning {
+    /// Waits until they were applied.
+    pub(crate) async fn done(self) -> Result<(), Error> {
+        self.0.await.map_err(|_| Error::Stopped)??.0?;
+        Ok(())
+    }
+}
+
 /// Creates a node and its loop, which has to be run.
 pub(crate) fn new(
     state: State,
@@ -96,10 +117,11 @@ pub(crate) fn new(
     metrics: Arc<Metrics>,
 ) -> (Node, Loop) {
     let (questions, asked) = mpsc::channel(QUESTIONS);
-    let (waiting, submitted) = (Mutex::default(), AtomicU64::new(0));
     let clock = Clock::going_on_from(state.latest_stamp());
     let id = NodeId::new(clock::secret_id().as_u64_pair().1);
-    let inner = Inner { id, journal, questions, waiting, submitted, clock, hub, limits, metrics };
+    let state = state.for_node(id);
+    let waiting = Mutex::default();
+    let inner = Inner { id, journal, questions, waiting, clock, hub, limits, metrics };
     let node = Node(Arc::new(inner));
     let portions = Portions::default();
     let (journal, questions, tick) = (reader, asked, None);
@@ -142,6 +164,13 @@ impl Node {
         Ok(replied.await.map_err(|_| Error::Stopped)??)
     }
 
+    /// Begins an epoch in a journal that only this node appends to: all listeners that are open in the
+    /// state are gone.
+    pub(crate) fn begin(&self, epoch: Epoch, rules: Rules) -> Result<Beginning, journal::Error> {
+        drop(self.append(Command::Begin { epoch, alone: true }, None)?);
+        Ok(Beginning(self.append(Command::Rules(Box::new(rules)), None)?))
+    }
+
     /// Returns the journal, to ask how it is.
     pub(crate) fn journal(&self) -> &Appender {
         &self.0.journal
@@ -153,13 +182,19 @@ impl Node {
         command: Command,
         repeat: Option<Box<Repeat>>,
     ) -> Result<oneshot::Receiver<Answer>, journal::Error> {
-        let id = self.0.submitted.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
-        self.waiting().insert(id, sender);
         let stamp = self.0.clock.stamp();
-        let envelope = Envelope { node: self.0.id, id, stamp, command, repeat };
-        if let Err(error) = self.0.journal.append(envelope) {
-            self.waiting().remove(&id);
+        // Numbers rise along the order, so that the number is drawn and queued under one lock.
+        let mut waiting = self.waiting();
+        let number = waiting.submitted + 1;
+        let envelope = Envelope { node: self.0.id, number, stamp, command, repeat };
+        let appended = self.0.journal.append(envelope);
+        if appended.is_ok() {
+            waiting.submitted = number;
+            waiting.callers.insert(number, sender);
+        }
+        drop(waiting);
+        if let Err(error) = appended {
             if matches!(error, journal::Error::Full) {
                 self.0.limits.refused(Limit::WaitingCommands, None);
             }
@@ -190,7 +225,7 @@ impl Node {
 }
 
 impl Loop {
-    /// Applies what the journal returns, until it is closed.
+    /// Applies what the journal returns. When it is closed, nothing happens any more.
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut least = Duration::ZERO;
@@ -203,7 +238,8 @@ impl Loop {
                 biased;
                 count = self.journal.next(&mut batch, BATCH) => {
                     if count == 0 {
-                        return;
+                        // Whoever ended it says why.
+                        return std::future::pending().await;
                     }
                     let mut begun = Instant::now();
                     for given in batch.drain(..) {
@@ -252,24 +288,25 @@ impl Loop {
     }
 
     async fn apply(&mut self, envelope: Envelope) {
-        let Envelope { node, id, .. } = envelope;
+        let Envelope { node, number, .. } = envelope;
         let evicted = envelope.repeat.is_some().then(|| self.state.evicted_answers());
         let outcome = self.state.apply(envelope);
         if evicted.is_some_and(|evicted| evicted < self.state.evicted_answers()) {
             self.node.0.limits.refused(Limit::KeptAnswers, None);
         }
-        self.node.hub().deliver(outcome.deliveries, self.state.sequence()).await;
+        self.node.hub().deliver(outcome.deliveries, self.state.cursor()).await;
         if node != self.node.0.id {
             return;
         }
-        self.answer(id, Ok((outcome.reply, outcome.replayed)));
+        self.answer(number, Ok((outcome.reply, outcome.replayed)));
     }
 
     /// Answers who waits for the command of this number.
     fn answer(&self, number: u64, answer: Answer) {
-        if let Some(waiting) = self.node.waiting().remove(&number) {
+        let caller = self.node.waiting().callers.remove(&number);
+        if let Some(caller) = caller {
             // The caller may be gone.
-            let _ = waiting.send(answer);
+            let _ = caller.send(answer);
         }
     }
 }

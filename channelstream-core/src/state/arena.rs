@@ -96,6 +96,17 @@ impl<T> Arena<T> {
         self.places.get(key.0 as usize)?.as_ref()
     }
 
+    /// Returns how many places there are, taken or free.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Returns the key of the value at a place.
+    pub(super) fn at(&self, place: usize) -> Option<Key<T>> {
+        self.places.get(place)?.as_ref()?;
+        Some(Key(u32::try_from(place).ok()?, PhantomData))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }

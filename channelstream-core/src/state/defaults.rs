@@ -1,10 +1,13 @@
 //! Default settings of new channels, by name.
 
+use serde::{Deserialize, Serialize};
+
 use super::Rules;
 use crate::protocol::{ChannelConfig, ChannelSettings};
 
 /// A pattern for names of channels. `*` stands for any characters, also for none; all else for itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Pattern(Box<str>);
 
 impl Pattern {
@@ -50,7 +53,7 @@ impl Pattern {
 }
 
 /// Default settings for the channels of a pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelDefaults {
     /// The names of the channels.
     pub pattern: Pattern,

@@ -12,14 +12,17 @@ use super::arena::Arena;
 use super::channel::Channel;
 use super::connection::Connection;
 use super::growing::Growing;
+use super::node::Nodes;
+use super::order::Order;
 use super::repeats::Repeats;
+use super::taking_over::TakingOver;
 use super::time::OwnTime;
 use super::user::User;
-use super::{Rules, Sequence, State};
-use crate::protocol::{Epoch, Timestamp};
+use super::{NodeId, Rules, Sequence, State};
+use crate::protocol::Timestamp;
 
 /// The version of the form. It rises with each change.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 const NAME: &[u8] = b"channelstream-state ";
 
@@ -49,8 +52,12 @@ pub enum SnapshotError {
 
 /// The contents of a snapshot. The rest of a [`State`] follows from it.
 #[derive(Serialize, Deserialize)]
-struct Snapshot<T, C, H, R, G> {
-    epoch: Epoch,
+struct Snapshot<S, T, C, H, R, G, O, N, W> {
+    rules: S,
+    order: O,
+    nodes: N,
+    taking_over: W,
+    digest: u64,
     now: Timestamp,
     own_time: OwnTime,
     sequence: Sequence,
@@ -68,7 +75,11 @@ impl State {
     /// Returns the state as bytes, which are the same for equal states.
     pub fn snapshot(&self) -> Vec<u8> {
         let snapshot = Snapshot {
-            epoch: self.epoch,
+            rules: &self.rules,
+            order: &self.order,
+            nodes: &self.nodes,
+            taking_over: &self.taking_over,
+            digest: self.digest,
             now: self.now,
             own_time: self.own_time,
             sequence: self.sequence,
@@ -87,11 +98,12 @@ impl State {
         bytes
     }
 
-    /// Restores the state that [`State::snapshot`] wrote, under these rules.
+    /// Restores the state that [`State::snapshot`] wrote. It is the state of no node: see
+    /// [`State::for_node`].
     ///
     /// # Errors
     /// Returns an error if the bytes are damaged or of another version.
-    pub fn restore(bytes: &[u8], rules: Rules) -> Result<Self, SnapshotError> {
+    pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(SnapshotError::Damaged)?;
         let (first_line, json) = bytes.split_at(end + 1);
         let version = first_line
@@ -106,14 +118,21 @@ impl State {
             return Err(SnapshotError::Version { found: version });
         }
         let snapshot: Snapshot<
+            Rules,
             Arena<User>,
             Arena<Connection>,
             Arena<Channel>,
             Repeats,
             Arena<Growing>,
+            Order,
+            Nodes,
+            TakingOver,
         > = serde_json::from_slice(json)?;
         let mut state = Self {
-            epoch: snapshot.epoch,
+            order: snapshot.order,
+            nodes: snapshot.nodes,
+            taking_over: snapshot.taking_over,
+            digest: snapshot.digest,
             now: snapshot.now,
             own_time: snapshot.own_time,
             sequence: snapshot.sequence,
@@ -125,7 +144,7 @@ impl State {
             channels: snapshot.channels,
             repeats: snapshot.repeats,
             growing: snapshot.growing,
-            ..Self::new(rules)
+            ..Self::new(snapshot.rules)
         };
         state.user_names =
             state.users.iter().map(|(key, user)| (Arc::clone(&user.name), key)).collect();
@@ -136,6 +155,7 @@ impl State {
         state.growing_ids =
             state.growing.iter().map(|(key, growing)| (growing.uuid(), key)).collect();
         state.collect_deadlines();
-        Ok(state)
+        // It counts the listeners, too.
+        Ok(state.for_node(NodeId::default()))
     }
 }

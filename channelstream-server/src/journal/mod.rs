@@ -14,6 +14,7 @@ mod compact;
 mod figures;
 mod file;
 mod memory;
+mod running;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use channelstream_core::state::{Envelope, Rules, State};
+use channelstream_core::state::{Envelope, State};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -29,6 +30,7 @@ use crate::config::Journal;
 
 pub(crate) use figures::Figures;
 pub(crate) use file::{OpenError, Writer};
+pub(crate) use running::Running;
 
 /// How many envelopes may wait. They are written and applied in microseconds: if so many are waiting, the
 /// machine is far behind, and to refuse more is better than to queue them.
@@ -106,13 +108,11 @@ pub(crate) enum Appender {
 #[derive(Debug)]
 pub(crate) struct Reader(mpsc::Receiver<Given>);
 
-/// Opens a journal. One that is new begins with `initial`; the rules are those of the states that it
-/// holds.
+/// Opens a journal. One that is new begins with `initial`.
 ///
 /// This blocks while it reads files.
 pub(crate) fn open(
     journal: &Journal,
-    rules: &Rules,
     initial: impl FnOnce() -> State,
 ) -> Result<Opened, OpenError> {
     match journal {
@@ -120,7 +120,7 @@ pub(crate) fn open(
             let (appender, reader) = memory::open();
             Ok(Opened { appender, reader, state: initial(), writer: None })
         }
-        Journal::File { directory, sync } => file::open(directory, *sync, rules, initial),
+        Journal::File { directory, sync } => file::open(directory, *sync, initial),
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn envelope(number: u64) -> Envelope {
     let moment = Moment::default().after(Duration::from_millis(number));
     let stamp = Stamp { now: crate::clock::now(), moment, seed: u128::from(number) };
     let command = Command::Connect { connection, request };
-    Envelope { node: NodeId::new(1), id: number, stamp, command, repeat: None }
+    Envelope { node: NodeId::new(1), number, stamp, command, repeat: None }
 }
 
 pub(super) fn initial() -> State {
@@ -36,7 +36,7 @@ pub(super) fn initial() -> State {
 
 pub(super) fn number(given: &Given) -> u64 {
     match given {
-        Given::Entry(envelope) => envelope.id,
+        Given::Entry(envelope) => envelope.number,
         Given::Undone { number, .. } => *number,
     }
 }
@@ -54,8 +54,7 @@ struct Open {
 impl Open {
     /// Opens a journal, whose writer waits until something else has nothing to do.
     fn new(journal: &Journal) -> Self {
-        let Opened { appender, reader, state, writer } =
-            super::open(journal, &Rules::default(), initial).unwrap();
+        let Opened { appender, reader, state, writer } = super::open(journal, initial).unwrap();
         let writer = writer.map(|writer| {
             let (stop, stopped) = oneshot::channel();
             let writes =

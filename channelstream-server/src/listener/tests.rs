@@ -1,6 +1,5 @@
 //! A listener from the reservation of its place to its removal.
 
-use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{Appends, Refusal, Rules, State};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
@@ -17,9 +16,9 @@ use outbox::{Bounds, Ending};
 fn start() -> Node {
     let bounds = Bounds { frames: 10, bytes: 1000 };
     let (asking, asked) = crate::listener::asking();
-    let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, Epoch::default(), &asking);
+    let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, &asking);
     let state = State::new(Rules::default());
-    let opened = journal::open(&Journal::Memory, &Rules::default(), || state).unwrap();
+    let opened = journal::open(&Journal::Memory, || state).unwrap();
     let ends = (opened.appender, opened.reader);
     let (limits, metrics) = (Arc::default(), Arc::default());
     let (node, state_loop) = node::new(opened.state, ends, Arc::new(hub), asked, limits, metrics);

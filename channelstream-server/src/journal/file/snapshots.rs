@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use channelstream_core::state::Rules;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -58,7 +57,6 @@ pub(super) struct Snapshots {
 #[derive(Clone, Debug)]
 struct Work {
     disk: Arc<dyn Disk>,
-    rules: Rules,
     stop: Arc<AtomicBool>,
 }
 
@@ -72,12 +70,11 @@ pub(super) struct Made {
 impl Snapshots {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
-        rules: Rules,
         base: Base,
         most: u64,
         (runtime, _thread): (Handle, Option<Thread>),
     ) -> Self {
-        let work = Work { disk, rules, stop: Arc::default() };
+        let work = Work { disk, stop: Arc::default() };
         let now = Instant::now();
         Self { work, base, earliest: now, last: now, running: None, most, runtime, _thread }
     }
@@ -168,7 +165,7 @@ impl Work {
         if replay.number() != number {
             return Err(SnapshotFailure::Ends { number });
         }
-        let bytes = snapshot::to_bytes(number, &replay.into_snapshot(&self.rules)?);
+        let bytes = snapshot::to_bytes(number, &replay.into_snapshot()?);
         if self.stop.load(Ordering::Relaxed) {
             return Err(SnapshotFailure::Stopped);
         }
@@ -191,6 +188,6 @@ impl Work {
             let file = self.disk.show(&name);
             SnapshotFailure::Header { file, why }
         })?;
-        Ok(Replay::restore(state, base.number, &self.rules).map_err(ReplayError::from)?)
+        Ok(Replay::restore(state, base.number).map_err(ReplayError::from)?)
     }
 }

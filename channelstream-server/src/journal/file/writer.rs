@@ -190,7 +190,7 @@ impl Writer {
         }
         for (permit, envelope) in permits.zip(self.taken.drain(..)) {
             permit.send(match is_undone {
-                true => Given::Undone { number: envelope.id, why: Error::NoSpace },
+                true => Given::Undone { number: envelope.number, why: Error::NoSpace },
                 false => Given::Entry(envelope),
             });
         }

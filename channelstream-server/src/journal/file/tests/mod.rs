@@ -7,7 +7,6 @@ mod writing;
 
 use std::sync::Arc;
 
-use channelstream_core::state::Rules;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -28,7 +27,7 @@ fn salt() -> u64 {
 }
 
 fn open_at(disk: &Model) -> Result<Recovered, OpenError> {
-    recover(Arc::new(disk.clone()), &Rules::default(), initial, MOST, salt)
+    recover(Arc::new(disk.clone()), initial, MOST, salt)
 }
 
 /// A journal that is written by a task.
@@ -40,7 +39,7 @@ struct Running {
 }
 
 fn run(recovered: Recovered, sync: JournalSync) -> Running {
-    let opened = start(recovered, sync, &Rules::default(), Handle::current(), None);
+    let opened = start(recovered, sync, Handle::current(), None);
     let Opened { appender, reader, writer, .. } = opened;
     let (stop, stopped) = oneshot::channel::<()>();
     let writer = tokio::spawn(writer.unwrap().run(async { drop(stopped.await) }));
