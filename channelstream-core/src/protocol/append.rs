@@ -23,10 +23,10 @@ use super::schema::Schema;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
     /// [`Status::Open`].
-    status: Status,
+    pub(crate) status: Status,
     /// The silence, in seconds, after which the message is stalled. If absent, the setting counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    append_timeout: Option<u64>,
+    pub(crate) append_timeout: Option<u64>,
     /// The users who may cancel it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cancel_by: Vec<String>,

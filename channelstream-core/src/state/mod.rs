@@ -16,7 +16,7 @@ mod membership;
 mod posting;
 mod reading;
 mod repeats;
-mod snapshot;
+pub mod stored;
 mod time;
 mod user;
 mod views;
@@ -36,7 +36,7 @@ pub use command::{
 pub use defaults::{ChannelDefaults, Pattern};
 pub use reading::{Portion, Read, Reading, Since};
 pub use repeats::Repeat;
-pub use snapshot::SnapshotError;
+pub use stored::SnapshotError;
 pub use time::Moment;
 pub use views::{
     ChannelDetails, ChannelRow, ConnectionRow, Counts, ListenerOwner, Order, RecentEvents, Traffic,

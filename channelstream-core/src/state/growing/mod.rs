@@ -21,6 +21,7 @@ use super::arena::Key;
 use super::catchup::edited;
 use super::channel::Channel;
 use super::command::ConnectionId;
+use super::stored;
 use super::time::Moment;
 use super::user::User;
 use super::{Refusal, Rules, Sequence, State, Step, remove_entry};
@@ -39,6 +40,7 @@ use tree::{Bounds, Tree};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Growing {
     /// The message, without its payload.
+    #[serde(with = "stored::Message")]
     message: Message,
     growth: Growth,
     tree: Tree,

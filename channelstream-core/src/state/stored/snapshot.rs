@@ -1,42 +1,37 @@
-//! Snapshots: the state as bytes and back, after a version and a checksum.
-//!
-//! The server does not write snapshots yet. A journal that outlives the process needs them to restart
-//! from, and until then the tests use them: a restored state must have the same future.
+//! Snapshots: the state as bytes and back, after a level and a checksum.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::arena::Arena;
-use super::channel::Channel;
-use super::connection::Connection;
-use super::growing::Growing;
-use super::repeats::Repeats;
-use super::time::OwnTime;
-use super::user::User;
-use super::{Rules, Sequence, State};
+use super::{LEVEL, shared};
 use crate::protocol::{Epoch, Timestamp};
-
-/// The version of the form. It rises with each change.
-const VERSION: u32 = 5;
+use crate::state::arena::Arena;
+use crate::state::channel::Channel;
+use crate::state::connection::Connection;
+use crate::state::growing::Growing;
+use crate::state::repeats::Repeats;
+use crate::state::time::OwnTime;
+use crate::state::user::User;
+use crate::state::{Rules, Sequence, State};
 
 const NAME: &[u8] = b"channelstream-state ";
 
-/// Returns the first line of a snapshot: its version, and a checksum of the JSON that follows.
-fn header(version: u32, json: &[u8]) -> String {
+/// Returns the first line of a snapshot: its level, and a checksum of what follows.
+fn header(level: u32, rest: &[u8]) -> String {
     let name = String::from_utf8_lossy(NAME);
-    format!("{name}{version} {:08x}\n", crc32fast::hash(json))
+    format!("{name}{level} {:08x}\n", crc32fast::hash(rest))
 }
 
 /// The reason why bytes cannot be restored as a snapshot.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// Another version wrote it, with another form of state.
-    #[error("the snapshot has version {found}, this program reads version {VERSION}")]
-    Version {
-        /// The version found.
+    /// Another program wrote it, with another form of state.
+    #[error("the snapshot has level {found}, this program reads level {LEVEL}")]
+    Level {
+        /// The level found.
         found: u32,
     },
     /// The bytes are not what was written.
@@ -44,7 +39,7 @@ pub enum SnapshotError {
     Damaged,
     /// What was written is not a state. The program that wrote it has a bug.
     #[error("the snapshot cannot be read: {0}")]
-    Unreadable(#[from] serde_json::Error),
+    Unreadable(String),
 }
 
 /// The contents of a snapshot. The rest of a [`State`] follows from it.
@@ -81,37 +76,37 @@ impl State {
             repeats: &self.repeats,
             growing: &self.growing,
         };
-        let json = serde_json::to_vec(&snapshot).expect("all of the state has a form in JSON");
-        let mut bytes = header(VERSION, &json).into_bytes();
-        bytes.extend_from_slice(&json);
+        let rest = shared::write(&snapshot).expect("lists have a known length");
+        let mut bytes = header(LEVEL, &rest).into_bytes();
+        bytes.extend_from_slice(&rest);
         bytes
     }
 
     /// Restores the state that [`State::snapshot`] wrote, under these rules.
     ///
     /// # Errors
-    /// Returns an error if the bytes are damaged or of another version.
+    /// Returns an error if the bytes are damaged or of another level.
     pub fn restore(bytes: &[u8], rules: Rules) -> Result<Self, SnapshotError> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(SnapshotError::Damaged)?;
-        let (first_line, json) = bytes.split_at(end + 1);
-        let version = first_line
+        let (first_line, rest) = bytes.split_at(end + 1);
+        let level = first_line
             .strip_prefix(NAME)
             .and_then(|rest| std::str::from_utf8(rest.split(|byte| *byte == b' ').next()?).ok())
-            .and_then(|version| version.parse().ok())
+            .and_then(|level| level.parse().ok())
             .ok_or(SnapshotError::Damaged)?;
-        if header(version, json).as_bytes() != first_line {
+        if header(level, rest).as_bytes() != first_line {
             return Err(SnapshotError::Damaged);
         }
-        if version != VERSION {
-            return Err(SnapshotError::Version { found: version });
+        if level != LEVEL {
+            return Err(SnapshotError::Level { found: level });
         }
-        let snapshot: Snapshot<
-            Arena<User>,
-            Arena<Connection>,
-            Arena<Channel>,
-            Repeats,
-            Arena<Growing>,
-        > = serde_json::from_slice(json)?;
+        let (snapshot, behind): (
+            Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>, Repeats, Arena<Growing>>,
+            _,
+        ) = shared::read(rest).map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
+        if !behind.is_empty() {
+            return Err(SnapshotError::Unreadable("it goes on behind the state".to_owned()));
+        }
         let mut state = Self {
             epoch: snapshot.epoch,
             now: snapshot.now,
@@ -127,6 +122,9 @@ impl State {
             growing: snapshot.growing,
             ..Self::new(rules)
         };
+        if let Some((_, user)) = state.users.iter().find(|(_, user)| user.state.is_empty()) {
+            state.no_state = Arc::clone(&user.state);
+        }
         state.user_names =
             state.users.iter().map(|(key, user)| (Arc::clone(&user.name), key)).collect();
         state.connection_ids =
