@@ -12,7 +12,7 @@ use super::stored;
 use crate::protocol::{ChannelSettings, Edit, Event, Message};
 
 /// How much is stored in one place: for a channel or for a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
     /// The number of events.
     pub events: usize,

@@ -380,7 +380,7 @@ pub enum EndReason {
 }
 
 /// The times and sizes that the state uses. All replicas need the same.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rules {
     /// The time without a listener after which a connection in a channel ends.
     pub connection_timeout: Duration,

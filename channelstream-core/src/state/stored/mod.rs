@@ -20,7 +20,8 @@ use thiserror::Error;
 
 use super::command::Envelope;
 pub(super) use entry::{
-    Change, Configure, Connect, Delete, NewMessage, SetUserState, Subscribe, Unsubscribe,
+    Change, ChannelConfig, Configure, Connect, Delete, NewMessage, SetUserState, Subscribe,
+    Unsubscribe,
 };
 pub(super) use reply::{ChannelSettings, Event, Message, Reply};
 pub(super) use shared::{
@@ -70,7 +71,7 @@ pub enum StoredError {
 }
 
 impl StoredError {
-    fn damaged(reason: impl ToString) -> Self {
+    fn damaged(reason: &(impl ToString + ?Sized)) -> Self {
         Self::Damaged(reason.to_string())
     }
 }
@@ -86,14 +87,16 @@ pub fn encode(envelope: &Envelope, bytes: &mut Vec<u8>) {
 /// # Errors
 /// Returns an error if the bytes are of another level, are damaged, or go on behind the entry.
 pub fn decode(bytes: &[u8]) -> Result<Envelope, StoredError> {
-    let (level, rest) = postcard::take_from_bytes::<u32>(bytes).map_err(StoredError::damaged)?;
+    let (level, rest) =
+        postcard::take_from_bytes::<u32>(bytes).map_err(|error| StoredError::damaged(&error))?;
     if level > LEVEL {
         return Err(StoredError::Level { found: level });
     }
     if level < LEVEL {
         return Err(StoredError::damaged("there is no such level"));
     }
-    let (envelope, rest) = postcard::take_from_bytes(rest).map_err(StoredError::damaged)?;
+    let (envelope, rest) =
+        postcard::take_from_bytes(rest).map_err(|error| StoredError::damaged(&error))?;
     if !rest.is_empty() {
         return Err(StoredError::damaged("it is longer than what it holds"));
     }

@@ -59,6 +59,8 @@ struct Snapshot<T, C, H, R, G> {
     growing: G,
 }
 
+type Contents = Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>, Repeats, Arena<Growing>>;
+
 impl State {
     /// Returns the state as bytes, which are the same for equal states.
     pub fn snapshot(&self) -> Vec<u8> {
@@ -100,10 +102,8 @@ impl State {
         if level != LEVEL {
             return Err(SnapshotError::Level { found: level });
         }
-        let (snapshot, behind): (
-            Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>, Repeats, Arena<Growing>>,
-            _,
-        ) = shared::read(rest).map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
+        let (snapshot, behind) = shared::read::<Contents>(rest)
+            .map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
         if !behind.is_empty() {
             return Err(SnapshotError::Unreadable("it goes on behind the state".to_owned()));
         }
