@@ -143,7 +143,7 @@ pub enum Command {
     /// `/channel_config`.
     Configure(#[serde(with = "stored::Configure")] Configure),
     /// `DELETE /channels`.
-    DeleteChannels(DeleteChannels),
+    DeleteChannels(#[serde(with = "stored::DeleteChannels")] DeleteChannels),
     /// `POST /message`.
     Publish(#[serde(with = "As::<Vec<stored::NewMessage>>")] Vec<NewMessage>),
     /// `PATCH /message`.

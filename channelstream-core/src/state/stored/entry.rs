@@ -88,6 +88,12 @@ pub(in crate::state) struct ChannelConfig {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(remote = "protocol::DeleteChannels")]
+pub(in crate::state) struct DeleteChannels {
+    channels: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(remote = "protocol::NewMessage")]
 pub(in crate::state) struct NewMessage {
     user: String,

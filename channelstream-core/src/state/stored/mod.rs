@@ -20,8 +20,8 @@ use thiserror::Error;
 
 use super::command::Envelope;
 pub(super) use entry::{
-    Change, ChannelConfig, Configure, Connect, Delete, NewMessage, SetUserState, Subscribe,
-    Unsubscribe,
+    Change, ChannelConfig, Configure, Connect, Delete, DeleteChannels, NewMessage, SetUserState,
+    Subscribe, Unsubscribe,
 };
 pub(super) use reply::{ChannelSettings, Event, Message, Reply};
 pub(super) use shared::{

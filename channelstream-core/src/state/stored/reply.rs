@@ -13,7 +13,7 @@ use super::mirrors;
 use super::shared::{self, Name, Payload, State};
 use super::values::{Cursor, DateTime, Json, JsonByKey};
 use crate::protocol::{
-    self, Action, Address, ChannelsDeleted, Gap, Growth, Pieces, Scalar, Status, UserState,
+    self, Action, Address, ChannelsDeleted, GapReason, Growth, Pieces, Scalar, Status, UserState,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub(in crate::state) enum Event {
     Delete(#[serde(with = "As::<Arc<Delete>>")] Arc<protocol::Delete>),
     Presence(#[serde(with = "As::<Arc<Presence>>")] Arc<protocol::Presence>),
     UserStateChange(#[serde(with = "As::<Arc<UserStateChange>>")] Arc<protocol::UserStateChange>),
-    Gap(Arc<Gap>),
+    Gap(#[serde(with = "As::<Arc<Gap>>")] Arc<protocol::Gap>),
     Cursor,
 }
 
@@ -55,6 +55,14 @@ struct Append {
     from: u64,
     rev: u64,
     status: Option<Status>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "protocol::Gap")]
+struct Gap {
+    #[serde(with = "As::<Option<Name>>")]
+    channel: Option<Arc<str>>,
+    reason: GapReason,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -260,6 +268,7 @@ struct Taken {
 mirrors! {
     Message => protocol::Message,
     Append => protocol::Append,
+    Gap => protocol::Gap,
     Presence => protocol::Presence,
     UserStateChange => protocol::UserStateChange,
     UserView => protocol::UserView,
