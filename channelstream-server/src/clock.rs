@@ -55,11 +55,19 @@ fn seed() -> u128 {
     high << 64 | low
 }
 
-/// Returns the epoch of an order of events that begins now.
-pub(crate) fn epoch() -> Epoch {
-    let (_, random) = secret_id().as_u64_pair();
-    #[expect(clippy::cast_possible_truncation, reason = "any of the bits are random")]
-    Epoch::new(random as u32)
+/// Returns the epoch of an order of events that begins now: the time of day in microseconds, the last ten
+/// bits of which are random. It is greater than `last`, the latest epoch that is known, wherever the
+/// time of day went since.
+pub(crate) fn epoch(last: Epoch) -> Epoch {
+    epoch_at(since_1970(), secret_id().as_u64_pair().1, last)
+}
+
+fn epoch_at(time: Duration, random: u64, last: Epoch) -> Epoch {
+    /// Two masters that part in the same millisecond hardly begin the same epoch.
+    const RANDOM: u64 = 0x3ff;
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX) & !RANDOM;
+    let earliest = (last.get() | RANDOM).saturating_add(1);
+    Epoch::new(micros.max(earliest) | random & RANDOM)
 }
 
 /// Returns the time of day, for people.
@@ -92,7 +100,25 @@ pub(crate) fn secret_text() -> String {
 mod tests {
     use std::collections::HashSet;
 
-    use super::seed;
+    use std::time::Duration;
+
+    use channelstream_core::protocol::Epoch;
+
+    use super::{epoch_at, seed};
+
+    #[test]
+    fn an_epoch_is_the_time_but_greater_than_the_last_one() {
+        let day = Duration::from_micros(1_800_000_000_000_000);
+        let first = epoch_at(day, u64::MAX, Epoch::default());
+        assert_eq!(first.get() >> 10, 1_800_000_000_000_000 >> 10);
+        assert_eq!(first.get() & 0x3ff, 0x3ff);
+        for time in [day, Duration::ZERO, day + Duration::from_micros(1)] {
+            for random in [0, u64::MAX] {
+                assert!(epoch_at(time, random, first) > first);
+            }
+        }
+        assert!(epoch_at(day + Duration::from_secs(1), 0, first).get() - first.get() > 990_000);
+    }
 
     #[test]
     fn seeds_are_distinct_and_use_all_bits() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, iter};
 
-use channelstream_core::protocol::Bounds as JsonBounds;
+use channelstream_core::protocol::{Bounds as JsonBounds, Epoch};
 use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -116,7 +116,7 @@ impl Server {
             iter::once(runtime::Handle::current()).chain(threads.iter().map(Thread::handle));
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let (asking, asked) = listener::asking();
-        let state = State::new(rules(&config)).in_epoch(clock::epoch());
+        let state = State::new(rules(&config)).in_epoch(clock::epoch(Epoch::default()));
         let (max, epoch) = (config.max_listeners, state.epoch());
         let (hub, shards) = Hub::new(runtimes.collect(), bounds, max, epoch, &asking);
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());

@@ -8,15 +8,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 /// The life of one order of events. A server whose order begins anew has another epoch, so that a
-/// cursor of an earlier life is recognized and not misread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// cursor of an earlier life is recognized and not misread. A later life has a greater epoch.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
-pub struct Epoch(u32);
+pub struct Epoch(u64);
 
 impl Epoch {
-    /// Creates an epoch from a number, which has to be random.
-    pub const fn new(number: u32) -> Self {
+    /// Creates an epoch from a number, which has to be greater than those of earlier lives and must
+    /// never be used twice: the time with random low bits.
+    pub const fn new(number: u64) -> Self {
         Self(number)
+    }
+
+    /// Returns the epoch as a number.
+    pub const fn get(self) -> u64 {
+        self.0
     }
 }
 
@@ -75,7 +83,7 @@ impl FromStr for Cursor {
         let (place, is_net) = text.strip_suffix('n').map_or((text, false), |place| (place, true));
         let (epoch, sequence) = place.split_once('-').ok_or(NotACursor)?;
         let cursor = Self {
-            epoch: Epoch(u32::from_str_radix(epoch, 16).map_err(|_| NotACursor)?),
+            epoch: Epoch(u64::from_str_radix(epoch, 16).map_err(|_| NotACursor)?),
             sequence: sequence.parse().map_err(|_| NotACursor)?,
             is_net,
         };
@@ -106,7 +114,8 @@ mod tests {
         for cursor in [
             Cursor::default(),
             Cursor { epoch: Epoch::new(0xa), sequence: 7, is_net: true },
-            Cursor { epoch: Epoch::new(u32::MAX), sequence: 1 << 53, is_net: false },
+            Cursor { epoch: Epoch::new(1 << 32), sequence: 7, is_net: false },
+            Cursor { epoch: Epoch::new(u64::MAX), sequence: 1 << 53, is_net: false },
         ] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
             let json = serde_json::to_string(&cursor).unwrap();
@@ -127,6 +136,7 @@ mod tests {
             "0000000a-18446744073709551615",
             "0000000a-18446744073709551616",
             "0000000a-7 ",
+            "10000000000000000-7",
             "0000000a-n",
             "0000000a-7nn",
             "0000000a-7-7",

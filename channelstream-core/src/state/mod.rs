@@ -13,6 +13,7 @@ mod info;
 mod keys;
 mod listening;
 mod membership;
+mod order;
 mod posting;
 mod reading;
 mod repeats;
@@ -34,13 +35,14 @@ pub use command::{
     ListenerKind, NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
 };
 pub use defaults::{ChannelDefaults, Pattern};
+pub use order::{Began, Order, Position};
 pub use reading::{Portion, Read, Reading, Since};
 pub use repeats::Repeat;
 pub use stored::SnapshotError;
 pub use time::Moment;
 pub use views::{
-    ChannelDetails, ChannelRow, ConnectionRow, Counts, ListenerOwner, Order, RecentEvents, Traffic,
-    UserDetails, UserRow, Window, Windowed,
+    ChannelDetails, ChannelRow, ConnectionRow, Counts, ListenerOwner, RecentEvents, RowOrder,
+    Traffic, UserDetails, UserRow, Window, Windowed,
 };
 
 use crate::protocol::{

@@ -20,7 +20,7 @@ pub struct Window {
     /// Only names that contain this, ignoring case; all names if empty.
     pub search: String,
     /// The order of the list.
-    pub order: Order,
+    pub order: RowOrder,
     /// How many entries to skip.
     pub offset: usize,
     /// The most entries to return.
@@ -29,7 +29,7 @@ pub struct Window {
 
 /// The orders of lists. Entries that are equal are sorted by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum RowOrder {
     /// By name.
     #[default]
     Name,
@@ -208,9 +208,9 @@ impl State {
     pub fn list_channels(&self, window: &Window) -> Windowed<ChannelRow> {
         let channels = self.channels.iter().map(|(_, channel)| channel);
         let by: fn(&&Channel, &&Channel) -> Ordering = match window.order {
-            Order::Name => |_, _| Ordering::Equal,
-            Order::Connections => |a, b| b.connections.cmp(&a.connections),
-            Order::Active => |a, b| b.active.cmp(&a.active),
+            RowOrder::Name => |_, _| Ordering::Equal,
+            RowOrder::Connections => |a, b| b.connections.cmp(&a.connections),
+            RowOrder::Active => |a, b| b.active.cmp(&a.active),
         };
         cut(channels, self.channels.len(), window, |channel| &channel.name, by, channel_row)
     }
@@ -220,8 +220,8 @@ impl State {
         let users = self.users.iter().map(|(_, user)| user);
         let users = users.filter(|user| !connected || !user.connections.is_empty());
         let by: fn(&&User, &&User) -> Ordering = match window.order {
-            Order::Name | Order::Active => |_, _| Ordering::Equal,
-            Order::Connections => |a, b| b.connections.len().cmp(&a.connections.len()),
+            RowOrder::Name | RowOrder::Active => |_, _| Ordering::Equal,
+            RowOrder::Connections => |a, b| b.connections.len().cmp(&a.connections.len()),
         };
         let row = |user: &User| UserRow {
             name: Arc::clone(&user.name),
@@ -237,8 +237,8 @@ impl State {
             members.iter().map(|(user, member)| (&self.users[*user], member.connections.len()));
         type Member<'a> = (&'a User, usize);
         let by: fn(&Member<'_>, &Member<'_>) -> Ordering = match window.order {
-            Order::Name | Order::Active => |_, _| Ordering::Equal,
-            Order::Connections => |a, b| b.1.cmp(&a.1),
+            RowOrder::Name | RowOrder::Active => |_, _| Ordering::Equal,
+            RowOrder::Connections => |a, b| b.1.cmp(&a.1),
         };
         let row =
             |(user, connections): Member<'_>| UserRow { name: Arc::clone(&user.name), connections };

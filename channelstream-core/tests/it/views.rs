@@ -1,11 +1,11 @@
 //! Views for the admin area: windows of lists, one channel, one user (not part of the contract).
 
 use channelstream_core::protocol::{ChannelSettings, Connect};
-use channelstream_core::state::{Keep, ListenerKind, Order, Rules, UserRow, Window, Windowed};
+use channelstream_core::state::{Keep, ListenerKind, RowOrder, Rules, UserRow, Window, Windowed};
 
 use crate::world::{World, json, remembering, rules, secs, user_state};
 
-fn window(search: &str, order: Order, offset: usize, limit: usize) -> Window {
+fn window(search: &str, order: RowOrder, offset: usize, limit: usize) -> Window {
     Window { search: search.to_owned(), order, offset, limit }
 }
 
@@ -24,7 +24,7 @@ fn windows_of_channels_together_are_the_whole_list_in_order() {
             w.connect(&format!("more{more}/{number}"), &[&name]);
         }
     }
-    for order in [Order::Name, Order::Connections, Order::Active] {
+    for order in [RowOrder::Name, RowOrder::Connections, RowOrder::Active] {
         let whole = names(&w, &window("", order, 0, 1000));
         assert_eq!(whole.len(), 100);
         for size in [1, 7, 30, 99, 100] {
@@ -35,9 +35,9 @@ fn windows_of_channels_together_are_the_whole_list_in_order() {
             assert_eq!(parts, whole, "{order:?} by {size}");
         }
     }
-    let by_name = names(&w, &window("", Order::Name, 0, 3));
+    let by_name = names(&w, &window("", RowOrder::Name, 0, 3));
     assert_eq!(by_name, ["room-00", "room-01", "room-02"]);
-    let busy = w.state.list_channels(&window("", Order::Connections, 0, 100)).rows;
+    let busy = w.state.list_channels(&window("", RowOrder::Connections, 0, 100)).rows;
     assert!(busy.is_sorted_by(|a, b| {
         (b.connections, &a.name) <= (a.connections, &b.name) || a.connections > b.connections
     }));
@@ -50,15 +50,15 @@ fn a_search_ignores_case_and_a_window_beyond_the_end_is_empty() {
     for name in ["Über", "news", "NEWSROOM", "old"] {
         w.connect("ann", &[name]);
     }
-    let found = w.state.list_channels(&window("news", Order::Name, 0, 10));
+    let found = w.state.list_channels(&window("news", RowOrder::Name, 0, 10));
     assert_eq!((found.total, found.found, found.rows.len()), (4, 2, 2));
-    assert_eq!(names(&w, &window("üBER", Order::Name, 0, 10)), ["Über"]);
-    let beyond = w.state.list_channels(&window("", Order::Name, 9, 10));
+    assert_eq!(names(&w, &window("üBER", RowOrder::Name, 0, 10)), ["Über"]);
+    let beyond = w.state.list_channels(&window("", RowOrder::Name, 9, 10));
     assert_eq!((beyond.found, beyond.offset, beyond.rows.len()), (4, 4, 0));
-    assert!(names(&w, &window("", Order::Name, 0, 0)).is_empty());
-    let most = window("", Order::Name, 1, usize::MAX);
+    assert!(names(&w, &window("", RowOrder::Name, 0, 0)).is_empty());
+    let most = window("", RowOrder::Name, 1, usize::MAX);
     assert_eq!(names(&w, &most).len(), 3);
-    assert!(names(&World::new(), &window("", Order::Name, 0, 10)).is_empty());
+    assert!(names(&World::new(), &window("", RowOrder::Name, 0, 10)).is_empty());
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn channels_by_activity() {
         w.advance(secs(1));
     }
     w.say("a", "hello");
-    assert_eq!(names(&w, &window("", Order::Active, 0, 10)), ["a", "c", "b"]);
+    assert_eq!(names(&w, &window("", RowOrder::Active, 0, 10)), ["a", "c", "b"]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn users_connected_or_remembered_and_members() {
     w.connect("cat", &["b"]);
     w.disconnect("cat");
     w.advance(secs(1));
-    let all = window("", Order::Connections, 0, 10);
+    let all = window("", RowOrder::Connections, 0, 10);
     let pairs = |list: Windowed<UserRow>| -> Vec<(String, usize)> {
         list.rows.into_iter().map(|row| (row.name.to_string(), row.connections)).collect()
     };

@@ -49,9 +49,9 @@ impl Window {
     /// Returns the window as the state takes it.
     pub(super) fn of_state(&self) -> state::Window {
         let order = match self.order {
-            Order::Name => state::Order::Name,
-            Order::Connections => state::Order::Connections,
-            Order::Active => state::Order::Active,
+            Order::Name => state::RowOrder::Name,
+            Order::Connections => state::RowOrder::Connections,
+            Order::Active => state::RowOrder::Active,
         };
         state::Window { search: self.search.clone(), order, offset: self.offset, limit: self.limit }
     }
