@@ -176,12 +176,15 @@ fn the_bytes_of_this_level_are_as_they_were() {
     }
     writeln!(text, "snapshot: {}", hex(&small().state.snapshot())).unwrap();
     let path = format!("{}/tests/it/stored/level-{LEVEL}.txt", env!("CARGO_MANIFEST_DIR"));
-    if env::var_os("WRITE_STORED").is_some() {
+    if env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &text).unwrap();
     }
     let before = fs::read_to_string(&path).unwrap_or_default();
     for (now, before) in text.lines().zip(before.lines()) {
-        assert_eq!(now, before, "a changed form needs a new level (and WRITE_STORED=1 its bytes)");
+        assert_eq!(
+            now, before,
+            "a changed form needs a new level; UPDATE_GOLDEN=1 writes its bytes"
+        );
     }
     assert_eq!(text.lines().count(), before.lines().count(), "{path}");
 }

@@ -8,7 +8,7 @@
 //! # Levels
 //!
 //! All forms together have one level. It rises with any change of them: another field or command, or
-//! another order. A program reads no level but its own, and says so.
+//! another order. A program that meets a higher level than it knows says so, and reads nothing.
 
 mod entry;
 mod reply;

@@ -22,8 +22,8 @@ use super::reply;
 use super::values::{Json, JsonByKey};
 use crate::protocol::{self, UserState};
 
-/// A value of a snapshot that is shared, with `F` as the form of its contents. In an entry, which is
-/// small, the contents stand where they are.
+/// A value that may be shared, with `F` as the form of its contents. In a snapshot it is its number; in
+/// an entry, which shares nothing, the contents stand where they are.
 pub(in crate::state) struct Shared<F>(PhantomData<F>);
 
 /// A name of a user, a channel or a key.
@@ -53,8 +53,9 @@ thread_local! {
 
 /// What may be in many places of a state.
 trait Share {
-    /// The table. The values of a table may name those of tables before it.
+    /// The table that it is written to. The values of a table may name those of tables before it.
     const TABLE: usize;
+    /// Returns the table that it is read from.
     fn read(tables: &mut Read) -> &mut Vec<Arc<Self>>;
 }
 
@@ -121,21 +122,20 @@ impl<T> Drop for Ends<T> {
     }
 }
 
-/// Writes a value, behind tables of what is shared in it.
-pub(super) fn write(value: &impl Serialize) -> postcard::Result<Vec<u8>> {
+/// Appends the bytes of a value, behind tables of what is shared in it.
+pub(super) fn write(value: &impl Serialize, bytes: &mut Vec<u8>) -> postcard::Result<()> {
     WRITTEN.set(Some(Written::default()));
     let _ends = Ends(&WRITTEN);
     let behind = postcard::to_allocvec(value)?;
-    let mut bytes = Vec::new();
     for table in WRITTEN.take().unwrap_or_default() {
-        bytes = postcard::to_extend(&table.len(), bytes)?;
+        postcard::to_io(&table.len(), &mut *bytes)?;
         table.iter().for_each(|value| bytes.extend_from_slice(value));
     }
     bytes.extend_from_slice(&behind);
-    Ok(bytes)
+    Ok(())
 }
 
-/// Reads what [`write`] wrote. Returns what goes on behind it as well.
+/// Reads what [`write()`] wrote. Returns what goes on behind it as well.
 pub(super) fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> postcard::Result<(T, &'de [u8])> {
     READ.set(Some(Read::default()));
     let _ends = Ends(&READ);

@@ -18,7 +18,8 @@ use crate::state::{Rules, Sequence, State};
 
 const NAME: &[u8] = b"channelstream-state ";
 
-/// Returns the first line of a snapshot: its level, and a checksum of what follows.
+/// Returns the first line of a snapshot: its level, and a checksum of what follows. Its length does not
+/// depend on what follows.
 fn header(level: u32, rest: &[u8]) -> String {
     let name = String::from_utf8_lossy(NAME);
     format!("{name}{level} {:08x}\n", crc32fast::hash(rest))
@@ -78,9 +79,11 @@ impl State {
             repeats: &self.repeats,
             growing: &self.growing,
         };
-        let rest = shared::write(&snapshot).expect("lists have a known length");
-        let mut bytes = header(LEVEL, &rest).into_bytes();
-        bytes.extend_from_slice(&rest);
+        let mut bytes = header(LEVEL, &[]).into_bytes();
+        let begin = bytes.len();
+        shared::write(&snapshot, &mut bytes).expect("lists have a known length");
+        let header = header(LEVEL, &bytes[begin..]);
+        bytes[..begin].copy_from_slice(header.as_bytes());
         bytes
     }
 
