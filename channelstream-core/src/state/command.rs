@@ -105,7 +105,7 @@ pub struct Stamp {
 
 /// One command in the one order of all commands. It fully determines what happens.
 ///
-/// An envelope that was [stored](super::stored) and read again has the same outcome.
+/// An envelope that was [stored] and read again has the same outcome.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Envelope {
     /// The node that submitted it.
