@@ -20,7 +20,8 @@ const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
 fn envelope(number: u64, command: Command) -> Envelope {
     let now = Timestamp::from_micros(1_704_067_200_123_456);
-    let moment = Moment::default().after(Duration::from_millis(number));
+    // No time passes, so that no connection ends.
+    let moment = Moment::default().after(Duration::from_secs(86_400));
     let seed = SPREAD.wrapping_mul(number.into());
     let node = NodeId::new(0x9e37_79b9_7f4a_7c15);
     Envelope { node, id: number, stamp: Stamp { now, moment, seed }, command, repeat: None }
@@ -63,6 +64,7 @@ fn main() {
 
     let mut state = State::new(Rules::default());
     (0..CONNECTIONS).for_each(|number| drop(state.apply(envelope(number, connect(number)))));
+    assert_eq!(state.counts().connections as u64, CONNECTIONS);
     let snapshot = state.snapshot();
     let writing = time(5, || state.snapshot());
     let reading = time(5, || State::restore(black_box(&snapshot), Rules::default()));
