@@ -24,7 +24,7 @@ fn envelope(number: u64, command: Command) -> Envelope {
     let moment = Moment::default().after(Duration::from_secs(86_400));
     let seed = SPREAD.wrapping_mul(number.into());
     let node = NodeId::new(0x9e37_79b9_7f4a_7c15);
-    Envelope { node, id: number, stamp: Stamp { now, moment, seed }, command, repeat: None }
+    Envelope { node, number, stamp: Stamp { now, moment, seed }, command, repeat: None }
 }
 
 fn connect(number: u64) -> Command {
@@ -67,7 +67,7 @@ fn main() {
     assert_eq!(state.counts().connections as u64, CONNECTIONS);
     let snapshot = state.snapshot();
     let writing = time(5, || state.snapshot());
-    let reading = time(5, || State::restore(black_box(&snapshot), Rules::default()));
+    let reading = time(5, || State::restore(black_box(&snapshot)));
     println!(
         "100,000 connections     {:>10} bytes   {writing:.0?} to write, {reading:.0?} to read",
         snapshot.len()

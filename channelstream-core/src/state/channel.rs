@@ -14,6 +14,7 @@ use super::command::Sequence;
 use super::connection::Connection;
 use super::growing::Here;
 use super::keys::Keys;
+use super::local::Local;
 use super::stored;
 use super::time::Moment;
 use super::user::User;
@@ -35,6 +36,11 @@ pub(super) struct Channel {
     /// The users with their connections that are in the channel.
     pub(super) members: IndexMap<Key<User>, Member>,
     pub(super) connections: usize,
+    /// How many of the connections have a listener, on any node.
+    #[serde(skip)]
+    pub(super) listeners: usize,
+    #[serde(skip)]
+    pub(super) local: Local,
     pub(super) growing: Here,
     /// The wall time of the last activity.
     pub(super) last_active: Timestamp,
@@ -63,6 +69,8 @@ impl Channel {
             stored: StoredEvents::default(),
             members: IndexMap::new(),
             connections: 0,
+            listeners: 0,
+            local: Local::default(),
             growing: Here::default(),
             last_active: Timestamp::default(),
             active: Moment::default(),

@@ -12,14 +12,15 @@ use uuid::Uuid;
 
 use super::catchup::Keep;
 use super::defaults::ChannelDefaults;
+use super::order::Position;
 use super::repeats::Repeat;
 use super::stored;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
     Change, ChangeReply, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete,
-    DeleteChannels, Event, FieldError, FieldErrors, NewMessage, Posted, SetUserState, Subscribe,
-    Subscribed, Taken, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
+    DeleteChannels, Epoch, Event, FieldError, FieldErrors, NewMessage, Posted, SetUserState,
+    Subscribe, Subscribed, Taken, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
 };
 
 /// The id of a connection. It is a secret: a client that knows it may listen on the connection.
@@ -80,7 +81,9 @@ impl ListenerId {
 pub type Sequence = u64;
 
 /// The id of a node: of one run of one server process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct NodeId(u64);
 
@@ -110,8 +113,9 @@ pub struct Stamp {
 pub struct Envelope {
     /// The node that submitted it.
     pub node: NodeId,
-    /// The number by which its node recognizes it.
-    pub id: u64,
+    /// Its number among those of its node. Numbers begin with 1 and rise along the order, so that an
+    /// envelope that comes again is recognized.
+    pub number: u64,
     /// When it was submitted, and with which random bits.
     pub stamp: Stamp,
     /// The command.
@@ -185,6 +189,35 @@ pub enum Command {
     },
     /// Nothing but time has passed.
     Tick,
+    /// An epoch begins.
+    Begin {
+        /// The epoch, which is later than all before.
+        epoch: Epoch,
+        /// `true` if no other node lives: the listeners of all others have ended.
+        alone: bool,
+    },
+    /// A node tells of itself.
+    Alive(Box<Alive>),
+    /// A node has ended, with all its listeners.
+    Leave,
+    /// The rules from here on.
+    Rules(Box<Rules>),
+}
+
+/// What a node tells of itself from time to time. Whoever has not told of itself for
+/// [`Rules::node_timeout`] has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// The newest level of the stored forms that it knows.
+    pub level: u32,
+    /// The newest envelope that it had applied when it looked at its listeners.
+    pub position: Position,
+    /// [`State::digest`](super::State::digest) at that position.
+    pub digest: u64,
+    /// The number up to which all its listeners were sent everything, except those in `but`.
+    pub sent: Sequence,
+    /// The listeners that were sent less, and up to which number.
+    pub but: Vec<(ListenerId, Sequence)>,
 }
 
 /// The two ways to listen.
@@ -241,6 +274,8 @@ pub struct Outcome {
     pub reply: Result<Reply, Refusal>,
     /// `true` if it is the reply to an earlier command of which this one is a repeat. Nothing happened.
     pub replayed: bool,
+    /// `false` if this very envelope was applied before. The reply was given then.
+    pub is_new: bool,
     /// What to do for listeners, in this order.
     pub deliveries: Vec<Delivery>,
 }
@@ -375,12 +410,16 @@ pub enum EndReason {
         /// The newer listener.
         by: ListenerId,
     },
+    /// A newer listener of the connection, on another node, takes over.
+    SupersededElsewhere,
+    /// The node was silent for so long that the others had to take it for dead.
+    NodeSilent,
     /// The connection was ended.
     Ended,
 }
 
-/// The times and sizes that the state uses. All replicas need the same.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The times and sizes that the state uses. They are the same on all nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     /// The time without a listener after which a connection in a channel ends.
     pub connection_timeout: Duration,
@@ -421,6 +460,10 @@ pub struct Rules {
     /// The most by which own time moves from one stamp to the next. An outage of any length counts as
     /// no more than this.
     pub longest_step: Duration,
+    /// The silence after which a node has ended.
+    pub node_timeout: Duration,
+    /// How long a listener waits for what an older one on another node was sent.
+    pub take_over_timeout: Duration,
     /// The default settings of new channels. The first pattern that matches the name counts.
     pub channel_defaults: Vec<ChannelDefaults>,
 }
@@ -446,6 +489,8 @@ impl Default for Rules {
             max_growing_items: 4096,
             max_open_messages: 100,
             longest_step: Duration::from_secs(5),
+            node_timeout: Duration::from_secs(10),
+            take_over_timeout: Duration::from_secs(1),
             channel_defaults: Vec::new(),
         }
     }

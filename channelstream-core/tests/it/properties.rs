@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use channelstream_core::protocol::{Action, Change, Event, Growth, Message, Uuid};
 use channelstream_core::state::stored::decode;
-use channelstream_core::state::{Closing, Command, Envelope, Keep, NodeId, Reply, Rules, State};
+use channelstream_core::state::{Closing, Command, Envelope, Keep, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
 use crate::random::{CHANNELS, LABELS, Op, ops};
-use crate::world::{Got, World, announcing, encoded, hours, json, rules, summary, user_of};
+use crate::world::{Got, NODE, World, announcing, encoded, hours, json, rules, summary, user_of};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -40,12 +40,12 @@ proptest! {
         for op in &ops {
             op.happen(&mut w);
         }
-        let mut here = State::new(rules());
-        let mut there = State::new(rules());
+        let mut here = State::new(rules()).for_node(NODE);
+        let mut there = State::new(rules()).for_node(NODE);
         for (number, envelope) in w.log.iter().enumerate() {
             if number % every == 0 {
                 let bytes = there.snapshot();
-                there = State::restore(&bytes, rules()).unwrap();
+                there = State::restore(&bytes).unwrap().for_node(NODE);
                 prop_assert_eq!(&there.snapshot(), &bytes);
             }
             let bytes = encoded(envelope);
@@ -322,14 +322,14 @@ fn check_order(got: &[Got]) {
 
 /// The channels of each connection, according to a copy of the state.
 fn memberships(w: &mut World) -> BTreeMap<&'static str, BTreeSet<String>> {
-    let mut copy = State::restore(&w.state.snapshot(), rules()).unwrap();
+    let mut copy = State::restore(&w.state.snapshot()).unwrap().for_node(NODE);
     let mut all = BTreeMap::new();
     for label in LABELS.into_iter().filter(|label| w.knows(label)).collect::<Vec<_>>() {
         let ask = channelstream_core::protocol::Unsubscribe::new(w.id(label), ["nowhere"]);
         let stamp = w.log.last().unwrap().stamp;
         let outcome = copy.apply(Envelope {
-            node: NodeId::new(1),
-            id: 1,
+            node: NODE,
+            number: 0,
             stamp,
             command: Command::Unsubscribe(ask),
             repeat: None,
@@ -391,7 +391,7 @@ fn empty(w: &mut World) {
 
 /// All of a state that a snapshot keeps, without counters, as text.
 pub(crate) fn without_counters(state: &State) -> String {
-    let kept = State::restore(&state.snapshot(), rules()).unwrap();
+    let kept = State::restore(&state.snapshot()).unwrap();
     let text = format!("{kept:#?}");
     let mut fields: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut field = "";
@@ -400,9 +400,18 @@ pub(crate) fn without_counters(state: &State) -> String {
         field = begun.and_then(|rest| Some(rest.split_once(':')?.0)).unwrap_or(field);
         fields.entry(field).or_default().push(line);
     }
-    for counter in
-        ["now", "own_time", "sequence", "channels_created", "messages_delivered", "messages_posted"]
-    {
+    let counters = [
+        "now",
+        "own_time",
+        "order",
+        "nodes",
+        "digest",
+        "sequence",
+        "channels_created",
+        "messages_delivered",
+        "messages_posted",
+    ];
+    for counter in counters {
         assert!(fields.remove(counter).is_some(), "{counter}");
     }
     format!("{fields:?}")

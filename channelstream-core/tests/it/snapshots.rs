@@ -4,7 +4,9 @@ use channelstream_core::protocol::{Address, ChannelSettings, Connect};
 use channelstream_core::state::stored::LEVEL;
 use channelstream_core::state::{SnapshotError, State};
 
-use crate::world::{World, announcing, hours, json, new_text, rules, secs, to_users, user_state};
+use crate::world::{
+    NODE, World, announcing, hours, json, new_text, rules, secs, to_users, user_state,
+};
 
 /// A state with a bit of everything: user states, histories, stored events, listeners, deadlines.
 fn lively() -> World {
@@ -41,7 +43,7 @@ fn lively() -> World {
 }
 
 fn restored(w: &World) -> State {
-    State::restore(&w.state.snapshot(), rules()).unwrap()
+    State::restore(&w.state.snapshot()).unwrap().for_node(NODE)
 }
 
 #[test]
@@ -76,11 +78,11 @@ fn life_goes_on_after_a_restart() {
 fn bytes_that_are_no_snapshot_are_refused() {
     let bytes = lively().state.snapshot();
     for end in 0..bytes.len() {
-        let cut = State::restore(&bytes[..end], rules());
+        let cut = State::restore(&bytes[..end]);
         assert!(matches!(cut, Err(SnapshotError::Damaged)), "{end}");
     }
     for garbage in [&b"{}"[..], b"[]", b"null", b"\xff", br#"{"version": 1}"#] {
-        assert!(State::restore(garbage, rules()).is_err());
+        assert!(State::restore(garbage).is_err());
     }
 }
 
@@ -90,7 +92,7 @@ fn every_wrong_byte_is_noticed() {
     for place in 0..bytes.len() {
         let mut wrong = bytes.clone();
         wrong[place] ^= 1;
-        assert!(State::restore(&wrong, rules()).is_err(), "{place}");
+        assert!(State::restore(&wrong).is_err(), "{place}");
     }
 }
 
@@ -101,7 +103,7 @@ fn another_level_is_named() {
     let level = LEVEL.to_string();
     let rest = rest.strip_prefix(level.as_bytes()).unwrap();
     let other = [name, b"99", rest].concat();
-    let error = State::restore(&other, rules()).unwrap_err();
+    let error = State::restore(&other).unwrap_err();
     assert!(matches!(error, SnapshotError::Level { found: 99 }), "{error}");
     assert!(error.to_string().contains("99"));
 }
@@ -109,7 +111,7 @@ fn another_level_is_named() {
 #[test]
 fn an_empty_state_is_restored_as_empty() {
     let new = State::new(rules());
-    let copy = State::restore(&new.snapshot(), rules()).unwrap();
+    let copy = State::restore(&new.snapshot()).unwrap().for_node(NODE);
     assert_eq!(copy.snapshot(), new.snapshot());
     assert_eq!(copy.next_deadline(), None);
 }

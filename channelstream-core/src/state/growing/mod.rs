@@ -76,6 +76,11 @@ impl Growing {
         self.message.uuid
     }
 
+    /// Returns where it is.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Returns the number of its opening, under which it is stored.
     pub(super) fn opened(&self) -> Sequence {
         self.opened

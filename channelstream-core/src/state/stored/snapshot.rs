@@ -6,15 +6,18 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{LEVEL, shared};
-use crate::protocol::{Epoch, Timestamp};
-use crate::state::arena::Arena;
-use crate::state::channel::Channel;
+use crate::protocol::Timestamp;
+use crate::state::arena::{Arena, Key};
+use crate::state::channel::{Channel, Member};
 use crate::state::connection::Connection;
-use crate::state::growing::Growing;
+use crate::state::growing::{Growing, Place};
+use crate::state::node::Nodes;
+use crate::state::order::Order;
 use crate::state::repeats::Repeats;
+use crate::state::taking_over::TakingOver;
 use crate::state::time::OwnTime;
 use crate::state::user::User;
-use crate::state::{Rules, Sequence, State};
+use crate::state::{NodeId, Rules, Sequence, State};
 
 const NAME: &[u8] = b"channelstream-state ";
 
@@ -45,8 +48,12 @@ pub enum SnapshotError {
 
 /// The contents of a snapshot. The rest of a [`State`] follows from it.
 #[derive(Serialize, Deserialize)]
-struct Snapshot<T, C, H, R, G> {
-    epoch: Epoch,
+struct Snapshot<S, T, C, H, R, G, O, N, W> {
+    rules: S,
+    order: O,
+    nodes: N,
+    taking_over: W,
+    digest: u64,
     now: Timestamp,
     own_time: OwnTime,
     sequence: Sequence,
@@ -60,13 +67,27 @@ struct Snapshot<T, C, H, R, G> {
     growing: G,
 }
 
-type Contents = Snapshot<Arena<User>, Arena<Connection>, Arena<Channel>, Repeats, Arena<Growing>>;
+type Contents = Snapshot<
+    Rules,
+    Arena<User>,
+    Arena<Connection>,
+    Arena<Channel>,
+    Repeats,
+    Arena<Growing>,
+    Order,
+    Nodes,
+    TakingOver,
+>;
 
 impl State {
     /// Returns the state as bytes, which are the same for equal states.
     pub fn snapshot(&self) -> Vec<u8> {
         let snapshot = Snapshot {
-            epoch: self.epoch,
+            rules: &self.rules,
+            order: &self.order,
+            nodes: &self.nodes,
+            taking_over: &self.taking_over,
+            digest: self.digest,
             now: self.now,
             own_time: self.own_time,
             sequence: self.sequence,
@@ -87,11 +108,12 @@ impl State {
         bytes
     }
 
-    /// Restores the state that [`State::snapshot`] wrote, under these rules.
+    /// Restores the state that [`State::snapshot`] wrote. It is the state of no node: see
+    /// [`State::for_node`].
     ///
     /// # Errors
     /// Returns an error if the bytes are damaged or of another level.
-    pub fn restore(bytes: &[u8], rules: Rules) -> Result<Self, SnapshotError> {
+    pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(SnapshotError::Damaged)?;
         let (first_line, rest) = bytes.split_at(end + 1);
         let level = first_line
@@ -111,7 +133,10 @@ impl State {
             return Err(SnapshotError::Unreadable("it goes on behind the state".to_owned()));
         }
         let mut state = Self {
-            epoch: snapshot.epoch,
+            order: snapshot.order,
+            nodes: snapshot.nodes,
+            taking_over: snapshot.taking_over,
+            digest: snapshot.digest,
             now: snapshot.now,
             own_time: snapshot.own_time,
             sequence: snapshot.sequence,
@@ -123,8 +148,11 @@ impl State {
             channels: snapshot.channels,
             repeats: snapshot.repeats,
             growing: snapshot.growing,
-            ..Self::new(rules)
+            ..Self::new(snapshot.rules)
         };
+        if !state.is_whole() {
+            return Err(SnapshotError::Unreadable("a key leads nowhere".to_owned()));
+        }
         if let Some((_, user)) = state.users.iter().find(|(_, user)| user.state.is_empty()) {
             state.no_state = Arc::clone(&user.state);
         }
@@ -137,6 +165,38 @@ impl State {
         state.growing_ids =
             state.growing.iter().map(|(key, growing)| (growing.uuid(), key)).collect();
         state.collect_deadlines();
-        Ok(state)
+        // It counts the listeners, too.
+        Ok(state.for_node(NodeId::default()))
+    }
+    /// Returns `true` if all keys lead to something, as everything else relies on.
+    fn is_whole(&self) -> bool {
+        let Self { users, connections, channels, growing, .. } = self;
+        let is_user = |key: Key<User>| users.get(key).is_some();
+        let is_connection = |key: Key<Connection>| connections.get(key).is_some();
+        let is_channel = |key: Key<Channel>| channels.get(key).is_some();
+        let is_growing = |key: Key<Growing>| growing.get(key).is_some();
+        let is_place = |place: &Place| match place {
+            Place::Channel(key) => is_channel(*key),
+            Place::Users(keys) => keys.iter().all(|key| is_user(*key)),
+        };
+        let is_member = |key: Key<User>, member: &Member| {
+            is_user(key) && member.connections.iter().all(is_connection)
+        };
+        users.is_whole()
+            && connections.is_whole()
+            && channels.is_whole()
+            && growing.is_whole()
+            && users.iter().all(|(_, user)| {
+                user.connections.iter().all(is_connection) && user.growing.iter().all(is_growing)
+            })
+            && connections.iter().all(|(_, connection)| {
+                is_user(connection.user) && connection.channels.iter().all(is_channel)
+            })
+            && channels.iter().all(|(_, channel)| {
+                channel.members.iter().all(|(key, member)| is_member(*key, member))
+                    && channel.growing.iter().all(is_growing)
+            })
+            && growing.iter().all(|(_, growing)| is_place(growing.place()))
+            && self.taking_over.connections().all(is_connection)
     }
 }
