@@ -335,6 +335,19 @@ fn a_restored_state_shares_what_was_shared() {
     assert_eq!(of_cat.iter().filter(|message| is_in(message, &of_ben)).count(), 1);
 }
 
+#[test]
+fn a_message_to_many_is_stored_once() {
+    let mut w = World::new();
+    let users: Vec<_> = (0..50).map(|number| format!("user{number}")).collect();
+    users.iter().for_each(|user| drop(w.connect(user, &[])));
+    let before = w.state.snapshot().len();
+    let payload = format!(r#"{{"text":"{}"}}"#, "x".repeat(10_000));
+    let address = Address::users(users);
+    w.post(NewMessage { payload: Some(odd_json(&payload)), ..NewMessage::new("bot", address) });
+    let more = w.state.snapshot().len() - before;
+    assert!((payload.len()..payload.len() * 2).contains(&more), "{more}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::thread::LocalKey;
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -42,8 +42,14 @@ struct Read {
     messages: Vec<Arc<protocol::Message>>,
 }
 
-/// The bytes of the values that have been written, in the order of their numbers, for each table.
-type Written = [IndexSet<Vec<u8>>; 4];
+/// The values that have been written.
+#[derive(Default)]
+struct Written {
+    /// Their bytes, in the order of their numbers.
+    tables: [IndexSet<Vec<u8>>; 4],
+    /// Their numbers by their addresses: a message of many users is encoded once.
+    numbers: IndexMap<(usize, *const ()), usize>,
+}
 
 thread_local! {
     // serde hands nothing through from a snapshot to the values in it.
@@ -89,14 +95,26 @@ impl Share for protocol::Message {
 
 impl<T: Share + ?Sized, F: SerializeAs<Arc<T>>> SerializeAs<Arc<T>> for Shared<F> {
     fn serialize_as<S: Serializer>(source: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
-        if WRITTEN.with_borrow(Option::is_none) {
+        let address = (T::TABLE, Arc::as_ptr(source).cast());
+        let known = |written: &Written| written.numbers.get(&address).copied();
+        let Some(known) = WRITTEN.with_borrow(|written| written.as_ref().map(known)) else {
             return F::serialize_as(source, serializer);
+        };
+        if let Some(number) = known {
+            return number.serialize(serializer);
         }
         let bytes = postcard::to_allocvec(&SerializeAsWrap::<Arc<T>, F>::new(source))
             .map_err(S::Error::custom)?;
-        let number = WRITTEN
-            .with_borrow_mut(|written| Some(written.as_mut()?[T::TABLE].insert_full(bytes).0));
-        number.ok_or_else(|| S::Error::custom("nothing is written"))?.serialize(serializer)
+        let number = WRITTEN.with_borrow_mut(|written| {
+            let Written { tables, numbers } = written.get_or_insert_default();
+            let (number, _) = tables[T::TABLE].insert_full(bytes);
+            // What nobody else holds may be gone soon, and its address be that of another value.
+            if Arc::strong_count(source) > 1 {
+                numbers.insert(address, number);
+            }
+            number
+        });
+        number.serialize(serializer)
     }
 }
 
@@ -127,7 +145,7 @@ pub(super) fn write(value: &impl Serialize, bytes: &mut Vec<u8>) -> postcard::Re
     WRITTEN.set(Some(Written::default()));
     let _ends = Ends(&WRITTEN);
     let behind = postcard::to_allocvec(value)?;
-    for table in WRITTEN.take().unwrap_or_default() {
+    for table in WRITTEN.take().unwrap_or_default().tables {
         postcard::to_io(&table.len(), &mut *bytes)?;
         table.iter().for_each(|value| bytes.extend_from_slice(value));
     }
