@@ -19,7 +19,7 @@ mod order;
 mod posting;
 mod reading;
 mod repeats;
-mod snapshot;
+pub mod stored;
 mod taking_over;
 mod time;
 mod user;
@@ -42,7 +42,7 @@ pub use node::NodeRow;
 pub use order::{Began, Order, Position};
 pub use reading::{Portion, Read, Reading, Since};
 pub use repeats::Repeat;
-pub use snapshot::SnapshotError;
+pub use stored::SnapshotError;
 pub use time::Moment;
 pub use views::{
     ChannelDetails, ChannelRow, ConnectionRow, Counts, ListenerOwner, RecentEvents, RowOrder,
