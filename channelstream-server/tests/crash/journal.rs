@@ -82,7 +82,9 @@ pub(crate) fn refused(flags: &[String]) -> String {
 
 /// Makes a channel keep all its messages.
 pub(crate) fn keep_all(site: Site, channel: &str) {
-    site.configure(channel, &json!({"store_history": true, "history_size": 100_000}));
+    let all = json!({"store_history": true, "history_size": 100_000,
+        "store_frames": true, "frames_size": 100_000});
+    site.configure(channel, &all);
 }
 
 /// Returns the numbers of the messages that a channel shows, oldest first.

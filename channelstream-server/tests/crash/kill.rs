@@ -35,8 +35,6 @@ fn no_answered_write_is_lost_and_none_is_heard_twice() {
     let site = Site(address);
     let channels: Vec<String> = (0..PUBLISHERS).map(|number| format!("channel{number}")).collect();
     channels.iter().for_each(|channel| keep_all(site, channel));
-    let frames = serde_json::json!({"store_frames": true, "frames_size": 100_000});
-    channels.iter().for_each(|channel| site.configure(channel, &frames));
     let names: Vec<_> = channels.iter().map(String::as_str).collect();
     let connection = site.connect("visitor", &names);
     let is_over = AtomicBool::new(false);

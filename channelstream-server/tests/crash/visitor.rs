@@ -46,6 +46,7 @@ impl Visitor {
         stream.set_read_timeout(Some(Duration::from_millis(50))).ok()?;
         let path = format!("/stream?conn_id={}&since={}", self.connection, self.cursor);
         stream.write_all(&Request::new("GET", &path).bytes()).ok()?;
+        let begun = Instant::now();
         let (mut read, mut buffer) = (Vec::new(), [0; 16 * 1024]);
         loop {
             match stream.read(&mut buffer) {
@@ -61,6 +62,12 @@ impl Visitor {
                 Err(_) => return None,
             }
             // Sizes of chunks stand between the lines, and the head before them: neither begins so.
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "nothing came since {}: {}",
+                self.cursor,
+                read.escape_ascii()
+            );
             while let Some(end) = read.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = read.drain(..=end).collect();
                 if !line.starts_with(b"{") {
