@@ -12,7 +12,7 @@
 
 mod compact;
 mod figures;
-mod file;
+pub(crate) mod file;
 mod memory;
 mod running;
 #[cfg(test)]

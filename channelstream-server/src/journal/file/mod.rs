@@ -5,11 +5,13 @@
 //! became unreadable costs time and nothing else.
 
 mod disk;
+pub(crate) mod inspect;
 mod log;
 #[cfg(test)]
 mod model;
 mod names;
 mod recovery;
+pub(crate) mod repair;
 mod segment;
 mod snapshot;
 mod snapshots;
