@@ -15,7 +15,6 @@ mod figures;
 mod file;
 mod memory;
 mod running;
-mod stored;
 #[cfg(test)]
 mod tests;
 
