@@ -1,6 +1,7 @@
 //! The server as a whole: binds its addresses, runs its parts, drains them on shutdown.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime;
+use tokio::sync::oneshot;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -22,6 +24,7 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
+use crate::journal::{self, Opened};
 use crate::limits::Limits;
 use crate::listener;
 use crate::listener::hub::{Hub, ShardTasks};
@@ -34,6 +37,8 @@ pub struct Server {
     app: Arc<App>,
     hub: Arc<Hub>,
     state_loop: node::Loop,
+    /// What writes the files of the journal, and its thread.
+    journal: Option<(journal::Writer, Thread)>,
     shards: Vec<ShardTasks>,
     /// The threads besides the one that calls [`Server::run`].
     threads: Vec<Thread>,
@@ -55,6 +60,9 @@ pub enum ServerError {
         #[source]
         cause: io::Error,
     },
+    /// The journal cannot be opened.
+    #[error("the journal cannot be opened")]
+    Journal(#[source] Box<dyn Error + Send + Sync>),
     /// A part of the server failed, so that the server cannot continue.
     #[error("the server failed: {part}")]
     Failed {
@@ -82,7 +90,8 @@ impl Server {
     /// machine has. Port 0 selects a free port, the same on all addresses.
     ///
     /// # Errors
-    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use.
+    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use, and
+    /// [`ServerError::Journal`] if the journal is in use, damaged or cannot be written.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
         let listeners = bind::listen(&config.host, config.port).await;
         let listeners = listeners.map_err(|bind::Failure { address, cause }| {
@@ -95,8 +104,8 @@ impl Server {
     /// settings `host` and `port` have no effect.
     ///
     /// # Errors
-    /// Returns [`ServerError::Bind`] if the listener has no address, and [`ServerError::Failed`] if a
-    /// thread cannot be started.
+    /// Returns [`ServerError::Bind`] if the listener has no address, [`ServerError::Journal`] if the
+    /// journal cannot be opened, and [`ServerError::Failed`] if a thread cannot be started.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime.
@@ -116,13 +125,30 @@ impl Server {
             iter::once(runtime::Handle::current()).chain(threads.iter().map(Thread::handle));
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let (asking, asked) = listener::asking();
-        let state = State::new(rules(&config)).in_epoch(clock::epoch(Epoch::default()));
+        let rules = rules(&config);
+        let initial = || State::new(rules.clone()).in_epoch(clock::epoch(Epoch::default()));
+        let opened = journal::open(&config.journal, &rules, initial);
+        let Opened { appender, reader, state, writer } =
+            opened.map_err(|error| ServerError::Journal(error.into()))?;
+        let journal = match writer {
+            Some(writer) => {
+                let thread = Thread::start().map_err(ServerError::failed("start of a thread"))?;
+                Some((writer, thread))
+            }
+            None => None,
+        };
         let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking);
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
-        let (node, state_loop) =
-            node::new(state, Arc::clone(&hub), asked, Arc::clone(&limits), Arc::clone(&metrics));
+        let (node, state_loop) = node::new(
+            state,
+            (appender, reader),
+            Arc::clone(&hub),
+            asked,
+            Arc::clone(&limits),
+            Arc::clone(&metrics),
+        );
         let app = Arc::new(App::new(config, node, limits, metrics, &local_addrs));
-        Ok(Self { app, hub, state_loop, shards, threads, listeners, local_addrs })
+        Ok(Self { app, hub, state_loop, journal, shards, threads, listeners, local_addrs })
     }
 
     /// Returns the address that the server is bound to, the first one if there are several.
@@ -153,7 +179,7 @@ impl Server {
     /// # Errors
     /// Returns [`ServerError::Failed`] if a part of the server failed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { app, hub, state_loop, shards, threads: _threads, listeners, .. } = self;
+        let Self { app, hub, state_loop, journal, shards, threads: _threads, listeners, .. } = self;
         let Config { shutdown_timeout, drain_rate, heartbeat_interval, .. } = app.config;
         let keepalive = keepalive(&app.config);
         let draining = app.draining.subscribe();
@@ -166,6 +192,17 @@ impl Server {
         let own = runtime::Handle::current();
         let mut tasks = Tasks::default();
         tasks.spawn("state loop", state_loop.run(), &own);
+        let (end_journal, journal_ends) = oneshot::channel::<Infallible>();
+        let (writes, written) = oneshot::channel::<Infallible>();
+        let _journal_thread = journal.map(|(writer, thread)| {
+            let write = async move {
+                let done = writer.run(async { drop(journal_ends.await) }).await;
+                drop(writes);
+                done.map_err(Into::into)
+            };
+            tasks.spawn_fallible("journal", write, &thread.handle());
+            thread
+        });
         tasks.spawn("sampling of metrics", Arc::clone(&app).take_samples(), &own);
         for shard in shards {
             let thread = shard.thread.clone();
@@ -195,6 +232,9 @@ impl Server {
         }
         app.draining.send_replace(true);
         end(&app, &hub, drain_rate, shutdown_timeout).await;
+        // What was accepted is written and brought to disk.
+        drop(end_journal);
+        let _ = timeout(shutdown_timeout, written).await;
         Ok(())
     }
 }
@@ -202,7 +242,7 @@ impl Server {
 /// The tasks of a running server, none of which ends before the drain.
 #[derive(Default)]
 struct Tasks {
-    set: JoinSet<()>,
+    set: JoinSet<Result<(), Box<dyn Error + Send + Sync>>>,
     names: HashMap<Id, &'static str>,
 }
 
@@ -211,6 +251,19 @@ impl Tasks {
         &mut self,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
+        thread: &runtime::Handle,
+    ) {
+        let task = async move {
+            task.await;
+            Ok(())
+        };
+        self.spawn_fallible(name, task, thread);
+    }
+
+    fn spawn_fallible(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
         thread: &runtime::Handle,
     ) {
         let id = self.set.spawn_on(task, thread).id();
@@ -222,7 +275,8 @@ impl Tasks {
         let (id, source): (_, Box<dyn Error + Send + Sync>) =
             match self.set.join_next_with_id().await {
                 None => return std::future::pending().await,
-                Some(Ok((id, ()))) => (id, "it ended unexpectedly".into()),
+                Some(Ok((id, Ok(())))) => (id, "it ended unexpectedly".into()),
+                Some(Ok((id, Err(error)))) => (id, error),
                 Some(Err(error)) => (error.id(), error.into()),
             };
         ServerError::Failed { part: self.names.get(&id).copied().unwrap_or_default(), source }
