@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// Stamps commands, and measures the time until a moment.
 ///
 /// Moments come from the monotonic clock, which does not follow changes of the time of day.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     started: Instant,
     /// The moment at the start.

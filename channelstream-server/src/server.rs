@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
-use crate::journal::{self, Opened};
+use crate::journal::{self, SharedJournal};
 use crate::limits::Limits;
 use crate::listener;
 use crate::listener::hub::{Hub, ShardTasks};
@@ -93,11 +93,25 @@ impl Server {
     /// Returns [`ServerError::Bind`] if the name has no address or an address is in use, and
     /// [`ServerError::Journal`] if the journal is in use, damaged or cannot be written.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
+        let listeners = Self::listen(&config).await?;
+        Self::assemble(listeners, config, None)
+    }
+
+    /// Like [`Server::bind`], on a journal that several servers of this process share.
+    ///
+    /// # Errors
+    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use.
+    pub async fn bind_on(config: Config, journal: &SharedJournal) -> Result<Self, ServerError> {
+        let listeners = Self::listen(&config).await?;
+        Self::assemble(listeners, config, Some(journal))
+    }
+
+    async fn listen(config: &Config) -> Result<Vec<TcpListener>, ServerError> {
         let listeners = bind::listen(&config.host, config.port).await;
-        let listeners = listeners.map_err(|bind::Failure { address, cause }| {
-            ServerError::Bind { address, cause: in_plain_words(cause) }
-        })?;
-        Self::assemble(listeners, config)
+        listeners.map_err(|bind::Failure { address, cause }| ServerError::Bind {
+            address,
+            cause: in_plain_words(cause),
+        })
     }
 
     /// Serves on a listener that is bound already, for example by a socket activation or a test. The
@@ -110,10 +124,14 @@ impl Server {
     /// # Panics
     /// Panics outside of a Tokio runtime.
     pub fn from_listener(listener: TcpListener, config: Config) -> Result<Self, ServerError> {
-        Self::assemble(vec![listener], config)
+        Self::assemble(vec![listener], config, None)
     }
 
-    fn assemble(listeners: Vec<TcpListener>, config: Config) -> Result<Self, ServerError> {
+    fn assemble(
+        listeners: Vec<TcpListener>,
+        config: Config,
+        shared: Option<&SharedJournal>,
+    ) -> Result<Self, ServerError> {
         let local_addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let local_addrs: Vec<_> = local_addrs
             .map_err(|cause| ServerError::Bind { address: config.host.clone(), cause })?;
@@ -127,10 +145,12 @@ impl Server {
         let (asking, asked) = listener::asking();
         let rules = rules(&config);
         let initial = || State::new(rules.clone()).in_epoch(clock::epoch(Epoch::default()));
-        let opened = journal::open(&config.journal, &rules, initial);
-        let Opened { appender, reader, state, writer } =
-            opened.map_err(|error| ServerError::Journal(error.into()))?;
-        let journal = match writer {
+        let mut opened = match shared {
+            Some(journal) => journal.open(&rules),
+            None => journal::open(&config.journal, &rules, initial)
+                .map_err(|error| ServerError::Journal(error.into()))?,
+        };
+        let journal = match opened.writer.take() {
             Some(writer) => {
                 let thread = Thread::start().map_err(ServerError::failed("start of a thread"))?;
                 Some((writer, thread))
@@ -140,8 +160,8 @@ impl Server {
         let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking);
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
         let (node, state_loop) = node::new(
-            state,
-            (appender, reader),
+            opened,
+            rules,
             Arc::clone(&hub),
             asked,
             Arc::clone(&limits),
@@ -232,6 +252,7 @@ impl Server {
         }
         app.draining.send_replace(true);
         end(&app, &hub, drain_rate, shutdown_timeout).await;
+        let _ = timeout(LEAVING, app.node.leave()).await;
         // What was accepted is written and brought to disk.
         drop(end_journal);
         let _ = timeout(shutdown_timeout, written).await;
@@ -292,6 +313,9 @@ fn in_plain_words(error: io::Error) -> io::Error {
     };
     io::Error::new(error.kind(), text)
 }
+
+/// How long the drain waits for the last entry of this server in its journal.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// The pause between two batches of listeners that the drain closes.
 const DRAIN_STEP: Duration = Duration::from_millis(20);

@@ -68,5 +68,5 @@ fn start(recovered: Recovered, sync: JournalSync, rules: &Rules, thread: Thread)
     let writer =
         Writer::new(log, sync, (envelopes, given), snapshots, followed, Arc::clone(&figures));
     let appender = Appender::File { envelopes: sender, figures };
-    Opened { appender, reader: Reader(reader), state, writer: Some(writer) }
+    Opened { appender, reader: Reader(reader), state, clock: None, writer: Some(writer) }
 }
