@@ -1,7 +1,6 @@
 //! The server as a whole: binds its addresses, runs its parts, drains them on shutdown.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, iter};
 
-use channelstream_core::protocol::{Bounds as JsonBounds, Epoch};
+use channelstream_core::protocol::Bounds as JsonBounds;
 use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime;
-use tokio::sync::oneshot;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -24,12 +22,12 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
-use crate::journal::{self, SharedJournal};
+use crate::journal::{self, Running, SharedJournal};
 use crate::limits::Limits;
 use crate::listener;
 use crate::listener::hub::{Hub, ShardTasks};
 use crate::listener::outbox::{Bounds, Ending, Keepalive};
-use crate::node;
+use crate::node::{self, Beginning};
 use crate::thread::Thread;
 
 /// A server that is bound to its addresses.
@@ -39,6 +37,8 @@ pub struct Server {
     state_loop: node::Loop,
     /// What writes the files of the journal, and its thread.
     journal: Option<(journal::Writer, Thread)>,
+    /// What a journal that outlives the process begins with.
+    beginning: Option<Beginning>,
     shards: Vec<ShardTasks>,
     /// The threads besides the one that calls [`Server::run`].
     threads: Vec<Thread>,
@@ -144,12 +144,12 @@ impl Server {
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let (asking, asked) = listener::asking();
         let rules = rules(&config);
-        let initial = || State::new(rules.clone()).in_epoch(clock::epoch(Epoch::default()));
         let mut opened = match shared {
             Some(journal) => journal.open(&rules),
-            None => journal::open(&config.journal, &rules, initial)
+            None => journal::open(&config.journal, || State::new(rules.clone()))
                 .map_err(|error| ServerError::Journal(error.into()))?,
         };
+        let epoch = clock::epoch(opened.state.epoch());
         let journal = match opened.writer.take() {
             Some(writer) => {
                 let thread = Thread::start().map_err(ServerError::failed("start of a thread"))?;
@@ -157,18 +157,40 @@ impl Server {
             }
             None => None,
         };
+        if !opened.appender.outlives_this() {
+            // Nobody else needs to know of it.
+            opened.state = opened.state.in_epoch(epoch);
+        }
+        let joins_with =
+            Some(&rules).filter(|rules| shared.is_some() && opened.state.rules() != *rules);
+        let joins_with = joins_with.cloned();
         let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking);
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
         let (node, state_loop) = node::new(
             opened,
-            rules,
+            rules.clone(),
             Arc::clone(&hub),
             asked,
             Arc::clone(&limits),
             Arc::clone(&metrics),
         );
+        let beginning = journal.as_ref().map(|_| node.begin(epoch, rules)).transpose();
+        let beginning = beginning.map_err(|error| ServerError::Journal(error.into()))?;
+        if let Some(rules) = joins_with {
+            node.join_with(rules).map_err(|error| ServerError::Journal(error.into()))?;
+        }
         let app = Arc::new(App::new(config, node, limits, metrics, &local_addrs));
-        Ok(Self { app, hub, state_loop, journal, shards, threads, listeners, local_addrs })
+        Ok(Self {
+            app,
+            hub,
+            state_loop,
+            journal,
+            beginning,
+            shards,
+            threads,
+            listeners,
+            local_addrs,
+        })
     }
 
     /// Returns the address that the server is bound to, the first one if there are several.
@@ -199,7 +221,17 @@ impl Server {
     /// # Errors
     /// Returns [`ServerError::Failed`] if a part of the server failed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { app, hub, state_loop, journal, shards, threads: _threads, listeners, .. } = self;
+        let Self {
+            app,
+            hub,
+            state_loop,
+            journal,
+            beginning,
+            shards,
+            listeners,
+            threads: _threads,
+            ..
+        } = self;
         let Config { shutdown_timeout, drain_rate, heartbeat_interval, .. } = app.config;
         let keepalive = keepalive(&app.config);
         let draining = app.draining.subscribe();
@@ -212,17 +244,18 @@ impl Server {
         let own = runtime::Handle::current();
         let mut tasks = Tasks::default();
         tasks.spawn("state loop", state_loop.run(), &own);
-        let (end_journal, journal_ends) = oneshot::channel::<Infallible>();
-        let (writes, written) = oneshot::channel::<Infallible>();
-        let _journal_thread = journal.map(|(writer, thread)| {
-            let write = async move {
-                let done = writer.run(async { drop(journal_ends.await) }).await;
-                drop(writes);
-                done.map_err(Into::into)
-            };
-            tasks.spawn_fallible("journal", write, &thread.handle());
-            thread
-        });
+        let mut journal = Running::start(journal);
+        if let Some(beginning) = beginning {
+            tokio::select! {
+                biased;
+                error = journal.failure() => return Err(journal_failed(error)),
+                error = tasks.failure() => return Err(error),
+                begun = beginning.done() => begun.map_err(|error| ServerError::Failed {
+                    part: "beginning of the journal",
+                    source: error.into(),
+                })?,
+            }
+        }
         tasks.spawn("sampling of metrics", Arc::clone(&app).take_samples(), &own);
         for shard in shards {
             let thread = shard.thread.clone();
@@ -248,22 +281,27 @@ impl Server {
 
         tokio::select! {
             () = shutdown => {}
+            error = journal.failure() => return Err(journal_failed(error)),
             error = tasks.failure() => return Err(error),
         }
         app.draining.send_replace(true);
+        let latest = Instant::now() + shutdown_timeout;
         end(&app, &hub, drain_rate, shutdown_timeout).await;
         let _ = timeout(LEAVING, app.node.leave()).await;
         // What was accepted is written and brought to disk.
-        drop(end_journal);
-        let _ = timeout(shutdown_timeout, written).await;
-        Ok(())
+        let latest = latest.max(Instant::now() + JOURNAL_END);
+        journal.end(latest).await.map_err(journal_failed)
     }
+}
+
+fn journal_failed(source: Box<dyn Error + Send + Sync>) -> ServerError {
+    ServerError::Failed { part: "journal", source }
 }
 
 /// The tasks of a running server, none of which ends before the drain.
 #[derive(Default)]
 struct Tasks {
-    set: JoinSet<Result<(), Box<dyn Error + Send + Sync>>>,
+    set: JoinSet<()>,
     names: HashMap<Id, &'static str>,
 }
 
@@ -272,19 +310,6 @@ impl Tasks {
         &mut self,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
-        thread: &runtime::Handle,
-    ) {
-        let task = async move {
-            task.await;
-            Ok(())
-        };
-        self.spawn_fallible(name, task, thread);
-    }
-
-    fn spawn_fallible(
-        &mut self,
-        name: &'static str,
-        task: impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
         thread: &runtime::Handle,
     ) {
         let id = self.set.spawn_on(task, thread).id();
@@ -296,8 +321,7 @@ impl Tasks {
         let (id, source): (_, Box<dyn Error + Send + Sync>) =
             match self.set.join_next_with_id().await {
                 None => return std::future::pending().await,
-                Some(Ok((id, Ok(())))) => (id, "it ended unexpectedly".into()),
-                Some(Ok((id, Err(error)))) => (id, error),
+                Some(Ok((id, ()))) => (id, "it ended unexpectedly".into()),
                 Some(Err(error)) => (error.id(), error.into()),
             };
         ServerError::Failed { part: self.names.get(&id).copied().unwrap_or_default(), source }
@@ -316,6 +340,8 @@ fn in_plain_words(error: io::Error) -> io::Error {
 
 /// How long the drain waits for the last entry of this server in its journal.
 const LEAVING: Duration = Duration::from_secs(1);
+/// How long the end of the journal may take in any case.
+const JOURNAL_END: Duration = Duration::from_secs(2);
 
 /// The pause between two batches of listeners that the drain closes.
 const DRAIN_STEP: Duration = Duration::from_millis(20);

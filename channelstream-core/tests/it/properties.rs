@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use channelstream_core::protocol::{Action, Change, Event, Growth, Message, Uuid};
-use channelstream_core::state::{
-    Closing, Command, Delivery, Envelope, Keep, Reply, Rules, State,
-};
+use channelstream_core::state::{Closing, Command, Delivery, Envelope, Keep, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use serde_json::Value;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::Origin;
 use super::read::Reader;
 use super::table::{Kind, Setting};
 
@@ -76,7 +75,8 @@ impl Reader<'_> {
         }
         for key in ["journal_dir", "journal_sync"] {
             let found = self.find(key);
-            if *found.origin != Origin::Default && self.is_right("journal") {
+            let is_given = found.text.is_ok_and(|text| text.trim() != found.setting.default);
+            if is_given && self.is_right("journal") && self.is_right(key) {
                 self.refuse(&found, "it has no effect without journal = file");
             }
         }

@@ -1,6 +1,6 @@
 //! The next snapshot: made by replaying, as a restart does, and not by stopping anything.
 
-use channelstream_core::state::{Rules, SnapshotError, State};
+use channelstream_core::state::{SnapshotError, State};
 use thiserror::Error;
 
 use super::stored::{self, EntryError};
@@ -28,12 +28,8 @@ pub(super) struct Replay {
 
 impl Replay {
     /// Begins with a snapshot that was taken before the entry `number`.
-    pub(super) fn restore(
-        snapshot: &[u8],
-        number: u64,
-        rules: &Rules,
-    ) -> Result<Self, SnapshotError> {
-        Ok(Self { state: stored::restore(snapshot, rules)?, number })
+    pub(super) fn restore(snapshot: &[u8], number: u64) -> Result<Self, SnapshotError> {
+        Ok(Self { state: State::restore(snapshot)?, number })
     }
 
     /// Applies the next entry.
@@ -57,10 +53,10 @@ impl Replay {
     }
 
     /// Returns a snapshot, after it was restored and found to be the same state.
-    pub(super) fn into_snapshot(self, rules: &Rules) -> Result<Vec<u8>, ReplayError> {
-        let bytes = self.state.snapshot();
+    pub(super) fn into_snapshot(self) -> Result<Vec<u8>, ReplayError> {
+        let (bytes, digest) = (self.state.snapshot(), self.state.digest());
         drop(self.state);
-        let same = stored::restore(&bytes, rules)?.snapshot() == bytes;
-        if same { Ok(bytes) } else { Err(ReplayError::Differs) }
+        let restored = State::restore(&bytes)?;
+        if restored.digest() == digest { Ok(bytes) } else { Err(ReplayError::Differs) }
     }
 }

@@ -14,13 +14,16 @@ mod compact;
 mod figures;
 mod file;
 mod memory;
+mod running;
 mod shared;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use channelstream_core::state::{Envelope, Position, Rules, State};
+use channelstream_core::state::{Envelope, Position, State};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -29,6 +32,7 @@ use crate::config::Journal;
 
 pub(crate) use figures::Figures;
 pub(crate) use file::{OpenError, Writer};
+pub(crate) use running::Running;
 pub use shared::SharedJournal;
 
 /// How many envelopes may wait. They are written and applied in microseconds: if so many are waiting, the
@@ -51,6 +55,7 @@ pub(crate) enum Error {
 
 /// What the journal gives out.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are entries, which move as they are")]
 pub(crate) enum Given {
     /// The next envelope in the one order. It has to be applied.
     Entry(Envelope),
@@ -109,13 +114,11 @@ pub(crate) enum Appender {
 #[derive(Debug)]
 pub(crate) struct Reader(mpsc::Receiver<Given>);
 
-/// Opens a journal. One that is new begins with `initial`; the rules are those of the states that it
-/// holds.
+/// Opens a journal. One that is new begins with `initial`.
 ///
 /// This blocks while it reads files.
 pub(crate) fn open(
     journal: &Journal,
-    rules: &Rules,
     initial: impl FnOnce() -> State,
 ) -> Result<Opened, OpenError> {
     match journal {
@@ -123,7 +126,7 @@ pub(crate) fn open(
             let (appender, reader) = memory::open();
             Ok(Opened { appender, reader, state: initial(), clock: None, writer: None })
         }
-        Journal::File { directory, sync } => file::open(directory, *sync, rules, initial),
+        Journal::File { directory, sync } => file::open(directory, *sync, initial),
     }
 }
 
@@ -131,11 +134,15 @@ impl Appender {
     /// Takes an envelope, if there is room for it.
     pub(crate) fn append(&self, envelope: Envelope) -> Result<(), Error> {
         match self {
-            Self::Memory(entries) => entries.try_send(Given::Entry(envelope)).map_err(refusal),
+            Self::Memory(entries) => {
+                entries.try_send(Given::Entry(envelope)).map_err(|error| refusal(&error))
+            }
             Self::File { figures, .. } if figures.has_no_space.load(Ordering::Relaxed) => {
                 Err(Error::NoSpace)
             }
-            Self::File { envelopes, .. } => envelopes.try_send(envelope).map_err(refusal),
+            Self::File { envelopes, .. } => {
+                envelopes.try_send(envelope).map_err(|error| refusal(&error))
+            }
             Self::Shared(shares) => shares.append(envelope),
         }
     }
@@ -179,7 +186,7 @@ impl Appender {
     }
 }
 
-fn refusal<T>(error: mpsc::error::TrySendError<T>) -> Error {
+fn refusal<T>(error: &mpsc::error::TrySendError<T>) -> Error {
     match error {
         mpsc::error::TrySendError::Full(_) => Error::Full,
         mpsc::error::TrySendError::Closed(_) => Error::Closed,

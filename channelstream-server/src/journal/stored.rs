@@ -1,6 +1,6 @@
 //! How a journal writes entries and states as bytes.
 
-use channelstream_core::state::{Envelope, Rules, SnapshotError, State};
+use channelstream_core::state::Envelope;
 use thiserror::Error;
 
 /// Why bytes are no entry.
@@ -16,9 +16,4 @@ pub(crate) fn encode(envelope: &Envelope, bytes: &mut Vec<u8>) {
 /// Reads an entry.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Envelope, EntryError> {
     Ok(serde_json::from_slice(bytes)?)
-}
-
-/// Reads a state.
-pub(crate) fn restore(bytes: &[u8], _rules: &Rules) -> Result<State, SnapshotError> {
-    State::restore(bytes)
 }

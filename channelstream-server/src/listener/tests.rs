@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::Journal;
+use crate::journal;
 use hub::Hub;
 use outbox::{Bounds, Ending};
 
@@ -18,10 +19,10 @@ fn start() -> Node {
     let (asking, asked) = crate::listener::asking();
     let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, &asking);
     let state = State::new(Rules::default());
-    let opened = journal::open(&Journal::Memory, &Rules::default(), || state).unwrap();
-    let ends = (opened.appender, opened.reader);
+    let opened = journal::open(&Journal::Memory, || state).unwrap();
+    let (rules, hub) = (Rules::default(), Arc::new(hub));
     let (limits, metrics) = (Arc::default(), Arc::default());
-    let (node, state_loop) = node::new(opened.state, ends, Arc::new(hub), asked, limits, metrics);
+    let (node, state_loop) = node::new(opened, rules, hub, asked, limits, metrics);
     tokio::spawn(state_loop.run());
     node
 }

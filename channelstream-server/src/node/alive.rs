@@ -30,13 +30,12 @@ pub(super) struct Telling {
     /// What gathers the reports of the listeners and tells them.
     under_way: Option<JoinHandle<()>>,
     digests: Digests,
-    has_begun: bool,
 }
 
 impl Telling {
     pub(super) fn new(rules: Rules) -> Self {
         let (under_way, digests) = (None, Digests::default());
-        Self { rules, due: Instant::now(), under_way, digests, has_begun: false }
+        Self { rules, due: Instant::now(), under_way, digests }
     }
 
     /// Returns when it is time to tell.
@@ -68,7 +67,7 @@ impl Telling {
     }
 }
 
-fn warn_of_rules() {
+pub(super) fn warn_of_rules() {
     tracing::warn!(
         "servers on one journal were started with different settings: those of the last one count \
          where they are about connections, channels and messages"
@@ -84,23 +83,15 @@ impl Loop {
             return;
         }
         telling.due = Instant::now() + EVERY;
-        let rules = (!std::mem::replace(&mut telling.has_begun, true)
-            && *self.state.rules() != telling.rules)
-            .then(|| telling.rules.clone());
         let (position, digest) = (self.state.order().position(), self.state.digest());
         let look = self.node.hub().look(self.state.sequence()).await;
-        telling.under_way =
-            Some(tokio::spawn(tell(self.node.clone(), look, (position, digest), rules)));
+        telling.under_way = Some(tokio::spawn(tell(self.node.clone(), look, (position, digest))));
     }
 }
 
-async fn tell(node: Node, look: Look, (position, digest): (Position, u64), rules: Option<Rules>) {
+async fn tell(node: Node, look: Look, (position, digest): (Position, u64)) {
     // Without a report a thread is gone, and the server stops.
     let Some((sent, but)) = look.reports().await else { return };
     let alive = Box::new(Alive { level: LEVEL, position, digest, sent, but });
     node.insist(|| Command::Alive(alive.clone())).await;
-    if let Some(rules) = rules.map(Box::new) {
-        warn_of_rules();
-        node.insist(|| Command::Rules(rules.clone())).await;
-    }
 }

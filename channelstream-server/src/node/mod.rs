@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{
     Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, Moment, NodeId, Position,
     Refusal, Repeat, Reply, Rules, State,
@@ -65,6 +66,7 @@ pub(crate) enum Error {
 
 /// A reply or refusal, and whether it is that of an earlier command.
 type Replied = (Result<Reply, Refusal>, bool);
+
 /// What a caller receives: an error if its command was not done.
 type Answer = Result<Replied, journal::Error>;
 
@@ -116,6 +118,17 @@ pub(crate) struct Loop {
     /// The tick that is under way.
     tick: Option<oneshot::Receiver<Answer>>,
     node: Node,
+}
+
+/// The first entries of a run, which are under way.
+pub(crate) struct Beginning(oneshot::Receiver<Answer>);
+
+impl Beginning {
+    /// Waits until they were applied.
+    pub(crate) async fn done(self) -> Result<(), Error> {
+        self.0.await.map_err(|_| Error::Stopped)??.0?;
+        Ok(())
+    }
 }
 
 /// Creates a node and its loop, which has to be run. The node was started with these rules.
@@ -196,6 +209,19 @@ impl Node {
         Ok(replied.await.map_err(|_| Error::Stopped)??)
     }
 
+    /// Begins an epoch in a journal that only this node appends to: all listeners that are open in the
+    /// state are gone.
+    pub(crate) fn begin(&self, epoch: Epoch, rules: Rules) -> Result<Beginning, journal::Error> {
+        drop(self.append(Command::Begin { epoch, alone: true }, None)?);
+        Ok(Beginning(self.append(Command::Rules(Box::new(rules)), None)?))
+    }
+
+    /// Lets other rules count than those that do, on a journal that others share.
+    pub(crate) fn join_with(&self, rules: Rules) -> Result<(), journal::Error> {
+        alive::warn_of_rules();
+        self.append(Command::Rules(Box::new(rules)), None).map(drop)
+    }
+
     /// Returns the journal, to ask how it is.
     pub(crate) fn journal(&self) -> &Appender {
         &self.0.journal
@@ -264,7 +290,7 @@ impl Node {
 }
 
 impl Loop {
-    /// Applies what the journal returns, until it is closed.
+    /// Applies what the journal returns. When it is closed, nothing happens any more.
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut least = Duration::ZERO;
@@ -280,7 +306,8 @@ impl Loop {
                 biased;
                 count = self.journal.next(&mut batch, BATCH) => {
                     if count == 0 {
-                        return;
+                        // Whoever ended it says why.
+                        return std::future::pending().await;
                     }
                     let mut begun = Instant::now();
                     for given in batch.drain(..) {

@@ -13,7 +13,7 @@ use super::segment::{Builder, HEADER, Header};
 pub(super) const SEGMENT: u64 = 64 << 20;
 
 /// How much space has to be there before writing is tried again.
-const ROOM: [u8; 1 << 20] = [0; 1 << 20];
+static ROOM: [u8; 1 << 20] = [0; 1 << 20];
 
 /// Why nothing was written.
 #[derive(Debug, Error)]
@@ -74,6 +74,11 @@ impl Log {
         file.cut(length).map_err(failed("cut"))?;
         file.sync().map_err(failed("sync"))?;
         Ok(Self { disk, file, header, most, length, synced: length, number, salt })
+    }
+
+    /// Returns the size from which on a segment is followed by another one.
+    pub(super) fn most(&self) -> u64 {
+        self.most
     }
 
     /// Returns the number of the next entry.

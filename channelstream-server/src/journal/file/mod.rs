@@ -6,18 +6,23 @@
 
 mod disk;
 mod log;
+#[cfg(test)]
+mod model;
 mod names;
 mod recovery;
 mod segment;
 mod snapshot;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use channelstream_core::state::{Rules, State};
+use channelstream_core::state::State;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::{Appender, CAPACITY, Figures, Opened, Reader};
@@ -34,12 +39,11 @@ pub(crate) use writer::Writer;
 pub(super) fn open(
     directory: &Path,
     sync: JournalSync,
-    rules: &Rules,
     initial: impl FnOnce() -> State,
 ) -> Result<Opened, OpenError> {
     let begun = Instant::now();
     let disk = Arc::new(Directory::open(directory)?);
-    let recovered = recover(disk, rules, initial, log::SEGMENT, clock::salt)?;
+    let recovered = recover(disk, initial, log::SEGMENT, clock::salt)?;
     let Recovered { entries, cut, base, .. } = &recovered;
     if *cut > 0 {
         tracing::warn!(
@@ -55,16 +59,22 @@ pub(super) fn open(
         "the journal was replayed"
     );
     let thread = Thread::start().map_err(OpenError::Thread)?;
-    Ok(start(recovered, sync, rules, thread))
+    Ok(start(recovered, sync, thread.handle(), Some(thread)))
 }
 
-/// Makes the two ends of a journal and what is between.
-fn start(recovered: Recovered, sync: JournalSync, rules: &Rules, thread: Thread) -> Opened {
+/// Makes the two ends of a journal and what is between. Snapshots are made on `runtime`, which `thread`
+/// is if it is given.
+fn start(
+    recovered: Recovered,
+    sync: JournalSync,
+    runtime: Handle,
+    thread: Option<Thread>,
+) -> Opened {
     let Recovered { state, log, disk, base, followed, .. } = recovered;
     let figures = Arc::new(Figures::new(followed, base.size));
     let (sender, envelopes) = mpsc::channel(CAPACITY);
     let (given, reader) = mpsc::channel(writer::GIVEN);
-    let snapshots = snapshots::Snapshots::new(disk, rules.clone(), base, thread);
+    let snapshots = snapshots::Snapshots::new(disk, base, log.most(), (runtime, thread));
     let writer =
         Writer::new(log, sync, (envelopes, given), snapshots, followed, Arc::clone(&figures));
     let appender = Appender::File { envelopes: sender, figures };

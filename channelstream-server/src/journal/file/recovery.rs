@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use channelstream_core::state::{Rules, SnapshotError, State};
+use channelstream_core::state::{SnapshotError, State};
 use thiserror::Error;
 
 use super::super::compact::{Replay, ReplayError};
@@ -84,7 +84,6 @@ pub(super) struct Recovered {
 /// without a journal gets one, which begins with `initial`.
 pub(super) fn recover(
     disk: Arc<dyn Disk>,
-    rules: &Rules,
     initial: impl FnOnce() -> State,
     most: u64,
     salt: fn() -> u64,
@@ -101,7 +100,7 @@ pub(super) fn recover(
     if listing.snapshots.is_empty() && listing.segments.is_empty() {
         return begin(disk, initial(), most, salt);
     }
-    let (mut replay, base) = newest_snapshot(&*disk, &listing, rules)?;
+    let (mut replay, base) = newest_snapshot(&*disk, &listing)?;
     let segments: Vec<u64> =
         listing.segments.iter().copied().filter(|number| *number >= base.number).collect();
     let mut followed = 0;
@@ -153,18 +152,14 @@ fn begin(
 }
 
 /// Restores the newest snapshot that is whole.
-fn newest_snapshot(
-    disk: &dyn Disk,
-    listing: &Listing,
-    rules: &Rules,
-) -> Result<(Replay, Base), OpenError> {
+fn newest_snapshot(disk: &dyn Disk, listing: &Listing) -> Result<(Replay, Base), OpenError> {
     let mut newest = None;
     for number in listing.snapshots.iter().rev().copied() {
         let name = Name::Snapshot(number).to_string();
         let file = disk.show(&name);
         let bytes = disk.read(&name).map_err(failed(disk, "read", &name))?;
         let why = match snapshot::read(number, &bytes) {
-            Ok(state) => match Replay::restore(state, number, rules) {
+            Ok(state) => match Replay::restore(state, number) {
                 Ok(replay) => return Ok((replay, Base { number, size: bytes.len() as u64 })),
                 Err(why @ SnapshotError::Version { .. }) => {
                     let source = ReplayError::Snapshot(why);

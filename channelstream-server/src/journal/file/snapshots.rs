@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use channelstream_core::state::Rules;
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::super::compact::{Replay, ReplayError};
 use super::disk::Disk;
-use super::log::SEGMENT;
 use super::names::{Listing, Name};
 use super::recovery::{Base, OpenError, failed, replay_segment};
 use super::snapshot;
@@ -48,14 +47,16 @@ pub(super) struct Snapshots {
     /// When the last one was begun.
     last: Instant,
     running: Option<(JoinHandle<Result<Base, SnapshotFailure>>, Instant)>,
-    thread: Thread,
+    /// The size of the entries from which on another one is due.
+    most: u64,
+    runtime: Handle,
+    _thread: Option<Thread>,
 }
 
 /// What the thread needs.
 #[derive(Clone, Debug)]
 struct Work {
     disk: Arc<dyn Disk>,
-    rules: Rules,
     stop: Arc<AtomicBool>,
 }
 
@@ -67,10 +68,15 @@ pub(super) struct Made {
 }
 
 impl Snapshots {
-    pub(super) fn new(disk: Arc<dyn Disk>, rules: Rules, base: Base, thread: Thread) -> Self {
-        let work = Work { disk, rules, stop: Arc::default() };
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        base: Base,
+        most: u64,
+        (runtime, _thread): (Handle, Option<Thread>),
+    ) -> Self {
+        let work = Work { disk, stop: Arc::default() };
         let now = Instant::now();
-        Self { work, base, earliest: now, last: now, running: None, thread }
+        Self { work, base, earliest: now, last: now, running: None, most, runtime, _thread }
     }
 
     /// Returns when the next one is due after so many bytes, unless one is being made.
@@ -78,14 +84,14 @@ impl Snapshots {
         if self.running.is_some() || followed == 0 {
             return None;
         }
-        let is_much = followed > SEGMENT.max(self.base.size.saturating_mul(2));
+        let is_much = followed > self.most.max(self.base.size.saturating_mul(2));
         Some(if is_much { self.earliest } else { self.earliest.max(self.last + INTERVAL) })
     }
 
     /// Begins to make the one before the entry `number`, with which a segment begins.
     pub(super) fn begin(&mut self, number: u64) {
         let (work, base, now) = (self.work.clone(), self.base, Instant::now());
-        let made = self.thread.handle().spawn(async move { work.make(base, number) });
+        let made = self.runtime.spawn(async move { work.make(base, number) });
         self.last = now;
         self.running = Some((made, now));
     }
@@ -159,7 +165,7 @@ impl Work {
         if replay.number() != number {
             return Err(SnapshotFailure::Ends { number });
         }
-        let bytes = snapshot::to_bytes(number, &replay.into_snapshot(&self.rules)?);
+        let bytes = snapshot::to_bytes(number, &replay.into_snapshot()?);
         if self.stop.load(Ordering::Relaxed) {
             return Err(SnapshotFailure::Stopped);
         }
@@ -182,6 +188,6 @@ impl Work {
             let file = self.disk.show(&name);
             SnapshotFailure::Header { file, why }
         })?;
-        Ok(Replay::restore(state, base.number, &self.rules).map_err(ReplayError::from)?)
+        Ok(Replay::restore(state, base.number).map_err(ReplayError::from)?)
     }
 }

@@ -113,36 +113,33 @@ impl Writer {
 
     /// Returns when something is to be done without an envelope.
     fn due(&self) -> Option<Instant> {
-        if self.no_space.is_some() {
-            return self.no_space;
-        }
-        let sync = match self.sync {
+        let other = self.no_space.or_else(|| self.snapshots.due(self.followed.0));
+        self.sync_due().into_iter().chain(other).min()
+    }
+
+    /// Returns when what was written has to be brought to disk.
+    fn sync_due(&self) -> Option<Instant> {
+        match self.sync {
             JournalSync::Every(time) if self.log.is_behind() => Some(self.synced + time),
             _ => None,
-        };
-        sync.into_iter().chain(self.snapshots.due(self.followed.0)).min()
+        }
     }
 
     fn do_what_is_due(&mut self) -> Result<(), WriterError> {
         let now = Instant::now();
-        if self.due().is_none_or(|due| due > now) {
-            return Ok(());
-        }
-        if self.no_space.is_some() {
-            let found = self.log.try_space();
-            if self.is_done(found)? {
-                self.no_space = None;
-                self.figures.has_no_space.store(false, Ordering::Relaxed);
-                tracing::info!("there is space for the journal again");
-            }
-            return Ok(());
-        }
-        if let JournalSync::Every(time) = self.sync
-            && self.synced + time <= now
-        {
+        if self.sync_due().is_some_and(|due| due <= now) {
             self.sync()?;
         }
-        if self.snapshots.due(self.followed.0).is_some_and(|due| due <= now) {
+        if let Some(due) = self.no_space {
+            if due <= now {
+                let found = self.log.try_space();
+                if self.is_done(found)? {
+                    self.no_space = None;
+                    self.figures.has_no_space.store(false, Ordering::Relaxed);
+                    tracing::info!("there is space for the journal again");
+                }
+            }
+        } else if self.snapshots.due(self.followed.0).is_some_and(|due| due <= now) {
             let rotated = if self.log.is_empty() { Ok(()) } else { self.log.rotate() };
             if self.is_done(rotated)? {
                 self.followed.1 = self.followed.0;
