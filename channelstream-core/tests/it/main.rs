@@ -23,6 +23,8 @@ mod largest;
 mod listening;
 mod long_run;
 mod presence;
+mod nodes;
+mod nodes_world;
 mod properties;
 mod random;
 mod reading;
