@@ -13,7 +13,7 @@ use ListenerKind::{Poll, Socket};
 /// Three nodes and a connection of ann in the room, which listens on the second one and has received a
 /// message.
 fn listening() -> World {
-    let mut w = World::of_nodes(3);
+    let mut w = World::of_nodes(3, Rules::default());
     w.connect("ann", &["room"]);
     w.open_on(1, "ann", Socket);
     w.on(0).say("room", "1");
@@ -23,7 +23,7 @@ fn listening() -> World {
 
 #[test]
 fn a_delivery_goes_to_the_node_of_its_listener_alone() {
-    let mut w = World::of_nodes(3);
+    let mut w = World::of_nodes(3, Rules::default());
     for (node, label) in ["ann", "ben", "cat"].into_iter().enumerate() {
         w.on(2 - node).connect(label, &["room"]);
         w.open_on(node, label, Socket);
@@ -39,7 +39,7 @@ fn a_delivery_goes_to_the_node_of_its_listener_alone() {
 #[test]
 fn who_opens_elsewhere_gets_what_the_older_one_was_not_sent_once_that_has_closed() {
     for kind in [Socket, Poll] {
-        let mut w = World::of_nodes(3);
+        let mut w = World::of_nodes(3, Rules::default());
         w.connect("ann", &["room"]);
         w.open_on(1, "ann", kind);
         w.holds_closes = true;
@@ -135,7 +135,7 @@ fn a_node_that_leaves_ends_at_once() {
 
 #[test]
 fn who_holds_a_cursor_does_not_wait() {
-    let mut w = World::of_nodes(3);
+    let mut w = World::of_nodes(3, Rules::default());
     w.connect("ann", &["room"]);
     w.on(1).follow("ann", Since::Record);
     w.catch_up("ann");
@@ -244,7 +244,7 @@ fn a_node_comes_back_after_it_was_taken_for_dead() {
 
 #[test]
 fn what_is_told_does_not_cover_listeners_that_opened_later() {
-    let mut w = World::of_nodes(3);
+    let mut w = World::of_nodes(3, Rules::default());
     w.connect("ann", &["room"]);
     w.on(0).say("room", "1");
     let early = w.look(1);
@@ -278,7 +278,7 @@ fn what_is_told_does_not_cover_those_that_are_caught_up_later() {
 
 #[test]
 fn a_node_that_dies_before_it_has_told_of_itself_ends_too() {
-    let mut w = World::of_nodes(2);
+    let mut w = World::of_nodes(2, Rules::default());
     w.connect("ann", &["room"]);
     let new = w.join_node();
     w.open_on(new, "ann", Socket);
@@ -341,7 +341,7 @@ fn a_newer_listener_of_the_same_node_does_not_forget_what_was_told() {
 fn an_edit_in_place_of_appends_is_not_lost_with_its_node() {
     use crate::world::to;
     use channelstream_core::protocol::Opening;
-    let mut w = World::of_nodes(2);
+    let mut w = World::of_nodes(2, Rules::default());
     w.connect("ann", &["room"]);
     w.at = 1;
     w.open_as("ann", Socket, Appends::AsEdits, None).unwrap();
@@ -361,7 +361,7 @@ fn an_edit_in_place_of_appends_is_not_lost_with_its_node() {
 
 #[test]
 fn an_outage_of_an_hour_parts_nobody() {
-    let mut w = World::of_nodes(3);
+    let mut w = World::of_nodes(3, Rules::default());
     w.configure("room", announcing());
     for (node, label) in ["ann", "ben"].into_iter().enumerate() {
         w.connect(label, &["room"]);
@@ -383,7 +383,7 @@ fn an_outage_of_an_hour_parts_nobody() {
 
 #[test]
 fn an_epoch_that_a_node_begins_alone_parts_nobody_and_announces_nothing() {
-    let mut w = World::of_nodes(3);
+    let mut w = World::of_nodes(3, Rules::default());
     w.configure("room", announcing());
     for (node, label) in ["ann", "ben", "cat"].into_iter().enumerate() {
         w.connect(label, &["room"]);
@@ -425,7 +425,7 @@ fn another_epoch_changes_nothing_for_those_who_live() {
 
 #[test]
 fn ticks_come_from_the_node_that_is_alive_for_longest() {
-    let mut w = World::of_nodes(3);
+    let mut w = World::of_nodes(3, Rules::default());
     let ranks = |w: &World| [0, 1, 2].map(|node| w.state.rank(node_id(node)));
     assert_eq!(ranks(&w), [0, 1, 2]);
     w.pass(11_000, &[1, 2]);
@@ -452,7 +452,7 @@ fn nodes_that_do_not_tell_of_themselves_cannot_fall_silent() {
 
 #[test]
 fn rows_of_nodes_say_how_long_they_are_silent() {
-    let mut w = World::of_nodes(2);
+    let mut w = World::of_nodes(2, Rules::default());
     w.pass(3000, &[0]);
     let rows: Vec<_> = w.state.nodes().collect();
     assert_eq!(rows[0].silent, Some(secs(0)));

@@ -9,8 +9,8 @@ pub(crate) const LEVEL: u32 = 1;
 
 impl World {
     /// A world with so many nodes, all of which have told of themselves.
-    pub(crate) fn of_nodes(count: usize) -> Self {
-        let mut w = Self::with(Rules::default());
+    pub(crate) fn of_nodes(count: usize, rules: Rules) -> Self {
+        let mut w = Self::with(rules);
         for _ in 1..count {
             w.join_node();
         }
@@ -89,7 +89,11 @@ impl World {
 
     /// Lets the servers close what they still have to close.
     pub(crate) fn release_closes(&mut self) {
-        while let Some((node, close)) = self.held.pop_front() {
+        while let Some((node, mut close)) = self.held.pop_front() {
+            if let Command::Close { sent, .. } = &mut close {
+                // Nothing of what came since waits there.
+                sent.up_to = self.state.sequence();
+            }
             self.apply_at(node, close);
         }
     }
