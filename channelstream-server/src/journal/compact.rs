@@ -1,9 +1,8 @@
 //! The next snapshot: made by replaying, as a restart does, and not by stopping anything.
 
+use channelstream_core::state::stored::{self, StoredError};
 use channelstream_core::state::{SnapshotError, State};
 use thiserror::Error;
-
-use channelstream_core::state::stored::{self, StoredError};
 
 /// Why there is no next snapshot.
 #[derive(Debug, Error)]

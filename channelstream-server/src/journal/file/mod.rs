@@ -7,11 +7,13 @@
 #[cfg(test)]
 mod dice;
 mod disk;
+pub(crate) mod inspect;
 mod log;
 #[cfg(test)]
 mod model;
 mod names;
 mod recovery;
+pub(crate) mod repair;
 mod segment;
 mod snapshot;
 mod snapshots;
@@ -80,5 +82,5 @@ fn start(
     let writer =
         Writer::new(log, sync, (envelopes, given), snapshots, followed, Arc::clone(&figures));
     let appender = Appender::File { envelopes: sender, figures };
-    Opened { appender, reader: Reader(reader), state, writer: Some(writer) }
+    Opened { appender, reader: Reader(reader), state, clock: None, writer: Some(writer) }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::dice::Dice;
-use super::disk::{Disk, Writable};
+use super::disk::{Disk, Files, Writable};
 
 /// What a power cut keeps or loses as a whole.
 const SECTOR: usize = 64;
@@ -168,7 +168,7 @@ fn missing() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
-impl Disk for Model {
+impl Files for Model {
     fn names(&self) -> io::Result<Vec<String>> {
         Ok(self.inner().files.keys().cloned().collect())
     }
@@ -178,6 +178,12 @@ impl Disk for Model {
         Ok(inner.files.get(name).ok_or_else(missing)?.content.clone())
     }
 
+    fn show(&self, name: &str) -> String {
+        name.to_owned()
+    }
+}
+
+impl Disk for Model {
     fn create(&self, name: &str, content: &[u8]) -> io::Result<Box<dyn Writable>> {
         let mut inner = self.inner();
         let stays_on = inner.operate().ok_or_else(off)?;
@@ -204,10 +210,6 @@ impl Disk for Model {
         let file = inner.files.remove(name).ok_or_else(missing)?;
         inner.removed.insert(name.to_owned(), file);
         if stays_on { Ok(()) } else { Err(off()) }
-    }
-
-    fn show(&self, name: &str) -> String {
-        name.to_owned()
     }
 }
 
