@@ -64,7 +64,7 @@ fn holder(id: Option<&str>) -> String {
 #[derive(Debug)]
 pub(crate) struct Directory {
     files: Looked,
-    /// Holds the lock, and is the means to sync the names of files.
+    /// Holds the lock.
     _lock: File,
 }
 
@@ -75,7 +75,7 @@ impl Directory {
         let failed = |error| DirectoryError::Directory(path.to_owned(), error);
         match private_directory().create(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(failed)?,
+            made => made.and_then(|()| sync_names(&path.join(".."))).map_err(failed)?,
         }
         let mut options = private();
         options.read(true).write(true).create(true).truncate(false);
@@ -96,12 +96,6 @@ impl Directory {
         Ok(Self { files: Looked(path.to_owned()), _lock: lock })
     }
 
-    /// Puts the names of files on disk.
-    fn sync_names(&self) -> io::Result<()> {
-        // Elsewhere a directory cannot be opened, and renaming is enough.
-        if cfg!(unix) { File::open(&self.files.0)?.sync_all() } else { Ok(()) }
-    }
-
     fn create_aside(&self, aside: &Path, name: &str, content: &[u8]) -> io::Result<File> {
         let mut options = private();
         options.append(true).create(true);
@@ -112,7 +106,7 @@ impl Directory {
         file.sync_all()?;
         fs::rename(aside, self.files.0.join(name))?;
         // The name is there, so that this is no lack of space that ends.
-        self.sync_names().map_err(io::Error::other)?;
+        sync_names(&self.files.0).map_err(io::Error::other)?;
         Ok(file)
     }
 }
@@ -188,6 +182,13 @@ impl Writable for File {
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }
+}
+
+/// Puts the names of the files of a directory on disk.
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+fn sync_names(directory: &Path) -> io::Result<()> {
+    // Elsewhere a directory cannot be opened, and renaming is enough.
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
 /// Options for files that only their owner reads: the journal has the ids of connections, and messages.
