@@ -134,6 +134,22 @@ fn a_node_that_leaves_ends_at_once() {
 }
 
 #[test]
+fn who_waits_for_a_node_that_ends_waits_no_more() {
+    let mut w = listening();
+    w.tell(1);
+    w.on(0).say("room", "2");
+    w.expect("ann", &["room bot: 2"]);
+    w.holds_closes = true;
+    w.open_on(2, "ann", Socket);
+    w.kill(1);
+    w.on(0).say("room", "3");
+    w.expect("ann", &[]);
+    w.apply_at(1, Command::Leave);
+    w.pass(100, &[0]);
+    w.expect("ann", &["~room bot: 2", "~room bot: 3"]);
+}
+
+#[test]
 fn who_holds_a_cursor_does_not_wait() {
     let mut w = World::of_nodes(3, Rules::default());
     w.connect("ann", &["room"]);
