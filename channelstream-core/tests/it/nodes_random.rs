@@ -256,7 +256,9 @@ impl Storm {
         if let Some((_, entry)) = self.w.current("ben") {
             let got: Vec<_> = entry.got.iter().map(|got| got.sequence).collect();
             self.w.end("ben", how);
-            self.sure.extend(got);
+            if !self.w.holds_closes {
+                self.sure.extend(got);
+            }
         }
     }
 
