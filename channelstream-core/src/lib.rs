@@ -12,7 +12,7 @@
 //! Everything that happens is a `Command` in an `Envelope`, which carries the time and a seed.
 //! `State::apply` turns it into an `Outcome`: a reply, and the deliveries that follow. The same
 //! envelopes in the same order give the same state and the same outcomes on every machine. An envelope
-//! can be serialized, so that a journal can keep it and another node can apply it.
+//! has a form in bytes (`state::stored`), so that a journal can keep it and another node can apply it.
 //!
 #![cfg_attr(feature = "state", doc = "```")]
 #![cfg_attr(not(feature = "state"), doc = "```ignore")]

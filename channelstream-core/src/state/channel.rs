@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
+use serde_with::{As, Same};
 use uuid::Uuid;
 
 use super::arena::Key;
@@ -14,6 +15,7 @@ use super::connection::Connection;
 use super::growing::Here;
 use super::keys::Keys;
 use super::local::{Listeners, Local};
+use super::stored;
 use super::time::Moment;
 use super::user::User;
 use crate::protocol::{ChannelSettings, Edit, Message, Timestamp};
@@ -22,10 +24,13 @@ use crate::protocol::{ChannelSettings, Edit, Message, Timestamp};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Channel {
     pub(super) uuid: Uuid,
+    #[serde(with = "As::<stored::Name>")]
     pub(super) name: Arc<str>,
     /// The number of the channel in order of creation.
     pub(super) number: u64,
+    #[serde(with = "stored::ChannelSettings")]
     pub(super) settings: ChannelSettings,
+    #[serde(with = "As::<VecDeque<(Same, stored::SharedMessage)>>")]
     history: VecDeque<(Sequence, Arc<Message>)>,
     pub(super) stored: StoredEvents,
     /// The users with their connections that are in the channel.

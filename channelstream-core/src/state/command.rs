@@ -1,11 +1,12 @@
 //! The whole surface of the state: the commands that go in, and the outcomes that come out.
 
 use std::borrow::Cow;
-use std::fmt::{self, Debug, Formatter};
+use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_with::As;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -13,6 +14,7 @@ use super::catchup::Keep;
 use super::defaults::ChannelDefaults;
 use super::order::Position;
 use super::repeats::Repeat;
+use super::stored;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
@@ -92,6 +94,12 @@ impl NodeId {
     }
 }
 
+impl Display for NodeId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// What the outside decides and the state must not: time and randomness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
@@ -106,7 +114,7 @@ pub struct Stamp {
 
 /// One command in the one order of all commands. It fully determines what happens.
 ///
-/// An envelope that was serialized and deserialized has the same outcome.
+/// An envelope that was [stored] and read again has the same outcome.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Envelope {
     /// The node that submitted it.
@@ -119,17 +127,12 @@ pub struct Envelope {
     /// The command.
     pub command: Command,
     /// By which the command is recognized as the repeat of another one, if its client wants that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Box<Repeat>>,
 }
 
-impl Envelope {
-    /// The version of the serialized form. It rises with each change that an older version cannot
-    /// read.
-    pub const VERSION: u32 = 2;
-}
-
 /// A change of the state, as a node submits it.
+///
+/// The order of the variants and of their fields is part of the [stored forms](super::stored).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// `/connect`. The id is chosen outside, because it is a secret that must not follow from ids that
@@ -138,22 +141,23 @@ pub enum Command {
         /// The id to use: that of the request, or a new random one.
         connection: ConnectionId,
         /// The request.
+        #[serde(with = "As::<Box<stored::Connect>>")]
         request: Box<Connect>,
     },
     /// `/subscribe`.
-    Subscribe(Subscribe),
+    Subscribe(#[serde(with = "stored::Subscribe")] Subscribe),
     /// `/unsubscribe`.
-    Unsubscribe(Unsubscribe),
+    Unsubscribe(#[serde(with = "stored::Unsubscribe")] Unsubscribe),
     /// `/user_state`.
-    SetUserState(SetUserState),
+    SetUserState(#[serde(with = "stored::SetUserState")] SetUserState),
     /// `/channel_config`.
-    Configure(Configure),
+    Configure(#[serde(with = "stored::Configure")] Configure),
     /// `DELETE /channels`.
-    DeleteChannels(DeleteChannels),
+    DeleteChannels(#[serde(with = "stored::DeleteChannels")] DeleteChannels),
     /// `POST /message`.
-    Publish(Vec<NewMessage>),
+    Publish(#[serde(with = "As::<Vec<stored::NewMessage>>")] Vec<NewMessage>),
     /// `PATCH /message`.
-    Change(Vec<Change>),
+    Change(#[serde(with = "As::<Vec<stored::Change>>")] Vec<Change>),
     /// `/cancel`: a reader cancels a growing message.
     Cancel {
         /// A connection of the reader.
@@ -162,7 +166,7 @@ pub enum Command {
         message: Uuid,
     },
     /// `DELETE /message`.
-    Delete(Vec<Delete>),
+    Delete(#[serde(with = "As::<Vec<stored::Delete>>")] Vec<Delete>),
     /// `/disconnect`: the connection ends when it is reaped next.
     Disconnect(ConnectionId),
     /// A socket or poll begins.
@@ -176,7 +180,6 @@ pub enum Command {
         /// Who brings the missed events.
         catch_up: CatchUp,
         /// How it is told that a message has grown.
-        #[serde(default)]
         appends: Appends,
     },
     /// A socket or poll ended.
@@ -205,6 +208,32 @@ pub enum Command {
     Leave,
     /// The rules from here on.
     Rules(Box<Rules>),
+}
+
+impl Command {
+    /// Returns the name of the command, for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Subscribe(_) => "subscribe",
+            Self::Unsubscribe(_) => "unsubscribe",
+            Self::SetUserState(_) => "set_user_state",
+            Self::Configure(_) => "configure",
+            Self::DeleteChannels(_) => "delete_channels",
+            Self::Publish(_) => "publish",
+            Self::Change(_) => "change",
+            Self::Cancel { .. } => "cancel",
+            Self::Delete(_) => "delete",
+            Self::Disconnect(_) => "disconnect",
+            Self::Open { .. } => "open",
+            Self::Close { .. } => "close",
+            Self::Tick => "tick",
+            Self::Begin { .. } => "begin",
+            Self::Alive(_) => "alive",
+            Self::Leave => "leave",
+            Self::Rules(_) => "rules",
+        }
+    }
 }
 
 /// What a node tells of itself from time to time. Whoever has not told of itself for

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Rules;
+use super::{Rules, stored};
 use crate::protocol::{ChannelConfig, ChannelSettings};
 
 /// A pattern for names of channels. `*` stands for any characters, also for none; all else for itself.
@@ -58,6 +58,7 @@ pub struct ChannelDefaults {
     /// The names of the channels.
     pub pattern: Pattern,
     /// The settings that differ from the defaults of all channels.
+    #[serde(with = "stored::ChannelConfig")]
     pub settings: ChannelConfig,
 }
 

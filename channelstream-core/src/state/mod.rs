@@ -19,7 +19,7 @@ mod order;
 mod posting;
 mod reading;
 mod repeats;
-mod snapshot;
+pub mod stored;
 mod taking_over;
 mod time;
 mod user;
@@ -42,7 +42,7 @@ pub use node::NodeRow;
 pub use order::{Began, Order, Position};
 pub use reading::{Portion, Read, Reading, Since};
 pub use repeats::Repeat;
-pub use snapshot::SnapshotError;
+pub use stored::SnapshotError;
 pub use time::Moment;
 pub use views::{
     ChannelDetails, ChannelRow, ConnectionRow, Counts, ListenerOwner, RecentEvents, RowOrder,
@@ -321,6 +321,11 @@ impl State {
     /// Returns the number of the newest event.
     pub fn sequence(&self) -> Sequence {
         self.sequence
+    }
+
+    /// Returns the wall time of the newest envelope.
+    pub fn time(&self) -> Timestamp {
+        self.now
     }
 
     /// Returns the cursor of the newest event.

@@ -48,6 +48,11 @@ impl TakingOver {
         !self.waits.is_empty() && self.waits.contains_key(&key)
     }
 
+    /// Iterates over the connections whose listeners wait.
+    pub(super) fn connections(&self) -> impl Iterator<Item = Key<Connection>> {
+        self.waits.keys().copied()
+    }
+
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.order.front().map(|(until, _)| *until)
     }

@@ -6,7 +6,7 @@ use channelstream_core::protocol::{
     Address, Change, ChannelConfig, ChannelSettings, Configure, Connect, Delete, DeleteChannels,
     NewMessage, SetUserState, Subscribe, Unsubscribe, Uuid,
 };
-use channelstream_core::state::{Command, Envelope, Refusal, Reply, Rules, State};
+use channelstream_core::state::{Command, Refusal, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
@@ -242,16 +242,6 @@ fn bounds_that_shrink_count_for_what_is_kept_as_soon_as_something_comes() {
     w.apply(Command::Rules(Box::new(rules))).unwrap();
     w.apply_once("new", 1, say("x")).unwrap();
     assert_eq!(w.state.counts().kept_answers, 4);
-}
-
-#[test]
-fn an_envelope_without_a_key_says_nothing_of_it() {
-    let mut w = World::new();
-    w.tick();
-    let text = json(&w.log[0]);
-    assert!(!text.contains("repeat"), "{text}");
-    let envelope: Envelope = serde_json::from_str(&text).unwrap();
-    assert!(envelope.repeat.is_none());
 }
 
 #[test]

@@ -15,6 +15,7 @@ use channelstream_core::protocol::{
     Payload, SetUserState, Status, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed,
     UserState, UserStateSet, Uuid,
 };
+use channelstream_core::state::stored::encode;
 use channelstream_core::state::{
     Appends, CatchUp, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
     ListenerId, ListenerKind, Moment, NodeId, Position, Read, Reading, Refusal, Repeat, Reply,
@@ -755,6 +756,13 @@ fn said(payload: &Option<Payload>) -> String {
 
 pub(crate) fn user_of(label: &str) -> &str {
     label.split('/').next().unwrap()
+}
+
+/// The bytes of an entry.
+pub(crate) fn encoded(envelope: &Envelope) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(envelope, &mut bytes);
+    bytes
 }
 
 /// The default rules, except that time may pass in large steps: a test of days needs no tick

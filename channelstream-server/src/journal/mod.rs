@@ -12,11 +12,10 @@
 
 mod compact;
 mod figures;
-mod file;
+pub(crate) mod file;
 mod memory;
 mod running;
 mod shared;
-mod stored;
 #[cfg(test)]
 mod tests;
 
