@@ -37,6 +37,7 @@ impl Client {
             slow: false,
             again: None,
             maybe: false,
+            waits: self.round.site.addresses.len() > 1,
         });
         listeners.len() - 1
     }
