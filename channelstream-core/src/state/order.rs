@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(order(&[(5, 1)]).fork(&theirs[2..]), Err(at(0, 0)), "nothing tells");
         assert_eq!(order(&[]).fork(&theirs[1..]), Err(at(0, 0)), "it has to be restored");
         assert_eq!(whole.fork(&theirs[2..]), Ok(()));
-        let mut mine = whole.clone();
+        let mut mine = whole;
         mine.epochs.remove(0);
         for known in 0..3 {
             assert_eq!(mine.fork(&theirs[known..]), Ok(()), "{known}");
