@@ -5,6 +5,8 @@
 //! Only what the journal returns changes the state.
 
 mod memory;
+#[cfg(test)]
+pub(crate) mod redis;
 
 use channelstream_core::state::Envelope;
 use thiserror::Error;

@@ -1,0 +1,1 @@
+//! The protocol, step by step.
