@@ -146,6 +146,8 @@ pub(crate) struct Machine<S> {
     now: Duration,
     /// What was given out so far.
     order: Order,
+    /// Nothing was given out, and no snapshot restored.
+    is_fresh: bool,
     ring: Ring,
     own: VecDeque<Own>,
     /// How many of them, from the front, were sent on these lines.
@@ -186,11 +188,13 @@ impl<S> Machine<S> {
     /// Creates the protocol of a node that has applied this order.
     pub(crate) fn new(node: NodeId, settings: Settings, now: Duration, order: Order) -> Self {
         let ring = Ring::new(settings.ring, order.position());
+        let is_fresh = order.position() == Position::default();
         Self {
             node,
             settings,
             now,
             order,
+            is_fresh,
             ring,
             own: VecDeque::new(),
             asked: 0,
@@ -453,7 +457,7 @@ impl<S> Machine<S> {
         match view.head.clone() {
             Some(head) if head.run == run || !self.keeps(Rule::Run) => {
                 self.recovering = None;
-                if self.broken.is_some() || self.order.position() == Position::default() {
+                if self.broken.is_some() || self.is_fresh {
                     self.load(view, None);
                 } else if let Err(common) = self.order.fork(&head.epochs) {
                     self.diverge(view, None, common);
@@ -487,7 +491,7 @@ impl<S> Machine<S> {
         let goes_on = |order: &Order| {
             let is_newer = order.position() > self.order.position();
             let is_theirs = view.head.as_ref().is_some_and(|head| order.fork(&head.epochs).is_ok());
-            (is_newer || self.broken == Some(Broken::Diverged)) && is_theirs
+            (is_newer || self.is_fresh || self.broken == Some(Broken::Diverged)) && is_theirs
         };
         match snapshot.filter(|(order, _)| goes_on(order)) {
             Some((order, state)) => {
@@ -511,6 +515,7 @@ impl<S> Machine<S> {
     fn restart(&mut self, order: Order, state: S) {
         self.ring.restart(order.position());
         self.order = order;
+        self.is_fresh = false;
         self.outputs.push_back(Output::Restart(state));
         self.own.retain(|own| {
             let number = own.entry.number;
@@ -527,6 +532,7 @@ impl<S> Machine<S> {
     fn give(&mut self, position: Position, entry: Entry) {
         #[cfg(test)]
         self.jump_to(position, &entry);
+        self.is_fresh = false;
         if entry.kind == Kind::Begin {
             self.order.begin(position.epoch, 0);
         } else {

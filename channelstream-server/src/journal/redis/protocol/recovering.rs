@@ -57,8 +57,7 @@ impl<S> Machine<S> {
         if self.recovering.as_ref().is_none_or(|(recovering, _)| *recovering != run) {
             self.recovering = Some((run.clone(), self.now));
         }
-        let has_nothing = self.order.position() == Position::default();
-        let wants_state = self.broken.is_some() || has_nothing;
+        let wants_state = self.broken.is_some() || self.is_fresh;
         if wants_state && view.head.is_some() && self.nothing.as_ref() != Some(&run) {
             self.load(view, Some(run));
             return;
