@@ -101,6 +101,8 @@ impl World {
             let machine = &self.nodes[*node].machine;
             let (standing, waiting) = (machine.standing(), machine.waiting());
             if standing != Standing::Following {
+                let machine = format!("{:?}", self.nodes[*node].machine);
+                self.tell(|| machine);
                 self.fault(format!("node {node} is not back, but {standing:?}"));
             }
             if waiting > 0 {

@@ -19,7 +19,7 @@ impl World {
         let node = living[self.dice.index(living.len())];
         let is_up = self.processes[self.master].is_up;
         let parts = self.old.is_some_and(|(_, until)| self.now < until);
-        match self.dice.from_to(0, 19) {
+        match self.dice.from_to(0, 20) {
             0 => {
                 self.kill(node);
                 self.start_node();
@@ -72,6 +72,11 @@ impl World {
                 let hours = self.dice.from_to(0, 3);
                 self.nodes[node].wall = (hours as i64 - 1) * 3600 * SECOND as i64;
                 self.tell(|| format!("NODE {node} has another time of day"));
+            }
+            18 if is_up => {
+                let time = self.dice.from_to(100 * MILLI, 3 * SECOND);
+                self.processes[self.master].full_until = self.now + time;
+                self.tell(|| format!("REDIS is full for {time} us"));
             }
             _ => {}
         }
@@ -134,6 +139,7 @@ impl World {
         self.replica_stalls = false;
         self.disk_stalls = false;
         self.processes[self.master].stalled_until = 0;
+        self.processes[self.master].full_until = 0;
         if let Some((_, until)) = &mut self.old {
             *until = 0;
         }

@@ -106,6 +106,8 @@ pub(super) struct Process {
     claims: BTreeMap<NodeId, (Position, u64)>,
     pub(super) is_up: bool,
     pub(super) stalled_until: u64,
+    /// It has no memory for more before this time.
+    pub(super) full_until: u64,
     pub(super) parked: Vec<Parked>,
     careless: Careless,
 }
@@ -122,6 +124,7 @@ impl Process {
             claims: BTreeMap::new(),
             is_up: true,
             stalled_until: 0,
+            full_until: 0,
             parked: Vec::new(),
             careless,
         }
@@ -166,7 +169,12 @@ impl Process {
 
     /// Carries out a request in one step. A read that finds nothing and may wait is not answered yet.
     pub(super) fn carry_out(&mut self, now: u64, most: usize, asked: Asked) -> Option<Answer<Log>> {
+        let is_full = now < self.full_until;
         Some(match asked.request {
+            Request::Append { .. } if is_full => Answer::Appended(Appended::Full),
+            Request::PutBack { .. } if is_full => Answer::PutBack,
+            Request::Begin(_) if is_full => Answer::Begun { is_done: false },
+            Request::Save { .. } if is_full => Answer::Saved,
             Request::Meet => Answer::Met { run: self.run.clone(), view: self.view() },
             Request::Append { epoch, entry } => {
                 let end = match self.data.end {
@@ -225,14 +233,15 @@ impl Process {
     }
 
     fn begin(&mut self, beginning: Beginning, epoch: Epoch, node: NodeId) -> bool {
-        let Beginning { seen, end, run, after, mut epochs, instead, .. } = beginning;
+        let Beginning { seen, end, run, after, mut epochs, alone, instead, .. } = beginning;
         let is_as_seen = self.data.head.as_ref().map(|head| head.epoch) == seen;
         if !is_as_seen || self.data.end != end && !self.careless.anywhere {
             return false;
         }
         epochs.push((epoch, after));
         let head = Head { epoch, run, epochs };
-        let entry = Entry { node, number: 0, kind: Kind::Begin, bytes: Bytes::new() };
+        let bytes = Bytes::from(vec![u8::from(alone)]);
+        let entry = Entry { node, number: 0, kind: Kind::Begin, bytes };
         let instead = instead.map(|snapshot| (after, snapshot));
         self.change(Change::Begin { head, entry, instead });
         true

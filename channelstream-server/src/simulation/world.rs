@@ -35,6 +35,7 @@ const END: u64 = 52 * SECOND;
 pub(super) enum Event {
     AtRedis { node: usize, session: u64, line: Line, process: usize, asked: Asked },
     AtNode { node: usize, session: u64, line: Line, answer: Answer<Log> },
+    Progress { node: usize, session: u64, line: Line },
     ReadEnds { node: usize, session: u64, process: usize },
     Opened { node: usize, session: u64 },
     Broke { node: usize, session: u64 },
@@ -236,6 +237,7 @@ impl World {
         // What stands still lets things wait.
         let waits = match &event {
             Event::AtNode { node, .. }
+            | Event::Progress { node, .. }
             | Event::Opened { node, .. }
             | Event::Broke { node, .. }
             | Event::Wake { node, .. }
@@ -264,6 +266,10 @@ impl World {
                 let now = self.time_of(node);
                 self.nodes[node].machine.answered(now, session, line, answer);
                 self.drain(node);
+            }
+            Event::Progress { node, session, line } => {
+                let now = self.time_of(node);
+                self.nodes[node].machine.progressed(now, session, line);
             }
             Event::ReadEnds { node, session, process } => {
                 let parked = &mut self.processes[process].parked;
@@ -410,6 +416,18 @@ impl World {
         let mut delay = self.dice.from_to(50, 2 * MILLI);
         if self.dice.one_in(80) {
             delay += self.dice.from_to(0, 300 * MILLI);
+        }
+        let is_long = match &request {
+            Request::Begin(beginning) => beginning.instead.is_some(),
+            Request::Load | Request::Save { .. } => true,
+            _ => false,
+        };
+        if is_long && self.dice.one_in(4) {
+            let session = self.nodes[node].session;
+            for part in 1..=self.dice.from_to(1, 6) {
+                delay += part.min(1) * 400 * MILLI;
+                self.plan(self.now + delay, Event::Progress { node, session, line });
+            }
         }
         let epoch = match &request {
             Request::Begin(beginning) => self.epoch(node, beginning.above),

@@ -49,10 +49,8 @@ pub(crate) struct Settings {
     pub(crate) ring: usize,
     /// How long an entry waits before it is given up.
     pub(crate) append_timeout: Duration,
-    /// How long Redis may take for an answer.
+    /// How long Redis may take for an answer, or for a part of it.
     pub(crate) answer_timeout: Duration,
-    /// How long Redis may take to store or load a snapshot.
-    pub(crate) snapshot_timeout: Duration,
 }
 
 impl Settings {
@@ -66,7 +64,6 @@ impl Default for Settings {
             ring: 64 << 20,
             append_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(1),
-            snapshot_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -310,6 +307,14 @@ impl<S> Machine<S> {
         }
     }
 
+    /// A part of the oldest request on a line was done: one of the chunks of a snapshot.
+    pub(crate) fn progressed(&mut self, now: Duration, session: u64, line: Line) {
+        self.now = now;
+        if session == self.session {
+            self.heard[line as usize] = now;
+        }
+    }
+
     /// Redis has answered the oldest request on a line.
     pub(crate) fn answered(&mut self, now: Duration, session: u64, line: Line, answer: Answer<S>) {
         self.now = now;
@@ -395,10 +400,6 @@ impl<S> Machine<S> {
         let timeout = match &request {
             Request::Read { waits: true, .. } => {
                 Settings::READ_WAITS + self.settings.answer_timeout
-            }
-            Request::Load | Request::Save { .. } => self.settings.snapshot_timeout,
-            Request::Begin(beginning) if beginning.instead.is_some() => {
-                self.settings.snapshot_timeout
             }
             _ => self.settings.answer_timeout,
         };
