@@ -103,10 +103,10 @@ impl World {
             if standing != Standing::Following {
                 let machine = format!("{:?}", self.nodes[*node].machine);
                 self.tell(|| machine);
-                self.fault(format!("node {node} is not back, but {standing:?}"));
+                self.fault(&format!("node {node} is not back, but {standing:?}"));
             }
             if waiting > 0 {
-                self.fault(format!("node {node} still waits for {waiting} entries"));
+                self.fault(&format!("node {node} still waits for {waiting} entries"));
             }
         }
         let first = self.nodes[living[0]].state.clone();
@@ -116,7 +116,7 @@ impl World {
                 let (here, there) = (state.operations(), first.operations());
                 let differ = here.iter().zip(there).position(|(here, there)| here != there);
                 let (at, other) = (state.order().position(), first.order().position());
-                self.fault(format!(
+                self.fault(&format!(
                     "nodes {} and {node} differ from operation {differ:?} on: {} and {} operations, \
                      {other:?} and {at:?}",
                     living[0],
@@ -132,7 +132,7 @@ impl World {
         let mut done = BTreeSet::new();
         for number in state.operations() {
             if !done.insert(*number) {
-                self.fault(format!("operation {number} was done twice"));
+                self.fault(&format!("operation {number} was done twice"));
             }
         }
         let alive: u128 = living.iter().map(|node| 1 << node).sum();
@@ -172,7 +172,7 @@ impl World {
             }
         }
         for fault in faults.into_iter().take(5) {
-            self.fault(fault);
+            self.fault(&fault);
         }
     }
 }

@@ -20,7 +20,7 @@ impl Dice {
     }
 
     /// A number from `from` to below `to`.
-    pub(super) fn from_to(&mut self, from: u64, to: u64) -> u64 {
+    pub(super) fn between(&mut self, from: u64, to: u64) -> u64 {
         from + self.draw() % (to - from)
     }
 

@@ -13,13 +13,13 @@ impl World {
         if self.is_healed {
             return;
         }
-        let at = self.now + self.dice.from_to(200 * MILLI, 2_500 * MILLI);
+        let at = self.now + self.dice.between(200 * MILLI, 2_500 * MILLI);
         self.plan(at, Event::Fault);
         let living = self.living();
         let node = living[self.dice.index(living.len())];
         let is_up = self.processes[self.master].is_up;
         let parts = self.old.is_some_and(|(_, until)| self.now < until);
-        match self.dice.from_to(0, 20) {
+        match self.dice.between(0, 20) {
             0 => {
                 self.kill(node);
                 self.start_node();
@@ -31,12 +31,12 @@ impl World {
                 }
             }
             2 | 3 => {
-                let time = self.dice.from_to(100 * MILLI, 6 * SECOND);
+                let time = self.dice.between(100 * MILLI, 6 * SECOND);
                 self.nodes[node].cut_until = self.now + time;
                 self.tell(|| format!("NODE {node} is cut off for {time} us"));
             }
             4 | 5 => {
-                let time = self.dice.from_to(100 * MILLI, 5 * SECOND);
+                let time = self.dice.between(100 * MILLI, 5 * SECOND);
                 self.nodes[node].paused_until = self.now + time;
                 self.tell(|| format!("NODE {node} stands still for {time} us"));
             }
@@ -61,7 +61,7 @@ impl World {
                 self.tell(|| "REDIS is flushed".to_owned());
             }
             12 if is_up => {
-                let time = self.dice.from_to(100 * MILLI, 4 * SECOND);
+                let time = self.dice.between(100 * MILLI, 4 * SECOND);
                 self.processes[self.master].stalled_until = self.now + time;
                 self.tell(|| format!("REDIS stands still for {time} us"));
             }
@@ -69,12 +69,12 @@ impl World {
             15 => self.replica_stalls ^= true,
             16 => self.disk_stalls ^= true,
             17 => {
-                let hours = self.dice.from_to(0, 3);
+                let hours = self.dice.between(0, 3);
                 self.nodes[node].wall = (hours as i64 - 1) * 3600 * SECOND as i64;
                 self.tell(|| format!("NODE {node} has another time of day"));
             }
             18 if is_up => {
-                let time = self.dice.from_to(100 * MILLI, 3 * SECOND);
+                let time = self.dice.between(100 * MILLI, 3 * SECOND);
                 self.processes[self.master].full_until = self.now + time;
                 self.tell(|| format!("REDIS is full for {time} us"));
             }
@@ -97,13 +97,13 @@ impl World {
         for node in self.living() {
             let session = self.nodes[node].session;
             if self.nodes[node].processes.contains(&self.master) {
-                let at = self.now + self.dice.from_to(0, 200 * MILLI);
+                let at = self.now + self.dice.between(0, 200 * MILLI);
                 self.plan(at, Event::Broke { node, session });
             }
         }
         self.begin_run(data);
         self.processes[self.master].is_up = false;
-        let at = self.now + self.dice.from_to(50 * MILLI, 1_500 * MILLI);
+        let at = self.now + self.dice.between(50 * MILLI, 1_500 * MILLI);
         self.plan(at, Event::RedisUp);
     }
 
@@ -115,7 +115,7 @@ impl World {
 
     /// The replica is made master, while the old one lives on for those that reach it.
     fn part(&mut self) {
-        let time = self.dice.from_to(200 * MILLI, 8 * SECOND);
+        let time = self.dice.between(200 * MILLI, 8 * SECOND);
         let old = self.master;
         let data = self.processes[old].data_after(self.processes[old].on_replica);
         self.report.losses += 1;
@@ -127,7 +127,7 @@ impl World {
         self.begin_run(data);
         for node in self.living() {
             let session = self.nodes[node].session;
-            let after = if self.dice.one_in(2) { self.dice.from_to(0, 200 * MILLI) } else { time };
+            let after = if self.dice.one_in(2) { self.dice.between(0, 200 * MILLI) } else { time };
             self.plan(self.now + after, Event::Broke { node, session });
         }
     }

@@ -30,6 +30,10 @@ pub(super) const HEALED: u64 = 28 * SECOND;
 const QUIET: u64 = 38 * SECOND;
 const END: u64 = 52 * SECOND;
 
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap()
+}
+
 /// What happens.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -197,7 +201,7 @@ impl World {
         }
     }
 
-    pub(super) fn fault(&mut self, text: String) {
+    pub(super) fn fault(&mut self, text: &str) {
         self.tell(|| format!("FAULT {text}"));
         let at = format!("{}.{:06}", self.now / SECOND, self.now % SECOND);
         self.report.faults.push(format!("at {at}: {text}"));
@@ -205,12 +209,12 @@ impl World {
 
     pub(super) fn start_node(&mut self) {
         let id = NodeId::new(self.dice.draw());
-        let clock = self.dice.from_to(0, 1_000 * SECOND);
+        let clock = self.dice.between(0, 1_000 * SECOND);
         let forgetful = self.missing.contains(&Missing::Numbers);
         let rules: Vec<Rule> = self.missing.iter().filter_map(|missing| missing.rule()).collect();
         let now = Duration::from_micros(self.now + clock);
         let machine = Machine::new(id, Settings::default(), now, Order::default());
-        let at = self.now + self.dice.from_to(0, 50 * MILLI);
+        let at = self.now + self.dice.between(0, 50 * MILLI);
         let index = self.nodes.len();
         self.nodes.push(Node {
             id,
@@ -228,7 +232,7 @@ impl World {
             wake: at,
         });
         self.plan(at, Event::Wake { node: index, at });
-        let alive = self.now + self.dice.from_to(0, 2 * SECOND);
+        let alive = self.now + self.dice.between(0, 2 * SECOND);
         self.plan(alive, Event::Alive { node: index });
         self.tell(|| format!("node {index} starts"));
     }
@@ -308,14 +312,14 @@ impl World {
                 if !self.replica_stalls {
                     self.processes[self.master].replicate();
                 }
-                let at = self.now + self.dice.from_to(MILLI, 100 * MILLI);
+                let at = self.now + self.dice.between(MILLI, 100 * MILLI);
                 self.plan(at, Event::Replicate);
             }
             Event::Persist => {
                 if !self.disk_stalls {
                     self.processes[self.master].persist();
                 }
-                let at = self.now + self.dice.from_to(10 * MILLI, SECOND);
+                let at = self.now + self.dice.between(10 * MILLI, SECOND);
                 self.plan(at, Event::Persist);
             }
             Event::Fault => self.something_happens(),
@@ -355,7 +359,7 @@ impl World {
                 Output::Snapshot => {
                     let state = &self.nodes[node].state;
                     let (position, snapshot) = (state.order().position(), state.snapshot());
-                    let at = self.now + self.dice.from_to(MILLI, 50 * MILLI);
+                    let at = self.now + self.dice.between(MILLI, 50 * MILLI);
                     self.plan(at, Event::SnapshotMade { node, position, snapshot });
                 }
                 Output::Standing(standing) => {
@@ -379,14 +383,14 @@ impl World {
         let (machine, state) = (&self.nodes[node].machine, &self.nodes[node].state);
         if machine.order().position() != state.order().position() {
             let (here, there) = (machine.order().position(), state.order().position());
-            self.fault(format!("node {node} is at {here:?}, its state at {there:?}"));
+            self.fault(&format!("node {node} is at {here:?}, its state at {there:?}"));
         }
         let Some(wake) = self.nodes[node].machine.wake() else { return };
         let clock = self.nodes[node].clock;
-        let wake = (wake.as_micros() as u64).saturating_sub(clock).max(self.now);
+        let wake = micros(wake).saturating_sub(clock).max(self.now);
         // Timers are a little late.
         if wake < self.nodes[node].wake {
-            let at = wake + self.dice.from_to(1, MILLI);
+            let at = wake + self.dice.between(1, MILLI);
             self.nodes[node].wake = at;
             self.plan(at, Event::Wake { node, at });
         }
@@ -397,11 +401,11 @@ impl World {
         self.nodes[node].arrivals = [[0; 2]; 2];
         for line in 0..2 {
             self.nodes[node].processes[line] = match self.old {
-                Some((old, until)) if self.now < until && self.dice.from_to(0, 10) < 4 => old,
+                Some((old, until)) if self.now < until && self.dice.between(0, 10) < 4 => old,
                 _ => self.master,
             };
         }
-        let at = self.now + self.dice.from_to(200, 3 * MILLI);
+        let at = self.now + self.dice.between(200, 3 * MILLI);
         let processes = self.nodes[node].processes;
         if self.now < self.nodes[node].cut_until {
             // Nobody answers: the machine gives up by itself.
@@ -413,9 +417,9 @@ impl World {
     }
 
     fn ask(&mut self, node: usize, line: Line, request: Request) {
-        let mut delay = self.dice.from_to(50, 2 * MILLI);
+        let mut delay = self.dice.between(50, 2 * MILLI);
         if self.dice.one_in(80) {
-            delay += self.dice.from_to(0, 300 * MILLI);
+            delay += self.dice.between(0, 300 * MILLI);
         }
         let is_long = match &request {
             Request::Begin(beginning) => beginning.instead.is_some(),
@@ -424,7 +428,7 @@ impl World {
         };
         if is_long && self.dice.one_in(4) {
             let session = self.nodes[node].session;
-            for part in 1..=self.dice.from_to(1, 6) {
+            for part in 1..=self.dice.between(1, 6) {
                 delay += part.min(1) * 400 * MILLI;
                 self.plan(self.now + delay, Event::Progress { node, session, line });
             }
@@ -478,7 +482,7 @@ impl World {
             None => {
                 let after = read.unwrap();
                 redis.parked.push(Parked { node, session, after });
-                let at = self.now + Settings::READ_WAITS.as_micros() as u64;
+                let at = self.now + micros(Settings::READ_WAITS);
                 self.plan(at, Event::ReadEnds { node, session, process });
             }
         }
@@ -497,7 +501,7 @@ impl World {
     }
 
     fn answer(&mut self, node: usize, session: u64, line: Line, answer: Answer<Log>) {
-        let delay = self.dice.from_to(50, 2 * MILLI);
+        let delay = self.dice.between(50, 2 * MILLI);
         let receiver = &mut self.nodes[node];
         if receiver.session != session {
             return;
@@ -518,14 +522,14 @@ impl World {
             (node.id, node.state.apply(position, entry))
         };
         if let Some(fault) = self.books.applied(node, id, position, entry, is_new) {
-            self.fault(fault);
+            self.fault(&fault);
         }
     }
 
     /// A client asks some node for something.
     fn command(&mut self) {
         if self.now < QUIET {
-            let at = self.now + self.dice.from_to(5 * MILLI, 60 * MILLI);
+            let at = self.now + self.dice.between(5 * MILLI, 60 * MILLI);
             self.plan(at, Event::Command);
         }
         let ready = |node: &&usize| {
@@ -540,9 +544,9 @@ impl World {
             return;
         }
         let node = ready[self.dice.index(ready.len())];
-        let count = if self.dice.one_in(50) { self.dice.from_to(1, 40) } else { 1 };
+        let count = if self.dice.one_in(50) { self.dice.between(1, 40) } else { 1 };
         for _ in 0..count {
-            let kind = match self.dice.from_to(0, 8) {
+            let kind = match self.dice.between(0, 8) {
                 0 => Kind::Open,
                 1 => Kind::Close,
                 _ => Kind::Other,
@@ -574,7 +578,7 @@ impl World {
         if self.dice.one_in(2) {
             let state = &self.nodes[node].state;
             let (position, snapshot) = (state.order().position(), state.snapshot());
-            let at = self.now + self.dice.from_to(MILLI, 300 * MILLI);
+            let at = self.now + self.dice.between(MILLI, 300 * MILLI);
             self.plan(at, Event::SnapshotMade { node, position, snapshot });
         }
         self.drain(node);

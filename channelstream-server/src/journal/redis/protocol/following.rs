@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use channelstream_core::state::Position;
 
+use super::meeting::Fit;
 use super::message::{Entry, Head, Line, Notice, Request, Standing};
-use super::{Broken, Fit, Machine, PAUSES, Phase, Rule};
+use super::{Broken, Machine, PAUSES, Phase, Rule};
 
 /// The shortest time from one read to the next. Under load, a read brings what came in this time at once.
 const BETWEEN_READS: Duration = Duration::from_millis(2);

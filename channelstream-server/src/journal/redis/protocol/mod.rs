@@ -9,6 +9,7 @@
 //! number, so that appending it again is always safe.
 
 mod following;
+mod meeting;
 pub(crate) mod message;
 mod recovering;
 mod ring;
@@ -19,13 +20,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{NodeId, Order, Position};
 
 use self::following::Following;
 use self::message::{
-    Answer, Appended, Entry, Fate, Head, Kind, Line, Notice, Output, Request, Run, Standing, View,
-    Why,
+    Answer, Appended, Entry, Fate, Kind, Line, Notice, Output, Request, Run, Standing, View, Why,
 };
 use self::recovering::Recovery;
 use self::ring::Ring;
@@ -431,104 +430,6 @@ impl<S> Machine<S> {
         self.enter(Phase::Away { until });
     }
 
-    /// Asks on both lines which Redis this is.
-    fn meet(&mut self) {
-        self.enter(Phase::Meeting { first: None });
-        self.ask(Line::Append, Request::Meet);
-        self.ask(Line::Read, Request::Meet);
-    }
-
-    fn met(&mut self, line: Line, run: Run, view: View) {
-        let Phase::Meeting { first } = &mut self.phase else { return };
-        let Some((other, other_run, other_view)) = first.take() else {
-            *first = Some((line, run, view));
-            return;
-        };
-        if other_run != run {
-            self.hang_up();
-            return;
-        }
-        // What is seen by the line that reads goes with what it will read.
-        let view = if other == Line::Read { other_view } else { view };
-        self.settle(run, view);
-    }
-
-    /// Goes on with what Redis turned out to be.
-    fn settle(&mut self, run: Run, view: View) {
-        match view.head.clone() {
-            Some(head) if head.run == run || !self.keeps(Rule::Run) => {
-                self.recovering = None;
-                if self.broken.is_some() || self.is_fresh {
-                    self.load(view, None);
-                } else if let Err(common) = self.order.fork(&head.epochs) {
-                    self.diverge(view, None, common);
-                } else {
-                    self.follow(head, view.end);
-                }
-            }
-            _ => self.recover(run, view),
-        }
-    }
-
-    /// The others went another way from `common` on.
-    fn diverge(&mut self, view: View, recovering: Option<Run>, common: Position) {
-        let at = self.order.position();
-        self.notice(Notice::Diverged { at, common });
-        self.broken = Some(Broken::Diverged);
-        self.load(view, recovering);
-    }
-
-    fn load(&mut self, view: View, recovering: Option<Run>) {
-        self.enter(Phase::Loading { view, recovering });
-        self.ask(Line::Read, Request::Load);
-    }
-
-    /// Takes a snapshot, if it is one to go on from.
-    fn loaded(&mut self, snapshot: Option<(Order, S)>) {
-        /// Between two attempts to get a snapshot.
-        const PAUSE: Duration = Duration::from_millis(100);
-        let Phase::Loading { view, recovering } = &self.phase else { return };
-        let (view, recovering) = (view.clone(), recovering.clone());
-        let goes_on = |order: &Order| {
-            let is_newer = order.position() > self.order.position();
-            let is_theirs = view.head.as_ref().is_some_and(|head| order.fork(&head.epochs).is_ok());
-            (is_newer || self.is_fresh || self.broken == Some(Broken::Diverged)) && is_theirs
-        };
-        match snapshot.filter(|(order, _)| goes_on(order)) {
-            Some((order, state)) => {
-                self.broken = None;
-                self.restart(order, state);
-                self.meet();
-            }
-            None => match recovering {
-                None => self.enter(Phase::Pausing { until: self.now + PAUSE }),
-                Some(run) => {
-                    self.broken = None;
-                    self.nothing = Some(run.clone());
-                    self.recover(run, view);
-                }
-            },
-        }
-    }
-
-    /// The order goes on from a snapshot. What was applied so far stays in the ring, to be appended again
-    /// if the new order lacks it.
-    fn restart(&mut self, order: Order, state: S) {
-        self.ring.restart(order.position());
-        self.order = order;
-        self.is_fresh = false;
-        self.outputs.push_back(Output::Restart(state));
-        self.own.retain(|own| {
-            let number = own.entry.number;
-            let is_done = self.order.has(self.node, number);
-            if is_done {
-                self.outputs.push_back(Output::Fate { number, fate: Fate::Done });
-            }
-            !is_done
-        });
-        self.asked = 0;
-    }
-
     /// Gives out the next entry of the order.
     fn give(&mut self, position: Position, entry: Entry) {
         #[cfg(test)]
@@ -592,49 +493,5 @@ impl<S> Machine<S> {
             self.asked -= usize::from(index < self.asked);
             self.outputs.push_back(Output::Fate { number: own.entry.number, fate });
         }
-    }
-}
-
-/// How an entry fits behind a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fit {
-    /// It is the next one.
-    Next,
-    /// It is no part of what follows: it was given out, or stands beyond the end of its epoch.
-    Skipped,
-    /// Nothing is known of its epoch.
-    Unknown,
-    /// Entries are missing before it.
-    Hole,
-}
-
-impl<S> Machine<S> {
-    /// Finds how an entry fits behind what was given out, by what the head tells of epochs.
-    fn fit(&self, position: Position, entry: &Entry, head: &Head) -> Fit {
-        let at = self.order.position();
-        if position <= at {
-            return Fit::Skipped;
-        }
-        let epoch = position.epoch;
-        let ends = head.end_of(epoch).is_some_and(|end| position > end);
-        let is_known = head.before(epoch).is_some();
-        if ends && self.keeps(Rule::Ends) {
-            return Fit::Skipped;
-        }
-        if epoch == at.epoch {
-            return if position.number == at.number + 1 { Fit::Next } else { Fit::Hole };
-        }
-        if !is_known {
-            let first = head.epochs.first().map_or(Epoch::default(), |(epoch, _)| *epoch);
-            return if epoch > head.epoch {
-                Fit::Unknown
-            } else if epoch < first || !self.keeps(Rule::Ends) {
-                Fit::Hole
-            } else {
-                Fit::Skipped
-            };
-        }
-        let begins = entry.kind == Kind::Begin && position.number == 0;
-        if begins && head.before(epoch) == Some(at) { Fit::Next } else { Fit::Hole }
     }
 }

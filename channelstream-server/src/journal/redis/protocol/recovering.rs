@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use channelstream_core::state::{NodeId, Position};
 
+use super::meeting::Fit;
 use super::message::{Beginning, Entry, Line, Notice, Output, Request, Run, View};
-use super::{ALIVE, Broken, Fit, Machine, PAUSES, Phase, Rule};
+use super::{ALIVE, Broken, Machine, PAUSES, Phase, Rule};
 
 /// How often a node says how far it is.
 const CLAIM: Duration = Duration::from_millis(100);
