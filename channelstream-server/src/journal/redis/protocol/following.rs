@@ -9,7 +9,7 @@ use super::message::{Entry, Head, Line, Notice, Request, Standing};
 use super::{Broken, Machine, PAUSES, Phase, Rule};
 
 /// The shortest time from one read to the next. Under load, a read brings what came in this time at once.
-const BETWEEN_READS: Duration = Duration::from_millis(2);
+pub(super) const BETWEEN_READS: Duration = Duration::from_millis(2);
 
 /// A node that follows an epoch.
 #[derive(Debug)]
