@@ -27,7 +27,11 @@ impl World {
     /// With users `user0` and so on, each with one connection in the channel `room`.
     fn with_connections(count: u64) -> Self {
         let rules = Rules { connection_timeout: LONG, closing_grace: STEP, ..Rules::default() };
-        let mut world = Self { state: State::new(rules), now: Moment::default(), seed: 0 };
+        let mut world = Self {
+            state: State::new(rules).for_node(NodeId::new(1)),
+            now: Moment::default(),
+            seed: 0,
+        };
         for number in 0..count {
             world.apply(connect(number));
         }
@@ -54,7 +58,7 @@ impl World {
         self.seed += 1;
         Envelope {
             node: NodeId::new(1),
-            id: 1,
+            number: 0,
             stamp: Stamp { now: Timestamp::default(), moment: self.now, seed: self.seed },
             command,
             repeat: None,
@@ -106,7 +110,7 @@ fn only(
 
 fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish to members");
-    for members in [1, 1000] {
+    for members in [1, 1000, 10_000] {
         let mut world = World::with_listeners(members);
         group.bench_function(BenchmarkId::from_parameter(members), |bencher| {
             let command = |world: &mut World| world.envelope(Command::Publish(vec![message()]));

@@ -12,7 +12,7 @@
 //! Everything that happens is a `Command` in an `Envelope`, which carries the time and a seed.
 //! `State::apply` turns it into an `Outcome`: a reply, and the deliveries that follow. The same
 //! envelopes in the same order give the same state and the same outcomes on every machine. An envelope
-//! can be serialized, so that a journal can keep it and another node can apply it.
+//! has a form in bytes (`state::stored`), so that a journal can keep it and another node can apply it.
 //!
 #![cfg_attr(feature = "state", doc = "```")]
 #![cfg_attr(not(feature = "state"), doc = "```ignore")]
@@ -22,16 +22,17 @@
 //!     Rules, Stamp, State,
 //! };
 //!
-//! let mut state = State::new(Rules::default());
-//! let mut id = 0;
+//! let node = NodeId::new(1);
+//! let mut state = State::new(Rules::default()).for_node(node);
+//! let mut number = 0;
 //! let mut apply = |command| {
-//!     id += 1;
+//!     number += 1;
 //!     let stamp = Stamp {
 //!         now: Timestamp::from_micros(0),
 //!         moment: Moment::default(),
-//!         seed: u128::from(id),
+//!         seed: u128::from(number),
 //!     };
-//!     state.apply(Envelope { node: NodeId::new(1), id, stamp, command, repeat: None })
+//!     state.apply(Envelope { node, number, stamp, command, repeat: None })
 //! };
 //!
 //! // A backend connects ann, and her browser listens.

@@ -1,7 +1,6 @@
 //! The node: a handle that submits commands and asks questions, and the loop that owns the state.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -47,7 +46,16 @@ pub(crate) enum Error {
 
 /// A reply or refusal, and whether it is that of an earlier command.
 type Replied = (Result<Reply, Refusal>, bool);
-type Waiting = HashMap<u64, oneshot::Sender<Replied>>;
+
+/// The callers that wait for a reply.
+#[derive(Default)]
+struct Waiting {
+    /// The number of the newest envelope.
+    submitted: u64,
+    /// The callers, by the number of their envelope.
+    callers: HashMap<u64, oneshot::Sender<Replied>>,
+}
+
 type Question = Box<dyn FnOnce(&State) + Send>;
 
 /// Submits commands and asks questions; cheap to clone.
@@ -58,9 +66,7 @@ struct Inner {
     id: NodeId,
     journal: Appender,
     questions: mpsc::Sender<Question>,
-    /// The callers that wait for a reply, by the id of their envelope.
     waiting: Mutex<Waiting>,
-    submitted: AtomicU64,
     clock: Clock,
     hub: Arc<Hub>,
     limits: Arc<Limits>,
@@ -88,10 +94,11 @@ pub(crate) fn new(
 ) -> (Node, Loop) {
     let (journal, reader) = journal::open();
     let (questions, asked) = mpsc::channel(QUESTIONS);
-    let (waiting, submitted) = (Mutex::default(), AtomicU64::new(0));
     let clock = Clock::going_on_from(state.latest_stamp());
     let id = NodeId::new(clock::secret_id().as_u64_pair().1);
-    let inner = Inner { id, journal, questions, waiting, submitted, clock, hub, limits, metrics };
+    let state = state.for_node(id);
+    let waiting = Mutex::default();
+    let inner = Inner { id, journal, questions, waiting, clock, hub, limits, metrics };
     let node = Node(Arc::new(inner));
     let portions = Portions::default();
     (node.clone(), Loop { state, journal: reader, questions: asked, asking, portions, node })
@@ -139,13 +146,19 @@ impl Node {
         command: Command,
         repeat: Option<Box<Repeat>>,
     ) -> Result<oneshot::Receiver<Replied>, journal::Error> {
-        let id = self.0.submitted.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
-        self.waiting().insert(id, sender);
         let stamp = self.0.clock.stamp();
-        let envelope = Envelope { node: self.0.id, id, stamp, command, repeat };
-        if let Err(error) = self.0.journal.append(envelope) {
-            self.waiting().remove(&id);
+        // Numbers rise along the order, so that the number is drawn and queued under one lock.
+        let mut waiting = self.waiting();
+        let number = waiting.submitted + 1;
+        let envelope = Envelope { node: self.0.id, number, stamp, command, repeat };
+        let appended = self.0.journal.append(envelope);
+        if appended.is_ok() {
+            waiting.submitted = number;
+            waiting.callers.insert(number, sender);
+        }
+        drop(waiting);
+        if let Err(error) = appended {
             if matches!(error, journal::Error::Full) {
                 self.0.limits.refused(Limit::WaitingCommands, None);
             }
@@ -229,19 +242,20 @@ impl Loop {
     }
 
     async fn apply(&mut self, envelope: Envelope) {
-        let Envelope { node, id, .. } = envelope;
+        let Envelope { node, number, .. } = envelope;
         let evicted = envelope.repeat.is_some().then(|| self.state.evicted_answers());
         let outcome = self.state.apply(envelope);
         if evicted.is_some_and(|evicted| evicted < self.state.evicted_answers()) {
             self.node.0.limits.refused(Limit::KeptAnswers, None);
         }
-        self.node.hub().deliver(outcome.deliveries, self.state.sequence()).await;
+        self.node.hub().deliver(outcome.deliveries, self.state.cursor()).await;
         if node != self.node.0.id {
             return;
         }
-        if let Some(waiting) = self.node.waiting().remove(&id) {
+        let caller = self.node.waiting().callers.remove(&number);
+        if let Some(caller) = caller {
             // The caller may be gone.
-            let _ = waiting.send((outcome.reply, outcome.replayed));
+            let _ = caller.send((outcome.reply, outcome.replayed));
         }
     }
 }

@@ -117,8 +117,7 @@ impl Server {
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let (asking, asked) = listener::asking();
         let state = State::new(rules(&config)).in_epoch(clock::epoch(Epoch::default()));
-        let (max, epoch) = (config.max_listeners, state.epoch());
-        let (hub, shards) = Hub::new(runtimes.collect(), bounds, max, epoch, &asking);
+        let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking);
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
         let (node, state_loop) =
             node::new(state, Arc::clone(&hub), asked, Arc::clone(&limits), Arc::clone(&metrics));

@@ -6,8 +6,7 @@ use std::fmt::{self, Debug, Formatter};
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use serde::de::{Error as _, IgnoredAny};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -20,15 +19,15 @@ use super::redact::FirstDigits;
 use super::schema::Schema;
 
 /// What opens a message that grows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Opening {
     /// [`Status::Open`].
-    status: Status,
+    pub(crate) status: Status,
     /// The silence, in seconds, after which the message is stalled. If absent, the setting counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    append_timeout: Option<u64>,
+    pub(crate) append_timeout: Option<u64>,
     /// The users who may cancel it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cancel_by: Vec<String>,
 }
 
@@ -159,20 +158,20 @@ impl Piece {
 pub type Pieces = IndexMap<String, Piece>;
 
 /// An item of `PATCH /message` that lets a message grow, or ends it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct AppendRequest {
     /// The id of the message.
     pub uuid: Uuid,
     /// The channel, if the caller names one. Then the message must be of this channel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
     /// What is appended; empty if only the status changes.
     pub append: Pieces,
     /// The final status, if the message ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
     /// The publisher's own number of this item.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,
 }
 
@@ -215,23 +214,6 @@ pub enum Change {
     Edit(Edit),
     /// It lets a message grow, or ends it.
     Append(AppendRequest),
-}
-
-/// serde cannot read an untagged enum with raw values.
-impl<'de> Deserialize<'de> for Change {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Kind {
-            append: Option<IgnoredAny>,
-        }
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        let Kind { append } = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
-        match append {
-            Some(_) => serde_json::from_str(raw.get()).map(Self::Append),
-            None => serde_json::from_str(raw.get()).map(Self::Edit),
-        }
-        .map_err(D::Error::custom)
-    }
 }
 
 /// A change counts as a list of one.
@@ -376,7 +358,7 @@ impl Taken {
 }
 
 /// A message has grown, or its status changed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Append {
     /// The id of the message.
     pub uuid: Uuid,
@@ -389,7 +371,6 @@ pub struct Append {
     /// The `rev` of the message after.
     pub rev: u64,
     /// The status, if it changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
 }
 
@@ -541,7 +522,7 @@ mod tests {
         assert_eq!((append.step, append.status), (Some(3), None));
         assert_eq!((end.step, end.status), (None, Some(Status::Cancelled)));
         let text = serde_json::to_string(&changes).unwrap();
-        let again: Vec<Change> = serde_json::from_str(&text).unwrap();
+        let again = read_changes(&parse(text.as_bytes(), Bounds::default()).unwrap()).unwrap();
         assert_eq!(serde_json::to_string(&again).unwrap(), text);
     }
 }

@@ -15,7 +15,7 @@ use super::timestamp::DateTime;
 use super::{message::Address, payload::Payload};
 
 /// One event. It is cheap to clone, because its contents are shared.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// A message was posted.
     Message(Arc<Message>),
@@ -36,7 +36,7 @@ pub enum Event {
 }
 
 /// Events of one channel, or private ones, that cannot be recovered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The channel; `None` for private events.
     pub channel: Option<Arc<str>>,
@@ -67,7 +67,7 @@ pub enum Action {
 }
 
 /// A user joined or parted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Presence {
     /// The id of the event.
     pub uuid: Uuid,
@@ -86,7 +86,7 @@ pub struct Presence {
 }
 
 /// A user's state changed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct UserStateChange {
     /// The id of the event.
     pub uuid: Uuid,

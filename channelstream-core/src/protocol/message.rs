@@ -62,8 +62,7 @@ impl Address {
 }
 
 /// A message to publish. The server fills in what is left out.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(try_from = "Shape")]
+#[derive(Clone, Debug, Serialize)]
 pub struct NewMessage {
     /// The sender.
     pub user: String,
@@ -343,9 +342,6 @@ struct Shape {
     edited: Option<DateTime>,
     status: Option<Status>,
     rev: Option<u64>,
-    append_timeout: Option<u64>,
-    #[serde(default)]
-    cancel_by: Vec<String>,
 }
 
 impl Shape {
@@ -357,20 +353,6 @@ impl Shape {
 const NO_UUID: &str = "missing field `uuid`";
 const NO_USER: &str = "missing field `user`";
 const NO_TIMESTAMP: &str = "missing field `timestamp`";
-
-impl TryFrom<Shape> for NewMessage {
-    type Error = &'static str;
-
-    fn try_from(shape: Shape) -> Result<Self, Self::Error> {
-        let Shape { uuid, user, message, no_history, timestamp, .. } = shape;
-        let Shape { channel, pm_users, exclude_users, .. } = shape;
-        let Shape { status, append_timeout, cancel_by, .. } = shape;
-        let address = Address { channel, pm_users, exclude_users };
-        let user = user.ok_or(NO_USER)?;
-        let opening = Opening::of(status, append_timeout, cancel_by).map(Box::new);
-        Ok(Self { user, payload: message, address, no_history, uuid, timestamp, opening })
-    }
-}
 
 impl TryFrom<Shape> for Message {
     type Error = &'static str;

@@ -19,7 +19,7 @@ use super::scalar::UserState;
 use super::settings::ChannelConfig;
 
 /// The body of `POST /connect`: a new connection for a user.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize)]
 pub struct Connect {
     /// The user; 1 to 512 characters.
     pub username: String,
@@ -104,7 +104,7 @@ impl Connect {
 }
 
 /// The body of `POST /subscribe`: a connection joins channels.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize)]
 pub struct Subscribe {
     /// The id of the connection.
     pub conn_id: Uuid,
@@ -158,7 +158,7 @@ impl Subscribe {
 }
 
 /// The body of `POST /unsubscribe`: a connection leaves channels.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize)]
 pub struct Unsubscribe {
     /// The id of the connection.
     pub conn_id: Uuid,
@@ -204,7 +204,7 @@ impl Unsubscribe {
 }
 
 /// The body of `POST /user_state`: changes the state of a user.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct SetUserState {
     /// The user.
     pub user: String,
@@ -239,7 +239,7 @@ impl SetUserState {
 }
 
 /// The body of `POST /channel_config`: creates channels and sets their settings.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Configure {
     /// The settings of each channel. Settings that are left out go back to their defaults. `None`
@@ -289,7 +289,7 @@ impl Configure {
 }
 
 /// The body of `DELETE /channels`: deletes channels with all their contents.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct DeleteChannels {
     /// The names of the channels, at least one.
     pub channels: Vec<String>,
@@ -315,7 +315,7 @@ impl DeleteChannels {
 }
 
 /// The body of `/info`: asks for information about channels.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Info {
     /// What to return.
     pub info: InfoOptions,
@@ -336,12 +336,12 @@ impl Info {
 }
 
 /// What channel information contains (contract §4).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InfoOptions {
     /// `true` to return histories.
     pub include_history: bool,
     /// `true` to return the number of messages in histories.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub include_history_length: bool,
     /// `true` to return users.
     pub include_users: bool,

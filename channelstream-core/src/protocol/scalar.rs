@@ -15,7 +15,7 @@ pub type UserState = IndexMap<String, Scalar>;
 pub struct Scalar(Box<RawValue>);
 
 impl Scalar {
-    pub(super) fn read(raw: &RawValue) -> Result<Self, FieldError> {
+    pub(crate) fn read(raw: &RawValue) -> Result<Self, FieldError> {
         if raw.get().starts_with(['{', '[']) {
             return Err(FieldError::text(
                 "Value is not type of string, integer, boolean or float.",

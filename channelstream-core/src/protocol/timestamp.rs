@@ -50,9 +50,9 @@ impl Timestamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateTime {
     /// The microseconds since 1970 in local time.
-    local: i64,
+    pub(crate) local: i64,
     /// The offset of local time from UTC in minutes.
-    offset: Option<i16>,
+    pub(crate) offset: Option<i16>,
 }
 
 impl From<Timestamp> for DateTime {
@@ -94,7 +94,8 @@ impl DateTime {
 
     /// Returns the instant. A time without a zone is UTC.
     pub fn instant(self) -> Timestamp {
-        Timestamp(self.local - i64::from(self.offset.unwrap_or(0)) * 60 * SECOND)
+        let offset = i64::from(self.offset.unwrap_or(0)) * 60 * SECOND;
+        Timestamp(self.local.saturating_sub(offset))
     }
 
     /// Returns the form that events and poll answers use: UTC is `Z`.

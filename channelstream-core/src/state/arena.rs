@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
+use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 
 /// The key of a value of type `T`.
@@ -94,6 +95,29 @@ impl<T> Arena<T> {
 
     pub(super) fn get(&self, key: Key<T>) -> Option<&T> {
         self.places.get(key.0 as usize)?.as_ref()
+    }
+
+    /// Returns how many places there are, taken or free.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Returns the key of the value at a place.
+    pub(super) fn at(&self, place: usize) -> Option<Key<T>> {
+        self.places.get(place)?.as_ref()?;
+        Some(Key(u32::try_from(place).ok()?, PhantomData))
+    }
+
+    /// Returns `true` if the free places are free, and no others: an arena that was read may not be whole.
+    pub(super) fn is_whole(&self) -> bool {
+        let free: IndexSet<u32> = self.free.iter().copied().collect();
+        free.len() == self.free.len()
+            && self
+                .places
+                .iter()
+                .zip(0..)
+                .all(|(value, place)| value.is_none() == free.contains(&place))
+            && free.iter().all(|place| (*place as usize) < self.places.len())
     }
 
     pub(super) fn len(&self) -> usize {

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::command::{Sent, Sequence};
+use super::stored;
 use crate::protocol::{ChannelSettings, Edit, Event, Message};
 
 /// How much is stored in one place: for a channel or for a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
     /// The number of events.
     pub events: usize,
@@ -52,6 +53,7 @@ static EMPTY: Log = Log { events: VecDeque::new(), bytes: 0, lost: 0 };
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stored {
     pub(super) sequence: Sequence,
+    #[serde(with = "stored::Event")]
     pub(super) event: Event,
     pub(super) size: usize,
 }

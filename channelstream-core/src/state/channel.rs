@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
+use serde_with::{As, Same};
 use uuid::Uuid;
 
 use super::arena::Key;
@@ -13,6 +14,8 @@ use super::command::Sequence;
 use super::connection::Connection;
 use super::growing::Here;
 use super::keys::Keys;
+use super::local::Local;
+use super::stored;
 use super::time::Moment;
 use super::user::User;
 use crate::protocol::{ChannelSettings, Edit, Message, Timestamp};
@@ -21,15 +24,23 @@ use crate::protocol::{ChannelSettings, Edit, Message, Timestamp};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Channel {
     pub(super) uuid: Uuid,
+    #[serde(with = "As::<stored::Name>")]
     pub(super) name: Arc<str>,
     /// The number of the channel in order of creation.
     pub(super) number: u64,
+    #[serde(with = "stored::ChannelSettings")]
     pub(super) settings: ChannelSettings,
+    #[serde(with = "As::<VecDeque<(Same, stored::SharedMessage)>>")]
     history: VecDeque<(Sequence, Arc<Message>)>,
     pub(super) stored: StoredEvents,
     /// The users with their connections that are in the channel.
     pub(super) members: IndexMap<Key<User>, Member>,
     pub(super) connections: usize,
+    /// How many of the connections have a listener, on any node.
+    #[serde(skip)]
+    pub(super) listeners: usize,
+    #[serde(skip)]
+    pub(super) local: Local,
     pub(super) growing: Here,
     /// The wall time of the last activity.
     pub(super) last_active: Timestamp,
@@ -58,6 +69,8 @@ impl Channel {
             stored: StoredEvents::default(),
             members: IndexMap::new(),
             connections: 0,
+            listeners: 0,
+            local: Local::default(),
             growing: Here::default(),
             last_active: Timestamp::default(),
             active: Moment::default(),

@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_with::As;
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::catchup::Keep;
 use super::defaults::ChannelDefaults;
+use super::order::Position;
 use super::repeats::Repeat;
+use super::stored;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
     Change, ChangeReply, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete,
-    DeleteChannels, Event, FieldError, FieldErrors, NewMessage, Posted, SetUserState, Subscribe,
-    Subscribed, Taken, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
+    DeleteChannels, Epoch, Event, FieldError, FieldErrors, NewMessage, Posted, SetUserState,
+    Subscribe, Subscribed, Taken, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
 };
 
 /// The id of a connection. It is a secret: a client that knows it may listen on the connection.
@@ -78,7 +81,9 @@ impl ListenerId {
 pub type Sequence = u64;
 
 /// The id of a node: of one run of one server process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct NodeId(u64);
 
@@ -103,29 +108,25 @@ pub struct Stamp {
 
 /// One command in the one order of all commands. It fully determines what happens.
 ///
-/// An envelope that was serialized and deserialized has the same outcome.
+/// An envelope that was [stored] and read again has the same outcome.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Envelope {
     /// The node that submitted it.
     pub node: NodeId,
-    /// The number by which its node recognizes it.
-    pub id: u64,
+    /// Its number among those of its node. Numbers begin with 1 and rise along the order, so that an
+    /// envelope that comes again is recognized.
+    pub number: u64,
     /// When it was submitted, and with which random bits.
     pub stamp: Stamp,
     /// The command.
     pub command: Command,
     /// By which the command is recognized as the repeat of another one, if its client wants that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Box<Repeat>>,
 }
 
-impl Envelope {
-    /// The version of the serialized form. It rises with each change that an older version cannot
-    /// read.
-    pub const VERSION: u32 = 2;
-}
-
 /// A change of the state, as a node submits it.
+///
+/// The order of the variants and of their fields is part of the [stored forms](super::stored).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// `/connect`. The id is chosen outside, because it is a secret that must not follow from ids that
@@ -134,22 +135,23 @@ pub enum Command {
         /// The id to use: that of the request, or a new random one.
         connection: ConnectionId,
         /// The request.
+        #[serde(with = "As::<Box<stored::Connect>>")]
         request: Box<Connect>,
     },
     /// `/subscribe`.
-    Subscribe(Subscribe),
+    Subscribe(#[serde(with = "stored::Subscribe")] Subscribe),
     /// `/unsubscribe`.
-    Unsubscribe(Unsubscribe),
+    Unsubscribe(#[serde(with = "stored::Unsubscribe")] Unsubscribe),
     /// `/user_state`.
-    SetUserState(SetUserState),
+    SetUserState(#[serde(with = "stored::SetUserState")] SetUserState),
     /// `/channel_config`.
-    Configure(Configure),
+    Configure(#[serde(with = "stored::Configure")] Configure),
     /// `DELETE /channels`.
-    DeleteChannels(DeleteChannels),
+    DeleteChannels(#[serde(with = "stored::DeleteChannels")] DeleteChannels),
     /// `POST /message`.
-    Publish(Vec<NewMessage>),
+    Publish(#[serde(with = "As::<Vec<stored::NewMessage>>")] Vec<NewMessage>),
     /// `PATCH /message`.
-    Change(Vec<Change>),
+    Change(#[serde(with = "As::<Vec<stored::Change>>")] Vec<Change>),
     /// `/cancel`: a reader cancels a growing message.
     Cancel {
         /// A connection of the reader.
@@ -158,7 +160,7 @@ pub enum Command {
         message: Uuid,
     },
     /// `DELETE /message`.
-    Delete(Vec<Delete>),
+    Delete(#[serde(with = "As::<Vec<stored::Delete>>")] Vec<Delete>),
     /// `/disconnect`: the connection ends when it is reaped next.
     Disconnect(ConnectionId),
     /// A socket or poll begins.
@@ -172,7 +174,6 @@ pub enum Command {
         /// Who brings the missed events.
         catch_up: CatchUp,
         /// How it is told that a message has grown.
-        #[serde(default)]
         appends: Appends,
     },
     /// A socket or poll ended.
@@ -188,6 +189,35 @@ pub enum Command {
     },
     /// Nothing but time has passed.
     Tick,
+    /// An epoch begins.
+    Begin {
+        /// The epoch, which is later than all before.
+        epoch: Epoch,
+        /// `true` if no other node lives: the listeners of all others have ended.
+        alone: bool,
+    },
+    /// A node tells of itself.
+    Alive(Box<Alive>),
+    /// A node has ended, with all its listeners.
+    Leave,
+    /// The rules from here on.
+    Rules(Box<Rules>),
+}
+
+/// What a node tells of itself from time to time. Whoever has not told of itself for
+/// [`Rules::node_timeout`] has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// The newest level of the stored forms that it knows.
+    pub level: u32,
+    /// The newest envelope that it had applied when it looked at its listeners.
+    pub position: Position,
+    /// [`State::digest`](super::State::digest) at that position.
+    pub digest: u64,
+    /// The number up to which all its listeners were sent everything, except those in `but`.
+    pub sent: Sequence,
+    /// The listeners that were sent less, and up to which number.
+    pub but: Vec<(ListenerId, Sequence)>,
 }
 
 /// The two ways to listen.
@@ -244,6 +274,8 @@ pub struct Outcome {
     pub reply: Result<Reply, Refusal>,
     /// `true` if it is the reply to an earlier command of which this one is a repeat. Nothing happened.
     pub replayed: bool,
+    /// `false` if this very envelope was applied before. The reply was given then.
+    pub is_new: bool,
     /// What to do for listeners, in this order.
     pub deliveries: Vec<Delivery>,
 }
@@ -378,12 +410,16 @@ pub enum EndReason {
         /// The newer listener.
         by: ListenerId,
     },
+    /// A newer listener of the connection, on another node, takes over.
+    SupersededElsewhere,
+    /// The node was silent for so long that the others had to take it for dead.
+    NodeSilent,
     /// The connection was ended.
     Ended,
 }
 
-/// The times and sizes that the state uses. All replicas need the same.
-#[derive(Clone, Debug)]
+/// The times and sizes that the state uses. They are the same on all nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     /// The time without a listener after which a connection in a channel ends.
     pub connection_timeout: Duration,
@@ -424,6 +460,10 @@ pub struct Rules {
     /// The most by which own time moves from one stamp to the next. An outage of any length counts as
     /// no more than this.
     pub longest_step: Duration,
+    /// The silence after which a node has ended.
+    pub node_timeout: Duration,
+    /// How long a listener waits for what an older one on another node was sent.
+    pub take_over_timeout: Duration,
     /// The default settings of new channels. The first pattern that matches the name counts.
     pub channel_defaults: Vec<ChannelDefaults>,
 }
@@ -449,6 +489,8 @@ impl Default for Rules {
             max_growing_items: 4096,
             max_open_messages: 100,
             longest_step: Duration::from_secs(5),
+            node_timeout: Duration::from_secs(10),
+            take_over_timeout: Duration::from_secs(1),
             channel_defaults: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::arena::Key;
 use super::catchup::Record;
 use super::channel::Channel;
-use super::command::{ConnectionId, ListenerId, ListenerKind, Rules, Sequence};
+use super::command::{ConnectionId, ListenerId, ListenerKind, NodeId, Rules, Sequence};
 use super::keys::Keys;
 use super::time::Moment;
 use super::user::User;
@@ -26,9 +26,10 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Moment>,
 }
 
-/// The listener of a connection.
+/// The listener of a connection. Its id is unique on its node.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Listener {
+    pub(super) node: NodeId,
     pub(super) id: ListenerId,
     pub(super) kind: ListenerKind,
     /// It is sent edits instead of appends.

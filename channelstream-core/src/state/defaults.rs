@@ -1,10 +1,13 @@
 //! Default settings of new channels, by name.
 
-use super::Rules;
+use serde::{Deserialize, Serialize};
+
+use super::{Rules, stored};
 use crate::protocol::{ChannelConfig, ChannelSettings};
 
 /// A pattern for names of channels. `*` stands for any characters, also for none; all else for itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Pattern(Box<str>);
 
 impl Pattern {
@@ -50,11 +53,12 @@ impl Pattern {
 }
 
 /// Default settings for the channels of a pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelDefaults {
     /// The names of the channels.
     pub pattern: Pattern,
     /// The settings that differ from the defaults of all channels.
+    #[serde(with = "stored::ChannelConfig")]
     pub settings: ChannelConfig,
 }
 

@@ -76,6 +76,8 @@ impl Deadlines {
 impl State {
     /// Expires what is due, in the order of deadlines, but no more than a portion.
     pub(super) fn expire(&mut self, step: &mut Step) {
+        self.expire_nodes(step);
+        self.expire_waiting(step);
         let mut left = self.forget_repeats(PORTION);
         while let Some(&(when, due)) = self.deadlines.0.first() {
             if when > self.own_time.now() || left == 0 {

@@ -1,6 +1,7 @@
 //! Keys: a list of distinct keys in which each is found quickly, however long the list is.
 
 use indexmap::IndexSet;
+use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
@@ -78,7 +79,9 @@ impl<T> FromIterator<Key<T>> for Keys<T> {
 
 impl<T> Serialize for Keys<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter())
+        let mut list = serializer.serialize_seq(Some(self.len()))?;
+        self.iter().try_for_each(|key| list.serialize_element(&key))?;
+        list.end()
     }
 }
 

@@ -3,8 +3,8 @@
 use super::arena::Key;
 use super::connection::{Connection, Listener, Phase};
 use super::{
-    CatchUp, Closing, ConnectionId, Delivery, EndReason, ListenerId, ListenerKind, Refusal, Reply,
-    Sent, State, Step,
+    CatchUp, Closing, ConnectionId, Delivery, EndReason, ListenerId, ListenerKind, NodeId, Refusal,
+    Reply, Sent, State, Step,
 };
 use crate::protocol::Event;
 
@@ -17,33 +17,62 @@ impl State {
         catch_up: CatchUp,
     ) -> Result<Reply, Refusal> {
         let key = *self.connection_ids.get(&id).ok_or(Refusal::UnknownConnection)?;
-        let connection = &mut self.connections[key];
-        if connection.phase == Phase::Ended {
+        if self.connections[key].phase == Phase::Ended {
             return Err(Refusal::UnknownConnection);
         }
-        let present = connection.listener;
+        self.end_listener_of_ended_node(step, key);
+        let present = self.connections[key].listener;
         if listener.kind == ListenerKind::Poll
             && present.is_some_and(|l| l.kind == ListenerKind::Socket)
         {
             return Ok(Reply::Occupied);
         }
-        connection.listener = Some(listener);
-        connection.phase = Phase::Alive;
-        self.watch_connection(key);
         match present {
-            // What the older listener was not sent is in its outbox; the caller moves it over.
+            Some(older) if catch_up == CatchUp::Deliver => {
+                // An older one that waits itself was sent nothing.
+                if older.node != listener.node && !self.taking_over.has(key) {
+                    self.wait_for(key, older);
+                }
+            }
+            _ => self.waits_no_more(key),
+        }
+        self.set_listener(key, Some(listener));
+        self.connections[key].phase = Phase::Alive;
+        self.watch_connection(key);
+        self.node_has_opened(listener);
+        match present {
             Some(older) => {
-                let reason = EndReason::Superseded { by: listener.id };
-                step.deliveries.push(Delivery::End { listener: older.id, reason });
-                self.tell_untold(step, key, (older, listener));
+                // What an older listener of the same node was not sent is in its outbox; the caller
+                // moves it over.
+                let reason = if listener.node == older.node {
+                    EndReason::Superseded { by: listener.id }
+                } else {
+                    EndReason::SupersededElsewhere
+                };
+                self.end_listener(step, older, reason);
+                if listener.node == older.node {
+                    self.tell_untold(step, key, (older, listener));
+                }
             }
-            None if catch_up == CatchUp::Deliver => {
-                self.catch_up(step, key, listener.id);
-                self.catch_up_growing(step, key, listener);
-            }
+            None if catch_up == CatchUp::Deliver => self.bring_missed(step, key),
             None => {}
         }
         Ok(Reply::Opened)
+    }
+
+    /// Ends a listener, if it is one of this node.
+    pub(super) fn end_listener(&self, step: &mut Step, listener: Listener, reason: EndReason) {
+        if listener.node == self.node {
+            step.deliveries.push(Delivery::End { listener: listener.id, reason });
+        }
+    }
+
+    /// Delivers what the connection was not sent, if its listener is one of this node.
+    pub(super) fn bring_missed(&self, step: &mut Step, key: Key<Connection>) {
+        if let Some(listener) = self.live_here(key) {
+            self.catch_up(step, key, listener.id);
+            self.catch_up_growing(step, key, listener);
+        }
     }
 
     /// Delivers what was stored and not sent: channel by channel by name, then private events.
@@ -68,20 +97,35 @@ impl State {
 
     pub(super) fn close(
         &mut self,
+        step: &mut Step,
         id: ConnectionId,
-        listener: ListenerId,
+        (node, listener): (NodeId, ListenerId),
         how: Closing,
-        mut sent: Sent,
+        sent: Sent,
     ) {
         let Some(&key) = self.connection_ids.get(&id) else { return };
+        let is_it = |one: &Listener| one.node == node && one.id == listener;
+        if self.connections[key].listener.as_ref().is_some_and(is_it) {
+            self.listener_has_ended(key, how, sent);
+        } else if let Some(older) = self.waits_for(key).filter(is_it) {
+            let sent = self.with_untold(key, older, sent);
+            self.older_was_sent(step, key, sent);
+        }
+        // Else a newer listener superseded it.
+    }
+
+    /// Ends the listener of a connection, which was sent this.
+    pub(super) fn listener_has_ended(&mut self, key: Key<Connection>, how: Closing, sent: Sent) {
+        let sent = match (self.waits_for(key), self.connections[key].listener) {
+            // While it waited, it was sent nothing.
+            (Some(older), _) => self.told_last(older),
+            (None, Some(present)) => self.with_untold(key, present, sent),
+            (None, None) => return,
+        };
+        self.waits_no_more(key);
+        self.set_listener(key, None);
         let now = self.own_time.now();
         let connection = &mut self.connections[key];
-        let Some(present) = connection.listener.filter(|present| present.id == listener) else {
-            return; // a newer listener superseded it
-        };
-        sent.but.extend(self.untold(key, present));
-        let connection = &mut self.connections[key];
-        connection.listener = None;
         connection.record.advance(sent);
         if connection.phase != Phase::Ended {
             connection.since = now;
@@ -90,5 +134,10 @@ impl State {
             }
         }
         self.watch_connection(key);
+    }
+
+    fn with_untold(&self, key: Key<Connection>, listener: Listener, mut sent: Sent) -> Sent {
+        sent.but.extend(self.untold(key, listener));
+        sent
     }
 }

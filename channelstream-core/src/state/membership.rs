@@ -7,7 +7,7 @@ use super::catchup::Record;
 use super::channel::Channel;
 use super::connection::{Connection, Phase};
 use super::user::{PRIVATE, User};
-use super::{ConnectionId, Delivery, EndReason, Refusal, Sequence, State, Step, remove_entry};
+use super::{ConnectionId, EndReason, Refusal, Sequence, State, Step, remove_entry};
 use crate::protocol::{
     Action, ChannelsInfo, Configure, Connect, Connected, DateTime, Event, InfoOptions, Presence,
     Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
@@ -199,6 +199,7 @@ impl State {
         let (latest, now) = (self.sequence, self.own_time.now());
         let first_of_user = self.channels[channel]
             .add(user, connection, || self.users[user].resume(number, now).unwrap_or(latest));
+        self.listens_in(connection, channel);
         self.watch_channel(channel);
         if first_of_user {
             self.tell_presence(step, user, channel, Action::Joined);
@@ -215,6 +216,7 @@ impl State {
         channel: Key<Channel>,
     ) -> Option<Sequence> {
         let user = self.connections[connection].user;
+        self.listens_no_more_in(connection, channel);
         let ended = self.channels[channel].remove(user, connection);
         if ended.is_some() {
             self.tell_presence(step, user, channel, Action::Parted);
@@ -261,7 +263,7 @@ impl State {
         self.unwatch_connection(key);
         let connection = &mut self.connections[key];
         let mut channels: Vec<_> = std::mem::take(&mut connection.channels).iter().collect();
-        let (id, user, listener) = (connection.id, connection.user, connection.listener.take());
+        let (id, user, listener) = (connection.id, connection.user, connection.listener);
         // Who was disconnected does not come back; who fell silent may.
         let window = self.rules.recovery_window;
         let remembers = connection.phase != Phase::Ended && !window.is_zero();
@@ -275,6 +277,7 @@ impl State {
                 self.users[user].remember(number, began, now.after(window));
             }
         }
+        self.waits_no_more(key);
         self.connections.remove(key);
         remove_entry(&mut self.connection_ids, &id);
         let who = &mut self.users[user];
@@ -283,8 +286,7 @@ impl State {
             who.remember(PRIVATE, who.began, now.after(window));
         }
         if let Some(listener) = listener {
-            let listener = listener.id;
-            step.deliveries.push(Delivery::End { listener, reason: EndReason::Ended });
+            self.end_listener(step, listener, EndReason::Ended);
         }
         self.user_is_active(user);
     }

@@ -12,12 +12,15 @@ mod growing;
 mod info;
 mod keys;
 mod listening;
+mod local;
 mod membership;
+mod node;
 mod order;
 mod posting;
 mod reading;
 mod repeats;
-mod snapshot;
+pub mod stored;
+mod taking_over;
 mod time;
 mod user;
 mod views;
@@ -31,14 +34,15 @@ use uuid::Uuid;
 pub use crate::protocol::ChangeReply;
 pub use catchup::Keep;
 pub use command::{
-    Appends, CatchUp, Closing, Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId,
-    ListenerKind, NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
+    Alive, Appends, CatchUp, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
+    ListenerId, ListenerKind, NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
 };
 pub use defaults::{ChannelDefaults, Pattern};
+pub use node::NodeRow;
 pub use order::{Began, Order, Position};
 pub use reading::{Portion, Read, Reading, Since};
 pub use repeats::Repeat;
-pub use snapshot::SnapshotError;
+pub use stored::SnapshotError;
 pub use time::Moment;
 pub use views::{
     ChannelDetails, ChannelRow, ConnectionRow, Counts, ListenerOwner, RecentEvents, RowOrder,
@@ -46,15 +50,17 @@ pub use views::{
 };
 
 use crate::protocol::{
-    Changed, ChannelConfig, DateTime, Epoch, Event, Named, SetUserState, Timestamp, UserState,
-    UserStateChange, UserStateSet,
+    Changed, ChannelConfig, Cursor, DateTime, Epoch, Event, Named, SetUserState, Timestamp,
+    UserState, UserStateChange, UserStateSet,
 };
 use arena::{Arena, Key};
 use channel::Channel;
 use connection::{Connection, Listener};
 use expiry::Deadlines;
 use growing::Growing;
+use node::Nodes;
 use repeats::Repeats;
+use taking_over::TakingOver;
 use time::OwnTime;
 use user::User;
 
@@ -65,8 +71,13 @@ use user::User;
 #[derive(Debug)]
 pub struct State {
     rules: Rules,
-    /// The life of the order of events.
-    epoch: Epoch,
+    /// The node whose listeners get deliveries.
+    node: NodeId,
+    order: Order,
+    nodes: Nodes,
+    taking_over: TakingOver,
+    /// Mixed from what each envelope did. It is the same wherever the same was done.
+    digest: u64,
     /// The wall time, for what people see. It may step; nothing is decided by it.
     now: Timestamp,
     /// The clock of all deadlines.
@@ -101,6 +112,8 @@ fn remove_entry<K: Eq + Hash, V>(map: &mut IndexMap<K, V>, key: &K) {
 
 /// One call of `apply`: the random bits that ids are made from, and the deliveries so far.
 struct Step {
+    /// The node that submitted the envelope.
+    node: NodeId,
     seed: u128,
     ids: u128,
     deliveries: Vec<Delivery>,
@@ -125,7 +138,11 @@ impl State {
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
-            epoch: Epoch::default(),
+            node: NodeId::default(),
+            order: Order::default(),
+            nodes: Nodes::default(),
+            taking_over: TakingOver::default(),
+            digest: 0,
             now: Timestamp::default(),
             own_time: OwnTime::default(),
             sequence: 0,
@@ -146,33 +163,80 @@ impl State {
         }
     }
 
-    /// Begins the order of events in this epoch. An order that begins anew needs a new one.
+    /// Begins the order of events in this epoch, without an envelope: nobody else needs to know of it.
     #[must_use]
-    pub fn in_epoch(self, epoch: Epoch) -> Self {
-        Self { epoch, ..self }
+    pub fn in_epoch(mut self, epoch: Epoch) -> Self {
+        self.order.begin(epoch, self.sequence);
+        self
     }
 
     /// Returns the life of the order of events.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.order.position().epoch
+    }
+
+    /// Returns what is known of the order of envelopes so far.
+    pub fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// Returns a number that is the same wherever the same envelopes had the same effects.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Returns the rules that are in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Expires what is due at the moment of the envelope, or a portion of it if it is very much, and then
     /// carries out the command, unless it is the repeat of one that was carried out. A command that is
     /// refused changes nothing; the reply has the reason.
+    ///
+    /// An envelope that was applied before has no effect but that its place in the order counts.
     pub fn apply(&mut self, envelope: Envelope) -> Outcome {
-        if self.own_time.go_on(envelope.stamp.moment, self.rules.longest_step) {
-            self.now = envelope.stamp.now;
+        let Envelope { node, number, stamp, command, repeat } = envelope;
+        let is_new = match &command {
+            Command::Begin { epoch, .. } => {
+                self.order.begin(*epoch, self.sequence);
+                true
+            }
+            _ => self.order.next(node, number),
+        };
+        if !is_new {
+            let reply = Ok(Reply::Done);
+            return Outcome { reply, replayed: false, is_new: false, deliveries: Vec::new() };
         }
-        let seed = envelope.stamp.seed;
-        let mut step = Step { seed, ids: 0, deliveries: Vec::new(), ended: Vec::new() };
+        if self.own_time.go_on(stamp.moment, self.rules.longest_step) {
+            self.now = stamp.now;
+        }
+        let (seed, deliveries) = (stamp.seed, Vec::new());
+        let mut step = Step { node, seed, ids: 0, deliveries, ended: Vec::new() };
+        self.node_is_seen(&mut step, node);
         self.expire(&mut step);
-        let (reply, replayed) = match envelope.repeat {
-            None => (self.carry_out(&mut step, envelope.command), false),
-            Some(repeat) => self.carry_out_once(&mut step, *repeat, envelope.command),
+        let (reply, replayed) = match repeat {
+            None => (self.carry_out(&mut step, command), false),
+            Some(repeat) => self.carry_out_once(&mut step, *repeat, command),
         };
         self.release_ended(&mut step);
-        Outcome { reply, replayed, deliveries: step.deliveries }
+        self.mix_digest();
+        Outcome { reply, replayed, is_new: true, deliveries: step.deliveries }
+    }
+
+    fn mix_digest(&mut self) {
+        /// Spreads each number over all bits.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let counts = [
+            self.order.position().number,
+            self.sequence,
+            self.messages_delivered,
+            self.users.len() as u64,
+            self.connections.len() as u64,
+            self.channels.len() as u64,
+        ];
+        let mix = |digest: u64, number: u64| (digest ^ number).wrapping_mul(SPREAD).rotate_left(29);
+        self.digest = counts.into_iter().fold(self.digest, mix);
     }
 
     fn carry_out(&mut self, step: &mut Step, command: Command) -> Result<Reply, Refusal> {
@@ -204,14 +268,33 @@ impl State {
             Command::Delete(deletes) => Ok(Reply::Deleted(self.delete(step, deletes))),
             Command::Disconnect(connection) => Ok(Reply::Disconnected(self.disconnect(connection))),
             Command::Open { connection, listener, kind, catch_up, appends } => {
-                let as_edits = appends == Appends::AsEdits;
-                self.open(step, connection, Listener { id: listener, kind, as_edits }, catch_up)
+                let (node, as_edits) = (step.node, appends == Appends::AsEdits);
+                let listener = Listener { node, id: listener, kind, as_edits };
+                self.open(step, connection, listener, catch_up)
             }
             Command::Close { connection, listener, how, sent } => {
-                self.close(connection, listener, how, sent);
+                self.close(step, connection, (step.node, listener), how, sent);
                 Ok(Reply::Done)
             }
             Command::Tick => Ok(Reply::Done),
+            Command::Begin { alone, .. } => {
+                if alone {
+                    self.is_alone(step.node);
+                }
+                Ok(Reply::Done)
+            }
+            Command::Alive(alive) => {
+                self.node_is_alive(step.node, *alive);
+                Ok(Reply::Done)
+            }
+            Command::Leave => {
+                self.node_has_left(step.node);
+                Ok(Reply::Done)
+            }
+            Command::Rules(rules) => {
+                self.rules = *rules;
+                Ok(Reply::Done)
+            }
         }
     }
 
@@ -219,8 +302,13 @@ impl State {
     /// [`Command::Tick`] is due then, if no other command comes before. Until then ticks have to come more
     /// often than [`Rules::longest_step`], because one stamp moves own time by no more than that.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let of_repeats = self.repeats.deadline(&self.rules);
-        let first = self.deadlines.first().into_iter().chain(of_repeats).min()?;
+        let deadlines = [
+            self.deadlines.first(),
+            self.repeats.deadline(&self.rules),
+            self.nodes_deadline(),
+            self.taking_over.deadline(),
+        ];
+        let first = deadlines.into_iter().flatten().min()?;
         Some(self.own_time.stamp_of(first))
     }
 
@@ -233,6 +321,11 @@ impl State {
     /// Returns the number of the newest event.
     pub fn sequence(&self) -> Sequence {
         self.sequence
+    }
+
+    /// Returns the cursor of the newest event.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor_at(self.sequence)
     }
 
     /// Returns `true` if there is a connection of this id. A connection that was ended exists until it

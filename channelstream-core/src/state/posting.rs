@@ -5,10 +5,9 @@ use std::sync::Arc;
 use indexmap::{IndexMap, IndexSet};
 
 use super::arena::Key;
-use super::channel::{Channel, Member};
-use super::connection::Connection;
+use super::channel::Channel;
 use super::growing::Place;
-use super::keys::Keys;
+use super::local::Reach;
 use super::user::User;
 use super::{ChangeReply, Delivery, ListenerId, Refusal, Sequence, State, Step};
 use crate::protocol::{
@@ -255,40 +254,10 @@ impl State {
         } else {
             channel.stored.skip(self.sequence);
         }
-        let mut addressed = 0;
-        let mut to = Vec::new();
-        self.each_recipient(key, (only, never), |connections| {
-            addressed += connections.len() as u64;
-            to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
-        });
-        let reach = Reach { connections: addressed, listeners: to.len() as u64 };
-        deliver(step, to, event, self.sequence);
+        let recipients = self.recipients(key, (only, never));
+        let reach = recipients.reach;
+        deliver(step, recipients.into_all(), event, self.sequence);
         reach
-    }
-
-    /// Calls a function with the connections of each member of a channel among an audience.
-    pub(super) fn each_recipient(
-        &self,
-        channel: Key<Channel>,
-        (only, never): (Option<Vec<Key<User>>>, Vec<Key<User>>),
-        mut each: impl FnMut(&Keys<Connection>),
-    ) {
-        let mut address = |user: &Key<User>, Member { connections, .. }: &Member| {
-            if never.binary_search(user).is_err() {
-                each(connections);
-            }
-        };
-        let members = &self.channels[channel].members;
-        match only {
-            None => members.iter().for_each(|(user, member)| address(user, member)),
-            Some(only) => {
-                for user in only {
-                    if let Some(member) = members.get(&user) {
-                        address(&user, member);
-                    }
-                }
-            }
-        }
     }
 
     /// Returns the only users of a channel who receive an event, unless all do, and the users who do not;
@@ -328,29 +297,16 @@ impl State {
                 let open = user.growing.open_in_events();
                 let keep = self.rules.user_events.beside(open);
                 user.stored.push(self.sequence, event.clone(), keep, &mut dropped);
-                reach.connections += user.connections.len() as u64;
-                let connections = &self.users[key].connections;
-                to.extend(connections.iter().filter_map(|key| self.listener_of(key)));
+                for key in self.users[key].connections.iter() {
+                    reach.count(&self.connections[key]);
+                    to.extend(self.live_here(key).map(|listener| listener.id));
+                }
             }
-            reach.listeners += to.len() as u64;
             deliver(step, to, event, self.sequence);
         }
         self.release(dropped);
         reach
     }
-
-    fn listener_of(&self, key: Key<Connection>) -> Option<ListenerId> {
-        self.connections[key].listener.map(|listener| listener.id)
-    }
-}
-
-/// How many an event was for.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Reach {
-    /// The connections that were addressed, listening or not.
-    connections: u64,
-    /// The listeners among them.
-    listeners: u64,
 }
 
 enum Destination {

@@ -14,7 +14,7 @@ use super::catchup::{Stored, StoredEvents};
 use super::connection::Connection;
 use super::growing::Followed;
 use super::{ConnectionId, Sequence, State};
-use crate::protocol::{Cursor, DateTime, Edit, Event, Gap, GapReason, Uuid};
+use crate::protocol::{Cursor, DateTime, Edit, Epoch, Event, Gap, GapReason, Uuid};
 
 /// Where a listener that reads by itself begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Reading {
     horizon: Sequence,
     /// Why memberships that began later than `start` have a gap, if they have one.
     reason: Option<GapReason>,
+    /// Where it began, if the client has events behind that which were lost with the end of an epoch.
+    rewound: Option<Sequence>,
     /// Whether the client may have more of a growing message than `start` says.
     is_net: bool,
     /// Up to which number a message was sent as it grew, by its id. Of other messages it is `start`.
@@ -89,6 +91,7 @@ impl Reading {
             start: 0,
             horizon: 0,
             reason: None,
+            rewound: None,
             is_net: false,
             grown: IndexMap::new(),
         }
@@ -105,6 +108,9 @@ impl Reading {
         let lost = stored.lost();
         let is_new = self.at < Some(began) && began <= self.horizon;
         let gap = match self.reason {
+            Some(reason) if self.rewound == self.at && self.at.is_some() => {
+                Some((from.max(lost), reason))
+            }
             Some(reason) if is_new => Some((began.max(lost), reason)),
             _ => (lost > from).then_some((lost, GapReason::Evicted)),
         };
@@ -177,6 +183,7 @@ impl State {
             }
         }
         let (mut places, mut next) = self.places(connection, reading);
+        reading.rewound = None;
         let as_edits = connection.listener.is_some_and(|listener| listener.as_edits);
         let growing: Vec<_> = self.growing_for(key).collect();
         for (index, one) in growing.iter().enumerate() {
@@ -230,23 +237,40 @@ impl State {
     }
 
     fn begin(&self, since: Since, connection: &Connection) -> Reading {
-        let is_known =
-            |cursor: Cursor| cursor.epoch == self.epoch && cursor.sequence <= self.sequence;
+        let mut rewound = None;
         let (at, reason) = match since {
             Since::Record => (Some(connection.record.whole()), None),
             Since::Sent { sequence, .. } => (Some(sequence), None),
-            // A connection that is older than the cursor has the channels that it joined. Those of a
-            // newer one may have been left by silence, too long ago to know.
-            Since::Cursor(cursor) if is_known(cursor) => {
-                let is_newer = connection.created > cursor.sequence;
-                (Some(cursor.sequence), is_newer.then_some(GapReason::Window))
-            }
-            Since::Cursor(_) => (None, Some(GapReason::Epoch)),
+            Since::Cursor(cursor) => match self.end_of(cursor.epoch) {
+                // A connection that is older than the cursor has the channels that it joined. Those of a
+                // newer one may have been left by silence, too long ago to know.
+                Some(end) if cursor.sequence <= end => {
+                    let is_newer = connection.created > cursor.sequence;
+                    (Some(cursor.sequence), is_newer.then_some(GapReason::Window))
+                }
+                // What was lost at the end of an epoch may have been received. What came instead was not.
+                Some(end) if cursor.epoch != self.epoch() => {
+                    rewound = Some(end);
+                    (Some(end), Some(GapReason::Epoch))
+                }
+                _ => (None, Some(GapReason::Epoch)),
+            },
         };
         let start = at.unwrap_or(0);
-        let is_net = matches!(since, Since::Cursor(Cursor { is_net: true, .. }));
+        let is_net =
+            rewound.is_some() || matches!(since, Since::Cursor(Cursor { is_net: true, .. }));
         let (horizon, grown) = (self.sequence, IndexMap::new());
-        Reading { since: None, at, start, horizon, reason, is_net, grown }
+        Reading { since: None, at, start, horizon, reason, rewound, is_net, grown }
+    }
+
+    /// Returns the number of the newest event of an epoch. `None` if the epoch is none of this life.
+    fn end_of(&self, epoch: Epoch) -> Option<Sequence> {
+        if epoch == self.epoch() {
+            return Some(self.sequence);
+        }
+        let epochs = self.order.epochs();
+        let place = epochs.iter().rposition(|began| began.epoch == epoch)?;
+        Some(epochs.get(place + 1).map_or(self.sequence, |next| next.sequence))
     }
 
     /// Returns the places of a connection, and what comes next of each.
@@ -332,7 +356,7 @@ impl State {
     }
 
     pub(super) fn cursor_at(&self, sequence: Sequence) -> Cursor {
-        Cursor { epoch: self.epoch, sequence, is_net: false }
+        Cursor { epoch: self.epoch(), sequence, is_net: false }
     }
 }
 

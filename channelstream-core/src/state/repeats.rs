@@ -8,12 +8,9 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::stored;
 use super::time::Moment;
-use super::{ChangeReply, Command, Refusal, Reply, Rules, State, Step, remove_entry};
-use crate::protocol::{
-    ChannelsDeleted, ChannelsInfo, Connected, Delete, Posted, Subscribed, Taken, Unsubscribed,
-    UserStateSet,
-};
+use super::{Command, Refusal, Reply, Rules, State, Step, remove_entry};
 
 /// By how much forgetting may be late where nothing else happens, so that keys that came one after
 /// another are forgotten with one tick.
@@ -59,29 +56,8 @@ struct Kept {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Answer {
-    Reply(#[serde(with = "Tagged")] Reply),
+    Reply(#[serde(with = "stored::Reply")] Reply),
     Refusal(Refusal),
-}
-
-/// The form of a [`Reply`] in a snapshot. Its own form is the body of an answer, which does not say
-/// which kind it is of.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Reply")]
-enum Tagged {
-    Connected(Box<Connected>),
-    Subscribed(Box<Subscribed>),
-    Unsubscribed(Box<Unsubscribed>),
-    UserStateSet(Box<UserStateSet>),
-    Configured(Box<ChannelsInfo>),
-    ChannelsDeleted(Box<ChannelsDeleted>),
-    Published(Vec<Posted>),
-    Changed(Vec<ChangeReply>),
-    Cancelled(Box<Taken>),
-    Deleted(Vec<Arc<Delete>>),
-    Disconnected(bool),
-    Opened,
-    Occupied,
-    Done,
 }
 
 /// The contents of a snapshot. The rest of [`Repeats`] follows from it.

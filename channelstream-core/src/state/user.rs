@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_with::As;
 use uuid::Uuid;
 
 use super::catchup::StoredEvents;
@@ -11,6 +12,7 @@ use super::command::Sequence;
 use super::connection::Connection;
 use super::growing::Here;
 use super::keys::Keys;
+use super::stored;
 use super::time::Moment;
 use crate::protocol::{Changed, Scalar, UserState};
 
@@ -18,10 +20,14 @@ use crate::protocol::{Changed, Scalar, UserState};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct User {
     pub(super) uuid: Uuid,
+    #[serde(with = "As::<stored::Name>")]
     pub(super) name: Arc<str>,
+    #[serde(with = "As::<stored::SharedState>")]
     pub(super) state: Arc<UserState>,
+    #[serde(with = "As::<Vec<stored::Name>>")]
     public_keys: Vec<Arc<str>>,
     /// The part of `state` under `public_keys`.
+    #[serde(with = "As::<stored::SharedState>")]
     pub(super) public_state: Arc<UserState>,
     pub(super) stored: StoredEvents,
     pub(super) growing: Here,

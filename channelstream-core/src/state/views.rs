@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::channel::Channel;
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Listener, Phase};
 use super::user::User;
 use super::{ConnectionId, ListenerId, ListenerKind, Sequence, State};
 use crate::protocol::{ChannelSettings, DateTime, Event, Message, UserState};
@@ -304,13 +304,14 @@ impl State {
         })
     }
 
-    /// Returns the owners of these listeners, in no order. Listeners that have ended are left out.
+    /// Returns the owners of these listeners of this node, in no order. Listeners that have ended are left out.
     pub fn listener_owners(&self, listeners: &[ListenerId]) -> Vec<ListenerOwner> {
         if listeners.is_empty() {
             return Vec::new();
         }
         let owner = |connection: &Connection| {
-            let listener = connection.listener.filter(|one| listeners.contains(&one.id))?;
+            let is_meant = |one: &Listener| one.node == self.node && listeners.contains(&one.id);
+            let listener = connection.listener.filter(is_meant)?;
             Some(ListenerOwner {
                 listener: listener.id,
                 kind: listener.kind,

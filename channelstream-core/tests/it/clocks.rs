@@ -12,7 +12,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof};
 use proptest::{prop_assert_eq, proptest};
 
 use crate::random::ops;
-use crate::world::{World, announcing, hours, millis, remembering, secs, summary};
+use crate::world::{NODE, World, announcing, hours, millis, remembering, secs, summary};
 
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
@@ -162,7 +162,7 @@ fn a_restored_state_goes_on_from_its_own_time() {
     let mut w = World::new();
     w.connect("ann", &["room"]);
     w.advance(secs(10));
-    w.state = State::restore(&w.state.snapshot(), crate::world::rules()).unwrap();
+    w.state = State::restore(&w.state.snapshot()).unwrap().for_node(NODE);
     assert_eq!(w.state.latest_stamp(), w.now, "the clock of the next process begins here");
     w.advance(millis(4_999));
     assert!(w.knows("ann"));
@@ -179,7 +179,7 @@ fn many_deadlines_at_once_are_handled_in_portions() {
     let apply = |state: &mut State, moment, command| {
         state.apply(Envelope {
             node: NodeId::new(1),
-            id: 1,
+            number: 0,
             stamp: Stamp { now: Timestamp::default(), moment, seed: 1 },
             command,
             repeat: None,

@@ -3,7 +3,7 @@
 use channelstream_core::protocol::{ChannelConfig, ChannelSettings, Connect, DeleteChannels};
 use channelstream_core::state::{ChannelDefaults, Command, Pattern, Reply, Rules, State};
 
-use crate::world::{World, announcing, hours, remembering, rules};
+use crate::world::{NODE, World, announcing, hours, remembering, rules};
 
 /// Deletes channels. Returns those that existed and those that did not.
 fn delete(w: &mut World, channels: &[&str]) -> (Vec<String>, Vec<String>) {
@@ -102,12 +102,12 @@ fn replicas_agree_and_restore() {
         w.join(user, &["room", "other"]);
     }
     delete(&mut w, &["room"]);
-    let mut replica = State::new(Rules::default());
+    let mut replica = State::new(crate::world::rules()).for_node(NODE);
     for envelope in &w.log {
         replica.apply(envelope.clone());
     }
     assert_eq!(replica.snapshot(), w.state.snapshot());
-    let restored = State::restore(&w.state.snapshot(), Rules::default()).unwrap();
+    let restored = State::restore(&w.state.snapshot()).unwrap().for_node(NODE);
     assert_eq!(restored.snapshot(), w.state.snapshot());
 }
 
@@ -171,12 +171,12 @@ fn fields_of_a_request_override_the_defaults() {
 }
 
 #[test]
-fn a_restored_state_follows_its_new_rules() {
+fn new_rules_are_for_new_channels() {
     let mut w = World::new();
     w.connect("ann", &["orders-1"]);
     let rules =
         Rules { channel_defaults: vec![defaults("*", remembering(3).into())], ..Rules::default() };
-    w.state = State::restore(&w.state.snapshot(), rules).unwrap();
+    w.apply(Command::Rules(Box::new(rules))).unwrap();
     w.connect("ben", &["orders-2"]);
     assert_eq!(w.channel("orders-1").settings, ChannelSettings::default(), "as it was");
     assert_eq!(w.channel("orders-2").settings, remembering(3));

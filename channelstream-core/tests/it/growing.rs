@@ -10,7 +10,7 @@ use channelstream_core::state::{
 use serde_json::value::RawValue;
 
 use crate::world::{
-    World, hours, json, millis, name, new_text, remembering, rules, secs, to, to_users,
+    NODE, World, hours, json, millis, name, new_text, remembering, rules, secs, to, to_users,
 };
 
 impl World {
@@ -521,7 +521,7 @@ fn a_restored_state_goes_on() {
     w.post(opened(2, to_users(&["ann"], "p")));
     w.append(append(2).text("text", "q").status(Status::Done));
     let bytes = w.state.snapshot();
-    let copy = State::restore(&bytes, rules()).unwrap();
+    let copy = State::restore(&bytes).unwrap().for_node(NODE);
     assert_eq!(copy.snapshot(), bytes);
     assert_eq!(copy.next_deadline(), w.state.next_deadline());
     w.state = copy;

@@ -28,6 +28,7 @@ mod random;
 mod reading;
 mod repeats;
 mod snapshots;
+mod stored;
 mod subscribing;
 mod user_state;
 mod views;

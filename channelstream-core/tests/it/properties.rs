@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use channelstream_core::protocol::{Action, Change, Event, Growth, Message, Uuid};
-use channelstream_core::state::{Closing, Command, Envelope, Keep, NodeId, Reply, Rules, State};
+use channelstream_core::state::stored::decode;
+use channelstream_core::state::{Closing, Command, Envelope, Keep, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
-use serde_json::Value;
 
 use crate::random::{CHANNELS, LABELS, Op, ops};
-use crate::world::{Got, World, announcing, hours, json, rules, summary, user_of};
+use crate::world::{Got, NODE, World, announcing, encoded, hours, json, rules, summary, user_of};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -40,16 +40,18 @@ proptest! {
         for op in &ops {
             op.happen(&mut w);
         }
-        let mut here = State::new(rules());
-        let mut there = State::new(rules());
+        let mut here = State::new(rules()).for_node(NODE);
+        let mut there = State::new(rules()).for_node(NODE);
         for (number, envelope) in w.log.iter().enumerate() {
             if number % every == 0 {
                 let bytes = there.snapshot();
-                there = State::restore(&bytes, rules()).unwrap();
+                there = State::restore(&bytes).unwrap().for_node(NODE);
                 prop_assert_eq!(&there.snapshot(), &bytes);
             }
-            let stored: Envelope = serde_json::from_str(&json(envelope)).unwrap();
-            prop_assert_eq!(json(&stored), json(envelope));
+            let bytes = encoded(envelope);
+            let stored = decode(&bytes).unwrap();
+            prop_assert_eq!(format!("{stored:?}"), format!("{envelope:?}"));
+            prop_assert_eq!(encoded(&stored), bytes);
             prop_assert_eq!(outcome(&mut here, envelope), outcome(&mut there, &stored));
             prop_assert_eq!(here.next_deadline(), there.next_deadline());
         }
@@ -320,14 +322,14 @@ fn check_order(got: &[Got]) {
 
 /// The channels of each connection, according to a copy of the state.
 fn memberships(w: &mut World) -> BTreeMap<&'static str, BTreeSet<String>> {
-    let mut copy = State::restore(&w.state.snapshot(), rules()).unwrap();
+    let mut copy = State::restore(&w.state.snapshot()).unwrap().for_node(NODE);
     let mut all = BTreeMap::new();
     for label in LABELS.into_iter().filter(|label| w.knows(label)).collect::<Vec<_>>() {
         let ask = channelstream_core::protocol::Unsubscribe::new(w.id(label), ["nowhere"]);
         let stamp = w.log.last().unwrap().stamp;
         let outcome = copy.apply(Envelope {
-            node: NodeId::new(1),
-            id: 1,
+            node: NODE,
+            number: 0,
             stamp,
             command: Command::Unsubscribe(ask),
             repeat: None,
@@ -387,16 +389,30 @@ fn empty(w: &mut World) {
     assert_eq!(stats.total_channels, 0);
 }
 
-/// A snapshot without counters.
-pub(crate) fn without_counters(state: &State) -> Value {
-    let bytes = state.snapshot();
-    // The first line has the version and the checksum.
-    let json = bytes.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
-    let mut snapshot: Value = serde_json::from_slice(json).unwrap();
-    for counter in
-        ["now", "own_time", "sequence", "channels_created", "messages_delivered", "messages_posted"]
-    {
-        assert!(snapshot.as_object_mut().unwrap().remove(counter).is_some(), "{counter}");
+/// All of a state that a snapshot keeps, without counters, as text.
+pub(crate) fn without_counters(state: &State) -> String {
+    let kept = State::restore(&state.snapshot()).unwrap();
+    let text = format!("{kept:#?}");
+    let mut fields: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut field = "";
+    for line in text.lines() {
+        let begun = line.strip_prefix("    ").filter(|rest| rest.starts_with(char::is_alphabetic));
+        field = begun.and_then(|rest| Some(rest.split_once(':')?.0)).unwrap_or(field);
+        fields.entry(field).or_default().push(line);
     }
-    snapshot
+    let counters = [
+        "now",
+        "own_time",
+        "order",
+        "nodes",
+        "digest",
+        "sequence",
+        "channels_created",
+        "messages_delivered",
+        "messages_posted",
+    ];
+    for counter in counters {
+        assert!(fields.remove(counter).is_some(), "{counter}");
+    }
+    format!("{fields:?}")
 }

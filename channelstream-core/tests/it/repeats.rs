@@ -6,12 +6,12 @@ use channelstream_core::protocol::{
     Address, Change, ChannelConfig, ChannelSettings, Configure, Connect, Delete, DeleteChannels,
     NewMessage, SetUserState, Subscribe, Unsubscribe, Uuid,
 };
-use channelstream_core::state::{Command, Envelope, Refusal, Reply, Rules, State};
+use channelstream_core::state::{Command, Refusal, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
 use crate::random::{Op, keyed, ops};
-use crate::world::{World, json, millis, new_text, rules, secs, to, user_state};
+use crate::world::{NODE, World, json, millis, new_text, rules, secs, to, user_state};
 
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -82,13 +82,13 @@ fn every_request_is_carried_out_once_and_answered_alike() {
         let key = format!("key {number}");
         let first = w.apply_once(&key, 1, command.clone());
         assert!(!w.replayed);
-        let (after, heard) = (w.state.snapshot(), w.take("ann").len());
+        let (nothing, heard) = (w.after_nothing(3), w.take("ann").len());
         for _ in 0..3 {
             let again = w.apply_once(&key, 1, command.clone());
             assert!(w.replayed, "{command:?}");
             assert_eq!(told(&again), told(&first), "{command:?}");
         }
-        assert!(w.state.snapshot() == after, "nothing happens: {command:?}");
+        assert!(w.state.snapshot() == nothing, "nothing happens: {command:?}");
         assert!(w.take("ann").is_empty() || heard == 0, "nobody hears of it: {command:?}");
     }
 }
@@ -130,10 +130,10 @@ fn a_refusal_is_an_answer_too() {
 fn a_key_belongs_to_one_request() {
     let mut w = room();
     w.apply_once("k", 1, say("one")).unwrap();
-    let before = w.state.snapshot();
+    let nothing = w.after_nothing(1);
     let refused = w.apply_once("k", 2, say("two")).unwrap_err();
     assert_eq!((refused, w.replayed), (Refusal::KeyReused, false));
-    assert!(w.state.snapshot() == before, "the first answer is still there, and nothing else");
+    assert!(w.state.snapshot() == nothing, "the first answer is still there, and nothing else");
     assert!(w.apply_once("k", 1, say("one")).is_ok() && w.replayed);
     assert_eq!(history(&mut w), 1);
 }
@@ -220,9 +220,8 @@ fn a_restored_state_knows_every_kind_of_answer() {
     for (number, command) in commands.iter().enumerate() {
         first.push(told(&w.apply_once(&format!("k{number}"), 1, command.clone())));
     }
-    let rules = || Rules { idempotency_window: WINDOW, ..rules() };
     let (bytes, deadline) = (w.state.snapshot(), w.state.next_deadline());
-    w.state = State::restore(&bytes, rules()).unwrap();
+    w.state = State::restore(&bytes).unwrap().for_node(NODE);
     assert!(w.state.snapshot() == bytes && w.state.next_deadline() == deadline);
     for (number, command) in commands.into_iter().enumerate() {
         let again = w.apply_once(&format!("k{number}"), 1, command.clone());
@@ -234,25 +233,15 @@ fn a_restored_state_knows_every_kind_of_answer() {
 }
 
 #[test]
-fn bounds_that_shrink_count_for_what_was_restored_as_soon_as_something_comes() {
+fn bounds_that_shrink_count_for_what_is_kept_as_soon_as_something_comes() {
     let mut w = World::new();
     for number in 0..10 {
         w.apply_once(&format!("k{number}"), 1, say("x")).unwrap();
     }
     let rules = Rules { idempotency_keys: 4, ..rules() };
-    w.state = State::restore(&w.state.snapshot(), rules).unwrap();
+    w.apply(Command::Rules(Box::new(rules))).unwrap();
     w.apply_once("new", 1, say("x")).unwrap();
     assert_eq!(w.state.counts().kept_answers, 4);
-}
-
-#[test]
-fn an_envelope_without_a_key_says_nothing_of_it() {
-    let mut w = World::new();
-    w.tick();
-    let text = json(&w.log[0]);
-    assert!(!text.contains("repeat"), "{text}");
-    let envelope: Envelope = serde_json::from_str(&text).unwrap();
-    assert!(envelope.repeat.is_none());
 }
 
 #[test]
@@ -287,10 +276,10 @@ proptest! {
         let Op::Repeated { key, command } = keyed else { panic!("{keyed:?}") };
         let first = w.apply_once(key, 1, command.clone());
         let refused = matches!(first, Err(Refusal::KeyReused));
-        let before = w.state.snapshot();
+        let nothing = w.after_nothing(1);
         let again = w.apply_once(key, 1, command);
         prop_assert_eq!(w.replayed, !refused);
         prop_assert_eq!(told(&again), told(&first));
-        prop_assert!(w.state.snapshot() == before);
+        prop_assert!(w.state.snapshot() == nothing);
     }
 }

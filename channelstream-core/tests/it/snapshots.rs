@@ -1,9 +1,12 @@
 //! Snapshots: all of the state, in bytes that are the same for the same state.
 
 use channelstream_core::protocol::{Address, ChannelSettings, Connect};
+use channelstream_core::state::stored::LEVEL;
 use channelstream_core::state::{SnapshotError, State};
 
-use crate::world::{World, announcing, hours, json, new_text, rules, secs, to_users, user_state};
+use crate::world::{
+    NODE, World, announcing, hours, json, new_text, rules, secs, to_users, user_state,
+};
 
 /// A state with a bit of everything: user states, histories, stored events, listeners, deadlines.
 fn lively() -> World {
@@ -40,7 +43,7 @@ fn lively() -> World {
 }
 
 fn restored(w: &World) -> State {
-    State::restore(&w.state.snapshot(), rules()).unwrap()
+    State::restore(&w.state.snapshot()).unwrap().for_node(NODE)
 }
 
 #[test]
@@ -75,11 +78,11 @@ fn life_goes_on_after_a_restart() {
 fn bytes_that_are_no_snapshot_are_refused() {
     let bytes = lively().state.snapshot();
     for end in 0..bytes.len() {
-        let cut = State::restore(&bytes[..end], rules());
+        let cut = State::restore(&bytes[..end]);
         assert!(matches!(cut, Err(SnapshotError::Damaged)), "{end}");
     }
     for garbage in [&b"{}"[..], b"[]", b"null", b"\xff", br#"{"version": 1}"#] {
-        assert!(State::restore(garbage, rules()).is_err());
+        assert!(State::restore(garbage).is_err());
     }
 }
 
@@ -89,24 +92,26 @@ fn every_wrong_byte_is_noticed() {
     for place in 0..bytes.len() {
         let mut wrong = bytes.clone();
         wrong[place] ^= 1;
-        assert!(State::restore(&wrong, rules()).is_err(), "{place}");
+        assert!(State::restore(&wrong).is_err(), "{place}");
     }
 }
 
 #[test]
-fn another_version_is_named() {
-    let text = String::from_utf8(lively().state.snapshot()).unwrap();
-    let version = text.split(' ').nth(1).unwrap();
-    let other = text.replacen(&format!(" {version} "), " 99 ", 1);
-    let error = State::restore(other.as_bytes(), rules()).unwrap_err();
-    assert!(matches!(error, SnapshotError::Version { found: 99 }), "{error}");
+fn another_level_is_named() {
+    let bytes = lively().state.snapshot();
+    let (name, rest) = bytes.split_at(b"channelstream-state ".len());
+    let level = LEVEL.to_string();
+    let rest = rest.strip_prefix(level.as_bytes()).unwrap();
+    let other = [name, b"99", rest].concat();
+    let error = State::restore(&other).unwrap_err();
+    assert!(matches!(error, SnapshotError::Level { found: 99 }), "{error}");
     assert!(error.to_string().contains("99"));
 }
 
 #[test]
 fn an_empty_state_is_restored_as_empty() {
     let new = State::new(rules());
-    let copy = State::restore(&new.snapshot(), rules()).unwrap();
+    let copy = State::restore(&new.snapshot()).unwrap().for_node(NODE);
     assert_eq!(copy.snapshot(), new.snapshot());
     assert_eq!(copy.next_deadline(), None);
 }

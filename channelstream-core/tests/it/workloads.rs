@@ -30,13 +30,13 @@ impl Server {
             max_open_messages: usize::MAX,
             ..Rules::default()
         };
-        Self { state: State::new(rules), now: Moment::default() }
+        Self { state: State::new(rules).for_node(NodeId::new(1)), now: Moment::default() }
     }
 
     fn apply(&mut self, command: Command) -> Reply {
         let stamp = Stamp { now: Timestamp::default(), moment: self.now, seed: 7 };
         self.state
-            .apply(Envelope { node: NodeId::new(1), id: 1, stamp, command, repeat: None })
+            .apply(Envelope { node: NodeId::new(1), number: 0, stamp, command, repeat: None })
             .reply
             .expect("it is lawful")
     }

@@ -15,6 +15,7 @@ use channelstream_core::protocol::{
     Payload, SetUserState, Status, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed,
     UserState, UserStateSet, Uuid,
 };
+use channelstream_core::state::stored::encode;
 use channelstream_core::state::{
     Appends, CatchUp, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
     ListenerId, ListenerKind, Moment, NodeId, Read, Reading, Refusal, Repeat, Reply, Rules, Sent,
@@ -85,6 +86,9 @@ pub(crate) enum End {
     Refused,
 }
 
+/// The node of all listeners, unless a test says otherwise.
+pub(crate) const NODE: NodeId = NodeId::new(1);
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::with(rules())
@@ -92,7 +96,7 @@ impl World {
 
     pub(crate) fn with(rules: Rules) -> Self {
         Self {
-            state: State::new(rules),
+            state: State::new(rules).for_node(NODE),
             now: Moment::default(),
             wall_is_off: 0,
             seed: 0,
@@ -108,9 +112,9 @@ impl World {
     pub(crate) fn apply(&mut self, command: Command) -> Result<Reply, Refusal> {
         self.seed += 1;
         let stamp = Stamp { now: self.wall(), moment: self.now, seed: self.seed };
-        let id = self.log.len() as u64;
+        let number = u64::try_from(self.seed).unwrap();
         let repeat = self.repeat.take();
-        let envelope = Envelope { node: NodeId::new(1), id, stamp, command, repeat };
+        let envelope = Envelope { node: NODE, number, stamp, command, repeat };
         self.log.push(envelope.clone());
         let outcome = self.state.apply(envelope);
         let replayed = outcome.replayed;
@@ -151,6 +155,9 @@ impl World {
                                 newer.flow();
                             }
                         }
+                        EndReason::SupersededElsewhere | EndReason::NodeSilent => {
+                            panic!("there is one node")
+                        }
                     }
                     over.push(listener);
                 }
@@ -165,6 +172,20 @@ impl World {
         }
         self.replayed = replayed;
         outcome.reply
+    }
+
+    /// Returns a snapshot of what the state would be after `commands` without effect, in place of which
+    /// others may come.
+    pub(crate) fn after_nothing(&self, commands: u128) -> Vec<u8> {
+        let mut copy = State::restore(&self.state.snapshot()).unwrap().for_node(NODE);
+        for more in 1..=commands {
+            let seed = self.seed + more;
+            let (number, stamp) =
+                (u64::try_from(seed).unwrap(), Stamp { now: self.wall(), moment: self.now, seed });
+            let command = Command::Tick;
+            copy.apply(Envelope { node: NODE, number, stamp, command, repeat: None });
+        }
+        copy.snapshot()
     }
 
     /// Applies a command with a key, unless it is a repeat.
@@ -628,6 +649,13 @@ fn said(payload: &Option<Payload>) -> String {
 
 pub(crate) fn user_of(label: &str) -> &str {
     label.split('/').next().unwrap()
+}
+
+/// The bytes of an entry.
+pub(crate) fn encoded(envelope: &Envelope) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(envelope, &mut bytes);
+    bytes
 }
 
 /// The default rules, except that time may pass in large steps: a test of days needs no tick

@@ -43,23 +43,23 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    fn envelope(id: u64) -> Envelope {
+    fn envelope(number: u64) -> Envelope {
         let stamp = Clock::going_on_from(Moment::default()).stamp();
-        Envelope { node: NodeId::new(1), id, stamp, command: Command::Tick, repeat: None }
+        Envelope { node: NodeId::new(1), number, stamp, command: Command::Tick, repeat: None }
     }
 
     #[tokio::test]
     async fn what_was_accepted_is_returned_once_and_in_order() {
         let (appender, mut reader) = open();
-        for id in 0..CAPACITY as u64 {
-            appender.append(envelope(id)).unwrap();
+        for number in 0..CAPACITY as u64 {
+            appender.append(envelope(number)).unwrap();
         }
         assert!(matches!(appender.append(envelope(0)), Err(Error::Full)));
         let mut seen = Vec::new();
         while seen.len() < CAPACITY {
             reader.next(&mut seen, 1000).await;
         }
-        assert!(seen.iter().map(|envelope| envelope.id).eq(0..CAPACITY as u64));
+        assert!(seen.iter().map(|envelope| envelope.number).eq(0..CAPACITY as u64));
         drop(reader);
         assert!(matches!(appender.append(envelope(0)), Err(Error::Closed)));
     }

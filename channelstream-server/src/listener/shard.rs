@@ -152,6 +152,8 @@ impl Shard {
                         Some(newer) => outbox.migrate(newer, listeners.latest),
                         None => outbox.end(Ending::Superseded),
                     },
+                    EndReason::SupersededElsewhere => outbox.end(Ending::Superseded),
+                    EndReason::NodeSilent => outbox.end(Ending::NodeSilent),
                     EndReason::Ended => outbox.end(Ending::Ended),
                 }
             }

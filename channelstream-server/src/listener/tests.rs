@@ -1,6 +1,5 @@
 //! A listener from the reservation of its place to its removal.
 
-use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{Appends, Refusal, Rules, State};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
@@ -16,7 +15,7 @@ use outbox::{Bounds, Ending};
 fn start() -> Node {
     let bounds = Bounds { frames: 10, bytes: 1000 };
     let (asking, asked) = crate::listener::asking();
-    let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, Epoch::default(), &asking);
+    let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, &asking);
     let state = State::new(Rules::default());
     let (node, state_loop) = node::new(state, Arc::new(hub), asked, Arc::default(), Arc::default());
     tokio::spawn(state_loop.run());

@@ -226,6 +226,8 @@ metrics! {
             "Sockets and event streams that read nothing of what waited for them.";
         listeners_ended_silent = "listeners_ended_total" ["reason" = "silent"], "listeners",
             "Sockets that did not answer a ping.";
+        listeners_ended_node_silent = "listeners_ended_total" ["reason" = "node_silent"],
+            "listeners", "Listeners of this node that ended because the other nodes took it for dead.";
         listeners_ended_overload = "listeners_ended_total" ["reason" = "overload"], "listeners",
             "Listeners that the server had no room or no time for.";
         listeners_ended_shutdown = "listeners_ended_total" ["reason" = "shutdown"], "listeners",
@@ -287,6 +289,7 @@ impl Metrics {
             Some(Ending::Slow) => &self.listeners_ended_slow,
             Some(Ending::Stalled) => &self.listeners_ended_stalled,
             Some(Ending::Silent) => &self.listeners_ended_silent,
+            Some(Ending::NodeSilent) => &self.listeners_ended_node_silent,
             Some(Ending::Full) => &self.listeners_ended_overload,
             Some(Ending::Shutdown) => &self.listeners_ended_shutdown,
         };

@@ -178,7 +178,7 @@ impl Events {
         }
         match ending {
             Ending::Superseded => Some(retry(NEVER)),
-            Ending::Shutdown => {
+            Ending::Shutdown | Ending::NodeSilent => {
                 let random = RandomState::new().hash_one(self.request) as f64 / u64::MAX as f64;
                 let config = &self.app.config;
                 Some(retry(config.sse_retry + config.shutdown_timeout.mul_f64(random)))

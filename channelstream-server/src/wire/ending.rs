@@ -17,6 +17,8 @@ pub(crate) enum Ending {
     Stalled,
     /// The peer did not answer a ping.
     Silent,
+    /// The other nodes had to take this one for dead.
+    NodeSilent,
     /// The server is too far behind to take the listener in.
     Full,
     /// The server shuts down.
@@ -32,6 +34,7 @@ impl Ending {
             Self::Slow => "reads too slowly: its outbox is full (outbox_frames, outbox_bytes)",
             Self::Stalled => "reads nothing of what waits for it",
             Self::Silent => "a ping was not answered",
+            Self::NodeSilent => "this node was silent for too long",
             Self::Full => "the server is full, try again later",
             Self::Shutdown => "the server is shutting down",
         }
@@ -43,6 +46,7 @@ impl From<Ending> for Close<'static> {
         let code = match ending {
             Ending::Ended | Ending::Closed | Ending::Superseded => CloseCode::NORMAL,
             Ending::Slow | Ending::Stalled | Ending::Silent => CloseCode::POLICY,
+            Ending::NodeSilent => CloseCode::RESTART,
             Ending::Full => CloseCode::TRY_LATER,
             Ending::Shutdown => CloseCode::GOING_AWAY,
         };

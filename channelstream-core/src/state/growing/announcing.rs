@@ -9,7 +9,7 @@ use crate::protocol::{Append, DateTime, Edit, Event};
 use crate::state::arena::Key;
 use crate::state::channel::Channel;
 use crate::state::connection::{Connection, Listener};
-use crate::state::keys::Keys;
+use crate::state::local::Recipients;
 use crate::state::posting::deliver;
 use crate::state::time::Moment;
 use crate::state::{Delivery, ListenerId, Rules, Sequence, State, Step};
@@ -36,21 +36,6 @@ impl Edits {
 
     pub(super) fn deadline(&mut self) -> &mut Option<Moment> {
         &mut self.due
-    }
-}
-
-/// The listeners that a message is for.
-#[derive(Default)]
-struct Audience {
-    as_events: Vec<ListenerId>,
-    as_edits: Vec<ListenerId>,
-}
-
-impl Audience {
-    fn add(&mut self, listener: Listener, all_edits: bool) {
-        let to =
-            if listener.as_edits || all_edits { &mut self.as_edits } else { &mut self.as_events };
-        to.push(listener.id);
     }
 }
 
@@ -136,29 +121,28 @@ impl State {
         deliver(step, to, &growing.as_edit(now), self.sequence);
     }
 
-    fn audience_of(&self, key: Key<Growing>) -> Audience {
+    fn audience_of(&self, key: Key<Growing>) -> Recipients {
         let growing = &self.growing[key];
-        let mut audience = Audience::default();
         match &growing.place {
             Place::Channel(channel) => {
-                let all_edits = self.channels[*channel].settings.append_as_edit == Some(true);
-                let listeners = |connections: &Keys<Connection>| {
-                    let listeners =
-                        connections.iter().filter_map(|key| self.connections[key].listener);
-                    listeners.for_each(|listener| audience.add(listener, all_edits));
-                };
                 let who = self.audience(&growing.message.address);
-                self.each_recipient(*channel, who, listeners);
+                let mut audience = self.recipients(*channel, who);
+                if self.channels[*channel].settings.append_as_edit == Some(true) {
+                    audience.as_edits.append(&mut audience.as_events);
+                }
+                audience
             }
             Place::Users(users) => {
+                let mut audience = Recipients::default();
                 for user in users {
                     let connections = self.users[*user].connections.iter();
-                    let listeners = connections.filter_map(|key| self.connections[key].listener);
-                    listeners.for_each(|listener| audience.add(listener, false));
+                    connections
+                        .filter_map(|key| self.live_here(key))
+                        .for_each(|listener| audience.add(listener));
                 }
+                audience
             }
         }
-        audience
     }
 
     /// Returns the growing messages that a connection may have been told of: those of its channels, and
@@ -259,7 +243,7 @@ impl State {
         key: Key<Connection>,
         (older, newer): (Listener, Listener),
     ) {
-        if older.as_edits == newer.as_edits {
+        if older.as_edits == newer.as_edits || self.live_here(key).is_none() {
             return;
         }
         for one in self.growing_for(key) {

@@ -21,6 +21,7 @@ use super::arena::Key;
 use super::catchup::edited;
 use super::channel::Channel;
 use super::command::ConnectionId;
+use super::stored;
 use super::time::Moment;
 use super::user::User;
 use super::{Refusal, Rules, Sequence, State, Step, remove_entry};
@@ -39,6 +40,7 @@ use tree::{Bounds, Tree};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Growing {
     /// The message, without its payload.
+    #[serde(with = "stored::Message")]
     message: Message,
     growth: Growth,
     tree: Tree,
@@ -72,6 +74,11 @@ impl Growing {
 
     pub(super) fn uuid(&self) -> Uuid {
         self.message.uuid
+    }
+
+    /// Returns where it is.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Returns the number of its opening, under which it is stored.

@@ -8,11 +8,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use serde_with::As;
 
 use crate::protocol::{Payload, Piece, Pieces, steps};
+use crate::state::stored;
 
 /// The most that a message may hold.
 #[derive(Clone, Copy, Debug)]
@@ -442,18 +443,14 @@ fn canonical(steps: &[Cow<'_, str>]) -> String {
 
 impl Serialize for Tree {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.join().serialize(serializer)
+        As::<Option<stored::SharedPayload>>::serialize(&self.join(), serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Box::<RawValue>::deserialize(deserializer)?;
-        let payload: Option<Payload> = match json.get() {
-            "null" => None,
-            object if object.starts_with('{') => Some(Arc::from(json)),
-            _ => return Err(D::Error::custom("a payload is an object")),
-        };
+        let payload: Option<Payload> =
+            As::<Option<stored::SharedPayload>>::deserialize(deserializer)?;
         Ok(Self::new(payload.as_ref()))
     }
 }

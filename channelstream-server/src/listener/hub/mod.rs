@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use channelstream_core::protocol::{Cursor, Epoch};
-use channelstream_core::state::{ConnectionId, Delivery, ListenerId, Sent, Sequence, Since};
+use channelstream_core::protocol::Cursor;
+use channelstream_core::state::{ConnectionId, Delivery, ListenerId, Sent, Since};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -42,8 +42,6 @@ pub(crate) struct Hub {
     permits: Arc<Semaphore>,
     /// The number of permits in all.
     most: usize,
-    /// The life of the order of events.
-    epoch: Epoch,
     /// The number of the newest event that was sent to its shards.
     latest: AtomicU64,
 }
@@ -62,7 +60,6 @@ impl Hub {
         threads: Vec<Handle>,
         bounds: Bounds,
         max_listeners: usize,
-        epoch: Epoch,
         asking: &mpsc::UnboundedSender<Arc<Outbox>>,
     ) -> (Self, Vec<ShardTasks>) {
         let mut tasks = Vec::new();
@@ -83,7 +80,6 @@ impl Hub {
             hasher: RandomState::new(),
             permits: Arc::new(Semaphore::new(most)),
             most,
-            epoch,
             latest: AtomicU64::new(0),
         };
         (hub, tasks)
@@ -142,7 +138,7 @@ impl Hub {
     }
 
     /// Carries out deliveries in their order, up to the event `latest`.
-    pub(crate) async fn deliver(&self, mut deliveries: Vec<Delivery>, latest: Sequence) {
+    pub(crate) async fn deliver(&self, mut deliveries: Vec<Delivery>, latest: Cursor) {
         for run in deliveries.chunk_by_mut(run::continues).flat_map(|run| run.chunks_mut(RUN)) {
             match run {
                 [] => {}
@@ -154,12 +150,12 @@ impl Hub {
                 [Delivery::Event { to, sequence, catchup, .. }, ..] => {
                     let (to, first, is_catchup) = (std::mem::take(to), *sequence, *catchup);
                     let events = run.iter().filter_map(run::json).collect();
-                    let first = Cursor { epoch: self.epoch, sequence: first, is_net: false };
+                    let first = Cursor { sequence: first, ..latest };
                     self.spread(Run::new(first, is_catchup, events), to).await;
                 }
             }
         }
-        self.latest.store(latest, Ordering::Release);
+        self.latest.store(latest.sequence, Ordering::Release);
     }
 
     /// Brings a portion to a listener that asked for it, behind all that was delivered before.

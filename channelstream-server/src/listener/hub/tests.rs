@@ -1,7 +1,7 @@
 //! What the shards of a hub receive, and what they report.
 
-use channelstream_core::protocol::{DateTime, Epoch, Event, UserStateChange};
-use channelstream_core::state::EndReason;
+use channelstream_core::protocol::{Cursor, DateTime, Event, UserStateChange};
+use channelstream_core::state::{EndReason, Sequence};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -19,7 +19,12 @@ fn hub(shards: usize) -> (Hub, Vec<ShardTasks>) {
 
 fn with_place_for(listeners: usize, shards: usize) -> (Hub, Vec<ShardTasks>) {
     let (asking, _) = crate::listener::asking();
-    Hub::new(vec![Handle::current(); shards], BOUNDS, listeners, Epoch::default(), &asking)
+    Hub::new(vec![Handle::current(); shards], BOUNDS, listeners, &asking)
+}
+
+/// Returns the cursor of an event.
+fn at(sequence: Sequence) -> Cursor {
+    Cursor { sequence, ..Cursor::default() }
 }
 
 /// Returns a connection whose listeners are in this shard.
@@ -54,7 +59,7 @@ fn frame(sequence: Sequence, to: &[&Arc<Outbox>]) -> Delivery {
 async fn an_event_reaches_the_listeners_of_every_shard() {
     let (hub, mut tasks) = hub(3);
     let listeners = [0, 1, 2, 2].map(|shard| listener(&hub, shard));
-    hub.deliver(vec![frame(1, &listeners.each_ref())], 1).await;
+    hub.deliver(vec![frame(1, &listeners.each_ref())], at(1)).await;
     assert!(!listeners[0].is_empty(), "the first is served at once");
     assert!(listeners[1].is_empty(), "the others when their thread comes to it");
     let receivers: Vec<_> =
@@ -70,14 +75,14 @@ async fn an_event_reaches_the_listeners_of_every_shard() {
 async fn what_was_sent_is_reported_after_all_that_was_delivered() {
     let (hub, mut tasks) = hub(2);
     let (here, there) = (listener(&hub, 0), listener(&hub, 1));
-    hub.deliver(vec![frame(1, &[&here, &there]), frame(2, &[&here])], 3).await;
+    hub.deliver(vec![frame(1, &[&here, &there]), frame(2, &[&here])], at(3)).await;
     let sent = hub.sent(&here).await;
     assert_eq!((sent.up_to, sent.but), (3, vec![1, 2]));
 
     let mut sent = Box::pin(hub.sent(&there));
     assert!((&mut sent).now_or_never().is_none(), "its event is still on the way");
     // What comes later is neither sent nor counted.
-    hub.deliver(vec![frame(4, &[&there])], 4).await;
+    hub.deliver(vec![frame(4, &[&there])], at(4)).await;
     tokio::spawn(tasks.pop().unwrap().receive().unwrap());
     let sent = sent.await;
     assert_eq!((sent.up_to, sent.but), (3, vec![1]));
@@ -90,7 +95,7 @@ async fn a_listener_is_removed_after_what_is_on_its_way_to_it() {
     let newer = listener(&hub, 1);
     let reason = EndReason::Superseded { by: newer.id };
     let end = Delivery::End { listener: older.id, reason };
-    hub.deliver(vec![frame(1, &[&older]), end], 1).await;
+    hub.deliver(vec![frame(1, &[&older]), end], at(1)).await;
     hub.remove(older.id).await;
     tokio::spawn(tasks.pop().unwrap().receive().unwrap());
     newer.changed().await;
@@ -101,7 +106,7 @@ async fn a_listener_is_removed_after_what_is_on_its_way_to_it() {
 async fn at_the_end_of_a_thread_its_listeners_can_still_be_closed() {
     let (hub, tasks) = hub(2);
     let there = listener(&hub, 1);
-    hub.deliver(vec![frame(1, &[&there])], 1).await;
+    hub.deliver(vec![frame(1, &[&there])], at(1)).await;
     drop(tasks);
     assert_eq!(hub.sent(&there).await.up_to, 1);
 }
@@ -136,7 +141,7 @@ async fn a_run_is_encoded_once_for_each_encoding() {
     let (hub, _tasks) = hub(1);
     let open = |encoding| hub.open(connection(&hub, 0), Sink::Pull(Notify::new()), encoding, None);
     let listeners = [Encoding::Json, Encoding::WebSocket, Encoding::Json].map(open);
-    hub.deliver(vec![frame(1, &listeners.each_ref())], 1).await;
+    hub.deliver(vec![frame(1, &listeners.each_ref())], at(1)).await;
     let [one, socket, other] = listeners.map(|outbox| outbox.take().remove(0));
     assert_eq!(one.as_ptr(), other.as_ptr(), "the bytes are shared");
     assert_eq!(Encoding::WebSocket.transcode(&socket, Encoding::Json), one);
@@ -151,9 +156,9 @@ async fn what_the_older_listener_was_sent_is_known_after_the_takeover() {
     let end = Delivery::End { listener: older.id, reason };
     // One at a time: events that are delivered at once have their place together.
     for number in 1..13 {
-        hub.deliver(vec![frame(number, &[&older])], number).await;
+        hub.deliver(vec![frame(number, &[&older])], at(number)).await;
     }
-    hub.deliver(vec![end], 12).await;
+    hub.deliver(vec![end], at(12)).await;
     tokio::spawn(tasks.pop().unwrap().receive().unwrap());
     let sent = hub.sent_before(&newer).await.unwrap();
     assert!(sent.up_to < 12, "the older one had no place for all: {sent:?}");

@@ -37,6 +37,8 @@ impl CloseCode {
     pub(crate) const INVALID_DATA: Self = Self(1007);
     /// The peer broke a rule of the server, such as reading too slowly.
     pub(crate) const POLICY: Self = Self(1008);
+    /// The server restarts, or this part of it does. A client comes back at once.
+    pub(crate) const RESTART: Self = Self(1012);
     /// The client's message is over the limit.
     pub(crate) const TOO_BIG: Self = Self(1009);
     /// The server lacks a resource for now.

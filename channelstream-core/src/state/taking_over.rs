@@ -1,0 +1,109 @@
+//! Taking over: a listener opens while an older one of its connection is open on another node.
+//!
+//! What the older one was sent is known when its `Close` comes. Until then the new listener takes
+//! nothing: what happens meanwhile is stored, and comes with the rest of what was missed. A listener
+//! that holds a cursor need not wait.
+
+use std::collections::VecDeque;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::arena::Key;
+use super::connection::{Connection, Listener};
+use super::time::Moment;
+use super::{Sent, State, Step};
+
+/// The connections whose newest listener waits for what an older one was sent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct TakingOver {
+    waits: IndexMap<Key<Connection>, Waits>,
+    /// In this order the waiting ends; those that have ended already are in it too.
+    order: VecDeque<(Moment, Key<Connection>)>,
+}
+
+/// A listener that is not caught up yet.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Waits {
+    older: Listener,
+    until: Moment,
+}
+
+/// The most listeners that are caught up in one step because they have waited long enough.
+const PORTION: usize = 256;
+
+impl TakingOver {
+    /// Returns `true` if the listener of a connection waits.
+    pub(super) fn has(&self, key: Key<Connection>) -> bool {
+        !self.waits.is_empty() && self.waits.contains_key(&key)
+    }
+
+    /// Iterates over the connections whose listeners wait.
+    pub(super) fn connections(&self) -> impl Iterator<Item = Key<Connection>> {
+        self.waits.keys().copied()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.order.front().map(|(until, _)| *until)
+    }
+
+    fn remove(&mut self, key: Key<Connection>) -> bool {
+        let was_there = self.waits.swap_remove(&key).is_some();
+        if self.waits.is_empty() {
+            *self = Self::default();
+        }
+        was_there
+    }
+}
+
+impl State {
+    /// Lets the new listener of a connection wait for what an older one was sent.
+    pub(super) fn wait_for(&mut self, key: Key<Connection>, older: Listener) {
+        let until = self.own_time.now().after(self.rules.take_over_timeout);
+        self.taking_over.waits.insert(key, Waits { older, until });
+        self.taking_over.order.push_back((until, key));
+    }
+
+    /// Returns the older listener for which the listener of a connection waits.
+    pub(super) fn waits_for(&self, key: Key<Connection>) -> Option<Listener> {
+        self.taking_over.waits.get(&key).map(|waits| waits.older)
+    }
+
+    /// Ends the waiting of a listener, if it waits: the older one was sent this.
+    pub(super) fn older_was_sent(&mut self, step: &mut Step, key: Key<Connection>, sent: Sent) {
+        if !self.taking_over.remove(key) {
+            return;
+        }
+        self.connections[key].record.advance(sent);
+        self.goes_live(key);
+        self.bring_missed(step, key);
+    }
+
+    /// Ends the waiting of a listener, if it waits: what the older node told last has to be enough.
+    pub(super) fn end_waiting(&mut self, step: &mut Step, key: Key<Connection>) {
+        if let Some(older) = self.waits_for(key) {
+            let sent = self.told_last(older);
+            self.older_was_sent(step, key, sent);
+        }
+    }
+
+    /// Forgets that the listener of a connection waits.
+    pub(super) fn waits_no_more(&mut self, key: Key<Connection>) {
+        self.taking_over.remove(key);
+    }
+
+    /// Ends the waiting of those who have waited long enough.
+    pub(super) fn expire_waiting(&mut self, step: &mut Step) {
+        for _ in 0..PORTION {
+            let Some(&(until, key)) = self.taking_over.order.front() else { return };
+            if until > self.own_time.now() {
+                return;
+            }
+            self.taking_over.order.pop_front();
+            let waits = self.taking_over.waits.get(&key);
+            if waits.is_some_and(|waits| waits.until == until) {
+                self.end_waiting(step, key);
+            }
+        }
+    }
+}
