@@ -2,6 +2,7 @@
 //! them, in virtual time and by one seed.
 
 mod check;
+mod commands;
 mod dice;
 mod faults;
 mod redis;

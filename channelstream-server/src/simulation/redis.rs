@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::{NodeId, Position};
+use channelstream_core::state::{NodeId, Order, Position};
 
-use super::replica::Log;
 use crate::journal::redis::protocol::message::{
-    Answer, Appended, Beginning, Entry, Head, Kind, Request, Run, View,
+    Answer, Appended, Beginning, Entry, Head, Request, Run, View,
 };
 
 /// How long a claim is good, in microseconds.
@@ -79,8 +78,8 @@ pub(super) struct Parked {
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
-    /// The epoch that the sender begins, if it does.
-    pub(super) epoch: Epoch,
+    /// The entry by which the sender begins an epoch, if it does, and the epoch.
+    pub(super) begins: Option<(Epoch, Entry)>,
     pub(super) sender: NodeId,
 }
 
@@ -168,7 +167,12 @@ impl Process {
     }
 
     /// Carries out a request in one step. A read that finds nothing and may wait is not answered yet.
-    pub(super) fn carry_out(&mut self, now: u64, most: usize, asked: Asked) -> Option<Answer<Log>> {
+    pub(super) fn carry_out(
+        &mut self,
+        now: u64,
+        most: usize,
+        asked: Asked,
+    ) -> Option<Answer<Bytes>> {
         let is_full = now < self.full_until;
         Some(match asked.request {
             Request::Append { .. } if is_full => Answer::Appended(Appended::Full),
@@ -211,15 +215,13 @@ impl Process {
                 Answer::PutBack
             }
             Request::Begin(beginning) => {
-                let is_done = self.begin(*beginning, asked.epoch, asked.sender);
+                let is_done = self.begin(*beginning, asked.begins.unwrap());
                 Answer::Begun { is_done }
             }
             Request::Load => {
                 let snapshot = self.data.snapshot.as_ref();
-                Answer::Loaded(snapshot.map(|(_, bytes)| {
-                    let log = Log::restore(bytes);
-                    (log.order().clone(), log)
-                }))
+                // Only the node can read the order in it.
+                Answer::Loaded(snapshot.map(|(_, bytes)| (Order::default(), bytes.clone())))
             }
             Request::Save { epoch, position, snapshot } => {
                 let is_epoch = self.data.head.as_ref().is_some_and(|head| head.epoch == epoch);
@@ -232,16 +234,14 @@ impl Process {
         })
     }
 
-    fn begin(&mut self, beginning: Beginning, epoch: Epoch, node: NodeId) -> bool {
-        let Beginning { seen, end, run, after, mut epochs, alone, instead, .. } = beginning;
+    fn begin(&mut self, beginning: Beginning, (epoch, entry): (Epoch, Entry)) -> bool {
+        let Beginning { seen, end, run, after, mut epochs, instead, .. } = beginning;
         let is_as_seen = self.data.head.as_ref().map(|head| head.epoch) == seen;
         if !is_as_seen || self.data.end != end && !self.careless.anywhere {
             return false;
         }
         epochs.push((epoch, after));
         let head = Head { epoch, run, epochs };
-        let bytes = Bytes::from(vec![u8::from(alone)]);
-        let entry = Entry { node, number: 0, kind: Kind::Begin, bytes };
         let instead = instead.map(|snapshot| (after, snapshot));
         self.change(Change::Begin { head, entry, instead });
         true

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::{NodeId, Order, Position};
+use channelstream_core::state::stored::encode;
+use channelstream_core::state::{Command, Envelope, NodeId, Order, Position};
 
 /// What the protocol has to know of the command in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +17,23 @@ pub(crate) enum Kind {
     Open,
     /// A listener of the entry's node ends.
     Close,
-    /// The entry's node lives.
+    /// The entry's node lives, or time has passed.
     Alive,
     /// Anything else.
     Other,
 }
 
 impl Kind {
+    fn of(command: &Command) -> Self {
+        match command {
+            Command::Begin { .. } => Self::Begin,
+            Command::Open { .. } => Self::Open,
+            Command::Close { .. } => Self::Close,
+            Command::Alive(_) | Command::Tick => Self::Alive,
+            _ => Self::Other,
+        }
+    }
+
     /// Returns `true` if an entry still has its meaning after the epoch in which it was applied was lost.
     /// The others tell of a moment in the life of their node, which tells it anew.
     pub(crate) fn outlives_its_epoch(self) -> bool {
@@ -38,6 +49,16 @@ pub(crate) struct Entry {
     pub(crate) number: u64,
     pub(crate) kind: Kind,
     pub(crate) bytes: Bytes,
+}
+
+impl Entry {
+    /// The stored form of an envelope.
+    pub(crate) fn of(envelope: &Envelope) -> Self {
+        let mut bytes = Vec::new();
+        encode(envelope, &mut bytes);
+        let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));
+        Self { node, number, kind, bytes: bytes.into() }
+    }
 }
 
 /// One life of one Redis as a master. A restart, a failover, and a master that becomes a replica and a
