@@ -32,6 +32,8 @@ pub(crate) enum Missing {
     Compare,
     /// Appending makes a journal where there is none.
     Exists,
+    /// Entries are put back even if those before them are not there.
+    Behind,
 }
 
 impl Missing {
@@ -43,7 +45,7 @@ impl Missing {
     }
 
     /// All that may be missing, by name.
-    const NAMES: [(&str, &[Self]); 11] = [
+    const NAMES: [(&str, &[Self]); 12] = [
         ("run", &[Self::Rule(Rule::Run)]),
         ("holes", &[Self::Rule(Rule::Holes)]),
         ("ends", &[Self::Rule(Rule::Ends)]),
@@ -54,6 +56,7 @@ impl Missing {
         ("numbers", &[Self::Numbers]),
         ("compare", &[Self::Compare]),
         ("exists", &[Self::Exists]),
+        ("behind", &[Self::Behind]),
         ("wait+compare", &[Self::Rule(Rule::Wait), Self::Compare]),
     ];
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{NodeId, Order, Position};
 
+use super::Missing;
 use crate::journal::redis::protocol::message::{
     Answer, Appended, Beginning, Entry, Head, Request, Run, View,
 };
@@ -90,6 +91,18 @@ pub(super) struct Careless {
     pub(super) anywhere: bool,
     /// Appending makes a journal where there is none.
     pub(super) makes_stream: bool,
+    /// Entries are put back wherever Redis ends.
+    pub(super) puts_back_anywhere: bool,
+}
+
+impl Careless {
+    pub(super) fn of(missing: &[Missing]) -> Self {
+        Self {
+            anywhere: missing.contains(&Missing::Compare),
+            makes_stream: missing.contains(&Missing::Exists),
+            puts_back_anywhere: missing.contains(&Missing::Behind),
+        }
+    }
 }
 
 /// One run of one process.
@@ -208,9 +221,13 @@ impl Process {
                 let claims = self.claims.iter().map(|(node, (position, _))| (*node, *position));
                 Answer::Claims { claims: claims.collect(), view: self.view() }
             }
-            Request::PutBack { position, entry } => {
-                if self.data.end.is_some_and(|end| end < position) {
-                    self.change(Change::Push(position, entry));
+            Request::PutBack { after, entries } => {
+                if self.data.end == Some(after) || self.careless.puts_back_anywhere {
+                    for (position, entry) in entries {
+                        if self.data.end.is_some_and(|end| end < position) {
+                            self.change(Change::Push(position, entry));
+                        }
+                    }
                 }
                 Answer::PutBack
             }

@@ -159,10 +159,7 @@ impl World {
     }
 
     fn new(seed: u64, missing: &[Missing], tells: bool) -> Self {
-        let careless = Careless {
-            anywhere: missing.contains(&Missing::Compare),
-            makes_stream: missing.contains(&Missing::Exists),
-        };
+        let careless = Careless::of(missing);
         let mut world = Self {
             now: 0,
             planned: 0,
@@ -197,10 +194,7 @@ impl World {
     }
 
     pub(super) fn careless(&self) -> Careless {
-        Careless {
-            anywhere: self.missing.contains(&Missing::Compare),
-            makes_stream: self.missing.contains(&Missing::Exists),
-        }
+        Careless::of(&self.missing)
     }
 
     pub(super) fn plan(&mut self, at: u64, event: Event) {

@@ -128,8 +128,8 @@ pub(crate) enum Request {
     Read { after: Position, waits: bool },
     /// Claims to be at a position, and asks for all claims on this run that are young enough.
     Claim { run: Run, position: Position },
-    /// Puts an entry at its old position, if Redis ends before it.
-    PutBack { position: Position, entry: Entry },
+    /// Puts entries at their old positions, if Redis ends exactly at `after`.
+    PutBack { after: Position, entries: Vec<(Position, Entry)> },
     /// Begins an epoch on this run.
     Begin(Box<Beginning>),
     /// The newest snapshot.

@@ -371,7 +371,8 @@ fn the_furthest_puts_back_what_redis_lost() {
     node.claims(&[(ME, at(5, 4)), (OTHER, at(5, 3))], &lost);
     assert!(node.has(|output| matches!(
         output,
-        Output::Ask { request: Request::PutBack { position, .. }, .. } if *position == at(5, 4)
+        Output::Ask { request: Request::PutBack { after, entries }, .. }
+            if *after == at(5, 3) && entries[0].0 == at(5, 4)
     )));
     let begins = node.begins().unwrap();
     assert_eq!(begins.seen, Some(Epoch::new(5)));
