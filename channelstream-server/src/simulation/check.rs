@@ -163,7 +163,10 @@ impl World {
                     faults.push(format!("operation {number} is gone, and was told as done"));
                 }
                 Told::Fate(Fate::NotDone(_)) if is_done || *applied_by != 0 => {
-                    faults.push(format!("operation {number} was done, and told as not done"));
+                    faults.push(format!(
+                        "operation {number} of node {node} was done by nodes {applied_by:b}, and told as \
+                         not done"
+                    ));
                 }
                 Told::Nothing if alive >> node & 1 == 1 => {
                     faults.push(format!("nothing was told of operation {number}"));

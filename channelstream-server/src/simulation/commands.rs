@@ -111,6 +111,7 @@ impl World {
         let kind: Kind = entry.kind;
         if sender.machine.append(now, entry).is_ok() && operation > 0 {
             self.books.accepted(operation, node, (id, number), kind);
+            self.tell(|| format!("node {node} accepts {number}: operation {operation}, {kind:?}"));
             self.report.operations += 1;
         }
     }

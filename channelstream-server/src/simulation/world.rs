@@ -108,6 +108,8 @@ pub(super) struct Node {
     /// Nothing that it sends or is sent arrives before this time.
     pub(super) cut_until: u64,
     pub(super) session: u64,
+    /// Something on the lines of the session was lost.
+    is_lost: bool,
     /// The process that each line leads to.
     pub(super) processes: [usize; 2],
     /// When the newest request and the newest answer of each line arrive.
@@ -234,6 +236,7 @@ impl World {
             paused_until: 0,
             cut_until: 0,
             session: 0,
+            is_lost: false,
             processes: [0; 2],
             arrivals: [[0; 2]; 2],
             number: 0,
@@ -409,6 +412,7 @@ impl World {
 
     fn connect(&mut self, node: usize, session: u64) {
         self.nodes[node].session = session;
+        self.nodes[node].is_lost = false;
         self.nodes[node].arrivals = [[0; 2]; 2];
         for line in 0..2 {
             self.nodes[node].processes[line] = match self.old {
@@ -455,16 +459,17 @@ impl World {
         let at = (self.now + delay).max(sender.arrivals[line as usize][0]);
         sender.arrivals[line as usize][0] = at;
         let (session, process) = (sender.session, sender.processes[line as usize]);
-        if self.now >= sender.cut_until {
+        if self.now >= sender.cut_until && !sender.is_lost {
             self.plan(at, Event::AtRedis { node, session, line, process, asked });
         } else {
             self.lose(node, session);
         }
     }
 
-    /// Something on a line is lost, and who waits for it may hear so.
+    /// Something on a line is lost, with all that comes behind it. Who waits for it may hear so.
     fn lose(&mut self, node: usize, session: u64) {
-        if self.dice.one_in(2) {
+        let was_lost = std::mem::replace(&mut self.nodes[node].is_lost, true);
+        if !was_lost && self.dice.one_in(2) {
             self.plan(self.now + 300 * MILLI, Event::Broke { node, session });
         }
     }
@@ -514,7 +519,7 @@ impl World {
         }
         let at = (self.now + delay).max(receiver.arrivals[line as usize][1]);
         receiver.arrivals[line as usize][1] = at;
-        if self.now >= receiver.cut_until {
+        if self.now >= receiver.cut_until && !receiver.is_lost {
             self.plan(at, Event::AtNode { node, session, line, answer });
         } else {
             self.lose(node, session);
@@ -524,6 +529,8 @@ impl World {
     fn apply(&mut self, node: usize, position: Position, entry: &Entry) {
         self.report.applied += 1;
         let applied = self.nodes[node].replica.apply(entry);
+        let operation = applied.operation;
+        self.tell(|| format!("node {node} applies operation {operation} at {position:?}"));
         if let Some(fault) = self.books.applied(node, position, entry, applied) {
             self.fault(&fault);
         }
