@@ -45,10 +45,9 @@ impl Missing {
     }
 
     /// All that may be missing, by name.
-    const NAMES: [(&str, &[Self]); 12] = [
+    const NAMES: [(&str, &[Self]); 11] = [
         ("run", &[Self::Rule(Rule::Run)]),
         ("holes", &[Self::Rule(Rule::Holes)]),
-        ("ends", &[Self::Rule(Rule::Ends)]),
         ("wait", &[Self::Rule(Rule::Wait)]),
         ("again", &[Self::Rule(Rule::Again)]),
         ("ring", &[Self::Rule(Rule::Ring)]),

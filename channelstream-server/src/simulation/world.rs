@@ -339,9 +339,12 @@ impl World {
             Event::Fault => self.something_happens(),
             Event::Heal => self.heal(),
             Event::RedisUp => {
+                // A Redis that dies may be one that has no memory left.
+                let full = if self.dice.one_in(4) { self.dice.between(0, SECOND) } else { 0 };
                 let master = &mut self.processes[self.master];
                 master.is_up = true;
-                self.tell(|| "redis is up".to_owned());
+                master.full_until = self.now + full;
+                self.tell(|| format!("redis is up, and full for {full} us"));
             }
         }
     }

@@ -20,8 +20,6 @@ pub(super) struct Following {
     end: Option<Position>,
     /// It has read as far as that, and appends.
     pub(super) joined: bool,
-    /// The place in Redis up to which it has read.
-    read_to: Position,
     is_reading: bool,
     next_read: Duration,
     /// When lost entries are appended again that Redis had no memory for.
@@ -39,12 +37,11 @@ impl<S> Machine<S> {
     /// Follows the epoch of the head from the position of the order on.
     pub(super) fn follow(&mut self, head: Head, end: Option<Position>) {
         self.nothing = None;
-        let (read_to, next_read) = (self.order.position(), self.now);
+        let next_read = self.now;
         let following = Following {
             head,
             end,
             joined: false,
-            read_to,
             is_reading: false,
             next_read,
             next_repeats: None,
@@ -63,19 +60,17 @@ impl<S> Machine<S> {
         }
         following.is_reading = true;
         following.next_read = now + BETWEEN_READS;
-        let after = following.read_to;
+        let after = self.order.position();
         self.ask(Line::Read, Request::Read { after, waits: true });
     }
 
     /// Takes the entries that were read.
     pub(super) fn read(&mut self, entries: Vec<(Position, Entry)>) {
         for (position, entry) in entries {
-            let Phase::Following(following) = &mut self.phase else { return };
-            following.read_to = following.read_to.max(position);
             let Phase::Following(following) = &self.phase else { return };
             match self.fit(position, &entry, &following.head) {
                 Fit::Next => self.give(position, entry),
-                Fit::Skipped => {}
+                Fit::Past => {}
                 Fit::Hole if !self.keeps(Rule::Holes) => self.give(position, entry),
                 Fit::Hole => {
                     self.broken = Some(Broken::Hole);

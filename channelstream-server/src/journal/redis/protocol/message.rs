@@ -93,12 +93,6 @@ impl Head {
         let found = self.epochs.iter().rfind(|(began, _)| *began == epoch);
         found.map(|(_, after)| *after)
     }
-
-    /// Returns the last entry of this epoch, if it has ended.
-    pub(super) fn end_of(&self, epoch: Epoch) -> Option<Position> {
-        let next = self.epochs.iter().find(|(_, after)| after.epoch == epoch);
-        next.map(|(_, after)| *after)
-    }
 }
 
 /// The head, and the id of the newest entry that Redis ever held.

@@ -83,8 +83,6 @@ pub(crate) enum Rule {
     Run,
     /// Entries follow each other without a hole.
     Holes,
-    /// An entry beyond the end of its epoch is no part of the order.
-    Ends,
     /// Before an epoch begins, the nodes that live have said how far they are.
     Wait,
     /// What is under way is appended again in a new epoch.

@@ -92,7 +92,7 @@ impl<S> Machine<S> {
             };
             match fit {
                 Fit::Next => self.give(position, entry),
-                Fit::Skipped => continue,
+                Fit::Past => continue,
                 Fit::Hole if !self.keeps(Rule::Holes) => self.give(position, entry),
                 Fit::Hole => {
                     self.hole_in_recovery();
