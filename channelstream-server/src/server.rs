@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, iter};
 
-use channelstream_core::protocol::{Bounds as JsonBounds, Epoch};
+use channelstream_core::protocol::Bounds as JsonBounds;
 use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -22,11 +22,12 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
+use crate::journal::{self, Running, SharedJournal};
 use crate::limits::Limits;
 use crate::listener;
 use crate::listener::hub::{Hub, ShardTasks};
 use crate::listener::outbox::{Bounds, Ending, Keepalive};
-use crate::node;
+use crate::node::{self, Beginning};
 use crate::thread::Thread;
 
 /// A server that is bound to its addresses.
@@ -34,6 +35,10 @@ pub struct Server {
     app: Arc<App>,
     hub: Arc<Hub>,
     state_loop: node::Loop,
+    /// What writes the files of the journal, and its thread.
+    journal: Option<(journal::Writer, Thread)>,
+    /// What a journal that outlives the process begins with.
+    beginning: Option<Beginning>,
     shards: Vec<ShardTasks>,
     /// The threads besides the one that calls [`Server::run`].
     threads: Vec<Thread>,
@@ -55,6 +60,9 @@ pub enum ServerError {
         #[source]
         cause: io::Error,
     },
+    /// The journal cannot be opened.
+    #[error("the journal cannot be opened")]
+    Journal(#[source] Box<dyn Error + Send + Sync>),
     /// A part of the server failed, so that the server cannot continue.
     #[error("the server failed: {part}")]
     Failed {
@@ -82,29 +90,48 @@ impl Server {
     /// machine has. Port 0 selects a free port, the same on all addresses.
     ///
     /// # Errors
-    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use.
+    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use, and
+    /// [`ServerError::Journal`] if the journal is in use, damaged or cannot be written.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
+        let listeners = Self::listen(&config).await?;
+        Self::assemble(listeners, config, None)
+    }
+
+    /// Like [`Server::bind`], on a journal that several servers of this process share.
+    ///
+    /// # Errors
+    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use.
+    pub async fn bind_on(config: Config, journal: &SharedJournal) -> Result<Self, ServerError> {
+        let listeners = Self::listen(&config).await?;
+        Self::assemble(listeners, config, Some(journal))
+    }
+
+    async fn listen(config: &Config) -> Result<Vec<TcpListener>, ServerError> {
         let listeners = bind::listen(&config.host, config.port).await;
-        let listeners = listeners.map_err(|bind::Failure { address, cause }| {
-            ServerError::Bind { address, cause: in_plain_words(cause) }
-        })?;
-        Self::assemble(listeners, config)
+        listeners.map_err(|bind::Failure { address, cause }| ServerError::Bind {
+            address,
+            cause: in_plain_words(cause),
+        })
     }
 
     /// Serves on a listener that is bound already, for example by a socket activation or a test. The
     /// settings `host` and `port` have no effect.
     ///
     /// # Errors
-    /// Returns [`ServerError::Bind`] if the listener has no address, and [`ServerError::Failed`] if a
-    /// thread cannot be started.
+    /// Returns [`ServerError::Bind`] if the listener has no address, [`ServerError::Journal`] if the
+    /// journal cannot be opened, and [`ServerError::Failed`] if a thread cannot be started.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime.
     pub fn from_listener(listener: TcpListener, config: Config) -> Result<Self, ServerError> {
-        Self::assemble(vec![listener], config)
+        Self::assemble(vec![listener], config, None)
     }
 
-    fn assemble(listeners: Vec<TcpListener>, config: Config) -> Result<Self, ServerError> {
+    fn assemble(
+        listeners: Vec<TcpListener>,
+        config: Config,
+        shared: Option<&SharedJournal>,
+    ) -> Result<Self, ServerError> {
         let local_addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let local_addrs: Vec<_> = local_addrs
             .map_err(|cause| ServerError::Bind { address: config.host.clone(), cause })?;
@@ -116,13 +143,54 @@ impl Server {
             iter::once(runtime::Handle::current()).chain(threads.iter().map(Thread::handle));
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let (asking, asked) = listener::asking();
-        let state = State::new(rules(&config)).in_epoch(clock::epoch(Epoch::default()));
+        let rules = rules(&config);
+        let mut opened = match shared {
+            Some(journal) => journal.open(&rules),
+            None => journal::open(&config.journal, || State::new(rules.clone()))
+                .map_err(|error| ServerError::Journal(error.into()))?,
+        };
+        let epoch = clock::epoch(opened.state.epoch());
+        let journal = match opened.writer.take() {
+            Some(writer) => {
+                let thread = Thread::start().map_err(ServerError::failed("start of a thread"))?;
+                Some((writer, thread))
+            }
+            None => None,
+        };
+        if !opened.appender.outlives_this() {
+            // Nobody else needs to know of it.
+            opened.state = opened.state.in_epoch(epoch);
+        }
+        let joins_with =
+            Some(&rules).filter(|rules| shared.is_some() && opened.state.rules() != *rules);
+        let joins_with = joins_with.cloned();
         let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking);
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
-        let (node, state_loop) =
-            node::new(state, Arc::clone(&hub), asked, Arc::clone(&limits), Arc::clone(&metrics));
+        let (node, state_loop) = node::new(
+            opened,
+            rules.clone(),
+            Arc::clone(&hub),
+            asked,
+            Arc::clone(&limits),
+            Arc::clone(&metrics),
+        );
+        let beginning = journal.as_ref().map(|_| node.begin(epoch, rules)).transpose();
+        let beginning = beginning.map_err(|error| ServerError::Journal(error.into()))?;
+        if let Some(rules) = joins_with {
+            node.join_with(rules).map_err(|error| ServerError::Journal(error.into()))?;
+        }
         let app = Arc::new(App::new(config, node, limits, metrics, &local_addrs));
-        Ok(Self { app, hub, state_loop, shards, threads, listeners, local_addrs })
+        Ok(Self {
+            app,
+            hub,
+            state_loop,
+            journal,
+            beginning,
+            shards,
+            threads,
+            listeners,
+            local_addrs,
+        })
     }
 
     /// Returns the address that the server is bound to, the first one if there are several.
@@ -153,7 +221,17 @@ impl Server {
     /// # Errors
     /// Returns [`ServerError::Failed`] if a part of the server failed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { app, hub, state_loop, shards, threads: _threads, listeners, .. } = self;
+        let Self {
+            app,
+            hub,
+            state_loop,
+            journal,
+            beginning,
+            shards,
+            listeners,
+            threads: _threads,
+            ..
+        } = self;
         let Config { shutdown_timeout, drain_rate, heartbeat_interval, .. } = app.config;
         let keepalive = keepalive(&app.config);
         let draining = app.draining.subscribe();
@@ -166,6 +244,18 @@ impl Server {
         let own = runtime::Handle::current();
         let mut tasks = Tasks::default();
         tasks.spawn("state loop", state_loop.run(), &own);
+        let mut journal = Running::start(journal);
+        if let Some(beginning) = beginning {
+            tokio::select! {
+                biased;
+                error = journal.failure() => return Err(journal_failed(error)),
+                error = tasks.failure() => return Err(error),
+                begun = beginning.done() => begun.map_err(|error| ServerError::Failed {
+                    part: "beginning of the journal",
+                    source: error.into(),
+                })?,
+            }
+        }
         tasks.spawn("sampling of metrics", Arc::clone(&app).take_samples(), &own);
         for shard in shards {
             let thread = shard.thread.clone();
@@ -191,12 +281,21 @@ impl Server {
 
         tokio::select! {
             () = shutdown => {}
+            error = journal.failure() => return Err(journal_failed(error)),
             error = tasks.failure() => return Err(error),
         }
         app.draining.send_replace(true);
+        let latest = Instant::now() + shutdown_timeout;
         end(&app, &hub, drain_rate, shutdown_timeout).await;
-        Ok(())
+        let _ = timeout(LEAVING, app.node.leave()).await;
+        // What was accepted is written and brought to disk.
+        let latest = latest.max(Instant::now() + JOURNAL_END);
+        journal.end(latest).await.map_err(journal_failed)
     }
+}
+
+fn journal_failed(source: Box<dyn Error + Send + Sync>) -> ServerError {
+    ServerError::Failed { part: "journal", source }
 }
 
 /// The tasks of a running server, none of which ends before the drain.
@@ -238,6 +337,11 @@ fn in_plain_words(error: io::Error) -> io::Error {
     };
     io::Error::new(error.kind(), text)
 }
+
+/// How long the drain waits for the last entry of this server in its journal.
+const LEAVING: Duration = Duration::from_secs(1);
+/// How long the end of the journal may take in any case.
+const JOURNAL_END: Duration = Duration::from_secs(2);
 
 /// The pause between two batches of listeners that the drain closes.
 const DRAIN_STEP: Duration = Duration::from_millis(20);

@@ -36,10 +36,13 @@ impl State {
             }
             _ => self.waits_no_more(key),
         }
+        if let Some(older) = present.filter(|older| older.node == listener.node) {
+            self.takes_over_what_was_told(key, older);
+        }
         self.set_listener(key, Some(listener));
         self.connections[key].phase = Phase::Alive;
         self.watch_connection(key);
-        self.node_has_opened(listener);
+        self.node_has_to_send(listener);
         match present {
             Some(older) => {
                 // What an older listener of the same node was not sent is in its outbox; the caller
@@ -58,6 +61,17 @@ impl State {
             None => {}
         }
         Ok(Reply::Opened)
+    }
+
+    /// Notes what an older listener of the same node was sent as far as the node told, because of the newer
+    /// one it will tell only later. The newer one reports it again in its end.
+    fn takes_over_what_was_told(&mut self, key: Key<Connection>, older: Listener) {
+        let sent = self.told_last(older);
+        // While it waited, it was sent nothing.
+        if sent.up_to > 0 && !self.taking_over.has(key) {
+            let sent = self.with_untold(key, older, sent);
+            self.connections[key].record.advance(sent);
+        }
     }
 
     /// Ends a listener, if it is one of this node.
@@ -107,8 +121,7 @@ impl State {
         let is_it = |one: &Listener| one.node == node && one.id == listener;
         if self.connections[key].listener.as_ref().is_some_and(is_it) {
             self.listener_has_ended(key, how, sent);
-        } else if let Some(older) = self.waits_for(key).filter(is_it) {
-            let sent = self.with_untold(key, older, sent);
+        } else if self.waits_for(key).as_ref().is_some_and(is_it) {
             self.older_was_sent(step, key, sent);
         }
         // Else a newer listener superseded it.
@@ -116,9 +129,9 @@ impl State {
 
     /// Ends the listener of a connection, which was sent this.
     pub(super) fn listener_has_ended(&mut self, key: Key<Connection>, how: Closing, sent: Sent) {
-        let sent = match (self.waits_for(key), self.connections[key].listener) {
+        let sent = match (self.older_was_told(key), self.connections[key].listener) {
             // While it waited, it was sent nothing.
-            (Some(older), _) => self.told_last(older),
+            (Some(of_older), _) => of_older,
             (None, Some(present)) => self.with_untold(key, present, sent),
             (None, None) => return,
         };
@@ -136,8 +149,13 @@ impl State {
         self.watch_connection(key);
     }
 
-    fn with_untold(&self, key: Key<Connection>, listener: Listener, mut sent: Sent) -> Sent {
-        sent.but.extend(self.untold(key, listener));
+    pub(super) fn with_untold(
+        &self,
+        key: Key<Connection>,
+        listener: Listener,
+        mut sent: Sent,
+    ) -> Sent {
+        sent.but.extend(self.untold(key, listener, sent.up_to));
         sent
     }
 }

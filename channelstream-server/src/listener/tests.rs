@@ -8,6 +8,8 @@ use tokio::task::yield_now;
 use uuid::Uuid;
 
 use super::*;
+use crate::config::Journal;
+use crate::journal;
 use hub::Hub;
 use outbox::{Bounds, Ending};
 
@@ -17,7 +19,10 @@ fn start() -> Node {
     let (asking, asked) = crate::listener::asking();
     let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, &asking);
     let state = State::new(Rules::default());
-    let (node, state_loop) = node::new(state, Arc::new(hub), asked, Arc::default(), Arc::default());
+    let opened = journal::open(&Journal::Memory, || state).unwrap();
+    let (rules, hub) = (Rules::default(), Arc::new(hub));
+    let (limits, metrics) = (Arc::default(), Arc::default());
+    let (node, state_loop) = node::new(opened, rules, hub, asked, limits, metrics);
     tokio::spawn(state_loop.run());
     node
 }
