@@ -43,6 +43,10 @@ impl State {
         self.connections[key].phase = Phase::Alive;
         self.watch_connection(key);
         self.node_has_to_send(listener);
+        if self.taking_over.has(key) && listener.node == self.node {
+            let (listener, is_done) = (listener.id, false);
+            step.deliveries.push(Delivery::TakesOver { listener, is_done });
+        }
         match present {
             Some(older) => {
                 // What an older listener of the same node was not sent is in its outbox; the caller

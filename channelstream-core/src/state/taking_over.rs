@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::arena::Key;
 use super::connection::{Connection, Listener};
 use super::time::Moment;
-use super::{Sent, Sequence, State, Step};
+use super::{Delivery, Sent, Sequence, State, Step};
 
 /// The connections whose newest listener waits for what an older one was sent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -94,6 +94,10 @@ impl State {
         self.connections[key].record.advance(sent);
         if let Some(listener) = self.connections[key].listener {
             self.node_has_to_send(listener);
+            if listener.node == self.node {
+                let (listener, is_done) = (listener.id, true);
+                step.deliveries.push(Delivery::TakesOver { listener, is_done });
+            }
         }
         self.goes_live(key);
         self.bring_missed(step, key);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use channelstream_core::state::stored::LEVEL;
 use channelstream_core::state::{Alive, Command, Envelope, Position, Rules, State};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -11,9 +12,6 @@ use super::digests::Digests;
 use super::{Loop, Node};
 use crate::listener::hub::Look;
 use crate::metrics::Metrics;
-
-/// The newest level of the stored forms that this program knows.
-const LEVEL: u32 = 1;
 
 /// How often a node tells of itself at least. It is a fraction of the time after which a silent node is
 /// taken for dead.
