@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 /// What the name of a file ends with until all of it is on disk.
@@ -98,7 +98,7 @@ impl Directory {
 
     fn create_aside(&self, aside: &Path, name: &str, content: &[u8]) -> io::Result<File> {
         let mut options = private();
-        options.append(true).create(true);
+        options.write(true).create(true).truncate(false);
         let mut file = options.open(aside)?;
         // One of a process that was killed.
         file.set_len(0)?;
@@ -158,11 +158,13 @@ impl Disk for Directory {
             // It takes space that is needed. The next start removes it if this does not.
             let _ = fs::remove_file(aside);
         }
-        Ok(Box::new(created?))
+        Ok(Box::new(End(created?)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Writable>> {
-        Ok(Box::new(OpenOptions::new().append(true).open(self.files.0.join(name))?))
+        let mut file = OpenOptions::new().write(true).open(self.files.0.join(name))?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Box::new(End(file)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -170,17 +172,22 @@ impl Disk for Directory {
     }
 }
 
-impl Writable for File {
+/// A file whose cursor is at its end: not every system lets one cut a file that it opened for appending.
+#[derive(Debug)]
+struct End(File);
+
+impl Writable for End {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
+        self.0.write_all(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
+        self.0.sync_data()
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.set_len(length)
+        self.0.set_len(length)?;
+        self.0.seek(SeekFrom::Start(length)).map(drop)
     }
 }
 
