@@ -14,7 +14,7 @@ use super::connection::{Connection, Listener};
 use super::time::Moment;
 use super::{Delivery, Sent, Sequence, State, Step};
 
-/// The connections whose newest listener waits for what an older one was sent.
+/// The connections whose newest listener waits for what an older one was sent. It may have ended meanwhile.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct TakingOver {
     waits: IndexMap<Key<Connection>, Waits>,
@@ -78,13 +78,6 @@ impl State {
     /// Returns the older listener for which the listener of a connection waits.
     pub(super) fn waits_for(&self, key: Key<Connection>) -> Option<Listener> {
         self.taking_over.waits.get(&key).map(|waits| waits.older)
-    }
-
-    /// Returns what the node of the older listener told last, if the listener of a connection waits for
-    /// that one.
-    pub(super) fn older_was_told(&self, key: Key<Connection>) -> Option<Sent> {
-        let waits = self.taking_over.waits.get(&key)?;
-        Some(self.with_untold(key, waits.older, waits.sent(self.told_last(waits.older))))
     }
 
     /// Ends the waiting of a listener, if it waits: the older one tells that it was sent this.

@@ -63,7 +63,7 @@ proptest! {
 }
 
 /// One thing that happens to the clients or the nodes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Turn {
     Say {
         channel: &'static str,
