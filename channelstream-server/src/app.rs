@@ -18,6 +18,7 @@ use crate::http::forwarded;
 use crate::http::problem::Problem;
 use crate::http::rate_limiter::RateLimiter;
 use crate::http::request::Request;
+use crate::journal;
 use crate::limits::{Limit, Limits};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
@@ -178,6 +179,9 @@ impl From<node::Error> for Problem {
                 Self::Refused(refusal.to_string().into())
             }
             node::Error::Refused(refusal) => Self::FieldErrors(refusal.field_errors()),
+            node::Error::Unavailable(why @ journal::Error::NoSpace) => {
+                Self::Unavailable(why.to_string().into())
+            }
             node::Error::Unavailable(_) => Self::Unavailable(error.to_string().into()),
             node::Error::Stopped => Self::Stopped,
         }
@@ -187,11 +191,10 @@ impl From<node::Error> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal;
 
     #[test]
     fn a_journal_that_takes_nothing_has_done_nothing() {
-        for error in [journal::Error::Full, journal::Error::Closed] {
+        for error in [journal::Error::Full, journal::Error::NoSpace, journal::Error::Closed] {
             let problem = Problem::from(node::Error::from(error));
             assert!(matches!(problem, Problem::Unavailable(_)), "{problem:?}");
         }

@@ -55,7 +55,12 @@ fn seed() -> u128 {
     high << 64 | low
 }
 
-/// Returns the epoch of an order of events that begins now: the time of day in microseconds, the last 20
+/// Returns random bits that nobody can guess.
+pub(crate) fn salt() -> u64 {
+    secret_id().as_u64_pair().1
+}
+
+/// Returns the epoch of an order of events that begins now: the time of day in microseconds, the last ten
 /// bits of which are random. It is greater than `last`, the latest epoch that is known, wherever the
 /// time of day went since.
 pub(crate) fn epoch(last: Epoch) -> Epoch {

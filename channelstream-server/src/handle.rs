@@ -46,6 +46,9 @@ pub enum HandleError {
     /// Too many requests are waiting. Nothing was done.
     #[error("the server is overloaded")]
     Overloaded,
+    /// The disk of the journal is full. Nothing was done.
+    #[error("the journal's disk is full")]
+    NoSpace,
     /// The server has stopped. If it stopped just now, the request may have been carried out.
     #[error("the server has stopped")]
     Stopped,
@@ -56,6 +59,7 @@ impl From<node::Error> for HandleError {
         match error {
             node::Error::Refused(refusal) => Self::Refused(refusal),
             node::Error::Unavailable(journal::Error::Full) => Self::Overloaded,
+            node::Error::Unavailable(journal::Error::NoSpace) => Self::NoSpace,
             node::Error::Unavailable(journal::Error::Closed) | node::Error::Stopped => {
                 Self::Stopped
             }

@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use channelstream_core::state::{Command, Envelope, Moment, NodeId, Refusal, Repeat, Reply, State};
+use channelstream_core::protocol::Epoch;
+use channelstream_core::state::{
+    Command, Envelope, Moment, NodeId, Refusal, Repeat, Reply, Rules, State,
+};
 use thiserror::Error;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Clock};
-use crate::journal::{self, Appender, Reader};
+use crate::journal::{self, Appender, Given, Reader};
 use crate::limits::{Limit, Limits};
 use crate::listener::hub::Hub;
 use crate::listener::outbox::Outbox;
@@ -27,6 +31,9 @@ const LONG: Duration = Duration::from_millis(10);
 /// step, so that own time keeps pace.
 const TICK: Duration = Duration::from_secs(2);
 
+/// The pause before the next stamp if the journal has no space for one.
+const NO_SPACE: Duration = Duration::from_secs(1);
+
 /// How many questions may wait.
 const QUESTIONS: usize = 1024;
 
@@ -36,7 +43,7 @@ pub(crate) enum Error {
     /// The state refused the command.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The server is too far behind, or stopping. Nothing was done.
+    /// The server is too far behind or stopping, or its disk is full. Nothing was done.
     #[error("the server is overloaded or shutting down: {0}")]
     Unavailable(#[from] journal::Error),
     /// The server stopped before it replied. The command may have been carried out.
@@ -47,13 +54,16 @@ pub(crate) enum Error {
 /// A reply or refusal, and whether it is that of an earlier command.
 type Replied = (Result<Reply, Refusal>, bool);
 
+/// What a caller receives: an error if its command was not done.
+type Answer = Result<Replied, journal::Error>;
+
 /// The callers that wait for a reply.
 #[derive(Default)]
 struct Waiting {
     /// The number of the newest envelope.
     submitted: u64,
     /// The callers, by the number of their envelope.
-    callers: HashMap<u64, oneshot::Sender<Replied>>,
+    callers: HashMap<u64, oneshot::Sender<Answer>>,
 }
 
 type Question = Box<dyn FnOnce(&State) + Send>;
@@ -81,18 +91,31 @@ pub(crate) struct Loop {
     /// Listeners that ask for what they missed.
     asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
     portions: Portions,
+    /// The tick that is under way.
+    tick: Option<oneshot::Receiver<Answer>>,
     node: Node,
+}
+
+/// The first entries of a run, which are under way.
+pub(crate) struct Beginning(oneshot::Receiver<Answer>);
+
+impl Beginning {
+    /// Waits until they were applied.
+    pub(crate) async fn done(self) -> Result<(), Error> {
+        self.0.await.map_err(|_| Error::Stopped)??.0?;
+        Ok(())
+    }
 }
 
 /// Creates a node and its loop, which has to be run.
 pub(crate) fn new(
     state: State,
+    (journal, reader): (Appender, Reader),
     hub: Arc<Hub>,
     asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
 ) -> (Node, Loop) {
-    let (journal, reader) = journal::open();
     let (questions, asked) = mpsc::channel(QUESTIONS);
     let clock = Clock::going_on_from(state.latest_stamp());
     let id = NodeId::new(clock::secret_id().as_u64_pair().1);
@@ -101,7 +124,8 @@ pub(crate) fn new(
     let inner = Inner { id, journal, questions, waiting, clock, hub, limits, metrics };
     let node = Node(Arc::new(inner));
     let portions = Portions::default();
-    (node.clone(), Loop { state, journal: reader, questions: asked, asking, portions, node })
+    let (journal, questions, tick) = (reader, asked, None);
+    (node.clone(), Loop { state, journal, questions, asking, portions, tick, node })
 }
 
 impl Node {
@@ -125,7 +149,7 @@ impl Node {
     /// Appends a command to the journal and waits for the reply.
     pub(crate) async fn submit(&self, command: Command) -> Result<Reply, Error> {
         let replied = self.append(command, None)?;
-        let (reply, _) = replied.await.map_err(|_| Error::Stopped)?;
+        let (reply, _) = replied.await.map_err(|_| Error::Stopped)??;
         Ok(reply?)
     }
 
@@ -137,7 +161,19 @@ impl Node {
         repeat: Box<Repeat>,
     ) -> Result<Replied, Error> {
         let replied = self.append(command, Some(repeat))?;
-        replied.await.map_err(|_| Error::Stopped)
+        Ok(replied.await.map_err(|_| Error::Stopped)??)
+    }
+
+    /// Begins an epoch in a journal that only this node appends to: all listeners that are open in the
+    /// state are gone.
+    pub(crate) fn begin(&self, epoch: Epoch, rules: Rules) -> Result<Beginning, journal::Error> {
+        drop(self.append(Command::Begin { epoch, alone: true }, None)?);
+        Ok(Beginning(self.append(Command::Rules(Box::new(rules)), None)?))
+    }
+
+    /// Returns the journal, to ask how it is.
+    pub(crate) fn journal(&self) -> &Appender {
+        &self.0.journal
     }
 
     /// Appends a command to the journal. When this returns, its place in the order is fixed.
@@ -145,7 +181,7 @@ impl Node {
         &self,
         command: Command,
         repeat: Option<Box<Repeat>>,
-    ) -> Result<oneshot::Receiver<Replied>, journal::Error> {
+    ) -> Result<oneshot::Receiver<Answer>, journal::Error> {
         let (sender, receiver) = oneshot::channel();
         let stamp = self.0.clock.stamp();
         // Numbers rise along the order, so that the number is drawn and queued under one lock.
@@ -189,28 +225,35 @@ impl Node {
 }
 
 impl Loop {
-    /// Applies what the journal returns, until it is closed.
+    /// Applies what the journal returns. When it is closed, nothing happens any more.
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
+        let mut least = Duration::ZERO;
         loop {
             // Counted from the latest stamp: questions have no stamp and must not delay it.
             let latest = self.state.latest_stamp().after(TICK);
-            let pause = self.state.next_deadline().map(|when| self.node.until(when.min(latest)));
+            let pause = self.state.next_deadline().filter(|_| self.tick.is_none());
+            let pause = pause.map(|when| self.node.until(when.min(latest)).max(least));
             tokio::select! {
                 biased;
                 count = self.journal.next(&mut batch, BATCH) => {
                     if count == 0 {
-                        return;
+                        // Whoever ended it says why.
+                        return std::future::pending().await;
                     }
                     let mut begun = Instant::now();
-                    for envelope in batch.drain(..) {
-                        self.apply(envelope).await;
+                    for given in batch.drain(..) {
+                        match given {
+                            Given::Entry(envelope) => self.apply(envelope).await,
+                            Given::Undone { number, why } => self.answer(number, Err(why)),
+                        }
                         let done = Instant::now();
                         if done.duration_since(begun) > LONG {
                             tokio::task::yield_now().await;
                         }
                         begun = done;
                     }
+                    self.tick.take_if(|tick| !matches!(tick.try_recv(), Err(TryRecvError::Empty)));
                     // A journal that is never empty must not starve the questions, nor those who catch up.
                     if let Ok(question) = self.questions.try_recv() {
                         question(&self.state);
@@ -226,7 +269,10 @@ impl Loop {
                 }
                 () = wait(pause) => {
                     // A full journal advances the clock anyway when its envelopes are applied.
-                    let _ = self.node.append(Command::Tick, None);
+                    let tick = self.node.append(Command::Tick, None);
+                    let has_no_space = matches!(tick, Err(journal::Error::NoSpace));
+                    least = if has_no_space { NO_SPACE } else { Duration::ZERO };
+                    self.tick = tick.ok();
                     tokio::task::yield_now().await;
                 }
             }
@@ -252,10 +298,15 @@ impl Loop {
         if node != self.node.0.id {
             return;
         }
+        self.answer(number, Ok((outcome.reply, outcome.replayed)));
+    }
+
+    /// Answers who waits for the command of this number.
+    fn answer(&self, number: u64, answer: Answer) {
         let caller = self.node.waiting().callers.remove(&number);
         if let Some(caller) = caller {
             // The caller may be gone.
-            let _ = caller.send((outcome.reply, outcome.replayed));
+            let _ = caller.send(answer);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, iter};
 
-use channelstream_core::protocol::{Bounds as JsonBounds, Epoch};
+use channelstream_core::protocol::Bounds as JsonBounds;
 use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -22,11 +22,12 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
+use crate::journal::{self, Opened, Running};
 use crate::limits::Limits;
 use crate::listener;
 use crate::listener::hub::{Hub, ShardTasks};
 use crate::listener::outbox::{Bounds, Ending, Keepalive};
-use crate::node;
+use crate::node::{self, Beginning};
 use crate::thread::Thread;
 
 /// A server that is bound to its addresses.
@@ -34,6 +35,10 @@ pub struct Server {
     app: Arc<App>,
     hub: Arc<Hub>,
     state_loop: node::Loop,
+    /// What writes the files of the journal, and its thread.
+    journal: Option<(journal::Writer, Thread)>,
+    /// What a journal that outlives the process begins with.
+    beginning: Option<Beginning>,
     shards: Vec<ShardTasks>,
     /// The threads besides the one that calls [`Server::run`].
     threads: Vec<Thread>,
@@ -55,6 +60,9 @@ pub enum ServerError {
         #[source]
         cause: io::Error,
     },
+    /// The journal cannot be opened.
+    #[error("the journal cannot be opened")]
+    Journal(#[source] Box<dyn Error + Send + Sync>),
     /// A part of the server failed, so that the server cannot continue.
     #[error("the server failed: {part}")]
     Failed {
@@ -82,7 +90,8 @@ impl Server {
     /// machine has. Port 0 selects a free port, the same on all addresses.
     ///
     /// # Errors
-    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use.
+    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use, and
+    /// [`ServerError::Journal`] if the journal is in use, damaged or cannot be written.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
         let listeners = bind::listen(&config.host, config.port).await;
         let listeners = listeners.map_err(|bind::Failure { address, cause }| {
@@ -95,8 +104,8 @@ impl Server {
     /// settings `host` and `port` have no effect.
     ///
     /// # Errors
-    /// Returns [`ServerError::Bind`] if the listener has no address, and [`ServerError::Failed`] if a
-    /// thread cannot be started.
+    /// Returns [`ServerError::Bind`] if the listener has no address, [`ServerError::Journal`] if the
+    /// journal cannot be opened, and [`ServerError::Failed`] if a thread cannot be started.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime.
@@ -116,13 +125,42 @@ impl Server {
             iter::once(runtime::Handle::current()).chain(threads.iter().map(Thread::handle));
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let (asking, asked) = listener::asking();
-        let state = State::new(rules(&config)).in_epoch(clock::epoch(Epoch::default()));
+        let opened = journal::open(&config.journal, || State::new(rules(&config)));
+        let Opened { appender, reader, state, writer } =
+            opened.map_err(|error| ServerError::Journal(error.into()))?;
+        let epoch = clock::epoch(state.epoch());
+        let (state, journal) = match writer {
+            Some(writer) => {
+                let thread = Thread::start().map_err(ServerError::failed("start of a thread"))?;
+                (state, Some((writer, thread)))
+            }
+            // Nobody else needs to know of it.
+            None => (state.in_epoch(epoch), None),
+        };
         let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking);
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
-        let (node, state_loop) =
-            node::new(state, Arc::clone(&hub), asked, Arc::clone(&limits), Arc::clone(&metrics));
+        let (node, state_loop) = node::new(
+            state,
+            (appender, reader),
+            Arc::clone(&hub),
+            asked,
+            Arc::clone(&limits),
+            Arc::clone(&metrics),
+        );
+        let beginning = journal.as_ref().map(|_| node.begin(epoch, rules(&config))).transpose();
+        let beginning = beginning.map_err(|error| ServerError::Journal(error.into()))?;
         let app = Arc::new(App::new(config, node, limits, metrics, &local_addrs));
-        Ok(Self { app, hub, state_loop, shards, threads, listeners, local_addrs })
+        Ok(Self {
+            app,
+            hub,
+            state_loop,
+            journal,
+            beginning,
+            shards,
+            threads,
+            listeners,
+            local_addrs,
+        })
     }
 
     /// Returns the address that the server is bound to, the first one if there are several.
@@ -153,7 +191,17 @@ impl Server {
     /// # Errors
     /// Returns [`ServerError::Failed`] if a part of the server failed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { app, hub, state_loop, shards, threads: _threads, listeners, .. } = self;
+        let Self {
+            app,
+            hub,
+            state_loop,
+            journal,
+            beginning,
+            shards,
+            listeners,
+            threads: _threads,
+            ..
+        } = self;
         let Config { shutdown_timeout, drain_rate, heartbeat_interval, .. } = app.config;
         let keepalive = keepalive(&app.config);
         let draining = app.draining.subscribe();
@@ -166,6 +214,18 @@ impl Server {
         let own = runtime::Handle::current();
         let mut tasks = Tasks::default();
         tasks.spawn("state loop", state_loop.run(), &own);
+        let mut journal = Running::start(journal);
+        if let Some(beginning) = beginning {
+            tokio::select! {
+                biased;
+                error = journal.failure() => return Err(journal_failed(error)),
+                error = tasks.failure() => return Err(error),
+                begun = beginning.done() => begun.map_err(|error| ServerError::Failed {
+                    part: "beginning of the journal",
+                    source: error.into(),
+                })?,
+            }
+        }
         tasks.spawn("sampling of metrics", Arc::clone(&app).take_samples(), &own);
         for shard in shards {
             let thread = shard.thread.clone();
@@ -191,12 +251,20 @@ impl Server {
 
         tokio::select! {
             () = shutdown => {}
+            error = journal.failure() => return Err(journal_failed(error)),
             error = tasks.failure() => return Err(error),
         }
         app.draining.send_replace(true);
+        let latest = Instant::now() + shutdown_timeout;
         end(&app, &hub, drain_rate, shutdown_timeout).await;
-        Ok(())
+        // What was accepted is written and brought to disk.
+        let latest = latest.max(Instant::now() + JOURNAL_END);
+        journal.end(latest).await.map_err(journal_failed)
     }
+}
+
+fn journal_failed(source: Box<dyn Error + Send + Sync>) -> ServerError {
+    ServerError::Failed { part: "journal", source }
 }
 
 /// The tasks of a running server, none of which ends before the drain.
@@ -238,6 +306,9 @@ fn in_plain_words(error: io::Error) -> io::Error {
     };
     io::Error::new(error.kind(), text)
 }
+
+/// How long the end of the journal may take in any case.
+const JOURNAL_END: Duration = Duration::from_secs(2);
 
 /// The pause between two batches of listeners that the drain closes.
 const DRAIN_STEP: Duration = Duration::from_millis(20);

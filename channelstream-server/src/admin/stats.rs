@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::http::answer::{Answer, TEXT};
 use crate::http::problem::Problem;
+use crate::journal::{Figures, Standing};
 use crate::metrics::{Json, Readings, Sample, process};
 use crate::node;
 
@@ -57,6 +58,8 @@ pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
 /// All metrics as they are now.
 async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
     let (events, counts) = app.node.ask(|state| (state.sequence(), state.counts())).await?;
+    let journal = app.node.journal();
+    let files = journal.figures().map(Figures::sample);
     let readings = Readings {
         uptime: app.started.elapsed().as_secs_f64(),
         tcp_connections: app.tcp_connections() as u64,
@@ -74,6 +77,17 @@ async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
         kept_bytes: counts.kept_bytes as u64,
         evicted_answers: counts.evicted_answers,
         refusals: app.limits.counts().collect(),
+        journal_state: Standing::ALL
+            .map(|standing| (standing.as_str(), u64::from(standing == journal.standing())))
+            .to_vec(),
+        journal_entries: files.map(|files| files.entries),
+        journal_undone: files.map(|files| files.undone),
+        journal_writes: files.map(|files| files.writes),
+        journal_write_time: files.map(|files| files.write_time.as_secs_f64()),
+        journal_bytes: files.map(|files| files.bytes),
+        journal_snapshot_bytes: files.map(|files| files.snapshot_bytes),
+        journal_snapshot_time: files.map(|files| files.snapshot_time.as_secs_f64()),
+        journal_snapshot_age: files.map(|files| files.snapshot_age.as_secs_f64()),
         log_lines_dropped: process::LOG_LINES_DROPPED.get(),
         memory: process::memory(),
         cpu: process::cpu_time().map(|time| time.as_secs_f64()),

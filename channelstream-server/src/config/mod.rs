@@ -10,6 +10,7 @@ mod exposure;
 mod growing;
 #[doc(hidden)]
 pub mod ini;
+mod journal;
 mod level;
 mod networks;
 mod origins;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use channelstream_core::state::{ChannelDefaults, Pattern};
 pub(crate) use error::{ConfigErrors, Origin, Value};
 pub(crate) use exposure::is_loopback;
+pub use journal::{Journal, JournalSync};
 pub use level::{LogFormat, LogLevel, LogLevelError};
 pub use networks::{Networks, NetworksError};
 pub(crate) use read::boolean;
@@ -107,6 +109,8 @@ pub struct Config {
     pub max_growing_items: usize,
     /// Most open messages of a channel or user.
     pub max_open_messages: usize,
+    /// The settings `journal`, `journal_dir` and `journal_sync`: where the server keeps its state.
+    pub journal: Journal,
     /// How long a shutdown takes at most.
     pub shutdown_timeout: Duration,
     /// Listeners that a shutdown closes per second, unless half of the time that is left needs more.
@@ -263,6 +267,7 @@ impl Config {
             max_growing_size: read.number("max_growing_size"),
             max_growing_items: read.number("max_growing_items"),
             max_open_messages: read.number("max_open_messages"),
+            journal: read.journal(),
             shutdown_timeout: read.seconds("shutdown_timeout"),
             drain_rate: read.number("drain_rate"),
             max_head_size: read.number("max_head_size"),

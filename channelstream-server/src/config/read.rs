@@ -12,7 +12,7 @@ use channelstream_signer::file;
 use super::error::{Mistake, Origin, Value};
 use super::level::LogFormat;
 use super::table::{Kind, Setting, nearest_of};
-use super::{Networks, Scheme, Secret, Tutorial};
+use super::{JournalSync, Networks, Scheme, Secret, Tutorial};
 
 const MIN_TIME: Duration = Duration::from_millis(1);
 
@@ -246,13 +246,28 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn seconds(&mut self, key: &str) -> Duration {
+        self.read(key, |text, _| seconds(text))
+    }
+
+    /// Parses one of these words, in any case.
+    pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> T {
         self.read(key, |text, _| {
-            let time = parse_duration(text).map_err(|error| error.to_string())?;
-            if (MIN_TIME..=MAX_TIME).contains(&time) {
-                Ok(time)
-            } else {
-                Err(String::from("not a time from 1ms to 36525d"))
-            }
+            let text = text.trim().to_lowercase();
+            let found = words.iter().find(|(word, _)| *word == text);
+            found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                format!("neither {}", words.join(" nor "))
+            })
+        })
+    }
+
+    pub(super) fn journal_sync(&mut self, key: &str) -> JournalSync {
+        self.read(key, |text, _| match text.trim().to_lowercase().as_str() {
+            "always" => Ok(JournalSync::Always),
+            "never" => Ok(JournalSync::Never),
+            time => seconds(time)
+                .map(JournalSync::Every)
+                .map_err(|problem| format!("neither always nor never, and {problem}")),
         })
     }
 
@@ -324,6 +339,15 @@ impl<'a> Reader<'a> {
                 ));
             }
         }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text).map_err(|error| error.to_string())?;
+    if (MIN_TIME..=MAX_TIME).contains(&time) {
+        Ok(time)
+    } else {
+        Err(String::from("not a time from 1ms to 36525d"))
     }
 }
 

@@ -33,6 +33,12 @@ pub enum Kind {
     LogLevel,
     /// `text` or `json`.
     LogFormat,
+    /// `memory` or `file`.
+    Journal,
+    /// The path of a directory.
+    Directory,
+    /// `always`, `never` or a time above zero.
+    JournalSync,
     /// A time above zero: seconds or a number with a unit, decimals allowed.
     Seconds,
     /// A whole number within inclusive bounds.
@@ -58,6 +64,9 @@ impl Kind {
             Self::Tutorial => "auto|on|off",
             Self::LogLevel => "LEVEL",
             Self::LogFormat => "text|json",
+            Self::Journal => "memory|file",
+            Self::Directory => "DIR",
+            Self::JournalSync => "always|never|TIME",
             Self::Seconds => "TIME",
             Self::Number(..) => "NUMBER",
             Self::Bytes(..) => "BYTES",
@@ -389,6 +398,7 @@ pub const GROUPS: &[Group] = &[
             },
         ],
     },
+    Group { title: "Journal", settings: super::journal::SETTINGS },
     Group { title: "Growing messages", settings: super::growing::SETTINGS },
     Group {
         title: "Request limits",

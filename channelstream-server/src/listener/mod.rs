@@ -161,8 +161,8 @@ impl Ended {
         }
         let sent = node.hub().sent(&outbox).await;
         let listener = outbox.id;
-        // A full journal is tried again: a connection must not stay occupied forever.
-        while let Err(node::Error::Unavailable(journal::Error::Full)) =
+        // A journal without room is tried again: a connection must not stay occupied forever.
+        while let Err(node::Error::Unavailable(journal::Error::Full | journal::Error::NoSpace)) =
             node.submit(Command::Close { connection, listener, how, sent: sent.clone() }).await
         {
             tokio::time::sleep(RETRY).await;

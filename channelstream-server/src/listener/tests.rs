@@ -8,6 +8,7 @@ use tokio::task::yield_now;
 use uuid::Uuid;
 
 use super::*;
+use crate::config::Journal;
 use hub::Hub;
 use outbox::{Bounds, Ending};
 
@@ -17,7 +18,10 @@ fn start() -> Node {
     let (asking, asked) = crate::listener::asking();
     let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, &asking);
     let state = State::new(Rules::default());
-    let (node, state_loop) = node::new(state, Arc::new(hub), asked, Arc::default(), Arc::default());
+    let opened = journal::open(&Journal::Memory, || state).unwrap();
+    let ends = (opened.appender, opened.reader);
+    let (limits, metrics) = (Arc::default(), Arc::default());
+    let (node, state_loop) = node::new(opened.state, ends, Arc::new(hub), asked, limits, metrics);
     tokio::spawn(state_loop.run());
     node
 }

@@ -260,6 +260,25 @@ metrics! {
             "Answers that were forgotten before `idempotency_window` because they were too many or too large.";
         refusals: Vec<(&'static str, u64)> = Counter "refusals_total" ["limit"], "refusals",
             "Connections, requests and messages that a limit refused.";
+        journal_state: Vec<(&'static str, u64)> = Gauge "journal_state" ["state"], "states",
+            "1 for the state of the journal, 0 for the others: `following`, `no_space` (nothing is accepted \
+             until there is space again) or `ended`.";
+        journal_entries: Option<u64> = Counter "journal_entries_total", "entries",
+            "Entries that were written to the files of the journal.";
+        journal_undone: Option<u64> = Counter "journal_undone_total", "entries",
+            "Entries that were accepted and could not be written, for want of space; their requests got 503.";
+        journal_writes: Option<u64> = Counter "journal_writes_total", "writes",
+            "Writes to the files of the journal, each of one entry or more.";
+        journal_write_time: Option<f64> = Counter "journal_write_seconds_total", "seconds",
+            "Time that these writes took, until the entries were given out.";
+        journal_bytes: Option<u64> = Gauge "journal_bytes", "bytes",
+            "Size of the entries since the last snapshot, which a restart replays.";
+        journal_snapshot_bytes: Option<u64> = Gauge "journal_snapshot_bytes", "bytes",
+            "Size of the last snapshot.";
+        journal_snapshot_time: Option<f64> = Gauge "journal_snapshot_seconds", "seconds",
+            "Time that the last snapshot took; 0 if it was before the server started.";
+        journal_snapshot_age: Option<f64> = Gauge "journal_snapshot_age_seconds", "seconds",
+            "Time since the last snapshot, or since the start of the server if there was none.";
         log_lines_dropped: u64 = Counter "log_lines_dropped_total", "lines",
             "Log lines that were dropped because standard error was not read.";
         memory: Option<u64> = Gauge "process_resident_memory_bytes", "bytes",
@@ -353,6 +372,15 @@ mod tests {
             kept_bytes: 900,
             evicted_answers: 0,
             refusals: vec![("max_listeners", 4), ("max_body_size", 0)],
+            journal_state: vec![("following", 1), ("no_space", 0)],
+            journal_entries: Some(12),
+            journal_undone: None,
+            journal_writes: Some(3),
+            journal_write_time: Some(0.5),
+            journal_bytes: Some(4096),
+            journal_snapshot_bytes: Some(512),
+            journal_snapshot_time: Some(0.0),
+            journal_snapshot_age: Some(60.0),
             log_lines_dropped: 0,
             memory: None,
             cpu: Some(0.25),

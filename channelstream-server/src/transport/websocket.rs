@@ -85,7 +85,9 @@ async fn begin(
         tracing::debug!(request, %peer, %error, "connection closed");
         reader.listener.outbox().end(match error {
             node::Error::Refused(_) => Ending::Ended,
-            node::Error::Unavailable(journal::Error::Full) => Ending::Full,
+            node::Error::Unavailable(journal::Error::Full | journal::Error::NoSpace) => {
+                Ending::Full
+            }
             node::Error::Unavailable(journal::Error::Closed) | node::Error::Stopped => {
                 Ending::Shutdown
             }

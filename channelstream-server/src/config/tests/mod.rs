@@ -4,6 +4,7 @@
 
 mod channels;
 mod exposure;
+mod journal;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

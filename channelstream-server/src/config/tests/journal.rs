@@ -1,0 +1,44 @@
+//! The settings of the journal, each alone and together.
+
+use super::*;
+
+#[test]
+fn a_journal_is_in_memory_unless_files_are_asked_for() {
+    assert_eq!(config(&[]).journal, Journal::Memory);
+    let file = |sync, given: &[(&str, &str)]| {
+        let values = [&[("journal", "file"), ("journal_dir", "/var/lib/push")], given].concat();
+        assert_eq!(config(&values).journal, Journal::File { directory: "/var/lib/push".into(), sync });
+    };
+    file(JournalSync::Always, &[]);
+    file(JournalSync::Always, &[("journal_sync", "Always")]);
+    file(JournalSync::Never, &[("journal_sync", "never")]);
+    file(JournalSync::Every(Duration::from_millis(500)), &[("journal_sync", "0.5")]);
+    file(JournalSync::Every(Duration::from_secs(60)), &[("journal_sync", "1m")]);
+}
+
+#[test]
+fn what_makes_no_sense_is_a_mistake() {
+    assert_eq!(
+        mistakes(&[("journal", "file")]),
+        ["--journal: journal = \"file\": it needs journal_dir"]
+    );
+    assert_eq!(
+        mistakes(&[("journal_dir", "/var/lib/push"), ("journal_sync", "never")]),
+        [
+            "--journal-dir: journal_dir = \"/var/lib/push\": it has no effect without journal = file",
+            "--journal-sync: journal_sync = \"never\": it has no effect without journal = file",
+        ]
+    );
+    // What a file of all settings says.
+    assert_eq!(config(&[("journal_sync", "always")]).journal, Journal::Memory);
+    assert_eq!(
+        mistakes(&[("journal", "paper"), ("journal_dir", "/var/lib/push")]),
+        ["--journal: journal = \"paper\": neither memory nor file"]
+    );
+    for (sync, problem) in [("0", "not a time from 1ms to 36525d"), ("often", "")] {
+        let values = [("journal", "file"), ("journal_dir", "x"), ("journal_sync", sync)];
+        let mistakes = mistakes(&values);
+        let expected = format!("journal_sync = {sync:?}: neither always nor never, and {problem}");
+        assert!(mistakes.len() == 1 && mistakes[0].contains(&expected), "{mistakes:?}");
+    }
+}

@@ -1,0 +1,82 @@
+//! A journal in files: a directory of segments, which hold the entries, and of snapshots.
+//!
+//! A snapshot is the state before the entry of its number, and a segment begins with the entry of its number.
+//! The newest two snapshots are kept, and the segments from the older of them on, so that a snapshot that
+//! became unreadable costs time and nothing else.
+
+mod disk;
+mod log;
+#[cfg(test)]
+mod model;
+mod names;
+mod recovery;
+mod segment;
+mod snapshot;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use channelstream_core::state::State;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::{Appender, CAPACITY, Figures, Opened, Reader};
+use crate::clock;
+use crate::config::JournalSync;
+use crate::thread::Thread;
+use disk::Directory;
+use recovery::{Recovered, recover};
+
+pub(crate) use recovery::OpenError;
+pub(crate) use writer::Writer;
+
+/// Opens the journal of a directory.
+pub(super) fn open(
+    directory: &Path,
+    sync: JournalSync,
+    initial: impl FnOnce() -> State,
+) -> Result<Opened, OpenError> {
+    let begun = Instant::now();
+    let disk = Arc::new(Directory::open(directory)?);
+    let recovered = recover(disk, initial, log::SEGMENT, clock::salt)?;
+    let Recovered { entries, cut, base, .. } = &recovered;
+    if *cut > 0 {
+        tracing::warn!(
+            bytes = cut,
+            "the journal ended within a record, which was cut: it had not been on disk as a whole"
+        );
+    }
+    tracing::info!(
+        snapshot = base.number,
+        entries,
+        bytes_cut = cut,
+        milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "the journal was replayed"
+    );
+    let thread = Thread::start().map_err(OpenError::Thread)?;
+    Ok(start(recovered, sync, thread.handle(), Some(thread)))
+}
+
+/// Makes the two ends of a journal and what is between. Snapshots are made on `runtime`, which `thread`
+/// is if it is given.
+fn start(
+    recovered: Recovered,
+    sync: JournalSync,
+    runtime: Handle,
+    thread: Option<Thread>,
+) -> Opened {
+    let Recovered { state, log, disk, base, followed, .. } = recovered;
+    let figures = Arc::new(Figures::new(followed, base.size));
+    let (sender, envelopes) = mpsc::channel(CAPACITY);
+    let (given, reader) = mpsc::channel(writer::GIVEN);
+    let snapshots = snapshots::Snapshots::new(disk, base, log.most(), (runtime, thread));
+    let writer =
+        Writer::new(log, sync, (envelopes, given), snapshots, followed, Arc::clone(&figures));
+    let appender = Appender::File { envelopes: sender, figures };
+    Opened { appender, reader: Reader(reader), state, writer: Some(writer) }
+}

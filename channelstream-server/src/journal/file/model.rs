@@ -1,0 +1,266 @@
+//! A disk in memory for tests: it tears, loses what was not synced, fills, fails and rots.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use fastrand::Rng;
+
+use super::disk::{Disk, Writable};
+
+/// What a power cut keeps or loses as a whole.
+const SECTOR: usize = 64;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    files: BTreeMap<String, File>,
+    /// Files that were removed: their names may come back.
+    removed: BTreeMap<String, File>,
+    /// How many bytes there is space for.
+    space: u64,
+    /// After so many operations power is cut: no operation succeeds any more.
+    left: u64,
+    syncs_fail: bool,
+    rng: Rng,
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    /// As processes see it.
+    content: Vec<u8>,
+    /// As it is certainly on disk.
+    synced: Vec<u8>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        let (files, removed) = Default::default();
+        Self {
+            files,
+            removed,
+            space: u64::MAX,
+            left: u64::MAX,
+            syncs_fail: false,
+            rng: Rng::with_seed(0),
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self(Arc::new(Mutex::new(Inner { rng, ..Inner::default() })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    /// Cuts power after so many operations, in the middle of one.
+    pub(super) fn fail_after(&self, operations: u64) {
+        self.inner().left = operations;
+    }
+
+    pub(super) fn has_power(&self) -> bool {
+        self.inner().left > 0
+    }
+
+    /// Leaves so much space.
+    pub(super) fn leave_space(&self, bytes: u64) {
+        let mut inner = self.inner();
+        inner.space = inner.used() + bytes;
+    }
+
+    pub(super) fn has_all_space(&self) {
+        self.inner().space = u64::MAX;
+    }
+
+    pub(super) fn let_syncs_fail(&self) {
+        self.inner().syncs_fail = true;
+    }
+
+    /// Returns the disk as the next process finds it: `with_power`, all that was written is there.
+    pub(super) fn next(&self, with_power: bool) -> Self {
+        let mut inner = self.inner();
+        let (mut files, removed) = (inner.files.clone(), inner.removed.clone());
+        let rng = &mut inner.rng;
+        if !with_power {
+            for (name, file) in removed {
+                if rng.bool() {
+                    files.entry(name).or_insert(file);
+                }
+            }
+            files.values_mut().for_each(|file| file.lose(rng));
+        }
+        for file in files.values_mut() {
+            // What is found is on disk, or will be brought there before anything builds on it.
+            file.synced.clone_from(&file.content);
+        }
+        let rng = rng.fork();
+        Self(Arc::new(Mutex::new(Inner { files, rng, ..Inner::default() })))
+    }
+
+    /// The names of the files with their contents.
+    pub(super) fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        let inner = self.inner();
+        inner.files.iter().map(|(name, file)| (name.clone(), file.content.clone())).collect()
+    }
+
+    /// Replaces the content of a file.
+    pub(super) fn put(&self, name: &str, content: Vec<u8>) {
+        let file = File { synced: content.clone(), content };
+        self.inner().files.insert(name.to_owned(), file);
+    }
+}
+
+impl File {
+    /// Loses what a power cut loses: any of the sectors that were not synced, and any part of the end.
+    fn lose(&mut self, rng: &mut Rng) {
+        let same =
+            self.content.iter().zip(&self.synced).take_while(|(new, old)| new == old).count();
+        let longest = self.content.len().max(self.synced.len());
+        let length = rng.usize(self.content.len().min(self.synced.len())..=longest);
+        let keeps = rng.u8(..=2);
+        let mut found = vec![0; length];
+        for (at, byte) in found.iter_mut().enumerate() {
+            if at < same {
+                *byte = self.content[at];
+            }
+        }
+        for begin in (same / SECTOR * SECTOR..length).step_by(SECTOR) {
+            let is_kept = match keeps {
+                0 => false,
+                1 => rng.bool(),
+                _ => true,
+            };
+            let from = if is_kept { &self.content } else { &self.synced };
+            for at in begin.max(same)..length.min(begin + SECTOR) {
+                found[at] = from.get(at).copied().unwrap_or_default();
+            }
+        }
+        self.content = found;
+    }
+}
+
+impl Inner {
+    fn used(&self) -> u64 {
+        self.files.values().map(|file| file.content.len() as u64).sum()
+    }
+
+    /// Counts an operation. Returns `None` if there is no power, and `false` if it goes off during this.
+    fn operate(&mut self) -> Option<bool> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        Some(self.left > 0)
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.used() + bytes as u64 <= self.space
+    }
+}
+
+fn off() -> io::Error {
+    io::Error::other("there is no power")
+}
+
+fn full() -> io::Error {
+    io::ErrorKind::StorageFull.into()
+}
+
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl Disk for Model {
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.inner().files.keys().cloned().collect())
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let inner = self.inner();
+        Ok(inner.files.get(name).ok_or_else(missing)?.content.clone())
+    }
+
+    fn create(&self, name: &str, content: &[u8]) -> io::Result<Box<dyn Writable>> {
+        let mut inner = self.inner();
+        let stays_on = inner.operate().ok_or_else(off)?;
+        if !inner.has_room(content.len()) {
+            return Err(full());
+        }
+        let file = File { content: content.to_vec(), synced: content.to_vec() };
+        if stays_on || inner.rng.bool() {
+            inner.files.insert(name.to_owned(), file);
+        } else if inner.rng.bool() {
+            inner.files.insert(format!("{name}{}", super::disk::UNFINISHED), file);
+        }
+        let open = Open { disk: self.clone(), name: name.to_owned() };
+        if stays_on { Ok(Box::new(open)) } else { Err(off()) }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn Writable>> {
+        Ok(Box::new(Open { disk: self.clone(), name: name.to_owned() }))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut inner = self.inner();
+        let stays_on = inner.operate().ok_or_else(off)?;
+        let file = inner.files.remove(name).ok_or_else(missing)?;
+        inner.removed.insert(name.to_owned(), file);
+        if stays_on { Ok(()) } else { Err(off()) }
+    }
+
+    fn show(&self, name: &str) -> String {
+        name.to_owned()
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    disk: Model,
+    name: String,
+}
+
+impl Writable for Open {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut inner = self.disk.inner();
+        let stays_on = inner.operate().ok_or_else(off)?;
+        let has_room = inner.has_room(bytes.len());
+        let written = match stays_on && has_room {
+            true => bytes.len(),
+            false => inner.rng.usize(..=bytes.len()),
+        };
+        let file = inner.files.get_mut(&self.name).ok_or_else(missing)?;
+        file.content.extend_from_slice(&bytes[..written]);
+        match (stays_on, has_room) {
+            (false, _) => Err(off()),
+            (true, false) => Err(full()),
+            (true, true) => Ok(()),
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut inner = self.disk.inner();
+        let stays_on = inner.operate().ok_or_else(off)?;
+        if inner.syncs_fail {
+            return Err(io::Error::other("the disk does not answer"));
+        }
+        let happens = stays_on || inner.rng.bool();
+        let file = inner.files.get_mut(&self.name).ok_or_else(missing)?;
+        if happens {
+            file.synced.clone_from(&file.content);
+        }
+        if stays_on { Ok(()) } else { Err(off()) }
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        let mut inner = self.disk.inner();
+        let stays_on = inner.operate().ok_or_else(off)?;
+        let file = inner.files.get_mut(&self.name).ok_or_else(missing)?;
+        file.content.truncate(usize::try_from(length).unwrap());
+        if stays_on { Ok(()) } else { Err(off()) }
+    }
+}

@@ -1,0 +1,204 @@
+//! What every journal keeps to, whatever it is made of.
+
+use std::path::Path;
+use std::time::Duration;
+
+use channelstream_core::protocol::Connect;
+use channelstream_core::state::{
+    Command, ConnectionId, Envelope, Moment, NodeId, Rules, Stamp, State,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::config::JournalSync;
+
+/// The name of the user that the envelope of this number connects.
+pub(super) fn user(number: u64) -> String {
+    format!("user{number}")
+}
+
+/// An envelope that leaves a trace in the state.
+pub(super) fn envelope(number: u64) -> Envelope {
+    let connection = ConnectionId::from_u128(u128::from(number) + 1);
+    let request = Box::new(Connect::new(&*user(number)));
+    let moment = Moment::default().after(Duration::from_millis(number));
+    let stamp = Stamp { now: crate::clock::now(), moment, seed: u128::from(number) };
+    let command = Command::Connect { connection, request };
+    Envelope { node: NodeId::new(1), number, stamp, command, repeat: None }
+}
+
+pub(super) fn initial() -> State {
+    State::new(Rules::default())
+}
+
+pub(super) fn number(given: &Given) -> u64 {
+    match given {
+        Given::Entry(envelope) => envelope.number,
+        Given::Undone { number, .. } => *number,
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A journal that is open.
+struct Open {
+    appender: Appender,
+    reader: Reader,
+    state: State,
+    writer: Option<(oneshot::Sender<()>, JoinHandle<Result<(), BoxError>>)>,
+}
+
+impl Open {
+    /// Opens a journal, whose writer waits until something else has nothing to do.
+    fn new(journal: &Journal) -> Self {
+        let Opened { appender, reader, state, writer } = super::open(journal, initial).unwrap();
+        let writer = writer.map(|writer| {
+            let (stop, stopped) = oneshot::channel();
+            let writes =
+                async { writer.run(async { drop(stopped.await) }).await.map_err(Into::into) };
+            (stop, tokio::spawn(writes))
+        });
+        Self { appender, reader, state, writer }
+    }
+
+    /// Takes so many entries, and applies them.
+    async fn take(&mut self, count: usize) -> Vec<u64> {
+        let (mut batch, mut numbers) = (Vec::new(), Vec::new());
+        while numbers.len() < count {
+            let taken = self.reader.next(&mut batch, 1000.min(count - numbers.len())).await;
+            assert_ne!(taken, 0, "the journal is closed");
+            for given in batch.drain(..) {
+                numbers.push(number(&given));
+                match given {
+                    Given::Entry(envelope) => drop(self.state.apply(envelope)),
+                    Given::Undone { number, why } => panic!("{number} is undone: {why}"),
+                }
+            }
+        }
+        numbers
+    }
+
+    async fn stop(&mut self) {
+        if let Some((stop, writer)) = self.writer.take() {
+            stop.send(()).unwrap();
+            writer.await.unwrap().unwrap();
+        }
+    }
+}
+
+/// Runs a test with each journal.
+fn with_each(test: impl AsyncFn(&Journal)) {
+    let run = |journal: &Journal| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Runtime::block_on(&runtime.unwrap(), test(journal));
+    };
+    run(&Journal::Memory);
+    for sync in
+        [JournalSync::Always, JournalSync::Every(Duration::from_millis(1)), JournalSync::Never]
+    {
+        let folder = TempDir::new().unwrap();
+        run(&in_files(folder.path(), sync));
+    }
+}
+
+fn in_files(folder: &Path, sync: JournalSync) -> Journal {
+    Journal::File { directory: folder.join("journal"), sync }
+}
+
+#[test]
+fn what_was_accepted_is_given_out_once_and_in_order() {
+    with_each(async |journal| {
+        let mut open = Open::new(journal);
+        let mut expected = 0;
+        for burst in [1, 2, 300, 1, 1000, 7] {
+            for number in expected..expected + burst {
+                open.appender.append(envelope(number)).unwrap();
+            }
+            let taken = open.take(usize::try_from(burst).unwrap()).await;
+            assert!(taken.into_iter().eq(expected..expected + burst));
+            expected += burst;
+        }
+        assert_eq!(open.appender.standing(), Standing::Following);
+    });
+}
+
+#[test]
+fn a_journal_that_is_full_refuses_and_keeps_what_it_took() {
+    with_each(async |journal| {
+        let mut open = Open::new(journal);
+        let mut accepted = 0;
+        let refusal = loop {
+            match open.appender.append(envelope(accepted)) {
+                Ok(()) => accepted += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refusal, Error::Full);
+        assert!(accepted >= CAPACITY as u64, "{accepted}");
+        assert!(open.take(usize::try_from(accepted).unwrap()).await.into_iter().eq(0..accepted));
+        open.appender.append(envelope(accepted)).unwrap();
+        assert_eq!(open.take(1).await, [accepted]);
+    });
+}
+
+#[test]
+fn a_journal_without_a_reader_is_closed() {
+    with_each(async |journal| {
+        let Open { appender, reader, writer, .. } = Open::new(journal);
+        drop(reader);
+        // In files, the writer finds out when it has something to give.
+        let mut tried = 0;
+        while appender.append(envelope(tried)) != Err(Error::Closed) {
+            tried += 1;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(appender.standing(), Standing::Ended);
+        if let Some((_, writer)) = writer {
+            writer.await.unwrap().unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_was_given_out_is_there_when_the_journal_is_opened_again() {
+    with_each(async |journal| {
+        if *journal == Journal::Memory {
+            return;
+        }
+        let mut next = 0;
+        for count in [0, 1, 500, 20] {
+            let mut open = Open::new(journal);
+            for number in next..next + count {
+                open.appender.append(envelope(number)).unwrap();
+            }
+            open.take(usize::try_from(count).unwrap()).await;
+            next += count;
+            let before = open.state.snapshot();
+            open.stop().await;
+            assert_eq!(open.appender.standing(), Standing::Ended);
+            assert_eq!(open.appender.append(envelope(next)), Err(Error::Closed));
+            let mut again = Open::new(journal);
+            assert_eq!(again.state.snapshot(), before, "the states differ");
+            again.stop().await;
+        }
+    });
+}
+
+#[test]
+fn what_waits_when_the_journal_is_stopped_is_written() {
+    with_each(async |journal| {
+        if *journal == Journal::Memory {
+            return;
+        }
+        let mut open = Open::new(journal);
+        for number in 0..400 {
+            open.appender.append(envelope(number)).unwrap();
+        }
+        open.stop().await;
+        let again = Open::new(journal);
+        assert!((0..400).all(|number| again.state.knows_user(&user(number))));
+    });
+}
