@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// Stamps commands, and measures the time until a moment.
 ///
 /// Moments come from the monotonic clock, which does not follow changes of the time of day.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     started: Instant,
     /// The moment at the start.
@@ -64,7 +64,7 @@ pub(crate) fn salt() -> u64 {
 /// bits of which are random. It is greater than `last`, the latest epoch that is known, wherever the
 /// time of day went since.
 pub(crate) fn epoch(last: Epoch) -> Epoch {
-    epoch_at(since_1970(), secret_id().as_u64_pair().1, last)
+    epoch_at(since_1970(), salt(), last)
 }
 
 /// Returns the epoch that begins at a time of day.

@@ -100,6 +100,7 @@ pub use channelstream_core::protocol;
 pub use channelstream_core::state::Refusal;
 pub use config::{Config, Networks, Secret};
 pub use handle::{Handle, HandleError};
+pub use journal::SharedJournal;
 pub use server::{Server, ServerError};
 
 /// Compiles the example of the README.

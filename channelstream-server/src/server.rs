@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
-use crate::journal::{self, Opened, Running};
+use crate::journal::{self, Running, SharedJournal};
 use crate::limits::Limits;
 use crate::listener;
 use crate::listener::hub::{Hub, ShardTasks};
@@ -93,11 +93,25 @@ impl Server {
     /// Returns [`ServerError::Bind`] if the name has no address or an address is in use, and
     /// [`ServerError::Journal`] if the journal is in use, damaged or cannot be written.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
+        let listeners = Self::listen(&config).await?;
+        Self::assemble(listeners, config, None)
+    }
+
+    /// Like [`Server::bind`], on a journal that several servers of this process share.
+    ///
+    /// # Errors
+    /// Returns [`ServerError::Bind`] if the name has no address or an address is in use.
+    pub async fn bind_on(config: Config, journal: &SharedJournal) -> Result<Self, ServerError> {
+        let listeners = Self::listen(&config).await?;
+        Self::assemble(listeners, config, Some(journal))
+    }
+
+    async fn listen(config: &Config) -> Result<Vec<TcpListener>, ServerError> {
         let listeners = bind::listen(&config.host, config.port).await;
-        let listeners = listeners.map_err(|bind::Failure { address, cause }| {
-            ServerError::Bind { address, cause: in_plain_words(cause) }
-        })?;
-        Self::assemble(listeners, config)
+        listeners.map_err(|bind::Failure { address, cause }| ServerError::Bind {
+            address,
+            cause: in_plain_words(cause),
+        })
     }
 
     /// Serves on a listener that is bound already, for example by a socket activation or a test. The
@@ -110,10 +124,14 @@ impl Server {
     /// # Panics
     /// Panics outside of a Tokio runtime.
     pub fn from_listener(listener: TcpListener, config: Config) -> Result<Self, ServerError> {
-        Self::assemble(vec![listener], config)
+        Self::assemble(vec![listener], config, None)
     }
 
-    fn assemble(listeners: Vec<TcpListener>, config: Config) -> Result<Self, ServerError> {
+    fn assemble(
+        listeners: Vec<TcpListener>,
+        config: Config,
+        shared: Option<&SharedJournal>,
+    ) -> Result<Self, ServerError> {
         let local_addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let local_addrs: Vec<_> = local_addrs
             .map_err(|cause| ServerError::Bind { address: config.host.clone(), cause })?;
@@ -125,30 +143,42 @@ impl Server {
             iter::once(runtime::Handle::current()).chain(threads.iter().map(Thread::handle));
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let (asking, asked) = listener::asking();
-        let opened = journal::open(&config.journal, || State::new(rules(&config)));
-        let Opened { appender, reader, state, writer } =
-            opened.map_err(|error| ServerError::Journal(error.into()))?;
-        let epoch = clock::epoch(state.epoch());
-        let (state, journal) = match writer {
+        let rules = rules(&config);
+        let mut opened = match shared {
+            Some(journal) => journal.open(&rules),
+            None => journal::open(&config.journal, || State::new(rules.clone()))
+                .map_err(|error| ServerError::Journal(error.into()))?,
+        };
+        let epoch = clock::epoch(opened.state.epoch());
+        let journal = match opened.writer.take() {
             Some(writer) => {
                 let thread = Thread::start().map_err(ServerError::failed("start of a thread"))?;
-                (state, Some((writer, thread)))
+                Some((writer, thread))
             }
-            // Nobody else needs to know of it.
-            None => (state.in_epoch(epoch), None),
+            None => None,
         };
+        if !opened.appender.outlives_this() {
+            // Nobody else needs to know of it.
+            opened.state = opened.state.in_epoch(epoch);
+        }
+        let joins_with =
+            Some(&rules).filter(|rules| shared.is_some() && opened.state.rules() != *rules);
+        let joins_with = joins_with.cloned();
         let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking);
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
         let (node, state_loop) = node::new(
-            state,
-            (appender, reader),
+            opened,
+            rules.clone(),
             Arc::clone(&hub),
             asked,
             Arc::clone(&limits),
             Arc::clone(&metrics),
         );
-        let beginning = journal.as_ref().map(|_| node.begin(epoch, rules(&config))).transpose();
+        let beginning = journal.as_ref().map(|_| node.begin(epoch, rules)).transpose();
         let beginning = beginning.map_err(|error| ServerError::Journal(error.into()))?;
+        if let Some(rules) = joins_with {
+            node.join_with(rules).map_err(|error| ServerError::Journal(error.into()))?;
+        }
         let app = Arc::new(App::new(config, node, limits, metrics, &local_addrs));
         Ok(Self {
             app,
@@ -257,6 +287,7 @@ impl Server {
         app.draining.send_replace(true);
         let latest = Instant::now() + shutdown_timeout;
         end(&app, &hub, drain_rate, shutdown_timeout).await;
+        let _ = timeout(LEAVING, app.node.leave()).await;
         // What was accepted is written and brought to disk.
         let latest = latest.max(Instant::now() + JOURNAL_END);
         journal.end(latest).await.map_err(journal_failed)
@@ -307,6 +338,8 @@ fn in_plain_words(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), text)
 }
 
+/// How long the drain waits for the last entry of this server in its journal.
+const LEAVING: Duration = Duration::from_secs(1);
 /// How long the end of the journal may take in any case.
 const JOURNAL_END: Duration = Duration::from_secs(2);
 

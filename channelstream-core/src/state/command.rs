@@ -384,7 +384,7 @@ impl Refusal {
 pub enum Delivery {
     /// An event for some listeners.
     Event {
-        /// The listeners.
+        /// The listeners of this node, in any order.
         to: Vec<ListenerId>,
         /// The event.
         event: Event,

@@ -36,10 +36,13 @@ impl State {
             }
             _ => self.waits_no_more(key),
         }
+        if let Some(older) = present.filter(|older| older.node == listener.node) {
+            self.takes_over_what_was_told(key, older);
+        }
         self.set_listener(key, Some(listener));
         self.connections[key].phase = Phase::Alive;
         self.watch_connection(key);
-        self.node_has_opened(listener);
+        self.node_has_to_send(listener);
         match present {
             Some(older) => {
                 // What an older listener of the same node was not sent is in its outbox; the caller
@@ -58,6 +61,17 @@ impl State {
             None => {}
         }
         Ok(Reply::Opened)
+    }
+
+    /// Notes what an older listener of the same node was sent as far as the node told, because of the newer
+    /// one it will tell only later. The newer one reports it again in its end.
+    fn takes_over_what_was_told(&mut self, key: Key<Connection>, older: Listener) {
+        let sent = self.told_last(older);
+        // While it waited, it was sent nothing.
+        if sent.up_to > 0 && !self.taking_over.has(key) {
+            let sent = self.with_untold(key, older, sent);
+            self.connections[key].record.advance(sent);
+        }
     }
 
     /// Ends a listener, if it is one of this node.
@@ -137,7 +151,7 @@ impl State {
     }
 
     fn with_untold(&self, key: Key<Connection>, listener: Listener, mut sent: Sent) -> Sent {
-        sent.but.extend(self.untold(key, listener));
+        sent.but.extend(self.untold(key, listener, sent.up_to));
         sent
     }
 }

@@ -19,12 +19,14 @@ use super::{Alive, Closing, EndReason, ListenerId, NodeId, Sent, Sequence, State
 pub(super) struct Nodes {
     alive: IndexMap<NodeId, Row>,
     ending: VecDeque<Ending>,
+    /// Whether nodes tell of themselves: one has done so.
+    tell: bool,
 }
 
 /// What is known of a node that is alive.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Row {
-    /// When an entry of it came last. Only a node that has told of itself can fall silent.
+    /// When an entry of it came last. Where nodes do not tell of themselves, none can fall silent.
     seen: Option<Moment>,
     /// The newest level that it knows.
     level: u32,
@@ -34,11 +36,13 @@ pub(super) struct Row {
 /// What a node told of what its listeners were sent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Told {
+    /// Where the node looked at its listeners.
+    position: Position,
     /// All listeners were sent everything up to this number, except those in `but`.
     up_to: Sequence,
     /// The listeners that were sent less, and up to which number.
     but: IndexMap<ListenerId, Sequence>,
-    /// The listeners that opened after the node looked, and where.
+    /// The listeners that opened, or were caught up, after the node looked, and where.
     later: IndexMap<ListenerId, Position>,
 }
 
@@ -88,11 +92,14 @@ impl State {
         while self.nodes.ending.iter().any(|ending| ending.node == node) {
             self.end_listeners(step);
         }
-        self.nodes.alive.insert(node, Row::default());
+        // Who dies before it has told of itself must end as well.
+        let seen = self.nodes.tell.then_some(now);
+        self.nodes.alive.insert(node, Row { seen, ..Row::default() });
     }
 
-    /// Notes a listener that has opened on a node which tells of itself.
-    pub(super) fn node_has_opened(&mut self, listener: Listener) {
+    /// Notes a listener to which its node has to send what it missed: what the node told before does not
+    /// cover that.
+    pub(super) fn node_has_to_send(&mut self, listener: Listener) {
         let position = self.order.position();
         let row = self.nodes.alive.get_mut(&listener.node).filter(|row| row.seen.is_some());
         if let Some(row) = row {
@@ -103,8 +110,19 @@ impl State {
     /// Notes what a node tells of itself.
     pub(super) fn node_is_alive(&mut self, node: NodeId, alive: Alive) {
         let now = self.own_time.now();
+        let position = self.order.position();
+        self.nodes.tell = true;
         let row = self.nodes.alive.entry(node).or_default();
+        let is_first = row.seen.is_none();
         (row.seen, row.level) = (Some(now), alive.level);
+        if is_first {
+            // The listeners that it opened so far are not noted. The next look covers them.
+            row.told.position = position;
+        }
+        if alive.position < row.told.position {
+            return;
+        }
+        row.told.position = alive.position;
         row.told.up_to = alive.sent;
         row.told.but = alive.but.into_iter().collect();
         row.told.later.retain(|_, opened| *opened > alive.position);

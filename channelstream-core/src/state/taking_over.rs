@@ -75,6 +75,9 @@ impl State {
             return;
         }
         self.connections[key].record.advance(sent);
+        if let Some(listener) = self.connections[key].listener {
+            self.node_has_to_send(listener);
+        }
         self.goes_live(key);
         self.bring_missed(step, key);
     }

@@ -18,8 +18,8 @@ use channelstream_core::protocol::{
 use channelstream_core::state::stored::encode;
 use channelstream_core::state::{
     Appends, CatchUp, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
-    ListenerId, ListenerKind, Moment, NodeId, Read, Reading, Refusal, Repeat, Reply, Rules, Sent,
-    Sequence, Since, Stamp, State,
+    ListenerId, ListenerKind, Moment, NodeId, Position, Read, Reading, Refusal, Repeat, Reply,
+    Rules, Sent, Sequence, Since, Stamp, State,
 };
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -29,6 +29,16 @@ use serde_json::value::RawValue;
 /// of the user ann, and so is `ann/phone`. A label always has the same id.
 pub(crate) struct World {
     pub(crate) state: State,
+    /// The states of further nodes, which apply the same.
+    pub(crate) others: Vec<State>,
+    /// The node that submits the next command: 0, or 1 more than the place of one of the others.
+    pub(crate) at: usize,
+    /// How many commands each node has submitted.
+    numbers: Vec<u64>,
+    /// Whether a server that has to close a listener waits until the test says so.
+    pub(crate) holds_closes: bool,
+    /// What such servers have to close.
+    pub(crate) held: VecDeque<(usize, Command)>,
     pub(crate) now: Moment,
     /// The error of the wall clock in microseconds.
     pub(crate) wall_is_off: i64,
@@ -47,9 +57,15 @@ pub(crate) struct World {
 pub(crate) struct Listener {
     pub(crate) label: String,
     pub(crate) connection: ConnectionId,
+    /// The node on which it is.
+    pub(crate) node: usize,
+    /// The lowest number of an event that came when it had ended.
+    pub(crate) missed: Option<Sequence>,
+    /// The position at which it was last given what it missed.
+    pub(crate) caught_up: Position,
     /// The events that are delivered but not sent: a poll answers at its end, and a peer may be
     /// slow.
-    outbox: VecDeque<Got>,
+    pub(crate) outbox: VecDeque<Got>,
     stalled: bool,
     /// The events that were sent, in this order.
     pub(crate) got: Vec<Got>,
@@ -58,7 +74,7 @@ pub(crate) struct Listener {
     pub(crate) end: Option<End>,
     /// What is left to read of a listener that reads by itself. Until it is complete, the listener
     /// takes no live events.
-    behind: Option<Reading>,
+    pub(crate) behind: Option<Reading>,
     /// The cursor of the newest event that a listener received that reads by itself.
     pub(crate) cursor: Option<Cursor>,
 }
@@ -77,6 +93,8 @@ pub(crate) struct Got {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Superseded,
+    /// The others took its node for dead.
+    NodeSilent,
     /// The listener has ended, but the state does not know yet.
     Closing,
     /// The connection was ended.
@@ -89,6 +107,11 @@ pub(crate) enum End {
 /// The node of all listeners, unless a test says otherwise.
 pub(crate) const NODE: NodeId = NodeId::new(1);
 
+/// The id of a node by its number, of which the first is 0.
+pub(crate) fn node_id(number: usize) -> NodeId {
+    NodeId::new(number as u64 + 1)
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::with(rules())
@@ -97,6 +120,11 @@ impl World {
     pub(crate) fn with(rules: Rules) -> Self {
         Self {
             state: State::new(rules).for_node(NODE),
+            others: Vec::new(),
+            at: 0,
+            numbers: Vec::new(),
+            holds_closes: false,
+            held: VecDeque::new(),
             now: Moment::default(),
             wall_is_off: 0,
             seed: 0,
@@ -112,23 +140,41 @@ impl World {
     pub(crate) fn apply(&mut self, command: Command) -> Result<Reply, Refusal> {
         self.seed += 1;
         let stamp = Stamp { now: self.wall(), moment: self.now, seed: self.seed };
-        let number = u64::try_from(self.seed).unwrap();
         let repeat = self.repeat.take();
-        let envelope = Envelope { node: NODE, number, stamp, command, repeat };
+        let (node, number) = (node_id(self.at), self.next_number());
+        let envelope = Envelope { node, number, stamp, command, repeat };
         self.log.push(envelope.clone());
-        let outcome = self.state.apply(envelope);
-        let replayed = outcome.replayed;
+        let mut deliveries = Vec::new();
+        let mut replies = Vec::new();
+        for (number, state) in std::iter::once(&mut self.state).chain(&mut self.others).enumerate()
+        {
+            let outcome = state.apply(envelope.clone());
+            deliveries.extend(outcome.deliveries.into_iter().map(|one| (number, one)));
+            replies.push((outcome.reply, outcome.replayed));
+        }
+        let (reply, replayed) = replies.swap_remove(self.at);
+        let (digest, position) = (self.state.digest(), self.state.order().position());
+        assert!(self.others.iter().all(|other| other.digest() == digest), "digests differ");
         let epoch = self.state.epoch();
         let deadline = self.state.next_deadline();
-        assert!(deadline.is_none_or(|when| when > self.now), "a deadline is left in the past");
+        assert!(
+            deadline.is_none_or(|when| when > self.now) || !self.others.is_empty(),
+            "a deadline is left in the past"
+        );
         let mut over = Vec::new();
-        for delivery in outcome.deliveries {
+        for (node, delivery) in deliveries {
             match delivery {
                 Delivery::Event { to, event, sequence, catchup } => {
                     for listener in to {
                         let entry = self.listener(listener);
+                        assert_eq!(entry.node, node, "a delivery of another node");
                         if entry.end == Some(End::Closing) {
+                            let first = entry.missed.get_or_insert(sequence);
+                            *first = sequence.min(*first);
                             continue;
+                        }
+                        if catchup {
+                            entry.caught_up = position;
                         }
                         assert_eq!(entry.end, None, "an event for a listener that has ended");
                         if entry.behind.is_some() {
@@ -144,34 +190,57 @@ impl World {
                     let entry = self.listener(listener);
                     let over_already = entry.end.is_some_and(|end| end != End::Closing);
                     assert!(!over_already, "an end for a listener that has ended");
+                    assert_eq!(entry.node, node, "the end of a listener of another node");
                     let left = std::mem::take(&mut entry.outbox);
+                    let mut but: Vec<_> = left.iter().map(|got| got.sequence).collect();
                     match reason {
                         EndReason::Ended => entry.end = Some(End::Ended),
                         EndReason::Superseded { by } => {
                             entry.end = Some(End::Superseded);
+                            but.clear();
                             let newer = self.listener(by);
                             if newer.behind.is_none() {
                                 newer.outbox.extend(left);
                                 newer.flow();
                             }
                         }
-                        EndReason::SupersededElsewhere | EndReason::NodeSilent => {
-                            panic!("there is one node")
-                        }
+                        EndReason::SupersededElsewhere => entry.end = Some(End::Closing),
+                        EndReason::NodeSilent => entry.end = Some(End::NodeSilent),
                     }
-                    over.push(listener);
+                    over.push((listener, but));
                 }
             }
         }
-        for listener in over {
+        for (listener, but) in over {
             // A server closes a listener that was ended.
-            let connection = self.listener(listener).connection;
-            let sent = Sent { up_to: self.state.sequence(), but: Vec::new() };
-            self.apply(Command::Close { connection, listener, how: Closing::Otherwise, sent })
-                .unwrap();
+            let entry = self.listener(listener);
+            let (connection, node) = (entry.connection, entry.node);
+            entry.missed = but.iter().copied().chain(entry.missed).min();
+            let sent = Sent { up_to: self.state.sequence(), but };
+            let close = Command::Close { connection, listener, how: Closing::Otherwise, sent };
+            if self.holds_closes {
+                self.held.push_back((node, close));
+            } else {
+                self.apply_at(node, close);
+            }
         }
         self.replayed = replayed;
-        outcome.reply
+        reply
+    }
+
+    /// Applies a command of a node that has no reply.
+    pub(crate) fn apply_at(&mut self, node: usize, command: Command) {
+        let at = std::mem::replace(&mut self.at, node);
+        self.apply(command).unwrap();
+        self.at = at;
+    }
+
+    fn next_number(&mut self) -> u64 {
+        if self.numbers.len() <= self.at {
+            self.numbers.resize(self.at + 1, 0);
+        }
+        self.numbers[self.at] += 1;
+        self.numbers[self.at]
     }
 
     /// Returns a snapshot of what the state would be after `commands` without effect, in place of which
@@ -199,7 +268,7 @@ impl World {
         self.apply(command)
     }
 
-    fn listener(&mut self, listener: ListenerId) -> &mut Listener {
+    pub(crate) fn listener(&mut self, listener: ListenerId) -> &mut Listener {
         &mut self.listeners[usize::try_from(listener.get()).unwrap()]
     }
 
@@ -450,6 +519,9 @@ impl World {
         self.listeners.push(Listener {
             label: label.to_owned(),
             connection,
+            node: self.at,
+            missed: None,
+            caught_up: Position::default(),
             outbox: VecDeque::new(),
             stalled: kind == ListenerKind::Poll,
             got: Vec::new(),
@@ -459,6 +531,9 @@ impl World {
             cursor: None,
         });
         let catch_up = if since.is_some() { CatchUp::Read } else { CatchUp::Deliver };
+        // The place of the command: others may follow it.
+        let mut position = self.state.order().position();
+        position.number += 1;
         let reply = self.apply(Command::Open { connection, listener, kind, catch_up, appends });
         if !matches!(reply, Ok(Reply::Opened)) {
             let entry = self.listener(listener);
@@ -467,12 +542,14 @@ impl World {
                 "a refused listener received events"
             );
             entry.end = Some(End::Refused);
+        } else if !self.others.is_empty() {
+            self.listener(listener).caught_up = position;
         }
         reply
     }
 
     /// The open listener of a connection.
-    fn current(&mut self, label: &str) -> Option<(ListenerId, &mut Listener)> {
+    pub(crate) fn current(&mut self, label: &str) -> Option<(ListenerId, &mut Listener)> {
         let found = |entry: &Listener| entry.label == label && entry.end.is_none();
         let place = self.listeners.iter().rposition(found)?;
         Some((ListenerId::new(place as u64), &mut self.listeners[place]))
@@ -513,8 +590,8 @@ impl World {
         let Some((listener, entry)) = self.current(label) else { return };
         entry.end = Some(End::Closing);
         let but = entry.outbox.drain(..).map(|got| got.sequence).collect();
-        let (connection, sent) = (entry.connection, Sent { up_to, but });
-        self.apply(Command::Close { connection, listener, how, sent }).unwrap();
+        let (connection, node, sent) = (entry.connection, entry.node, Sent { up_to, but });
+        self.apply_at(node, Command::Close { connection, listener, how, sent });
         let entry = self.listener(listener);
         if entry.end == Some(End::Closing) {
             entry.end = Some(End::Closed);

@@ -14,9 +14,9 @@ mod compact;
 mod figures;
 mod file;
 mod memory;
-#[cfg(test)]
 pub(crate) mod redis;
 mod running;
+mod shared;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -24,15 +24,17 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use channelstream_core::state::{Envelope, State};
+use channelstream_core::state::{Envelope, Position, State};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::clock::Clock;
 use crate::config::Journal;
 
 pub(crate) use figures::Figures;
 pub(crate) use file::{OpenError, Writer};
 pub(crate) use running::Running;
+pub use shared::SharedJournal;
 
 /// How many envelopes may wait. They are written and applied in microseconds: if so many are waiting, the
 /// machine is far behind, and to refuse more is better than to queue them.
@@ -95,6 +97,8 @@ pub(crate) struct Opened {
     pub(crate) reader: Reader,
     /// The state as the journal left it.
     pub(crate) state: State,
+    /// The clock of its stamps, if others stamp by it too.
+    pub(crate) clock: Option<Clock>,
     /// What writes files, which has to be run.
     pub(crate) writer: Option<Writer>,
 }
@@ -104,6 +108,7 @@ pub(crate) struct Opened {
 pub(crate) enum Appender {
     Memory(mpsc::Sender<Given>),
     File { envelopes: mpsc::Sender<Envelope>, figures: Arc<Figures> },
+    Shared(shared::Shares),
 }
 
 /// The end of the journal that returns envelopes.
@@ -120,7 +125,7 @@ pub(crate) fn open(
     match journal {
         Journal::Memory => {
             let (appender, reader) = memory::open();
-            Ok(Opened { appender, reader, state: initial(), writer: None })
+            Ok(Opened { appender, reader, state: initial(), clock: None, writer: None })
         }
         Journal::File { directory, sync } => file::open(directory, *sync, initial),
     }
@@ -139,6 +144,7 @@ impl Appender {
             Self::File { envelopes, .. } => {
                 envelopes.try_send(envelope).map_err(|error| refusal(&error))
             }
+            Self::Shared(shares) => shares.append(envelope),
         }
     }
 
@@ -152,14 +158,30 @@ impl Appender {
                     false => Standing::Following,
                 }
             }
-            Self::Memory(_) | Self::File { .. } => Standing::Ended,
+            Self::Shared(shares) if !shares.is_closed() => Standing::Following,
+            Self::Memory(_) | Self::File { .. } | Self::Shared(_) => Standing::Ended,
+        }
+    }
+
+    /// Returns `true` if others have to know what the listeners of this node were sent: it is not over with
+    /// this process, or others read it.
+    pub(crate) fn outlives_this(&self) -> bool {
+        !matches!(self, Self::Memory(_))
+    }
+
+    /// Returns the position of the newest envelope that others may have appended; the beginning, if there
+    /// are no others.
+    pub(crate) fn end(&self) -> Position {
+        match self {
+            Self::Shared(shares) => shares.end(),
+            Self::Memory(_) | Self::File { .. } => Position::default(),
         }
     }
 
     /// Returns what a journal in files counts.
     pub(crate) fn figures(&self) -> Option<&Figures> {
         match self {
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Shared(_) => None,
             Self::File { figures, .. } => Some(figures),
         }
     }

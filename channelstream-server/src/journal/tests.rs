@@ -54,7 +54,7 @@ struct Open {
 impl Open {
     /// Opens a journal, whose writer waits until something else has nothing to do.
     fn new(journal: &Journal) -> Self {
-        let Opened { appender, reader, state, writer } = super::open(journal, initial).unwrap();
+        let Opened { appender, reader, state, writer, .. } = super::open(journal, initial).unwrap();
         let writer = writer.map(|writer| {
             let (stop, stopped) = oneshot::channel();
             let writes =

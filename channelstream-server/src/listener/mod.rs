@@ -19,20 +19,15 @@ mod tests;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use channelstream_core::state::{
-    Appends, CatchUp, Closing, Command, ConnectionId, ListenerKind, Reply, Since,
+    Appends, CatchUp, Closing, Command, ConnectionId, ListenerId, ListenerKind, Reply, Sent, Since,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::journal;
 use crate::node::{self, Node};
 use crate::wire::Encoding;
 use outbox::{Outbox, Sink};
-
-/// How long to wait before `Close` is submitted again to a journal that is full.
-const RETRY: Duration = Duration::from_millis(50);
 
 /// Creates the way on which listeners ask for what they missed.
 #[expect(clippy::disallowed_methods, reason = "each listener is in it at most once")]
@@ -140,6 +135,26 @@ impl Drop for Listener {
     }
 }
 
+/// Reports what a listener was sent that another node takes over from. Whether its client has closed the TCP
+/// connection does not matter any more.
+pub(crate) async fn report(node: Node, connection: ConnectionId, listener: ListenerId) {
+    let Some(outbox) = node.hub().outbox(listener) else { return };
+    let sent = node.hub().sent(&outbox).await;
+    close(&node, connection, listener, Closing::Otherwise, sent).await;
+}
+
+/// Brings into the state what a listener was sent that has ended.
+async fn close(
+    node: &Node,
+    connection: ConnectionId,
+    listener: ListenerId,
+    how: Closing,
+    sent: Sent,
+) {
+    // A connection must not stay occupied forever.
+    node.insist(|| Command::Close { connection, listener, how, sent: sent.clone() }).await;
+}
+
 /// A listener that is being closed.
 struct Ended {
     node: Node,
@@ -155,19 +170,14 @@ impl Ended {
     async fn remove(self) {
         let Self { node, connection, outbox, permit, was_opening, how } = self;
         // An `Open` whose reply nobody waited for is carried out all the same, and may bring events
-        // into the outbox. They must be there before it reports what was not sent.
+        // into the outbox. They must be there before it reports what was not sent: what is behind it
+        // in the journal waits for it.
         if was_opening {
-            let _ = node.ask(|_| ()).await;
+            node.insist(|| Command::Tick).await;
         }
         let sent = node.hub().sent(&outbox).await;
-        let listener = outbox.id;
-        // A journal without room is tried again: a connection must not stay occupied forever.
-        while let Err(node::Error::Unavailable(journal::Error::Full | journal::Error::NoSpace)) =
-            node.submit(Command::Close { connection, listener, how, sent: sent.clone() }).await
-        {
-            tokio::time::sleep(RETRY).await;
-        }
+        close(&node, connection, outbox.id, how, sent).await;
         drop(permit);
-        node.hub().remove(listener).await;
+        node.hub().remove(outbox.id).await;
     }
 }

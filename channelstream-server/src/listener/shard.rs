@@ -1,5 +1,6 @@
 //! A shard: the listeners that live on one thread, and the writer that serves their sockets.
 
+use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -61,6 +62,9 @@ pub(super) enum ShardCommand {
     ReportOlder { outbox: Arc<Outbox>, answer: oneshot::Sender<Option<Sent>> },
     /// Lets a listener that took over from a slow one take events again.
     Resume(Arc<Outbox>),
+    /// Reports which listeners were not sent everything, and up to which number they were: at most `most`,
+    /// those with the lowest numbers.
+    Look { most: usize, answer: oneshot::Sender<Vec<(ListenerId, Sequence)>> },
     /// Removes a listener.
     Remove(ListenerId),
     /// Reports that all commands before it are carried out.
@@ -152,7 +156,7 @@ impl Shard {
                         Some(newer) => outbox.migrate(newer, listeners.latest),
                         None => outbox.end(Ending::Superseded),
                     },
-                    EndReason::SupersededElsewhere => outbox.end(Ending::Superseded),
+                    EndReason::SupersededElsewhere => outbox.supersede(),
                     EndReason::NodeSilent => outbox.end(Ending::NodeSilent),
                     EndReason::Ended => outbox.end(Ending::Ended),
                 }
@@ -164,6 +168,7 @@ impl Shard {
             ShardCommand::ReportOlder { outbox, answer } => {
                 let _ = answer.send(outbox.sent_before());
             }
+            ShardCommand::Look { most, answer } => drop(answer.send(listeners.behind(most))),
             ShardCommand::Resume(outbox) => outbox.resume(),
             ShardCommand::Remove(listener) => listeners.remove(listener),
             ShardCommand::Settle(answer) => drop(answer.send(())),
@@ -172,6 +177,10 @@ impl Shard {
 
     pub(super) fn all(&self) -> Vec<Arc<Outbox>> {
         self.listeners().slots.iter().flatten().map(Arc::clone).collect()
+    }
+
+    pub(super) fn outbox(&self, listener: ListenerId) -> Option<Arc<Outbox>> {
+        self.listeners().get(listener).map(Arc::clone)
     }
 
     /// Ends at most `most` of the listeners that are not at their end yet. Returns how many it ended.
@@ -218,6 +227,19 @@ impl Listeners {
     fn get(&self, id: ListenerId) -> Option<&Arc<Outbox>> {
         let slot = Address::unpack(id).slot;
         self.slots.get(slot as usize)?.as_ref().filter(|outbox| outbox.id == id)
+    }
+
+    /// Returns the listeners that were not sent everything, those with the lowest numbers.
+    fn behind(&self, most: usize) -> Vec<(ListenerId, Sequence)> {
+        let mut lowest = BinaryHeap::new();
+        for outbox in self.slots.iter().flatten() {
+            let Some(sent) = outbox.sent_whole() else { continue };
+            lowest.push((sent, outbox.id));
+            if lowest.len() > most {
+                lowest.pop();
+            }
+        }
+        lowest.into_iter().map(|(sent, id)| (id, sent)).collect()
     }
 
     fn remove(&mut self, id: ListenerId) {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::Journal;
+use crate::journal;
 use hub::Hub;
 use outbox::{Bounds, Ending};
 
@@ -19,9 +20,9 @@ fn start() -> Node {
     let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, &asking);
     let state = State::new(Rules::default());
     let opened = journal::open(&Journal::Memory, || state).unwrap();
-    let ends = (opened.appender, opened.reader);
+    let (rules, hub) = (Rules::default(), Arc::new(hub));
     let (limits, metrics) = (Arc::default(), Arc::default());
-    let (node, state_loop) = node::new(opened.state, ends, Arc::new(hub), asked, limits, metrics);
+    let (node, state_loop) = node::new(opened, rules, hub, asked, limits, metrics);
     tokio::spawn(state_loop.run());
     node
 }

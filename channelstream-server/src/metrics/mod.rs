@@ -213,6 +213,8 @@ metrics! {
             "Gaps told to listeners: their cursor was of an earlier life of the server.";
         gaps_window = "gaps_total" ["reason" = "window"], "gaps",
             "Gaps told to listeners: they were away for longer than `recovery_window`.";
+        digests_differed = "digests_differed_total", "reports",
+            "Reports of other nodes whose state was not that of this node at the same place. One is too many.";
         listeners_ended_by_client = "listeners_ended_total" ["reason" = "client"], "listeners",
             "Sockets that the client closed, lost or broke the protocol of; polls that were answered or \
              abandoned.";

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use channelstream_server::{Config, Server};
+use channelstream_server::{Config, Server, SharedJournal};
 use channelstream_signer::TimestampSigner;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -28,12 +28,25 @@ pub(crate) struct App {
 impl App {
     /// Starts a server on a free port.
     pub(crate) fn start(config: Config) -> Self {
+        Self::start_by(config, None)
+    }
+
+    /// Starts a server on a free port and a journal that others share.
+    pub(crate) fn start_on(journal: &SharedJournal, config: Config) -> Self {
+        Self::start_by(config, Some(journal.clone()))
+    }
+
+    fn start_by(config: Config, journal: Option<SharedJournal>) -> Self {
         let (ready, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
-                let server = Server::bind(Config { port: 0, ..config }).await.unwrap();
+                let config = Config { port: 0, ..config };
+                let server = match journal {
+                    Some(journal) => Server::bind_on(config, &journal).await.unwrap(),
+                    None => Server::bind(config).await.unwrap(),
+                };
                 ready.send(server.local_addr()).unwrap();
                 let stop = async {
                     let _ = stopped.await;

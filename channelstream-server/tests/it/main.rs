@@ -28,6 +28,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod nginx;
+mod nodes;
 mod openapi;
 mod openapi_current;
 mod pages;

@@ -220,16 +220,18 @@ impl State {
         }
     }
 
-    /// Returns the numbers of the appends that a listener has not learned of, because the edit that would
-    /// tell them is not due yet.
+    /// Returns the numbers of the appends that a listener has not learned of which was sent everything up to
+    /// a number, because the edit that would tell them is not due yet, or has a later number.
     pub(in crate::state) fn untold(
         &self,
         key: Key<Connection>,
         listener: Listener,
+        up_to: Sequence,
     ) -> Vec<Sequence> {
         self.growing_for(key)
             .filter(|Followed { growing, all_edits, .. }| {
-                growing.edits.is_due() && (listener.as_edits || *all_edits)
+                let is_untold = growing.edits.is_due() || growing.lost_edit(|edit| edit > up_to);
+                is_untold && (listener.as_edits || *all_edits)
             })
             .map(|one| one.growing.grown())
             .collect()

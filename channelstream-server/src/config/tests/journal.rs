@@ -7,7 +7,10 @@ fn a_journal_is_in_memory_unless_files_are_asked_for() {
     assert_eq!(config(&[]).journal, Journal::Memory);
     let file = |sync, given: &[(&str, &str)]| {
         let values = [&[("journal", "file"), ("journal_dir", "/var/lib/push")], given].concat();
-        assert_eq!(config(&values).journal, Journal::File { directory: "/var/lib/push".into(), sync });
+        assert_eq!(
+            config(&values).journal,
+            Journal::File { directory: "/var/lib/push".into(), sync }
+        );
     };
     file(JournalSync::Always, &[]);
     file(JournalSync::Always, &[("journal_sync", "Always")]);

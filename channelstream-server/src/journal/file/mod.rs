@@ -78,5 +78,5 @@ fn start(
     let writer =
         Writer::new(log, sync, (envelopes, given), snapshots, followed, Arc::clone(&figures));
     let appender = Appender::File { envelopes: sender, figures };
-    Opened { appender, reader: Reader(reader), state, writer: Some(writer) }
+    Opened { appender, reader: Reader(reader), state, clock: None, writer: Some(writer) }
 }

@@ -161,7 +161,7 @@ fn newest_snapshot(disk: &dyn Disk, listing: &Listing) -> Result<(Replay, Base),
         let why = match snapshot::read(number, &bytes) {
             Ok(state) => match Replay::restore(state, number) {
                 Ok(replay) => return Ok((replay, Base { number, size: bytes.len() as u64 })),
-                Err(why @ SnapshotError::Version { .. }) => {
+                Err(why @ SnapshotError::Level { .. }) => {
                     let source = ReplayError::Snapshot(why);
                     return Err(OpenError::Replay { file, source });
                 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use channelstream_core::protocol::Cursor;
-use channelstream_core::state::{ConnectionId, Delivery, ListenerId, Sent, Since};
+use channelstream_core::state::{ConnectionId, Delivery, ListenerId, Sent, Sequence, Since};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -200,6 +200,22 @@ impl Hub {
         }
     }
 
+    /// Looks at all listeners, behind all that was delivered so far, of which `known` is the newest event.
+    pub(crate) async fn look(&self, known: Sequence) -> Look {
+        let mut reports = Vec::with_capacity(self.shards.len());
+        for (number, _) in (0..).zip(&self.shards) {
+            let (answer, report) = oneshot::channel();
+            self.send(number, ShardCommand::Look { most: NAMED + 1, answer }).await;
+            reports.push(report);
+        }
+        Look { known, reports }
+    }
+
+    /// Returns the outbox of a listener.
+    pub(super) fn outbox(&self, listener: ListenerId) -> Option<Arc<Outbox>> {
+        self.shards.get(Address::unpack(listener).shard as usize)?.outbox(listener)
+    }
+
     /// Waits until all that was delivered so far is in the outboxes.
     pub(crate) async fn settle(&self) {
         for (number, _) in (0..).zip(&self.shards) {
@@ -231,6 +247,32 @@ impl Hub {
         for shard in &self.shards {
             left -= shard.end_some(ending, left);
         }
+    }
+}
+
+/// How many listeners that were not sent everything are named at most.
+const NAMED: usize = 256;
+
+/// A look at all listeners, whose reports are to come.
+pub(crate) struct Look {
+    known: Sequence,
+    reports: Vec<oneshot::Receiver<Vec<(ListenerId, Sequence)>>>,
+}
+
+impl Look {
+    /// Returns a number up to which all listeners were sent everything, and those that were sent less, each
+    /// with its own number. If there are too many of these, the number is lower. Returns `None` if a
+    /// shard is gone.
+    pub(crate) async fn reports(self) -> Option<(Sequence, Vec<(ListenerId, Sequence)>)> {
+        let mut behind = Vec::new();
+        for report in self.reports {
+            behind.append(&mut report.await.ok()?);
+        }
+        behind.retain(|(_, sent)| *sent < self.known);
+        behind.sort_unstable_by_key(|(_, sent)| *sent);
+        let sent = behind.get(NAMED).map_or(self.known, |(_, sent)| *sent);
+        behind.retain(|(_, its)| *its < sent);
+        Some((sent, behind))
     }
 }
 

@@ -176,7 +176,7 @@ impl Outbox {
             queue.end(Ending::Slow, self.encoding);
         } else if queue.end.is_some() {
             // A newer listener takes it over, or reads it itself.
-            if queue.reader.is_none() {
+            if !queue.fall_behind(item.sequences.start.saturating_sub(1)) {
                 queue.put_held(item);
             }
             return;
@@ -364,6 +364,21 @@ impl Outbox {
         let queue = self.queue();
         let up_to = queue.overflowed.filter(|_| queue.end.is_none())?;
         Some(Sent { up_to, but: queue.dropped.iter().cloned().flatten().collect() })
+    }
+
+    /// Ends the listener because a newer one, on another node, takes over: nothing more is sent to it but
+    /// the reason.
+    pub(super) fn supersede(self: &Arc<Self>) {
+        let mut queue = self.queue();
+        queue.hold();
+        queue.take_back();
+        queue.end(Ending::Superseded, self.encoding);
+        self.schedule(queue);
+    }
+
+    /// Returns the number up to which everything was sent, or `None` if that is all there was.
+    pub(super) fn sent_whole(&self) -> Option<Sequence> {
+        self.queue().sent_whole()
     }
 
     /// Takes events again: what the older listener was not sent is known and comes again.

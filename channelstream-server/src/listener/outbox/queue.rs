@@ -116,6 +116,15 @@ impl Queue {
         self.items.push_back(item);
     }
 
+    /// Returns the number up to which everything has left, or `None` if that is all there was. Catch-up does
+    /// not come in the order of numbers.
+    pub(super) fn sent_whole(&self) -> Option<Sequence> {
+        let waiting = self.items.iter().chain(&self.held).map(|item| &item.sequences);
+        let kept = waiting.chain(&self.dropped).filter(|numbers| !numbers.is_empty());
+        let first = kept.map(|numbers| numbers.start.saturating_sub(1)).min();
+        [first, self.overflowed, self.behind_since()].into_iter().flatten().min()
+    }
+
     /// Keeps an item for a newer listener: nobody reads it here.
     pub(super) fn put_held(&mut self, item: Item) {
         self.waiting.add(item.size());

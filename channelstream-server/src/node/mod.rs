@@ -1,24 +1,30 @@
 //! The node: a handle that submits commands and asks questions, and the loop that owns the state.
 
+mod alive;
+mod digests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{
-    Command, Envelope, Moment, NodeId, Refusal, Repeat, Reply, Rules, State,
+    Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, Moment, NodeId, Position,
+    Refusal, Repeat, Reply, Rules, State,
 };
 use thiserror::Error;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Clock};
-use crate::journal::{self, Appender, Given, Reader};
+use crate::journal::{self, Appender, Given, Opened, Reader};
 use crate::limits::{Limit, Limits};
+use crate::listener;
 use crate::listener::hub::Hub;
 use crate::listener::outbox::Outbox;
 use crate::listener::portions::Portions;
 use crate::metrics::Metrics;
+use alive::Telling;
 
 /// How many envelopes are taken from the journal at once.
 const BATCH: usize = 256;
@@ -31,8 +37,15 @@ const LONG: Duration = Duration::from_millis(10);
 /// step, so that own time keeps pace.
 const TICK: Duration = Duration::from_secs(2);
 
+/// How much longer the second node waits than the first before it appends a tick, the third than the
+/// second, and so on.
+const RANK: Duration = Duration::from_millis(250);
+
 /// The pause before the next stamp if the journal has no space for one.
 const NO_SPACE: Duration = Duration::from_secs(1);
+
+/// The pause before a command is submitted again to a journal without room.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// How many questions may wait.
 const QUESTIONS: usize = 1024;
@@ -64,9 +77,16 @@ struct Waiting {
     submitted: u64,
     /// The callers, by the number of their envelope.
     callers: HashMap<u64, oneshot::Sender<Answer>>,
+    /// Whether the node has left, after which it appends nothing.
+    has_left: bool,
 }
 
-type Question = Box<dyn FnOnce(&State) + Send>;
+/// What somebody asks the state.
+struct Question {
+    /// The state has to be as new as this.
+    since: Position,
+    ask: Box<dyn FnOnce(&State) + Send>,
+}
 
 /// Submits commands and asks questions; cheap to clone.
 #[derive(Clone)]
@@ -91,6 +111,10 @@ pub(crate) struct Loop {
     /// Listeners that ask for what they missed.
     asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
     portions: Portions,
+    /// A question that waits until the state is new enough. Those behind it wait, too.
+    question: Option<Question>,
+    /// What it takes to tell others of this node, if there are others.
+    telling: Option<Telling>,
     /// The tick that is under way.
     tick: Option<oneshot::Receiver<Answer>>,
     node: Node,
@@ -107,25 +131,36 @@ impl Beginning {
     }
 }
 
-/// Creates a node and its loop, which has to be run.
+/// Creates a node and its loop, which has to be run. The node was started with these rules.
 pub(crate) fn new(
-    state: State,
-    (journal, reader): (Appender, Reader),
+    Opened { state, appender: journal, reader, clock, .. }: Opened,
+    rules: Rules,
     hub: Arc<Hub>,
     asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
 ) -> (Node, Loop) {
     let (questions, asked) = mpsc::channel(QUESTIONS);
-    let clock = Clock::going_on_from(state.latest_stamp());
+    let clock = clock.unwrap_or_else(|| Clock::going_on_from(state.latest_stamp()));
     let id = NodeId::new(clock::secret_id().as_u64_pair().1);
     let state = state.for_node(id);
     let waiting = Mutex::default();
+    let telling = journal.outlives_this().then(|| Telling::new(rules));
     let inner = Inner { id, journal, questions, waiting, clock, hub, limits, metrics };
     let node = Node(Arc::new(inner));
     let portions = Portions::default();
-    let (journal, questions, tick) = (reader, asked, None);
-    (node.clone(), Loop { state, journal, questions, asking, portions, tick, node })
+    let state_loop = Loop {
+        state,
+        journal: reader,
+        questions: asked,
+        asking,
+        portions,
+        question: None,
+        telling,
+        tick: None,
+        node: node.clone(),
+    };
+    (node, state_loop)
 }
 
 impl Node {
@@ -153,6 +188,16 @@ impl Node {
         Ok(reply?)
     }
 
+    /// Appends a command, again and again while the journal has no room for it, and waits until it is
+    /// applied, unless the server stops before.
+    pub(crate) async fn insist(&self, command: impl Fn() -> Command) {
+        while let Err(Error::Unavailable(journal::Error::Full | journal::Error::NoSpace)) =
+            self.submit(command()).await
+        {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
     /// Appends a command that is not carried out if it is the repeat of an earlier one, and waits for
     /// the reply. Returns `true` beside it if it is that of the earlier command.
     pub(crate) async fn submit_once(
@@ -171,6 +216,12 @@ impl Node {
         Ok(Beginning(self.append(Command::Rules(Box::new(rules)), None)?))
     }
 
+    /// Lets other rules count than those that do, on a journal that others share.
+    pub(crate) fn join_with(&self, rules: Rules) -> Result<(), journal::Error> {
+        alive::warn_of_rules();
+        self.append(Command::Rules(Box::new(rules)), None).map(drop)
+    }
+
     /// Returns the journal, to ask how it is.
     pub(crate) fn journal(&self) -> &Appender {
         &self.0.journal
@@ -186,11 +237,16 @@ impl Node {
         let stamp = self.0.clock.stamp();
         // Numbers rise along the order, so that the number is drawn and queued under one lock.
         let mut waiting = self.waiting();
+        if waiting.has_left {
+            return Err(journal::Error::Closed);
+        }
+        let is_last = matches!(command, Command::Leave);
         let number = waiting.submitted + 1;
         let envelope = Envelope { node: self.0.id, number, stamp, command, repeat };
         let appended = self.0.journal.append(envelope);
         if appended.is_ok() {
             waiting.submitted = number;
+            waiting.has_left = is_last;
             waiting.callers.insert(number, sender);
         }
         drop(waiting);
@@ -203,17 +259,26 @@ impl Node {
         Ok(receiver)
     }
 
-    /// Asks the state. It is at least as new as all replies so far.
+    /// Tells the others that this node has ended, which appends nothing from then on.
+    pub(crate) async fn leave(&self) {
+        if self.0.journal.outlives_this() {
+            // Who does not hear of it finds out later.
+            let _ = self.submit(Command::Leave).await;
+        }
+    }
+
+    /// Asks the state. It is at least as new as all replies so far, also those of other nodes.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&State) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (sender, answer) = oneshot::channel();
-        let question: Question = Box::new(move |state| {
+        let ask = Box::new(move |state: &State| {
             // The caller may be gone.
             let _ = sender.send(question(state));
         });
-        self.0.questions.try_send(question).map_err(|error| match error {
+        let since = self.0.journal.end();
+        self.0.questions.try_send(Question { since, ask }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.0.limits.refused(Limit::WaitingQuestions, None);
                 journal::Error::Full
@@ -233,7 +298,10 @@ impl Loop {
             // Counted from the latest stamp: questions have no stamp and must not delay it.
             let latest = self.state.latest_stamp().after(TICK);
             let pause = self.state.next_deadline().filter(|_| self.tick.is_none());
-            let pause = pause.map(|when| self.node.until(when.min(latest)).max(least));
+            let behind = RANK.saturating_mul(self.rank());
+            let pause = pause
+                .map(|when| self.node.until(when.min(latest)).max(least).saturating_add(behind));
+            let tell = self.telling.as_ref().map(Telling::due);
             tokio::select! {
                 biased;
                 count = self.journal.next(&mut batch, BATCH) => {
@@ -255,16 +323,27 @@ impl Loop {
                     }
                     self.tick.take_if(|tick| !matches!(tick.try_recv(), Err(TryRecvError::Empty)));
                     // A journal that is never empty must not starve the questions, nor those who catch up.
-                    if let Ok(question) = self.questions.try_recv() {
-                        question(&self.state);
+                    if self.question.is_none() {
+                        self.question = self.questions.try_recv().ok();
+                    }
+                    self.answer_question();
+                    if tell.is_some_and(|due| due.elapsed() > Duration::ZERO) {
+                        self.tell().await;
                     }
                     if let Ok(outbox) = self.asking.try_recv() {
                         self.read_on(outbox).await;
                     }
                 }
-                Some(question) = self.questions.recv() => question(&self.state),
+                Some(question) = self.questions.recv(), if self.question.is_none() => {
+                    self.question = Some(question);
+                    self.answer_question();
+                }
                 Some(outbox) = self.asking.recv() => {
                     self.read_on(outbox).await;
+                    tokio::task::yield_now().await;
+                }
+                () = wait_until(tell) => {
+                    self.tell().await;
                     tokio::task::yield_now().await;
                 }
                 () = wait(pause) => {
@@ -289,16 +368,49 @@ impl Loop {
 
     async fn apply(&mut self, envelope: Envelope) {
         let Envelope { node, number, .. } = envelope;
+        if let Some(telling) = &self.telling
+            && node != self.node.0.id
+        {
+            telling.check(&envelope, self.node.metrics());
+        }
+        let opens = match &envelope.command {
+            Command::Open { connection, .. } if self.telling.is_some() => Some(*connection),
+            _ => None,
+        };
         let evicted = envelope.repeat.is_some().then(|| self.state.evicted_answers());
         let outcome = self.state.apply(envelope);
         if evicted.is_some_and(|evicted| evicted < self.state.evicted_answers()) {
             self.node.0.limits.refused(Limit::KeptAnswers, None);
         }
+        if let Some(telling) = &mut self.telling {
+            telling.applied(&self.state, !outcome.deliveries.is_empty());
+        }
+        let superseded = opens.and_then(|connection| superseded(connection, &outcome.deliveries));
         self.node.hub().deliver(outcome.deliveries, self.state.cursor()).await;
+        if let Some((connection, listener)) = superseded {
+            tokio::spawn(listener::report(self.node.clone(), connection, listener));
+        }
         if node != self.node.0.id {
             return;
         }
-        self.answer(number, Ok((outcome.reply, outcome.replayed)));
+        if outcome.is_new {
+            self.answer(number, Ok((outcome.reply, outcome.replayed)));
+        }
+    }
+
+    fn answer_question(&mut self) {
+        let position = self.state.order().position();
+        if let Some(question) = self.question.take_if(|question| question.since <= position) {
+            (question.ask)(&self.state);
+        }
+    }
+
+    /// Returns how many nodes append a tick before this one does.
+    fn rank(&self) -> u32 {
+        match self.telling {
+            Some(_) => u32::try_from(self.state.rank(self.node.0.id)).unwrap_or(u32::MAX),
+            None => 0,
+        }
     }
 
     /// Answers who waits for the command of this number.
@@ -308,6 +420,27 @@ impl Loop {
             // The caller may be gone.
             let _ = caller.send(answer);
         }
+    }
+}
+
+/// Returns the listener of a connection that has to report because one on another node takes over.
+fn superseded(
+    connection: ConnectionId,
+    deliveries: &[Delivery],
+) -> Option<(ConnectionId, ListenerId)> {
+    deliveries.iter().find_map(|delivery| match delivery {
+        Delivery::End { listener, reason: EndReason::SupersededElsewhere } => {
+            Some((connection, *listener))
+        }
+        _ => None,
+    })
+}
+
+/// Waits until then, or forever without an instant.
+async fn wait_until(when: Option<tokio::time::Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }
 

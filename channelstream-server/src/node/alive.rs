@@ -1,0 +1,97 @@
+//! What a node tells of itself to those that read its journal: that it lives, how far its listeners are,
+//! and what its state looks like.
+
+use std::time::Duration;
+
+use channelstream_core::state::{Alive, Command, Envelope, Position, Rules, State};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::digests::Digests;
+use super::{Loop, Node};
+use crate::listener::hub::Look;
+use crate::metrics::Metrics;
+
+/// The newest level of the stored forms that this program knows.
+const LEVEL: u32 = 1;
+
+/// How often a node tells of itself at least. It is a fraction of the time after which a silent node is
+/// taken for dead.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// How soon it does so after something was sent. If it dies, no more than this comes twice to its clients.
+const SOON: Duration = Duration::from_millis(250);
+
+/// What a node needs to tell of itself.
+pub(super) struct Telling {
+    /// The rules that the node was started with.
+    rules: Rules,
+    due: Instant,
+    /// What gathers the reports of the listeners and tells them.
+    under_way: Option<JoinHandle<()>>,
+    digests: Digests,
+}
+
+impl Telling {
+    pub(super) fn new(rules: Rules) -> Self {
+        let (under_way, digests) = (None, Digests::default());
+        Self { rules, due: Instant::now(), under_way, digests }
+    }
+
+    /// Returns when it is time to tell.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Compares what another node tells with what this one knows.
+    pub(super) fn check(&self, envelope: &Envelope, metrics: &Metrics) {
+        match &envelope.command {
+            Command::Alive(alive) if self.digests.differ(alive.position, alive.digest) => {
+                metrics.digests_differed.increment();
+                tracing::error!(
+                    node = ?envelope.node, position = ?alive.position,
+                    "another node has another state at the same place: one of the two is wrong"
+                );
+            }
+            Command::Rules(rules) if **rules != self.rules => warn_of_rules(),
+            _ => {}
+        }
+    }
+
+    /// Notes that an envelope was applied, and whether something was sent to listeners.
+    pub(super) fn applied(&mut self, state: &State, has_sent: bool) {
+        self.digests.note(state.order().position(), state.digest());
+        if has_sent {
+            self.due = self.due.min(Instant::now() + SOON);
+        }
+    }
+}
+
+pub(super) fn warn_of_rules() {
+    tracing::warn!(
+        "servers on one journal were started with different settings: those of the last one count \
+         where they are about connections, channels and messages"
+    );
+}
+
+impl Loop {
+    /// Tells of this node, what its listeners were sent of all that is applied.
+    pub(super) async fn tell(&mut self) {
+        let Some(telling) = &mut self.telling else { return };
+        if telling.under_way.as_ref().is_some_and(|task| !task.is_finished()) {
+            telling.due = Instant::now() + SOON;
+            return;
+        }
+        telling.due = Instant::now() + EVERY;
+        let (position, digest) = (self.state.order().position(), self.state.digest());
+        let look = self.node.hub().look(self.state.sequence()).await;
+        telling.under_way = Some(tokio::spawn(tell(self.node.clone(), look, (position, digest))));
+    }
+}
+
+async fn tell(node: Node, look: Look, (position, digest): (Position, u64)) {
+    // Without a report a thread is gone, and the server stops.
+    let Some((sent, but)) = look.reports().await else { return };
+    let alive = Box::new(Alive { level: LEVEL, position, digest, sent, but });
+    node.insist(|| Command::Alive(alive.clone())).await;
+}
