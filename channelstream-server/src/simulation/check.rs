@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use channelstream_core::state::{NodeId, Position};
 
-use super::replica::Log;
+use super::replica::{Applied, Replica};
 use super::world::World;
 use crate::journal::redis::protocol::message::{Entry, Fate, Kind, Standing};
 
@@ -33,8 +33,8 @@ pub(super) struct Books {
     operations: Vec<Operation>,
     by_entry: HashMap<(NodeId, u64), usize>,
     drawn: u32,
-    /// Which entry was applied at a position first.
-    applied: HashMap<Position, (NodeId, u64)>,
+    /// Which entry was applied at a position first, and the digest of the state after it.
+    applied: HashMap<Position, (NodeId, u64, u64)>,
 }
 
 impl Books {
@@ -43,15 +43,8 @@ impl Books {
         self.drawn
     }
 
-    pub(super) fn accepted(
-        &mut self,
-        number: u32,
-        node: usize,
-        id: NodeId,
-        entry: u64,
-        kind: Kind,
-    ) {
-        self.by_entry.insert((id, entry), self.operations.len());
+    pub(super) fn accepted(&mut self, number: u32, node: usize, entry: (NodeId, u64), kind: Kind) {
+        self.by_entry.insert(entry, self.operations.len());
         let told = Told::Nothing;
         self.operations.push(Operation { number, node, kind, told, applied_by: 0 });
     }
@@ -66,23 +59,27 @@ impl Books {
     pub(super) fn applied(
         &mut self,
         node: usize,
-        id: NodeId,
         position: Position,
         entry: &Entry,
-        is_new: bool,
+        applied: Applied,
     ) -> Option<String> {
-        let name = (entry.node, entry.number);
-        let other = *self.applied.entry(position).or_insert(name);
-        if other != name {
+        let found = (entry.node, entry.number, applied.digest);
+        let other = *self.applied.entry(position).or_insert(found);
+        if other != found {
             return Some(format!(
-                "node {node} applies {name:?} at {position:?}, another has applied {other:?}"
+                "node {node} applies {found:?} at {position:?}, another has applied {other:?}"
             ));
         }
-        if is_new && let Some(index) = self.by_entry.get(&name) {
+        if applied.is_new
+            && let Some(index) = self.by_entry.get(&(entry.node, entry.number))
+        {
             let operation = &mut self.operations[*index];
             operation.applied_by |= 1 << node;
-            if entry.node == id && operation.told == Told::Nothing {
+            if operation.node == node && operation.told == Told::Nothing {
                 operation.told = Told::Answered(position);
+            }
+            if operation.number != applied.operation {
+                return Some(format!("{found:?} is not operation {}", operation.number));
             }
         }
         None
@@ -109,14 +106,15 @@ impl World {
                 self.fault(&format!("node {node} still waits for {waiting} entries"));
             }
         }
-        let first = self.nodes[living[0]].state.clone();
+        let first = &self.nodes[living[0]].replica;
+        let mut faults = Vec::new();
         for node in &living[1..] {
-            let state = &self.nodes[*node].state;
-            if state.operations() != first.operations() || state.order() != first.order() {
-                let (here, there) = (state.operations(), first.operations());
+            let replica = &self.nodes[*node].replica;
+            let (here, there) = (replica.operations(), first.operations());
+            if here != there || replica.state.snapshot() != first.state.snapshot() {
                 let differ = here.iter().zip(there).position(|(here, there)| here != there);
-                let (at, other) = (state.order().position(), first.order().position());
-                self.fault(&format!(
+                let (at, other) = (replica.order().position(), first.order().position());
+                faults.push(format!(
                     "nodes {} and {node} differ from operation {differ:?} on: {} and {} operations, \
                      {other:?} and {at:?}",
                     living[0],
@@ -125,18 +123,21 @@ impl World {
                 ));
             }
         }
-        self.check_operations(&first, &living);
+        for fault in faults {
+            self.fault(&fault);
+        }
+        self.check_operations(living[0], &living);
     }
 
-    fn check_operations(&mut self, state: &Log, living: &[usize]) {
-        let mut done = BTreeSet::new();
-        for number in state.operations() {
+    fn check_operations(&mut self, first: usize, living: &[usize]) {
+        let replica: &Replica = &self.nodes[first].replica;
+        let (mut done, mut faults) = (BTreeSet::new(), Vec::new());
+        for number in replica.operations() {
             if !done.insert(*number) {
-                self.fault(&format!("operation {number} was done twice"));
+                faults.push(format!("operation {number} was done twice"));
             }
         }
         let alive: u128 = living.iter().map(|node| 1 << node).sum();
-        let mut faults = Vec::new();
         for operation in &self.books.operations {
             let Operation { number, node, kind, told, applied_by } = operation;
             let is_done = done.contains(number);
@@ -154,7 +155,7 @@ impl World {
                     if self.report.losses == 0 {
                         faults.push(format!("operation {number} is gone without a loss"));
                     }
-                    if state.includes(*position) {
+                    if replica.includes(*position) {
                         faults.push(format!("the loss of operation {number} is not told"));
                     }
                 }
@@ -162,7 +163,10 @@ impl World {
                     faults.push(format!("operation {number} is gone, and was told as done"));
                 }
                 Told::Fate(Fate::NotDone(_)) if is_done || *applied_by != 0 => {
-                    faults.push(format!("operation {number} was done, and told as not done"));
+                    faults.push(format!(
+                        "operation {number} of node {node} was done by nodes {applied_by:b}, and told as \
+                         not done"
+                    ));
                 }
                 Told::Nothing if alive >> node & 1 == 1 => {
                     faults.push(format!("nothing was told of operation {number}"));

@@ -2,6 +2,7 @@
 //! them, in virtual time and by one seed.
 
 mod check;
+mod commands;
 mod dice;
 mod faults;
 mod redis;
@@ -31,6 +32,8 @@ pub(crate) enum Missing {
     Compare,
     /// Appending makes a journal where there is none.
     Exists,
+    /// Entries are put back even if those before them are not there.
+    Behind,
 }
 
 impl Missing {
@@ -45,7 +48,6 @@ impl Missing {
     const NAMES: [(&str, &[Self]); 11] = [
         ("run", &[Self::Rule(Rule::Run)]),
         ("holes", &[Self::Rule(Rule::Holes)]),
-        ("ends", &[Self::Rule(Rule::Ends)]),
         ("wait", &[Self::Rule(Rule::Wait)]),
         ("again", &[Self::Rule(Rule::Again)]),
         ("ring", &[Self::Rule(Rule::Ring)]),
@@ -53,6 +55,7 @@ impl Missing {
         ("numbers", &[Self::Numbers]),
         ("compare", &[Self::Compare]),
         ("exists", &[Self::Exists]),
+        ("behind", &[Self::Behind]),
         ("wait+compare", &[Self::Rule(Rule::Wait), Self::Compare]),
     ];
 }

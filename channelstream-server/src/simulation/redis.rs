@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::{NodeId, Position};
+use channelstream_core::state::{NodeId, Order, Position};
 
-use super::replica::Log;
+use super::Missing;
 use crate::journal::redis::protocol::message::{
-    Answer, Appended, Beginning, Entry, Head, Kind, Request, Run, View,
+    Answer, Appended, Beginning, Entry, Head, Request, Run, View,
 };
 
 /// How long a claim is good, in microseconds.
@@ -79,8 +79,8 @@ pub(super) struct Parked {
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
-    /// The epoch that the sender begins, if it does.
-    pub(super) epoch: Epoch,
+    /// The entry by which the sender begins an epoch, if it does, and the epoch.
+    pub(super) begins: Option<(Epoch, Entry)>,
     pub(super) sender: NodeId,
 }
 
@@ -91,6 +91,18 @@ pub(super) struct Careless {
     pub(super) anywhere: bool,
     /// Appending makes a journal where there is none.
     pub(super) makes_stream: bool,
+    /// Entries are put back wherever Redis ends.
+    pub(super) puts_back_anywhere: bool,
+}
+
+impl Careless {
+    pub(super) fn of(missing: &[Missing]) -> Self {
+        Self {
+            anywhere: missing.contains(&Missing::Compare),
+            makes_stream: missing.contains(&Missing::Exists),
+            puts_back_anywhere: missing.contains(&Missing::Behind),
+        }
+    }
 }
 
 /// One run of one process.
@@ -168,7 +180,12 @@ impl Process {
     }
 
     /// Carries out a request in one step. A read that finds nothing and may wait is not answered yet.
-    pub(super) fn carry_out(&mut self, now: u64, most: usize, asked: Asked) -> Option<Answer<Log>> {
+    pub(super) fn carry_out(
+        &mut self,
+        now: u64,
+        most: usize,
+        asked: Asked,
+    ) -> Option<Answer<Bytes>> {
         let is_full = now < self.full_until;
         Some(match asked.request {
             Request::Append { .. } if is_full => Answer::Appended(Appended::Full),
@@ -204,22 +221,24 @@ impl Process {
                 let claims = self.claims.iter().map(|(node, (position, _))| (*node, *position));
                 Answer::Claims { claims: claims.collect(), view: self.view() }
             }
-            Request::PutBack { position, entry } => {
-                if self.data.end.is_some_and(|end| end < position) {
-                    self.change(Change::Push(position, entry));
+            Request::PutBack { after, entries } => {
+                if self.data.end == Some(after) || self.careless.puts_back_anywhere {
+                    for (position, entry) in entries {
+                        if self.data.end.is_some_and(|end| end < position) {
+                            self.change(Change::Push(position, entry));
+                        }
+                    }
                 }
                 Answer::PutBack
             }
             Request::Begin(beginning) => {
-                let is_done = self.begin(*beginning, asked.epoch, asked.sender);
+                let is_done = self.begin(*beginning, asked.begins.unwrap());
                 Answer::Begun { is_done }
             }
             Request::Load => {
                 let snapshot = self.data.snapshot.as_ref();
-                Answer::Loaded(snapshot.map(|(_, bytes)| {
-                    let log = Log::restore(bytes);
-                    (log.order().clone(), log)
-                }))
+                // Only the node can read the order in it.
+                Answer::Loaded(snapshot.map(|(_, bytes)| (Order::default(), bytes.clone())))
             }
             Request::Save { epoch, position, snapshot } => {
                 let is_epoch = self.data.head.as_ref().is_some_and(|head| head.epoch == epoch);
@@ -232,16 +251,14 @@ impl Process {
         })
     }
 
-    fn begin(&mut self, beginning: Beginning, epoch: Epoch, node: NodeId) -> bool {
-        let Beginning { seen, end, run, after, mut epochs, alone, instead, .. } = beginning;
+    fn begin(&mut self, beginning: Beginning, (epoch, entry): (Epoch, Entry)) -> bool {
+        let Beginning { seen, end, run, after, mut epochs, instead, .. } = beginning;
         let is_as_seen = self.data.head.as_ref().map(|head| head.epoch) == seen;
         if !is_as_seen || self.data.end != end && !self.careless.anywhere {
             return false;
         }
         epochs.push((epoch, after));
         let head = Head { epoch, run, epochs };
-        let bytes = Bytes::from(vec![u8::from(alone)]);
-        let entry = Entry { node, number: 0, kind: Kind::Begin, bytes };
         let instead = instead.map(|snapshot| (after, snapshot));
         self.change(Change::Begin { head, entry, instead });
         true

@@ -5,18 +5,15 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{NodeId, Order, Position};
 
 use super::check::Books;
+use super::commands::Clients;
 use super::dice::Dice;
 use super::redis::{Asked, Careless, Data, Parked, Process};
-use super::replica::Log;
+use super::replica::Replica;
 use super::{Missing, Report};
-use crate::clock;
-use crate::journal::redis::protocol::message::{
-    Answer, Entry, Kind, Line, Notice, Output, Request, Standing,
-};
+use crate::journal::redis::protocol::message::{Answer, Entry, Line, Notice, Output, Request};
 use crate::journal::redis::protocol::{Machine, Rule, Settings};
 
 /// A microsecond of virtual time is 1.
@@ -27,18 +24,35 @@ pub(super) const SECOND: u64 = 1_000_000;
 const COMMANDS: u64 = 7 * SECOND;
 const FAULTS: u64 = 8 * SECOND;
 pub(super) const HEALED: u64 = 28 * SECOND;
-const QUIET: u64 = 38 * SECOND;
+pub(super) const QUIET: u64 = 38 * SECOND;
 const END: u64 = 52 * SECOND;
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap()
 }
 
+/// What an answer is to the node, which restores the snapshot in it.
+fn restored(node: NodeId, answer: Answer<Bytes>) -> Answer<Replica> {
+    match answer {
+        Answer::Loaded(snapshot) => Answer::Loaded(snapshot.map(|(_, bytes)| {
+            let replica = Replica::restore(node, &bytes);
+            (replica.order().clone(), replica)
+        })),
+        Answer::Met { run, view } => Answer::Met { run, view },
+        Answer::Appended(appended) => Answer::Appended(appended),
+        Answer::Entries(entries) => Answer::Entries(entries),
+        Answer::Claims { claims, view } => Answer::Claims { claims, view },
+        Answer::PutBack => Answer::PutBack,
+        Answer::Begun { is_done } => Answer::Begun { is_done },
+        Answer::Saved => Answer::Saved,
+    }
+}
+
 /// What happens.
 #[derive(Debug)]
 pub(super) enum Event {
     AtRedis { node: usize, session: u64, line: Line, process: usize, asked: Asked },
-    AtNode { node: usize, session: u64, line: Line, answer: Answer<Log> },
+    AtNode { node: usize, session: u64, line: Line, answer: Answer<Bytes> },
     Progress { node: usize, session: u64, line: Line },
     ReadEnds { node: usize, session: u64, process: usize },
     Opened { node: usize, session: u64 },
@@ -86,19 +100,21 @@ impl Ord for Due {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) id: NodeId,
-    pub(super) machine: Machine<Log>,
-    pub(super) state: Log,
+    pub(super) machine: Machine<Replica>,
+    pub(super) replica: Replica,
     pub(super) is_alive: bool,
     /// Nothing happens in it before this time.
     pub(super) paused_until: u64,
     /// Nothing that it sends or is sent arrives before this time.
     pub(super) cut_until: u64,
     pub(super) session: u64,
+    /// Something on the lines of the session was lost.
+    is_lost: bool,
     /// The process that each line leads to.
     pub(super) processes: [usize; 2],
     /// When the newest request and the newest answer of each line arrive.
     arrivals: [[u64; 2]; 2],
-    number: u64,
+    pub(super) number: u64,
     /// What its monotonic clock shows at the beginning.
     clock: u64,
     /// How far its wall clock is ahead, in microseconds.
@@ -122,6 +138,7 @@ pub(super) struct World {
     pub(super) disk_stalls: bool,
     pub(super) is_healed: bool,
     pub(super) books: Books,
+    pub(super) clients: Clients,
     pub(super) report: Report,
     missing: Vec<Missing>,
     tells: bool,
@@ -144,10 +161,7 @@ impl World {
     }
 
     fn new(seed: u64, missing: &[Missing], tells: bool) -> Self {
-        let careless = Careless {
-            anywhere: missing.contains(&Missing::Compare),
-            makes_stream: missing.contains(&Missing::Exists),
-        };
+        let careless = Careless::of(missing);
         let mut world = Self {
             now: 0,
             planned: 0,
@@ -161,6 +175,7 @@ impl World {
             disk_stalls: false,
             is_healed: false,
             books: Books::default(),
+            clients: Clients::default(),
             report: Report::default(),
             missing: missing.to_vec(),
             tells,
@@ -181,10 +196,7 @@ impl World {
     }
 
     pub(super) fn careless(&self) -> Careless {
-        Careless {
-            anywhere: self.missing.contains(&Missing::Compare),
-            makes_stream: self.missing.contains(&Missing::Exists),
-        }
+        Careless::of(&self.missing)
     }
 
     pub(super) fn plan(&mut self, at: u64, event: Event) {
@@ -219,11 +231,12 @@ impl World {
         self.nodes.push(Node {
             id,
             machine: machine.without(&rules),
-            state: Log::new(forgetful),
+            replica: Replica::new(id, forgetful),
             is_alive: true,
             paused_until: 0,
             cut_until: 0,
             session: 0,
+            is_lost: false,
             processes: [0; 2],
             arrivals: [[0; 2]; 2],
             number: 0,
@@ -268,6 +281,7 @@ impl World {
             }
             Event::AtNode { node, session, line, answer } => {
                 let now = self.time_of(node);
+                let answer = restored(self.nodes[node].id, answer);
                 self.nodes[node].machine.answered(now, session, line, answer);
                 self.drain(node);
             }
@@ -325,19 +339,22 @@ impl World {
             Event::Fault => self.something_happens(),
             Event::Heal => self.heal(),
             Event::RedisUp => {
+                // A Redis that dies may be one that has no memory left.
+                let full = if self.dice.one_in(4) { self.dice.between(0, SECOND) } else { 0 };
                 let master = &mut self.processes[self.master];
                 master.is_up = true;
-                self.tell(|| "redis is up".to_owned());
+                master.full_until = self.now + full;
+                self.tell(|| format!("redis is up, and full for {full} us"));
             }
         }
     }
 
-    fn time_of(&self, node: usize) -> Duration {
+    pub(super) fn time_of(&self, node: usize) -> Duration {
         Duration::from_micros(self.now + self.nodes[node].clock)
     }
 
     /// Does what a machine wants done.
-    fn drain(&mut self, node: usize) {
+    pub(super) fn drain(&mut self, node: usize) {
         while let Some(output) = self.nodes[node].machine.output() {
             match output {
                 Output::Connect { session } => self.connect(node, session),
@@ -349,7 +366,7 @@ impl World {
                     self.tell(|| {
                         format!("node {node} goes on from {:?}", state.order().position())
                     });
-                    self.nodes[node].state = state;
+                    self.nodes[node].replica = state;
                 }
                 Output::Fate { number, fate } => {
                     let id = self.nodes[node].id;
@@ -357,8 +374,8 @@ impl World {
                     self.books.fate(id, number, fate);
                 }
                 Output::Snapshot => {
-                    let state = &self.nodes[node].state;
-                    let (position, snapshot) = (state.order().position(), state.snapshot());
+                    let replica = &self.nodes[node].replica;
+                    let (position, snapshot) = (replica.order().position(), replica.snapshot());
                     let at = self.now + self.dice.between(MILLI, 50 * MILLI);
                     self.plan(at, Event::SnapshotMade { node, position, snapshot });
                 }
@@ -380,9 +397,9 @@ impl World {
                 }
             }
         }
-        let (machine, state) = (&self.nodes[node].machine, &self.nodes[node].state);
-        if machine.order().position() != state.order().position() {
-            let (here, there) = (machine.order().position(), state.order().position());
+        let (machine, replica) = (&self.nodes[node].machine, &self.nodes[node].replica);
+        if machine.order().position() != replica.order().position() {
+            let (here, there) = (machine.order().position(), replica.order().position());
             self.fault(&format!("node {node} is at {here:?}, its state at {there:?}"));
         }
         let Some(wake) = self.nodes[node].machine.wake() else { return };
@@ -398,6 +415,7 @@ impl World {
 
     fn connect(&mut self, node: usize, session: u64) {
         self.nodes[node].session = session;
+        self.nodes[node].is_lost = false;
         self.nodes[node].arrivals = [[0; 2]; 2];
         for line in 0..2 {
             self.nodes[node].processes[line] = match self.old {
@@ -433,34 +451,30 @@ impl World {
                 self.plan(self.now + delay, Event::Progress { node, session, line });
             }
         }
-        let epoch = match &request {
-            Request::Begin(beginning) => self.epoch(node, beginning.above),
-            _ => Epoch::default(),
+        let begins = match &request {
+            Request::Begin(beginning) => {
+                Some(self.begin_entry(node, beginning.above, beginning.alone))
+            }
+            _ => None,
         };
-        let asked = Asked { request, epoch, sender: self.nodes[node].id };
+        let asked = Asked { request, begins, sender: self.nodes[node].id };
         let sender = &mut self.nodes[node];
         let at = (self.now + delay).max(sender.arrivals[line as usize][0]);
         sender.arrivals[line as usize][0] = at;
         let (session, process) = (sender.session, sender.processes[line as usize]);
-        if self.now >= sender.cut_until {
+        if self.now >= sender.cut_until && !sender.is_lost {
             self.plan(at, Event::AtRedis { node, session, line, process, asked });
         } else {
             self.lose(node, session);
         }
     }
 
-    /// Something on a line is lost, and who waits for it may hear so.
+    /// Something on a line is lost, with all that comes behind it. Who waits for it may hear so.
     fn lose(&mut self, node: usize, session: u64) {
-        if self.dice.one_in(2) {
+        let was_lost = std::mem::replace(&mut self.nodes[node].is_lost, true);
+        if !was_lost && self.dice.one_in(2) {
             self.plan(self.now + 300 * MILLI, Event::Broke { node, session });
         }
-    }
-
-    /// The epoch that a node begins by its wall clock.
-    fn epoch(&mut self, node: usize, above: Epoch) -> Epoch {
-        const DAY: u64 = 1_800_000_000_000_000;
-        let wall = (DAY + self.now).saturating_add_signed(self.nodes[node].wall);
-        clock::epoch_at(Duration::from_micros(wall), self.dice.draw(), above)
     }
 
     fn at_redis(&mut self, node: usize, session: u64, line: Line, process: usize, asked: Asked) {
@@ -500,7 +514,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, node: usize, session: u64, line: Line, answer: Answer<Log>) {
+    fn answer(&mut self, node: usize, session: u64, line: Line, answer: Answer<Bytes>) {
         let delay = self.dice.between(50, 2 * MILLI);
         let receiver = &mut self.nodes[node];
         if receiver.session != session {
@@ -508,7 +522,7 @@ impl World {
         }
         let at = (self.now + delay).max(receiver.arrivals[line as usize][1]);
         receiver.arrivals[line as usize][1] = at;
-        if self.now >= receiver.cut_until {
+        if self.now >= receiver.cut_until && !receiver.is_lost {
             self.plan(at, Event::AtNode { node, session, line, answer });
         } else {
             self.lose(node, session);
@@ -517,70 +531,11 @@ impl World {
 
     fn apply(&mut self, node: usize, position: Position, entry: &Entry) {
         self.report.applied += 1;
-        let (id, is_new) = {
-            let node = &mut self.nodes[node];
-            (node.id, node.state.apply(position, entry))
-        };
-        if let Some(fault) = self.books.applied(node, id, position, entry, is_new) {
+        let applied = self.nodes[node].replica.apply(entry);
+        let operation = applied.operation;
+        self.tell(|| format!("node {node} applies operation {operation} at {position:?}"));
+        if let Some(fault) = self.books.applied(node, position, entry, applied) {
             self.fault(&fault);
         }
-    }
-
-    /// A client asks some node for something.
-    fn command(&mut self) {
-        if self.now < QUIET {
-            let at = self.now + self.dice.between(5 * MILLI, 60 * MILLI);
-            self.plan(at, Event::Command);
-        }
-        let ready = |node: &&usize| {
-            let node = &self.nodes[**node];
-            node.is_alive
-                && node.paused_until <= self.now
-                && node.machine.standing() == Standing::Following
-        };
-        let all: Vec<usize> = (0..self.nodes.len()).collect();
-        let ready: Vec<usize> = all.iter().filter(ready).copied().collect();
-        if ready.is_empty() {
-            return;
-        }
-        let node = ready[self.dice.index(ready.len())];
-        let count = if self.dice.one_in(50) { self.dice.between(1, 40) } else { 1 };
-        for _ in 0..count {
-            let kind = match self.dice.between(0, 8) {
-                0 => Kind::Open,
-                1 => Kind::Close,
-                _ => Kind::Other,
-            };
-            self.append(node, kind);
-        }
-        self.drain(node);
-    }
-
-    fn append(&mut self, node: usize, kind: Kind) {
-        let now = self.time_of(node);
-        let sender = &mut self.nodes[node];
-        sender.number += 1;
-        let (id, number) = (sender.id, sender.number);
-        let operation = if kind == Kind::Alive { 0 } else { self.books.next_operation() };
-        let bytes = Bytes::copy_from_slice(&operation.to_le_bytes());
-        let entry = Entry { node: id, number, kind, bytes };
-        if sender.machine.append(now, entry).is_ok() && operation > 0 {
-            self.books.accepted(operation, node, id, number, kind);
-            self.report.operations += 1;
-        }
-    }
-
-    fn alive(&mut self, node: usize) {
-        if self.now < QUIET {
-            self.plan(self.now + 2 * SECOND, Event::Alive { node });
-        }
-        self.append(node, Kind::Alive);
-        if self.dice.one_in(2) {
-            let state = &self.nodes[node].state;
-            let (position, snapshot) = (state.order().position(), state.snapshot());
-            let at = self.now + self.dice.between(MILLI, 300 * MILLI);
-            self.plan(at, Event::SnapshotMade { node, position, snapshot });
-        }
-        self.drain(node);
     }
 }

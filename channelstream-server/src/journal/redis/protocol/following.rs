@@ -1,5 +1,6 @@
 //! Following an epoch: reading what others append, and appending.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use channelstream_core::state::Position;
@@ -19,15 +20,16 @@ pub(super) struct Following {
     end: Option<Position>,
     /// It has read as far as that, and appends.
     pub(super) joined: bool,
-    /// The place in Redis up to which it has read.
-    read_to: Position,
     is_reading: bool,
     next_read: Duration,
+    /// When lost entries are appended again that Redis had no memory for.
+    next_repeats: Option<Duration>,
 }
 
 impl Following {
     pub(super) fn wake(&self) -> Option<Duration> {
-        (!self.is_reading).then_some(self.next_read)
+        let next_read = (!self.is_reading).then_some(self.next_read);
+        next_read.into_iter().chain(self.next_repeats).min()
     }
 }
 
@@ -35,9 +37,15 @@ impl<S> Machine<S> {
     /// Follows the epoch of the head from the position of the order on.
     pub(super) fn follow(&mut self, head: Head, end: Option<Position>) {
         self.nothing = None;
-        let (read_to, next_read) = (self.order.position(), self.now);
-        let following =
-            Following { head, end, joined: false, read_to, is_reading: false, next_read };
+        let next_read = self.now;
+        let following = Following {
+            head,
+            end,
+            joined: false,
+            is_reading: false,
+            next_read,
+            next_repeats: None,
+        };
         self.enter(Phase::Following(following));
         self.join();
         self.read_on();
@@ -52,19 +60,17 @@ impl<S> Machine<S> {
         }
         following.is_reading = true;
         following.next_read = now + BETWEEN_READS;
-        let after = following.read_to;
+        let after = self.order.position();
         self.ask(Line::Read, Request::Read { after, waits: true });
     }
 
     /// Takes the entries that were read.
     pub(super) fn read(&mut self, entries: Vec<(Position, Entry)>) {
         for (position, entry) in entries {
-            let Phase::Following(following) = &mut self.phase else { return };
-            following.read_to = following.read_to.max(position);
             let Phase::Following(following) = &self.phase else { return };
             match self.fit(position, &entry, &following.head) {
                 Fit::Next => self.give(position, entry),
-                Fit::Skipped => {}
+                Fit::Past => {}
                 Fit::Hole if !self.keeps(Rule::Holes) => self.give(position, entry),
                 Fit::Hole => {
                     self.broken = Some(Broken::Hole);
@@ -101,22 +107,45 @@ impl<S> Machine<S> {
         if !self.keeps(Rule::Again) {
             self.own.clear();
         }
+        self.repeat();
+        self.stand(Standing::Following);
+        self.append_on();
+    }
+
+    /// Appends again what was applied and is not in the order, whoever sent it.
+    fn repeat(&mut self) {
         if self.keeps(Rule::Ring) {
-            let own = |entry: &Entry| {
-                entry.node == self.node
-                    && self.own.iter().any(|own| own.entry.number == entry.number)
-            };
             let by_anyone = self.keeps(Rule::Anyone);
+            let own: HashSet<_> = self.own.iter().map(|own| own.entry.number).collect();
             let lost = self.ring.missing_in(&self.order);
             let lost = lost.filter(|entry| by_anyone || entry.node == self.node);
-            self.repeats = lost.filter(|entry| !own(entry)).cloned().collect();
+            let lost = lost.filter(|lost| lost.node != self.node || !own.contains(&lost.number));
+            self.repeats = lost.cloned().collect();
         }
         if !self.repeats.is_empty() {
             let count = self.repeats.len();
             self.notice(Notice::Repeats { count });
         }
-        self.stand(Standing::Following);
-        self.append_on();
+    }
+
+    /// Redis had no memory for an entry that was lost.
+    pub(super) fn repeat_later(&mut self) {
+        /// Whoever looks after Redis has to act first.
+        const PAUSE: Duration = Duration::from_secs(1);
+        let next = self.now + PAUSE;
+        if let Phase::Following(following) = &mut self.phase {
+            following.next_repeats.get_or_insert(next);
+        }
+    }
+
+    /// Appends again what could not be appended again before, if it is time.
+    pub(super) fn repeat_again(&mut self) {
+        let now = self.now;
+        let Phase::Following(following) = &mut self.phase else { return };
+        if following.next_repeats.take_if(|next| *next <= now).is_some() {
+            self.repeat();
+            self.append_on();
+        }
     }
 
     /// Appends what waits, as much as may be under way.

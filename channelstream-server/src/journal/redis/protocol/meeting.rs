@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{Order, Position};
 
 use super::message::{Entry, Fate, Head, Kind, Line, Notice, Output, Request, Run, View};
@@ -13,9 +12,9 @@ use super::{Broken, Machine, Phase, Rule};
 pub(super) enum Fit {
     /// It is the next one.
     Next,
-    /// It is no part of what follows: it was given out, or stands beyond the end of its epoch.
-    Skipped,
-    /// Nothing is known of its epoch.
+    /// It was given out.
+    Past,
+    /// Its epoch is later than all that are known.
     Unknown,
     /// Entries are missing before it.
     Hole,
@@ -124,28 +123,15 @@ impl<S> Machine<S> {
     pub(super) fn fit(&self, position: Position, entry: &Entry, head: &Head) -> Fit {
         let at = self.order.position();
         if position <= at {
-            return Fit::Skipped;
+            return Fit::Past;
         }
-        let epoch = position.epoch;
-        let ends = head.end_of(epoch).is_some_and(|end| position > end);
-        let is_known = head.before(epoch).is_some();
-        if ends && self.keeps(Rule::Ends) {
-            return Fit::Skipped;
-        }
-        if epoch == at.epoch {
+        if position.epoch == at.epoch {
             return if position.number == at.number + 1 { Fit::Next } else { Fit::Hole };
         }
-        if !is_known {
-            let first = head.epochs.first().map_or(Epoch::default(), |(epoch, _)| *epoch);
-            return if epoch > head.epoch {
-                Fit::Unknown
-            } else if epoch < first || !self.keeps(Rule::Ends) {
-                Fit::Hole
-            } else {
-                Fit::Skipped
-            };
+        if position.epoch > head.epoch {
+            return Fit::Unknown;
         }
         let begins = entry.kind == Kind::Begin && position.number == 0;
-        if begins && head.before(epoch) == Some(at) { Fit::Next } else { Fit::Hole }
+        if begins && head.before(position.epoch) == Some(at) { Fit::Next } else { Fit::Hole }
     }
 }

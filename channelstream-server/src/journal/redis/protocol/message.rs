@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::{NodeId, Order, Position};
+use channelstream_core::state::stored::encode;
+use channelstream_core::state::{Command, Envelope, NodeId, Order, Position};
 
 /// What the protocol has to know of the command in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +17,23 @@ pub(crate) enum Kind {
     Open,
     /// A listener of the entry's node ends.
     Close,
-    /// The entry's node lives.
+    /// The entry's node lives, or time has passed.
     Alive,
     /// Anything else.
     Other,
 }
 
 impl Kind {
+    fn of(command: &Command) -> Self {
+        match command {
+            Command::Begin { .. } => Self::Begin,
+            Command::Open { .. } => Self::Open,
+            Command::Close { .. } => Self::Close,
+            Command::Alive(_) | Command::Tick => Self::Alive,
+            _ => Self::Other,
+        }
+    }
+
     /// Returns `true` if an entry still has its meaning after the epoch in which it was applied was lost.
     /// The others tell of a moment in the life of their node, which tells it anew.
     pub(crate) fn outlives_its_epoch(self) -> bool {
@@ -38,6 +49,16 @@ pub(crate) struct Entry {
     pub(crate) number: u64,
     pub(crate) kind: Kind,
     pub(crate) bytes: Bytes,
+}
+
+impl Entry {
+    /// The stored form of an envelope.
+    pub(crate) fn of(envelope: &Envelope) -> Self {
+        let mut bytes = Vec::new();
+        encode(envelope, &mut bytes);
+        let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));
+        Self { node, number, kind, bytes: bytes.into() }
+    }
 }
 
 /// One life of one Redis as a master. A restart, a failover, and a master that becomes a replica and a
@@ -72,12 +93,6 @@ impl Head {
         let found = self.epochs.iter().rfind(|(began, _)| *began == epoch);
         found.map(|(_, after)| *after)
     }
-
-    /// Returns the last entry of this epoch, if it has ended.
-    pub(super) fn end_of(&self, epoch: Epoch) -> Option<Position> {
-        let next = self.epochs.iter().find(|(_, after)| after.epoch == epoch);
-        next.map(|(_, after)| *after)
-    }
 }
 
 /// The head, and the id of the newest entry that Redis ever held.
@@ -107,8 +122,8 @@ pub(crate) enum Request {
     Read { after: Position, waits: bool },
     /// Claims to be at a position, and asks for all claims on this run that are young enough.
     Claim { run: Run, position: Position },
-    /// Puts an entry at its old position, if Redis ends before it.
-    PutBack { position: Position, entry: Entry },
+    /// Puts entries at their old positions, if Redis ends exactly at `after`.
+    PutBack { after: Position, entries: Vec<(Position, Entry)> },
     /// Begins an epoch on this run.
     Begin(Box<Beginning>),
     /// The newest snapshot.

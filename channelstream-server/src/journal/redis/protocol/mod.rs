@@ -83,8 +83,6 @@ pub(crate) enum Rule {
     Run,
     /// Entries follow each other without a hole.
     Holes,
-    /// An entry beyond the end of its epoch is no part of the order.
-    Ends,
     /// Before an epoch begins, the nodes that live have said how far they are.
     Wait,
     /// What is under way is appended again in a new epoch.
@@ -111,8 +109,16 @@ struct Asked {
     timeout: Duration,
     /// The stage in which it was asked; the answer counts in no other one.
     stage: u64,
-    /// The number of the entry of this node that it appends.
-    appends: Option<u64>,
+    appends: Option<Appends>,
+}
+
+/// What a request appends.
+#[derive(Clone, Copy, Debug)]
+enum Appends {
+    /// The entry of this node with this number, which waits to be read back.
+    Own(u64),
+    /// An entry that was lost.
+    Repeat,
 }
 
 /// Where a node is on its way to the journal.
@@ -284,7 +290,10 @@ impl<S> Machine<S> {
                 self.hang_up();
             }
             Phase::Pausing { until } if *until <= now => self.meet(),
-            Phase::Following(_) => self.read_on(),
+            Phase::Following(_) => {
+                self.repeat_again();
+                self.read_on();
+            }
             Phase::Recovering(_) => self.claim_again(),
             _ => {}
         }
@@ -322,8 +331,8 @@ impl<S> Machine<S> {
         }
         let Some(asked) = self.lines[line as usize].pop_front() else { return };
         self.heard[line as usize] = now;
-        if let (Some(number), Answer::Appended(Appended::Full)) = (asked.appends, &answer) {
-            self.redis_is_full(number);
+        if let (Some(appends), Answer::Appended(Appended::Full)) = (asked.appends, &answer) {
+            self.redis_is_full(appends);
         }
         if asked.stage != self.stage {
             return;
@@ -403,7 +412,10 @@ impl<S> Machine<S> {
             _ => self.settings.answer_timeout,
         };
         let appends = match &request {
-            Request::Append { entry, .. } if entry.node == self.node => Some(entry.number),
+            Request::Append { entry, .. } if self.own_index(entry).is_some() => {
+                Some(Appends::Own(entry.number))
+            }
+            Request::Append { .. } => Some(Appends::Repeat),
             _ => None,
         };
         let asked = Asked { at: self.now, timeout, stage: self.stage, appends };
@@ -440,9 +452,7 @@ impl<S> Machine<S> {
         } else {
             self.order.next(entry.node, entry.number);
         }
-        if entry.node == self.node
-            && let Some(index) = self.own.iter().position(|own| own.entry.number == entry.number)
-        {
+        if let Some(index) = self.own_index(&entry) {
             self.own.remove(index);
             self.asked -= usize::from(index < self.asked);
         }
@@ -480,11 +490,21 @@ impl<S> Machine<S> {
     }
 
     /// An entry could not be appended, because Redis has no memory left.
-    fn redis_is_full(&mut self, number: u64) {
-        if let Some(index) = self.own.iter().position(|own| own.entry.number == number) {
+    fn redis_is_full(&mut self, appends: Appends) {
+        let Appends::Own(number) = appends else {
+            self.repeat_later();
+            return;
+        };
+        if let Ok(index) = self.own.binary_search_by_key(&number, |own| own.entry.number) {
             let is_first = self.own[index].sent == 1;
             self.tell(index, if is_first { Fate::NotDone(Why::Full) } else { Fate::InDoubt });
         }
+    }
+
+    /// Finds an entry among those of this node that wait to be read back. Their numbers rise.
+    fn own_index(&self, entry: &Entry) -> Option<usize> {
+        let found = self.own.binary_search_by_key(&entry.number, |own| own.entry.number);
+        found.ok().filter(|_| entry.node == self.node)
     }
 
     /// Tells what became of the own entry at this index, and forgets it.

@@ -20,6 +20,10 @@ const WAIT: Duration = Duration::from_secs(2);
 /// waited for.
 const LONG_WAIT: Duration = Duration::from_secs(6);
 
+/// How many entries are put back at once. Each lot follows the one before, so that a lot which fails, or
+/// that of another node, leaves no hole.
+const PUT_BACK: usize = 64;
+
 /// A node on a run of Redis that has no epoch yet.
 #[derive(Debug)]
 pub(super) struct Recovery {
@@ -88,7 +92,7 @@ impl<S> Machine<S> {
             };
             match fit {
                 Fit::Next => self.give(position, entry),
-                Fit::Skipped => continue,
+                Fit::Past => continue,
                 Fit::Hole if !self.keeps(Rule::Holes) => self.give(position, entry),
                 Fit::Hole => {
                     self.hole_in_recovery();
@@ -194,16 +198,18 @@ impl<S> Machine<S> {
         let Phase::Recovering(recovery) = &mut self.phase else { return };
         // Without a head, nothing tells what the entries are.
         let end = recovery.view.head.as_ref().and(recovery.view.end);
-        let lacking = end.and_then(|end| self.ring.after(end));
-        let Some(lacking) = lacking.filter(|_| position != Position::default()) else {
+        let end = end.filter(|_| position != Position::default());
+        let Some((mut after, lacking)) = end.and_then(|end| Some((end, self.ring.after(end)?)))
+        else {
             recovery.stage = Stage::Snapshotting;
             self.outputs.push_back(Output::Snapshot);
             return;
         };
         let lacking: Vec<_> = lacking.cloned().collect();
         let put_back = lacking.len();
-        for (position, entry) in lacking {
-            self.ask(Line::Append, Request::PutBack { position, entry });
+        for entries in lacking.chunks(PUT_BACK) {
+            self.ask(Line::Append, Request::PutBack { after, entries: entries.to_vec() });
+            after = entries.last().map_or(after, |(position, _)| *position);
         }
         self.begin(put_back, Some(position), None);
     }

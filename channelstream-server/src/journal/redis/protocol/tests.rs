@@ -312,16 +312,19 @@ fn who_went_another_way_takes_any_state_of_the_others() {
 }
 
 #[test]
-fn entries_beyond_the_end_of_their_epoch_are_not_given() {
+fn an_epoch_goes_on_where_the_head_says() {
     let mut node = Node::new(order(5, 2));
-    node.meets("b", view(head("b", &[(5, at(0, 0)), (6, at(5, 2))]), at(6, 1)));
+    node.meets("b", view(head("b", &[(5, at(0, 0)), (6, at(5, 3))]), at(6, 1)));
     node.reads(&[
-        (at(5, 3), entry(OTHER, 70)),
+        (at(5, 3), entry(OTHER, 3)),
         (at(6, 0), beginning()),
-        (at(6, 1), entry(OTHER, 3)),
+        (at(6, 1), entry(OTHER, 4)),
     ]);
-    assert_eq!(node.given(), [0, 3]);
-    assert_eq!(node.machine.order().position(), at(6, 1));
+    assert_eq!(node.given(), [3, 0, 4]);
+    let mut node = Node::new(order(5, 2));
+    node.meets("b", view(head("b", &[(5, at(0, 0)), (6, at(5, 3))]), at(6, 1)));
+    node.reads(&[(at(6, 0), beginning()), (at(6, 1), entry(OTHER, 4))]);
+    assert!(node.hangs_up() && node.given().is_empty(), "entry 3 is missing");
 }
 
 #[test]
@@ -371,7 +374,8 @@ fn the_furthest_puts_back_what_redis_lost() {
     node.claims(&[(ME, at(5, 4)), (OTHER, at(5, 3))], &lost);
     assert!(node.has(|output| matches!(
         output,
-        Output::Ask { request: Request::PutBack { position, .. }, .. } if *position == at(5, 4)
+        Output::Ask { request: Request::PutBack { after, entries }, .. }
+            if *after == at(5, 3) && entries[0].0 == at(5, 4)
     )));
     let begins = node.begins().unwrap();
     assert_eq!(begins.seen, Some(Epoch::new(5)));
