@@ -14,7 +14,7 @@ use super::command::Sequence;
 use super::connection::Connection;
 use super::growing::Here;
 use super::keys::Keys;
-use super::local::Local;
+use super::local::{Listeners, Local};
 use super::stored;
 use super::time::Moment;
 use super::user::User;
@@ -38,7 +38,7 @@ pub(super) struct Channel {
     pub(super) connections: usize,
     /// How many of the connections have a listener, on any node.
     #[serde(skip)]
-    pub(super) listeners: usize,
+    pub(super) listeners: Listeners,
     #[serde(skip)]
     pub(super) local: Local,
     pub(super) growing: Here,
@@ -69,7 +69,7 @@ impl Channel {
             stored: StoredEvents::default(),
             members: IndexMap::new(),
             connections: 0,
-            listeners: 0,
+            listeners: Listeners::default(),
             local: Local::default(),
             growing: Here::default(),
             last_active: Timestamp::default(),

@@ -121,8 +121,7 @@ impl State {
         let is_it = |one: &Listener| one.node == node && one.id == listener;
         if self.connections[key].listener.as_ref().is_some_and(is_it) {
             self.listener_has_ended(key, how, sent);
-        } else if let Some(older) = self.waits_for(key).filter(is_it) {
-            let sent = self.with_untold(key, older, sent);
+        } else if self.waits_for(key).as_ref().is_some_and(is_it) {
             self.older_was_sent(step, key, sent);
         }
         // Else a newer listener superseded it.
@@ -130,9 +129,9 @@ impl State {
 
     /// Ends the listener of a connection, which was sent this.
     pub(super) fn listener_has_ended(&mut self, key: Key<Connection>, how: Closing, sent: Sent) {
-        let sent = match (self.waits_for(key), self.connections[key].listener) {
+        let sent = match (self.older_was_told(key), self.connections[key].listener) {
             // While it waited, it was sent nothing.
-            (Some(older), _) => self.told_last(older),
+            (Some(of_older), _) => of_older,
             (None, Some(present)) => self.with_untold(key, present, sent),
             (None, None) => return,
         };
@@ -150,7 +149,12 @@ impl State {
         self.watch_connection(key);
     }
 
-    fn with_untold(&self, key: Key<Connection>, listener: Listener, mut sent: Sent) -> Sent {
+    pub(super) fn with_untold(
+        &self,
+        key: Key<Connection>,
+        listener: Listener,
+        mut sent: Sent,
+    ) -> Sent {
         sent.but.extend(self.untold(key, listener, sent.up_to));
         sent
     }

@@ -42,6 +42,26 @@ impl Local {
     }
 }
 
+/// How many listeners there are in a channel, on all nodes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Listeners {
+    all: u64,
+    /// Those that are sent edits instead of appends.
+    as_edits: u64,
+}
+
+impl Listeners {
+    fn insert(&mut self, listener: Listener) {
+        self.all += 1;
+        self.as_edits += u64::from(listener.as_edits);
+    }
+
+    fn remove(&mut self, listener: Listener) {
+        self.all -= 1;
+        self.as_edits -= u64::from(listener.as_edits);
+    }
+}
+
 /// To whom an event of a channel goes.
 #[derive(Default)]
 pub(super) struct Recipients {
@@ -74,12 +94,16 @@ pub(super) struct Reach {
     pub(super) connections: u64,
     /// The listeners among them.
     pub(super) listeners: u64,
+    /// Those of them that are sent edits instead of appends.
+    pub(super) as_edits: u64,
 }
 
 impl Reach {
     pub(super) fn count(&mut self, connection: &Connection) {
         self.connections += 1;
         self.listeners += u64::from(connection.listener.is_some());
+        let as_edits = connection.listener.is_some_and(|listener| listener.as_edits);
+        self.as_edits += u64::from(as_edits);
     }
 }
 
@@ -91,7 +115,7 @@ impl State {
         let all: Vec<Key<Channel>> = self.channels.iter().map(|(key, _)| key).collect();
         for key in all {
             self.channels[key].local = Local::default();
-            self.channels[key].listeners = 0;
+            self.channels[key].listeners = Listeners::default();
         }
         let all: Vec<Key<Connection>> = self.connections.iter().map(|(key, _)| key).collect();
         for key in all {
@@ -130,7 +154,7 @@ impl State {
         let is_live = self.live_here(key).is_some();
         for channel in self.connections[key].channels.iter() {
             let channel = &mut self.channels[channel];
-            channel.listeners += 1;
+            channel.listeners.insert(listener);
             if is_live {
                 channel.local.insert(listener);
             }
@@ -140,7 +164,7 @@ impl State {
     fn uncount_listener(&mut self, key: Key<Connection>, listener: Listener) {
         for channel in self.connections[key].channels.iter() {
             let channel = &mut self.channels[channel];
-            channel.listeners -= 1;
+            channel.listeners.remove(listener);
             if listener.node == self.node {
                 channel.local.remove(listener);
             }
@@ -157,8 +181,8 @@ impl State {
 
     /// Adds the listener of a connection to a channel that the connection joins.
     pub(super) fn listens_in(&mut self, key: Key<Connection>, channel: Key<Channel>) {
-        if self.connections[key].listener.is_some() {
-            self.channels[channel].listeners += 1;
+        if let Some(listener) = self.connections[key].listener {
+            self.channels[channel].listeners.insert(listener);
         }
         if let Some(listener) = self.live_here(key) {
             self.channels[channel].local.insert(listener);
@@ -169,7 +193,7 @@ impl State {
     pub(super) fn listens_no_more_in(&mut self, key: Key<Connection>, channel: Key<Channel>) {
         let Some(listener) = self.connections[key].listener else { return };
         let channel = &mut self.channels[channel];
-        channel.listeners -= 1;
+        channel.listeners.remove(listener);
         if listener.node == self.node {
             channel.local.remove(listener);
         }
@@ -214,7 +238,8 @@ impl State {
         }
         let reach = Reach {
             connections: channel.connections as u64 - not.connections,
-            listeners: channel.listeners as u64 - not.listeners,
+            listeners: channel.listeners.all - not.listeners,
+            as_edits: channel.listeners.as_edits - not.as_edits,
         };
         Recipients { as_events, as_edits, reach }
     }

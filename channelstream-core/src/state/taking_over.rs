@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::arena::Key;
 use super::connection::{Connection, Listener};
 use super::time::Moment;
-use super::{Sent, State, Step};
+use super::{Sent, Sequence, State, Step};
 
 /// The connections whose newest listener waits for what an older one was sent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -26,7 +26,17 @@ pub(super) struct TakingOver {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Waits {
     older: Listener,
+    /// The number of the newest event that can have been sent to the older one. It may tell of later ones,
+    /// since nothing of them waits there.
+    last: Sequence,
     until: Moment,
+}
+
+impl Waits {
+    /// Returns what the older one was sent, of which it tells this.
+    fn sent(self, told: Sent) -> Sent {
+        Sent { up_to: told.up_to.min(self.last), ..told }
+    }
 }
 
 /// The most listeners that are caught up in one step because they have waited long enough.
@@ -47,12 +57,12 @@ impl TakingOver {
         self.order.front().map(|(until, _)| *until)
     }
 
-    fn remove(&mut self, key: Key<Connection>) -> bool {
-        let was_there = self.waits.swap_remove(&key).is_some();
+    fn remove(&mut self, key: Key<Connection>) -> Option<Waits> {
+        let waits = self.waits.swap_remove(&key);
         if self.waits.is_empty() {
             *self = Self::default();
         }
-        was_there
+        waits
     }
 }
 
@@ -60,7 +70,8 @@ impl State {
     /// Lets the new listener of a connection wait for what an older one was sent.
     pub(super) fn wait_for(&mut self, key: Key<Connection>, older: Listener) {
         let until = self.own_time.now().after(self.rules.take_over_timeout);
-        self.taking_over.waits.insert(key, Waits { older, until });
+        let last = self.sequence;
+        self.taking_over.waits.insert(key, Waits { older, last, until });
         self.taking_over.order.push_back((until, key));
     }
 
@@ -69,11 +80,17 @@ impl State {
         self.taking_over.waits.get(&key).map(|waits| waits.older)
     }
 
-    /// Ends the waiting of a listener, if it waits: the older one was sent this.
-    pub(super) fn older_was_sent(&mut self, step: &mut Step, key: Key<Connection>, sent: Sent) {
-        if !self.taking_over.remove(key) {
-            return;
-        }
+    /// Returns what the node of the older listener told last, if the listener of a connection waits for
+    /// that one.
+    pub(super) fn older_was_told(&self, key: Key<Connection>) -> Option<Sent> {
+        let waits = self.taking_over.waits.get(&key)?;
+        Some(self.with_untold(key, waits.older, waits.sent(self.told_last(waits.older))))
+    }
+
+    /// Ends the waiting of a listener, if it waits: the older one tells that it was sent this.
+    pub(super) fn older_was_sent(&mut self, step: &mut Step, key: Key<Connection>, told: Sent) {
+        let Some(waits) = self.taking_over.remove(key) else { return };
+        let sent = self.with_untold(key, waits.older, waits.sent(told));
         self.connections[key].record.advance(sent);
         if let Some(listener) = self.connections[key].listener {
             self.node_has_to_send(listener);

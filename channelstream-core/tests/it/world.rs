@@ -5,7 +5,7 @@
 //! It plays the part of a server: it opens listeners, carries out deliveries, migrates unsent
 //! events of an older listener to the newer one, and reports at each end what was sent.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(crate) struct World {
     numbers: Vec<u64>,
     /// Whether a server that has to close a listener waits until the test says so.
     pub(crate) holds_closes: bool,
+    /// The nodes of which nothing comes any more.
+    pub(crate) dead: BTreeSet<usize>,
     /// What such servers have to close.
     pub(crate) held: VecDeque<(usize, Command)>,
     pub(crate) now: Moment,
@@ -124,6 +126,7 @@ impl World {
             at: 0,
             numbers: Vec::new(),
             holds_closes: false,
+            dead: BTreeSet::new(),
             held: VecDeque::new(),
             now: Moment::default(),
             wall_is_off: 0,
@@ -218,6 +221,9 @@ impl World {
             entry.missed = but.iter().copied().chain(entry.missed).min();
             let sent = Sent { up_to: self.state.sequence(), but };
             let close = Command::Close { connection, listener, how: Closing::Otherwise, sent };
+            if self.dead.contains(&node) {
+                continue;
+            }
             if self.holds_closes {
                 self.held.push_back((node, close));
             } else {

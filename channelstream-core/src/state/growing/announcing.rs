@@ -88,9 +88,11 @@ impl State {
             self.channel_is_active(channel);
         }
         let audience = self.audience_of(key);
+        // Whether an edit is due must not depend on the node.
+        let wants_edits = audience.reach.as_edits > 0;
         deliver(step, audience.as_events, &Event::Append(Arc::new(append)), self.sequence);
         let edits = self.growing[key].edits;
-        if audience.as_edits.is_empty() || edits.is_due() {
+        if !wants_edits || edits.is_due() {
             return;
         }
         let now = self.own_time.now();
@@ -129,16 +131,19 @@ impl State {
                 let mut audience = self.recipients(*channel, who);
                 if self.channels[*channel].settings.append_as_edit == Some(true) {
                     audience.as_edits.append(&mut audience.as_events);
+                    audience.reach.as_edits = audience.reach.listeners;
                 }
                 audience
             }
             Place::Users(users) => {
                 let mut audience = Recipients::default();
                 for user in users {
-                    let connections = self.users[*user].connections.iter();
-                    connections
-                        .filter_map(|key| self.live_here(key))
-                        .for_each(|listener| audience.add(listener));
+                    for key in self.users[*user].connections.iter() {
+                        audience.reach.count(&self.connections[key]);
+                        if let Some(listener) = self.live_here(key) {
+                            audience.add(listener);
+                        }
+                    }
                 }
                 audience
             }

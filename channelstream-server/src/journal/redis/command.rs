@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
 use channelstream_core::state::stored::StoredError;
-use channelstream_core::state::{Command, Envelope, NodeId, Position};
+use channelstream_core::state::{Envelope, NodeId, Position};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, Value};
 use thiserror::Error;
@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::super::stored;
 use super::checks::Refusal;
 use super::protocol::message::{Appended, Beginning, Entry, Head, Kind, Run, View};
-use super::protocol::{Settings, message::Request};
+use super::protocol::Settings;
 
 /// The field of an entry of the stream.
 const FIELD: &str = "e";
@@ -109,6 +109,7 @@ impl Keys {
 pub(super) struct Scripts {
     begin: String,
     claim: String,
+    put_back: String,
     save: String,
     view: String,
 }
@@ -120,6 +121,7 @@ impl Scripts {
         for script in [
             include_str!("begin.lua"),
             include_str!("claim.lua"),
+            include_str!("put_back.lua"),
             include_str!("save.lua"),
             include_str!("view.lua"),
         ] {
@@ -128,7 +130,7 @@ impl Scripts {
         let digests = run(line, &pipeline).await?;
         let mut digests = digests.into_iter().map(text);
         let mut next = || digests.next().unwrap_or(Err(Trouble::Unreadable("a digest")));
-        Ok(Self { begin: next()?, claim: next()?, save: next()?, view: next()? })
+        Ok(Self { begin: next()?, claim: next()?, put_back: next()?, save: next()?, view: next()? })
     }
 }
 
@@ -143,9 +145,7 @@ pub(super) struct Maker {
 
 impl Maker {
     fn view(&self) -> Cmd {
-        let mut command = script(&self.scripts.view, [&self.keys.journal, &self.keys.head]);
-        command.set_no_response(false);
-        command
+        script(&self.scripts.view, [&self.keys.journal, &self.keys.head])
     }
 
     pub(super) fn meet(&self) -> Pipeline {
@@ -162,9 +162,15 @@ impl Maker {
         command.arg(id).arg(FIELD).arg(&entry.bytes[..]);
     }
 
-    pub(super) fn put_back(&self, pipeline: &mut Pipeline, position: Position, entry: &Entry) {
-        let command = pipeline.cmd("XADD").arg(&self.keys.journal).arg("NOMKSTREAM");
-        command.arg(id(position)).arg(FIELD).arg(&entry.bytes[..]);
+    pub(super) fn put_back(&self, after: Position, entries: &[(Position, Entry)]) -> Pipeline {
+        let mut command = script(&self.scripts.put_back, [&self.keys.journal]);
+        command.arg(id(after));
+        for (position, entry) in entries {
+            command.arg(id(*position)).arg(&entry.bytes[..]);
+        }
+        let mut pipeline = Pipeline::new();
+        pipeline.add_command(command);
+        pipeline
     }
 
     pub(super) fn read(&self, after: Position, waits: bool, most: usize) -> Pipeline {
@@ -265,11 +271,6 @@ impl Maker {
         pipeline.add_command(self.view());
         pipeline
     }
-}
-
-/// Tells whether the commands of a request may share a pipeline with others of the same kind.
-pub(super) fn is_short(request: &Request) -> bool {
-    matches!(request, Request::Append { .. } | Request::PutBack { .. })
 }
 
 fn script<'a>(digest: &str, keys: impl IntoIterator<Item = &'a String>) -> Cmd {
@@ -433,10 +434,11 @@ pub(super) fn appended(value: Value) -> Result<(Appended, Option<Position>), Tro
     }
 }
 
-/// Checks that an entry was put back, or that others did it before.
+/// Checks that entries were put back, or that others were faster.
 pub(super) fn put_back(value: Value) -> Result<(), Trouble> {
     match value {
-        Value::ServerError(error) if is_behind(&error) || is_out_of_memory(&error) => Ok(()),
+        // Then no epoch begins either.
+        Value::ServerError(error) if is_out_of_memory(&error) => Ok(()),
         value => right(value).map(drop),
     }
 }
@@ -513,25 +515,8 @@ pub(super) fn entries(value: Value) -> Result<Vec<Found>, Trouble> {
         let [_, value] = <[Value; 2]>::try_from(fields).map_err(|_| Trouble::Unreadable("an entry"))?;
         let bytes = Bytes::from(bytes(value)?);
         let envelope = stored::decode(&bytes)?;
-        Ok((at, entry_of(&envelope, bytes), envelope))
+        let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));
+        Ok((at, Entry { node, number, kind, bytes }, envelope))
     });
     entries.collect()
-}
-
-/// Returns an envelope as the protocol sees it.
-pub(super) fn entry_of(envelope: &Envelope, bytes: Bytes) -> Entry {
-    let kind = match envelope.command {
-        Command::Begin { .. } => Kind::Begin,
-        Command::Open { .. } => Kind::Open,
-        Command::Close { .. } => Kind::Close,
-        Command::Alive(_) => Kind::Alive,
-        _ => Kind::Other,
-    };
-    Entry { node: envelope.node, number: envelope.number, kind, bytes }
-}
-
-pub(super) fn encode(envelope: &Envelope) -> Bytes {
-    let mut bytes = Vec::with_capacity(256);
-    stored::encode(envelope, &mut bytes);
-    bytes.into()
 }

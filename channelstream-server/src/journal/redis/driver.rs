@@ -17,7 +17,7 @@ use super::checks::Refusal;
 use super::command::{self, Found, Keys, Trouble};
 use super::figures::{Figures, count};
 use super::lines::{self, Batch, Got, Lines};
-use super::protocol::message::{self, Answer, Appended, Fate, Head, Notice, Output, Request, Why};
+use super::protocol::message::{self, Answer, Appended, Entry, Fate, Head, Notice, Output, Request, Why};
 use super::protocol::{Machine, Refused};
 use super::snapshots::{Due, Made, Making};
 use super::target::Target;
@@ -271,9 +271,12 @@ impl Driver {
         let mut batch = Batch::default();
         while let Some(output) = self.machine.output() {
             match output {
-                Output::Ask { request, .. } if batch.takes(&request) => {
+                Output::Ask { request: Request::Append { epoch, entry }, .. } => {
+                    if batch.is_full() {
+                        self.send(std::mem::take(&mut batch)).await;
+                    }
                     if let Some(lines) = &self.lines {
-                        lines.add(&mut batch, &request);
+                        lines.add(&mut batch, epoch, &entry);
                     }
                 }
                 Output::Ask { line, request } => {
@@ -281,7 +284,6 @@ impl Driver {
                     let Some(lines) = &mut self.lines else { continue };
                     match request {
                         Request::Meet => lines.meet(line).await,
-                        request if command::is_short(&request) => lines.add(&mut batch, &request),
                         request => {
                             let stored = self.made.map_or(0, |made| made.chunks);
                             lines.ask(request, stored).await;
@@ -451,7 +453,7 @@ impl Driver {
     /// Takes envelopes of this node.
     fn append(&mut self, taken: &mut Vec<Envelope>) {
         for envelope in taken.drain(..) {
-            let entry = command::entry_of(&envelope, command::encode(&envelope));
+            let entry = Entry::of(&envelope);
             let now = self.now();
             match self.machine.append(now, entry) {
                 Ok(()) => count(&self.figures.appended, 1),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{Command, Envelope, Moment, NodeId, Position, Stamp, State};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -13,7 +14,7 @@ use redis::{Pipeline, Value};
 
 use super::checks::{self, Refusal};
 use super::command::{self, Found, Keys, Maker, Scripts, Trouble};
-use super::protocol::message::{self, Answer, Appended, Beginning, Request};
+use super::protocol::message::{self, Answer, Appended, Beginning, Entry, Request};
 use super::snapshots;
 use super::target::Target;
 use crate::clock;
@@ -83,14 +84,13 @@ impl Line {
     }
 }
 
-/// Entries that are appended, or put back, in one pipeline.
+/// Entries that are appended in one pipeline.
 #[derive(Default)]
 pub(super) struct Batch {
     pipeline: Pipeline,
     /// The numbers of those of this node.
     numbers: Vec<u64>,
     bytes: usize,
-    puts_back: bool,
 }
 
 impl Batch {
@@ -101,14 +101,6 @@ impl Batch {
 
     pub(super) fn is_full(&self) -> bool {
         self.pipeline.len() >= Self::ENTRIES || self.bytes >= Self::BYTES
-    }
-
-    /// Returns `true` if a request goes into this pipeline.
-    pub(super) fn takes(&self, request: &Request) -> bool {
-        let puts_back = matches!(request, Request::PutBack { .. });
-        command::is_short(request)
-            && !self.is_full()
-            && (self.pipeline.is_empty() || self.puts_back == puts_back)
     }
 }
 
@@ -163,20 +155,9 @@ pub(super) async fn open(
 }
 
 impl Lines {
-    /// Adds a request to a batch that takes it.
-    pub(super) fn add(&self, batch: &mut Batch, request: &Request) {
-        let entry = match request {
-            Request::Append { epoch, entry } => {
-                self.maker.append(&mut batch.pipeline, *epoch, entry);
-                entry
-            }
-            Request::PutBack { position, entry } => {
-                self.maker.put_back(&mut batch.pipeline, *position, entry);
-                batch.puts_back = true;
-                entry
-            }
-            _ => return,
-        };
+    /// Adds an entry that is to be appended to an epoch to a batch that is not full.
+    pub(super) fn add(&self, batch: &mut Batch, epoch: Epoch, entry: &Entry) {
+        self.maker.append(&mut batch.pipeline, epoch, entry);
         batch.bytes += entry.bytes.len();
         if entry.node == self.node {
             batch.numbers.push(entry.number);
@@ -186,22 +167,17 @@ impl Lines {
     /// Sends a batch. All that was given out so far ends at `after`. Returns the numbers of this node's
     /// entries whose replicas are waited for.
     pub(super) async fn send(&mut self, batch: Batch, after: Position) -> Vec<u64> {
-        let Batch { pipeline, numbers, puts_back, .. } = batch;
+        let Batch { pipeline, numbers, .. } = batch;
         if pipeline.is_empty() {
             return Vec::new();
         }
         let mut connection = self.append.connection.clone();
         let heard = Arc::clone(&self.append.heard);
-        let is_waited_for = self.replicas > 0 && !puts_back;
         self.append
             .send(async move {
                 let answers = command::run(&mut connection, &pipeline).await?;
                 heard.fetch_add(1, Ordering::Relaxed);
                 let answers = answers.into_iter().map(|answer| {
-                    if puts_back {
-                        command::put_back(answer)?;
-                        return Ok(Answer::PutBack);
-                    }
                     match command::appended(answer)? {
                         // This Redis has forgotten what it gave out.
                         (Appended::Done, Some(at)) if at <= after => Err(Trouble::WentBack),
@@ -211,7 +187,7 @@ impl Lines {
                 Ok(Got::Answers(answers.collect::<Result<_, _>>()?))
             })
             .await;
-        if !is_waited_for || numbers.is_empty() {
+        if self.replicas == 0 || numbers.is_empty() {
             return Vec::new();
         }
         let mut connection = self.append.connection.clone();
@@ -237,7 +213,16 @@ impl Lines {
         let (read, append) = (self.read.connection.clone(), self.append.connection.clone());
         match request {
             // Those are sent in batches, and by `meet` on either line.
-            Request::Append { .. } | Request::PutBack { .. } | Request::Meet => {}
+            Request::Append { .. } | Request::Meet => {}
+            Request::PutBack { after, entries } => {
+                let (mut line, pipeline) = (append, maker.put_back(after, &entries));
+                let request = async move {
+                    let answer = command::run(&mut line, &pipeline).await?.pop();
+                    command::put_back(answer.unwrap_or_default())?;
+                    Ok(Got::Answers(vec![Answer::PutBack]))
+                };
+                self.append.send(request).await;
+            }
             Request::Read { after, waits } => {
                 let mut read = read;
                 let (most, least) = READ_ENTRIES;
@@ -337,7 +322,8 @@ async fn begin(
         replaced = command::newest_snapshot(newest)?.filter(|(at, _)| *at != beginning.after);
         chunks = snapshots::store(&mut line, &maker, beginning.after, snapshot, &heard).await?;
     }
-    let begin = maker.begin(&beginning, epoch, &command::encode(&envelope), chunks);
+    let entry = Entry::of(&envelope);
+    let begin = maker.begin(&beginning, epoch, &entry.bytes, chunks);
     let is_done = command::begun(command::run(&mut line, &begin).await?.pop().unwrap_or_default())?;
     if let Some((position, chunks)) = replaced.filter(|_| is_done) {
         command::run(&mut line, &maker.let_go(position, chunks)).await?;
