@@ -279,12 +279,28 @@ impl Node {
         &self,
         question: impl FnOnce(&State) -> T + Send + 'static,
     ) -> Result<T, Error> {
+        let since = self.0.journal.end().await?;
+        self.ask_since(since, question).await
+    }
+
+    /// Asks the state as it is on this node, also while the journal is away.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask_since(Position::default(), question).await
+    }
+
+    async fn ask_since<T: Send + 'static>(
+        &self,
+        since: Position,
+        question: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let (sender, answer) = oneshot::channel();
         let ask = Box::new(move |state: &State| {
             // The caller may be gone.
             let _ = sender.send(question(state));
         });
-        let since = self.0.journal.end().await?;
         self.0.questions.try_send(Question { since, ask }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.0.limits.refused(Limit::WaitingQuestions, None);

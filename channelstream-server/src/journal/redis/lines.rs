@@ -254,9 +254,14 @@ impl Lines {
                 let request = async { Ok(Got::Loaded(snapshots::load(read, maker, heard).await?)) };
                 self.read.send(request).await;
             }
-            Request::Save { epoch, position, .. } => {
+            Request::Save { epoch, position, snapshot } => {
                 let mut line = append;
+                let heard = Arc::clone(&self.append.heard);
                 let request = async move {
+                    let stored = match stored {
+                        0 => snapshots::store(&mut line, &maker, position, &snapshot, &heard).await?,
+                        stored => stored,
+                    };
                     let save = maker.save(epoch, position, stored);
                     let replaced = command::saved(command::run_one(&mut line, &save).await?)?;
                     let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
