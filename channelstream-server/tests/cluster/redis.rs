@@ -1,0 +1,112 @@
+//! A Redis of its own on a free port and in a folder of its own.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::app::eventually;
+use crate::process::signal;
+
+/// What Redis does with its disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Disk {
+    None,
+    EverySecond,
+    Always,
+}
+
+/// A Redis, killed when dropped.
+pub(crate) struct Redis {
+    pub(crate) port: u16,
+    child: Option<Child>,
+    folder: TempDir,
+    flags: Vec<String>,
+}
+
+/// Returns a port that nobody listens on now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Redis {
+    pub(crate) fn start(disk: Disk, flags: &[&str]) -> Self {
+        let mut redis = Self::stopped(disk, flags);
+        redis.start_again();
+        redis
+    }
+
+    /// The place of a Redis that is started later.
+    pub(crate) fn stopped(disk: Disk, flags: &[&str]) -> Self {
+        let disk: &[&str] = match disk {
+            Disk::None => &[],
+            Disk::EverySecond => &["--appendonly", "yes", "--appendfsync", "everysec"],
+            Disk::Always => &["--appendonly", "yes", "--appendfsync", "always"],
+        };
+        let flags = disk.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
+        Self { port: free_port(), child: None, folder: TempDir::new().unwrap(), flags }
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        let log = File::create(self.folder.path().join("log")).unwrap();
+        let port = self.port.to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &port, "--save", ""]).args(&self.flags);
+        command.arg("--dir").arg(self.folder.path());
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+        let is_up = |answer: String| answer == "+PONG" || answer.starts_with("-NOAUTH");
+        eventually("Redis answers", || self.ask(&["PING"]).is_some_and(is_up));
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Kills it, and takes its disk away.
+    pub(crate) fn wipe(&mut self) {
+        self.kill();
+        self.folder = TempDir::new().unwrap();
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.child.as_ref().unwrap().id(), name);
+    }
+
+    /// Sends a command. Returns the first line of the answer, if there is one.
+    pub(crate) fn ask(&self, parts: &[&str]) -> Option<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.write_all(format!("{}\r\n", parts.join(" ")).as_bytes()).ok()?;
+        let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+        while !answer.contains(&b'\n') {
+            match stream.read(&mut buffer).ok()? {
+                0 => return None,
+                count => answer.extend_from_slice(&buffer[..count]),
+            }
+        }
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        answer.lines().next().map(str::to_owned)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // A stopped process is killed as well. It fails only if it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
