@@ -4,12 +4,11 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::app::eventually;
-use crate::process::signal;
 
 /// What Redis does with its disk.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +58,11 @@ impl Redis {
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let is_up = |answer: String| answer == "+PONG" || answer.starts_with("-NOAUTH");
-        eventually("Redis answers", || self.ask(&["PING"]).is_some_and(is_up));
+        let begun = Instant::now();
+        while !self.ask(&["PING"]).is_some_and(is_up) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "Redis does not start");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Kills it.
@@ -77,7 +80,8 @@ impl Redis {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        signal(self.child.as_ref().unwrap().id(), name);
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
     /// Sends a command. Returns the first line of the answer, if there is one.

@@ -47,7 +47,7 @@ pub(super) enum Got {
 
 /// A connection and the requests on it.
 pub(super) struct Line {
-    connection: MultiplexedConnection,
+    pub(super) connection: MultiplexedConnection,
     under_way: FuturesOrdered<BoxFuture<'static, Result<Got, Trouble>>>,
     /// How many parts of requests were done.
     heard: Arc<AtomicU64>,
@@ -310,7 +310,8 @@ impl Lines {
     }
 }
 
-async fn begin(
+/// Begins an epoch, after the parts of the snapshot that replaces everything, if there is one.
+pub(super) async fn begin(
     mut line: MultiplexedConnection,
     maker: Maker,
     node: NodeId,

@@ -14,7 +14,7 @@ pub(crate) mod protocol;
 mod snapshots;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
