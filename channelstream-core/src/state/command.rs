@@ -1,7 +1,7 @@
 //! The whole surface of the state: the commands that go in, and the outcomes that come out.
 
 use std::borrow::Cow;
-use std::fmt::{self, Debug, Formatter};
+use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,6 +91,12 @@ impl NodeId {
     /// Creates an id from a number, which has to be random.
     pub const fn new(id: u64) -> Self {
         Self(id)
+    }
+}
+
+impl Display for NodeId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -202,6 +208,32 @@ pub enum Command {
     Leave,
     /// The rules from here on.
     Rules(Box<Rules>),
+}
+
+impl Command {
+    /// Returns the name of the command, for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Subscribe(_) => "subscribe",
+            Self::Unsubscribe(_) => "unsubscribe",
+            Self::SetUserState(_) => "set_user_state",
+            Self::Configure(_) => "configure",
+            Self::DeleteChannels(_) => "delete_channels",
+            Self::Publish(_) => "publish",
+            Self::Change(_) => "change",
+            Self::Cancel { .. } => "cancel",
+            Self::Delete(_) => "delete",
+            Self::Disconnect(_) => "disconnect",
+            Self::Open { .. } => "open",
+            Self::Close { .. } => "close",
+            Self::Tick => "tick",
+            Self::Begin { .. } => "begin",
+            Self::Alive(_) => "alive",
+            Self::Leave => "leave",
+            Self::Rules(_) => "rules",
+        }
+    }
 }
 
 /// What a node tells of itself from time to time. Whoever has not told of itself for

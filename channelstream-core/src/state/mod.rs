@@ -323,6 +323,11 @@ impl State {
         self.sequence
     }
 
+    /// Returns the wall time of the newest envelope.
+    pub fn time(&self) -> Timestamp {
+        self.now
+    }
+
     /// Returns the cursor of the newest event.
     pub fn cursor(&self) -> Cursor {
         self.cursor_at(self.sequence)

@@ -10,6 +10,7 @@ mod connecting;
 mod cursors;
 mod deleting;
 mod edits;
+mod epochs;
 mod events;
 mod expiry;
 mod followers;

@@ -1,9 +1,8 @@
 //! The next snapshot: made by replaying, as a restart does, and not by stopping anything.
 
+use channelstream_core::state::stored::{self, StoredError};
 use channelstream_core::state::{SnapshotError, State};
 use thiserror::Error;
-
-use super::stored::{self, EntryError};
 
 /// Why there is no next snapshot.
 #[derive(Debug, Error)]
@@ -11,7 +10,7 @@ pub(crate) enum ReplayError {
     #[error("the snapshot cannot be restored")]
     Snapshot(#[from] SnapshotError),
     #[error("entry {number} cannot be replayed")]
-    Entry { number: u64, source: EntryError },
+    Entry { number: u64, source: StoredError },
     #[error(
         "the snapshot that was written is not the state: the memory of this machine may be bad"
     )]

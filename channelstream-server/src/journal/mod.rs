@@ -12,12 +12,11 @@
 
 mod compact;
 mod figures;
-mod file;
+pub(crate) mod file;
 mod memory;
 pub(crate) mod redis;
 mod running;
 mod shared;
-mod stored;
 #[cfg(test)]
 mod tests;
 

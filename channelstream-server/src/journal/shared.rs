@@ -159,7 +159,8 @@ mod tests {
         two.appender.append(envelope(2, 7, clock)).unwrap();
         one.appender.append(envelope(1, 2, clock)).unwrap();
         let three = journal.open(&rules);
-        assert_eq!(three.state.order().position(), one.appender.end());
+        let Appender::Shared(shares) = &one.appender else { panic!() };
+        assert_eq!(three.state.order().position(), shares.end());
         let (mine, theirs) = (taken(&mut one.reader), taken(&mut two.reader));
         assert_eq!(mine.iter().map(|at| at.number).collect::<Vec<_>>(), [1, 7, 2]);
         assert_eq!(mine, theirs);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::docs::wrap;
+use super::journal;
 use crate::config::boolean;
 use crate::config::table::{self, GROUPS, Kind, Setting};
 use clap::builder::NonEmptyStringValueParser;
@@ -28,6 +29,8 @@ pub(crate) enum Action {
     ConfigCheck(Given),
     /// Print every effective setting.
     ConfigShow(Given),
+    /// Look at a journal in files, or repair it.
+    Journal(journal::Action),
 }
 
 /// The settings on the command line.
@@ -42,8 +45,10 @@ pub(crate) struct Given {
 /// or 2.
 pub(crate) fn parse() -> Action {
     let matches = command().get_matches_from(with_joined_switches(std::env::args_os()));
-    let Some((CONFIG, matches)) = matches.subcommand() else {
-        return Action::Run(given(&matches));
+    let matches = match matches.subcommand() {
+        Some((CONFIG, matches)) => matches,
+        Some((_, matches)) => return Action::Journal(journal::action(matches)),
+        None => return Action::Run(given(&matches)),
     };
     match matches.subcommand() {
         Some(("default", matches)) => Action::ConfigDefault {
@@ -171,7 +176,7 @@ fn command() -> Command {
         .disable_version_flag(true)
         .arg(version)
         .args_conflicts_with_subcommands(true)
-        .subcommand(config)
+        .subcommands([config, journal::command()])
 }
 
 /// Adds `--ini` and a flag for each setting.

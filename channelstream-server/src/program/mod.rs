@@ -3,6 +3,7 @@
 mod cli;
 mod docs;
 mod files;
+mod journal;
 mod signals;
 mod telemetry;
 pub(crate) mod template;
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
         }
         Action::ConfigCheck(given) => config_check(&given),
         Action::ConfigShow(given) => config_show(&given),
+        Action::Journal(action) => journal::run(&action),
     };
     outcome.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));

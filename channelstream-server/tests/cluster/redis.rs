@@ -1,7 +1,7 @@
 //! A Redis of its own on a free port and in a folder of its own.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -84,20 +84,15 @@ impl Redis {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Sends a command. Returns the first line of the answer, if there is one.
+    /// Sends a command. Returns its answer, of one line, if there is one.
     pub(crate) fn ask(&self, parts: &[&str]) -> Option<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        stream.write_all(format!("{}\r\n", parts.join(" ")).as_bytes()).ok()?;
-        let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
-        while !answer.contains(&b'\n') {
-            match stream.read(&mut buffer).ok()? {
-                0 => return None,
-                count => answer.extend_from_slice(&buffer[..count]),
-            }
-        }
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        answer.lines().next().map(str::to_owned)
+        (&stream).write_all(format!("{}\r\n", parts.join(" ")).as_bytes()).ok()?;
+        let mut lines = BufReader::new(stream).lines();
+        let first = lines.next()?.ok()?;
+        // The length of a text is before it.
+        if first.starts_with('$') { lines.next()?.ok() } else { Some(first) }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -24,6 +24,7 @@ mod hostile_lists;
 mod hostile_process;
 mod hostile_proxy;
 mod ini;
+mod journal_tools;
 mod lifecycle;
 mod limits;
 mod logs;

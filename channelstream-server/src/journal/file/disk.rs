@@ -10,14 +10,20 @@ pub(super) const UNFINISHED: &str = ".new";
 
 const LOCK: &str = "lock";
 
-/// A directory of files. Its calls block.
-pub(crate) trait Disk: Debug + Send + Sync {
+/// A directory of files that are read. Its calls block.
+pub(crate) trait Files: Debug {
     /// Returns the names of all files.
     fn names(&self) -> io::Result<Vec<String>>;
 
     /// Returns all that is in a file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
 
+    /// Returns where a file is, for people.
+    fn show(&self, name: &str) -> String;
+}
+
+/// A directory of files that are also written. Its calls block.
+pub(crate) trait Disk: Files + Send + Sync {
     /// Makes a file with this content, and opens it for appending. When this returns, the file and its
     /// name are on disk. If it fails, or power is cut before, there is no file of this name.
     fn create(&self, name: &str, content: &[u8]) -> io::Result<Box<dyn Writable>>;
@@ -27,9 +33,6 @@ pub(crate) trait Disk: Debug + Send + Sync {
 
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
-
-    /// Returns where a file is, for people.
-    fn show(&self, name: &str) -> String;
 }
 
 /// A file that is open for appending.
@@ -60,7 +63,7 @@ fn holder(id: Option<&str>) -> String {
 /// A directory of this machine, locked as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    path: PathBuf,
+    files: Looked,
     /// Holds the lock, and is the means to sync the names of files.
     _lock: File,
 }
@@ -90,13 +93,13 @@ impl Directory {
         }
         let id = format!("{}\n", std::process::id());
         lock.set_len(0).and_then(|()| lock.write_all(id.as_bytes())).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { files: Looked(path.to_owned()), _lock: lock })
     }
 
     /// Puts the names of files on disk.
     fn sync_names(&self) -> io::Result<()> {
         // Elsewhere a directory cannot be opened, and renaming is enough.
-        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+        if cfg!(unix) { File::open(&self.files.0)?.sync_all() } else { Ok(()) }
     }
 
     fn create_aside(&self, aside: &Path, name: &str, content: &[u8]) -> io::Result<File> {
@@ -107,17 +110,21 @@ impl Directory {
         file.set_len(0)?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(aside, self.path.join(name))?;
+        fs::rename(aside, self.files.0.join(name))?;
         // The name is there, so that this is no lack of space that ends.
         self.sync_names().map_err(io::Error::other)?;
         Ok(file)
     }
 }
 
+/// A directory of this machine that is only looked at, perhaps while a server has it open.
+#[derive(Debug)]
+pub(crate) struct Looked(pub(crate) PathBuf);
+
 #[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
-impl Disk for Directory {
+impl Files for Looked {
     fn names(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.path)?.map(|entry| {
+        let names = fs::read_dir(&self.0)?.map(|entry| {
             let name = entry?.file_name();
             Ok(name.to_string_lossy().into_owned())
         });
@@ -126,11 +133,32 @@ impl Disk for Directory {
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.path.join(name))
+        fs::read(self.0.join(name))
     }
 
+    fn show(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Files for Directory {
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.files.names()
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.files.read(name)
+    }
+
+    fn show(&self, name: &str) -> String {
+        self.files.show(name)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+impl Disk for Directory {
     fn create(&self, name: &str, content: &[u8]) -> io::Result<Box<dyn Writable>> {
-        let aside = self.path.join(format!("{name}{UNFINISHED}"));
+        let aside = self.files.0.join(format!("{name}{UNFINISHED}"));
         let created = self.create_aside(&aside, name, content);
         if created.is_err() {
             // It takes space that is needed. The next start removes it if this does not.
@@ -140,15 +168,11 @@ impl Disk for Directory {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Writable>> {
-        Ok(Box::new(OpenOptions::new().append(true).open(self.path.join(name))?))
+        Ok(Box::new(OpenOptions::new().append(true).open(self.files.0.join(name))?))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path.join(name))
-    }
-
-    fn show(&self, name: &str) -> String {
-        self.path.join(name).display().to_string()
+        fs::remove_file(self.files.0.join(name))
     }
 }
 

@@ -7,7 +7,7 @@ use channelstream_core::state::{SnapshotError, State};
 use thiserror::Error;
 
 use super::super::compact::{Replay, ReplayError};
-use super::disk::{DirectoryError, Disk};
+use super::disk::{DirectoryError, Disk, Files};
 use super::log::{Fault, Log};
 use super::names::{Listing, Name};
 use super::segment::{Bad, HeaderError, Segment};
@@ -49,6 +49,8 @@ pub(crate) enum OpenError {
 )]
 pub(crate) struct Damage {
     pub(crate) file: String,
+    /// The number of the segment.
+    pub(crate) segment: u64,
     pub(crate) bad: Bad,
     /// What says that the bad record was on disk.
     pub(crate) proof: String,
@@ -210,7 +212,7 @@ pub(super) fn replay_segment(
                 }
             }
             Err(bad) => {
-                if let Some(damage) = damage(disk, &name, bad, bytes.len() as u64, later) {
+                if let Some(damage) = damage(disk, number, bad, bytes.len() as u64, later) {
                     return Err(OpenError::Damaged(Box::new(damage)));
                 }
                 break;
@@ -221,7 +223,13 @@ pub(super) fn replay_segment(
 }
 
 /// Tells a damaged record from a torn one, of which nothing says that it was on disk.
-fn damage(disk: &dyn Disk, name: &str, bad: Bad, size: u64, later: &[u64]) -> Option<Damage> {
+pub(super) fn damage(
+    disk: &dyn Files,
+    segment: u64,
+    bad: Bad,
+    size: u64,
+    later: &[u64],
+) -> Option<Damage> {
     let proof = match (later.first(), bad.proof) {
         (_, Some(offset)) => format!("The record at byte {offset} was written after it"),
         // The next segment is made once this one is on disk.
@@ -235,11 +243,12 @@ fn damage(disk: &dyn Disk, name: &str, bad: Bad, size: u64, later: &[u64]) -> Op
     let bytes = size - bad.offset + behind.sum::<u64>();
     let until = later.last().copied().max(bad.whole_until).unwrap_or_default();
     let last = until.saturating_sub(1).max(bad.number);
-    Some(Damage { file: disk.show(name), bad, proof, bytes, last })
+    let file = disk.show(&Name::Segment(segment).to_string());
+    Some(Damage { file, segment, bad, proof, bytes, last })
 }
 
 pub(super) fn failed(
-    disk: &dyn Disk,
+    disk: &dyn Files,
     what: &'static str,
     name: &str,
 ) -> impl FnOnce(io::Error) -> OpenError + use<> {

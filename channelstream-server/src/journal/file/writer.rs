@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use channelstream_core::state::Envelope;
+use channelstream_core::state::stored;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::super::{Error, Figures, Given, stored};
+use super::super::{Error, Figures, Given};
 use super::log::{Fault, Log};
 use super::segment::Builder;
 use super::snapshots::Snapshots;

@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::stored::StoredError;
+use channelstream_core::state::stored::{self, StoredError};
 use channelstream_core::state::{Envelope, NodeId, Position};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, Value};
 use thiserror::Error;
 
-use super::super::stored;
 use super::checks::Refusal;
 use super::protocol::message::{Appended, Beginning, Entry, Head, Kind, Run, View};
 use super::protocol::Settings;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use channelstream_core::protocol::NewMessage;
 use channelstream_core::state::Command;
-use fastrand::Rng;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -24,7 +23,7 @@ async fn take(reader: &mut Reader, count: usize) -> Vec<Given> {
 #[test]
 fn without_space_entries_come_back_undone_until_there_is_space() {
     in_paused_time(async {
-        let disk = Model::new(Rng::with_seed(1));
+        let disk = Model::new(Dice::new(1));
         let Running { appender, mut reader, stop, writer } =
             run(open_at(&disk).unwrap(), JournalSync::Always);
         appender.append(envelope(0)).unwrap();
@@ -66,7 +65,7 @@ fn without_space_entries_come_back_undone_until_there_is_space() {
 #[test]
 fn a_sync_that_fails_ends_the_journal_and_gives_nothing_out() {
     in_paused_time(async {
-        let disk = Model::new(Rng::with_seed(1));
+        let disk = Model::new(Dice::new(1));
         let Running { appender, mut reader, writer, .. } =
             run(open_at(&disk).unwrap(), JournalSync::Always);
         disk.let_syncs_fail();
@@ -83,7 +82,7 @@ fn a_sync_that_fails_ends_the_journal_and_gives_nothing_out() {
 #[test]
 fn large_entries_are_records_of_their_own_and_small_ones_share_one() {
     in_paused_time(async {
-        let disk = Model::new(Rng::with_seed(1));
+        let disk = Model::new(Dice::new(1));
         let Running { appender, mut reader, stop, writer } =
             run(open_at(&disk).unwrap(), JournalSync::Never);
         let large = |number| {
@@ -113,7 +112,7 @@ fn large_entries_are_records_of_their_own_and_small_ones_share_one() {
 #[test]
 fn a_snapshot_is_made_when_enough_was_written_and_after_an_hour() {
     in_paused_time(async {
-        let disk = Model::new(Rng::with_seed(1));
+        let disk = Model::new(Dice::new(1));
         let Running { appender, mut reader, stop, writer } =
             run(open_at(&disk).unwrap(), JournalSync::Never);
         let figures = appender.figures().unwrap();

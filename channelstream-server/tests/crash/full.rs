@@ -1,0 +1,61 @@
+//! A disk that is full, and has space again: the limit of a file's size stands for it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::app::{Request, Site, eventually, numbered};
+use crate::journal::{Journal, keep_all, kept};
+use crate::process::Process;
+
+/// The limit, in the blocks of the shell.
+const LIMIT: u32 = 200;
+
+#[test]
+fn without_space_writes_are_refused_and_sockets_live_until_there_is_space() {
+    let journal = Journal::new();
+    let flags = journal.flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let limit = format!("trap '' XFSZ; ulimit -S -f {LIMIT}");
+    let server = Process::start_behind(&limit, &flags);
+    let site = Site(server.address);
+    keep_all(site, "news");
+    let connection = site.connect("ann", &["news"]);
+    let mut socket = site.socket(&connection);
+    let mut answered = 0;
+    let text = "x".repeat(1000);
+    let refusal = loop {
+        let message = json!([{"user": "tests", "channel": "news",
+            "message": {"n": answered, "text": text}}]);
+        let answer = site.send(&Request::call("/message", &message));
+        if answer.status != 200 {
+            break answer;
+        }
+        answered += 1;
+        assert!(answered < 10_000, "there is no limit");
+    };
+    assert_eq!(refusal.status, 503, "{refusal:?}");
+    assert_eq!(refusal.json()["message"], "the journal's disk is full");
+    assert_eq!(refusal.json()["outcome"], "not_done");
+    assert_eq!(refusal.header("retry-after"), Some("1"));
+    assert_eq!(kept(site, "news").len() as u64, answered, "what is there is shown");
+    let heard = socket.events(usize::try_from(answered).unwrap());
+    assert_eq!(crate::app::numbers(&heard).len() as u64, answered);
+    assert!(server.log().contains("there is no space for the journal"), "{}", server.log());
+    // It is still full, and the socket still open.
+    assert_eq!(site.send(&Request::call("/message", &numbered("news", 0))).status, 503);
+    assert_eq!(socket.next_within(Duration::from_millis(300)), None);
+
+    let id = server.id().to_string();
+    let raised = Command::new("prlimit").args(["--pid", &id, "--fsize=unlimited"]).status();
+    assert!(raised.unwrap().success());
+    eventually("writes are accepted again", || {
+        site.send(&Request::call("/message", &numbered("news", answered))).status == 200
+    });
+    assert_eq!(crate::app::numbers(&[socket.event()]), [answered]);
+    drop(server);
+    let server = journal.start(&[]);
+    let kept = kept(Site(server.address), "news");
+    assert!(kept.into_iter().eq(0..=answered), "what was refused is not there");
+}

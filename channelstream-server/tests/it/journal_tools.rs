@@ -1,0 +1,153 @@
+//! `channelstream-server journal`: what a journal holds, the state of an earlier time, repair.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use channelstream_server::config::{Journal, JournalSync};
+use channelstream_server::{Config, Server};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::process::PROGRAM;
+
+fn on(directory: &Path) -> Config {
+    let journal = Journal::File { directory: directory.to_owned(), sync: JournalSync::Always };
+    Config { journal, ..Config::default() }
+}
+
+/// A directory whose channel `room` has the messages 1 to 5.
+fn journal() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let app = App::start(on(&folder.path().join("journal")));
+    app.connect("ann", &["room"]);
+    app.configure("room", &json!({"store_history": true}));
+    for number in 1..=5 {
+        app.publish("room", number);
+    }
+    app.stop();
+    folder
+}
+
+fn tool(arguments: &[&str], directory: &Path) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.arg("journal").args(arguments).arg(directory).output().unwrap()
+}
+
+/// What a command prints that succeeds.
+#[track_caller]
+fn printed(arguments: &[&str], directory: &Path) -> String {
+    let output = tool(arguments, directory);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// What a command complains of that fails.
+#[track_caller]
+fn refused(arguments: &[&str], directory: &Path) -> String {
+    let output = tool(arguments, directory);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn segment(directory: &Path) -> PathBuf {
+    let mut files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+    let is_segment = |path: &PathBuf| path.to_string_lossy().contains("segment-");
+    files.find(is_segment).unwrap()
+}
+
+/// The numbers of the messages in `room`, as a replay prints them.
+fn messages(replayed: &str) -> Vec<u64> {
+    let replayed: Value = serde_json::from_str(replayed).unwrap();
+    let history = replayed["info"]["channels"]["room"]["history"].as_array().cloned();
+    history.into_iter().flatten().map(|message| message["message"]["n"].as_u64().unwrap()).collect()
+}
+
+/// Damages the record of the second message.
+fn damage(directory: &Path) {
+    let path = segment(directory);
+    let mut bytes = fs::read(&path).unwrap();
+    let second = br#""n":2"#;
+    let at = bytes.windows(second.len()).position(|window| window == second).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn files_and_entries_are_shown_and_no_message_or_id_of_a_connection() {
+    let folder = journal();
+    let directory = folder.path().join("journal");
+    let files = printed(&["show"], &directory);
+    assert!(files.contains("snapshot-") && files.contains(" entries\n"), "{files}");
+    let entries = printed(&["show", "--entries"], &directory);
+    for (command, count) in [("begin", 1), ("rules", 1), ("connect", 1), ("publish", 5)] {
+        let found = entries.lines().filter(|line| line.contains(&format!("  {command} "))).count();
+        assert_eq!(found, count, "{command}: {entries}");
+    }
+    assert!(!entries.contains("ann") && !entries.contains("room"), "{entries}");
+    let last = printed(&["show", "--entries", "--from", "7"], &directory);
+    assert!(entries.ends_with(&last) && last.lines().count() == entries.lines().count() - 7);
+}
+
+#[test]
+fn a_replay_is_the_state_of_an_earlier_time_also_while_a_server_runs() {
+    let folder = journal();
+    let directory = folder.path().join("journal");
+    let app = App::start(on(&directory));
+    assert_eq!(messages(&printed(&["replay"], &directory)), [1, 2, 3, 4, 5]);
+    let entries = printed(&["show", "--entries"], &directory);
+    let third = entries.lines().filter(|line| line.contains("publish")).nth(2).unwrap();
+    let mut words = third.split_whitespace();
+    let (number, time) = (words.next().unwrap(), words.next().unwrap());
+    assert_eq!(messages(&printed(&["replay", "--before", number], &directory)), [1, 2]);
+    assert_eq!(messages(&printed(&["replay", "--until", time], &directory)), [1, 2, 3]);
+    let other = printed(&["replay", "--channel", "other"], &directory);
+    assert_eq!(messages(&other), [0; 0]);
+    let early = printed(&["replay", "--until", "2001-01-01T00:00:00Z"], &directory);
+    assert_eq!(messages(&early), [0; 0]);
+    app.publish("room", 6);
+    assert_eq!(messages(&printed(&["replay"], &directory)), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_damaged_journal_is_not_opened_until_it_is_cut() {
+    let folder = journal();
+    let directory = folder.path().join("journal");
+    assert_eq!(printed(&["repair"], &directory), "nothing is damaged\n");
+    damage(&directory);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = Config { port: 0, ..on(&directory) };
+    let error = runtime.block_on(Server::bind(config)).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("damaged at byte") && cause.contains("journal repair"), "{cause}");
+    assert!(refused(&["repair"], &directory).contains("damaged at byte"));
+    let shown = tool(&["show"], &directory);
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("damage"));
+    assert!(printed(&["repair", "--drop"], &directory).contains("was cut at byte"));
+    assert_eq!(printed(&["repair", "--drop"], &directory), "nothing is damaged\n");
+    assert_eq!(messages(&printed(&["replay"], &directory)), [1]);
+    let app = App::start(on(&directory));
+    app.publish("room", 7);
+    assert_eq!(messages(&printed(&["replay"], &directory)), [1, 7]);
+}
+
+#[test]
+fn what_a_server_has_open_is_not_cut() {
+    let folder = journal();
+    let directory = folder.path().join("journal");
+    let app = App::start(on(&directory));
+    let why = refused(&["repair", "--drop"], &directory);
+    assert!(why.contains("another process"), "{why}");
+    app.publish("room", 6);
+}
+
+#[test]
+fn what_is_no_journal_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["show"][..], &["replay"], &["repair"]] {
+        assert!(refused(arguments, folder.path()).contains("no journal"));
+        assert!(refused(arguments, &folder.path().join("nowhere")).contains("No such file"));
+    }
+}
