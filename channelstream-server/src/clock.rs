@@ -1,8 +1,8 @@
 //! Time and randomness: the only place that reads the wall clock and generates random numbers.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use channelstream_core::protocol::{Epoch, Timestamp};

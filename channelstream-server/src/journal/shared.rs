@@ -85,7 +85,14 @@ impl SharedJournal {
         let clock = shared.clock.clone();
         drop(journal);
         let appender = Appender::Shared(Shares { journal: self.clone(), own });
-        Opened { appender, reader: Reader(reader), state, node: None, clock: Some(clock), writer: None }
+        Opened {
+            appender,
+            reader: Reader(reader),
+            state,
+            node: None,
+            clock: Some(clock),
+            writer: None,
+        }
     }
 }
 

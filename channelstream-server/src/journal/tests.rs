@@ -12,9 +12,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::*;
 use super::redis::tests::real::{Disk, Redis};
 use super::redis::tests::{begin, in_redis};
+use super::*;
 use crate::config::JournalSync;
 
 /// The name of the user that the envelope of this number connects.
@@ -193,7 +193,9 @@ fn a_journal_that_is_full_refuses_and_keeps_what_it_took() {
         };
         assert_eq!(refusal, Error::Full);
         assert!(accepted > CAPACITY as u64, "{accepted}");
-        assert!(open.take(usize::try_from(accepted - 1).unwrap()).await.into_iter().eq(1..accepted));
+        assert!(
+            open.take(usize::try_from(accepted - 1).unwrap()).await.into_iter().eq(1..accepted)
+        );
         open.append(accepted).unwrap();
         assert_eq!(open.take(1).await, [accepted]);
     });

@@ -91,7 +91,8 @@ impl Cluster {
 
 /// Returns the figures of a server, which it has whatever Redis does.
 pub(crate) fn figures(server: &Process) -> Value {
-    Site(server.address).send(&Request::new("GET", "/admin/stats.json").signed()).ok()["metrics"].take()
+    Site(server.address).send(&Request::new("GET", "/admin/stats.json").signed()).ok()["metrics"]
+        .take()
 }
 
 /// Returns how a server stands to the journal.

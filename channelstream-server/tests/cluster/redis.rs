@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-
 /// What Redis does with its disk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Disk {

@@ -28,7 +28,8 @@ fn whatever_is_done_on_one_server_is_true_on_all() {
     assert_eq!(got, (0..9).collect::<Vec<_>>());
     assert_eq!(cluster.agreed("news"), (0..9).collect::<Vec<_>>());
 
-    let state = json!({"user": "ann", "user_state": {"mood": "fine"}, "state_public_keys": ["mood"]});
+    let state =
+        json!({"user": "ann", "user_state": {"mood": "fine"}, "state_public_keys": ["mood"]});
     cluster.site(2).call("/user_state", &state);
     for index in 0..3 {
         let info = json!({"info": {"include_users": true, "channels": ["news"]}});

@@ -55,9 +55,7 @@ impl Visitor {
 
     /// Waits for a number. Returns all that came, each once at most, whatever happened between.
     pub(crate) fn hears(&self, last: u64) -> Vec<u64> {
-        eventually("the last number comes", || {
-            self.shared.numbers.lock().unwrap().contains(&last)
-        });
+        eventually("the last number comes", || self.shared.numbers.lock().unwrap().contains(&last));
         let numbers = self.shared.numbers.lock().unwrap().clone();
         let mut sorted = numbers.clone();
         sorted.sort_unstable();
@@ -125,7 +123,8 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Begins with the number `from`.
     pub(crate) fn start(addresses: Vec<SocketAddr>, channel: &'static str, from: u64) -> Self {
-        let (outcomes, is_over) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::<AtomicBool>::default());
+        let (outcomes, is_over) =
+            (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::<AtomicBool>::default());
         let (its, ends) = (Arc::clone(&outcomes), Arc::clone(&is_over));
         let thread = thread::spawn(move || {
             for (number, address) in (from..).zip(addresses.iter().cycle()) {

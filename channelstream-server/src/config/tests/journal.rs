@@ -49,7 +49,8 @@ fn what_makes_no_sense_is_a_mistake() {
 #[test]
 fn a_journal_in_redis_needs_its_address_and_tells_it_to_nobody() {
     let redis = |given: &[(&str, &str)]| {
-        let values = [&[("journal", "redis"), ("redis_url", "redis://:hidden@host")], given].concat();
+        let values =
+            [&[("journal", "redis"), ("redis_url", "redis://:hidden@host")], given].concat();
         match config(&values).journal {
             Journal::Redis(journal) => journal,
             other => panic!("{other:?}"),
@@ -67,7 +68,10 @@ fn a_journal_in_redis_needs_its_address_and_tells_it_to_nobody() {
     );
     let wrong = mistakes(&[("redis_url", "redis://:hidden@host"), ("redis_name", "push")]);
     assert_eq!(wrong.len(), 2);
-    assert!(wrong.iter().all(|one| one.contains("no effect") && !one.contains("hidden")), "{wrong:?}");
+    assert!(
+        wrong.iter().all(|one| one.contains("no effect") && !one.contains("hidden")),
+        "{wrong:?}"
+    );
     let values = [("journal", "redis"), ("redis_url", "redis://host"), ("redis_name", "a{b}")];
     assert!(mistakes(&values)[0].contains("braces"));
 }

@@ -20,7 +20,11 @@ pub(crate) enum Refusal {
 }
 
 /// Checks what `INFO` tells. Returns warnings.
-pub(super) fn check(info: &str, saves: Option<&str>, replicas: usize) -> Result<Vec<String>, Refusal> {
+pub(super) fn check(
+    info: &str,
+    saves: Option<&str>,
+    replicas: usize,
+) -> Result<Vec<String>, Refusal> {
     let version = field(info, "redis_version").unwrap_or_default();
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     // What tells no version is something else that speaks the protocol, and shows what it can.
@@ -70,7 +74,10 @@ mod tests {
         assert_eq!(check("8.2", "volatile-lru"), Ok(vec![]));
         assert_eq!(check("", ""), Ok(vec![]));
         assert_eq!(check("6.2.14", "noeviction"), Err(Refusal::Version { found: "6.2.14".into() }));
-        assert_eq!(check("7.2", "allkeys-lru"), Err(Refusal::Evicts { found: "allkeys-lru".into() }));
+        assert_eq!(
+            check("7.2", "allkeys-lru"),
+            Err(Refusal::Evicts { found: "allkeys-lru".into() })
+        );
     }
 
     #[test]

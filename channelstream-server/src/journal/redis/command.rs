@@ -9,8 +9,8 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use thiserror::Error;
 
 use super::checks::Refusal;
-use super::protocol::message::{Appended, Beginning, Entry, Head, Kind, Run, View};
 use super::protocol::Settings;
+use super::protocol::message::{Appended, Beginning, Entry, Head, Kind, Run, View};
 
 /// The field of an entry of the stream.
 const FIELD: &str = "e";
@@ -288,7 +288,11 @@ pub(super) async fn run(
         if pipeline.is_transaction() { (pipeline.len() + 1, 1) } else { (0, pipeline.len()) };
     let answers = line.req_packed_commands(pipeline, offset, count).await;
     let answers = answers.map_err(|error| {
-        if error.code().is_some() { Trouble::Answers(plain(&error)) } else { Trouble::Broken(plain(&error)) }
+        if error.code().is_some() {
+            Trouble::Answers(plain(&error))
+        } else {
+            Trouble::Broken(plain(&error))
+        }
     })?;
     if !pipeline.is_transaction() {
         return Ok(answers);
@@ -511,7 +515,8 @@ pub(super) fn entries(value: Value) -> Result<Vec<Found>, Trouble> {
         let mut parts = list(entry)?.into_iter();
         let at = position(&text(parts.next().unwrap_or_default())?)?;
         let fields = list(parts.next().unwrap_or_default())?;
-        let [_, value] = <[Value; 2]>::try_from(fields).map_err(|_| Trouble::Unreadable("an entry"))?;
+        let [_, value] =
+            <[Value; 2]>::try_from(fields).map_err(|_| Trouble::Unreadable("an entry"))?;
         let bytes = Bytes::from(bytes(value)?);
         let envelope = stored::decode(&bytes)?;
         let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));

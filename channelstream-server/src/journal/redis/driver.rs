@@ -17,7 +17,9 @@ use super::checks::Refusal;
 use super::command::{self, Found, Keys, Trouble};
 use super::figures::{Figures, count};
 use super::lines::{self, Batch, Got, Lines};
-use super::protocol::message::{self, Answer, Appended, Entry, Fate, Head, Notice, Output, Request, Why};
+use super::protocol::message::{
+    self, Answer, Appended, Entry, Fate, Head, Notice, Output, Request, Why,
+};
 use super::protocol::{Machine, Refused};
 use super::snapshots::{Due, Made, Making};
 use super::target::Target;
@@ -117,7 +119,7 @@ impl std::fmt::Debug for Driver {
 /// What happened.
 enum Event {
     Stop,
-    Connected(Result<lines::Opened, Trouble>),
+    Connected(Box<Result<lines::Opened, Trouble>>),
     Came(message::Line, Result<Got, Trouble>),
     Envelopes,
     Room,
@@ -132,9 +134,8 @@ enum Event {
 
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts {
-            machine, target, keys, node, replicas, due, envelopes, askers, given, figures
-        } = parts;
+        let Parts { machine, target, keys, node, replicas, due, envelopes, askers, given, figures } =
+            parts;
         let now = Instant::now();
         Self {
             machine,
@@ -192,8 +193,10 @@ impl Driver {
                 Event::Stop => latest = Some(Instant::now() + STOP),
                 Event::Closed => return Ok(()),
                 Event::Envelopes => self.append(&mut taken),
-                Event::Connected(Ok(opened)) => self.opened(opened)?,
-                Event::Connected(Err(trouble)) => self.broke(trouble),
+                Event::Connected(opened) => match *opened {
+                    Ok(opened) => self.opened(opened)?,
+                    Err(trouble) => self.broke(trouble),
+                },
                 Event::Came(line, Ok(got)) => self.came(line, got),
                 Event::Came(_, Err(trouble)) => self.broke(trouble),
                 Event::Room => {}
@@ -243,7 +246,7 @@ impl Driver {
         tokio::select! {
             biased;
             () = stop, if latest.is_none() => Event::Stop,
-            opened = maybe(self.connecting.as_mut()) => Event::Connected(opened),
+            opened = maybe(self.connecting.as_mut()) => Event::Connected(Box::new(opened)),
             room = self.given.reserve(), if has_outgoing => match room {
                 Ok(permit) => {
                     drop(permit);
@@ -510,18 +513,20 @@ impl Driver {
     /// Keeps what the driver itself wants to know.
     fn note(&mut self, answer: &Answer<Box<State>>) {
         match answer {
-            Answer::Met { view, .. } | Answer::Claims { view, .. } => self.head.clone_from(&view.head),
-            Answer::Appended(Appended::Full) => {
-                if !self.figures.is_full.swap(true, Ordering::Relaxed) {
-                    tracing::error!(
-                        "Redis has no memory left (maxmemory): nothing is accepted until it has"
-                    );
-                }
+            Answer::Met { view, .. } | Answer::Claims { view, .. } => {
+                self.head.clone_from(&view.head)
             }
-            Answer::Appended(Appended::Done) => {
-                if self.figures.is_full.swap(false, Ordering::Relaxed) {
-                    tracing::info!("Redis has memory again");
-                }
+            Answer::Appended(Appended::Full)
+                if !self.figures.is_full.swap(true, Ordering::Relaxed) =>
+            {
+                tracing::error!(
+                    "Redis has no memory left (maxmemory): nothing is accepted until it has"
+                );
+            }
+            Answer::Appended(Appended::Done)
+                if self.figures.is_full.swap(false, Ordering::Relaxed) =>
+            {
+                tracing::info!("Redis has memory again");
             }
             _ => {}
         }
@@ -646,10 +651,8 @@ impl Driver {
             && self.making.is_none()
             && self.made.is_none()
             && self.no_snapshot_before <= now;
-        let (size, followed) = (
-            figures.snapshot_bytes.load(Ordering::Relaxed),
-            figures.bytes.load(Ordering::Relaxed),
-        );
+        let (size, followed) =
+            (figures.snapshot_bytes.load(Ordering::Relaxed), figures.bytes.load(Ordering::Relaxed));
         if !is_mine || !self.due.is_due(size, followed, figures.snapshot_age()) {
             return;
         }

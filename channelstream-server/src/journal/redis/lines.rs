@@ -139,7 +139,9 @@ pub(super) async fn open(
         let mut answers = command::run(&mut lines.append, &asks).await?;
         // Not everybody may ask for settings.
         let saves = match answers.pop() {
-            Some(Value::Array(mut settings)) => settings.pop().and_then(|text| command::text(text).ok()),
+            Some(Value::Array(mut settings)) => {
+                settings.pop().and_then(|text| command::text(text).ok())
+            }
             _ => None,
         };
         let info = command::text(answers.pop().unwrap_or_default())?;
@@ -259,7 +261,9 @@ impl Lines {
                 let heard = Arc::clone(&self.append.heard);
                 let request = async move {
                     let stored = match stored {
-                        0 => snapshots::store(&mut line, &maker, position, &snapshot, &heard).await?,
+                        0 => {
+                            snapshots::store(&mut line, &maker, position, &snapshot, &heard).await?
+                        }
                         stored => stored,
                     };
                     let save = maker.save(epoch, position, stored);

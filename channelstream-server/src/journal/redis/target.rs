@@ -82,7 +82,8 @@ impl Target {
 
     fn by_sentinels(rest: &str, tls: bool, keys: Keys) -> Result<Self, UrlError> {
         let scheme = if tls { "rediss" } else { "redis" };
-        let (credentials, rest) = rest.rsplit_once('@').map_or(("", rest), |(before, rest)| (before, rest));
+        let (credentials, rest) =
+            rest.rsplit_once('@').map_or(("", rest), |(before, rest)| (before, rest));
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (master, database) = path.split_once('/').unwrap_or((path, ""));
         if master.is_empty() {
@@ -179,9 +180,9 @@ impl Target {
 }
 
 fn info(url: &str) -> Result<ConnectionInfo, UrlError> {
-    let info = url.into_connection_info().map_err(|error| {
-        UrlError::Wrong(error.detail().unwrap_or(error.category()).to_owned())
-    })?;
+    let info = url
+        .into_connection_info()
+        .map_err(|error| UrlError::Wrong(error.detail().unwrap_or(error.category()).to_owned()))?;
     // What the answers look like should not depend on the server.
     let redis: RedisConnectionInfo = info.redis_settings().clone().set_skip_set_lib_name();
     Ok(info.set_redis_settings(redis))
@@ -221,9 +222,8 @@ async fn ask_sentinel(sentinel: &ConnectionInfo, master: &str) -> Result<(String
         let mut pipeline = Pipeline::new();
         pipeline.cmd("SENTINEL").arg("get-master-addr-by-name").arg(master);
         let answer = command::run(&mut line, &pipeline).await?.pop().unwrap_or_default();
-        let parts = match answer {
-            Value::Array(parts) => parts,
-            _ => return Err(Trouble::Answers(format!("the sentinels know no master {master}"))),
+        let Value::Array(parts) = answer else {
+            return Err(Trouble::Answers(format!("the sentinels know no master {master}")));
         };
         let mut parts = parts.into_iter().map(text);
         match (parts.next().transpose()?, parts.next().transpose()?) {
@@ -249,7 +249,9 @@ mod tests {
 
     #[test]
     fn urls_name_an_address_or_sentinels() {
-        for url in ["redis://localhost", "rediss://a:b@redis.example:7000/2", "unix:///run/redis.sock"] {
+        for url in
+            ["redis://localhost", "rediss://a:b@redis.example:7000/2", "unix:///run/redis.sock"]
+        {
             assert!(!parse(url).unwrap().moves(), "{url}");
         }
         let target = parse("redis+sentinel://:pw@one,two:27000,[::1]:3/main/4").unwrap();

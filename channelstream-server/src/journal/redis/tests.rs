@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::{Command, Envelope, Rules};
+use channelstream_core::state::{Command, Envelope};
 use redis::Value;
 
 use super::super::tests::{Open, initial, number, user};
@@ -17,6 +17,7 @@ use crate::config::Secret;
 
 #[path = "../../../tests/cluster/redis.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
+#[allow(clippy::disallowed_methods, reason = "a test may wait")]
 pub(crate) mod real;
 
 use real::{Disk, Redis};
@@ -87,7 +88,7 @@ fn in_runtime(test: impl AsyncFn()) {
 
 fn entry(number: u64) -> Entry {
     let stamp = crate::clock::Clock::going_on_from(Default::default()).stamp();
-    let (node, command) = (NodeId::new(7), Command::Rules(Box::new(Rules::default())));
+    let (node, command) = (NodeId::new(7), Command::Rules(Box::default()));
     Entry::of(&Envelope { node, number, stamp, command, repeat: None })
 }
 
@@ -182,7 +183,8 @@ fn entries_are_put_back_only_behind_the_last_one() {
         let epoch = met(&mut lines).await.1.head.unwrap().epoch;
         let at = |number| Position { epoch, number };
         let put_back = async |after, numbers: &[u64]| {
-            let entries: Vec<_> = numbers.iter().map(|number| (at(*number), entry(*number))).collect();
+            let entries: Vec<_> =
+                numbers.iter().map(|number| (at(*number), entry(*number))).collect();
             let mut line = lines.append.connection.clone();
             let put = lines.maker.put_back(after, &entries);
             command::put_back(command::run(&mut line, &put).await.unwrap().pop().unwrap()).unwrap();
@@ -249,7 +251,7 @@ fn a_snapshot_of_many_parts_is_loaded_whole() {
         begin(&redis).await;
         let lines = lines(&redis).await;
         let mut line = lines.append.connection.clone();
-        let bytes: Bytes = (0..command::CHUNK * 2 + 7).map(|index| index as u8).collect();
+        let bytes: Bytes = (0..=255).cycle().take(command::CHUNK * 2 + 7).collect();
         let at = Position { epoch: Epoch::new(3), number: 4 };
         let heard = Arc::default();
         let chunks = snapshots::store(&mut line, &lines.maker, at, &bytes, &heard).await.unwrap();
