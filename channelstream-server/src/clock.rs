@@ -73,7 +73,7 @@ pub(crate) fn salt() -> u64 {
     secret_id().as_u64_pair().1
 }
 
-/// Returns the epoch of an order of events that begins now: the time of day in microseconds, the last ten
+/// Returns the epoch of an order of events that begins now: the time of day in microseconds, the last 20
 /// bits of which are random. It is greater than `last`, the latest epoch that is known, wherever the
 /// time of day went since.
 pub(crate) fn epoch(last: Epoch) -> Epoch {

@@ -132,20 +132,18 @@ impl World {
         }
     }
 
-    /// All faults end.
+    /// No fault begins any more, and those that do not end by themselves end.
     pub(super) fn heal(&mut self) {
         self.tell(|| "all faults end".to_owned());
         self.is_healed = true;
         self.replica_stalls = false;
         self.disk_stalls = false;
-        self.processes[self.master].stalled_until = 0;
         self.processes[self.master].full_until = 0;
         if let Some((_, until)) = &mut self.old {
             *until = 0;
         }
         for node in &mut self.nodes {
             node.cut_until = 0;
-            node.paused_until = 0;
         }
     }
 }

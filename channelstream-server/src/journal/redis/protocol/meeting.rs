@@ -104,8 +104,7 @@ impl<S> Machine<S> {
     /// The order goes on from a snapshot. What was applied so far stays in the ring, to be appended again
     /// if the new order lacks it.
     pub(super) fn restart(&mut self, order: Order, state: S) {
-        self.ring.restart(order.position());
-        self.order = order;
+        let old = std::mem::replace(&mut self.order, order).position();
         self.is_fresh = false;
         self.outputs.push_back(Output::Restart(state));
         self.own.retain(|own| {
@@ -113,9 +112,12 @@ impl<S> Machine<S> {
             let is_done = self.order.has(self.node, number);
             if is_done {
                 self.outputs.push_back(Output::Fate { number, fate: Fate::Done });
+                // It was told as done. So this node has to bring it back if it is lost.
+                self.ring.push(old, own.entry.clone());
             }
             !is_done
         });
+        self.ring.restart(self.order.position());
         self.asked = 0;
     }
 
