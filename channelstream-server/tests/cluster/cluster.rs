@@ -25,15 +25,22 @@ pub(crate) enum Outcome {
 
 /// Starts a server on a Redis.
 pub(crate) fn start(redis: &Redis, flags: &[&str]) -> Process {
-    let url = redis.url();
-    let own = ["--journal", "redis", "--redis-url", &url, "--shutdown-timeout", "1"];
+    start_at(&redis.url(), flags)
+}
+
+fn start_at(url: &str, flags: &[&str]) -> Process {
+    let own = ["--journal", "redis", "--redis-url", url, "--shutdown-timeout", "1"];
     Process::start(&[&own, flags].concat())
 }
 
 impl Cluster {
     /// Starts three servers, and waits until all of them follow the journal.
     pub(crate) fn start(redis: &Redis) -> Self {
-        let cluster = Self { servers: (0..3).map(|_| start(redis, &[])).collect() };
+        Self::start_at(&redis.url())
+    }
+
+    pub(crate) fn start_at(url: &str) -> Self {
+        let cluster = Self { servers: (0..3).map(|_| start_at(url, &[])).collect() };
         cluster.ready();
         cluster
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::app::eventually;
 use crate::cluster::{Cluster, Outcome, standing};
 use crate::redis::{Disk, Redis};
 use crate::rounds;
@@ -20,7 +21,12 @@ struct Story {
 impl Story {
     fn begin(disk: Disk) -> Self {
         let redis = Redis::start(disk, &[]);
-        let cluster = Cluster::start(&redis);
+        let url = redis.url();
+        Self::begin_on(redis, &url)
+    }
+
+    fn begin_on(redis: Redis, url: &str) -> Self {
+        let cluster = Cluster::start_at(url);
         cluster.keep_all("news");
         let visitors = (0..3).map(|index| {
             let connection = cluster.site(index).connect(&format!("user{index}"), &["news"]);
@@ -104,4 +110,37 @@ fn redis_that_stands_still_is_noticed_and_waited_for() {
         thread::sleep(Duration::from_secs(1));
         redis.signal("CONT");
     });
+}
+
+#[test]
+fn redis_that_lost_its_newest_entries_gets_them_back() {
+    let mut story = Story::begin(Disk::Always);
+    for _ in 0..rounds(1, 10) {
+        story.happens("from an old copy", |redis, publisher, _| {
+            redis.kill();
+            publisher.refused();
+            redis.forget(3000);
+            redis.start_again();
+        });
+    }
+    assert!(story.cluster.figure("journal_put_back_total") > 5);
+}
+
+#[test]
+fn another_redis_takes_over_where_sentinels_say() {
+    let mut master = Redis::start(Disk::None, &["--repl-diskless-sync-delay", "0"]);
+    let port = master.port.to_string();
+    let replica = Redis::start(Disk::None, &["--replicaof", "127.0.0.1", &port]);
+    let sentinel = Redis::sentinel(&master);
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port);
+    let is_connected = || master.ask(&["WAIT", "1", "100"]).as_deref() == Some(":1");
+    eventually("the replica is connected", is_connected);
+    let sees = || sentinel.ask(&["SENTINEL", "REPLICAS", "main"]).as_deref() == Some("*1");
+    eventually("the sentinel sees the replica", sees);
+    let mut story = Story::begin_on(replica, &url);
+    story.happens("failed over", |_, publisher, _| {
+        master.kill();
+        publisher.refused();
+    });
+    assert!(story.cluster.figure("journal_recoveries_total") > 1);
 }

@@ -48,11 +48,29 @@ impl Redis {
         Self { port: free_port(), child: None, folder: TempDir::new().unwrap(), flags }
     }
 
+    /// A sentinel that alone decides, soon, about a master.
+    pub(crate) fn sentinel(master: &Self) -> Self {
+        let mut sentinel = Self::stopped(Disk::None, &["--sentinel"]);
+        let conf = sentinel.folder.path().join("sentinel.conf");
+        let master = format!(
+            "sentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 1000\n\
+             sentinel failover-timeout main 3000\n",
+            master.port
+        );
+        std::fs::write(&conf, master).unwrap();
+        sentinel.flags.insert(0, conf.display().to_string());
+        sentinel.start_again();
+        sentinel
+    }
+
     pub(crate) fn start_again(&mut self) {
         let log = File::create(self.folder.path().join("log")).unwrap();
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &port, "--save", ""]).args(&self.flags);
+        command.args(&self.flags).args(["--bind", "127.0.0.1", "--port", &port]);
+        if !self.flags.iter().any(|flag| flag == "--sentinel") {
+            command.args(["--save", ""]);
+        }
         command.arg("--dir").arg(self.folder.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
@@ -76,6 +94,15 @@ impl Redis {
     pub(crate) fn wipe(&mut self) {
         self.kill();
         self.folder = TempDir::new().unwrap();
+    }
+
+    /// Cuts the end off what it has on disk, as a power cut would. It has to be killed.
+    pub(crate) fn forget(&self, bytes: u64) {
+        let folder = self.folder.path().join("appendonlydir");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let newest = files.filter(|path| path.display().to_string().ends_with(".incr.aof")).max();
+        let file = File::options().write(true).open(newest.unwrap()).unwrap();
+        file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
     }
 
     pub(crate) fn signal(&self, name: &str) {
