@@ -98,6 +98,7 @@ impl Node {
         self.met(run, view);
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for this call")]
     fn met(&mut self, run: &str, view: View) {
         for line in [Line::Append, Line::Read] {
             self.answer(line, Answer::Met { run: Run::new(run), view: view.clone() });
