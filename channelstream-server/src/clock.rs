@@ -60,16 +60,18 @@ pub(crate) fn salt() -> u64 {
     secret_id().as_u64_pair().1
 }
 
-/// Returns the epoch of an order of events that begins now: the time of day in microseconds, the last ten
+/// Returns the epoch of an order of events that begins now: the time of day in microseconds, the last 20
 /// bits of which are random. It is greater than `last`, the latest epoch that is known, wherever the
 /// time of day went since.
 pub(crate) fn epoch(last: Epoch) -> Epoch {
     epoch_at(since_1970(), salt(), last)
 }
 
-fn epoch_at(time: Duration, random: u64, last: Epoch) -> Epoch {
-    /// Two masters that part in the same millisecond hardly begin the same epoch.
-    const RANDOM: u64 = 0x3ff;
+/// Returns the epoch that begins at a time of day.
+pub(crate) fn epoch_at(time: Duration, random: u64, last: Epoch) -> Epoch {
+    /// Two nodes hardly begin the same epoch on two servers, even in the same second, or if both have to
+    /// begin right after an epoch that their clocks are behind.
+    const RANDOM: u64 = 0xf_ffff;
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX) & !RANDOM;
     let earliest = (last.get() | RANDOM).saturating_add(1);
     Epoch::new(micros.max(earliest) | random & RANDOM)
@@ -115,14 +117,14 @@ mod tests {
     fn an_epoch_is_the_time_but_greater_than_the_last_one() {
         let day = Duration::from_micros(1_800_000_000_000_000);
         let first = epoch_at(day, u64::MAX, Epoch::default());
-        assert_eq!(first.get() >> 10, 1_800_000_000_000_000 >> 10);
-        assert_eq!(first.get() & 0x3ff, 0x3ff);
+        assert_eq!(first.get() >> 20, 1_800_000_000_000_000 >> 20);
+        assert_eq!(first.get() & 0xf_ffff, 0xf_ffff);
         for time in [day, Duration::ZERO, day + Duration::from_micros(1)] {
             for random in [0, u64::MAX] {
                 assert!(epoch_at(time, random, first) > first);
             }
         }
-        assert!(epoch_at(day + Duration::from_secs(1), 0, first).get() - first.get() > 990_000);
+        assert!(epoch_at(day + Duration::from_secs(9), 0, first).get() - first.get() > 7_000_000);
     }
 
     #[test]

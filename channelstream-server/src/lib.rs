@@ -88,6 +88,8 @@ mod pages;
 pub mod program;
 mod router;
 mod server;
+#[cfg(test)]
+mod simulation;
 mod suggest;
 mod tcp;
 mod thread;

@@ -12,6 +12,7 @@ mod licenses;
 mod manifests;
 mod msrv;
 mod setup;
+mod simulate;
 mod storm;
 mod test;
 mod tidy;
@@ -27,9 +28,9 @@ use xshell::{Shell, cmd};
 type Task = (&'static str, &'static str, fn(&Shell) -> Result<()>);
 
 /// Tasks that parse further arguments themselves.
-const WITH_ARGUMENTS: [&str; 2] = ["storm", "bench"];
+const WITH_ARGUMENTS: [&str; 3] = ["storm", "simulate", "bench"];
 
-const TASKS: [Task; 17] = [
+const TASKS: [Task; 18] = [
     ("setup", "install what the tests need besides Rust", setup::run),
     ("test", "run setup, then all tests, in the browser too", test::run),
     ("ci", "run all checks and tests, up to the first that fails", ci::run),
@@ -54,6 +55,11 @@ const TASKS: [Task; 17] = [
     ("client", "check types, size and embedded copy of the browser client", client::run),
     ("browser", "run the browser suite alone", browser::run),
     ("storm", "[--seconds N] [--seed S] [--threads T] run the stress test", storm::run),
+    (
+        "simulate",
+        "[--seeds N] [--seed S] [--without RULE] run the simulator of the shared journal",
+        simulate::run,
+    ),
     (
         "bench",
         "[--runs N] [WORKLOAD...] measure beside yardsticks; --micro: single steps",

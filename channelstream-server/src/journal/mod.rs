@@ -14,6 +14,8 @@ mod compact;
 mod figures;
 pub(crate) mod file;
 mod memory;
+#[cfg(test)]
+pub(crate) mod redis;
 mod running;
 mod shared;
 #[cfg(test)]

@@ -1,0 +1,256 @@
+//! Recovering: on another run of Redis, the nodes agree who begins the next epoch and where.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use bytes::Bytes;
+use channelstream_core::state::{NodeId, Position};
+
+use super::meeting::Fit;
+use super::message::{Beginning, Entry, Line, Notice, Output, Request, Run, View};
+use super::{ALIVE, Broken, Machine, PAUSES, Phase, Rule};
+
+/// How often a node says how far it is.
+const CLAIM: Duration = Duration::from_millis(100);
+
+/// How long a node waits for the claims of others that live.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// How long a node without a state waits for one that has one, and how long entries that do not fit are
+/// waited for.
+const LONG_WAIT: Duration = Duration::from_secs(6);
+
+/// How many entries are put back at once. Each lot follows the one before, so that a lot which fails, or
+/// that of another node, leaves no hole.
+const PUT_BACK: usize = 64;
+
+/// A node on a run of Redis that has no epoch yet.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    run: Run,
+    view: View,
+    stage: Stage,
+    next_claim: Duration,
+    is_claiming: bool,
+    /// Whether somebody else has claimed.
+    alone: bool,
+    /// Where Redis ended when nothing of what was read did fit.
+    read_to: Option<Position>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It reads what Redis has beyond its position.
+    Reading,
+    /// It has read all that fits, and says so.
+    Claiming,
+    /// It waits for its own snapshot, and goes on claiming.
+    Snapshotting,
+    /// It has asked Redis for the next epoch.
+    Beginning { put_back: usize, rebuilt: bool },
+}
+
+impl Recovery {
+    pub(super) fn wake(&self) -> Option<Duration> {
+        let claims = matches!(self.stage, Stage::Claiming | Stage::Snapshotting);
+        (claims && !self.is_claiming).then_some(self.next_claim)
+    }
+}
+
+impl<S> Machine<S> {
+    pub(super) fn recover(&mut self, run: Run, view: View) {
+        if self.recovering.as_ref().is_none_or(|(recovering, _)| *recovering != run) {
+            self.recovering = Some((run.clone(), self.now));
+        }
+        let wants_state = self.broken.is_some() || self.is_fresh;
+        if wants_state && view.head.is_some() && self.nothing.as_ref() != Some(&run) {
+            self.load(view, Some(run));
+            return;
+        }
+        self.broken = None;
+        let recovery = Recovery {
+            run,
+            view,
+            stage: Stage::Reading,
+            next_claim: self.now,
+            is_claiming: false,
+            alone: true,
+            read_to: None,
+        };
+        self.enter(Phase::Recovering(recovery));
+        self.ask(Line::Read, Request::Read { after: self.order.position(), waits: false });
+    }
+
+    /// Takes what Redis has beyond the position.
+    pub(super) fn recovered(&mut self, entries: Vec<(Position, Entry)>) {
+        let mut moved = false;
+        for (position, entry) in entries {
+            let Phase::Recovering(recovery) = &self.phase else { return };
+            let fit = match &recovery.view.head {
+                None => Fit::Unknown,
+                Some(head) => self.fit(position, &entry, head),
+            };
+            match fit {
+                Fit::Next => self.give(position, entry),
+                Fit::Past => continue,
+                Fit::Hole if !self.keeps(Rule::Holes) => self.give(position, entry),
+                Fit::Hole => {
+                    self.hole_in_recovery();
+                    return;
+                }
+                // It is being put back by somebody, whose head will tell what it is.
+                Fit::Unknown => break,
+            }
+            moved = true;
+        }
+        let after = self.order.position();
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        if moved {
+            self.ask(Line::Read, Request::Read { after, waits: false });
+            return;
+        }
+        recovery.stage = Stage::Claiming;
+        recovery.read_to = recovery.view.end;
+        recovery.next_claim = self.now;
+        self.claim_again();
+    }
+
+    /// Redis has another continuation than this order, or not all of it: a snapshot is needed.
+    fn hole_in_recovery(&mut self) {
+        let Phase::Recovering(recovery) = &self.phase else { return };
+        let (run, view) = (recovery.run.clone(), recovery.view.clone());
+        let epochs = view.head.as_ref().map_or(&[][..], |head| &head.epochs[..]);
+        if let Err(common) = self.order.fork(epochs) {
+            self.diverge(view, Some(run), common);
+        } else {
+            self.notice(Notice::Hole { after: self.order.position() });
+            self.broken = Some(Broken::Hole);
+            self.load(view, Some(run));
+        }
+    }
+
+    /// Says how far this node is, if it is time.
+    pub(super) fn claim_again(&mut self) {
+        let (position, now) = (self.order.position(), self.now);
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        if recovery.wake().is_some_and(|wake| wake <= now) {
+            recovery.is_claiming = true;
+            recovery.next_claim = now + CLAIM;
+            let run = recovery.run.clone();
+            self.ask(Line::Append, Request::Claim { run, position });
+        }
+    }
+
+    /// Compares how far all nodes are.
+    pub(super) fn claimed(&mut self, claims: &[(NodeId, Position)], view: View) {
+        let position = self.order.position();
+        let (node, now, waited) = (self.node, self.now, self.waited());
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        recovery.is_claiming = false;
+        recovery.alone &= claims.iter().all(|(claiming, _)| *claiming == node);
+        recovery.view = view;
+        if recovery.view.head.as_ref().is_some_and(|head| head.run == recovery.run) {
+            let (run, view) = (recovery.run.clone(), recovery.view.clone());
+            self.settle(run, view);
+            return;
+        }
+        if recovery.stage != Stage::Claiming {
+            return;
+        }
+        let end = recovery.view.end;
+        if end.is_some_and(|end| end > position) {
+            if recovery.read_to != end {
+                recovery.stage = Stage::Reading;
+                recovery.next_claim = now;
+                self.ask(Line::Read, Request::Read { after: position, waits: false });
+                return;
+            }
+            if waited < LONG_WAIT {
+                return;
+            }
+        }
+        let has_nothing = position == Position::default();
+        let enough = if has_nothing {
+            waited >= LONG_WAIT
+        } else {
+            !self.keeps(Rule::Wait) || waited >= WAIT || self.all_have_claimed(claims)
+        };
+        let furthest = claims.iter().max_by_key(|(node, position)| (*position, Reverse(*node)));
+        if enough && furthest.is_none_or(|(furthest, _)| *furthest == node) {
+            self.take_over();
+        }
+    }
+
+    fn waited(&self) -> Duration {
+        self.recovering.as_ref().map_or(Duration::ZERO, |(_, since)| self.now - *since)
+    }
+
+    /// Returns `true` if all nodes have claimed whose entries were seen shortly before the last one.
+    fn all_have_claimed(&self, claims: &[(NodeId, Position)]) -> bool {
+        let latest = self.seen.values().max().copied().unwrap_or_default();
+        let alive = self.seen.iter().filter(|(_, seen)| **seen + ALIVE >= latest);
+        alive.into_iter().all(|(node, _)| claims.iter().any(|(claiming, _)| claiming == node))
+    }
+
+    /// Puts back what Redis lacks and begins the next epoch, or asks for the snapshot that it begins with.
+    fn take_over(&mut self) {
+        let position = self.order.position();
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        // Without a head, nothing tells what the entries are.
+        let end = recovery.view.head.as_ref().and(recovery.view.end);
+        let end = end.filter(|_| position != Position::default());
+        let Some((mut after, lacking)) = end.and_then(|end| Some((end, self.ring.after(end)?)))
+        else {
+            recovery.stage = Stage::Snapshotting;
+            self.outputs.push_back(Output::Snapshot);
+            return;
+        };
+        let lacking: Vec<_> = lacking.cloned().collect();
+        let put_back = lacking.len();
+        for entries in lacking.chunks(PUT_BACK) {
+            self.ask(Line::Append, Request::PutBack { after, entries: entries.to_vec() });
+            after = entries.last().map_or(after, |(position, _)| *position);
+        }
+        self.begin(put_back, Some(position), None);
+    }
+
+    /// Begins the next epoch with a snapshot in the place of all that Redis holds.
+    pub(super) fn begin_with(&mut self, snapshot: Bytes) {
+        if let Phase::Recovering(recovery) = &self.phase
+            && recovery.stage == Stage::Snapshotting
+        {
+            let end = recovery.view.end;
+            self.begin(0, end, Some(snapshot));
+        }
+    }
+
+    fn begin(&mut self, put_back: usize, end: Option<Position>, instead: Option<Bytes>) {
+        let after = self.order.position();
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        recovery.stage = Stage::Beginning { put_back, rebuilt: instead.is_some() };
+        let seen = recovery.view.head.as_ref().map(|head| head.epoch);
+        let known = [seen, end.map(|end| end.epoch), Some(after.epoch)];
+        let beginning = Beginning {
+            seen,
+            end,
+            run: recovery.run.clone(),
+            above: known.into_iter().flatten().max().unwrap_or_default(),
+            after,
+            epochs: self.order.epochs().iter().map(|began| (began.epoch, began.after)).collect(),
+            alone: recovery.alone,
+            instead,
+        };
+        self.ask(Line::Append, Request::Begin(Box::new(beginning)));
+    }
+
+    pub(super) fn begun(&mut self, is_done: bool) {
+        if let Phase::Recovering(recovery) = &self.phase
+            && let Stage::Beginning { put_back, rebuilt } = recovery.stage
+            && is_done
+        {
+            self.pause = PAUSES.0;
+            self.notice(Notice::Begins { after: self.order.position(), put_back, rebuilt });
+        }
+        self.meet();
+    }
+}

@@ -1,0 +1,154 @@
+//! What clients ask the nodes of a simulation for, and what nodes tell of themselves.
+
+use std::time::Duration;
+
+use channelstream_core::protocol::{Address, Connect, Epoch, NewMessage, Timestamp};
+use channelstream_core::state::{
+    Alive, Appends, CatchUp, Closing, Command, ConnectionId, Envelope, ListenerId, ListenerKind,
+    Moment, Sent, Stamp, stored,
+};
+
+use super::replica::Replica;
+use super::world::{Event, MILLI, QUIET, SECOND, World};
+use crate::clock;
+use crate::journal::redis::protocol::message::{Entry, Kind, Standing};
+
+/// Some day, in microseconds.
+const DAY: u64 = 1_800_000_000_000_000;
+
+/// What clients know.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    connections: Vec<ConnectionId>,
+    /// The listeners that were opened, on which node.
+    listeners: Vec<(usize, ConnectionId, ListenerId)>,
+}
+
+impl World {
+    /// A client asks some node for something.
+    pub(super) fn command(&mut self) {
+        if self.now < QUIET {
+            let at = self.now + self.dice.between(5 * MILLI, 60 * MILLI);
+            self.plan(at, Event::Command);
+        }
+        let ready = |node: &usize| {
+            let node = &self.nodes[*node];
+            node.is_alive
+                && node.paused_until <= self.now
+                && node.machine.standing() == Standing::Following
+        };
+        let ready: Vec<usize> = (0..self.nodes.len()).filter(ready).collect();
+        if ready.is_empty() {
+            return;
+        }
+        let node = ready[self.dice.index(ready.len())];
+        let count = if self.dice.one_in(50) { self.dice.between(1, 40) } else { 1 };
+        for _ in 0..count {
+            let command = self.draw(node);
+            self.append(node, command);
+        }
+        self.drain(node);
+    }
+
+    fn draw(&mut self, node: usize) -> Command {
+        let user = format!("user-{}", self.dice.between(0, 9));
+        let channel = format!("channel-{}", self.dice.between(0, 5));
+        let dice = &mut self.dice;
+        let known = &self.clients.connections;
+        let connection = match known.len() {
+            0 => None,
+            some => Some(known[dice.index(some)]),
+        };
+        match (dice.between(0, 12), connection) {
+            (0, Some(connection)) => {
+                let listener = ListenerId::new(dice.draw());
+                self.clients.listeners.push((node, connection, listener));
+                let (catch_up, appends) = (CatchUp::Deliver, Appends::AsEvents);
+                let kind = ListenerKind::Socket;
+                Command::Open { connection, listener, kind, catch_up, appends }
+            }
+            (1, Some(_)) => match self.clients.listeners.iter().rposition(|(on, ..)| *on == node) {
+                Some(index) => {
+                    let (_, connection, listener) = self.clients.listeners.swap_remove(index);
+                    let sent =
+                        Sent { up_to: self.nodes[node].replica.state.sequence(), but: vec![] };
+                    Command::Close { connection, listener, how: Closing::Otherwise, sent }
+                }
+                None => Command::Tick,
+            },
+            (2, Some(connection)) => Command::Disconnect(connection),
+            (3 | 4, _) | (_, None) => {
+                let connection = ConnectionId::from_u128(u128::from(dice.draw()));
+                self.clients.connections.push(connection);
+                let request = Box::new(Connect::new(user).channels([channel]));
+                Command::Connect { connection, request }
+            }
+            _ => Command::Publish(vec![NewMessage::new(user, Address::channel(channel))]),
+        }
+    }
+
+    /// What a node's clocks say.
+    fn stamp(&mut self, node: usize, operation: u32) -> Stamp {
+        let wall = (DAY + self.now).saturating_add_signed(self.nodes[node].wall);
+        // Nodes agree on the time of deadlines only roughly.
+        let behind = self.dice.between(0, 20 * MILLI);
+        Stamp {
+            now: Timestamp::from_micros(wall.cast_signed()),
+            moment: Moment::default().after(Duration::from_micros(self.now + SECOND - behind)),
+            seed: Replica::seed(self.dice.draw(), operation),
+        }
+    }
+
+    fn append(&mut self, node: usize, command: Command) {
+        let now = self.time_of(node);
+        let tells = matches!(command, Command::Alive(_) | Command::Tick);
+        let operation = if tells { 0 } else { self.books.next_operation() };
+        let stamp = self.stamp(node, operation);
+        let sender = &mut self.nodes[node];
+        sender.number += 1;
+        let (id, number) = (sender.id, sender.number);
+        let entry = Entry::of(&Envelope { node: id, number, stamp, command, repeat: None });
+        let kind: Kind = entry.kind;
+        if sender.machine.append(now, entry).is_ok() && operation > 0 {
+            self.books.accepted(operation, node, (id, number), kind);
+            self.tell(|| format!("node {node} accepts {number}: operation {operation}, {kind:?}"));
+            self.report.operations += 1;
+        }
+    }
+
+    /// A node tells of itself, and may store a snapshot.
+    pub(super) fn alive(&mut self, node: usize) {
+        if self.now < QUIET {
+            self.plan(self.now + 2 * SECOND, Event::Alive { node });
+        }
+        let state = &self.nodes[node].replica.state;
+        let alive = Alive {
+            level: stored::LEVEL,
+            position: state.order().position(),
+            digest: state.digest(),
+            sent: state.sequence(),
+            but: Vec::new(),
+        };
+        self.append(node, Command::Alive(Box::new(alive)));
+        self.append(node, Command::Tick);
+        if self.dice.one_in(2) {
+            let replica = &self.nodes[node].replica;
+            let (position, snapshot) = (replica.order().position(), replica.snapshot());
+            let at = self.now + self.dice.between(MILLI, 300 * MILLI);
+            self.plan(at, Event::SnapshotMade { node, position, snapshot });
+        }
+        self.drain(node);
+    }
+
+    /// The entry by which a node begins an epoch, by its wall clock.
+    pub(super) fn begin_entry(&mut self, node: usize, above: Epoch, alone: bool) -> (Epoch, Entry) {
+        let stamp = self.stamp(node, 0);
+        let wall =
+            Duration::from_micros((DAY + self.now).saturating_add_signed(self.nodes[node].wall));
+        let epoch = clock::epoch_at(wall, self.dice.draw(), above);
+        let command = Command::Begin { epoch, alone };
+        let id = self.nodes[node].id;
+        let envelope = Envelope { node: id, number: 0, stamp, command, repeat: None };
+        (epoch, Entry::of(&envelope))
+    }
+}

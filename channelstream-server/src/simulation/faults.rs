@@ -1,0 +1,149 @@
+//! The faults of a simulation.
+
+use super::redis::{Data, Process};
+use super::world::{Event, MILLI, SECOND, World};
+
+impl World {
+    fn living(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|node| self.nodes[*node].is_alive).collect()
+    }
+
+    /// Draws the next fault.
+    pub(super) fn something_happens(&mut self) {
+        if self.is_healed {
+            return;
+        }
+        let at = self.now + self.dice.between(200 * MILLI, 2_500 * MILLI);
+        self.plan(at, Event::Fault);
+        let living = self.living();
+        let node = living[self.dice.index(living.len())];
+        let is_up = self.processes[self.master].is_up;
+        let parts = self.old.is_some_and(|(_, until)| self.now < until);
+        match self.dice.between(0, 20) {
+            0 => {
+                self.kill(node);
+                self.start_node();
+            }
+            1 if self.dice.one_in(4) => {
+                for node in living {
+                    self.kill(node);
+                    self.start_node();
+                }
+            }
+            2 | 3 => {
+                let time = self.dice.between(100 * MILLI, 6 * SECOND);
+                self.nodes[node].cut_until = self.now + time;
+                self.tell(|| format!("NODE {node} is cut off for {time} us"));
+            }
+            4 | 5 => {
+                let time = self.dice.between(100 * MILLI, 5 * SECOND);
+                self.nodes[node].paused_until = self.now + time;
+                self.tell(|| format!("NODE {node} stands still for {time} us"));
+            }
+            6 => {
+                let session = self.nodes[node].session;
+                self.plan(self.now, Event::Broke { node, session });
+            }
+            7 if is_up => {
+                let master = &self.processes[self.master];
+                self.replace(master.data_after(master.on_disk), "restarts from its disk");
+            }
+            8 | 9 if is_up => {
+                let master = &self.processes[self.master];
+                self.replace(master.data_after(master.on_replica), "fails over to its replica");
+            }
+            10 if is_up && self.dice.one_in(4) => {
+                self.replace(Data::default(), "restarts with nothing");
+            }
+            11 if is_up && self.dice.one_in(4) => {
+                self.processes[self.master].flush();
+                self.report.losses += 1;
+                self.tell(|| "REDIS is flushed".to_owned());
+            }
+            12 if is_up => {
+                let time = self.dice.between(100 * MILLI, 4 * SECOND);
+                self.processes[self.master].stalled_until = self.now + time;
+                self.tell(|| format!("REDIS stands still for {time} us"));
+            }
+            13 | 14 if is_up && !parts => self.part(),
+            15 => self.replica_stalls ^= true,
+            16 => self.disk_stalls ^= true,
+            17 => {
+                let hours = self.dice.between(0, 3);
+                self.nodes[node].wall = (hours as i64 - 1) * 3600 * SECOND as i64;
+                self.tell(|| format!("NODE {node} has another time of day"));
+            }
+            18 if is_up => {
+                let time = self.dice.between(100 * MILLI, 3 * SECOND);
+                self.processes[self.master].full_until = self.now + time;
+                self.tell(|| format!("REDIS is full for {time} us"));
+            }
+            _ => {}
+        }
+    }
+
+    fn kill(&mut self, node: usize) {
+        self.nodes[node].is_alive = false;
+        self.tell(|| format!("NODE {node} is killed"));
+    }
+
+    /// The master dies, and comes back as another run with this data.
+    fn replace(&mut self, data: Data, how: &str) {
+        let (from, to) = (self.processes[self.master].data.end, data.end);
+        self.report.losses += u64::from(to < from);
+        self.tell(|| format!("REDIS {how}: its end {from:?} becomes {to:?}"));
+        self.processes[self.master].is_up = false;
+        self.processes[self.master].parked.clear();
+        for node in self.living() {
+            let session = self.nodes[node].session;
+            if self.nodes[node].processes.contains(&self.master) {
+                let at = self.now + self.dice.between(0, 200 * MILLI);
+                self.plan(at, Event::Broke { node, session });
+            }
+        }
+        self.begin_run(data);
+        self.processes[self.master].is_up = false;
+        let at = self.now + self.dice.between(50 * MILLI, 1_500 * MILLI);
+        self.plan(at, Event::RedisUp);
+    }
+
+    fn begin_run(&mut self, data: Data) {
+        let number = self.processes.len();
+        self.processes.push(Process::new(number, data, self.careless()));
+        self.master = number;
+    }
+
+    /// The replica is made master, while the old one lives on for those that reach it.
+    fn part(&mut self) {
+        let time = self.dice.between(200 * MILLI, 8 * SECOND);
+        let old = self.master;
+        let data = self.processes[old].data_after(self.processes[old].on_replica);
+        self.report.losses += 1;
+        self.report.splits += 1;
+        self.tell(|| {
+            format!("REDIS is two masters for {time} us, the new one ends at {:?}", data.end)
+        });
+        self.old = Some((old, self.now + time));
+        self.begin_run(data);
+        for node in self.living() {
+            let session = self.nodes[node].session;
+            let after = if self.dice.one_in(2) { self.dice.between(0, 200 * MILLI) } else { time };
+            self.plan(self.now + after, Event::Broke { node, session });
+        }
+    }
+
+    /// No fault begins any more, and those that do not end by themselves end.
+    pub(super) fn heal(&mut self) {
+        self.tell(|| "all faults end".to_owned());
+        self.is_healed = true;
+        self.replica_stalls = false;
+        self.disk_stalls = false;
+        self.processes[self.master].full_until = 0;
+        if let Some((_, until)) = &mut self.old {
+            *until = 0;
+        }
+        for node in &mut self.nodes {
+            node.cut_until = 0;
+        }
+    }
+}

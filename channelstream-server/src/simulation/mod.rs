@@ -1,0 +1,185 @@
+//! The simulator: nodes that run the product's protocol, a model of Redis, and all that can go wrong between
+//! them, in virtual time and by one seed.
+
+mod check;
+mod commands;
+mod dice;
+mod faults;
+mod redis;
+mod replica;
+mod world;
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::ops::Range;
+use std::time::Instant;
+use std::{env, thread};
+
+use crate::journal::redis::protocol::Rule;
+use world::World;
+
+/// How many seeds the tests run when nobody says how many.
+const SOME: u64 = 100;
+
+/// What may be missing, so that the simulator has to find a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// A rule of the protocol.
+    Rule(Rule),
+    /// The state does not recognize entries by their numbers.
+    Numbers,
+    /// An epoch begins wherever Redis ends.
+    Compare,
+    /// Appending makes a journal where there is none.
+    Exists,
+    /// Entries are put back even if those before them are not there.
+    Behind,
+}
+
+impl Missing {
+    fn rule(self) -> Option<Rule> {
+        match self {
+            Self::Rule(rule) => Some(rule),
+            _ => None,
+        }
+    }
+
+    /// All that may be missing, by name.
+    const NAMES: [(&str, &[Self]); 11] = [
+        ("run", &[Self::Rule(Rule::Run)]),
+        ("holes", &[Self::Rule(Rule::Holes)]),
+        ("wait", &[Self::Rule(Rule::Wait)]),
+        ("again", &[Self::Rule(Rule::Again)]),
+        ("ring", &[Self::Rule(Rule::Ring)]),
+        ("anyone", &[Self::Rule(Rule::Anyone)]),
+        ("numbers", &[Self::Numbers]),
+        ("compare", &[Self::Compare]),
+        ("exists", &[Self::Exists]),
+        ("behind", &[Self::Behind]),
+        ("wait+compare", &[Self::Rule(Rule::Wait), Self::Compare]),
+    ];
+}
+
+/// What happened by one seed, or by several.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    faults: Vec<String>,
+    events: u64,
+    operations: u64,
+    answered: u64,
+    in_doubt: u64,
+    /// Answered operations that were lost together with all nodes that had applied them.
+    lost: u64,
+    applied: u64,
+    epochs: u64,
+    rebuilt: u64,
+    restarts: u64,
+    repeats: u64,
+    divergences: u64,
+    holes: u64,
+    losses: u64,
+    splits: u64,
+}
+
+impl Report {
+    fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.operations += other.operations;
+        self.answered += other.answered;
+        self.in_doubt += other.in_doubt;
+        self.lost += other.lost;
+        self.applied += other.applied;
+        self.epochs += other.epochs;
+        self.rebuilt += other.rebuilt;
+        self.restarts += other.restarts;
+        self.repeats += other.repeats;
+        self.divergences += other.divergences;
+        self.holes += other.holes;
+        self.losses += other.losses;
+        self.splits += other.splits;
+    }
+}
+
+/// A number from the environment.
+fn setting(name: &str) -> Option<u64> {
+    env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Runs these seeds on all cores, and returns what happened by all of them together with those that are bad.
+fn run(seeds: Range<u64>, missing: &[Missing], threads: u64) -> (Report, BTreeMap<u64, Report>) {
+    let (mut total, mut bad) = (Report::default(), BTreeMap::new());
+    let part = |thread: u64| {
+        let seeds = seeds.clone().filter(move |seed| seed % threads == thread);
+        let reports = seeds.map(|seed| (seed, World::live(seed, missing, false)));
+        reports.collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let parts: Vec<_> = (0..threads).map(|thread| scope.spawn(move || part(thread))).collect();
+        for (seed, report) in parts.into_iter().flat_map(|part| part.join().unwrap()) {
+            total.add(&report);
+            if !report.faults.is_empty() {
+                bad.insert(seed, report);
+            }
+        }
+    });
+    (total, bad)
+}
+
+/// Runs some seeds, or as many as the environment says. `CHANNELSTREAM_SIMULATE_SEED` tells the story of one, and
+/// `CHANNELSTREAM_SIMULATE_WITHOUT` takes something out.
+#[test]
+#[expect(clippy::print_stdout, reason = "who asks for seeds reads what came of them")]
+fn seeds() {
+    let without = env::var("CHANNELSTREAM_SIMULATE_WITHOUT").unwrap_or_default();
+    let missing = Missing::NAMES.iter().find(|(name, _)| *name == without);
+    let missing = match missing {
+        Some((_, missing)) => missing,
+        None if without.is_empty() => &[][..],
+        None => panic!("{without} is none of {:?}", Missing::NAMES.map(|(name, _)| name)),
+    };
+    if let Some(seed) = setting("CHANNELSTREAM_SIMULATE_SEED") {
+        let report = World::live(seed, missing, true);
+        println!("{report:#?}");
+        assert!(report.faults.is_empty(), "seed {seed} is bad");
+        return;
+    }
+    let count = setting("CHANNELSTREAM_SIMULATE_SEEDS");
+    let threads = match count {
+        None => 1,
+        Some(_) => thread::available_parallelism().map_or(1, NonZero::get) as u64,
+    };
+    let count = count.unwrap_or(SOME);
+    let begun = Instant::now();
+    let (total, bad) = run(0..count, missing, threads);
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{total:#?}");
+    for (seed, report) in bad.iter().take(5) {
+        println!("seed {seed}: {:#?}", report.faults);
+    }
+    println!(
+        "{} of {count} seeds are bad; {seconds:.1} s, {:.0} seeds a second",
+        bad.len(),
+        count as f64 / seconds
+    );
+    assert!(bad.is_empty(), "seeds are bad: {:?}", bad.keys().take(20).collect::<Vec<_>>());
+}
+
+/// A seed lives twice and has the same end.
+#[test]
+fn a_seed_is_a_story() {
+    for seed in 0..3 {
+        let [one, other] = [(); 2].map(|()| format!("{:?}", World::live(seed, &[], false)));
+        assert_eq!(one, other);
+    }
+}
+
+/// Without any of its rules, the protocol fails. Those that fail seldom are looked for by
+/// `cargo xtask simulate --without RULE`.
+#[test]
+fn what_is_missing_is_found() {
+    for name in ["run", "holes", "again", "ring", "anyone", "numbers"] {
+        let (_, missing) = Missing::NAMES.iter().find(|(known, _)| *known == name).unwrap();
+        let is_bad = |seed| !World::live(seed, missing, false).faults.is_empty();
+        assert!((0..SOME * 5).any(is_bad), "nothing goes wrong without {name}");
+    }
+}
