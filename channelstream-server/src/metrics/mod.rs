@@ -383,6 +383,7 @@ mod tests {
             listeners: 1,
             requests: 0,
             tasks: 9,
+            nodes: Some(3),
             users: 3,
             users_connected: 2,
             connections: 2,

@@ -6,9 +6,14 @@
 //! frame is missing if it had to be given in every possible case, and wrong if in none.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::model::{Action, End, Key, Life, Received, Record, Stream};
+use crate::model::{Action, End, Key, Life, Listener, Received, Record, Stream};
 use crate::order::Order;
+
+/// How long a listener waits at most for what an older one on another node was sent. After that, what the
+/// older one was sent lately may come again.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The most faults that are reported for one connection and stream.
 const TOLD: usize = 3;
@@ -73,9 +78,12 @@ pub(crate) fn check(record: &Record, life: &Life, stream: Stream, order: &Order)
                 faults.push(format!("{received:?} is not of this stream"));
                 continue;
             };
-            if !places.insert(place) && !again.remove(&place) {
+            let was_late = listener.waits
+                && received.catchup
+                && received.when.duration_since(listener.begun) >= LONGEST_WAIT;
+            if !places.insert(place) && !again.remove(&place) && !was_late {
                 faults.push(format!("{received:?} came twice (place {place})"));
-            } else if newest > Some(place) {
+            } else if newest > Some(place) && !was_late {
                 faults.push(format!("{received:?} came late (place {place} after {newest:?})"));
             }
             if listener.again == Some(number) {
@@ -170,10 +178,10 @@ impl View<'_> {
                 Due { must: self.kept(place, step).must, may: true }
             }
             (Phase::Alive, _, Hearing::Nobody) => self.kept(place, step),
-            // Counts as sent, unless the listener was full before.
+            // Counts as sent, unless the listener was full before, or still waited.
             (Phase::Alive, false, Hearing::By(listener)) => {
-                let slow = self.life.listeners[listener].slow;
-                Due { must: false, may: slow && self.kept(place, step).may }
+                let Listener { slow, waits, .. } = self.life.listeners[listener];
+                Due { must: false, may: (slow || waits) && self.kept(place, step).may }
             }
             (Phase::Alive, false, Hearing::Ending(_)) => {
                 Due { must: false, may: self.kept(place, step).may }
@@ -260,7 +268,8 @@ impl View<'_> {
         if !now.member {
             // Counts as sent, unless this listener is full at once, as one that takes over from a
             // full one is: then it comes when the channel is joined later.
-            return Due { must: false, may: listener.slow && self.kept(place, step).may };
+            let may = (listener.slow || listener.waits) && self.kept(place, step).may;
+            return Due { must: false, may };
         }
         let must = now.window.1 < until && self.arrives(place, number, step);
         Due { must, may: true }
@@ -298,6 +307,7 @@ impl View<'_> {
         let may = received.catchup && item.edit.is_some_and(|(edit, _)| edit < opened.1 || waits);
         // Caught up at the first opening after it, or later.
         let first = opens.find(|(_, window)| window.1 > place).map_or(0, |(_, window)| window.0);
+        let first = if waits { first.min(opened.0) } else { first };
         let must = may && item.edit.is_some_and(|(edit, _)| edit < first);
         let number = if received.edited { item.edit.map(|edit| edit.1) } else { Some(item.number) };
         match received.edited {
