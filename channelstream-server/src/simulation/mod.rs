@@ -28,12 +28,10 @@ pub(crate) enum Missing {
     Rule(Rule),
     /// The state does not recognize entries by their numbers.
     Numbers,
-    /// An epoch begins wherever Redis ends.
+    /// An epoch begins, and entries are put back, wherever Redis ends.
     Compare,
     /// Appending makes a journal where there is none.
     Exists,
-    /// Entries are put back even if those before them are not there.
-    Behind,
 }
 
 impl Missing {
@@ -45,7 +43,7 @@ impl Missing {
     }
 
     /// All that may be missing, by name.
-    const NAMES: [(&str, &[Self]); 11] = [
+    const NAMES: [(&str, &[Self]); 10] = [
         ("run", &[Self::Rule(Rule::Run)]),
         ("holes", &[Self::Rule(Rule::Holes)]),
         ("wait", &[Self::Rule(Rule::Wait)]),
@@ -55,7 +53,6 @@ impl Missing {
         ("numbers", &[Self::Numbers]),
         ("compare", &[Self::Compare]),
         ("exists", &[Self::Exists]),
-        ("behind", &[Self::Behind]),
         ("wait+compare", &[Self::Rule(Rule::Wait), Self::Compare]),
     ];
 }

@@ -341,8 +341,11 @@ impl World {
             Event::RedisUp => {
                 // A Redis that dies may be one that has no memory left.
                 let full = if self.dice.one_in(4) { self.dice.between(0, SECOND) } else { 0 };
+                // While it loads its data, all that is asked of it waits.
+                let loads = if self.dice.one_in(2) { self.dice.between(0, SECOND) } else { 0 };
                 let master = &mut self.processes[self.master];
                 master.is_up = true;
+                master.stalled_until = self.now + loads;
                 master.full_until = self.now + full;
                 self.tell(|| format!("redis is up, and full for {full} us"));
             }

@@ -56,8 +56,13 @@ impl Entry {
     pub(crate) fn of(envelope: &Envelope) -> Self {
         let mut bytes = Vec::new();
         encode(envelope, &mut bytes);
+        Self::read(envelope, bytes.into())
+    }
+
+    /// The stored form of an envelope that was read from these bytes.
+    pub(crate) fn read(envelope: &Envelope, bytes: Bytes) -> Self {
         let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));
-        Self { node, number, kind, bytes: bytes.into() }
+        Self { node, number, kind, bytes }
     }
 }
 
