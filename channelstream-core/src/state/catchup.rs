@@ -227,8 +227,10 @@ impl Record {
     /// Applies the report of a listener at its end. The listener was opened with everything that the
     /// record had not, so its report is complete.
     pub(super) fn advance(&mut self, mut sent: Sent) {
-        // A listener with a cursor may end before it has read what others were sent.
+        // A listener may end before it has come as far as others. Up to there, it lacks nothing more.
         if sent.up_to < self.up_to {
+            let lacks = |number: &&Sequence| **number > sent.up_to || sent.but.contains(number);
+            self.but = self.but.iter().filter(lacks).copied().collect();
             return;
         }
         sent.but.sort_unstable();

@@ -430,6 +430,14 @@ pub enum Delivery {
         /// `true` if the event was stored while the listener was away.
         catchup: bool,
     },
+    /// A listener is sent nothing yet, or from here on: it waits for what an older one was sent. If it
+    /// ends meanwhile, it has to report that it was sent nothing.
+    TakesOver {
+        /// The listener.
+        listener: ListenerId,
+        /// `true` if what it missed follows.
+        is_done: bool,
+    },
     /// A listener ends.
     End {
         /// The listener.

@@ -166,6 +166,9 @@ impl State {
             let Some(key) = self.connections.at(place) else { continue };
             if self.connections[key].listener.is_some_and(|listener| listener.node == node) {
                 self.end_listener_of_ended_node(step, key);
+            } else if self.waits_for(key).is_some_and(|older| older.node == node) {
+                // What it told last is forgotten with it.
+                self.end_waiting(step, key);
             }
         }
         if is_done {

@@ -41,14 +41,14 @@ pub(super) fn number(given: &Given) -> u64 {
     }
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Written = JoinHandle<Result<(), Box<dyn std::error::Error + Send + Sync>>>;
 
 /// A journal that is open.
 struct Open {
     appender: Appender,
     reader: Reader,
     state: State,
-    writer: Option<(oneshot::Sender<()>, JoinHandle<Result<(), BoxError>>)>,
+    writer: Option<(oneshot::Sender<()>, Written)>,
 }
 
 impl Open {
@@ -90,7 +90,7 @@ impl Open {
 }
 
 /// Runs a test with each journal.
-fn with_each(test: impl AsyncFn(&Journal)) {
+fn with_each(test: &impl AsyncFn(&Journal)) {
     let run = |journal: &Journal| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Runtime::block_on(&runtime.unwrap(), test(journal));
@@ -110,7 +110,7 @@ fn in_files(folder: &Path, sync: JournalSync) -> Journal {
 
 #[test]
 fn what_was_accepted_is_given_out_once_and_in_order() {
-    with_each(async |journal| {
+    with_each(&async |journal| {
         let mut open = Open::new(journal);
         let mut expected = 0;
         for burst in [1, 2, 300, 1, 1000, 7] {
@@ -127,7 +127,7 @@ fn what_was_accepted_is_given_out_once_and_in_order() {
 
 #[test]
 fn a_journal_that_is_full_refuses_and_keeps_what_it_took() {
-    with_each(async |journal| {
+    with_each(&async |journal| {
         let mut open = Open::new(journal);
         let mut accepted = 0;
         let refusal = loop {
@@ -146,7 +146,7 @@ fn a_journal_that_is_full_refuses_and_keeps_what_it_took() {
 
 #[test]
 fn a_journal_without_a_reader_is_closed() {
-    with_each(async |journal| {
+    with_each(&async |journal| {
         let Open { appender, reader, writer, .. } = Open::new(journal);
         drop(reader);
         // In files, the writer finds out when it has something to give.
@@ -164,7 +164,7 @@ fn a_journal_without_a_reader_is_closed() {
 
 #[test]
 fn what_was_given_out_is_there_when_the_journal_is_opened_again() {
-    with_each(async |journal| {
+    with_each(&async |journal| {
         if *journal == Journal::Memory {
             return;
         }
@@ -189,7 +189,7 @@ fn what_was_given_out_is_there_when_the_journal_is_opened_again() {
 
 #[test]
 fn what_waits_when_the_journal_is_stopped_is_written() {
-    with_each(async |journal| {
+    with_each(&async |journal| {
         if *journal == Journal::Memory {
             return;
         }

@@ -4,13 +4,25 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use crate::app::{Request, Site, eventually, numbered};
 use crate::journal::{Journal, keep_all, kept};
-use crate::process::Process;
+use crate::process::{PROGRAM, Process, ended, quiet};
 
 /// The limit, in the blocks of the shell.
 const LIMIT: u32 = 200;
+
+/// Starts a server without space, which has to end. Returns what it said.
+fn refused_behind(limit: &str, flags: &[&str]) -> String {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{limit}; exec \"$@\""), "sh", PROGRAM]);
+    let output = NamedTempFile::new().unwrap();
+    let mut child = quiet(&mut shell, flags).stderr(output.reopen().unwrap()).spawn().unwrap();
+    let said = || std::fs::read_to_string(output.path()).unwrap();
+    assert_eq!(ended(&mut child, said).code(), Some(1), "{}", said());
+    said()
+}
 
 #[test]
 fn without_space_writes_are_refused_and_sockets_live_until_there_is_space() {
@@ -55,6 +67,9 @@ fn without_space_writes_are_refused_and_sockets_live_until_there_is_space() {
     });
     assert_eq!(crate::app::numbers(&[socket.event()]), [answered]);
     drop(server);
+    // Less than is there already.
+    let said = refused_behind("trap '' XFSZ; ulimit -S -f 10", &flags);
+    assert!(said.contains("beginning of the journal: the journal's disk is full"), "{said}");
     let server = journal.start(&[]);
     let kept = kept(Site(server.address), "news");
     assert!(kept.into_iter().eq(0..=answered), "what was refused is not there");

@@ -2,14 +2,14 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::mpsc;
+use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use channelstream_server::{Config, Server, SharedJournal};
 use channelstream_signer::TimestampSigner;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long tests wait for anything on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,8 +21,16 @@ pub(crate) struct Site(pub(crate) SocketAddr);
 /// A server on a thread of its own. It ends when this is dropped.
 pub(crate) struct App {
     pub(crate) site: Site,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<End>>,
+    /// Blocks the thread of the server.
+    block: mpsc::UnboundedSender<Duration>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// How a server ends. Dropping the sender lets it drain.
+enum End {
+    /// At once, as if its process died.
+    Killed,
 }
 
 impl App {
@@ -37,8 +45,9 @@ impl App {
     }
 
     fn start_by(config: Config, journal: Option<SharedJournal>) -> Self {
-        let (ready, address) = mpsc::channel();
+        let (ready, address) = std_mpsc::channel();
         let (stop, stopped) = oneshot::channel();
+        let (block, mut blocks) = mpsc::unbounded_channel();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
@@ -48,18 +57,42 @@ impl App {
                     None => Server::bind(config).await.unwrap(),
                 };
                 ready.send(server.local_addr()).unwrap();
-                let stop = async {
-                    let _ = stopped.await;
+                tokio::spawn(async move {
+                    while let Some(time) = blocks.recv().await {
+                        thread::sleep(time);
+                    }
+                });
+                let (drain, drains) = oneshot::channel::<()>();
+                let killed = async {
+                    if stopped.await.is_ok() {
+                        return;
+                    }
+                    drop(drain);
+                    std::future::pending().await
                 };
-                server.run(stop).await.unwrap();
+                tokio::select! {
+                    () = killed => {}
+                    ended = server.run(async { drop(drains.await) }) => ended.unwrap(),
+                }
             });
         });
-        Self { site: Site(address.recv().unwrap()), stop: Some(stop), thread: Some(thread) }
+        Self { site: Site(address.recv().unwrap()), stop: Some(stop), block, thread: Some(thread) }
     }
 
     /// Starts the shutdown, which goes on in the background.
     pub(crate) fn begin_to_stop(&mut self) {
         self.stop = None;
+    }
+
+    /// Ends the server as if its process died, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        drop(self.stop.take().unwrap().send(End::Killed));
+        self.thread.take().unwrap().join().unwrap();
+    }
+
+    /// Lets the server do nothing for so long, as if its process was stopped.
+    pub(crate) fn block(&self, time: Duration) {
+        self.block.send(time).unwrap();
     }
 
     /// Stops the server and waits until it is gone.

@@ -81,6 +81,8 @@ pub(crate) struct Listener {
     pub(crate) again: Option<usize>,
     /// Given up so early that the server may never have known it.
     pub(crate) maybe: bool,
+    /// It may have waited for what an older one on another node was sent, and was caught up later.
+    pub(crate) waits: bool,
 }
 
 #[derive(Clone, Debug)]

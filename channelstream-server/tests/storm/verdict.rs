@@ -163,7 +163,8 @@ impl View<'_> {
                 Due { must: false, may: member && hearing != Hearing::Nobody }
             }
             (Phase::Alive, true, Hearing::By(listener)) => {
-                Due { must: self.arrives(place, listener, step), may: true }
+                let must = !self.may_wait(place, step) && self.arrives(place, listener, step);
+                Due { must, may: true }
             }
             (Phase::Alive, true, Hearing::Ending(_)) => {
                 Due { must: self.kept(place, step).must, may: true }
@@ -196,10 +197,26 @@ impl View<'_> {
             // A slow listener may have been closed before it could migrate; then what it had
             // comes if it is still stored, and not if it was deleted meanwhile.
             Some((next, newer)) if self.hands_over(next, number) => {
-                self.arrives(place, newer, next) && (!listener.slow || self.kept(place, step).must)
+                let stays = !listener.slow && !listener.waits;
+                self.arrives(place, newer, next) && (stays || self.kept(place, step).must)
             }
             _ => self.kept(place, step).must,
         }
+    }
+
+    /// Whether a frame that is not stored may have come while the listener waited for what an older one on
+    /// another node was sent.
+    fn may_wait(&self, place: usize, step: usize) -> bool {
+        let Hearing::By(listener) = self.standings[step].hearing else { return false };
+        let is_it =
+            |step: &crate::model::Step| matches!(step.action, Action::Open(it) if it == listener);
+        let opened = self.life.steps.iter().position(is_it);
+        let before = opened.and_then(|opened| opened.checked_sub(1));
+        let takes_over =
+            before.is_some_and(|before| self.standings[before].hearing != Hearing::Nobody);
+        self.life.listeners[listener].waits
+            && takes_over
+            && self.order.items[place].stored_until <= place + 1
     }
 
     /// Whether a frame is behind what a later listener was given first.
@@ -267,7 +284,8 @@ impl View<'_> {
         let Some((_, opened)) = opened else {
             return Err("its listener was never open".to_owned());
         };
-        if received.catchup && place >= opened.1 {
+        let waits = self.life.listeners[listener].waits;
+        if received.catchup && place >= opened.1 && !waits {
             return Err("it was live".to_owned());
         }
         let was_heard = |step: usize| self.standings[step].hearing != Hearing::Nobody;
@@ -277,7 +295,7 @@ impl View<'_> {
         if !matches!(item.key, Key::Message(_)) {
             return Ok(());
         }
-        let may = received.catchup && item.edit.is_some_and(|(edit, _)| edit < opened.1);
+        let may = received.catchup && item.edit.is_some_and(|(edit, _)| edit < opened.1 || waits);
         // Caught up at the first opening after it, or later.
         let first = opens.find(|(_, window)| window.1 > place).map_or(0, |(_, window)| window.0);
         let must = may && item.edit.is_some_and(|(edit, _)| edit < first);

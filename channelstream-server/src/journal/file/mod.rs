@@ -4,6 +4,8 @@
 //! The newest two snapshots are kept, and the segments from the older of them on, so that a snapshot that
 //! became unreadable costs time and nothing else.
 
+#[cfg(test)]
+mod dice;
 mod disk;
 pub(crate) mod inspect;
 mod log;

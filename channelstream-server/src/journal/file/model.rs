@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use fastrand::Rng;
-
+use super::dice::Dice;
 use super::disk::{Disk, Files, Writable};
 
 /// What a power cut keeps or loses as a whole.
@@ -24,7 +23,7 @@ struct Inner {
     /// After so many operations power is cut: no operation succeeds any more.
     left: u64,
     syncs_fail: bool,
-    rng: Rng,
+    dice: Dice,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -44,14 +43,14 @@ impl Default for Inner {
             space: u64::MAX,
             left: u64::MAX,
             syncs_fail: false,
-            rng: Rng::with_seed(0),
+            dice: Dice::new(0),
         }
     }
 }
 
 impl Model {
-    pub(super) fn new(rng: Rng) -> Self {
-        Self(Arc::new(Mutex::new(Inner { rng, ..Inner::default() })))
+    pub(super) fn new(dice: Dice) -> Self {
+        Self(Arc::new(Mutex::new(Inner { dice, ..Inner::default() })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -85,21 +84,21 @@ impl Model {
     pub(super) fn next(&self, with_power: bool) -> Self {
         let mut inner = self.inner();
         let (mut files, removed) = (inner.files.clone(), inner.removed.clone());
-        let rng = &mut inner.rng;
+        let dice = &mut inner.dice;
         if !with_power {
             for (name, file) in removed {
-                if rng.bool() {
+                if dice.coin() {
                     files.entry(name).or_insert(file);
                 }
             }
-            files.values_mut().for_each(|file| file.lose(rng));
+            files.values_mut().for_each(|file| file.lose(dice));
         }
         for file in files.values_mut() {
             // What is found is on disk, or will be brought there before anything builds on it.
             file.synced.clone_from(&file.content);
         }
-        let rng = rng.fork();
-        Self(Arc::new(Mutex::new(Inner { files, rng, ..Inner::default() })))
+        let dice = dice.part();
+        Self(Arc::new(Mutex::new(Inner { files, dice, ..Inner::default() })))
     }
 
     /// The names of the files with their contents.
@@ -117,28 +116,22 @@ impl Model {
 
 impl File {
     /// Loses what a power cut loses: any of the sectors that were not synced, and any part of the end.
-    fn lose(&mut self, rng: &mut Rng) {
+    fn lose(&mut self, dice: &mut Dice) {
         let same =
             self.content.iter().zip(&self.synced).take_while(|(new, old)| new == old).count();
         let longest = self.content.len().max(self.synced.len());
-        let length = rng.usize(self.content.len().min(self.synced.len())..=longest);
-        let keeps = rng.u8(..=2);
-        let mut found = vec![0; length];
-        for (at, byte) in found.iter_mut().enumerate() {
-            if at < same {
-                *byte = self.content[at];
+        let shortest = self.content.len().min(self.synced.len());
+        let length = shortest + dice.place(longest - shortest + 1);
+        let (keeps, mut is_kept) = (dice.within(0..3), true);
+        let mut found = Vec::with_capacity(length);
+        for at in 0..length {
+            // All of a sector is there or not; what was synced is not written again.
+            let is_first = at == same || at % SECTOR == 0;
+            if is_first && at >= same {
+                is_kept = keeps == 2 || keeps == 1 && dice.coin();
             }
-        }
-        for begin in (same / SECTOR * SECTOR..length).step_by(SECTOR) {
-            let is_kept = match keeps {
-                0 => false,
-                1 => rng.bool(),
-                _ => true,
-            };
-            let from = if is_kept { &self.content } else { &self.synced };
-            for at in begin.max(same)..length.min(begin + SECTOR) {
-                found[at] = from.get(at).copied().unwrap_or_default();
-            }
+            let from = if at < same || is_kept { &self.content } else { &self.synced };
+            found.push(from.get(at).copied().unwrap_or_default());
         }
         self.content = found;
     }
@@ -198,9 +191,9 @@ impl Disk for Model {
             return Err(full());
         }
         let file = File { content: content.to_vec(), synced: content.to_vec() };
-        if stays_on || inner.rng.bool() {
+        if stays_on || inner.dice.coin() {
             inner.files.insert(name.to_owned(), file);
-        } else if inner.rng.bool() {
+        } else if inner.dice.coin() {
             inner.files.insert(format!("{name}{}", super::disk::UNFINISHED), file);
         }
         let open = Open { disk: self.clone(), name: name.to_owned() };
@@ -233,7 +226,7 @@ impl Writable for Open {
         let has_room = inner.has_room(bytes.len());
         let written = match stays_on && has_room {
             true => bytes.len(),
-            false => inner.rng.usize(..=bytes.len()),
+            false => inner.dice.place(bytes.len() + 1),
         };
         let file = inner.files.get_mut(&self.name).ok_or_else(missing)?;
         file.content.extend_from_slice(&bytes[..written]);
@@ -250,7 +243,7 @@ impl Writable for Open {
         if inner.syncs_fail {
             return Err(io::Error::other("the disk does not answer"));
         }
-        let happens = stays_on || inner.rng.bool();
+        let happens = stays_on || inner.dice.coin();
         let file = inner.files.get_mut(&self.name).ok_or_else(missing)?;
         if happens {
             file.synced.clone_from(&file.content);

@@ -37,6 +37,7 @@ impl Client {
             slow: false,
             again: None,
             maybe: false,
+            waits: self.round.site.addresses.len() > 1,
         });
         listeners.len() - 1
     }
@@ -56,7 +57,7 @@ impl Client {
         let narrow = present.channels.iter().any(|channel| is_wide(*channel));
         let narrow = narrow && self.dice.one_in(2);
         let (asked, begun) = (record.tick(), Instant::now());
-        let mut socket = match Socket::open(self.round.site.address, &present.id, narrow).await {
+        let mut socket = match Socket::open(self.round.site.any(), &present.id, narrow).await {
             Ok(socket) => socket,
             Err(error) => {
                 self.fault(&format!("no socket: {error}"));

@@ -2,8 +2,6 @@
 
 use std::error::Error as _;
 
-use fastrand::Rng;
-
 use super::super::super::tests::{envelope, user};
 use super::super::names::{Listing, Name};
 use super::super::segment::Segment;
@@ -11,7 +9,7 @@ use super::*;
 
 /// A journal with two snapshots and several segments, and how many entries it has.
 fn written() -> (Model, u64) {
-    let disk = Model::new(Rng::with_seed(1));
+    let disk = Model::new(Dice::new(1));
     let count = 90;
     in_paused_time(async {
         let Running { appender, mut reader, stop, writer } =
@@ -55,12 +53,12 @@ fn rot_is_refused_or_does_no_harm() {
     let bytes = content(&disk, &last_segment);
     let last_record = Segment::read(&bytes).unwrap().last().unwrap().unwrap();
     let (mut refused, mut harmless, mut cut) = (0, 0, 0);
-    let mut rng = Rng::with_seed(2);
+    let mut dice = Dice::new(2);
     for (name, content) in disk.contents() {
         for _ in 0..60 {
-            let at = rng.usize(..content.len());
+            let at = dice.place(content.len());
             let mut rotten = content.clone();
-            rotten[at] ^= 1 << rng.u8(..8);
+            rotten[at] ^= 1 << dice.within(0..8);
             disk.put(&name, rotten);
             match open_at(&disk) {
                 Err(error) => {
@@ -153,7 +151,7 @@ fn a_hole_between_segments_is_refused() {
     let base = listing.snapshots[1];
     let missing = Name::Segment(base).to_string();
     let without = |name: &str| {
-        let other = Model::new(Rng::with_seed(1));
+        let other = Model::new(Dice::new(1));
         for (found, content) in disk.contents() {
             if found != name {
                 other.put(&found, content);

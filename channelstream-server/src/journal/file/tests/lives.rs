@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use channelstream_core::state::State;
-use fastrand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::super::tests::{envelope, number, user};
@@ -31,24 +30,30 @@ enum End {
 }
 
 /// Opens the journal, appends and reads for a while, and returns the disk as the next life finds it.
-async fn live(disk: Model, sync: JournalSync, end: End, rng: &mut Rng, story: &mut Story) -> Model {
+async fn live(
+    disk: Model,
+    sync: JournalSync,
+    end: End,
+    dice: &mut Dice,
+    story: &mut Story,
+) -> Model {
     let recovered = open_at(&disk).unwrap_or_else(|error| panic!("a false alarm: {error:?}"));
     check(&recovered.state, story);
     let Running { appender, mut reader, stop, writer } = run(recovered, sync);
     let abort = writer.abort_handle();
     let writer = tokio::spawn(async { (writer.await, Instant::now()) });
     if end == End::PowerCut {
-        disk.fail_after(rng.u64(1..40));
+        disk.fail_after(dice.within(1..40));
     }
     let (mut batch, mut given) = (Vec::new(), Vec::new());
-    for _ in 0..rng.u32(1..30) {
-        match rng.u8(..20) {
-            0 => disk.leave_space(rng.u64(..4000)),
+    for _ in 0..dice.within(1..30) {
+        match dice.within(0..20) {
+            0 => disk.leave_space(dice.within(0..4000)),
             1 => disk.has_all_space(),
-            2 => sleep(Duration::from_secs(rng.u64(..5))).await,
+            2 => sleep(Duration::from_secs(dice.within(0..5))).await,
             _ => {}
         }
-        for _ in 0..rng.u32(..8) {
+        for _ in 0..dice.within(0..8) {
             match appender.append(envelope(story.next)) {
                 Ok(()) => story.next += 1,
                 Err(Error::NoSpace) => {}
@@ -56,13 +61,13 @@ async fn live(disk: Model, sync: JournalSync, end: End, rng: &mut Rng, story: &m
                 Err(Error::Closed) => assert!(!disk.has_power(), "it ended with power"),
             }
         }
-        if rng.bool() {
+        if dice.coin() {
             let _ = timeout(Duration::from_millis(1), reader.next(&mut batch, 100)).await;
             given.extend(batch.drain(..).map(|given| (given, Instant::now())));
         }
     }
     match end {
-        End::PowerCut => disk.fail_after(rng.u64(1..4)),
+        End::PowerCut => disk.fail_after(dice.within(1..4)),
         End::Killed => abort.abort(),
         End::Stopped => drop(stop),
     }
@@ -117,18 +122,18 @@ fn check(state: &State, story: &mut Story) {
 
 /// Runs so many journals of several lives each, whose ends `end` chooses, or as many as the environment
 /// says.
-fn lives(sync: JournalSync, seeds: u64, end: impl Fn(&mut Rng) -> End) {
+fn lives(sync: JournalSync, seeds: u64, end: impl Fn(&mut Dice) -> End) {
     let more = std::env::var("CHANNELSTREAM_JOURNAL_SEEDS").ok();
     let more: Option<u64> = more.map(|seeds| seeds.parse().expect("it is a number"));
     for seed in 0..more.unwrap_or(seeds) {
-        let mut rng = Rng::with_seed(seed);
-        let mut disk = Model::new(rng.fork());
+        let mut dice = Dice::new(seed);
+        let mut disk = Model::new(dice.part());
         let mut story = Story::default();
         let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             in_paused_time(async {
                 for _ in 0..6 {
-                    let end = end(&mut rng);
-                    disk = live(disk.clone(), sync, end, &mut rng, &mut story).await;
+                    let end = end(&mut dice);
+                    disk = live(disk.clone(), sync, end, &mut dice, &mut story).await;
                 }
                 check(&open_at(&disk).unwrap().state, &mut story);
             });
@@ -139,7 +144,7 @@ fn lives(sync: JournalSync, seeds: u64, end: impl Fn(&mut Rng) -> End) {
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_given_out_and_raises_no_false_alarm() {
-    lives(JournalSync::Always, 200, |rng| match rng.u8(..8) {
+    lives(JournalSync::Always, 200, |dice| match dice.within(0..8) {
         0 => End::Stopped,
         1 => End::Killed,
         _ => End::PowerCut,
@@ -149,13 +154,13 @@ fn a_power_cut_loses_nothing_that_was_given_out_and_raises_no_false_alarm() {
 #[test]
 fn a_power_cut_loses_no_more_than_was_agreed_to() {
     for sync in [JournalSync::Every(Duration::from_secs(2)), JournalSync::Never] {
-        lives(sync, 60, |rng| if rng.u8(..4) > 0 { End::PowerCut } else { End::Killed });
+        lives(sync, 60, |dice| if dice.within(0..4) > 0 { End::PowerCut } else { End::Killed });
     }
 }
 
 #[test]
 fn the_end_of_the_process_loses_nothing_however_seldom_it_syncs() {
     for sync in [JournalSync::Every(Duration::from_secs(2)), JournalSync::Never] {
-        lives(sync, 20, |rng| if rng.bool() { End::Stopped } else { End::Killed });
+        lives(sync, 20, |dice| if dice.coin() { End::Stopped } else { End::Killed });
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::super::tests::initial;
 use super::super::{Appender, Opened, Reader};
+use super::dice::Dice;
 use super::model::Model;
 use super::recovery::{OpenError, Recovered, recover};
 use super::start;
@@ -23,7 +24,7 @@ use crate::config::JournalSync;
 const MOST: u64 = 3000;
 
 fn salt() -> u64 {
-    fastrand::u64(..)
+    crate::clock::salt()
 }
 
 fn open_at(disk: &Model) -> Result<Recovered, OpenError> {
