@@ -1,356 +1,376 @@
-//! The journal in a real Redis: what the scripts accept and refuse, and nodes that share it.
+//! The journal over a real Redis: the scripts, snapshots, and a Redis that has what it should not.
 
-use std::net::TcpListener;
-use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use channelstream_core::protocol::{Address, NewMessage};
-use channelstream_core::state::{Command, Moment, Rules};
-use tempfile::TempDir;
-use tokio::process::Child;
-use tokio::time::{sleep, timeout};
+use bytes::Bytes;
+use channelstream_core::protocol::Epoch;
+use channelstream_core::state::{Command, Envelope};
+use redis::Value;
 
-use super::protocol::message::{Answer, Appended, Beginning, Run, View};
+use super::super::tests::{Open, initial, number, user};
+use super::super::{Given, Journal};
+use super::command::{Maker, Scripts, Trouble};
+use super::lines::{Got, Lines};
+use super::protocol::message::{Answer, Appended, Beginning, Entry, Run, View};
 use super::*;
-use crate::clock::{self, Clock};
+use crate::config::Secret;
 
-/// A Redis of a test's own, which keeps nothing.
-struct Redis {
-    port: u16,
-    process: Child,
-    _directory: TempDir,
+#[path = "../../../tests/cluster/redis.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+#[allow(clippy::disallowed_methods, reason = "a test may wait")]
+pub(crate) mod real;
+
+use real::{Disk, Redis};
+
+pub(crate) fn settings(redis: &Redis) -> RedisJournal {
+    let url = Secret::new(redis.url());
+    RedisJournal { url, name: "test".to_owned(), replicas: 0, timeout: Duration::from_secs(5) }
 }
 
-impl Redis {
-    async fn start(port: u16) -> Self {
-        let directory = TempDir::new().unwrap();
-        let process = tokio::process::Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
-            .arg(port.to_string())
-            .current_dir(directory.path())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("redis-server has to be installed");
-        let redis = Self { port, process, _directory: directory };
-        let client = Client::open(redis.url()).unwrap();
-        eventually("Redis answers", async || {
-            client.get_multiplexed_async_connection().await.is_ok()
-        })
-        .await;
-        redis
-    }
+pub(crate) fn in_redis(redis: &Redis) -> Journal {
+    Journal::Redis(settings(redis))
+}
 
-    async fn anywhere() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self::start(port).await
-    }
+async fn lines(redis: &Redis) -> Lines {
+    let keys = Keys::new("test");
+    let target = Target::parse(&Secret::new(redis.url()), keys.clone()).unwrap();
+    let opened = lines::open(target, keys, (NodeId::new(7), 7), 0).await.unwrap();
+    opened.checked.unwrap();
+    opened.lines
+}
 
-    /// Kills it, and starts another one that has nothing.
-    async fn start_anew(mut self) -> Self {
-        self.process.kill().await.unwrap();
-        Self::start(self.port).await
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+async fn met(lines: &mut Lines) -> (Run, View) {
+    lines.meet(protocol::message::Line::Append).await;
+    match lines.append.next().await.unwrap() {
+        Got::Answers(answers) => match answers.into_iter().next().unwrap() {
+            Answer::Met { run, view } => (run, view),
+            answer => panic!("{answer:?}"),
+        },
+        _ => panic!("another answer"),
     }
 }
 
-/// Waits until something is so.
-async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
-    let waits = async {
-        while !is_so().await {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(60), waits).await.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
-fn publish(clock: &Clock, node: NodeId, number: u64) -> Envelope {
-    let message = NewMessage::new("bot", Address::channel("news"));
-    let (stamp, command) = (clock.stamp(), Command::Publish(vec![message]));
-    Envelope { node, number, stamp, command, repeat: None }
-}
-
-/// The envelopes by which a node begins epochs.
-fn begins(node: NodeId, clock: Arc<Clock>) -> impl Fn(Epoch, bool) -> Envelope + Send + Sync {
-    move |above, alone| {
-        let command = Command::Begin { epoch: clock::epoch(above), alone };
-        Envelope { node, number: 0, stamp: clock.stamp(), command, repeat: None }
-    }
-}
-
-/// What a node knows.
-struct Known {
-    state: State,
-    /// What it applied: node, number, and the digest after it.
-    applied: Vec<(NodeId, u64, u64)>,
-    standing: Standing,
-    /// What was told of its envelopes that were not given out.
-    undone: Vec<(u64, Result<Fate, Refused>)>,
-    /// How many epochs it began.
-    begun: usize,
-}
-
-/// A node with its driver.
-struct Node {
-    id: NodeId,
-    clock: Arc<Clock>,
-    envelopes: mpsc::Sender<Envelope>,
-    known: Arc<Mutex<Known>>,
-    _tasks: JoinSet<()>,
-}
-
-impl Node {
-    fn start(redis: &Redis, id: u64) -> Self {
-        let id = NodeId::new(id);
-        let clock = Arc::new(Clock::going_on_from(Moment::default()));
-        let begins = begins(id, Arc::clone(&clock));
-        let (driver, mut ends) =
-            Driver::new(id, &redis.url(), "test", Settings::default(), Order::default(), begins)
-                .unwrap();
-        let state = State::new(Rules::default()).for_node(id);
-        let standing = Standing::Away;
-        let (applied, undone, begun) = (Vec::new(), Vec::new(), 0);
-        let known = Arc::new(Mutex::new(Known { state, applied, standing, undone, begun }));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(driver.run());
-        let (shared, snapshots) = (Arc::clone(&known), ends.snapshots);
-        tasks.spawn(async move {
-            while let Some(told) = ends.told.recv().await {
-                let snapshot = {
-                    let mut known = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    known.hear(id, told)
-                };
-                if let Some(snapshot) = snapshot {
-                    snapshots.send(snapshot).await.unwrap();
-                }
-            }
-        });
-        Self { id, clock, envelopes: ends.envelopes, known, _tasks: tasks }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn follows(&self) {
-        let follows = async || self.known().standing == Standing::Following;
-        eventually("the node follows", follows).await;
-    }
-
-    async fn publish(&self, numbers: std::ops::RangeInclusive<u64>) {
-        for number in numbers {
-            self.envelopes.send(publish(&self.clock, self.id, number)).await.unwrap();
-        }
-    }
-}
-
-impl Known {
-    fn hear(&mut self, node: NodeId, told: Told) -> Option<(Position, Bytes)> {
-        match told {
-            Told::Entry(position, entry) => {
-                let envelope = channelstream_core::state::stored::decode(&entry.bytes).unwrap();
-                if self.state.apply(envelope).is_new && entry.number > 0 {
-                    self.applied.push((entry.node, entry.number, self.state.digest()));
-                }
-                assert_eq!(self.state.order().position(), position);
-            }
-            Told::Restart(state) => self.state = state.for_node(node),
-            Told::Fate(number, fate) => self.undone.push((number, Ok(fate))),
-            Told::Refused(number, refused) => self.undone.push((number, Err(refused))),
-            Told::Snapshot => {
-                let snapshot = self.state.snapshot().into();
-                return Some((self.state.order().position(), snapshot));
-            }
-            Told::Standing(standing) => self.standing = standing,
-            Told::Notice(notice) => {
-                self.begun += usize::from(matches!(notice, Notice::Begins { .. }));
-            }
-        }
-        None
-    }
-
-    fn has(&self, node: NodeId, number: u64) -> bool {
-        self.state.order().has(node, number)
-    }
-}
-
-#[tokio::test]
-async fn nodes_share_one_order_and_bring_back_what_redis_loses() {
-    let redis = Redis::anywhere().await;
-    let nodes = [1, 2, 3].map(|id| Node::start(&redis, id));
-    for node in &nodes {
-        node.follows().await;
-    }
-    for node in &nodes {
-        node.publish(1..=300).await;
-    }
-    let all_have = async |number: u64| {
-        for node in &nodes {
-            let has = async || nodes.iter().all(|of| node.known().has(of.id, number));
-            eventually("all is applied", has).await;
-        }
-    };
-    all_have(300).await;
-
-    let old = nodes[0].known().state.epoch();
-    let redis = redis.start_anew().await;
-    let is_back = async || {
-        nodes.iter().all(|node| {
-            let known = node.known();
-            known.standing == Standing::Following && known.state.epoch() > old
-        })
-    };
-    eventually("a later epoch has begun", is_back).await;
-    for node in &nodes {
-        node.publish(301..=600).await;
-    }
-    all_have(600).await;
-
-    let newcomer = Node::start(&redis, 4);
-    newcomer.follows().await;
-    let last = nodes.iter().map(|node| node.known().state.order().position()).max();
-    let has_all = async || Some(newcomer.known().state.order().position()) >= last;
-    eventually("the newcomer has read all", has_all).await;
-    let digest = newcomer.known().state.digest();
-    let applied = nodes[0].known().applied.clone();
-    assert_eq!(applied.len(), 1800);
-    for node in &nodes {
-        let known = node.known();
-        assert_eq!(known.state.digest(), digest);
-        assert_eq!(known.applied, applied);
-        assert!(known.undone.is_empty(), "{:?}", known.undone);
-    }
-    let begun = nodes.iter().map(|node| node.known().begun).sum::<usize>();
-    assert_eq!(begun, 2, "one epoch of each Redis");
-}
-
-/// A line of a test's own.
-async fn line(redis: &Redis, node: u64) -> (LineTask, mpsc::Receiver<(u64, Line, Heard)>) {
-    let client = Client::open(redis.url()).unwrap();
-    let connection = client.get_multiplexed_async_connection().await.unwrap();
-    let (hears, heard) = mpsc::channel(100);
-    let (id, clock) = (NodeId::new(node), Arc::new(Clock::going_on_from(Moment::default())));
-    let task = LineTask {
-        line: Line::Append,
-        session: 1,
-        node: id,
-        connection,
-        keys: Keys::new("test"),
-        begins: Arc::new(begins(id, clock)),
-        heard: hears,
-    };
-    (task, heard)
-}
-
-#[tokio::test]
-async fn redis_begins_an_epoch_only_where_it_was_seen_to_end() {
-    let redis = Redis::anywhere().await;
-    let (mut line, _heard) = line(&redis, 1).await;
-    let Answer::Met { run, view } = line.carry_out(Request::Meet).await.unwrap() else {
-        panic!("it was met")
-    };
-    assert_eq!(view, View::default());
-
-    let clock = Clock::going_on_from(Moment::default());
-    let entry = |number| Entry::of(&publish(&clock, NodeId::new(1), number));
-    // Nothing is appended or put back where there is nothing.
-    let epoch = Epoch::new(5);
-    let append = Request::Append { epoch, entry: entry(1) };
-    let answer = line.carry_out(append).await.unwrap();
-    assert!(matches!(answer, Answer::Appended(Appended::Refused)));
-    let nowhere = Position { epoch, number: 0 };
-    let entries = vec![(Position { epoch, number: 1 }, entry(1))];
-    line.carry_out(Request::PutBack { after: nowhere, entries }).await.unwrap();
-
-    let state = State::new(Rules::default());
-    let beginning = Beginning {
-        seen: None,
-        end: None,
-        run: run.clone(),
-        above: Epoch::default(),
+/// The beginning of the first epoch with an empty state.
+async fn beginning(lines: &mut Lines) -> Beginning {
+    let (run, view) = met(lines).await;
+    Beginning {
+        seen: view.head.as_ref().map(|head| head.epoch),
+        end: view.end,
+        run,
+        above: view.head.map_or(Epoch::default(), |head| head.epoch),
         after: Position::default(),
         epochs: Vec::new(),
         alone: true,
-        instead: Some(state.snapshot().into()),
-    };
-    let other_end = Beginning { end: Some(nowhere), ..beginning.clone() };
-    let other_head = Beginning { seen: Some(epoch), ..beginning.clone() };
-    for (beginning, wanted) in [
-        (other_end, false),
-        (other_head, false),
-        (beginning.clone(), true),
-        (beginning.clone(), false),
-    ] {
-        let answer = line.carry_out(Request::Begin(Box::new(beginning))).await.unwrap();
-        assert!(matches!(answer, Answer::Begun { is_done } if is_done == wanted));
+        instead: Some(initial().snapshot().into()),
     }
-    let Answer::Met { view, .. } = line.carry_out(Request::Meet).await.unwrap() else {
-        panic!("it was met")
-    };
-    let head = view.head.unwrap();
-    let begun = Position { epoch: head.epoch, number: 0 };
-    assert_eq!((head.run, view.end), (run, Some(begun)));
-    assert_eq!(head.epochs, [(head.epoch, Position::default())]);
-    let Answer::Loaded(Some((order, _))) = line.carry_out(Request::Load).await.unwrap() else {
-        panic!("there is a snapshot")
-    };
-    assert_eq!(order, Order::default());
-
-    // Entries follow each other, also those that are put back.
-    let append = Request::Append { epoch: head.epoch, entry: entry(1) };
-    let answer = line.carry_out(append).await.unwrap();
-    assert!(matches!(answer, Answer::Appended(Appended::Done)));
-    let older = Request::Append { epoch: Epoch::new(head.epoch.get() - 1), entry: entry(2) };
-    let answer = line.carry_out(older).await.unwrap();
-    assert!(matches!(answer, Answer::Appended(Appended::Refused)));
-    let at = |number| Position { epoch: head.epoch, number };
-    for (after, number) in [(0, 2), (1, 2), (1, 3), (2, 3)] {
-        let entries = vec![(at(number), entry(number))];
-        line.carry_out(Request::PutBack { after: at(after), entries }).await.unwrap();
-    }
-    let read = Request::Read { after: Position::default(), waits: false };
-    let Answer::Entries(entries) = line.carry_out(read).await.unwrap() else {
-        panic!("it was read")
-    };
-    let found: Vec<_> = entries.iter().map(|(position, entry)| (*position, entry.number)).collect();
-    assert_eq!(found, [(at(0), 0), (at(1), 1), (at(2), 2), (at(3), 3)]);
-
-    // A newer snapshot takes the place of an older one, and the journal is cut behind that one.
-    let mut state = State::new(Rules::default());
-    for (_, entry) in &entries[..2] {
-        state.apply(channelstream_core::state::stored::decode(&entry.bytes).unwrap());
-    }
-    for (epoch, position) in [(head.epoch, at(1)), (Epoch::new(1), at(2)), (head.epoch, at(0))] {
-        let snapshot = state.snapshot().into();
-        line.carry_out(Request::Save { epoch, position, snapshot }).await.unwrap();
-    }
-    let Answer::Loaded(Some((order, _))) = line.carry_out(Request::Load).await.unwrap() else {
-        panic!("there is a snapshot")
-    };
-    assert_eq!(order.position(), at(1));
 }
 
-#[tokio::test]
-async fn claims_are_of_one_run_and_end() {
-    let redis = Redis::anywhere().await;
-    let (mut one, _heard) = line(&redis, u64::MAX).await;
-    let (mut other, _heard) = line(&redis, 2).await;
-    let position = Position { epoch: Epoch::new(1_800_000_000_000_000), number: 7 };
-    let claim = |run: &str| Request::Claim { run: Run::new(run), position };
-    let claims = |answer| match answer {
-        Answer::Claims { claims, .. } => claims,
-        _ => panic!("they are claims"),
-    };
-    assert_eq!(claims(one.carry_out(claim("a b")).await.unwrap()), [(one.node, position)]);
-    assert_eq!(claims(other.carry_out(claim("b")).await.unwrap()), [(other.node, position)]);
-    let both = claims(other.carry_out(claim("a b")).await.unwrap());
-    assert_eq!(both.len(), 2);
-    let is_over = async || {
-        let (mut other, _heard) = line(&redis, 2).await;
-        claims(other.carry_out(claim("a b")).await.unwrap()) == [(other.node, position)]
-    };
-    eventually("the claim of the one is over", is_over).await;
+async fn begins(lines: &Lines, beginning: &Beginning) -> bool {
+    let (line, maker) = (lines.append.connection.clone(), lines.maker.clone());
+    let begun = lines::begin(line, maker, NodeId::new(7), beginning.clone(), Arc::default()).await;
+    match begun.unwrap() {
+        Got::Answers(answers) => matches!(answers[..], [Answer::Begun { is_done: true }]),
+        _ => panic!("another answer"),
+    }
+}
+
+/// Begins a journal, which a node alone would do after some seconds.
+pub(crate) async fn begin(redis: &Redis) {
+    let mut lines = lines(redis).await;
+    let beginning = beginning(&mut lines).await;
+    assert!(begins(&lines, &beginning).await);
+}
+
+fn in_runtime(test: impl AsyncFn()) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(test());
+}
+
+fn entry(number: u64) -> Entry {
+    let stamp = crate::clock::Clock::going_on_from(Default::default()).stamp();
+    let (node, command) = (NodeId::new(7), Command::Rules(Box::default()));
+    Entry::of(&Envelope { node, number, stamp, command, repeat: None })
+}
+
+/// Sends the entries of these numbers. Returns what became of each.
+async fn appended(lines: &mut Lines, epoch: Epoch, numbers: &[u64]) -> Vec<Appended> {
+    let mut batch = lines::Batch::default();
+    for number in numbers {
+        lines.add(&mut batch, epoch, &entry(*number));
+    }
+    lines.send(batch, Position::default()).await;
+    match lines.append.next().await.unwrap() {
+        Got::Answers(answers) => answers
+            .into_iter()
+            .map(|answer| match answer {
+                Answer::Appended(appended) => appended,
+                answer => panic!("{answer:?}"),
+            })
+            .collect(),
+        _ => panic!("another answer"),
+    }
+}
+
+#[test]
+fn an_epoch_begins_only_where_it_was_seen_to() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        let mut lines = lines(&redis).await;
+        // Nothing is appended to what has not begun.
+        assert_eq!(appended(&mut lines, Epoch::new(5), &[1]).await, [Appended::Refused]);
+        let first = beginning(&mut lines).await;
+        assert!(begins(&lines, &first).await);
+        assert!(!begins(&lines, &first).await, "somebody else has begun");
+        let (run, view) = met(&mut lines).await;
+        let head = view.head.clone().unwrap();
+        let epoch = head.epoch;
+        assert_eq!((head.run, head.epochs), (run, vec![(epoch, Position::default())]));
+        assert_eq!(view.end, Some(Position { epoch, number: 0 }));
+        assert_eq!(appended(&mut lines, epoch, &[1, 2]).await, [Appended::Done; 2]);
+        let earlier = Epoch::new(epoch.get() - 1);
+        assert_eq!(appended(&mut lines, earlier, &[3]).await, [Appended::Refused]);
+
+        let second = Beginning {
+            seen: Some(epoch),
+            end: Some(Position { epoch, number: 1 }),
+            above: epoch,
+            after: Position { epoch, number: 2 },
+            epochs: vec![(epoch, Position::default())],
+            instead: None,
+            ..first
+        };
+        assert!(!begins(&lines, &second).await, "somebody has appended");
+        let second = Beginning { end: Some(Position { epoch, number: 2 }), ..second };
+        assert!(begins(&lines, &second).await);
+        let head = met(&mut lines).await.1.head.unwrap();
+        assert!(head.epoch > epoch);
+        assert_eq!(head.epochs[1], (head.epoch, Position { epoch, number: 2 }));
+        assert_eq!(appended(&mut lines, epoch, &[3]).await, [Appended::Refused]);
+    });
+}
+
+#[test]
+fn claims_are_of_one_run_and_grow_old() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        let mut lines = lines(&redis).await;
+        let (run, _) = met(&mut lines).await;
+        let claim = async |node, run: &Run, number| {
+            let maker = Maker { node, ..lines.maker.clone() };
+            let at = Position { epoch: Epoch::new(9), number };
+            let mut line = lines.append.connection.clone();
+            let mut answers = command::run(&mut line, &maker.claim(run, at)).await.unwrap();
+            answers.pop();
+            let mut claims = command::claims(answers.pop().unwrap()).unwrap();
+            claims.sort_unstable();
+            claims.iter().map(|(_, at)| at.number).collect::<Vec<_>>()
+        };
+        assert_eq!(claim(1, &run, 10).await, [10]);
+        assert_eq!(claim(2, &run, 20).await, [10, 20]);
+        assert_eq!(claim(1, &run, 11).await, [11, 20]);
+        assert_eq!(claim(3, &Run::new("another"), 30).await, [30]);
+        tokio::time::sleep(Duration::from_millis(1600)).await;
+        assert_eq!(claim(4, &run, 40).await, [40]);
+    });
+}
+
+#[test]
+fn entries_are_put_back_only_behind_the_last_one() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        begin(&redis).await;
+        let mut lines = lines(&redis).await;
+        let epoch = met(&mut lines).await.1.head.unwrap().epoch;
+        let at = |number| Position { epoch, number };
+        let put_back = async |after, numbers: &[u64]| {
+            let entries: Vec<_> =
+                numbers.iter().map(|number| (at(*number), entry(*number))).collect();
+            let mut line = lines.append.connection.clone();
+            let put = lines.maker.put_back(after, &entries);
+            command::put_back(command::run(&mut line, &put).await.unwrap().pop().unwrap()).unwrap();
+            lines.end().await.unwrap().number
+        };
+        assert_eq!(put_back(at(0), &[1, 2, 3]).await, 3);
+        assert_eq!(put_back(at(0), &[1, 2, 3]).await, 3);
+        assert_eq!(put_back(at(2), &[3, 4]).await, 3);
+        assert_eq!(put_back(at(3), &[4]).await, 4);
+    });
+}
+
+/// A node that makes snapshots after so few bytes.
+async fn node(redis: &Redis, bytes: u64) -> Open {
+    let due = Due { bytes, times: 0, age: Duration::from_hours(1) };
+    let open = Open::of(open_with(&settings(redis), initial, due).unwrap()).await;
+    open.appender.lead(bytes < u64::MAX);
+    open
+}
+
+fn figures(open: &Open) -> &Figures {
+    open.appender.redis_figures().unwrap()
+}
+
+#[test]
+fn snapshots_follow_and_the_journal_is_cut_behind_the_one_before() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        begin(&redis).await;
+        let mut one = node(&redis, 15_000).await;
+        let mut newest = redis_newest(&redis);
+        for round in 0..3 {
+            for number in 0..300 {
+                one.append(round * 300 + number + 1).unwrap();
+            }
+            one.take(300).await;
+            let begun = tokio::time::Instant::now();
+            while figures(&one).sample().bytes > 15_000 {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", figures(&one).sample());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let next = redis_newest(&redis);
+            assert_ne!(next, newest);
+            newest = next;
+        }
+        let left = redis.ask(&["XLEN", "{test}:journal"]).unwrap();
+        let left: u64 = left.trim_start_matches(':').parse().unwrap();
+        assert!(left < 900, "{left}");
+        assert!(figures(&one).sample().snapshot_bytes > 1000);
+        // Who comes later begins with it.
+        let mut two = node(&redis, u64::MAX).await;
+        assert_eq!(two.state.snapshot(), one.state.snapshot());
+        assert!((1..=900).all(|number| two.state.knows_user(&user(number))));
+        assert!(figures(&two).sample().entries < 900);
+        one.stop().await;
+        two.stop().await;
+    });
+}
+
+#[test]
+fn a_snapshot_of_many_parts_is_loaded_whole() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        begin(&redis).await;
+        let lines = lines(&redis).await;
+        let mut line = lines.append.connection.clone();
+        let bytes: Bytes = (0..=255).cycle().take(command::CHUNK * 2 + 7).collect();
+        let at = Position { epoch: Epoch::new(3), number: 4 };
+        let heard = Arc::default();
+        let chunks = snapshots::store(&mut line, &lines.maker, at, &bytes, &heard).await.unwrap();
+        assert_eq!(chunks, 3);
+        let mut read = Vec::new();
+        for number in 0..chunks {
+            let chunk = command::run_one(&mut line, &lines.maker.load_chunk(at, number)).await;
+            read.extend(command::bytes(chunk.unwrap()).unwrap());
+        }
+        assert_eq!(read, bytes);
+        assert!(heard.load(std::sync::atomic::Ordering::Relaxed) == 3);
+    });
+}
+
+#[test]
+fn a_snapshot_is_no_older_than_the_one_before_and_of_this_epoch() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        begin(&redis).await;
+        let mut lines = lines(&redis).await;
+        let epoch = met(&mut lines).await.1.head.unwrap().epoch;
+        let mut line = lines.append.connection.clone();
+        let newest = redis_newest(&redis);
+        assert_eq!(newest, "0-0");
+        for (epoch_then, number, expected) in
+            [(epoch, 5, 5), (epoch, 3, 5), (Epoch::new(1), 9, 5), (epoch, 9, 9)]
+        {
+            let at = Position { epoch, number };
+            let heard = Arc::default();
+            snapshots::store(&mut line, &lines.maker, at, b"state", &heard).await.unwrap();
+            let save = lines.maker.save(epoch_then, at, 1);
+            command::run_one(&mut line, &save).await.unwrap();
+            assert_eq!(redis_newest(&redis), format!("{}-{expected}", epoch.get()));
+        }
+        // A part of it is missing.
+        let save = lines.maker.save(epoch, Position { epoch, number: 99 }, 1);
+        command::run_one(&mut line, &save).await.unwrap();
+        assert_eq!(redis_newest(&redis), format!("{}-9", epoch.get()));
+    });
+}
+
+/// The position of the newest snapshot.
+fn redis_newest(redis: &Redis) -> String {
+    redis.ask(&["HGET", "{test}:head", "snapshot"]).unwrap()
+}
+
+#[test]
+fn what_is_no_entry_keeps_a_node_away_and_harms_nothing() {
+    in_runtime(async || {
+        for damage in [
+            "XADD {test}:journal * e nonsense",
+            "XADD {test}:journal * e \"\\xff\\xff\\xff\\xff\"",
+            "XADD {test}:journal * a b c d",
+            "HSET {test}:head epochs nonsense",
+            "HSET {test}:head chunks 2",
+            "SET {test}:head text",
+            "SET {test}:journal text",
+        ] {
+            let redis = Redis::start(Disk::None, &[]);
+            begin(&redis).await;
+            redis.ask(&[damage]).unwrap();
+            let opened = open(&settings(&redis), initial).unwrap();
+            let Some(Writer::Redis(driver)) = opened.writer else { panic!() };
+            let stop = tokio::time::sleep(Duration::from_millis(700));
+            driver.run(stop).await.unwrap();
+            assert_ne!(opened.appender.standing(), Standing::Following, "{damage}");
+        }
+    });
+}
+
+#[test]
+fn without_replicas_all_is_in_doubt_and_done_all_the_same() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        begin(&redis).await;
+        let journal = RedisJournal { replicas: 1, ..settings(&redis) };
+        let mut open = Open::of(super::open(&journal, initial).unwrap()).await;
+        open.append(1).unwrap();
+        let mut given = Vec::new();
+        while given.len() < 2 {
+            open.reader.next(&mut given, 1).await;
+        }
+        assert!(matches!(given[0], Given::Undone { number: 1, why: Error::InDoubt }), "{given:?}");
+        assert!(matches!(given[1], Given::Entry(_)) && number(&given[1]) == 1);
+        assert_eq!(open.appender.standing(), Standing::Following);
+    });
+}
+
+#[test]
+fn scripts_that_redis_forgot_are_brought_again() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        begin(&redis).await;
+        let mut open = Open::of(super::open(&settings(&redis), initial).unwrap()).await;
+        assert_eq!(redis.ask(&["SCRIPT", "FLUSH"]).unwrap(), "+OK");
+        assert_eq!(open.appender.end().await, Err(Error::Away), "the script is not there");
+        // Whatever breaks is begun anew, with its scripts.
+        redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
+        open.append(1).unwrap();
+        open.take(1).await;
+        open.follow().await;
+        assert!(open.appender.end().await.is_ok());
+    });
+}
+
+#[test]
+fn what_redis_says_is_told_on_one_line() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        let lines = lines(&redis).await;
+        let mut line = lines.append.connection.clone();
+        let mut pipeline = redis::Pipeline::new();
+        pipeline.cmd("HGETALL");
+        let answer = command::run_one(&mut line, &pipeline).await;
+        assert!(
+            matches!(&answer, Err(Trouble::Answers(why)) if why.starts_with("ERR wrong number")),
+            "{answer:?}"
+        );
+        assert!(matches!(command::text(Value::Nil), Err(Trouble::Unreadable(_))));
+        drop(Scripts::load(&mut line).await.unwrap());
+    });
 }

@@ -24,7 +24,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn of(command: &Command) -> Self {
+    /// Returns the kind of a command.
+    pub(crate) fn of(command: &Command) -> Self {
         match command {
             Command::Begin { .. } => Self::Begin,
             Command::Open { .. } => Self::Open,
@@ -56,13 +57,8 @@ impl Entry {
     pub(crate) fn of(envelope: &Envelope) -> Self {
         let mut bytes = Vec::new();
         encode(envelope, &mut bytes);
-        Self::read(envelope, bytes.into())
-    }
-
-    /// The stored form of an envelope that was read from these bytes.
-    pub(crate) fn read(envelope: &Envelope, bytes: Bytes) -> Self {
         let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));
-        Self { node, number, kind, bytes }
+        Self { node, number, kind, bytes: bytes.into() }
     }
 }
 
