@@ -377,6 +377,7 @@ mod tests {
 
     fn readings() -> Readings {
         Readings {
+            nodes: Some(1),
             uptime: 1.5,
             tcp_connections: 2,
             listeners: 1,

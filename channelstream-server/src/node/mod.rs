@@ -48,6 +48,9 @@ const NO_SPACE: Duration = Duration::from_secs(1);
 /// The pause before a command is submitted again to a journal without room.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// The longest such pause.
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
+
 /// How many questions may wait.
 const QUESTIONS: usize = 1024;
 
@@ -194,16 +197,13 @@ impl Node {
     /// Appends a command, again and again while the journal has no room for it, and waits until it is
     /// applied, unless the server stops before.
     pub(crate) async fn insist(&self, command: impl Fn() -> Command) {
-        while let Err(Error::Unavailable(
-            journal::Error::Full
-            | journal::Error::NoSpace
-            | journal::Error::NoMemory
-            | journal::Error::Away
-            | journal::Error::Late
-            | journal::Error::InDoubt,
-        )) = self.submit(command()).await
+        let mut pause = RETRY;
+        while let Err(Error::Unavailable(why)) = self.submit(command()).await
+            && why != journal::Error::Closed
         {
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(pause).await;
+            // A journal may be away for hours, and very many may wait for it.
+            pause = (pause * 2).min(LONGEST_RETRY);
         }
     }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::app::eventually;
-use crate::cluster::{Cluster, Outcome, standing};
+use crate::cluster::{Cluster, Outcome, figures, standing};
 use crate::redis::{Disk, Redis};
 use crate::rounds;
 use crate::visitor::{Publisher, Visitor, compare};
@@ -36,10 +36,16 @@ impl Story {
         Self { redis, cluster, visitors, outcomes: BTreeMap::new() }
     }
 
+    fn restarts(&self) -> Vec<u64> {
+        let of = |server| figures(server)["journal_restarts_total"].as_u64().unwrap();
+        self.cluster.servers.iter().map(of).collect()
+    }
+
     /// Lets something happen to Redis under load, after which all goes on. Nothing that was answered is
     /// lost, and no socket breaks.
     fn happens(&mut self, what: &str, fault: impl FnOnce(&mut Redis, &Publisher, &Cluster)) {
         let lines: Vec<_> = self.visitors.iter().map(Visitor::opened).collect();
+        let restarts = self.restarts();
         let from = self.outcomes.len() as u64 + 1;
         let publisher = Publisher::start(self.cluster.addresses(), "news", from);
         publisher.answered(30);
@@ -50,9 +56,12 @@ impl Story {
         self.cluster.ready();
         self.cluster.site(0).publish("news", last);
         self.outcomes.insert(last, Outcome::Done);
-        for (visitor, lines) in self.visitors.iter().zip(lines) {
+        for (index, visitor) in self.visitors.iter().enumerate() {
             compare(&self.outcomes, &visitor.hears(last), what);
-            assert_eq!(visitor.opened(), lines, "{what}: a socket has ended");
+            // A server that lacked the very last entries when Redis lost them took over a state.
+            if self.restarts()[index] == restarts[index] {
+                assert_eq!(visitor.opened(), lines[index], "{what}: a socket has ended");
+            }
         }
         compare(&self.outcomes, &self.cluster.agreed("news"), what);
         assert_eq!(self.cluster.figure("journal_divergences_total"), 0, "{what}");
@@ -140,7 +149,8 @@ fn another_redis_takes_over_where_sentinels_say() {
     let mut story = Story::begin_on(replica, &url);
     story.happens("failed over", |_, publisher, _| {
         master.kill();
-        publisher.refused();
+        // One that waits may come back in doubt when the replica is the master already.
+        publisher.disturbed();
     });
     assert!(story.cluster.figure("journal_recoveries_total") > 1);
 }

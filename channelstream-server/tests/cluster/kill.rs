@@ -53,6 +53,8 @@ fn what_all_servers_and_redis_had_is_there_after_all_were_killed() {
     let mut cluster = Cluster::start(&redis);
     cluster.keep_all("news");
     let connection = cluster.site(0).connect("ann", &["news"]);
+    // Who does not listen for too long parts.
+    let visitor = Visitor::listen(cluster.addresses(), connection);
     let mut outcomes = BTreeMap::new();
     for round in 0..rounds(2, 10) {
         let publisher = Publisher::start(cluster.addresses(), "news", outcomes.len() as u64 + 1);
@@ -73,7 +75,6 @@ fn what_all_servers_and_redis_had_is_there_after_all_were_killed() {
         assert_eq!(users, 1, "nobody has parted");
     }
     let last = outcomes.len() as u64 + 1;
-    let visitor = Visitor::listen(cluster.addresses(), connection);
     cluster.site(2).publish("news", last);
-    visitor.hears(last);
+    compare(&outcomes, &visitor.hears(last), "visitor");
 }

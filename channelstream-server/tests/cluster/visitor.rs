@@ -6,11 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::app::{Request, eventually};
+use crate::app::{PATIENCE, Request, eventually};
 use crate::cluster::{Outcome, publish};
 
 #[derive(Default)]
@@ -55,7 +55,16 @@ impl Visitor {
 
     /// Waits for a number. Returns all that came, each once at most, whatever happened between.
     pub(crate) fn hears(&self, last: u64) -> Vec<u64> {
-        eventually("the last number comes", || self.shared.numbers.lock().unwrap().contains(&last));
+        let begun = Instant::now();
+        while !self.shared.numbers.lock().unwrap().contains(&last) {
+            let newest = self.shared.numbers.lock().unwrap().last().copied();
+            let opened = self.opened();
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "waits for {last}, and has {newest:?} on line {opened}"
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
         let numbers = self.shared.numbers.lock().unwrap().clone();
         let mut sorted = numbers.clone();
         sorted.sort_unstable();
@@ -87,7 +96,8 @@ fn visit(
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_millis(50))).ok()?;
     let path = format!("/stream?conn_id={connection}&since={cursor}");
-    stream.write_all(&Request::new("GET", &path).bytes()).ok()?;
+    let request = Request::new("GET", &path).header("connection", "close");
+    stream.write_all(&request.bytes()).ok()?;
     let (mut read, mut buffer) = (Vec::new(), [0; 16 * 1024]);
     while !shared.is_over.load(Ordering::Relaxed) {
         match stream.read(&mut buffer) {
@@ -153,6 +163,16 @@ impl Publisher {
     pub(crate) fn refused(&self) {
         let last = || self.outcomes.lock().unwrap().last_key_value().map(|(_, outcome)| *outcome);
         eventually("a request is refused", || last() == Some(Outcome::NotDone));
+    }
+
+    /// Waits until a request is not answered as it should be.
+    pub(crate) fn disturbed(&self) {
+        let failed = || {
+            let outcomes = self.outcomes.lock().unwrap();
+            outcomes.values().filter(|outcome| **outcome != Outcome::Done).count()
+        };
+        let before = failed();
+        eventually("a request fails", || failed() > before);
     }
 
     /// Stops. Returns what became of each number.

@@ -1,6 +1,6 @@
 //! The driver: carries out what the protocol wants, and tells it what came of it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,13 +10,16 @@ use bytes::Bytes;
 use channelstream_core::state::{Envelope, NodeId, Position, State};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::super::{Error, Given, Standing};
+use super::asking::{Asker, Asking};
 use super::checks::Refusal;
 use super::command::{self, Found, Keys, Trouble};
 use super::figures::{Figures, count};
+use super::giving::Giving;
 use super::lines::{self, Batch, Got, Lines};
+use super::notices;
 use super::protocol::message::{
     self, Answer, Appended, Entry, Fate, Head, Notice, Output, Request, Why,
 };
@@ -27,23 +30,14 @@ use super::target::Target;
 /// How many envelopes are taken at once.
 const BATCH: usize = 256;
 
-/// How much may wait for the loop before no more is read.
-const BEHIND: usize = 1024;
-
 /// How often it is looked after what has no time of its own.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The pause after a snapshot that could not be made, or was not due after all.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a question may take.
-const QUESTION: Duration = Duration::from_secs(1);
-
 /// How long a stop waits for what was accepted.
 const STOP: Duration = Duration::from_secs(1);
-
-/// Who waits to hear where the journal ends.
-pub(super) type Asker = oneshot::Sender<Result<Position, Error>>;
 
 /// What a driver begins with.
 pub(super) struct Parts {
@@ -59,15 +53,6 @@ pub(super) struct Parts {
     pub(super) figures: Arc<Figures>,
 }
 
-/// Own entries that replicas have to confirm before their callers hear of them.
-#[derive(Default)]
-struct Confirming {
-    /// They were sent, and wait for replicas.
-    waiting: BTreeSet<u64>,
-    /// Too few replicas have them.
-    doubtful: BTreeSet<u64>,
-}
-
 /// Runs the protocol over two lines to Redis.
 pub(crate) struct Driver {
     machine: Machine<Box<State>>,
@@ -78,11 +63,8 @@ pub(crate) struct Driver {
     due: Due,
     envelopes: mpsc::Receiver<Envelope>,
     asked: mpsc::Receiver<Asker>,
-    given: mpsc::Sender<Given>,
     figures: Arc<Figures>,
-    /// What is given out as soon as the loop has room for it.
-    outgoing: VecDeque<Given>,
-    confirming: Confirming,
+    giving: Giving,
     started: Instant,
     session: u64,
     connecting: Option<BoxFuture<'static, Result<lines::Opened, Trouble>>>,
@@ -92,14 +74,12 @@ pub(crate) struct Driver {
     /// The newest head, to tell which entries count.
     head: Option<Head>,
     /// The state that the loop was asked for, and its position.
-    wanted: Option<(Position, oneshot::Receiver<Vec<u8>>)>,
+    wanted: Option<BoxFuture<'static, (Position, Option<Vec<u8>>)>>,
     making: Option<Making>,
     /// A snapshot the parts of which are in Redis.
     made: Option<Made>,
     no_snapshot_before: Instant,
-    /// Who waits for the answer that is under way, and who for the next one.
-    askers: [Vec<Asker>; 2],
-    asking: Option<BoxFuture<'static, Result<Position, Trouble>>>,
+    asking: Asking,
     /// Asks whether the master is still where it was.
     looking: Option<BoxFuture<'static, Result<String, Trouble>>>,
     looks: Instant,
@@ -146,10 +126,8 @@ impl Driver {
             due,
             envelopes,
             asked: askers,
-            given,
             figures,
-            outgoing: VecDeque::new(),
-            confirming: Confirming::default(),
+            giving: Giving::new(given, node.0),
             started: now,
             session: 0,
             connecting: None,
@@ -160,8 +138,7 @@ impl Driver {
             making: None,
             made: None,
             no_snapshot_before: now,
-            askers: Default::default(),
-            asking: None,
+            asking: Asking::default(),
             looking: None,
             looks: now,
             trouble: None,
@@ -208,8 +185,14 @@ impl Driver {
                         self.machine.snapshot(now, position, Bytes::from(bytes));
                     }
                 }
-                Event::Asker(asker) => self.ask_for_end(asker),
-                Event::End(end) => self.tell_end(&end),
+                Event::Asker(asker) => {
+                    self.asking.take(asker);
+                    self.ask_for_end();
+                }
+                Event::End(end) => {
+                    self.asking.tell(end.ok());
+                    self.ask_for_end();
+                }
                 Event::Address(address) => {
                     self.looking = None;
                     let is_elsewhere = |lines: &Lines| {
@@ -226,7 +209,7 @@ impl Driver {
 
     /// Returns `true` if nothing is under way that somebody waits for.
     fn is_idle(&self) -> bool {
-        self.machine.waiting() == 0 && self.outgoing.is_empty() && self.envelopes.is_empty()
+        self.machine.waiting() == 0 && self.giving.is_empty() && self.envelopes.is_empty()
     }
 
     async fn next(
@@ -235,8 +218,7 @@ impl Driver {
         latest: Option<Instant>,
         taken: &mut Vec<Envelope>,
     ) -> Event {
-        let is_behind = self.outgoing.len() >= BEHIND;
-        let has_outgoing = !self.outgoing.is_empty() && !self.is_held_back();
+        let (is_behind, wants_room) = (self.giving.is_behind(), self.giving.wants_room());
         let wake = self.machine.wake().map(|wake| self.started + wake);
         let wake = wake.into_iter().chain(latest).fold(self.looks, Instant::min);
         let (append, read) = match &mut self.lines {
@@ -247,12 +229,9 @@ impl Driver {
             biased;
             () = stop, if latest.is_none() => Event::Stop,
             opened = maybe(self.connecting.as_mut()) => Event::Connected(Box::new(opened)),
-            room = self.given.reserve(), if has_outgoing => match room {
-                Ok(permit) => {
-                    drop(permit);
-                    Event::Room
-                }
-                Err(_) => Event::Closed,
+            has_room = self.giving.room(), if wants_room => match has_room {
+                true => Event::Room,
+                false => Event::Closed,
             },
             got = next_on(append) => Event::Came(message::Line::Append, got),
             got = next_on(read), if !is_behind => Event::Came(message::Line::Read, got),
@@ -261,8 +240,8 @@ impl Driver {
                 _ => Event::Envelopes,
             },
             Some(asker) = self.asked.recv() => Event::Asker(asker),
-            end = maybe(self.asking.as_mut()) => Event::End(end),
-            state = state_of(self.wanted.as_mut()) => Event::State(state.0, state.1),
+            end = self.asking.end() => Event::End(end),
+            (position, state) = maybe(self.wanted.as_mut()) => Event::State(position, state),
             outcome = outcome_of(self.making.as_mut()) => Event::Made(outcome),
             address = maybe(self.looking.as_mut()) => Event::Address(address),
             () = sleep_until(wake) => Event::Time,
@@ -301,13 +280,13 @@ impl Driver {
         }
         self.send(batch).await;
         self.found.clear();
-        self.give_out();
+        self.giving.give_out(&self.figures);
     }
 
     async fn send(&mut self, batch: Batch) {
         let after = self.machine.order().position();
         if let Some(lines) = &mut self.lines {
-            self.confirming.waiting.extend(lines.send(batch, after).await);
+            self.giving.wait_for(lines.send(batch, after).await);
         }
     }
 
@@ -326,8 +305,8 @@ impl Driver {
                 self.looking = None;
                 self.making = None;
                 self.made = None;
-                self.hang_up_confirming();
-                self.tell_end(&Err(Trouble::Stalled));
+                self.giving.hang_up();
+                self.asking.give_up();
             }
             Output::Ask { .. } => {}
             Output::Entry { position, entry } => {
@@ -338,13 +317,13 @@ impl Driver {
                 count(&self.figures.entries, 1);
                 count(&self.figures.bytes, entry.bytes.len());
                 self.figures.epoch.store(position.epoch.get(), Ordering::Relaxed);
-                self.outgoing.push_back(Given::Entry(envelope));
+                self.giving.push(Given::Entry(envelope));
             }
             Output::Restart(state) => {
                 count(&self.figures.restarts, 1);
                 let epoch = state.order().position().epoch;
                 self.figures.epoch.store(epoch.get(), Ordering::Relaxed);
-                self.outgoing.push_back(Given::Restart(state));
+                self.giving.push(Given::Restart(state));
             }
             Output::Fate { number, fate } => {
                 let why = match fate {
@@ -356,8 +335,9 @@ impl Driver {
             }
             Output::Snapshot => {
                 let (sender, state) = oneshot::channel();
-                self.outgoing.push_back(Given::Snapshot(sender));
-                self.wanted = Some((self.machine.order().position(), state));
+                self.giving.push(Given::Snapshot(sender));
+                let position = self.machine.order().position();
+                self.wanted = Some(Box::pin(async move { (position, state.await.ok()) }));
             }
             Output::Standing(standing) => self.stands(standing),
             Output::Notice(notice) => self.notice(notice),
@@ -366,7 +346,7 @@ impl Driver {
 
     fn undone(&mut self, number: u64, why: Error) {
         count(&self.figures.undone, 1);
-        self.outgoing.push_back(Given::Undone { number, why });
+        self.giving.push(Given::Undone { number, why });
     }
 
     fn stands(&mut self, standing: message::Standing) {
@@ -384,34 +364,10 @@ impl Driver {
     }
 
     fn notice(&mut self, notice: Notice) {
-        let figures = &self.figures;
-        match notice {
-            Notice::Diverged { at, common } => {
-                count(&figures.divergences, 1);
-                tracing::error!(
-                    at = %command::id(at), common = %command::id(common),
-                    "the other servers went on another way: what this one applied behind the common \
-                     position is appended again, and its state is loaded anew"
-                );
-            }
-            Notice::Hole { after } => tracing::warn!(
-                after = %command::id(after),
-                "entries of the journal are missing here: the state is loaded anew"
-            ),
-            Notice::Begins { after, put_back, rebuilt } => {
-                count(&figures.recoveries, 1);
-                count(&figures.put_back, put_back);
-                tracing::warn!(
-                    after = %command::id(after), put_back, rebuilt,
-                    "Redis is another one, or was started anew: this server has begun an epoch of the journal"
-                );
-            }
-            Notice::Repeats { count: repeats } => {
-                count(&figures.repeated, repeats);
-                tracing::warn!(entries = repeats, "entries that Redis lost are appended again");
-            }
-            Notice::Stalled(_) => self.tell_trouble(Trouble::Stalled),
+        if let Notice::Stalled(_) = notice {
+            self.tell_trouble(Trouble::Stalled);
         }
+        notices::note(notice, &self.figures);
     }
 
     /// Logs what is wrong, unless it is what was wrong before.
@@ -500,12 +456,7 @@ impl Driver {
                 self.answer(line, Answer::Saved);
             }
             Got::Replicated { numbers, replicas } => {
-                for number in numbers {
-                    self.confirming.waiting.remove(&number);
-                    if replicas < self.replicas {
-                        self.confirming.doubtful.insert(number);
-                    }
-                }
+                self.giving.confirm(numbers, replicas >= self.replicas);
             }
         }
     }
@@ -537,83 +488,17 @@ impl Driver {
         self.machine.answered(now, session, line, answer);
     }
 
-    /// Returns `true` if what is given out next waits for replicas.
-    fn is_held_back(&self) -> bool {
-        match self.outgoing.front() {
-            Some(Given::Entry(envelope)) if envelope.node == self.node.0 => {
-                self.confirming.waiting.contains(&envelope.number)
-            }
-            _ => false,
-        }
-    }
-
-    /// Gives out what the loop has room for.
-    fn give_out(&mut self) {
-        while !self.is_held_back()
-            && let Ok(permit) = self.given.try_reserve()
-            && let Some(given) = self.outgoing.pop_front()
-        {
-            let own = match &given {
-                Given::Entry(envelope) if envelope.node == self.node.0 => Some(envelope.number),
-                _ => None,
-            };
-            if let Some(number) = own.filter(|number| self.confirming.doubtful.remove(number)) {
-                // Its caller hears this first, and nothing else later.
-                permit.send(Given::Undone { number, why: Error::InDoubt });
-                count(&self.figures.undone, 1);
-                self.outgoing.push_front(given);
-                continue;
-            }
-            permit.send(given);
-        }
-        self.figures.waits(!self.outgoing.is_empty());
-    }
-
-    /// Nobody confirms any more what was sent on the lines that are gone. What was not read back is sent
-    /// again.
-    fn hang_up_confirming(&mut self) {
-        let waiting = std::mem::take(&mut self.confirming.waiting);
-        let given = self.outgoing.iter().filter_map(|given| match given {
-            Given::Entry(envelope) if envelope.node == self.node.0 => Some(envelope.number),
-            _ => None,
-        });
-        self.confirming.doubtful.extend(given.filter(|number| waiting.contains(number)));
-    }
-
-    /// Takes a question for the end of the journal. Those that come while one is under way share the next.
-    fn ask_for_end(&mut self, asker: Asker) {
-        let is_under_way = usize::from(self.asking.is_some());
-        self.askers[is_under_way].push(asker);
-        self.ask_on();
-    }
-
-    fn ask_on(&mut self) {
-        if self.asking.is_some() || self.askers[0].is_empty() {
+    /// Asks where the journal ends, if somebody wants to know.
+    fn ask_for_end(&mut self) {
+        if !self.asking.wants_question() {
             return;
         }
         match &self.lines {
             Some(lines) if self.figures.standing() == Standing::Following => {
-                let end = lines.end();
-                self.asking = Some(Box::pin(async {
-                    timeout(QUESTION, end).await.unwrap_or(Err(Trouble::Stalled))
-                }));
+                self.asking.ask(lines.end());
             }
-            _ => {
-                for asker in self.askers[0].drain(..) {
-                    // Who asked may be gone.
-                    let _ = asker.send(Err(Error::Away));
-                }
-            }
+            _ => self.asking.give_up(),
         }
-    }
-
-    fn tell_end(&mut self, end: &Result<Position, Trouble>) {
-        self.asking = None;
-        for asker in self.askers[0].drain(..) {
-            let _ = asker.send(end.clone().map_err(|_| Error::Away));
-        }
-        self.askers.swap(0, 1);
-        self.ask_on();
     }
 
     /// Does what is due.
@@ -621,7 +506,7 @@ impl Driver {
         let now = self.now();
         if let Some(lines) = &mut self.lines {
             // An answer that nobody takes yet is none that is late.
-            let is_behind = self.outgoing.len() >= BEHIND;
+            let is_behind = self.giving.is_behind();
             for (line, has_progressed) in [
                 (message::Line::Append, lines.append.has_progressed()),
                 (message::Line::Read, lines.read.has_progressed() || is_behind),
@@ -702,15 +587,6 @@ async fn maybe<T>(future: Option<&mut BoxFuture<'static, T>>) -> T {
 async fn next_on(line: Option<&mut lines::Line>) -> Result<Got, Trouble> {
     match line {
         Some(line) => line.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn state_of(
-    wanted: Option<&mut (Position, oneshot::Receiver<Vec<u8>>)>,
-) -> (Position, Option<Vec<u8>>) {
-    match wanted {
-        Some((position, state)) => (*position, state.await.ok()),
         None => std::future::pending().await,
     }
 }

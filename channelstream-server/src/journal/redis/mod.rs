@@ -5,11 +5,14 @@
 //! thrown away, and the protocol begins anew with two others, so that nothing is ever sent into a history
 //! that is not known.
 
+mod asking;
 mod checks;
 mod command;
 mod driver;
 mod figures;
+mod giving;
 mod lines;
+mod notices;
 pub(crate) mod protocol;
 mod snapshots;
 mod target;
@@ -25,8 +28,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Appender, CAPACITY, Error, Opened, Reader, Standing, Writer};
 use crate::clock;
 use crate::config::RedisJournal;
+use asking::Asker;
 use command::Keys;
-use driver::Asker;
 use protocol::{Machine, Settings};
 use snapshots::Due;
 use target::Target;
