@@ -393,7 +393,6 @@ mod tests {
             kept_answers: 2,
             kept_bytes: 900,
             evicted_answers: 0,
-            nodes: Some(1),
             refusals: vec![("max_listeners", 4), ("max_body_size", 0)],
             journal_state: vec![("following", 1), ("no_space", 0)],
             journal_entries: Some(12),
