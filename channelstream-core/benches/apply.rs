@@ -167,7 +167,7 @@ fn encode(criterion: &mut Criterion) {
     let outcome = World::with_listeners(1).apply(Command::Publish(vec![message()]));
     let event: Option<Event> = outcome.deliveries.into_iter().find_map(|delivery| match delivery {
         Delivery::Event { event, .. } => Some(event),
-        Delivery::End { .. } => None,
+        Delivery::End { .. } | Delivery::TakesOver { .. } => None,
     });
     let event = event.expect("a member gets what is published");
     criterion.bench_function("encode an event", |bencher| {

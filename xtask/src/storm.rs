@@ -7,12 +7,12 @@ use xshell::{Shell, cmd};
 
 use crate::tools;
 
-const USAGE: &str = "usage: cargo xtask storm [--seconds N] [--seed S] [--threads T]";
+const USAGE: &str = "usage: cargo xtask storm [--seconds N] [--seed S] [--threads T] [--nodes N]";
 
 /// Runs the stress test: by default for a minute, with a random seed that it prints, and with a
-/// server of one thread.
+/// server of one thread. Several nodes run inside the test.
 pub(crate) fn run(shell: &Shell) -> Result<()> {
-    let (mut seconds, mut seed, mut threads) = (60, None, 1);
+    let (mut seconds, mut seed, mut threads, mut nodes) = (60, None, 1, 1);
     let mut words = env::args().skip(2);
     while let Some(word) = words.next() {
         let number: u64 = words.next().and_then(|number| number.parse().ok()).context(USAGE)?;
@@ -20,6 +20,7 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
             "--seconds" => seconds = number,
             "--seed" => seed = Some(number),
             "--threads" => threads = number,
+            "--nodes" => nodes = number,
             _ => bail!(USAGE),
         }
     }
@@ -35,7 +36,8 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     let storm = storm
         .env("CHANNELSTREAM_STORM_SERVER", server)
         .env("CHANNELSTREAM_STORM_SECONDS", seconds.to_string())
-        .env("CHANNELSTREAM_STORM_THREADS", threads.to_string());
+        .env("CHANNELSTREAM_STORM_THREADS", threads.to_string())
+        .env("CHANNELSTREAM_STORM_NODES", nodes.to_string());
     match seed {
         Some(seed) => storm.env("CHANNELSTREAM_STORM_SEED", seed.to_string()).run()?,
         None => storm.run()?,

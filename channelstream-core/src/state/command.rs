@@ -92,6 +92,11 @@ impl NodeId {
     pub const fn new(id: u64) -> Self {
         Self(id)
     }
+
+    /// Returns the id as a number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
 }
 
 impl Display for NodeId {
@@ -424,6 +429,14 @@ pub enum Delivery {
         sequence: Sequence,
         /// `true` if the event was stored while the listener was away.
         catchup: bool,
+    },
+    /// A listener is sent nothing yet, or from here on: it waits for what an older one was sent. If it
+    /// ends meanwhile, it has to report that it was sent nothing.
+    TakesOver {
+        /// The listener.
+        listener: ListenerId,
+        /// `true` if what it missed follows.
+        is_done: bool,
     },
     /// A listener ends.
     End {

@@ -34,6 +34,8 @@ impl State {
                     self.wait_for(key, older);
                 }
             }
+            // One that waited has ended, and what it waited for has not come yet.
+            None if catch_up == CatchUp::Deliver => {}
             _ => self.waits_no_more(key),
         }
         if let Some(older) = present.filter(|older| older.node == listener.node) {
@@ -43,6 +45,10 @@ impl State {
         self.connections[key].phase = Phase::Alive;
         self.watch_connection(key);
         self.node_has_to_send(listener);
+        if self.taking_over.has(key) && listener.node == self.node {
+            let (listener, is_done) = (listener.id, false);
+            step.deliveries.push(Delivery::TakesOver { listener, is_done });
+        }
         match present {
             Some(older) => {
                 // What an older listener of the same node was not sent is in its outbox; the caller
@@ -129,17 +135,16 @@ impl State {
 
     /// Ends the listener of a connection, which was sent this.
     pub(super) fn listener_has_ended(&mut self, key: Key<Connection>, how: Closing, sent: Sent) {
-        let sent = match (self.older_was_told(key), self.connections[key].listener) {
-            // While it waited, it was sent nothing.
-            (Some(of_older), _) => of_older,
-            (None, Some(present)) => self.with_untold(key, present, sent),
-            (None, None) => return,
-        };
-        self.waits_no_more(key);
+        let Some(present) = self.connections[key].listener else { return };
+        let sent = self.with_untold(key, present, sent);
         self.set_listener(key, None);
+        // While it waited, it was sent nothing. What the older one was sent is still to come.
+        let waited = self.taking_over.has(key);
         let now = self.own_time.now();
         let connection = &mut self.connections[key];
-        connection.record.advance(sent);
+        if !waited {
+            connection.record.advance(sent);
+        }
         if connection.phase != Phase::Ended {
             connection.since = now;
             if how == Closing::ByPeer {

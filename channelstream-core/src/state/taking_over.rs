@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::arena::Key;
 use super::connection::{Connection, Listener};
 use super::time::Moment;
-use super::{Sent, Sequence, State, Step};
+use super::{Delivery, Sent, Sequence, State, Step};
 
-/// The connections whose newest listener waits for what an older one was sent.
+/// The connections whose newest listener waits for what an older one was sent. It may have ended meanwhile.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct TakingOver {
     waits: IndexMap<Key<Connection>, Waits>,
@@ -80,13 +80,6 @@ impl State {
         self.taking_over.waits.get(&key).map(|waits| waits.older)
     }
 
-    /// Returns what the node of the older listener told last, if the listener of a connection waits for
-    /// that one.
-    pub(super) fn older_was_told(&self, key: Key<Connection>) -> Option<Sent> {
-        let waits = self.taking_over.waits.get(&key)?;
-        Some(self.with_untold(key, waits.older, waits.sent(self.told_last(waits.older))))
-    }
-
     /// Ends the waiting of a listener, if it waits: the older one tells that it was sent this.
     pub(super) fn older_was_sent(&mut self, step: &mut Step, key: Key<Connection>, told: Sent) {
         let Some(waits) = self.taking_over.remove(key) else { return };
@@ -94,6 +87,10 @@ impl State {
         self.connections[key].record.advance(sent);
         if let Some(listener) = self.connections[key].listener {
             self.node_has_to_send(listener);
+            if listener.node == self.node {
+                let (listener, is_done) = (listener.id, true);
+                step.deliveries.push(Delivery::TakesOver { listener, is_done });
+            }
         }
         self.goes_live(key);
         self.bring_missed(step, key);

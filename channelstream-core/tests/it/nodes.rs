@@ -215,11 +215,57 @@ fn a_newcomer_that_closes_while_it_waits_was_sent_nothing() {
     w.holds_closes = true;
     w.open_on(2, "ann", Socket);
     w.on(0).say("room", "3");
+    w.holds_closes = false;
     w.end("ann", Closing::Otherwise);
     w.release_closes();
     w.expect("ann", &[]);
     w.on(0).socket("ann");
-    w.expect("ann", &["~room bot: 2", "~room bot: 3"]);
+    w.expect("ann", &["~room bot: 3"]);
+    w.check_nodes();
+}
+
+#[test]
+fn the_next_waits_for_what_a_newcomer_waited_for_that_has_closed() {
+    for in_time in [true, false] {
+        let mut w = listening();
+        w.tell(1);
+        w.on(0).say("room", "2");
+        w.expect("ann", &["room bot: 2"]);
+        w.holds_closes = true;
+        w.open_on(2, "ann", Socket);
+        w.holds_closes = false;
+        w.end("ann", Closing::Otherwise);
+        w.on(0).socket("ann");
+        w.on(0).say("room", "3");
+        w.expect("ann", &[]);
+        if in_time {
+            w.release_closes();
+            w.expect("ann", &["~room bot: 3"]);
+        } else {
+            w.pass(1100, &[0, 1, 2]);
+            w.expect("ann", &["~room bot: 2", "~room bot: 3"]);
+        }
+        w.on(1).say("room", "4");
+        w.expect("ann", &["room bot: 4"]);
+        w.check_nodes();
+    }
+}
+
+#[test]
+fn a_newcomer_may_be_caught_up_while_its_close_is_on_the_way() {
+    let mut w = listening();
+    w.on(0).say("room", "2");
+    w.expect("ann", &["room bot: 2"]);
+    w.holds_closes = true;
+    w.open_on(2, "ann", Socket);
+    w.on(0).say("room", "3");
+    w.end("ann", Closing::Otherwise);
+    // The close of the older one comes first, and what follows it goes nowhere.
+    w.release_closes();
+    w.expect("ann", &[]);
+    w.holds_closes = false;
+    w.on(0).socket("ann");
+    w.expect("ann", &["~room bot: 3"]);
     w.check_nodes();
 }
 

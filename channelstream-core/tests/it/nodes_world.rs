@@ -1,6 +1,6 @@
 //! A world with several nodes: how they join, tell of themselves, leave, die and are taken for dead.
 
-use channelstream_core::state::{Alive, Command, ListenerKind, Rules, State};
+use channelstream_core::state::{Alive, Command, ListenerKind, Rules, Sent, State};
 
 use crate::world::{End, World, millis, node_id};
 
@@ -70,7 +70,7 @@ impl World {
     /// Kills a node: nothing comes of it any more, and what waited there is lost.
     pub(crate) fn kill(&mut self, node: usize) {
         self.dead.insert(node);
-        self.held.retain(|(of, _)| *of != node);
+        self.held.retain(|(of, ..)| *of != node);
         for entry in self.listeners.iter_mut().filter(|entry| entry.node == node) {
             if entry.end.is_none() {
                 entry.end = Some(End::Closing);
@@ -89,8 +89,11 @@ impl World {
 
     /// Lets the servers close what they still have to close.
     pub(crate) fn release_closes(&mut self) {
-        while let Some((node, mut close)) = self.held.pop_front() {
-            if let Command::Close { sent, .. } = &mut close {
+        while let Some((node, mut close, reports)) = self.held.pop_front() {
+            if let Command::Close { sent, .. } = &mut close
+                && reports
+                && *sent != Sent::default()
+            {
                 // Nothing of what came since waits there.
                 sent.up_to = self.state.sequence();
             }

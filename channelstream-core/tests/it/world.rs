@@ -39,8 +39,8 @@ pub(crate) struct World {
     pub(crate) holds_closes: bool,
     /// The nodes of which nothing comes any more.
     pub(crate) dead: BTreeSet<usize>,
-    /// What such servers have to close.
-    pub(crate) held: VecDeque<(usize, Command)>,
+    /// What such servers have to close, and whether the report is to be made when they do so.
+    pub(crate) held: VecDeque<(usize, Command, bool)>,
     pub(crate) now: Moment,
     /// The error of the wall clock in microseconds.
     pub(crate) wall_is_off: i64,
@@ -63,6 +63,8 @@ pub(crate) struct Listener {
     pub(crate) node: usize,
     /// The lowest number of an event that came when it had ended.
     pub(crate) missed: Option<Sequence>,
+    /// Whether it waits for what an older listener was sent.
+    waits: bool,
     /// The position at which it was last given what it missed.
     pub(crate) caught_up: Position,
     /// The events that are delivered but not sent: a poll answers at its end, and a peer may be
@@ -171,22 +173,33 @@ impl World {
                     for listener in to {
                         let entry = self.listener(listener);
                         assert_eq!(entry.node, node, "a delivery of another node");
-                        if entry.end == Some(End::Closing) {
+                        let is_closing = entry.end == Some(End::Closing);
+                        if is_closing {
                             let first = entry.missed.get_or_insert(sequence);
                             *first = sequence.min(*first);
-                            continue;
-                        }
-                        if catchup {
+                        } else if catchup {
                             entry.caught_up = position;
                         }
-                        assert_eq!(entry.end, None, "an event for a listener that has ended");
+                        assert!(
+                            is_closing || entry.end.is_none(),
+                            "an event for a listener that has ended"
+                        );
                         if entry.behind.is_some() {
                             continue;
                         }
                         let cursor = Cursor { epoch, sequence, is_net: false };
                         let event = event.clone();
                         entry.outbox.push_back(Got { sequence, cursor, catchup, event });
-                        entry.flow();
+                        if !is_closing {
+                            entry.flow();
+                        }
+                    }
+                }
+                Delivery::TakesOver { listener, is_done } => {
+                    let entry = self.listener(listener);
+                    assert_eq!(entry.node, node, "of a listener of another node");
+                    if entry.end.is_none() {
+                        entry.waits = !is_done;
                     }
                 }
                 Delivery::End { listener, reason } => {
@@ -219,13 +232,15 @@ impl World {
             let entry = self.listener(listener);
             let (connection, node) = (entry.connection, entry.node);
             entry.missed = but.iter().copied().chain(entry.missed).min();
+            let waits = entry.waits;
             let sent = Sent { up_to: self.state.sequence(), but };
+            let sent = if waits { Sent::default() } else { sent };
             let close = Command::Close { connection, listener, how: Closing::Otherwise, sent };
             if self.dead.contains(&node) {
                 continue;
             }
             if self.holds_closes {
-                self.held.push_back((node, close));
+                self.held.push_back((node, close, true));
             } else {
                 self.apply_at(node, close);
             }
@@ -527,6 +542,7 @@ impl World {
             connection,
             node: self.at,
             missed: None,
+            waits: false,
             caught_up: Position::default(),
             outbox: VecDeque::new(),
             stalled: kind == ListenerKind::Poll,
@@ -595,9 +611,17 @@ impl World {
         let up_to = self.state.sequence();
         let Some((listener, entry)) = self.current(label) else { return };
         entry.end = Some(End::Closing);
-        let but = entry.outbox.drain(..).map(|got| got.sequence).collect();
-        let (connection, node, sent) = (entry.connection, entry.node, Sent { up_to, but });
-        self.apply_at(node, Command::Close { connection, listener, how, sent });
+        // It stays there for a newer listener, should one take over before the state knows of the end.
+        let but = entry.outbox.iter().map(|got| got.sequence).collect();
+        let sent = if entry.waits { Sent::default() } else { Sent { up_to, but } };
+        entry.missed = sent.but.iter().copied().chain(entry.missed).min();
+        let (connection, node) = (entry.connection, entry.node);
+        let close = Command::Close { connection, listener, how, sent };
+        if self.holds_closes {
+            self.held.push_back((node, close, false));
+            return;
+        }
+        self.apply_at(node, close);
         let entry = self.listener(listener);
         if entry.end == Some(End::Closing) {
             entry.end = Some(End::Closed);

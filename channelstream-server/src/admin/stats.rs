@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use channelstream_core::state::State;
 use serde::Serialize;
 
 use crate::app::App;
@@ -57,7 +58,8 @@ pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
 
 /// All metrics as they are now.
 async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
-    let (events, counts) = app.node.look(|state| (state.sequence(), state.counts())).await?;
+    let question = |state: &State| (state.sequence(), state.counts(), state.nodes().count());
+    let (events, counts, nodes) = app.node.look(question).await?;
     let journal = app.node.journal();
     let files = journal.figures().map(Figures::sample);
     let redis = journal.redis_figures().map(RedisFigures::sample);
@@ -67,6 +69,7 @@ async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
         listeners: app.node.hub().count() as u64,
         requests: app.requests() as u64,
         tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
+        nodes: journal.outlives_this().then_some(nodes as u64),
         users: counts.users as u64,
         users_connected: counts.users_connected as u64,
         connections: counts.connections as u64,

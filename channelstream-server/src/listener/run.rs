@@ -62,6 +62,6 @@ pub(super) fn continues(one: &Delivery, next: &Delivery) -> bool {
 pub(super) fn json(delivery: &Delivery) -> Option<String> {
     match delivery {
         Delivery::Event { event, catchup, .. } => Some(event.encode(*catchup)),
-        Delivery::End { .. } => None,
+        Delivery::End { .. } | Delivery::TakesOver { .. } => None,
     }
 }

@@ -54,6 +54,8 @@ pub(super) enum ShardCommand {
     Deliver { run: Arc<Run>, to: Vec<ListenerId> },
     /// Brings a portion to a listener that asked for it.
     Read { outbox: Arc<Outbox>, portion: EncodedPortion },
+    /// Lets a listener wait for what an older one on another node was sent, or no more.
+    TakeOver { listener: ListenerId, is_done: bool },
     /// Ends a listener.
     End { listener: ListenerId, reason: EndReason },
     /// Reports what was sent to a listener, which ends with that.
@@ -149,6 +151,11 @@ impl Shard {
                 listeners.latest = listeners.latest.max(run.sequences().end - 1);
             }
             ShardCommand::Read { outbox, portion } => outbox.put_portion(portion),
+            ShardCommand::TakeOver { listener, is_done } => {
+                if let Some(outbox) = listeners.get(listener) {
+                    outbox.take_over(is_done);
+                }
+            }
             ShardCommand::End { listener, reason } => {
                 let Some(outbox) = listeners.get(listener) else { return };
                 match reason {

@@ -243,6 +243,8 @@ metrics! {
         requests: u64 = Gauge "requests_in_flight", "requests",
             "Requests of backends and admins that are being answered, waiting polls excluded.";
         tasks: u64 = Gauge "runtime_tasks", "tasks", "Tasks of the runtime's first thread.";
+        nodes: Option<u64> = Gauge "nodes", "nodes",
+            "Servers on this journal that are alive, as all of them know; only of a journal that is not over with the server.";
         users: u64 = Gauge "users", "users", "Users that the server remembers.";
         users_connected: u64 = Gauge "users_connected", "users",
             "Users with at least one connection.";
@@ -380,6 +382,7 @@ mod tests {
             listeners: 1,
             requests: 0,
             tasks: 9,
+            nodes: Some(3),
             users: 3,
             users_connected: 2,
             connections: 2,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use channelstream_core::state::stored::LEVEL;
 use channelstream_core::state::{Alive, Command, Envelope, Position, Rules, State};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -12,9 +13,6 @@ use super::{Loop, Node};
 use crate::journal::Standing;
 use crate::listener::hub::Look;
 use crate::metrics::Metrics;
-
-/// The newest level of the stored forms that this program knows.
-const LEVEL: u32 = 1;
 
 /// How often a node tells of itself at least. It is a fraction of the time after which a silent node is
 /// taken for dead.
@@ -112,4 +110,46 @@ async fn tell(node: Node, look: Look, (position, digest): (Position, u64)) {
     let alive = Box::new(Alive { level: LEVEL, position, digest, sent, but });
     // While the journal is away, there is nobody to tell, and later there is more.
     let _ = node.submit(Command::Alive(alive)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use channelstream_core::state::{Moment, NodeId, Stamp};
+
+    use super::*;
+
+    fn envelope(number: u64, command: Command) -> Envelope {
+        let stamp = Stamp { now: crate::clock::now(), moment: Moment::default(), seed: 7 };
+        Envelope { node: NodeId::new(5), number, stamp, command, repeat: None }
+    }
+
+    #[tokio::test]
+    async fn a_digest_that_differs_is_counted() {
+        let rules = Rules::default();
+        let (mut telling, metrics) = (Telling::new(rules.clone()), Metrics::default());
+        let mut state = State::new(rules);
+        state.apply(envelope(1, Command::Tick));
+        telling.applied(&state, false);
+        let (position, digest) = (state.order().position(), state.digest());
+        let tells = |position, digest| {
+            let alive = Alive { position, digest, ..Alive::default() };
+            envelope(2, Command::Alive(Box::new(alive)))
+        };
+        telling.check(&tells(position, digest), &metrics);
+        telling.check(&tells(Position { number: 9, ..position }, digest + 1), &metrics);
+        assert_eq!(metrics.digests_differed.get(), 0);
+        telling.check(&tells(position, digest + 1), &metrics);
+        assert_eq!(metrics.digests_differed.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_is_told_soon() {
+        let rules = Rules::default();
+        let (mut telling, state) = (Telling::new(rules.clone()), State::new(rules));
+        telling.due = Instant::now() + EVERY;
+        telling.applied(&state, false);
+        assert!(telling.due() > Instant::now() + SOON);
+        telling.applied(&state, true);
+        assert!(telling.due() <= Instant::now() + SOON);
+    }
 }

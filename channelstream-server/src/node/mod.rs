@@ -129,9 +129,11 @@ pub(crate) struct Beginning(oneshot::Receiver<Answer>);
 
 impl Beginning {
     /// Waits until they were applied.
-    pub(crate) async fn done(self) -> Result<(), Error> {
-        self.0.await.map_err(|_| Error::Stopped)??.0?;
-        Ok(())
+    ///
+    /// # Errors
+    /// Returns an error if the journal had no space for them: without them, nothing may be served.
+    pub(crate) async fn done(self) -> Result<(), journal::Error> {
+        self.0.await.map_err(|_| journal::Error::Closed)?.map(drop)
     }
 }
 

@@ -133,10 +133,18 @@ fn a_poll_that_waits_is_taken_over_by_one_elsewhere() {
     assert_eq!(numbers(&newer.answer(false).unwrap().events()), [1]);
 }
 
-fn listeners(site: Site) -> u64 {
+fn figure(site: Site, name: &str) -> u64 {
     let debug = site.send(&Request::new("GET", "/admin/debug").signed()).body;
-    let (_, rest) = debug.split_once("\nlisteners: ").unwrap();
+    let (_, rest) = debug.split_once(&format!("\n{name}: ")).unwrap();
     rest.lines().next().unwrap().parse().unwrap()
+}
+
+fn listeners(site: Site) -> u64 {
+    figure(site, "listeners")
+}
+
+fn nodes(site: Site) -> u64 {
+    figure(site, "nodes")
 }
 
 #[test]
@@ -265,6 +273,7 @@ fn nobody_parts_when_a_node_drains() {
         *socket = b.socket(id);
     }
     stopping.join().unwrap();
+    assert_eq!(nodes(b.site), 2, "it has left");
     assert!(std::net::TcpStream::connect(a_site.0).is_err());
     same(&[b.site, c.site]);
     b.publish("room", 2);
@@ -355,6 +364,8 @@ fn a_node_that_did_nothing_for_long_closes_what_others_took_for_dead() {
         events.push(newer.event());
     }
     same(&[a.site, b.site, c.site]);
+    eventually("it is one of them again", || nodes(b.site) == 3);
+    assert_eq!(figure(b.site, "digests_differed_total"), 0);
     // It goes on.
     let mut again = a.socket(&id);
     b.publish("room", 3);

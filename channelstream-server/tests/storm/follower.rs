@@ -108,7 +108,7 @@ impl Follower {
     }
 
     async fn request(&self, method: &str, target: &str, body: &Value) -> Option<(u16, Vec<u8>)> {
-        let mut line = Line::open(self.round.site.address).await.ok()?;
+        let mut line = Line::open(self.round.site.any()).await.ok()?;
         line.request(&self.round.site, method, target, &body.to_string()).await.ok()
     }
 
@@ -134,7 +134,7 @@ impl Follower {
     /// Opens a socket behind the cursor; none if the connection is unknown, and then there is a new one.
     async fn open(&mut self, narrow: bool) -> Option<Socket> {
         let target = format!("{}&since={}", self.id, self.cursor);
-        match Socket::open(self.round.site.address, &target, narrow).await {
+        match Socket::open(self.round.site.any(), &target, narrow).await {
             Ok(socket) => Some(socket),
             Err(error) => {
                 self.fault(&format!("no socket: {error}"));

@@ -44,7 +44,14 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn nothing_is_lost_doubled_or_out_of_order_with_a_fixed_seed_and_three_threads() {
     if number("CHANNELSTREAM_STORM_SECONDS").is_none() {
-        storm(SHORT / 2, 1, 3);
+        storm(SHORT / 2, 1, 1, 3);
+    }
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_out_of_order_on_three_nodes() {
+    if number("CHANNELSTREAM_STORM_SECONDS").is_none() {
+        storm(SHORT / 2, 1, 3, 1);
     }
 }
 
@@ -53,15 +60,16 @@ fn nothing_is_lost_doubled_or_out_of_order_with_any_seed() {
     let any = (unix_now() + u64::from(std::process::id())) % 1_000_000;
     let seed = number("CHANNELSTREAM_STORM_SEED").unwrap_or(any);
     let threads = number("CHANNELSTREAM_STORM_THREADS").unwrap_or(1);
-    storm(number("CHANNELSTREAM_STORM_SECONDS").unwrap_or(SHORT / 2), seed, threads);
+    let nodes = number("CHANNELSTREAM_STORM_NODES").unwrap_or(1);
+    storm(number("CHANNELSTREAM_STORM_SECONDS").unwrap_or(SHORT / 2), seed, nodes, threads);
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are asked for beside the verdict")]
-fn storm(seconds: u64, seed: u64, threads: u64) {
-    println!("storm of {seconds} s with seed {seed}, {threads} threads of the server");
+fn storm(seconds: u64, seed: u64, nodes: u64, threads: u64) {
+    println!("storm of {seconds} s with seed {seed}, {nodes} servers of {threads} threads");
     let begun = Instant::now();
     let dice = Dice::new(seed);
-    let server = Server::start(threads);
+    let server = Server::start(nodes, threads);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut frames, mut faults) = (0, Vec::new());
     let mut done = BTreeMap::<&str, usize>::new();
@@ -71,7 +79,7 @@ fn storm(seconds: u64, seed: u64, threads: u64) {
         let time = Duration::from_secs(seconds) / u32::try_from(rounds).unwrap();
         let plan =
             Plan { clients: 300, followers: 60, channels: 24, publishers: 12, pace: 60, time };
-        let round = round::run(server.site(), plan, dice.part(number));
+        let round = round::run(server.site(dice.part(1 << 32 | number)), plan, dice.part(number));
         let outcome = LocalSet::new().block_on(&runtime, round);
         frames += outcome.frames;
         outcome.done.into_iter().for_each(|(what, count)| *done.entry(what).or_default() += count);
@@ -79,7 +87,7 @@ fn storm(seconds: u64, seed: u64, threads: u64) {
         if let Err(left) = server.drained() {
             faults.push(format!("round {number}: something is left: {left}"));
         }
-        memory.push(server.memory());
+        memory.extend(server.memory());
         if !faults.is_empty() {
             break;
         }

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::follower::Followed;
@@ -55,6 +56,7 @@ pub(crate) struct Received {
     /// Whom a presence is about, and whether it joined.
     pub(crate) presence: Option<(String, bool)>,
     pub(crate) at: Tick,
+    pub(crate) when: Instant,
 }
 
 /// How a listener came to its end, as its client saw it.
@@ -81,6 +83,10 @@ pub(crate) struct Listener {
     pub(crate) again: Option<usize>,
     /// Given up so early that the server may never have known it.
     pub(crate) maybe: bool,
+    /// It may have waited for what an older one on another node was sent, and was caught up later.
+    pub(crate) waits: bool,
+    /// When its client began to open it.
+    pub(crate) begun: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -211,7 +217,8 @@ impl Event<'_> {
         };
         let catchup = self.catchup.unwrap_or_default();
         let edited = self.edited.is_some();
-        Ok(Received { stream, key, number, catchup, edited, presence, at })
+        let when = Instant::now();
+        Ok(Received { stream, key, number, catchup, edited, presence, at, when })
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) async fn publish(round: Rc<Round>, mut dice: Dice, number: usize) {
     let own = |count: usize| (0..count).filter(|it| it % round.plan.publishers == number);
     let users: Vec<usize> = own(round.plan.clients).collect();
     let wide: Vec<usize> = own(round.plan.channels).filter(|channel| is_wide(*channel)).collect();
-    let mut line = Line::open(round.site.address).await.unwrap();
+    let mut line = Line::open(round.site.any()).await.unwrap();
     let mut kept: Vec<Kept> = Vec::new();
     while !round.stopped() {
         let count = if dice.one_in(4) { 1 + dice.below(20) } else { 1 + dice.below(3) };
@@ -84,7 +84,7 @@ pub(crate) async fn publish(round: Rc<Round>, mut dice: Dice, number: usize) {
 
 /// Tells each channel and each user that no more comes.
 pub(crate) async fn mark_the_end(round: &Rc<Round>) {
-    let mut line = Line::open(round.site.address).await.unwrap();
+    let mut line = Line::open(round.site.any()).await.unwrap();
     let channel = |channel| Address { channel: Some(channel), only: vec![], never: vec![] };
     let user = |user| Address { channel: None, only: vec![user], never: vec![] };
     let all: Vec<Address> =
@@ -168,6 +168,9 @@ async fn post(round: &Round, line: &mut Line, method: &'static str, items: Vec<I
     let record = &round.record;
     if items.is_empty() {
         return;
+    }
+    if round.site.moves() {
+        *line = Line::open(round.site.any()).await.unwrap();
     }
     let body: Value = items.iter().map(|item| item.body.clone()).collect();
     let asked = record.tick();

@@ -132,7 +132,7 @@ impl Round {
     }
 
     async fn call(&self, path: &str, body: &Value) -> Value {
-        let mut line = Line::open(self.site.address).await.unwrap();
+        let mut line = Line::open(self.site.any()).await.unwrap();
         let answer = line.request(&self.site, "POST", path, &body.to_string()).await;
         match answer {
             Ok((200, body)) => serde_json::from_slice(&body).unwrap(),
@@ -145,7 +145,7 @@ impl Round {
         let body = json!({"username": format!("w{channel}"), "channels": [format!("c{channel}")]});
         let told = self.call("/connect", &body).await;
         let id = told["conn_id"].as_str().unwrap();
-        let mut socket = Socket::open(self.site.address, id, false).await.unwrap();
+        let mut socket = Socket::open(self.site.any(), id, false).await.unwrap();
         socket.ping().await.unwrap();
         while !self.over.get() {
             match socket.next(Instant::now() + Duration::from_millis(50)).await {

@@ -6,9 +6,14 @@
 //! frame is missing if it had to be given in every possible case, and wrong if in none.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::model::{Action, End, Key, Life, Received, Record, Stream};
+use crate::model::{Action, End, Key, Life, Listener, Received, Record, Stream};
 use crate::order::Order;
+
+/// How long a listener waits at most for what an older one on another node was sent. After that, what the
+/// older one was sent lately may come again.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The most faults that are reported for one connection and stream.
 const TOLD: usize = 3;
@@ -73,9 +78,12 @@ pub(crate) fn check(record: &Record, life: &Life, stream: Stream, order: &Order)
                 faults.push(format!("{received:?} is not of this stream"));
                 continue;
             };
-            if !places.insert(place) && !again.remove(&place) {
+            let was_late = listener.waits
+                && received.catchup
+                && received.when.duration_since(listener.begun) >= LONGEST_WAIT;
+            if !places.insert(place) && !again.remove(&place) && !was_late {
                 faults.push(format!("{received:?} came twice (place {place})"));
-            } else if newest > Some(place) {
+            } else if newest > Some(place) && !was_late {
                 faults.push(format!("{received:?} came late (place {place} after {newest:?})"));
             }
             if listener.again == Some(number) {
@@ -163,16 +171,17 @@ impl View<'_> {
                 Due { must: false, may: member && hearing != Hearing::Nobody }
             }
             (Phase::Alive, true, Hearing::By(listener)) => {
-                Due { must: self.arrives(place, listener, step), may: true }
+                let must = !self.may_wait(place, step) && self.arrives(place, listener, step);
+                Due { must, may: true }
             }
             (Phase::Alive, true, Hearing::Ending(_)) => {
                 Due { must: self.kept(place, step).must, may: true }
             }
             (Phase::Alive, _, Hearing::Nobody) => self.kept(place, step),
-            // Counts as sent, unless the listener was full before.
+            // Counts as sent, unless the listener was full before, or still waited.
             (Phase::Alive, false, Hearing::By(listener)) => {
-                let slow = self.life.listeners[listener].slow;
-                Due { must: false, may: slow && self.kept(place, step).may }
+                let Listener { slow, waits, .. } = self.life.listeners[listener];
+                Due { must: false, may: (slow || waits) && self.kept(place, step).may }
             }
             (Phase::Alive, false, Hearing::Ending(_)) => {
                 Due { must: false, may: self.kept(place, step).may }
@@ -196,10 +205,26 @@ impl View<'_> {
             // A slow listener may have been closed before it could migrate; then what it had
             // comes if it is still stored, and not if it was deleted meanwhile.
             Some((next, newer)) if self.hands_over(next, number) => {
-                self.arrives(place, newer, next) && (!listener.slow || self.kept(place, step).must)
+                let stays = !listener.slow && !listener.waits;
+                self.arrives(place, newer, next) && (stays || self.kept(place, step).must)
             }
             _ => self.kept(place, step).must,
         }
+    }
+
+    /// Whether a frame that is not stored may have come while the listener waited for what an older one on
+    /// another node was sent.
+    fn may_wait(&self, place: usize, step: usize) -> bool {
+        let Hearing::By(listener) = self.standings[step].hearing else { return false };
+        let is_it =
+            |step: &crate::model::Step| matches!(step.action, Action::Open(it) if it == listener);
+        let opened = self.life.steps.iter().position(is_it);
+        let before = opened.and_then(|opened| opened.checked_sub(1));
+        let takes_over =
+            before.is_some_and(|before| self.standings[before].hearing != Hearing::Nobody);
+        self.life.listeners[listener].waits
+            && takes_over
+            && self.order.items[place].stored_until <= place + 1
     }
 
     /// Whether a frame is behind what a later listener was given first.
@@ -243,7 +268,8 @@ impl View<'_> {
         if !now.member {
             // Counts as sent, unless this listener is full at once, as one that takes over from a
             // full one is: then it comes when the channel is joined later.
-            return Due { must: false, may: listener.slow && self.kept(place, step).may };
+            let may = (listener.slow || listener.waits) && self.kept(place, step).may;
+            return Due { must: false, may };
         }
         let must = now.window.1 < until && self.arrives(place, number, step);
         Due { must, may: true }
@@ -267,7 +293,8 @@ impl View<'_> {
         let Some((_, opened)) = opened else {
             return Err("its listener was never open".to_owned());
         };
-        if received.catchup && place >= opened.1 {
+        let waits = self.life.listeners[listener].waits;
+        if received.catchup && place >= opened.1 && !waits {
             return Err("it was live".to_owned());
         }
         let was_heard = |step: usize| self.standings[step].hearing != Hearing::Nobody;
@@ -277,9 +304,10 @@ impl View<'_> {
         if !matches!(item.key, Key::Message(_)) {
             return Ok(());
         }
-        let may = received.catchup && item.edit.is_some_and(|(edit, _)| edit < opened.1);
+        let may = received.catchup && item.edit.is_some_and(|(edit, _)| edit < opened.1 || waits);
         // Caught up at the first opening after it, or later.
         let first = opens.find(|(_, window)| window.1 > place).map_or(0, |(_, window)| window.0);
+        let first = if waits { first.min(opened.0) } else { first };
         let must = may && item.edit.is_some_and(|(edit, _)| edit < first);
         let number = if received.edited { item.edit.map(|edit| edit.1) } else { Some(item.number) };
         match received.edited {

@@ -1,5 +1,6 @@
 //! The wire: minimal HTTP and websocket clients on real TCP connections.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,14 +10,32 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::dice::Dice;
+
 /// How long anything that has to happen may take, on a machine that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The server, and the right to post.
+/// The servers, which are one for their clients, and the right to post.
 #[derive(Clone)]
 pub(crate) struct Site {
-    pub(crate) address: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) signature: String,
+    pub(crate) dice: RefCell<Dice>,
+}
+
+impl Site {
+    /// The address of any of the servers.
+    pub(crate) fn any(&self) -> SocketAddr {
+        match self.addresses[..] {
+            [only] => only,
+            _ => *self.dice.borrow_mut().of(&self.addresses),
+        }
+    }
+
+    /// Whether to go to another server with the next request.
+    pub(crate) fn moves(&self) -> bool {
+        self.addresses.len() > 1 && self.dice.borrow_mut().one_in(3)
+    }
 }
 
 /// Status and body of an answer.

@@ -147,6 +147,11 @@ impl Hub {
                     let command = ShardCommand::End { listener, reason };
                     self.send(Address::unpack(listener).shard, command).await;
                 }
+                [Delivery::TakesOver { listener, is_done }, ..] => {
+                    let (listener, is_done) = (*listener, *is_done);
+                    let command = ShardCommand::TakeOver { listener, is_done };
+                    self.send(Address::unpack(listener).shard, command).await;
+                }
                 [Delivery::Event { to, sequence, catchup, .. }, ..] => {
                     let (to, first, is_catchup) = (std::mem::take(to), *sequence, *catchup);
                     let events = run.iter().filter_map(run::json).collect();

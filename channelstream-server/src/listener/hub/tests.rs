@@ -166,3 +166,67 @@ async fn what_the_older_listener_was_sent_is_known_after_the_takeover() {
     hub.resume(&newer).await;
     assert!(hub.sent_before(&newer).await.is_none());
 }
+
+#[tokio::test]
+async fn a_look_names_who_was_not_sent_everything_behind_all_that_was_delivered() {
+    let (hub, mut tasks) = with_place_for(100, 2);
+    tasks.drain(..).filter_map(ShardTasks::receive).for_each(|receive| drop(tokio::spawn(receive)));
+    let (here, there) = (listener(&hub, 0), listener(&hub, 1));
+    assert_eq!(hub.look(7).await.reports().await, Some((7, vec![])));
+    hub.deliver(vec![frame(8, &[&here, &there]), frame(9, &[&there])], at(9)).await;
+    let mut named = vec![(here.id, 7), (there.id, 7)];
+    assert_eq!(hub.look(9).await.reports().await, Some((9, named.clone())));
+    here.take();
+    named.remove(0);
+    assert_eq!(hub.look(9).await.reports().await, Some((9, named)));
+    there.take();
+    assert_eq!(hub.look(9).await.reports().await, Some((9, vec![])));
+    // What it was not sent when it ended was not sent.
+    hub.sent(&here).await;
+    hub.deliver(vec![frame(10, &[&here])], at(10)).await;
+    assert_eq!(hub.look(10).await.reports().await, Some((10, vec![(here.id, 9)])));
+}
+
+#[tokio::test]
+async fn too_many_to_name_lower_what_all_were_sent() {
+    let (hub, _tasks) = with_place_for(1000, 1);
+    let all: Vec<_> = (0..NAMED as u64 + 10).map(|_| listener(&hub, 0)).collect();
+    let deliveries = (1..).zip(&all).map(|(number, outbox)| frame(number, &[outbox]));
+    hub.deliver(deliveries.collect(), at(1000)).await;
+    let (sent, named) = hub.look(1000).await.reports().await.unwrap();
+    // Those with the lowest numbers are named; all others were sent as much as the next.
+    assert_eq!((sent, named.len()), (NAMED as u64, NAMED));
+    assert!(named.iter().map(|(_, sent)| *sent).eq(0..NAMED as u64));
+}
+
+#[tokio::test]
+async fn a_listener_that_waits_for_an_older_one_elsewhere_was_sent_nothing() {
+    let (hub, _tasks) = hub(1);
+    let takes_over = |outbox: &Outbox, is_done| {
+        let listener = outbox.id;
+        vec![Delivery::TakesOver { listener, is_done }]
+    };
+    let (one, other) = (listener(&hub, 0), listener(&hub, 0));
+    hub.deliver(takes_over(&one, false), at(7)).await;
+    assert_eq!(hub.sent(&one).await, Sent::default());
+    // What follows is for nobody any more.
+    let mut rest = takes_over(&one, true);
+    rest.push(frame(7, &[&one]));
+    hub.deliver(rest, at(7)).await;
+    assert_eq!(hub.sent(&one).await, Sent::default());
+
+    hub.deliver(takes_over(&other, false), at(7)).await;
+    hub.deliver(takes_over(&other, true), at(7)).await;
+    assert_eq!(hub.sent(&other).await, Sent { up_to: 7, but: Vec::new() });
+}
+
+#[tokio::test]
+async fn who_is_taken_over_elsewhere_is_sent_nothing_more() {
+    let (hub, _tasks) = hub(1);
+    let older = listener(&hub, 0);
+    let end = Delivery::End { listener: older.id, reason: EndReason::SupersededElsewhere };
+    hub.deliver(vec![frame(8, &[&older]), end], at(8)).await;
+    assert_eq!(older.ending(), Some(Ending::Superseded));
+    assert_eq!(older.take(), Vec::<bytes::Bytes>::new());
+    assert_eq!(hub.sent(&older).await, Sent { up_to: 8, but: vec![8] });
+}

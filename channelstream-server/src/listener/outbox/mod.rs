@@ -366,6 +366,15 @@ impl Outbox {
         Some(Sent { up_to, but: queue.dropped.iter().cloned().flatten().collect() })
     }
 
+    /// Notes that the listener waits for what an older one on another node was sent, or no more. At its end
+    /// it stays as it is.
+    pub(super) fn take_over(&self, is_done: bool) {
+        let mut queue = self.queue();
+        if queue.end.is_none() {
+            queue.waits = !is_done;
+        }
+    }
+
     /// Ends the listener because a newer one, on another node, takes over: nothing more is sent to it but
     /// the reason.
     pub(super) fn supersede(self: &Arc<Self>) {
@@ -397,6 +406,9 @@ impl Outbox {
         queue.hold();
         queue.take_back();
         queue.end.get_or_insert(Ending::Ended);
+        if queue.waits {
+            return Sent::default();
+        }
         let waiting = queue.held.iter().map(|item| &item.sequences);
         let but = queue.dropped.iter().chain(waiting).cloned().flatten().collect();
         let up_to = queue.overflowed.or(queue.behind_since()).unwrap_or(latest);

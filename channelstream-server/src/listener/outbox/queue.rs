@@ -46,6 +46,8 @@ pub(super) struct Queue {
     pub(super) spared: Bounds,
     /// The newest number before the first event that did not fit, if there was one.
     pub(super) overflowed: Option<Sequence>,
+    /// Whether the state waits for what an older listener was sent, and sends nothing until then.
+    pub(super) waits: bool,
     /// Why nothing more is sent than what is queued.
     pub(super) end: Option<Ending>,
     /// Whether nothing more is written: all is out that should be, or the connection is broken.

@@ -29,7 +29,7 @@ impl Client {
         self.round.record.lives.borrow_mut()[present.life].listeners[listener].slow = true;
     }
 
-    pub(super) fn new_listener(&self, present: &Present) -> usize {
+    pub(super) fn new_listener(&self, present: &Present, begun: Instant) -> usize {
         let listeners = &mut self.round.record.lives.borrow_mut()[present.life].listeners;
         listeners.push(Listener {
             received: vec![],
@@ -37,6 +37,8 @@ impl Client {
             slow: false,
             again: None,
             maybe: false,
+            waits: self.round.site.addresses.len() > 1,
+            begun,
         });
         listeners.len() - 1
     }
@@ -56,14 +58,14 @@ impl Client {
         let narrow = present.channels.iter().any(|channel| is_wide(*channel));
         let narrow = narrow && self.dice.one_in(2);
         let (asked, begun) = (record.tick(), Instant::now());
-        let mut socket = match Socket::open(self.round.site.address, &present.id, narrow).await {
+        let mut socket = match Socket::open(self.round.site.any(), &present.id, narrow).await {
             Ok(socket) => socket,
             Err(error) => {
                 self.fault(&format!("no socket: {error}"));
                 return false;
             }
         };
-        let listener = self.new_listener(present);
+        let listener = self.new_listener(present, begun);
         // If that fails, reading returns the reason.
         let _ = socket.ping().await;
         let heard = self.hear(&mut socket, present, listener, begun + PATIENCE).await;
@@ -256,7 +258,7 @@ impl Client {
         let target = format!("/listen?conn_id={}", present.id);
         match self.request("GET", &target, &Value::Null).await {
             Some((200, list)) => {
-                let listener = self.new_listener(&present);
+                let listener = self.new_listener(&present, begun);
                 self.note(&present, listener, &list);
                 let answered = record.tick();
                 record.step(present.life, Action::Open(listener), asked, answered);
@@ -279,11 +281,12 @@ impl Client {
 
     /// Begins a poll. Returns its TCP connection and its number among the listeners.
     pub(super) async fn begin_poll(&mut self, present: &Present) -> Option<(Line, usize)> {
+        let begun = Instant::now();
         let mut line = self.line().await?;
         let head =
             format!("GET /listen?conn_id={} HTTP/1.1\r\nhost: localhost\r\n\r\n", present.id);
         line.write(head.as_bytes()).await.ok()?;
-        let listener = self.new_listener(present);
+        let listener = self.new_listener(present, begun);
         let lives = &mut self.round.record.lives.borrow_mut();
         let it = &mut lives[present.life].listeners[listener];
         (it.maybe, it.slow) = (true, true);

@@ -132,8 +132,8 @@ impl Client {
 
     async fn request(&mut self, method: &str, target: &str, body: &Value) -> Option<Answer> {
         let mut line = match self.line.take() {
-            Some(line) => line,
-            None => self.line().await?,
+            Some(line) if !self.round.site.moves() => line,
+            _ => self.line().await?,
         };
         match line.request(&self.round.site, method, target, &body.to_string()).await {
             Ok(answer) => {
@@ -148,7 +148,7 @@ impl Client {
     }
 
     async fn line(&self) -> Option<Line> {
-        let line = Line::open(self.round.site.address).await;
+        let line = Line::open(self.round.site.any()).await;
         line.map_err(|error| self.fault(&format!("no TCP connection: {error}"))).ok()
     }
 
@@ -300,7 +300,7 @@ impl Client {
         if self.dice.one_in(2) {
             // Nothing revives it.
             let (id, until) = (present.id.clone(), Instant::now() + PATIENCE);
-            if let Ok(mut socket) = Socket::open(self.round.site.address, &id, false).await {
+            if let Ok(mut socket) = Socket::open(self.round.site.any(), &id, false).await {
                 match socket.next(until).await {
                     Some(Incoming::Close(1000, _)) => {}
                     other => self.fault(&format!("opened after /disconnect: {other:?}")),
