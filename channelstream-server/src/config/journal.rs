@@ -36,9 +36,9 @@ pub(super) const SETTINGS: &[Setting] = &[
         key: "redis_url",
         kind: Kind::Secret,
         default: "",
-        doc: "Where the Redis of the journal is: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// \
-              with TLS, unix:///PATH, or redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT]/MASTER \
-              to ask sentinels. Redis 7.0 or newer, or Valkey 7.2 or newer.",
+        doc: "Where the Redis of the journal is: redis://HOST:PORT, with USER:PASSWORD@ before the host if \
+              it asks for them; rediss:// with TLS; unix:///PATH; or redis+sentinel://HOST:PORT/MASTER \
+              to ask sentinels, several with commas between. Redis 7.0 or newer, or Valkey 7.2 or newer.",
     },
     Setting {
         key: "redis_url_file",
