@@ -128,24 +128,23 @@ pub(super) fn run(action: &Action) -> anyhow::Result<ExitCode> {
         Action::Replay { directory, until, channels } => {
             replay(&Journal::look(directory)?, *until, channels.clone())
         }
-        Action::Repair { directory, drop: false } => {
-            let Some(damage) = repair::first_damage(&Journal::look(directory)?)? else {
+        Action::Repair { directory, drop } => {
+            let dropped = if *drop { repair::cut(directory)? } else { None };
+            if let Some(damage) = dropped {
+                let (file, offset, bytes) = (&damage.file, damage.bad.offset, damage.bytes);
+                print(&format!("{file} was cut at byte {offset}; {bytes} bytes are gone\n"))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            let journal = Journal::look(directory)?;
+            if let Some(damage) = repair::first_damage(&journal)? {
+                complain(&damage.to_string());
+            } else if let Some(why) = journal.beyond_repair()? {
+                complain(&format!("{why}: this cannot be repaired, only restored from a copy"));
+            } else {
                 print("nothing is damaged\n")?;
                 return Ok(ExitCode::SUCCESS);
-            };
-            complain(&damage.to_string());
+            }
             Ok(ExitCode::FAILURE)
-        }
-        Action::Repair { directory, .. } => {
-            let text = match repair::cut(directory)? {
-                None => "nothing is damaged\n".to_owned(),
-                Some(damage) => {
-                    let (file, offset) = (&damage.file, damage.bad.offset);
-                    format!("{file} was cut at byte {offset}; {} bytes are gone\n", damage.bytes)
-                }
-            };
-            print(&text)?;
-            Ok(ExitCode::SUCCESS)
         }
     }
 }

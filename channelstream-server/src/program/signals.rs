@@ -34,6 +34,9 @@ mod unix {
 
     use super::{End, io};
 
+    /// The number of the signal on all systems on which the server runs.
+    const SIGXFSZ: i32 = 25;
+
     /// The signals, received as long as the process lives.
     pub(crate) struct Signals {
         terminate: Signal,
@@ -42,6 +45,8 @@ mod unix {
         hangup: Signal,
         user1: Signal,
         user2: Signal,
+        /// A file would be larger than the limit of the process: the write fails, and says so.
+        _file_size: Signal,
     }
 
     impl Signals {
@@ -54,6 +59,7 @@ mod unix {
                 hangup: signal(SignalKind::hangup())?,
                 user1: signal(SignalKind::user_defined1())?,
                 user2: signal(SignalKind::user_defined2())?,
+                _file_size: signal(SignalKind::from_raw(SIGXFSZ))?,
             })
         }
 

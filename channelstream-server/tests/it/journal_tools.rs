@@ -134,6 +134,49 @@ fn a_damaged_journal_is_not_opened_until_it_is_cut() {
 }
 
 #[test]
+fn what_cannot_be_repaired_is_said_to_be_so() {
+    let folder = journal();
+    let directory = folder.path().join("journal");
+    let path = segment(&directory);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    for arguments in [&["repair"][..], &["repair", "--drop"]] {
+        let why = refused(arguments, &directory);
+        assert!(why.contains("header") && why.contains("restored from a copy"), "{why}");
+    }
+    fs::remove_file(path).unwrap();
+    fs::write(directory.join("segment-00000000000000000009"), &bytes).unwrap();
+    assert!(refused(&["repair"], &directory).contains("is missing"));
+}
+
+#[test]
+fn records_that_are_cut_out_are_damage() {
+    let folder = journal();
+    let directory = folder.path().join("journal");
+    let path = segment(&directory);
+    let bytes = fs::read(&path).unwrap();
+    let find = |text: &[u8]| bytes.windows(text.len()).position(|window| window == text).unwrap();
+    // From the middle of the second message to the middle of the third, which are equally long.
+    let (second, third) = (find(br#""n":2"#), find(br#""n":3"#));
+    fs::write(&path, [&bytes[..second], &bytes[third..]].concat()).unwrap();
+    assert!(refused(&["repair"], &directory).contains("damaged at byte"));
+}
+
+#[test]
+fn a_lock_that_was_removed_holds_still() {
+    let folder = journal();
+    let directory = folder.path().join("journal");
+    let app = App::start(on(&directory));
+    fs::remove_file(directory.join("lock")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(Server::bind(Config { port: 0, ..on(&directory) })).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("another process"), "{cause}");
+    app.publish("room", 6);
+}
+
+#[test]
 fn what_a_server_has_open_is_not_cut() {
     let folder = journal();
     let directory = folder.path().join("journal");

@@ -60,12 +60,30 @@ fn holder(id: Option<&str>) -> String {
     id.map(|id| format!(" (id {id})")).unwrap_or_default()
 }
 
+/// The lock on a directory itself, which nobody can remove; none where a directory cannot be locked.
+type Own = Option<File>;
+
+/// Locks a directory itself. Returns `None` if another process has it.
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+fn lock_directory(path: &Path) -> io::Result<Option<Own>> {
+    if !cfg!(unix) {
+        return Ok(Some(None));
+    }
+    let directory = File::open(path)?;
+    match directory.try_lock() {
+        Ok(()) => Ok(Some(Some(directory))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        // Some file systems do not lock directories. The file is locked there.
+        Err(TryLockError::Error(_)) => Ok(Some(None)),
+    }
+}
+
 /// A directory of this machine, locked as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
     files: Looked,
     /// Holds the lock.
-    _lock: File,
+    _locks: (File, Option<Own>),
 }
 
 #[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
@@ -80,10 +98,11 @@ impl Directory {
         let mut options = private();
         options.read(true).write(true).create(true).truncate(false);
         let mut lock = options.open(path.join(LOCK)).map_err(failed)?;
+        let own = lock_directory(path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => {}
+            Ok(()) if own.is_some() => {}
             Err(TryLockError::Error(error)) => return Err(failed(error)),
-            Err(TryLockError::WouldBlock) => {
+            Ok(()) | Err(TryLockError::WouldBlock) => {
                 let mut id = String::new();
                 // Who holds it is told if it can be read.
                 let _ = lock.read_to_string(&mut id);
@@ -93,7 +112,7 @@ impl Directory {
         }
         let id = format!("{}\n", std::process::id());
         lock.set_len(0).and_then(|()| lock.write_all(id.as_bytes())).map_err(failed)?;
-        Ok(Self { files: Looked(path.to_owned()), _lock: lock })
+        Ok(Self { files: Looked(path.to_owned()), _locks: (lock, own) })
     }
 
     fn create_aside(&self, aside: &Path, name: &str, content: &[u8]) -> io::Result<File> {

@@ -130,6 +130,35 @@ impl Journal {
         snapshots.chain(segments)
     }
 
+    /// Returns why a server cannot open this journal, if it is for a reason that repair does not mend.
+    pub(crate) fn beyond_repair(&self) -> Result<Option<String>, OpenError> {
+        let mut next = None;
+        for row in self.rows() {
+            let row = row?;
+            let file = self.files.show(&row.name.to_string());
+            match (row.name, row.content) {
+                (Name::Snapshot(number), Content::Snapshot(Ok(()))) => next = Some(number),
+                (Name::Snapshot(_), _) => {}
+                (Name::Segment(number), Content::Segment { entries, end }) => {
+                    let Some(expected) = next else { break };
+                    if number < expected {
+                        continue;
+                    }
+                    if number > expected {
+                        let missing = self.files.show(&Name::Segment(expected).to_string());
+                        return Ok(Some(format!("{missing} is missing")));
+                    }
+                    if let End::Unreadable(why) = end {
+                        return Ok(Some(format!("cannot use {file}: {why}")));
+                    }
+                    next = Some(number + entries);
+                }
+                (Name::Segment(_), Content::Snapshot(_)) => {}
+            }
+        }
+        Ok(next.is_none().then(|| "no snapshot can be used".to_owned()))
+    }
+
     /// Calls a function with the numbered entries of each record of a segment until it returns `false`.
     /// Returns how the segment ends.
     fn records<E>(

@@ -168,11 +168,17 @@ fn create(
     Ok((header, created.map_err(|source| fault(source, "create", disk.show(&name)))?))
 }
 
-/// Tells a disk that is full from one that fails.
+/// Tells a disk that is full from one that fails. Without a free descriptor there is no room either: a
+/// file that cannot be opened has not changed.
 fn fault(source: io::Error, what: &'static str, file: String) -> Fault {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    /// `ENFILE` and `EMFILE`, for which there is no kind.
+    const TOO_MANY_FILES: [i32; 2] = [23, 24];
+    let too_many =
+        cfg!(unix) && source.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code));
     match source.kind() {
         StorageFull | QuotaExceeded | FileTooLarge => Fault::NoSpace { file, source },
+        _ if too_many => Fault::NoSpace { file, source },
         _ => Fault::Failed { what, file, source },
     }
 }

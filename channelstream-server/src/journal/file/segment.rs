@@ -272,8 +272,8 @@ impl<'a> Segment<'a> {
         // An entry takes more than a byte, so numbers rise less than offsets.
         let numbers: Range<u64> = number..number + self.bytes.len() as u64;
         let mut at = self.offset + 1;
-        while let Some((number, synced)) = self.numbers_at(at) {
-            let is_likely = numbers.contains(&number) && synced <= at as u64;
+        while let Some((number, _)) = self.numbers_at(at) {
+            let is_likely = numbers.contains(&number);
             let Some(record) = is_likely.then(|| self.record_at(at).ok()).flatten() else {
                 at += 1;
                 continue;
