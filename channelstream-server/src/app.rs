@@ -179,9 +179,15 @@ impl From<node::Error> for Problem {
                 Self::Refused(refusal.to_string().into())
             }
             node::Error::Refused(refusal) => Self::FieldErrors(refusal.field_errors()),
-            node::Error::Unavailable(why @ journal::Error::NoSpace) => {
-                Self::Unavailable(why.to_string().into())
+            node::Error::Unavailable(why @ journal::Error::InDoubt) => {
+                Self::InDoubt(why.to_string().into())
             }
+            node::Error::Unavailable(
+                why @ (journal::Error::NoSpace
+                | journal::Error::NoMemory
+                | journal::Error::Away
+                | journal::Error::Late),
+            ) => Self::Unavailable(why.to_string().into()),
             node::Error::Unavailable(_) => Self::Unavailable(error.to_string().into()),
             node::Error::Stopped => Self::Stopped,
         }

@@ -1,8 +1,8 @@
 //! Time and randomness: the only place that reads the wall clock and generates random numbers.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use channelstream_core::protocol::{Epoch, Timestamp};
@@ -12,17 +12,19 @@ use uuid::Uuid;
 /// Stamps commands, and measures the time until a moment.
 ///
 /// Moments come from the monotonic clock, which does not follow changes of the time of day.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
     started: Instant,
     /// The moment at the start.
     from: Moment,
+    /// How far those whose stamps were seen are ahead, in microseconds.
+    ahead: Arc<AtomicU64>,
 }
 
 impl Clock {
     /// A clock for a state whose latest stamp has the moment `from`.
     pub(crate) fn going_on_from(from: Moment) -> Self {
-        Self { started: Instant::now(), from }
+        Self { started: Instant::now(), from, ahead: Arc::default() }
     }
 
     /// Returns the stamp of a command that is submitted now.
@@ -35,8 +37,19 @@ impl Clock {
         moment.since(self.moment())
     }
 
+    /// Goes ahead to a moment that somebody else has stamped, if that is later. So the clocks of all that
+    /// read each other's stamps are one, and none of them ever goes back.
+    pub(crate) fn follow(&self, moment: Moment) {
+        let behind = moment.since(self.moment());
+        if behind > Duration::ZERO {
+            let micros = u64::try_from(behind.as_micros()).unwrap_or(u64::MAX);
+            self.ahead.fetch_add(micros, Ordering::Relaxed);
+        }
+    }
+
     fn moment(&self) -> Moment {
-        self.from.after(self.started.elapsed())
+        let ahead = Duration::from_micros(self.ahead.load(Ordering::Relaxed));
+        self.from.after(self.started.elapsed() + ahead)
     }
 }
 

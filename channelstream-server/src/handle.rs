@@ -49,6 +49,12 @@ pub enum HandleError {
     /// The disk of the journal is full. Nothing was done.
     #[error("the journal's disk is full")]
     NoSpace,
+    /// The journal is away, or has no memory. Nothing was done.
+    #[error("the journal is away, or has no memory")]
+    Away,
+    /// Nothing tells whether the request was carried out.
+    #[error("the journal did not confirm the request")]
+    InDoubt,
     /// The server has stopped. If it stopped just now, the request may have been carried out.
     #[error("the server has stopped")]
     Stopped,
@@ -60,6 +66,10 @@ impl From<node::Error> for HandleError {
             node::Error::Refused(refusal) => Self::Refused(refusal),
             node::Error::Unavailable(journal::Error::Full) => Self::Overloaded,
             node::Error::Unavailable(journal::Error::NoSpace) => Self::NoSpace,
+            node::Error::Unavailable(
+                journal::Error::Away | journal::Error::Late | journal::Error::NoMemory,
+            ) => Self::Away,
+            node::Error::Unavailable(journal::Error::InDoubt) => Self::InDoubt,
             node::Error::Unavailable(journal::Error::Closed) | node::Error::Stopped => {
                 Self::Stopped
             }

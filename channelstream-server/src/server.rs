@@ -174,7 +174,8 @@ impl Server {
             Arc::clone(&limits),
             Arc::clone(&metrics),
         );
-        let beginning = journal.as_ref().map(|_| node.begin(epoch, rules)).transpose();
+        let begins = node.journal().is_own() && journal.is_some();
+        let beginning = begins.then(|| node.begin(epoch, rules)).transpose();
         let beginning = beginning.map_err(|error| ServerError::Journal(error.into()))?;
         if let Some(rules) = joins_with {
             node.join_with(rules).map_err(|error| ServerError::Journal(error.into()))?;

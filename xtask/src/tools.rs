@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
 /// Programs, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("make", "make"),
     ("chromium", "chromium"),
     ("curl", "curl"),
@@ -18,6 +18,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("npm", "npm"),
     ("openssl", "openssl"),
     ("python3", "python3-venv"),
+    ("redis-server", "redis-server"),
 ];
 
 const REQUIREMENTS: &str = include_str!("../requirements.txt");

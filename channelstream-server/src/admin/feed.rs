@@ -300,7 +300,7 @@ impl Page {
         let ids: Vec<_> = behind.iter().map(|(id, _)| *id).collect();
         let question = move |state: &_| subscription.query(state, &progress, &ids);
         // An overloaded server skips the update.
-        let Ok(views) = self.app.node.ask(question).await else { return Ok(()) };
+        let Ok(views) = self.app.node.look(question).await else { return Ok(()) };
         let counts = views.counts.into();
         let mut parts = views.parts(&self.subscription, &mut self.progress, &behind, all_behind);
         let subscribed: Vec<_> = parts.iter().map(|(name, _)| *name).collect();

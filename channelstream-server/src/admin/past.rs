@@ -60,7 +60,7 @@ pub(crate) async fn take_samples(app: &App) {
     loop {
         periods.tick().await;
         // An overloaded server skips the sample, which leaves a gap in the charts.
-        let Ok(traffic) = app.node.ask(|state| state.traffic()).await else { continue };
+        let Ok(traffic) = app.node.look(|state| state.traffic()).await else { continue };
         app.feed.past.push(Sample {
             uptime: app.started.elapsed().as_secs_f64(),
             listeners: app.node.hub().count(),

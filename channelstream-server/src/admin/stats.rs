@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::http::answer::{Answer, TEXT};
 use crate::http::problem::Problem;
-use crate::journal::{Figures, Standing};
+use crate::journal::{Figures, RedisFigures, Standing};
 use crate::metrics::{Json, Readings, Sample, process};
 use crate::node;
 
@@ -26,7 +26,7 @@ struct Stats<'a> {
 
 /// The stats of the state with all channels and users (contract §10).
 pub(crate) async fn admin_json(app: &App) -> Result<Answer, Problem> {
-    let mut stats = app.node.ask(|state| state.admin_stats()).await?;
+    let mut stats = app.node.look(|state| state.admin_stats()).await?;
     stats.uptime = hours_and_days(app.started.elapsed());
     stats.version = VERSION.to_owned();
     Answer::about(stats.channels.len(), stats).await
@@ -41,7 +41,7 @@ pub(crate) async fn json(app: &App) -> Result<Answer, Problem> {
 /// Every metric, one a line, and what the state waits for; for people.
 pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
     let samples = samples(app).await?;
-    let deadline = app.node.ask(|state| state.next_deadline()).await?;
+    let deadline = app.node.look(|state| state.next_deadline()).await?;
     let deadline = deadline
         .map_or_else(|| "none".to_owned(), |when| format!("{:?} from now", app.node.until(when)));
     let mut text = format!("channelstream {VERSION}\n");
@@ -59,9 +59,10 @@ pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
 /// All metrics as they are now.
 async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
     let question = |state: &State| (state.sequence(), state.counts(), state.nodes().count());
-    let (events, counts, nodes) = app.node.ask(question).await?;
+    let (events, counts, nodes) = app.node.look(question).await?;
     let journal = app.node.journal();
     let files = journal.figures().map(Figures::sample);
+    let redis = journal.redis_figures().map(RedisFigures::sample);
     let readings = Readings {
         uptime: app.started.elapsed().as_secs_f64(),
         tcp_connections: app.tcp_connections() as u64,
@@ -83,14 +84,30 @@ async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
         journal_state: Standing::ALL
             .map(|standing| (standing.as_str(), u64::from(standing == journal.standing())))
             .to_vec(),
-        journal_entries: files.map(|files| files.entries),
-        journal_undone: files.map(|files| files.undone),
+        journal_entries: files.map(|files| files.entries).or(redis.map(|redis| redis.entries)),
+        journal_undone: files.map(|files| files.undone).or(redis.map(|redis| redis.undone)),
+        journal_appended: redis.map(|redis| redis.appended),
+        journal_epoch: redis.map(|redis| redis.epoch),
+        journal_lag: redis.map(|redis| redis.lag.as_secs_f64()),
+        journal_recoveries: redis.map(|redis| redis.recoveries),
+        journal_divergences: redis.map(|redis| redis.divergences),
+        journal_restarts: redis.map(|redis| redis.restarts),
+        journal_put_back: redis.map(|redis| redis.put_back),
+        journal_repeated: redis.map(|redis| redis.repeated),
         journal_writes: files.map(|files| files.writes),
         journal_write_time: files.map(|files| files.write_time.as_secs_f64()),
-        journal_bytes: files.map(|files| files.bytes),
-        journal_snapshot_bytes: files.map(|files| files.snapshot_bytes),
-        journal_snapshot_time: files.map(|files| files.snapshot_time.as_secs_f64()),
-        journal_snapshot_age: files.map(|files| files.snapshot_age.as_secs_f64()),
+        journal_bytes: files.map(|files| files.bytes).or(redis.map(|redis| redis.bytes)),
+        journal_snapshot_bytes: files
+            .map(|files| files.snapshot_bytes)
+            .or(redis.map(|redis| redis.snapshot_bytes)),
+        journal_snapshot_time: files
+            .map(|files| files.snapshot_time)
+            .or(redis.map(|redis| redis.snapshot_time))
+            .map(|time| time.as_secs_f64()),
+        journal_snapshot_age: files
+            .map(|files| files.snapshot_age)
+            .or(redis.and_then(|redis| redis.snapshot_age))
+            .map(|age| age.as_secs_f64()),
         log_lines_dropped: process::LOG_LINES_DROPPED.get(),
         memory: process::memory(),
         cpu: process::cpu_time().map(|time| time.as_secs_f64()),

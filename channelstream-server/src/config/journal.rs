@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::read::Reader;
+use super::secret::Secret;
 use super::table::{Kind, Setting};
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -12,7 +13,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Journal,
         default: "memory",
         doc: "Where the server keeps its state. memory: it ends with the process. file: in the files of \
-              `journal_dir`, so that a restart goes on where the server stopped.",
+              `journal_dir`, so that a restart goes on where the server stopped. redis: in the Redis of \
+              `redis_url`, which several servers share, and are one server by it.",
     },
     Setting {
         key: "journal_dir",
@@ -30,6 +32,40 @@ pub(super) const SETTINGS: &[Setting] = &[
               when the operating system does it. Only a power cut or a crash of the operating system \
               makes a difference, not the end of the process.",
     },
+    Setting {
+        key: "redis_url",
+        kind: Kind::Secret,
+        default: "",
+        doc: "Where the Redis of the journal is: redis://HOST:PORT, with USER:PASSWORD@ before the host if \
+              it asks for them; rediss:// with TLS; unix:///PATH; or redis+sentinel://HOST:PORT/MASTER \
+              to ask sentinels, several with commas between. Redis 7.0 or newer, or Valkey 7.2 or newer.",
+    },
+    Setting {
+        key: "redis_url_file",
+        kind: Kind::SecretFile,
+        default: "",
+        doc: "File that contains `redis_url`.",
+    },
+    Setting {
+        key: "redis_name",
+        kind: Kind::Text,
+        default: "channelstream",
+        doc: "The name before all keys in Redis. Servers with the same name are one server.",
+    },
+    Setting {
+        key: "redis_replicas",
+        kind: Kind::Number(0, 16),
+        default: "0",
+        doc: "How many replicas of Redis have to confirm a request before it is answered. If fewer do so \
+              within a second, the answer is that it is in doubt.",
+    },
+    Setting {
+        key: "redis_timeout",
+        kind: Kind::Seconds,
+        default: "5",
+        doc: "How long a request waits for Redis before it is answered that it was not done, or is in \
+              doubt.",
+    },
 ];
 
 /// Where the server keeps its state.
@@ -45,6 +81,21 @@ pub enum Journal {
         /// When what was written is brought to disk.
         sync: JournalSync,
     },
+    /// In Redis, which several servers share.
+    Redis(RedisJournal),
+}
+
+/// A journal in Redis, which several servers share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisJournal {
+    /// Where Redis is, as the setting `redis_url` says it.
+    pub url: Secret,
+    /// The name before all keys.
+    pub name: String,
+    /// How many replicas have to confirm a request before it is answered.
+    pub replicas: usize,
+    /// How long a request waits for Redis.
+    pub timeout: Duration,
 }
 
 /// When the files of a journal are brought to disk. Only a power cut or a crash of the operating system
@@ -63,23 +114,55 @@ pub enum JournalSync {
 impl Reader<'_> {
     /// Returns the journal that the settings together name.
     pub(super) fn journal(&mut self) -> Journal {
-        let is_file = self.word("journal", &[("memory", false), ("file", true)]);
+        let words = [("memory", Where::Memory), ("file", Where::File), ("redis", Where::Redis)];
+        let place = self.word("journal", &words);
         let directory = self.text("journal_dir");
         let sync = self.journal_sync("journal_sync");
-        if is_file {
-            if directory.is_empty() {
-                let found = self.find("journal");
-                self.refuse(&found, "it needs journal_dir");
+        let url = self.secret("redis_url");
+        let name = self.text("redis_name");
+        let (replicas, timeout) = (self.number("redis_replicas"), self.seconds("redis_timeout"));
+        for (keys, owner) in [
+            (&["journal_dir", "journal_sync"][..], Where::File),
+            (&["redis_url", "redis_name", "redis_replicas", "redis_timeout"], Where::Redis),
+        ] {
+            for key in keys {
+                let found = self.find(key);
+                let is_given = found.text.is_ok_and(|text| text.trim() != found.setting.default);
+                if is_given && owner != place && self.is_right("journal") && self.is_right(key) {
+                    let word = if owner == Where::File { "file" } else { "redis" };
+                    self.refuse(&found, format!("it has no effect without journal = {word}"));
+                }
             }
-            return Journal::File { directory: directory.into(), sync };
         }
-        for key in ["journal_dir", "journal_sync"] {
-            let found = self.find(key);
-            let is_given = found.text.is_ok_and(|text| text.trim() != found.setting.default);
-            if is_given && self.is_right("journal") && self.is_right(key) {
-                self.refuse(&found, "it has no effect without journal = file");
+        match place {
+            Where::Memory => Journal::Memory,
+            Where::File => {
+                if directory.is_empty() {
+                    let found = self.find("journal");
+                    self.refuse(&found, "it needs journal_dir");
+                }
+                Journal::File { directory: directory.into(), sync }
+            }
+            Where::Redis => {
+                if url.is_none() {
+                    let found = self.find("journal");
+                    self.refuse(&found, "it needs redis_url");
+                }
+                if name.is_empty() || name.contains(['{', '}', ' ']) {
+                    let found = self.find("redis_name");
+                    self.refuse(&found, "it is empty, or has a blank or braces");
+                }
+                let url = url.unwrap_or_else(|| Secret::new(""));
+                Journal::Redis(RedisJournal { url, name, replicas, timeout })
             }
         }
-        Journal::Memory
     }
+}
+
+/// The word of the setting `journal`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Memory,
+    File,
+    Redis,
 }

@@ -27,7 +27,7 @@ use std::time::Duration;
 pub use channelstream_core::state::{ChannelDefaults, Pattern};
 pub(crate) use error::{ConfigErrors, Origin, Value};
 pub(crate) use exposure::is_loopback;
-pub use journal::{Journal, JournalSync};
+pub use journal::{Journal, JournalSync, RedisJournal};
 pub use level::{LogFormat, LogLevel, LogLevelError};
 pub use networks::{Networks, NetworksError};
 pub(crate) use read::boolean;
@@ -109,7 +109,8 @@ pub struct Config {
     pub max_growing_items: usize,
     /// Most open messages of a channel or user.
     pub max_open_messages: usize,
-    /// The settings `journal`, `journal_dir` and `journal_sync`: where the server keeps its state.
+    /// The settings `journal`, `journal_dir`, `journal_sync` and those of Redis: where the server keeps its
+    /// state.
     pub journal: Journal,
     /// How long a shutdown takes at most.
     pub shutdown_timeout: Duration,

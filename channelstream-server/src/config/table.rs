@@ -33,7 +33,7 @@ pub enum Kind {
     LogLevel,
     /// `text` or `json`.
     LogFormat,
-    /// `memory` or `file`.
+    /// `memory`, `file` or `redis`.
     Journal,
     /// The path of a directory.
     Directory,
@@ -64,7 +64,7 @@ impl Kind {
             Self::Tutorial => "auto|on|off",
             Self::LogLevel => "LEVEL",
             Self::LogFormat => "text|json",
-            Self::Journal => "memory|file",
+            Self::Journal => "memory|file|redis",
             Self::Directory => "DIR",
             Self::JournalSync => "always|never|TIME",
             Self::Seconds => "TIME",

@@ -49,6 +49,8 @@ pub(crate) enum Problem {
     GoElsewhere(Box<Taken>),
     /// A limit is reached, or the server is shutting down. Nothing was done.
     Unavailable(Cow<'static, str>),
+    /// Nothing tells whether the command was applied.
+    InDoubt(Cow<'static, str>),
     /// The server is shutting down, and the command may have been applied.
     Stopped,
     /// Another problem, whose answer has one more header.
@@ -84,7 +86,7 @@ impl Problem {
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::With(problem, ..) => problem.status(),
             Self::NotTaken(_) => StatusCode::CONFLICT,
-            Self::Unavailable(_) | Self::Stopped | Self::GoElsewhere(_) => {
+            Self::Unavailable(_) | Self::InDoubt(_) | Self::Stopped | Self::GoElsewhere(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -110,7 +112,10 @@ impl Problem {
         match self {
             Self::BadSignature => "invalid signature".into(),
             Self::Forbidden => "a valid signature from an allowed address is required".into(),
-            Self::Refused(why) | Self::NotFound(why) | Self::Unavailable(why) => why.clone(),
+            Self::Refused(why)
+            | Self::NotFound(why)
+            | Self::Unavailable(why)
+            | Self::InDoubt(why) => why.clone(),
             Self::UnknownConnection => "unknown connection".into(),
             Self::HttpsOnly => "https is required".into(),
             Self::FieldErrors(_) | Self::Texts(_) => "invalid fields".into(),
@@ -128,7 +133,7 @@ impl Problem {
     fn outcome(&self) -> Option<&'static str> {
         match self {
             Self::Unavailable(_) => Some("not_done"),
-            Self::Stopped => Some("unknown"),
+            Self::InDoubt(_) | Self::Stopped => Some("unknown"),
             Self::With(problem, ..) => problem.outcome(),
             _ => None,
         }
@@ -163,7 +168,7 @@ impl Problem {
             Self::TooMany { retry_after, .. } => {
                 answer.with(header::RETRY_AFTER, HeaderValue::from(retry_after))
             }
-            Self::Unavailable(_) | Self::Stopped | Self::GoElsewhere(_) => {
+            Self::Unavailable(_) | Self::InDoubt(_) | Self::Stopped | Self::GoElsewhere(_) => {
                 answer.with(header::RETRY_AFTER, HeaderValue::from(1))
             }
             _ => answer,

@@ -47,6 +47,10 @@ impl Replay {
         self.number
     }
 
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
     pub(super) fn into_state(self) -> State {
         self.state
     }

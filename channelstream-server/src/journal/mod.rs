@@ -14,7 +14,6 @@ mod compact;
 mod figures;
 pub(crate) mod file;
 mod memory;
-#[cfg(test)]
 pub(crate) mod redis;
 mod running;
 mod shared;
@@ -24,15 +23,15 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use channelstream_core::state::{Envelope, Position, State};
+use channelstream_core::state::{Envelope, NodeId, Position, State};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::Journal;
 
 pub(crate) use figures::Figures;
-pub(crate) use file::{OpenError, Writer};
+pub(crate) use redis::Figures as RedisFigures;
 pub(crate) use running::Running;
 pub use shared::SharedJournal;
 
@@ -40,7 +39,7 @@ pub use shared::SharedJournal;
 /// machine is far behind, and to refuse more is better than to queue them.
 const CAPACITY: usize = 8192;
 
-/// The reason why the journal refused an envelope. Nothing was done.
+/// The reason why the journal refused an envelope. Nothing was done, unless it says so.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(crate) enum Error {
     /// As many envelopes are waiting as the journal holds.
@@ -49,6 +48,18 @@ pub(crate) enum Error {
     /// There is no space for the journal. It is tried again.
     #[error("the journal's disk is full")]
     NoSpace,
+    /// Redis has no memory for it.
+    #[error("the journal is full: Redis has no memory left (maxmemory)")]
+    NoMemory,
+    /// Redis cannot be reached, or this node still reads what it missed.
+    #[error("the journal in Redis is away")]
+    Away,
+    /// Redis did not take it in time.
+    #[error("the journal in Redis did not take it in time")]
+    Late,
+    /// It was sent to Redis, and nothing tells what became of it.
+    #[error("the journal in Redis did not confirm it: it may have been done, or may be yet")]
+    InDoubt,
     /// The reader is gone, because the server is stopping.
     #[error("the journal is closed")]
     Closed,
@@ -66,25 +77,36 @@ pub(crate) enum Given {
         number: u64,
         why: Error,
     },
+    /// The order goes on from another state.
+    Restart(Box<State>),
+    /// The journal wants the state as all that was given out so far left it.
+    Snapshot(oneshot::Sender<Vec<u8>>),
 }
 
 /// Whether the journal takes and gives out envelopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Following,
-    /// There is no space to write to. It is tried again each second.
+    /// There is no space to write to. It is tried again.
     NoSpace,
+    /// It loads the state, or reads what it missed.
+    Joining,
+    /// It has no connection.
+    Away,
     /// It takes no envelope any more.
     Ended,
 }
 
 impl Standing {
-    pub(crate) const ALL: [Self; 3] = [Self::Following, Self::NoSpace, Self::Ended];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Following, Self::NoSpace, Self::Joining, Self::Away, Self::Ended];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Following => "following",
             Self::NoSpace => "no_space",
+            Self::Joining => "joining",
+            Self::Away => "away",
             Self::Ended => "ended",
         }
     }
@@ -99,7 +121,9 @@ pub(crate) struct Opened {
     pub(crate) state: State,
     /// The clock of its stamps, if others stamp by it too.
     pub(crate) clock: Option<Clock>,
-    /// What writes files, which has to be run.
+    /// The id of this node, if the journal has chosen it.
+    pub(crate) node: Option<NodeId>,
+    /// What writes files or speaks with Redis, which has to be run.
     pub(crate) writer: Option<Writer>,
 }
 
@@ -109,6 +133,45 @@ pub(crate) enum Appender {
     Memory(mpsc::Sender<Given>),
     File { envelopes: mpsc::Sender<Envelope>, figures: Arc<Figures> },
     Shared(shared::Shares),
+    Redis(redis::Shared),
+}
+
+/// What writes files or speaks with Redis. It blocks the thread that runs it.
+#[derive(Debug)]
+pub(crate) enum Writer {
+    File(Box<file::Writer>),
+    Redis(Box<redis::Driver>),
+}
+
+impl Writer {
+    /// Runs until `stop` completes and what was accepted is done, or until nobody reads any more.
+    ///
+    /// # Errors
+    /// Returns an error if the disk fails, or if Redis cannot hold the journal.
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Result<(), WriterError> {
+        match self {
+            Self::File(writer) => Ok(writer.run(stop).await?),
+            Self::Redis(driver) => Ok(driver.run(stop).await?),
+        }
+    }
+}
+
+/// What ended a writer.
+#[derive(Debug, Error)]
+pub(crate) enum WriterError {
+    #[error(transparent)]
+    File(#[from] file::WriterError),
+    #[error(transparent)]
+    Redis(#[from] redis::Refusal),
+}
+
+/// Why a journal cannot be opened.
+#[derive(Debug, Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    File(#[from] file::OpenError),
+    #[error(transparent)]
+    Redis(#[from] redis::UrlError),
 }
 
 /// The end of the journal that returns envelopes.
@@ -125,9 +188,10 @@ pub(crate) fn open(
     match journal {
         Journal::Memory => {
             let (appender, reader) = memory::open();
-            Ok(Opened { appender, reader, state: initial(), clock: None, writer: None })
+            Ok(Opened { appender, reader, state: initial(), node: None, clock: None, writer: None })
         }
-        Journal::File { directory, sync } => file::open(directory, *sync, initial),
+        Journal::File { directory, sync } => Ok(file::open(directory, *sync, initial)?),
+        Journal::Redis(journal) => Ok(redis::open(journal, initial)?),
     }
 }
 
@@ -145,6 +209,7 @@ impl Appender {
                 envelopes.try_send(envelope).map_err(|error| refusal(&error))
             }
             Self::Shared(shares) => shares.append(envelope),
+            Self::Redis(shared) => shared.append(envelope),
         }
     }
 
@@ -159,6 +224,7 @@ impl Appender {
                 }
             }
             Self::Shared(shares) if !shares.is_closed() => Standing::Following,
+            Self::Redis(shared) => shared.standing(),
             Self::Memory(_) | Self::File { .. } | Self::Shared(_) => Standing::Ended,
         }
     }
@@ -169,20 +235,44 @@ impl Appender {
         !matches!(self, Self::Memory(_))
     }
 
+    /// Returns `true` if only this node appends, so that its run begins an epoch.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Self::Memory(_) | Self::File { .. })
+    }
+
     /// Returns the position of the newest envelope that others may have appended; the beginning, if there
     /// are no others.
-    pub(crate) fn end(&self) -> Position {
+    ///
+    /// # Errors
+    /// Returns an error if nobody can say.
+    pub(crate) async fn end(&self) -> Result<Position, Error> {
         match self {
-            Self::Shared(shares) => shares.end(),
-            Self::Memory(_) | Self::File { .. } => Position::default(),
+            Self::Shared(shares) => Ok(shares.end()),
+            Self::Redis(shared) => shared.end().await,
+            Self::Memory(_) | Self::File { .. } => Ok(Position::default()),
+        }
+    }
+
+    /// Says whether this node is the one that does what one node does for all.
+    pub(crate) fn lead(&self, leads: bool) {
+        if let Self::Redis(shared) = self {
+            shared.lead(leads);
         }
     }
 
     /// Returns what a journal in files counts.
     pub(crate) fn figures(&self) -> Option<&Figures> {
         match self {
-            Self::Memory(_) | Self::Shared(_) => None,
             Self::File { figures, .. } => Some(figures),
+            Self::Memory(_) | Self::Shared(_) | Self::Redis(_) => None,
+        }
+    }
+
+    /// Returns what a journal in Redis counts.
+    pub(crate) fn redis_figures(&self) -> Option<&RedisFigures> {
+        match self {
+            Self::Redis(shared) => Some(shared.figures()),
+            Self::Memory(_) | Self::File { .. } | Self::Shared(_) => None,
         }
     }
 }

@@ -82,10 +82,17 @@ impl SharedJournal {
         shared.readers.push(own.clone());
         let state = State::restore(&shared.state.snapshot());
         let state = state.expect("what was written a moment ago can be read");
-        let clock = shared.clock;
+        let clock = shared.clock.clone();
         drop(journal);
         let appender = Appender::Shared(Shares { journal: self.clone(), own });
-        Opened { appender, reader: Reader(reader), state, clock: Some(clock), writer: None }
+        Opened {
+            appender,
+            reader: Reader(reader),
+            state,
+            node: None,
+            clock: Some(clock),
+            writer: None,
+        }
     }
 }
 
@@ -134,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    fn envelope(node: u64, number: u64, clock: Clock) -> Envelope {
+    fn envelope(node: u64, number: u64, clock: &Clock) -> Envelope {
         let (node, stamp) = (NodeId::new(node), clock.stamp());
         Envelope { node, number, stamp, command: Command::Tick, repeat: None }
     }
@@ -154,12 +161,13 @@ mod tests {
         let rules = Rules::default();
         let mut one = journal.open(&rules);
         let mut two = journal.open(&rules);
-        let clock = one.clock.unwrap();
+        let clock = &one.clock.clone().unwrap();
         one.appender.append(envelope(1, 1, clock)).unwrap();
         two.appender.append(envelope(2, 7, clock)).unwrap();
         one.appender.append(envelope(1, 2, clock)).unwrap();
         let three = journal.open(&rules);
-        assert_eq!(three.state.order().position(), one.appender.end());
+        let Appender::Shared(shares) = &one.appender else { panic!() };
+        assert_eq!(three.state.order().position(), shares.end());
         let (mine, theirs) = (taken(&mut one.reader), taken(&mut two.reader));
         assert_eq!(mine.iter().map(|at| at.number).collect::<Vec<_>>(), [1, 7, 2]);
         assert_eq!(mine, theirs);
@@ -171,7 +179,7 @@ mod tests {
         let journal = SharedJournal::new();
         let mut one = journal.open(&Rules::default());
         let two = journal.open(&Rules::default());
-        let clock = one.clock.unwrap();
+        let clock = &one.clock.clone().unwrap();
         for number in 1..=CAPACITY as u64 {
             one.appender.append(envelope(1, number, clock)).unwrap();
         }

@@ -12,6 +12,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::redis::tests::real::{Disk, Redis};
+use super::redis::tests::{begin, in_redis};
 use super::*;
 use crate::config::JournalSync;
 
@@ -22,12 +24,16 @@ pub(super) fn user(number: u64) -> String {
 
 /// An envelope that leaves a trace in the state.
 pub(super) fn envelope(number: u64) -> Envelope {
+    envelope_of(NodeId::new(1), number)
+}
+
+fn envelope_of(node: NodeId, number: u64) -> Envelope {
     let connection = ConnectionId::from_u128(u128::from(number) + 1);
     let request = Box::new(Connect::new(&*user(number)));
     let moment = Moment::default().after(Duration::from_millis(number));
     let stamp = Stamp { now: crate::clock::now(), moment, seed: u128::from(number) };
     let command = Command::Connect { connection, request };
-    Envelope { node: NodeId::new(1), number, stamp, command, repeat: None }
+    Envelope { node, number, stamp, command, repeat: None }
 }
 
 pub(super) fn initial() -> State {
@@ -38,50 +44,95 @@ pub(super) fn number(given: &Given) -> u64 {
     match given {
         Given::Entry(envelope) => envelope.number,
         Given::Undone { number, .. } => *number,
+        Given::Restart(_) | Given::Snapshot(_) => panic!("it has no number"),
     }
 }
 
 type Written = JoinHandle<Result<(), Box<dyn std::error::Error + Send + Sync>>>;
 
 /// A journal that is open.
-struct Open {
-    appender: Appender,
-    reader: Reader,
-    state: State,
+pub(super) struct Open {
+    pub(super) appender: Appender,
+    pub(super) reader: Reader,
+    pub(super) state: State,
+    node: NodeId,
     writer: Option<(oneshot::Sender<()>, Written)>,
 }
 
 impl Open {
     /// Opens a journal, whose writer waits until something else has nothing to do.
-    fn new(journal: &Journal) -> Self {
-        let Opened { appender, reader, state, writer, .. } = super::open(journal, initial).unwrap();
+    async fn new(journal: &Journal) -> Self {
+        Self::of(super::open(journal, initial).unwrap()).await
+    }
+
+    /// Runs the writer of a journal, and waits until it is followed.
+    pub(super) async fn of(opened: Opened) -> Self {
+        let Opened { appender, reader, state, node, writer, .. } = opened;
         let writer = writer.map(|writer| {
             let (stop, stopped) = oneshot::channel();
             let writes =
                 async { writer.run(async { drop(stopped.await) }).await.map_err(Into::into) };
             (stop, tokio::spawn(writes))
         });
-        Self { appender, reader, state, writer }
+        let node = node.unwrap_or(NodeId::new(1));
+        let mut open = Self { appender, reader, state, node, writer };
+        open.follow().await;
+        open
+    }
+
+    /// Waits until the journal is followed, and takes all that others have appended.
+    pub(super) async fn follow(&mut self) {
+        while self.appender.standing() == Standing::Away
+            || self.appender.standing() == Standing::Joining
+        {
+            self.take_what_comes().await;
+        }
+        let end = self.appender.end().await.unwrap();
+        while self.state.order().position() < end {
+            self.take_what_comes().await;
+        }
+    }
+
+    /// Takes what comes in a moment.
+    async fn take_what_comes(&mut self) {
+        let mut batch = Vec::new();
+        let coming = self.reader.next(&mut batch, 1000);
+        // Nothing is lost: either it was taken, or it still waits.
+        let _ = tokio::time::timeout(Duration::from_millis(10), coming).await;
+        for given in batch {
+            self.apply(given);
+        }
+    }
+
+    fn apply(&mut self, given: Given) {
+        match given {
+            Given::Entry(envelope) => drop(self.state.apply(envelope)),
+            Given::Undone { number, why } => panic!("{number} is undone: {why}"),
+            Given::Restart(state) => self.state = *state,
+            Given::Snapshot(wanted) => wanted.send(self.state.snapshot()).unwrap(),
+        }
+    }
+
+    /// Appends the envelope of this number.
+    pub(super) fn append(&self, number: u64) -> Result<(), Error> {
+        self.appender.append(envelope_of(self.node, number))
     }
 
     /// Takes so many entries, and applies them.
-    async fn take(&mut self, count: usize) -> Vec<u64> {
+    pub(super) async fn take(&mut self, count: usize) -> Vec<u64> {
         let (mut batch, mut numbers) = (Vec::new(), Vec::new());
         while numbers.len() < count {
             let taken = self.reader.next(&mut batch, 1000.min(count - numbers.len())).await;
             assert_ne!(taken, 0, "the journal is closed");
             for given in batch.drain(..) {
                 numbers.push(number(&given));
-                match given {
-                    Given::Entry(envelope) => drop(self.state.apply(envelope)),
-                    Given::Undone { number, why } => panic!("{number} is undone: {why}"),
-                }
+                self.apply(given);
             }
         }
         numbers
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         if let Some((stop, writer)) = self.writer.take() {
             stop.send(()).unwrap();
             writer.await.unwrap().unwrap();
@@ -102,6 +153,10 @@ fn with_each(test: &impl AsyncFn(&Journal)) {
         let folder = TempDir::new().unwrap();
         run(&in_files(folder.path(), sync));
     }
+    let redis = Redis::start(Disk::None, &[]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(begin(&redis));
+    run(&in_redis(&redis));
 }
 
 fn in_files(folder: &Path, sync: JournalSync) -> Journal {
@@ -111,11 +166,11 @@ fn in_files(folder: &Path, sync: JournalSync) -> Journal {
 #[test]
 fn what_was_accepted_is_given_out_once_and_in_order() {
     with_each(&async |journal| {
-        let mut open = Open::new(journal);
-        let mut expected = 0;
+        let mut open = Open::new(journal).await;
+        let mut expected = 1;
         for burst in [1, 2, 300, 1, 1000, 7] {
             for number in expected..expected + burst {
-                open.appender.append(envelope(number)).unwrap();
+                open.append(number).unwrap();
             }
             let taken = open.take(usize::try_from(burst).unwrap()).await;
             assert!(taken.into_iter().eq(expected..expected + burst));
@@ -128,18 +183,20 @@ fn what_was_accepted_is_given_out_once_and_in_order() {
 #[test]
 fn a_journal_that_is_full_refuses_and_keeps_what_it_took() {
     with_each(&async |journal| {
-        let mut open = Open::new(journal);
-        let mut accepted = 0;
+        let mut open = Open::new(journal).await;
+        let mut accepted = 1;
         let refusal = loop {
-            match open.appender.append(envelope(accepted)) {
+            match open.append(accepted) {
                 Ok(()) => accepted += 1,
                 Err(error) => break error,
             }
         };
         assert_eq!(refusal, Error::Full);
-        assert!(accepted >= CAPACITY as u64, "{accepted}");
-        assert!(open.take(usize::try_from(accepted).unwrap()).await.into_iter().eq(0..accepted));
-        open.appender.append(envelope(accepted)).unwrap();
+        assert!(accepted > CAPACITY as u64, "{accepted}");
+        assert!(
+            open.take(usize::try_from(accepted - 1).unwrap()).await.into_iter().eq(1..accepted)
+        );
+        open.append(accepted).unwrap();
         assert_eq!(open.take(1).await, [accepted]);
     });
 }
@@ -147,11 +204,11 @@ fn a_journal_that_is_full_refuses_and_keeps_what_it_took() {
 #[test]
 fn a_journal_without_a_reader_is_closed() {
     with_each(&async |journal| {
-        let Open { appender, reader, writer, .. } = Open::new(journal);
+        let Open { appender, reader, writer, node, .. } = Open::new(journal).await;
         drop(reader);
         // In files, the writer finds out when it has something to give.
-        let mut tried = 0;
-        while appender.append(envelope(tried)) != Err(Error::Closed) {
+        let mut tried = 1;
+        while appender.append(envelope_of(node, tried)) != Err(Error::Closed) {
             tried += 1;
             tokio::task::yield_now().await;
         }
@@ -168,19 +225,19 @@ fn what_was_given_out_is_there_when_the_journal_is_opened_again() {
         if *journal == Journal::Memory {
             return;
         }
-        let mut next = 0;
+        let mut next = 1;
         for count in [0, 1, 500, 20] {
-            let mut open = Open::new(journal);
+            let mut open = Open::new(journal).await;
             for number in next..next + count {
-                open.appender.append(envelope(number)).unwrap();
+                open.append(number).unwrap();
             }
             open.take(usize::try_from(count).unwrap()).await;
             next += count;
             let before = open.state.snapshot();
             open.stop().await;
             assert_eq!(open.appender.standing(), Standing::Ended);
-            assert_eq!(open.appender.append(envelope(next)), Err(Error::Closed));
-            let mut again = Open::new(journal);
+            assert_eq!(open.append(next), Err(Error::Closed));
+            let mut again = Open::new(journal).await;
             assert_eq!(again.state.snapshot(), before, "the states differ");
             again.stop().await;
         }
@@ -193,12 +250,12 @@ fn what_waits_when_the_journal_is_stopped_is_written() {
         if *journal == Journal::Memory {
             return;
         }
-        let mut open = Open::new(journal);
-        for number in 0..400 {
-            open.appender.append(envelope(number)).unwrap();
+        let mut open = Open::new(journal).await;
+        for number in 1..=400 {
+            open.append(number).unwrap();
         }
         open.stop().await;
-        let again = Open::new(journal);
-        assert!((0..400).all(|number| again.state.knows_user(&user(number))));
+        let again = Open::new(journal).await;
+        assert!((1..=400).all(|number| again.state.knows_user(&user(number))));
     });
 }

@@ -266,11 +266,28 @@ metrics! {
             "Connections, requests and messages that a limit refused.";
         journal_state: Vec<(&'static str, u64)> = Gauge "journal_state" ["state"], "states",
             "1 for the state of the journal, 0 for the others: `following`, `no_space` (nothing is accepted \
-             until there is space again) or `ended`.";
+             until there is space again), `joining` (it reads what it missed), `away` (Redis is not \
+             reached) or `ended`.";
         journal_entries: Option<u64> = Counter "journal_entries_total", "entries",
-            "Entries that were written to the files of the journal.";
+            "Entries that were written to the files of the journal, or read from the one in Redis.";
         journal_undone: Option<u64> = Counter "journal_undone_total", "entries",
-            "Entries that were accepted and could not be written, for want of space; their requests got 503.";
+            "Entries that were accepted and could not be written, or are in doubt; their requests got 503.";
+        journal_appended: Option<u64> = Counter "journal_appended_total", "entries",
+            "Entries that this server sent to the journal in Redis.";
+        journal_epoch: Option<u64> = Gauge "journal_epoch", "epochs",
+            "The epoch of the journal in Redis: about the time, in microseconds, at which it began.";
+        journal_lag: Option<f64> = Gauge "journal_lag_seconds", "seconds",
+            "How long something that was read from the journal in Redis has been waiting to be applied.";
+        journal_recoveries: Option<u64> = Counter "journal_recoveries_total", "epochs",
+            "Epochs that this server began because Redis was started anew, or another one.";
+        journal_divergences: Option<u64> = Counter "journal_divergences_total", "divergences",
+            "Times that this server had gone another way than the others, and loaded its state anew.";
+        journal_restarts: Option<u64> = Counter "journal_restarts_total", "restarts",
+            "States that were loaded from a snapshot in Redis; the first one at the start.";
+        journal_put_back: Option<u64> = Counter "journal_put_back_total", "entries",
+            "Entries that Redis had lost and that this server put back where they were.";
+        journal_repeated: Option<u64> = Counter "journal_repeated_total", "entries",
+            "Entries that were lost and that this server appended again.";
         journal_writes: Option<u64> = Counter "journal_writes_total", "writes",
             "Writes to the files of the journal, each of one entry or more.";
         journal_write_time: Option<f64> = Counter "journal_write_seconds_total", "seconds",
@@ -380,6 +397,14 @@ mod tests {
             journal_state: vec![("following", 1), ("no_space", 0)],
             journal_entries: Some(12),
             journal_undone: None,
+            journal_appended: None,
+            journal_epoch: None,
+            journal_lag: None,
+            journal_recoveries: None,
+            journal_divergences: None,
+            journal_restarts: None,
+            journal_put_back: None,
+            journal_repeated: None,
             journal_writes: Some(3),
             journal_write_time: Some(0.5),
             journal_bytes: Some(4096),

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::digests::Digests;
 use super::{Loop, Node};
+use crate::journal::Standing;
 use crate::listener::hub::Look;
 use crate::metrics::Metrics;
 
@@ -28,12 +29,20 @@ pub(super) struct Telling {
     /// What gathers the reports of the listeners and tells them.
     under_way: Option<JoinHandle<()>>,
     digests: Digests,
+    /// The state is another one than this node began with.
+    has_joined: bool,
 }
 
 impl Telling {
     pub(super) fn new(rules: Rules) -> Self {
         let (under_way, digests) = (None, Digests::default());
-        Self { rules, due: Instant::now(), under_way, digests }
+        Self { rules, due: Instant::now(), under_way, digests, has_joined: false }
+    }
+
+    /// Notes that the order goes on from another state.
+    pub(super) fn restarted(&mut self) {
+        self.has_joined = true;
+        self.due = Instant::now();
     }
 
     /// Returns when it is time to tell.
@@ -81,8 +90,16 @@ impl Loop {
             return;
         }
         telling.due = Instant::now() + EVERY;
+        if telling.has_joined && self.node.journal().standing() == Standing::Following {
+            // The rules of the state are those of who began it, or of who joined last.
+            let joins = *self.state.rules() != telling.rules
+                && self.node.join_with(telling.rules.clone()).is_err();
+            telling.has_joined = joins;
+        }
+        self.node.journal().lead(self.rank() == 0);
         let (position, digest) = (self.state.order().position(), self.state.digest());
         let look = self.node.hub().look(self.state.sequence()).await;
+        let Some(telling) = &mut self.telling else { return };
         telling.under_way = Some(tokio::spawn(tell(self.node.clone(), look, (position, digest))));
     }
 }
@@ -91,7 +108,8 @@ async fn tell(node: Node, look: Look, (position, digest): (Position, u64)) {
     // Without a report a thread is gone, and the server stops.
     let Some((sent, but)) = look.reports().await else { return };
     let alive = Box::new(Alive { level: LEVEL, position, digest, sent, but });
-    node.insist(|| Command::Alive(alive.clone())).await;
+    // While the journal is away, there is nobody to tell, and later there is more.
+    let _ = node.submit(Command::Alive(alive)).await;
 }
 
 #[cfg(test)]

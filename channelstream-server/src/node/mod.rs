@@ -21,9 +21,10 @@ use crate::journal::{self, Appender, Given, Opened, Reader};
 use crate::limits::{Limit, Limits};
 use crate::listener;
 use crate::listener::hub::Hub;
-use crate::listener::outbox::Outbox;
+use crate::listener::outbox::{Ending, Outbox};
 use crate::listener::portions::Portions;
 use crate::metrics::Metrics;
+
 use alive::Telling;
 
 /// How many envelopes are taken from the journal at once.
@@ -46,6 +47,9 @@ const NO_SPACE: Duration = Duration::from_secs(1);
 
 /// The pause before a command is submitted again to a journal without room.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// The longest such pause.
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
 
 /// How many questions may wait.
 const QUESTIONS: usize = 1024;
@@ -125,15 +129,17 @@ pub(crate) struct Beginning(oneshot::Receiver<Answer>);
 
 impl Beginning {
     /// Waits until they were applied.
-    pub(crate) async fn done(self) -> Result<(), Error> {
-        self.0.await.map_err(|_| Error::Stopped)??.0?;
-        Ok(())
+    ///
+    /// # Errors
+    /// Returns an error if the journal had no space for them: without them, nothing may be served.
+    pub(crate) async fn done(self) -> Result<(), journal::Error> {
+        self.0.await.map_err(|_| journal::Error::Closed)?.map(drop)
     }
 }
 
 /// Creates a node and its loop, which has to be run. The node was started with these rules.
 pub(crate) fn new(
-    Opened { state, appender: journal, reader, clock, .. }: Opened,
+    Opened { state, appender: journal, reader, node, clock, .. }: Opened,
     rules: Rules,
     hub: Arc<Hub>,
     asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
@@ -142,7 +148,7 @@ pub(crate) fn new(
 ) -> (Node, Loop) {
     let (questions, asked) = mpsc::channel(QUESTIONS);
     let clock = clock.unwrap_or_else(|| Clock::going_on_from(state.latest_stamp()));
-    let id = NodeId::new(clock::secret_id().as_u64_pair().1);
+    let id = node.unwrap_or_else(|| NodeId::new(clock::salt()));
     let state = state.for_node(id);
     let waiting = Mutex::default();
     let telling = journal.outlives_this().then(|| Telling::new(rules));
@@ -191,10 +197,13 @@ impl Node {
     /// Appends a command, again and again while the journal has no room for it, and waits until it is
     /// applied, unless the server stops before.
     pub(crate) async fn insist(&self, command: impl Fn() -> Command) {
-        while let Err(Error::Unavailable(journal::Error::Full | journal::Error::NoSpace)) =
-            self.submit(command()).await
+        let mut pause = RETRY;
+        while let Err(Error::Unavailable(why)) = self.submit(command()).await
+            && why != journal::Error::Closed
         {
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(pause).await;
+            // A journal may be away for hours, and very many may wait for it.
+            pause = (pause * 2).min(LONGEST_RETRY);
         }
     }
 
@@ -272,12 +281,28 @@ impl Node {
         &self,
         question: impl FnOnce(&State) -> T + Send + 'static,
     ) -> Result<T, Error> {
+        let since = self.0.journal.end().await?;
+        self.ask_since(since, question).await
+    }
+
+    /// Asks the state as it is on this node, also while the journal is away.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask_since(Position::default(), question).await
+    }
+
+    async fn ask_since<T: Send + 'static>(
+        &self,
+        since: Position,
+        question: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let (sender, answer) = oneshot::channel();
         let ask = Box::new(move |state: &State| {
             // The caller may be gone.
             let _ = sender.send(question(state));
         });
-        let since = self.0.journal.end();
         self.0.questions.try_send(Question { since, ask }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.0.limits.refused(Limit::WaitingQuestions, None);
@@ -314,6 +339,8 @@ impl Loop {
                         match given {
                             Given::Entry(envelope) => self.apply(envelope).await,
                             Given::Undone { number, why } => self.answer(number, Err(why)),
+                            Given::Restart(state) => self.restart(*state),
+                            Given::Snapshot(wanted) => drop(wanted.send(self.state.snapshot())),
                         }
                         let done = Instant::now();
                         if done.duration_since(begun) > LONG {
@@ -349,7 +376,8 @@ impl Loop {
                 () = wait(pause) => {
                     // A full journal advances the clock anyway when its envelopes are applied.
                     let tick = self.node.append(Command::Tick, None);
-                    let has_no_space = matches!(tick, Err(journal::Error::NoSpace));
+                    let has_no_space =
+                        matches!(tick, Err(journal::Error::NoSpace | journal::Error::Away));
                     least = if has_no_space { NO_SPACE } else { Duration::ZERO };
                     self.tick = tick.ok();
                     tokio::task::yield_now().await;
@@ -378,6 +406,9 @@ impl Loop {
             _ => None,
         };
         let evicted = envelope.repeat.is_some().then(|| self.state.evicted_answers());
+        if node != self.node.0.id {
+            self.node.0.clock.follow(envelope.stamp.moment);
+        }
         let outcome = self.state.apply(envelope);
         if evicted.is_some_and(|evicted| evicted < self.state.evicted_answers()) {
             self.node.0.limits.refused(Limit::KeptAnswers, None);
@@ -396,6 +427,18 @@ impl Loop {
         if outcome.is_new {
             self.answer(number, Ok((outcome.reply, outcome.replayed)));
         }
+    }
+
+    /// Goes on from another state. The listeners of this node are not in it, or not as they are here.
+    fn restart(&mut self, state: State) {
+        self.node.0.clock.follow(state.latest_stamp());
+        self.state = state.for_node(self.node.0.id);
+        self.portions = Portions::default();
+        self.tick = None;
+        if let Some(telling) = &mut self.telling {
+            telling.restarted();
+        }
+        self.node.hub().end_some(Ending::NodeSilent, usize::MAX);
     }
 
     fn answer_question(&mut self) {

@@ -28,12 +28,25 @@ pub(crate) enum Missing {
     Rule(Rule),
     /// The state does not recognize entries by their numbers.
     Numbers,
-    /// An epoch begins wherever Redis ends.
+    /// An epoch begins, and entries are put back, wherever Redis ends.
     Compare,
     /// Appending makes a journal where there is none.
     Exists,
-    /// Entries are put back even if those before them are not there.
-    Behind,
+    /// Not a rule, but a fault around the protocol, which has to be found as well.
+    Planted(Planted),
+}
+
+/// A fault of the parts around the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Planted {
+    /// Some entry is applied twice by a node.
+    Doubled,
+    /// Some entry is not applied by a node.
+    Dropped,
+    /// Some command has another effect on one node.
+    Flipped,
+    /// The snapshot that an epoch begins with is older than it should be.
+    Stale,
 }
 
 impl Missing {
@@ -45,7 +58,7 @@ impl Missing {
     }
 
     /// All that may be missing, by name.
-    const NAMES: [(&str, &[Self]); 11] = [
+    const NAMES: [(&str, &[Self]); 14] = [
         ("run", &[Self::Rule(Rule::Run)]),
         ("holes", &[Self::Rule(Rule::Holes)]),
         ("wait", &[Self::Rule(Rule::Wait)]),
@@ -55,7 +68,10 @@ impl Missing {
         ("numbers", &[Self::Numbers]),
         ("compare", &[Self::Compare]),
         ("exists", &[Self::Exists]),
-        ("behind", &[Self::Behind]),
+        ("doubled", &[Self::Planted(Planted::Doubled)]),
+        ("dropped", &[Self::Planted(Planted::Dropped)]),
+        ("flipped", &[Self::Planted(Planted::Flipped)]),
+        ("stale", &[Self::Planted(Planted::Stale)]),
         ("wait+compare", &[Self::Rule(Rule::Wait), Self::Compare]),
     ];
 }
@@ -144,11 +160,8 @@ fn seeds() {
         return;
     }
     let count = setting("CHANNELSTREAM_SIMULATE_SEEDS");
-    let threads = match count {
-        None => 1,
-        Some(_) => thread::available_parallelism().map_or(1, NonZero::get) as u64,
-    };
     let count = count.unwrap_or(SOME);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get) as u64;
     let begun = Instant::now();
     let (total, bad) = run(0..count, missing, threads);
     let seconds = begun.elapsed().as_secs_f64();
@@ -173,12 +186,12 @@ fn a_seed_is_a_story() {
     }
 }
 
-/// Without any of its rules, the protocol fails. Those that fail seldom are looked for by
-/// `cargo xtask simulate --without RULE`.
+/// Without any of its rules, the protocol fails. The rules without which it does so in few seeds are looked
+/// for by `cargo xtask simulate --without RULE`.
 #[test]
 fn what_is_missing_is_found() {
-    for name in ["run", "holes", "again", "ring", "anyone", "numbers"] {
-        let (_, missing) = Missing::NAMES.iter().find(|(known, _)| *known == name).unwrap();
+    const SELDOM: [&str; 3] = ["compare", "wait", "wait+compare"];
+    for (name, missing) in Missing::NAMES.iter().filter(|(name, _)| !SELDOM.contains(name)) {
         let is_bad = |seed| !World::live(seed, missing, false).faults.is_empty();
         assert!((0..SOME * 5).any(is_bad), "nothing goes wrong without {name}");
     }

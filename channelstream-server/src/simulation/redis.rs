@@ -87,12 +87,10 @@ pub(super) struct Asked {
 /// Parts of the script that begins an epoch, and of appending, which may be taken out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Careless {
-    /// An epoch begins wherever Redis ends.
+    /// An epoch begins, and entries are put back, wherever Redis ends.
     pub(super) anywhere: bool,
     /// Appending makes a journal where there is none.
     pub(super) makes_stream: bool,
-    /// Entries are put back wherever Redis ends.
-    pub(super) puts_back_anywhere: bool,
 }
 
 impl Careless {
@@ -100,7 +98,6 @@ impl Careless {
         Self {
             anywhere: missing.contains(&Missing::Compare),
             makes_stream: missing.contains(&Missing::Exists),
-            puts_back_anywhere: missing.contains(&Missing::Behind),
         }
     }
 }
@@ -222,7 +219,7 @@ impl Process {
                 Answer::Claims { claims: claims.collect(), view: self.view() }
             }
             Request::PutBack { after, entries } => {
-                if self.data.end == Some(after) || self.careless.puts_back_anywhere {
+                if self.data.end == Some(after) || self.careless.anywhere {
                     for (position, entry) in entries {
                         if self.data.end.is_some_and(|end| end < position) {
                             self.change(Change::Push(position, entry));

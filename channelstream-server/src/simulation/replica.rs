@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
 use channelstream_core::state::stored::decode;
-use channelstream_core::state::{Envelope, NodeId, Order, Position, Rules, State};
+use channelstream_core::state::{Command, Envelope, NodeId, Order, Position, Rules, State};
 
 use crate::journal::redis::protocol::message::Entry;
 
@@ -48,6 +48,15 @@ impl Replica {
             self.operations.push(operation);
         }
         Applied { operation, is_new, digest: self.state.digest() }
+    }
+
+    /// Returns the entry with another command in it.
+    pub(super) fn flipped(entry: &Entry) -> Entry {
+        let mut envelope: Envelope = decode(&entry.bytes).unwrap();
+        if let Command::Publish(messages) = &mut envelope.command {
+            messages.clear();
+        }
+        Entry::of(&envelope)
     }
 
     pub(super) fn order(&self) -> &Order {

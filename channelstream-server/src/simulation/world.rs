@@ -12,7 +12,7 @@ use super::commands::Clients;
 use super::dice::Dice;
 use super::redis::{Asked, Careless, Data, Parked, Process};
 use super::replica::Replica;
-use super::{Missing, Report};
+use super::{Missing, Planted, Report};
 use crate::journal::redis::protocol::message::{Answer, Entry, Line, Notice, Output, Request};
 use crate::journal::redis::protocol::{Machine, Rule, Settings};
 
@@ -141,6 +141,8 @@ pub(super) struct World {
     pub(super) clients: Clients,
     pub(super) report: Report,
     missing: Vec<Missing>,
+    /// The last snapshot that an epoch was begun with.
+    stale: Bytes,
     tells: bool,
 }
 
@@ -178,6 +180,7 @@ impl World {
             clients: Clients::default(),
             report: Report::default(),
             missing: missing.to_vec(),
+            stale: Bytes::new(),
             tells,
         };
         for _ in 0..3 {
@@ -197,6 +200,10 @@ impl World {
 
     pub(super) fn careless(&self) -> Careless {
         Careless::of(&self.missing)
+    }
+
+    fn is_planted(&self, planted: Planted) -> bool {
+        self.missing.contains(&Missing::Planted(planted))
     }
 
     pub(super) fn plan(&mut self, at: u64, event: Event) {
@@ -341,8 +348,11 @@ impl World {
             Event::RedisUp => {
                 // A Redis that dies may be one that has no memory left.
                 let full = if self.dice.one_in(4) { self.dice.between(0, SECOND) } else { 0 };
+                // While it loads its data, all that is asked of it waits.
+                let loads = if self.dice.one_in(2) { self.dice.between(0, SECOND) } else { 0 };
                 let master = &mut self.processes[self.master];
                 master.is_up = true;
+                master.stalled_until = self.now + loads;
                 master.full_until = self.now + full;
                 self.tell(|| format!("redis is up, and full for {full} us"));
             }
@@ -375,7 +385,11 @@ impl World {
                 }
                 Output::Snapshot => {
                     let replica = &self.nodes[node].replica;
-                    let (position, snapshot) = (replica.order().position(), replica.snapshot());
+                    let (position, mut snapshot) = (replica.order().position(), replica.snapshot());
+                    if self.is_planted(Planted::Stale) && !self.stale.is_empty() {
+                        snapshot = self.stale.clone();
+                    }
+                    self.stale.clone_from(&snapshot);
                     let at = self.now + self.dice.between(MILLI, 50 * MILLI);
                     self.plan(at, Event::SnapshotMade { node, position, snapshot });
                 }
@@ -531,7 +545,17 @@ impl World {
 
     fn apply(&mut self, node: usize, position: Position, entry: &Entry) {
         self.report.applied += 1;
-        let applied = self.nodes[node].replica.apply(entry);
+        if self.is_planted(Planted::Dropped) && self.dice.one_in(500) {
+            return;
+        }
+        if self.is_planted(Planted::Doubled) && self.dice.one_in(500) {
+            self.nodes[node].replica.apply(entry);
+        }
+        let applied = if self.is_planted(Planted::Flipped) && self.dice.one_in(500) {
+            self.nodes[node].replica.apply(&Replica::flipped(entry))
+        } else {
+            self.nodes[node].replica.apply(entry)
+        };
         let operation = applied.operation;
         self.tell(|| format!("node {node} applies operation {operation} at {position:?}"));
         if let Some(fault) = self.books.applied(node, position, entry, applied) {

@@ -85,12 +85,10 @@ async fn begin(
         tracing::debug!(request, %peer, %error, "connection closed");
         reader.listener.outbox().end(match error {
             node::Error::Refused(_) => Ending::Ended,
-            node::Error::Unavailable(journal::Error::Full | journal::Error::NoSpace) => {
-                Ending::Full
-            }
             node::Error::Unavailable(journal::Error::Closed) | node::Error::Stopped => {
                 Ending::Shutdown
             }
+            node::Error::Unavailable(_) => Ending::Full,
         });
     }
     reader.take(&mut first.to_vec());

@@ -17,7 +17,7 @@ pub(crate) enum Ending {
     Stalled,
     /// The peer did not answer a ping.
     Silent,
-    /// The other nodes had to take this one for dead.
+    /// The others went on without this node: they took it for dead, or it lost what they had.
     NodeSilent,
     /// The server is too far behind to take the listener in.
     Full,
@@ -34,7 +34,7 @@ impl Ending {
             Self::Slow => "reads too slowly: its outbox is full (outbox_frames, outbox_bytes)",
             Self::Stalled => "reads nothing of what waits for it",
             Self::Silent => "a ping was not answered",
-            Self::NodeSilent => "this node was silent for too long",
+            Self::NodeSilent => "this node was parted from the others",
             Self::Full => "the server is full, try again later",
             Self::Shutdown => "the server is shutting down",
         }

@@ -4,13 +4,33 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
+use tempfile::NamedTempFile;
 
-use crate::app::{Request, Site, eventually, numbered};
+use crate::app::{Frame, Request, Site, eventually, numbered};
 use crate::journal::{Journal, keep_all, kept};
-use crate::process::Process;
+use crate::process::{PROGRAM, Process, ended, quiet};
 
 /// The limit, in the blocks of the shell.
 const LIMIT: u32 = 200;
+
+/// Returns the processor time that a process has used.
+fn ticks_of_cpu(id: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    // Behind the name, which may have spaces, these are the 12th and 13th.
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+/// Starts a server without space, which has to end. Returns what it said.
+fn refused_behind(limit: &str, flags: &[&str]) -> String {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{limit}; exec \"$@\""), "sh", PROGRAM]);
+    let output = NamedTempFile::new().unwrap();
+    let mut child = quiet(&mut shell, flags).stderr(output.reopen().unwrap()).spawn().unwrap();
+    let said = || std::fs::read_to_string(output.path()).unwrap();
+    assert_eq!(ended(&mut child, said).code(), Some(1), "{}", said());
+    said()
+}
 
 #[test]
 fn without_space_writes_are_refused_and_sockets_live_until_there_is_space() {
@@ -45,7 +65,12 @@ fn without_space_writes_are_refused_and_sockets_live_until_there_is_space() {
     assert!(server.log().contains("there is no space for the journal"), "{}", server.log());
     // It is still full, and the socket still open.
     assert_eq!(site.send(&Request::call("/message", &numbered("news", 0))).status, 503);
-    assert_eq!(socket.next_within(Duration::from_millis(300)), None);
+    let before = ticks_of_cpu(server.id());
+    // Nothing but a heartbeat may come.
+    let frame = socket.next_within(Duration::from_secs(2));
+    assert!(matches!(frame, None | Some(Frame::Heartbeat)), "{frame:?}");
+    // In two seconds, of a hundred ticks each.
+    assert!(ticks_of_cpu(server.id()) - before < 50, "it tries again and again");
 
     let id = server.id().to_string();
     let raised = Command::new("prlimit").args(["--pid", &id, "--fsize=unlimited"]).status();
@@ -55,6 +80,9 @@ fn without_space_writes_are_refused_and_sockets_live_until_there_is_space() {
     });
     assert_eq!(crate::app::numbers(&[socket.event()]), [answered]);
     drop(server);
+    // Less than is there already.
+    let said = refused_behind("trap '' XFSZ; ulimit -S -f 10", &flags);
+    assert!(said.contains("beginning of the journal: the journal's disk is full"), "{said}");
     let server = journal.start(&[]);
     let kept = kept(Site(server.address), "news");
     assert!(kept.into_iter().eq(0..=answered), "what was refused is not there");

@@ -36,7 +36,7 @@ fn what_makes_no_sense_is_a_mistake() {
     assert_eq!(config(&[("journal_sync", "always")]).journal, Journal::Memory);
     assert_eq!(
         mistakes(&[("journal", "paper"), ("journal_dir", "/var/lib/push")]),
-        ["--journal: journal = \"paper\": neither memory nor file"]
+        ["--journal: journal = \"paper\": neither memory nor file nor redis"]
     );
     for (sync, problem) in [("0", "not a time from 1ms to 36525d"), ("often", "")] {
         let values = [("journal", "file"), ("journal_dir", "x"), ("journal_sync", sync)];
@@ -44,4 +44,34 @@ fn what_makes_no_sense_is_a_mistake() {
         let expected = format!("journal_sync = {sync:?}: neither always nor never, and {problem}");
         assert!(mistakes.len() == 1 && mistakes[0].contains(&expected), "{mistakes:?}");
     }
+}
+
+#[test]
+fn a_journal_in_redis_needs_its_address_and_tells_it_to_nobody() {
+    let redis = |given: &[(&str, &str)]| {
+        let values =
+            [&[("journal", "redis"), ("redis_url", "redis://:hidden@host")], given].concat();
+        match config(&values).journal {
+            Journal::Redis(journal) => journal,
+            other => panic!("{other:?}"),
+        }
+    };
+    let journal = redis(&[]);
+    assert_eq!((&*journal.name, journal.replicas), ("channelstream", 0));
+    assert_eq!(journal.timeout, Duration::from_secs(5));
+    assert!(!format!("{journal:?}").contains("hidden"));
+    let journal = redis(&[("redis_name", "push"), ("redis_replicas", "2"), ("redis_timeout", "1")]);
+    assert_eq!((&*journal.name, journal.replicas), ("push", 2));
+    assert_eq!(
+        mistakes(&[("journal", "redis")]),
+        ["--journal: journal = \"redis\": it needs redis_url"]
+    );
+    let wrong = mistakes(&[("redis_url", "redis://:hidden@host"), ("redis_name", "push")]);
+    assert_eq!(wrong.len(), 2);
+    assert!(
+        wrong.iter().all(|one| one.contains("no effect") && !one.contains("hidden")),
+        "{wrong:?}"
+    );
+    let values = [("journal", "redis"), ("redis_url", "redis://host"), ("redis_name", "a{b}")];
+    assert!(mistakes(&values)[0].contains("braces"));
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 /// What the name of a file ends with until all of it is on disk.
@@ -64,7 +64,7 @@ fn holder(id: Option<&str>) -> String {
 #[derive(Debug)]
 pub(crate) struct Directory {
     files: Looked,
-    /// Holds the lock, and is the means to sync the names of files.
+    /// Holds the lock.
     _lock: File,
 }
 
@@ -75,7 +75,7 @@ impl Directory {
         let failed = |error| DirectoryError::Directory(path.to_owned(), error);
         match private_directory().create(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(failed)?,
+            made => made.and_then(|()| sync_names(&path.join(".."))).map_err(failed)?,
         }
         let mut options = private();
         options.read(true).write(true).create(true).truncate(false);
@@ -96,15 +96,9 @@ impl Directory {
         Ok(Self { files: Looked(path.to_owned()), _lock: lock })
     }
 
-    /// Puts the names of files on disk.
-    fn sync_names(&self) -> io::Result<()> {
-        // Elsewhere a directory cannot be opened, and renaming is enough.
-        if cfg!(unix) { File::open(&self.files.0)?.sync_all() } else { Ok(()) }
-    }
-
     fn create_aside(&self, aside: &Path, name: &str, content: &[u8]) -> io::Result<File> {
         let mut options = private();
-        options.append(true).create(true);
+        options.write(true).create(true).truncate(false);
         let mut file = options.open(aside)?;
         // One of a process that was killed.
         file.set_len(0)?;
@@ -112,7 +106,7 @@ impl Directory {
         file.sync_all()?;
         fs::rename(aside, self.files.0.join(name))?;
         // The name is there, so that this is no lack of space that ends.
-        self.sync_names().map_err(io::Error::other)?;
+        sync_names(&self.files.0).map_err(io::Error::other)?;
         Ok(file)
     }
 }
@@ -164,11 +158,13 @@ impl Disk for Directory {
             // It takes space that is needed. The next start removes it if this does not.
             let _ = fs::remove_file(aside);
         }
-        Ok(Box::new(created?))
+        Ok(Box::new(End(created?)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Writable>> {
-        Ok(Box::new(OpenOptions::new().append(true).open(self.files.0.join(name))?))
+        let mut file = OpenOptions::new().write(true).open(self.files.0.join(name))?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Box::new(End(file)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -176,18 +172,30 @@ impl Disk for Directory {
     }
 }
 
-impl Writable for File {
+/// A file whose cursor is at its end: not every system lets one cut a file that it opened for appending.
+#[derive(Debug)]
+struct End(File);
+
+impl Writable for End {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
+        self.0.write_all(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
+        self.0.sync_data()
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.set_len(length)
+        self.0.set_len(length)?;
+        self.0.seek(SeekFrom::Start(length)).map(drop)
     }
+}
+
+/// Puts the names of the files of a directory on disk.
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+fn sync_names(directory: &Path) -> io::Result<()> {
+    // Elsewhere a directory cannot be opened, and renaming is enough.
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
 /// Options for files that only their owner reads: the journal has the ids of connections, and messages.

@@ -37,7 +37,7 @@ use disk::Directory;
 use recovery::{Recovered, recover};
 
 pub(crate) use recovery::OpenError;
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Writer, WriterError};
 
 /// Opens the journal of a directory.
 pub(super) fn open(
@@ -82,5 +82,12 @@ fn start(
     let writer =
         Writer::new(log, sync, (envelopes, given), snapshots, followed, Arc::clone(&figures));
     let appender = Appender::File { envelopes: sender, figures };
-    Opened { appender, reader: Reader(reader), state, clock: None, writer: Some(writer) }
+    Opened {
+        appender,
+        reader: Reader(reader),
+        state,
+        node: None,
+        clock: None,
+        writer: Some(super::Writer::File(Box::new(writer))),
+    }
 }

@@ -121,6 +121,14 @@ impl Snapshots {
         self.earliest = Instant::now() + AGAIN;
         None
     }
+
+    /// Gives up the one that is being made, and waits until it has ended.
+    pub(super) async fn end(&mut self) {
+        self.work.stop.store(true, Ordering::Relaxed);
+        if self.running.is_some() {
+            self.made().await;
+        }
+    }
 }
 
 fn complain(error: &dyn std::error::Error) {

@@ -109,6 +109,8 @@ impl Writer {
             self.figures.bytes.store(self.followed.0, Ordering::Relaxed);
         }
         self.log.sync()?;
+        // It holds the lock of the directory as well.
+        self.snapshots.end().await;
         Ok(())
     }
 

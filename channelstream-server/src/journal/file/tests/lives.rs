@@ -57,8 +57,8 @@ async fn live(
             match appender.append(envelope(story.next)) {
                 Ok(()) => story.next += 1,
                 Err(Error::NoSpace) => {}
-                Err(Error::Full) => panic!("it holds more than that"),
                 Err(Error::Closed) => assert!(!disk.has_power(), "it ended with power"),
+                Err(error) => panic!("{error}"),
             }
         }
         if dice.coin() {
@@ -91,6 +91,7 @@ async fn live(
                 assert_eq!(why, Error::NoSpace);
                 story.undone.insert(number);
             }
+            Given::Restart(_) | Given::Snapshot(_) => panic!("{given:?}"),
         }
     }
     disk.next(end != End::PowerCut)

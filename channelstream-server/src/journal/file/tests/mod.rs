@@ -12,12 +12,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::super::tests::initial;
-use super::super::{Appender, Opened, Reader};
+use super::super::{Appender, Opened, Reader, WriterError};
 use super::dice::Dice;
 use super::model::Model;
 use super::recovery::{OpenError, Recovered, recover};
 use super::start;
-use super::writer::WriterError;
 use crate::config::JournalSync;
 
 /// Small, so that there are many segments and snapshots.

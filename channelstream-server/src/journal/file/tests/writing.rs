@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::super::super::tests::{envelope, number, user};
 use super::super::super::{Error, Given, Standing};
+use super::super::disk::{Disk as _, Files as _};
 use super::*;
 
 async fn take(reader: &mut Reader, count: usize) -> Vec<Given> {
@@ -138,6 +139,54 @@ fn a_snapshot_is_made_when_enough_was_written_and_after_an_hour() {
         drop(stop);
         writer.await.unwrap().unwrap();
     });
+}
+
+#[test]
+fn on_a_real_disk_snapshots_are_made_aside_and_a_restart_begins_with_the_newest() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("journal");
+    let open = || {
+        let disk = Arc::new(super::super::disk::Directory::open(&path).unwrap());
+        recover(disk, initial, MOST, salt).unwrap()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let thread = crate::thread::Thread::start().unwrap();
+        let opened = start(open(), JournalSync::Always, thread.handle(), Some(thread));
+        let (appender, mut reader) = (opened.appender, opened.reader);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let writer = tokio::spawn(opened.writer.unwrap().run(async { drop(stopped.await) }));
+        let figures = appender.figures().unwrap();
+        let mut count = 0;
+        while figures.sample().snapshot_time < Duration::from_micros(1) || count < 200 {
+            appender.append(envelope(count)).unwrap();
+            take(&mut reader, 1).await;
+            count += 1;
+        }
+        drop(stop);
+        writer.await.unwrap().unwrap();
+        let recovered = open();
+        assert!(recovered.base.number > 0 && recovered.entries < count);
+        assert_eq!(recovered.base.number + recovered.entries, count);
+        assert!((0..count).all(|number| recovered.state.knows_user(&user(number))));
+    });
+}
+
+#[test]
+fn a_real_file_is_cut_and_written_on_from_there() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let disk = super::super::disk::Directory::open(folder.path()).unwrap();
+    let mut file = disk.create("segment", b"header").unwrap();
+    file.append(b" and more").unwrap();
+    file.cut(6).unwrap();
+    file.append(b" and this").unwrap();
+    file.sync().unwrap();
+    assert_eq!(disk.read("segment").unwrap(), b"header and this");
+    let mut file = disk.open("segment").unwrap();
+    file.cut(10).unwrap();
+    file.append(b" that").unwrap();
+    assert_eq!(disk.read("segment").unwrap(), b"header and that");
+    assert_eq!(disk.names().unwrap(), ["segment"]);
 }
 
 fn snapshots(disk: &Model) -> Vec<u64> {

@@ -24,7 +24,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn of(command: &Command) -> Self {
+    /// Returns the kind of a command.
+    pub(crate) fn of(command: &Command) -> Self {
         match command {
             Command::Begin { .. } => Self::Begin,
             Command::Open { .. } => Self::Open,

@@ -246,6 +246,7 @@ impl<S> Machine<S> {
     }
 
     /// Returns how this node stands to the journal.
+    #[cfg(test)]
     pub(crate) fn standing(&self) -> Standing {
         self.standing
     }

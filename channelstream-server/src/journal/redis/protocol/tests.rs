@@ -64,7 +64,7 @@ impl Node {
     /// A node that has these entries of the other node in epoch 5 and follows it.
     fn following(entries: u64) -> Self {
         let mut node = Self::new(order(5, entries));
-        node.meets("a", view(head("a", &[(5, at(0, 0))]), at(5, entries)));
+        node.meets("a", &view(head("a", &[(5, at(0, 0))]), at(5, entries)));
         assert_eq!(node.machine.standing(), Standing::Following);
         node.outputs.clear();
         node
@@ -93,12 +93,12 @@ impl Node {
     }
 
     /// Its lines open, to this run.
-    fn meets(&mut self, run: &str, view: View) {
+    fn meets(&mut self, run: &str, view: &View) {
         self.machine.opened(self.now, self.machine.session);
         self.met(run, view);
     }
 
-    fn met(&mut self, run: &str, view: View) {
+    fn met(&mut self, run: &str, view: &View) {
         for line in [Line::Append, Line::Read] {
             self.answer(line, Answer::Met { run: Run::new(run), view: view.clone() });
         }
@@ -179,7 +179,7 @@ fn who_does_not_follow_accepts_nothing() {
     let mut node = Node::new(order(5, 3));
     assert_eq!(node.append(1), Err(Refused::Away));
     // There is more to read than the node has.
-    node.meets("a", view(head("a", &[(5, at(0, 0))]), at(5, 4)));
+    node.meets("a", &view(head("a", &[(5, at(0, 0))]), at(5, 4)));
     assert_eq!(node.machine.standing(), Standing::Joining);
     assert_eq!(node.append(1), Err(Refused::Away));
     node.reads(&[(at(5, 4), entry(OTHER, 4))]);
@@ -263,7 +263,7 @@ fn without_memory_in_redis_nothing_was_done_if_it_was_sent_once() {
     node.append(2).unwrap();
     node.machine.broke(node.now, node.machine.session);
     node.wait(Duration::from_millis(100));
-    node.meets("a", view(head("a", &[(5, at(0, 0))]), at(5, 0)));
+    node.meets("a", &view(head("a", &[(5, at(0, 0))]), at(5, 0)));
     assert_eq!(node.appended(), [(ME, 2), (ME, 2)]);
     node.answer(Line::Append, Answer::Appended(Appended::Full));
     assert_eq!(node.fates(), [(2, Fate::InDoubt)], "the first one may have been done");
@@ -276,14 +276,14 @@ fn a_hole_is_filled_by_a_newer_snapshot_only() {
     assert!(node.hangs_up() && node.given().is_empty());
     node.wait(secs(1));
     let theirs = view(head("a", &[(5, at(0, 0))]), at(5, 6));
-    node.meets("a", theirs.clone());
+    node.meets("a", &theirs);
     node.answer(Line::Read, Answer::Loaded(Some((order(5, 2), "older"))));
     assert!(!node.has(|output| matches!(output, Output::Restart(_))));
     node.wait(Duration::from_millis(100));
-    node.met("a", theirs.clone());
+    node.met("a", &theirs);
     node.answer(Line::Read, Answer::Loaded(Some((order(5, 5), "newer"))));
     assert!(node.has(|output| matches!(output, Output::Restart("newer"))));
-    node.met("a", theirs);
+    node.met("a", &theirs);
     node.reads(&[(at(5, 6), entry(OTHER, 6))]);
     assert_eq!(node.given(), [6]);
     assert_eq!(node.machine.standing(), Standing::Following);
@@ -300,11 +300,11 @@ fn who_went_another_way_takes_any_state_of_the_others() {
     node.wait(secs(1));
     let theirs = head("b", &[(5, at(0, 0)), (6, at(5, 2))]);
     node.outputs.clear();
-    node.meets("b", view(theirs.clone(), at(6, 0)));
+    node.meets("b", &view(theirs.clone(), at(6, 0)));
     let notice = Notice::Diverged { at: at(5, 5), common: at(5, 2) };
     assert!(node.has(|output| matches!(output, Output::Notice(found) if *found == notice)));
     node.answer(Line::Read, Answer::Loaded(Some((order(5, 1), "theirs"))));
-    node.met("b", view(theirs, at(6, 0)));
+    node.met("b", &view(theirs, at(6, 0)));
     node.outputs.clear();
     node.reads(&[(at(5, 2), entry(OTHER, 2)), (at(6, 0), beginning())]);
     // What was given out on the way that was left is appended again, whoever sent it.
@@ -314,7 +314,7 @@ fn who_went_another_way_takes_any_state_of_the_others() {
 #[test]
 fn an_epoch_goes_on_where_the_head_says() {
     let mut node = Node::new(order(5, 2));
-    node.meets("b", view(head("b", &[(5, at(0, 0)), (6, at(5, 3))]), at(6, 1)));
+    node.meets("b", &view(head("b", &[(5, at(0, 0)), (6, at(5, 3))]), at(6, 1)));
     node.reads(&[
         (at(5, 3), entry(OTHER, 3)),
         (at(6, 0), beginning()),
@@ -322,7 +322,7 @@ fn an_epoch_goes_on_where_the_head_says() {
     ]);
     assert_eq!(node.given(), [3, 0, 4]);
     let mut node = Node::new(order(5, 2));
-    node.meets("b", view(head("b", &[(5, at(0, 0)), (6, at(5, 3))]), at(6, 1)));
+    node.meets("b", &view(head("b", &[(5, at(0, 0)), (6, at(5, 3))]), at(6, 1)));
     node.reads(&[(at(6, 0), beginning()), (at(6, 1), entry(OTHER, 4))]);
     assert!(node.hangs_up() && node.given().is_empty(), "entry 3 is missing");
 }
@@ -331,7 +331,7 @@ fn an_epoch_goes_on_where_the_head_says() {
 fn a_node_with_nothing_waits_for_others_and_then_begins() {
     let mut node = Node::new(Order::default());
     let nothing = View::default();
-    node.meets("a", nothing.clone());
+    node.meets("a", &nothing);
     node.reads(&[]);
     let mut waited = Duration::ZERO;
     loop {
@@ -351,9 +351,9 @@ fn a_node_with_nothing_waits_for_others_and_then_begins() {
     assert!(begins.alone);
     node.answer(Line::Append, Answer::Begun { is_done: true });
     let theirs = view(head("a", &[(9, at(0, 0))]), at(9, 0));
-    node.met("a", theirs.clone());
+    node.met("a", &theirs);
     node.answer(Line::Read, Answer::Loaded(Some((Order::default(), "empty"))));
-    node.met("a", theirs);
+    node.met("a", &theirs);
     node.reads(&[(at(9, 0), beginning())]);
     assert_eq!(node.machine.standing(), Standing::Following);
 }
@@ -365,7 +365,7 @@ fn the_furthest_puts_back_what_redis_lost() {
     node.machine.broke(node.now, node.machine.session);
     node.wait(secs(1));
     let lost = view(head("a", &[(5, at(0, 0))]), at(5, 3));
-    node.meets("b", lost.clone());
+    node.meets("b", &lost);
     node.reads(&[]);
     // The other node lives and has not claimed yet.
     node.claims(&[(ME, at(5, 4))], &lost);
@@ -389,7 +389,7 @@ fn who_is_behind_leaves_it_to_the_furthest() {
     node.machine.broke(node.now, node.machine.session);
     node.wait(secs(1));
     let lost = view(head("a", &[(5, at(0, 0))]), at(5, 1));
-    node.meets("b", lost.clone());
+    node.meets("b", &lost);
     node.reads(&[]);
     for _ in 0..100 {
         node.claims(&[(ME, at(5, 2)), (OTHER, at(5, 3))], &lost);

@@ -1,0 +1,36 @@
+//! What the protocol has noticed, in the log and in figures.
+
+use super::command::id;
+use super::figures::{Figures, count};
+use super::protocol::message::Notice;
+
+/// Logs and counts what was noticed. That an answer did not come is told with what else is wrong.
+pub(super) fn note(notice: Notice, figures: &Figures) {
+    match notice {
+        Notice::Diverged { at, common } => {
+            count(&figures.divergences, 1);
+            tracing::error!(
+                at = %id(at), common = %id(common),
+                "the other servers went on another way: what this one applied behind the common \
+                 position is appended again, and its state is loaded anew"
+            );
+        }
+        Notice::Hole { after } => tracing::warn!(
+            after = %id(after),
+            "entries of the journal are missing here: the state is loaded anew"
+        ),
+        Notice::Begins { after, put_back, rebuilt } => {
+            count(&figures.recoveries, 1);
+            count(&figures.put_back, put_back);
+            tracing::warn!(
+                after = %id(after), put_back, rebuilt,
+                "Redis is another one, or was started anew: this server has begun an epoch of the journal"
+            );
+        }
+        Notice::Repeats { count: repeats } => {
+            count(&figures.repeated, repeats);
+            tracing::warn!(entries = repeats, "entries that Redis lost are appended again");
+        }
+        Notice::Stalled(_) => {}
+    }
+}

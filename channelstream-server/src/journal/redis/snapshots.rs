@@ -1,0 +1,235 @@
+//! Snapshots in Redis: in parts, so that no command stops Redis for long. The next one is made by replaying
+//! what followed, on a thread of its own, as a start does it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use channelstream_core::state::{Order, Position, State};
+use redis::aio::MultiplexedConnection;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use super::super::compact::{Replay, ReplayError};
+use super::command::{self, CHUNK, Maker, Trouble};
+use super::protocol::message::Head;
+use super::target::Target;
+use crate::thread::Thread;
+
+/// How many entries are read at once to be replayed.
+const ENTRIES: usize = 512;
+
+/// How often a snapshot is read anew that was replaced meanwhile.
+const TRIES: usize = 3;
+
+/// When the next snapshot is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    /// What followed the last one exceeds this size in bytes, and so many times its size.
+    pub(super) bytes: u64,
+    pub(super) times: u64,
+    /// Or it is as old as that.
+    pub(super) age: Duration,
+}
+
+impl Default for Due {
+    fn default() -> Self {
+        Self { bytes: 64 << 20, times: 2, age: Duration::from_hours(1) }
+    }
+}
+
+impl Due {
+    /// Returns `true` if a snapshot of `size`, after which `followed` bytes came, is to be replaced.
+    pub(super) fn is_due(&self, size: u64, followed: u64, age: Option<Duration>) -> bool {
+        let is_large = followed > self.bytes.max(size.saturating_mul(self.times));
+        is_large || followed > 0 && age.is_none_or(|age| age >= self.age)
+    }
+}
+
+/// Reads the newest snapshot, and returns where it is.
+async fn read(
+    line: &mut MultiplexedConnection,
+    maker: &Maker,
+    heard: &AtomicU64,
+) -> Result<Option<(Position, Vec<u8>)>, Trouble> {
+    for _ in 0..TRIES {
+        let newest = command::run_one(line, &maker.newest_snapshot()).await?;
+        let Some((position, count)) = command::newest_snapshot(newest)? else { return Ok(None) };
+        if let Some(bytes) = read_chunks(line, maker, position, count, heard).await? {
+            return Ok(Some((position, bytes)));
+        }
+    }
+    // To begin without it would lose everything.
+    Err(Trouble::Snapshot("a part of it is missing".to_owned()))
+}
+
+async fn read_chunks(
+    line: &mut MultiplexedConnection,
+    maker: &Maker,
+    position: Position,
+    count: usize,
+    heard: &AtomicU64,
+) -> Result<Option<Vec<u8>>, Trouble> {
+    let mut bytes = Vec::new();
+    for number in 0..count {
+        match command::run_one(line, &maker.load_chunk(position, number)).await? {
+            redis::Value::Nil => return Ok(None),
+            chunk => bytes.extend(command::bytes(chunk)?),
+        }
+        heard.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(Some(bytes))
+}
+
+/// A snapshot that was loaded: the state, and how many bytes it had.
+pub(super) type Loaded = Option<(Order, Box<State>, u64)>;
+
+/// Loads the newest snapshot.
+pub(super) async fn load(
+    mut line: MultiplexedConnection,
+    maker: Maker,
+    heard: Arc<AtomicU64>,
+) -> Result<Loaded, Trouble> {
+    let Some((_, bytes)) = read(&mut line, &maker, &heard).await? else { return Ok(None) };
+    let restoring = tokio::task::spawn_blocking(move || {
+        State::restore(&bytes).map(|state| (Box::new(state), bytes.len() as u64))
+    });
+    let mut restoring = std::pin::pin!(restoring);
+    let restored = loop {
+        // Redis is not waited for meanwhile.
+        match tokio::time::timeout(Duration::from_millis(100), &mut restoring).await {
+            Ok(restored) => break restored,
+            Err(_) => heard.fetch_add(1, Ordering::Relaxed),
+        };
+    };
+    let restored = restored.map_err(|error| Trouble::Snapshot(error.to_string()))?;
+    let (state, size) = restored.map_err(|error| Trouble::Snapshot(error.to_string()))?;
+    Ok(Some((state.order().clone(), state, size)))
+}
+
+/// Stores the parts of a snapshot, which live for a while only. Returns how many they are.
+pub(super) async fn store(
+    line: &mut MultiplexedConnection,
+    maker: &Maker,
+    position: Position,
+    bytes: &[u8],
+    heard: &AtomicU64,
+) -> Result<usize, Trouble> {
+    for (number, part) in bytes.chunks(CHUNK).enumerate() {
+        command::run_one(line, &maker.store_chunk(position, number, part)).await?;
+        heard.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(bytes.len().div_ceil(CHUNK))
+}
+
+/// A snapshot that was made, the parts of which are in Redis.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    pub(super) position: Position,
+    pub(super) chunks: usize,
+    pub(super) size: u64,
+    /// The size of the entries between the snapshot before and this one.
+    pub(super) covered: u64,
+    pub(super) time: Duration,
+}
+
+/// Why no snapshot was made.
+#[derive(Debug, Error)]
+pub(super) enum MakeError {
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    #[error("the entries do not follow each other behind {0:?}")]
+    Hole(Position),
+    #[error("there is none to begin with")]
+    Nothing,
+    #[error("a thread cannot be started")]
+    Thread(#[from] io::Error),
+    #[error("its thread has ended")]
+    Ended,
+}
+
+/// What the making of a snapshot came to; without one if so few bytes followed the last one.
+pub(super) type Outcome = Result<Result<Made, u64>, MakeError>;
+
+/// The making of a snapshot, which ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Making {
+    outcome: oneshot::Receiver<Outcome>,
+    _thread: Thread,
+}
+
+impl Making {
+    /// Begins to make a snapshot of the state at `until`. Redis has this head and leads there.
+    pub(super) fn start(
+        target: Target,
+        maker: Maker,
+        head: Head,
+        until: Position,
+        due: Due,
+    ) -> Result<Self, MakeError> {
+        let thread = Thread::start()?;
+        let (tell, outcome) = oneshot::channel();
+        thread.handle().spawn(async move {
+            let made = make(&target, &maker, &head, until, due).await;
+            // Who asked may be gone.
+            let _ = tell.send(made);
+        });
+        Ok(Self { outcome, _thread: thread })
+    }
+
+    pub(super) async fn outcome(&mut self) -> Outcome {
+        (&mut self.outcome).await.unwrap_or(Err(MakeError::Ended))
+    }
+}
+
+async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due: Due) -> Outcome {
+    let begun = Instant::now();
+    let heard = AtomicU64::default();
+    let mut line = target.line().await?;
+    let Some((from, bytes)) = read(&mut line, maker, &heard).await? else {
+        return Err(MakeError::Nothing);
+    };
+    let size = bytes.len() as u64;
+    let mut replay = Replay::restore(&bytes, from.number).map_err(ReplayError::from)?;
+    drop(bytes);
+    let (mut at, mut followed) = (from, 0);
+    loop {
+        let range = maker.range(at, until, ENTRIES);
+        let entries = command::entries(command::run_one(&mut line, &range).await?)?;
+        let Some((last, ..)) = entries.last() else { break };
+        at = *last;
+        for (position, entry, _) in entries {
+            if head.is_lost(position) {
+                continue;
+            }
+            followed += entry.bytes.len() as u64;
+            replay.apply(&entry.bytes)?;
+            // The state counts for itself.
+            if replay.state().order().position() != position {
+                return Err(MakeError::Hole(position));
+            }
+        }
+    }
+    let position = replay.state().order().position();
+    if followed <= due.bytes.max(size.saturating_mul(due.times)) / 2 && due.age > begun.elapsed() {
+        // Another node has made one meanwhile.
+        return Ok(Err(followed));
+    }
+    let bytes = Bytes::from(replay.into_snapshot()?);
+    let chunks = store(&mut line, maker, position, &bytes, &heard).await?;
+    let (size, time) = (bytes.len() as u64, begun.elapsed());
+    Ok(Ok(Made { position, chunks, size, covered: followed, time }))
+}
+
+impl Head {
+    /// Returns `true` for an entry that stands beyond the end of its epoch, or of an epoch that was none.
+    fn is_lost(&self, position: Position) -> bool {
+        let begins = |epoch| self.epochs.iter().any(|(began, _)| *began == epoch);
+        let next = self.epochs.iter().find(|(_, after)| after.epoch == position.epoch);
+        !begins(position.epoch) || next.is_some_and(|(_, end)| position > *end)
+    }
+}

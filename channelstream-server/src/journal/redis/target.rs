@@ -1,0 +1,288 @@
+//! Where Redis is, and how it is reached: one address, or what sentinels name as the master.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, Value,
+};
+use thiserror::Error;
+
+use super::command::{self, Keys, Trouble, text};
+use crate::config::Secret;
+
+/// How long it may take to connect and to greet.
+const CONNECT: Duration = Duration::from_millis(900);
+
+/// How long one sentinel may take.
+const SENTINEL: Duration = Duration::from_millis(300);
+
+/// How many nodes of a cluster may send on to the next.
+const REDIRECTS: usize = 3;
+
+/// Why a URL does not lead to Redis. It does not tell the URL, which may hold a password.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(crate) enum UrlError {
+    #[error(
+        "redis_url has to be redis://, rediss://, unix:// or redis+sentinel://HOST:PORT,HOST:PORT/MASTER"
+    )]
+    Scheme,
+    #[error("redis_url: {0}")]
+    Wrong(String),
+}
+
+/// Where Redis is.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    place: Place,
+    /// How Redis itself is spoken to.
+    info: ConnectionInfo,
+    keys: Keys,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// At the address of the info.
+    Fixed,
+    /// Where sentinels say.
+    Sentinels {
+        sentinels: Arc<[ConnectionInfo]>,
+        master: Arc<str>,
+        tls: bool,
+        /// The sentinel that has answered last.
+        first: Arc<AtomicUsize>,
+    },
+}
+
+/// Lines that lead to the same Redis.
+pub(super) struct Lines {
+    pub(super) append: MultiplexedConnection,
+    pub(super) read: MultiplexedConnection,
+    pub(super) address: String,
+}
+
+impl Target {
+    pub(super) fn parse(url: &Secret, keys: Keys) -> Result<Self, UrlError> {
+        // The provider of cryptography is that of the process, whoever sets it first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let url = url.expose();
+        let Some((scheme, rest)) = url.split_once("://") else { return Err(UrlError::Scheme) };
+        match scheme {
+            "redis" | "rediss" | "unix" | "redis+unix" => {
+                Ok(Self { place: Place::Fixed, info: info(url)?, keys })
+            }
+            "redis+sentinel" => Self::by_sentinels(rest, false, keys),
+            "rediss+sentinel" => Self::by_sentinels(rest, true, keys),
+            _ => Err(UrlError::Scheme),
+        }
+    }
+
+    fn by_sentinels(rest: &str, tls: bool, keys: Keys) -> Result<Self, UrlError> {
+        let scheme = if tls { "rediss" } else { "redis" };
+        let (credentials, rest) =
+            rest.rsplit_once('@').map_or(("", rest), |(before, rest)| (before, rest));
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (master, database) = path.split_once('/').unwrap_or((path, ""));
+        if master.is_empty() {
+            return Err(UrlError::Wrong("the name of the master is missing".to_owned()));
+        }
+        let sentinels = hosts.split(',').map(|host| {
+            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| {
+                !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+            });
+            info(&format!("{scheme}://{host}{}", if has_port { "" } else { ":26379" }))
+        });
+        let sentinels = sentinels.collect::<Result<Vec<_>, _>>()?;
+        let at = if credentials.is_empty() { "" } else { "@" };
+        let info = info(&format!("{scheme}://{credentials}{at}localhost/{database}"))?;
+        let (sentinels, first) = (sentinels.into(), Arc::default());
+        let place = Place::Sentinels { sentinels, master: master.into(), tls, first };
+        Ok(Self { place, info, keys })
+    }
+
+    /// Returns what an operator should know of the way to Redis.
+    pub(super) fn warnings(&self) -> Vec<&'static str> {
+        let (is_local, is_encrypted) = match self.info.addr() {
+            _ if matches!(self.place, Place::Sentinels { .. }) => {
+                (false, matches!(self.place, Place::Sentinels { tls: true, .. }))
+            }
+            ConnectionAddr::Tcp(host, _) => (is_loopback(host), false),
+            ConnectionAddr::TcpTls { host, .. } => (is_loopback(host), true),
+            _ => (true, false),
+        };
+        let mut warnings = Vec::new();
+        if !is_local && !is_encrypted {
+            warnings.push("the way to Redis is not encrypted: use rediss:// or a private network");
+        }
+        if !is_local && self.info.redis_settings().password().is_none() {
+            warnings.push(
+                "Redis asks for no password, and the journal holds messages and ids of connections",
+            );
+        }
+        warnings
+    }
+
+    /// Returns `true` if the address of Redis may change.
+    pub(super) fn moves(&self) -> bool {
+        matches!(self.place, Place::Sentinels { .. })
+    }
+
+    /// Opens both lines.
+    pub(super) async fn lines(&self) -> Result<Lines, Trouble> {
+        let (append, info) = self.line_to_owner().await?;
+        let read = open(&info, CONNECT).await?;
+        Ok(Lines { append, read, address: info.addr().to_string() })
+    }
+
+    /// Opens one line, for what has to be in nobody's way.
+    pub(super) async fn line(&self) -> Result<MultiplexedConnection, Trouble> {
+        Ok(self.line_to_owner().await?.0)
+    }
+
+    /// Returns the address at which Redis is now.
+    pub(super) async fn address(&self) -> Result<String, Trouble> {
+        Ok(self.find().await?.addr().to_string())
+    }
+
+    async fn line_to_owner(&self) -> Result<(MultiplexedConnection, ConnectionInfo), Trouble> {
+        let mut info = self.find().await?;
+        for _ in 0..REDIRECTS {
+            let mut line = open(&info, CONNECT).await?;
+            match command::ping(&mut line, &self.keys).await? {
+                None => return Ok((line, info)),
+                // A node of a cluster names the one that has the keys.
+                Some((host, port)) => info = elsewhere(&info, host, port),
+            }
+        }
+        Err(Trouble::Answers("MOVED, again and again".to_owned()))
+    }
+
+    async fn find(&self) -> Result<ConnectionInfo, Trouble> {
+        let Place::Sentinels { sentinels, master, first, .. } = &self.place else {
+            return Ok(self.info.clone());
+        };
+        let mut last = Trouble::Connect("there are no sentinels".to_owned());
+        let from = first.load(Ordering::Relaxed);
+        for index in (0..sentinels.len()).map(|index| (from + index) % sentinels.len()) {
+            match ask_sentinel(&sentinels[index], master).await {
+                Ok((host, port)) => {
+                    first.store(index, Ordering::Relaxed);
+                    return Ok(elsewhere(&self.info, host, port));
+                }
+                Err(trouble) => last = trouble,
+            }
+        }
+        Err(last)
+    }
+}
+
+fn info(url: &str) -> Result<ConnectionInfo, UrlError> {
+    let info = url
+        .into_connection_info()
+        .map_err(|error| UrlError::Wrong(error.detail().unwrap_or(error.category()).to_owned()))?;
+    // What the answers look like should not depend on the server.
+    let redis: RedisConnectionInfo = info.redis_settings().clone().set_skip_set_lib_name();
+    Ok(info.set_redis_settings(redis))
+}
+
+fn elsewhere(info: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
+    let addr = match info.addr() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    info.clone().set_addr(addr)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+async fn open(info: &ConnectionInfo, time: Duration) -> Result<MultiplexedConnection, Trouble> {
+    let client = Client::open(info.clone()).map_err(|error| Trouble::connect(&error))?;
+    // Whoever asks knows how long an answer may take.
+    let config =
+        AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(Some(time));
+    let line = client.get_multiplexed_async_connection_with_config(&config).await;
+    line.map_err(|error| Trouble::connect(&error))
+}
+
+async fn ask_sentinel(sentinel: &ConnectionInfo, master: &str) -> Result<(String, u16), Trouble> {
+    let ask = async {
+        let mut line = open(sentinel, SENTINEL).await?;
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("SENTINEL").arg("get-master-addr-by-name").arg(master);
+        let answer = command::run(&mut line, &pipeline).await?.pop().unwrap_or_default();
+        let Value::Array(parts) = answer else {
+            return Err(Trouble::Answers(format!("the sentinels know no master {master}")));
+        };
+        let mut parts = parts.into_iter().map(text);
+        match (parts.next().transpose()?, parts.next().transpose()?) {
+            (Some(host), Some(port)) => {
+                let port = port.parse().map_err(|_| Trouble::unreadable("a port"))?;
+                Ok((host, port))
+            }
+            _ => Err(Trouble::unreadable("an address")),
+        }
+    };
+    tokio::time::timeout(SENTINEL, ask)
+        .await
+        .unwrap_or_else(|_| Err(Trouble::Connect("a sentinel does not answer".to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<Target, UrlError> {
+        Target::parse(&Secret::new(url), Keys::new("test"))
+    }
+
+    #[test]
+    fn urls_name_an_address_or_sentinels() {
+        for url in
+            ["redis://localhost", "rediss://a:b@redis.example:7000/2", "unix:///run/redis.sock"]
+        {
+            assert!(!parse(url).unwrap().moves(), "{url}");
+        }
+        let target = parse("redis+sentinel://:pw@one,two:27000,[::1]:3/main/4").unwrap();
+        let Place::Sentinels { sentinels, master, tls, .. } = &target.place else { panic!() };
+        let addresses: Vec<_> = sentinels.iter().map(|info| info.addr().to_string()).collect();
+        assert_eq!(addresses[..2], ["one:26379", "two:27000"]);
+        assert_eq!((&**master, *tls), ("main", false));
+        let settings = target.info.redis_settings();
+        assert_eq!((settings.password(), settings.db()), (Some("pw"), 4));
+        assert!(target.moves());
+    }
+
+    #[test]
+    fn wrong_urls_are_refused_without_being_told() {
+        for url in ["", "localhost", "http://localhost", "redis+sentinel://one:1"] {
+            assert!(parse(url).is_err(), "{url}");
+        }
+        let error = parse("redis://user:hidden@host:port").unwrap_err();
+        assert!(!error.to_string().contains("hidden"), "{error}");
+        assert!(!format!("{:?}", parse("redis://:hidden@host")).contains("hidden"));
+    }
+
+    #[test]
+    fn what_leaves_the_machine_is_warned_of() {
+        let count = |url| parse(url).unwrap().warnings().len();
+        assert_eq!(count("redis://127.0.0.1"), 0);
+        assert_eq!(count("redis://[::1]:7"), 0);
+        assert_eq!(count("unix:///run/redis.sock"), 0);
+        assert_eq!(count("redis://redis.example"), 2);
+        assert_eq!(count("redis://:pw@redis.example"), 1);
+        assert_eq!(count("rediss://:pw@redis.example"), 0);
+        assert_eq!(count("redis+sentinel://one/main"), 2);
+    }
+}

@@ -1,0 +1,27 @@
+//! Several servers on one real Redis: one server to everybody, whatever is killed, stopped or wiped.
+//! `CHANNELSTREAM_CLUSTER=full` runs more rounds; `CHANNELSTREAM_TEST_SERVER` names another server program.
+//! Without a `redis-server` in the path, the tests fail.
+
+#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+#![allow(clippy::disallowed_methods, reason = "a test may wait")]
+#![cfg(target_os = "linux")]
+
+#[path = "../it/app.rs"]
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod app;
+mod away;
+mod cluster;
+mod ends;
+mod kill;
+#[path = "../it/process.rs"]
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod process;
+mod redis;
+mod same;
+mod visitor;
+
+/// Returns how many rounds there are: `few`, or `many` if the full sizes are asked for.
+fn rounds(few: usize, many: usize) -> usize {
+    let is_full = std::env::var_os("CHANNELSTREAM_CLUSTER").is_some_and(|value| value == "full");
+    if is_full { many } else { few }
+}
