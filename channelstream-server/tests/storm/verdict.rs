@@ -212,8 +212,8 @@ impl View<'_> {
         }
     }
 
-    /// Whether a frame that is not stored may have come while the listener waited for what an older one on
-    /// another node was sent.
+    /// Whether a frame may have come while the listener waited for what an older one on another node was
+    /// sent, and be gone by then: it is not stored, or not for ever.
     fn may_wait(&self, place: usize, step: usize) -> bool {
         let Hearing::By(listener) = self.standings[step].hearing else { return false };
         let is_it =
@@ -224,7 +224,7 @@ impl View<'_> {
             before.is_some_and(|before| self.standings[before].hearing != Hearing::Nobody);
         self.life.listeners[listener].waits
             && takes_over
-            && self.order.items[place].stored_until <= place + 1
+            && self.order.items[place].stored_until < usize::MAX
     }
 
     /// Whether a frame is behind what a later listener was given first.
@@ -271,7 +271,9 @@ impl View<'_> {
             let may = (listener.slow || listener.waits) && self.kept(place, step).may;
             return Due { must: false, may };
         }
-        let must = now.window.1 < until && self.arrives(place, number, step);
+        // One that waits is caught up some time after it was opened.
+        let is_there = if listener.waits { until == usize::MAX } else { now.window.1 < until };
+        let must = is_there && self.arrives(place, number, step);
         Due { must, may: true }
     }
 
