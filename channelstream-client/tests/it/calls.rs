@@ -1,5 +1,6 @@
 //! Every call against the real server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_client::{
@@ -40,22 +41,22 @@ async fn a_whole_life() {
     let ann = client.connect(request).await.unwrap();
     assert_eq!((&*ann.username, ann.channels), ("ann", vec!["life".to_owned()]));
     assert_eq!((ann.state.len(), ann.public_state.len()), (2, 1));
-    assert_eq!(&*ann.channels_info.channels["life"].users, ["ann".into()]);
+    assert_eq!(&*ann.channels_info.channels["life"].users, [Arc::<str>::from("ann")]);
 
     let id = Uuid::from_u128(7);
     let bob = Connect { conn_id: Some(id), ..Connect::new("bob") };
     assert_eq!(client.connect(bob).await.unwrap().conn_id, id);
     let subscribed = client.subscribe(Subscribe::new(id, ["life", "other"])).await.unwrap();
-    assert_eq!(subscribed.subscribed_to, ["life".into(), "other".into()]);
+    assert_eq!(subscribed.subscribed_to, [Arc::<str>::from("life"), Arc::from("other")]);
     let left = client.unsubscribe(Unsubscribe::new(id, ["other"])).await.unwrap();
-    assert_eq!(left.unsubscribed_from, ["other".into()]);
-    assert_eq!(left.channels, ["life".into()]);
+    assert_eq!(left.unsubscribed_from, [Arc::<str>::from("other")]);
+    assert_eq!(left.channels, [Arc::<str>::from("life")]);
 
     let state = UserState::from([("mood".to_owned(), Scalar::from("good"))]);
     let set = client.set_user_state(SetUserState::new("ann", state)).await.unwrap();
     assert_eq!(set.changed_state[0].key, "mood");
     assert_eq!(set.user_state["mood"], Scalar::from("good"));
-    assert_eq!(set.public_keys, ["mood".into()]);
+    assert_eq!(set.public_keys, [Arc::<str>::from("mood")]);
 
     let life = || Address::channel("life");
     let message = |text: &str| {
@@ -168,7 +169,10 @@ async fn channels_are_deleted() {
     client.connect(Connect::new("ann").channels(["news", "chat"])).await.unwrap();
     let request = DeleteChannels::new(["news", "nowhere"]);
     let answer = client.delete_channels(request).await.unwrap();
-    assert_eq!((answer.deleted, answer.unknown), (vec!["news".into()], vec!["nowhere".into()]));
+    assert_eq!(
+        (answer.deleted, answer.unknown),
+        (vec![Arc::<str>::from("news")], vec![Arc::<str>::from("nowhere")])
+    );
     let info = client.info(InfoOptions::default()).await.unwrap();
     assert_eq!(info.channels.keys().map(|name| &**name).collect::<Vec<_>>(), ["chat"]);
     let error = client.delete_channels(DeleteChannels::default()).await.unwrap_err();

@@ -92,11 +92,6 @@ impl NodeId {
     pub const fn new(id: u64) -> Self {
         Self(id)
     }
-
-    /// Returns the id as a number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
 }
 
 impl Display for NodeId {
