@@ -6,9 +6,11 @@
 //! wait without bound, and neither does it hold more than its bounds. Only what the journal returns
 //! changes the state.
 //!
-//! A journal in memory lives as long as the process. One in files outlives it: an entry is
-//! given out only once it is written, and with [`JournalSync::Always`](crate::config::JournalSync) only once it is on disk, so that nobody has
-//! seen what is gone after a crash. [`open`] returns the state as all entries that were given out left it.
+//! A journal in memory lives as long as the process. One in files outlives it: an entry is given out only once
+//! it is written, and with [`JournalSync::Always`](crate::config::JournalSync) only once it is on disk, so
+//! that nobody has seen what is gone after a crash. [`open`] returns the state as all entries that were given
+//! out left it. One in Redis is shared by several nodes and outlives them all. It is away at times, and
+//! then refuses at once; and it may go on from another state, which it gives out as [`Given::Restart`].
 
 mod compact;
 mod figures;

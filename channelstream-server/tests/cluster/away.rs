@@ -69,3 +69,30 @@ fn a_redis_that_would_throw_the_journal_away_is_refused() {
     assert_eq!(ended(&mut child, log).code(), Some(1), "{}", log());
     assert!(log().contains("noeviction"), "{}", log());
 }
+
+#[test]
+fn with_replicas_an_answer_waits_for_them() {
+    let master = Redis::start(Disk::None, &["--repl-diskless-sync-delay", "0"]);
+    let port = master.port.to_string();
+    let mut replica = Redis::start(Disk::None, &["--replicaof", "127.0.0.1", &port]);
+    let is_connected = || master.ask(&["WAIT", "1", "100"]).as_deref() == Some(":1");
+    eventually("the replica is connected", is_connected);
+    let server = start(&master, &["--redis-replicas", "1"]);
+    ready(&server);
+    assert_eq!(publish(server.address, "news", 1), Outcome::Done);
+    replica.kill();
+    eventually("it is in doubt", || publish(server.address, "news", 2) == Outcome::Unknown);
+    replica.start_again();
+    eventually("it is sure again", || publish(server.address, "news", 3) == Outcome::Done);
+    assert_eq!(standing(&server), "following");
+}
+
+#[test]
+fn a_redis_that_speaks_no_tls_is_away_for_who_wants_it() {
+    let redis = Redis::start(Disk::None, &[]);
+    let url = format!("rediss://127.0.0.1:{}", redis.port);
+    let server = Process::start(&["--journal", "redis", "--redis-url", &url]);
+    server.wait_for("the trouble", |log| log.contains("cannot be reached").then_some(()));
+    assert_eq!(publish(server.address, "news", 1), Outcome::NotDone);
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}

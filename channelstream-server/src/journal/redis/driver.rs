@@ -181,8 +181,7 @@ impl Driver {
                 Event::State(position, bytes) => {
                     self.wanted = None;
                     if let Some(bytes) = bytes {
-                        let now = self.now();
-                        self.machine.snapshot(now, position, Bytes::from(bytes));
+                        self.machine.snapshot(self.started.elapsed(), position, bytes.into());
                     }
                 }
                 Event::Asker(asker) => {
@@ -442,6 +441,7 @@ impl Driver {
                 let snapshot = loaded.map(|(order, state, size)| {
                     self.figures.snapshot_stands(size, Duration::ZERO);
                     self.figures.bytes.store(0, Ordering::Relaxed);
+                    self.due.known = Some(order.position());
                     (order, state)
                 });
                 self.answer(line, Answer::Loaded(snapshot));
@@ -449,6 +449,7 @@ impl Driver {
             Got::Saved(is_done) => {
                 if let Some(made) = self.made.take().filter(|_| is_done) {
                     self.figures.snapshot_stands(made.size, made.time);
+                    self.due.known = Some(made.position);
                     let before = self.figures.bytes.load(Ordering::Relaxed);
                     let left = before.saturating_sub(made.covered);
                     self.figures.bytes.store(left, Ordering::Relaxed);
@@ -560,16 +561,16 @@ impl Driver {
         self.making = None;
         match outcome {
             Err(error) => self.made_none(&error),
-            Ok(Err(followed)) => {
+            Ok(Err(other)) => {
                 self.no_snapshot_before = Instant::now() + SNAPSHOT_PAUSE;
-                self.figures.bytes.store(followed, Ordering::Relaxed);
+                self.due.known = Some(other.position);
+                self.figures.snapshot_stands(other.size, other.time);
+                self.figures.bytes.store(other.covered, Ordering::Relaxed);
             }
             // While it is away, the parts of another snapshot may be asked for.
             Ok(Ok(made)) if self.figures.standing() == Standing::Following => {
-                tracing::debug!(size = made.size, "a snapshot of the state was made");
                 self.made = Some(made);
-                let now = self.now();
-                self.machine.snapshot(now, made.position, Bytes::new());
+                self.machine.snapshot(self.started.elapsed(), made.position, Bytes::new());
             }
             Ok(Ok(_)) => {}
         }

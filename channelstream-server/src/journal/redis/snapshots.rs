@@ -32,11 +32,13 @@ pub(super) struct Due {
     pub(super) times: u64,
     /// Or it is as old as that.
     pub(super) age: Duration,
+    /// The newest one that is known.
+    pub(super) known: Option<Position>,
 }
 
 impl Default for Due {
     fn default() -> Self {
-        Self { bytes: 64 << 20, times: 2, age: Duration::from_hours(1) }
+        Self { bytes: 64 << 20, times: 2, age: Duration::from_hours(1), known: None }
     }
 }
 
@@ -152,8 +154,9 @@ pub(super) enum MakeError {
     Ended,
 }
 
-/// What the making of a snapshot came to; without one if so few bytes followed the last one.
-pub(super) type Outcome = Result<Result<Made, u64>, MakeError>;
+/// What the making of a snapshot came to. The other one is what another node has made meanwhile, after which
+/// none is due.
+pub(super) type Outcome = Result<Result<Made, Made>, MakeError>;
 
 /// The making of a snapshot, which ends when this is dropped.
 #[derive(Debug)]
@@ -215,9 +218,9 @@ async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due:
         }
     }
     let position = replay.state().order().position();
-    if followed <= due.bytes.max(size.saturating_mul(due.times)) / 2 && due.age > begun.elapsed() {
-        // Another node has made one meanwhile.
-        return Ok(Err(followed));
+    if due.known != Some(from) && !due.is_due(size, followed, Some(Duration::ZERO)) {
+        let (position, time) = (from, Duration::ZERO);
+        return Ok(Err(Made { position, chunks: 0, size, covered: followed, time }));
     }
     let bytes = Bytes::from(replay.into_snapshot()?);
     let chunks = store(&mut line, maker, position, &bytes, &heard).await?;

@@ -199,7 +199,7 @@ fn entries_are_put_back_only_behind_the_last_one() {
 
 /// A node that makes snapshots after so few bytes.
 async fn node(redis: &Redis, bytes: u64) -> Open {
-    let due = Due { bytes, times: 0, age: Duration::from_hours(1) };
+    let due = Due { bytes, times: 0, ..Due::default() };
     let open = Open::of(open_with(&settings(redis), initial, due).unwrap()).await;
     open.appender.lead(bytes < u64::MAX);
     open
@@ -241,6 +241,33 @@ fn snapshots_follow_and_the_journal_is_cut_behind_the_one_before() {
         assert!(figures(&two).sample().entries < 900);
         one.stop().await;
         two.stop().await;
+    });
+}
+
+#[test]
+fn a_snapshot_is_made_when_the_last_one_is_old() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        begin(&redis).await;
+        let old = async |age| {
+            let due = Due { age, ..Due::default() };
+            let open = Open::of(open_with(&settings(&redis), initial, due).unwrap()).await;
+            open.appender.lead(true);
+            open
+        };
+        let mut never = old(Duration::from_hours(1)).await;
+        let mut soon = old(Duration::from_millis(100)).await;
+        soon.append(1).unwrap();
+        soon.take(1).await;
+        never.follow().await;
+        let begun = tokio::time::Instant::now();
+        while redis_newest(&redis) == "0-0" {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(redis_newest(&redis).ends_with("-1"));
+        soon.stop().await;
+        never.stop().await;
     });
 }
 
