@@ -165,16 +165,6 @@ impl Publisher {
         eventually("a request is refused", || last() == Some(Outcome::NotDone));
     }
 
-    /// Waits until a request is not answered as it should be.
-    pub(crate) fn disturbed(&self) {
-        let failed = || {
-            let outcomes = self.outcomes.lock().unwrap();
-            outcomes.values().filter(|outcome| **outcome != Outcome::Done).count()
-        };
-        let before = failed();
-        eventually("a request fails", || failed() > before);
-    }
-
     /// Stops. Returns what became of each number.
     pub(crate) fn stop(mut self) -> BTreeMap<u64, Outcome> {
         self.is_over.store(true, Ordering::Relaxed);
