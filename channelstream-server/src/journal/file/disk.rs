@@ -60,21 +60,18 @@ fn holder(id: Option<&str>) -> String {
     id.map(|id| format!(" (id {id})")).unwrap_or_default()
 }
 
-/// The lock on a directory itself, which nobody can remove; none where a directory cannot be locked.
-type Own = Option<File>;
-
-/// Locks a directory itself. Returns `None` if another process has it.
+/// Locks a directory itself, a lock that nobody can remove. Returns `None` where directories cannot be
+/// locked: the file is locked there alone.
 #[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
-fn lock_directory(path: &Path) -> io::Result<Option<Own>> {
+fn lock_directory(path: &Path) -> Result<Option<File>, TryLockError> {
     if !cfg!(unix) {
-        return Ok(Some(None));
+        return Ok(None);
     }
-    let directory = File::open(path)?;
+    let directory = File::open(path).map_err(TryLockError::Error)?;
     match directory.try_lock() {
-        Ok(()) => Ok(Some(Some(directory))),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        // Some file systems do not lock directories. The file is locked there.
-        Err(TryLockError::Error(_)) => Ok(Some(None)),
+        Ok(()) => Ok(Some(directory)),
+        Err(TryLockError::WouldBlock) => Err(TryLockError::WouldBlock),
+        Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 
@@ -82,8 +79,8 @@ fn lock_directory(path: &Path) -> io::Result<Option<Own>> {
 #[derive(Debug)]
 pub(crate) struct Directory {
     files: Looked,
-    /// Holds the lock.
-    _locks: (File, Option<Own>),
+    /// The lock file and the directory, both locked.
+    _locks: (File, Option<File>),
 }
 
 #[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
@@ -98,21 +95,20 @@ impl Directory {
         let mut options = private();
         options.read(true).write(true).create(true).truncate(false);
         let mut lock = options.open(path.join(LOCK)).map_err(failed)?;
-        let own = lock_directory(path).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) if own.is_some() => {}
+        let directory = match lock.try_lock().and_then(|()| lock_directory(path)) {
+            Ok(directory) => directory,
             Err(TryLockError::Error(error)) => return Err(failed(error)),
-            Ok(()) | Err(TryLockError::WouldBlock) => {
+            Err(TryLockError::WouldBlock) => {
                 let mut id = String::new();
                 // Who holds it is told if it can be read.
                 let _ = lock.read_to_string(&mut id);
                 let id = Some(id.trim().to_owned()).filter(|id| id.parse::<u32>().is_ok());
                 return Err(DirectoryError::Locked { directory: path.to_owned(), id });
             }
-        }
+        };
         let id = format!("{}\n", std::process::id());
         lock.set_len(0).and_then(|()| lock.write_all(id.as_bytes())).map_err(failed)?;
-        Ok(Self { files: Looked(path.to_owned()), _locks: (lock, own) })
+        Ok(Self { files: Looked(path.to_owned()), _locks: (lock, directory) })
     }
 
     fn create_aside(&self, aside: &Path, name: &str, content: &[u8]) -> io::Result<File> {
