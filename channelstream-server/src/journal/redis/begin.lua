@@ -14,16 +14,7 @@ if (redis.call('HGET', head, 'epoch') or '') ~= seen then
     return 0
 end
 
-local last = ''
-if redis.call('EXISTS', journal) == 1 then
-    local info = redis.call('XINFO', 'STREAM', journal)
-    for at = 1, #info, 2 do
-        if info[at] == 'last-generated-id' then
-            last = info[at + 1]
-        end
-    end
-end
-if last ~= expected then
+if (last_id(journal) or '') ~= expected then
     return 0
 end
 for at = 3, #KEYS do

@@ -118,11 +118,11 @@ impl Scripts {
     pub(super) async fn load(line: &mut MultiplexedConnection) -> Result<Self, Trouble> {
         let mut pipeline = Pipeline::new();
         for script in [
-            include_str!("begin.lua"),
+            concat!(include_str!("last.lua"), include_str!("begin.lua")),
             include_str!("claim.lua"),
-            include_str!("put_back.lua"),
+            concat!(include_str!("last.lua"), include_str!("put_back.lua")),
             include_str!("save.lua"),
-            include_str!("view.lua"),
+            concat!(include_str!("last.lua"), include_str!("view.lua")),
         ] {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(script);
         }

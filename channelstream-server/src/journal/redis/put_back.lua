@@ -7,16 +7,7 @@
 
 local journal = KEYS[1]
 
-local last
-if redis.call('EXISTS', journal) == 1 then
-    local info = redis.call('XINFO', 'STREAM', journal)
-    for at = 1, #info, 2 do
-        if info[at] == 'last-generated-id' then
-            last = info[at + 1]
-        end
-    end
-end
-if last ~= ARGV[1] then
+if last_id(journal) ~= ARGV[1] then
     return 0
 end
 
