@@ -1,10 +1,10 @@
 //! Growing messages: for who joins late, takes edits, or waits for a publisher that stays silent.
 
-use channelstream_core::protocol::{Address, Cursor};
-use channelstream_core::state::{Appends, Closing, ListenerKind, Reply, Since};
+use channelstream_core::protocol::{Address, ChannelConfig, Cursor, Opening};
+use channelstream_core::state::{Appends, Closing, Keep, ListenerKind, Reply, Rules, Since};
 
-use crate::growing::{growing, more, room};
-use crate::world::{new_text, secs, summary};
+use crate::growing::{growing, id, more, room};
+use crate::world::{World, hours, new_text, rules, secs, summary, to};
 
 #[test]
 fn what_was_there_before_a_membership_is_not_for_the_member() {
@@ -79,4 +79,25 @@ fn a_message_that_stays_stalled_has_failed() {
     w.expect("ann", &["room append 1: {} 2-3 stalled"]);
     w.advance(secs(100));
     w.expect("ann", &["room append 1: {} 3-4 failed"]);
+}
+
+#[test]
+fn a_message_that_is_forgotten_after_its_last_edit_leaves_a_gap_up_to_that_edit() {
+    let only_one = Keep { events: 1, bytes: usize::MAX };
+    let mut w = World::with(Rules { channel_events: only_one, ..rules() });
+    w.configure("room", ChannelConfig { append_as_edit: Some(true), ..ChannelConfig::default() });
+    w.connect("ann", &["room"]);
+    w.follow("ann", Since::Record);
+    w.catch_up("ann");
+    w.take("ann");
+    w.post(to("room", "a").id(id(1)).open(Opening::new(["ann"])));
+    // Another message takes its room. It has failed, but the edit that says so comes later.
+    w.jump(hours(2));
+    w.say("room", "other");
+    let cursor = w.take("ann").pop().unwrap().cursor;
+    w.end("ann", Closing::Otherwise);
+    w.advance(secs(1));
+    w.follow("ann", Since::Cursor(cursor));
+    w.catch_up("ann");
+    w.expect("ann", &["~room gap evicted"]);
 }

@@ -455,11 +455,13 @@ impl State {
 
     /// Notes that nobody can learn any more what a message has grown by.
     fn lose_growth(&mut self, key: Key<Growing>) {
-        let Growing { place, grown, .. } = &self.growing[key];
-        match place {
-            Place::Channel(channel) => self.channels[*channel].stored.skip(*grown),
+        let growing = &self.growing[key];
+        // Who takes edits has learned of it by the last of them, which came after the append.
+        let told = growing.told(true);
+        match &growing.place {
+            Place::Channel(channel) => self.channels[*channel].stored.skip(told),
             Place::Users(users) => {
-                users.iter().for_each(|user| self.users[*user].stored.skip(*grown));
+                users.iter().for_each(|user| self.users[*user].stored.skip(told));
             }
         }
     }
