@@ -3,7 +3,8 @@
 //! They follow from the connections and are no part of a snapshot. An event of a channel goes through
 //! this list, not through the members: most of what a large channel costs is looking for listeners.
 
-use indexmap::IndexSet;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use super::arena::Key;
 use super::channel::Channel;
@@ -17,13 +18,16 @@ pub(super) struct Local(Option<Box<Lists>>);
 
 #[derive(Clone, Debug, Default)]
 struct Lists {
-    as_events: IndexSet<ListenerId>,
+    as_events: Set,
     /// Those that are sent edits instead of appends.
-    as_edits: IndexSet<ListenerId>,
+    as_edits: Set,
 }
 
+/// Listeners in any order. The server chooses their ids, so that nobody can make them collide.
+type Set = HashSet<ListenerId, BuildHasherDefault<DefaultHasher>>;
+
 impl Lists {
-    fn list(&mut self, listener: Listener) -> &mut IndexSet<ListenerId> {
+    fn list(&mut self, listener: Listener) -> &mut Set {
         if listener.as_edits { &mut self.as_edits } else { &mut self.as_events }
     }
 }
@@ -35,7 +39,12 @@ impl Local {
 
     fn remove(&mut self, listener: Listener) {
         let Some(lists) = &mut self.0 else { return };
-        lists.list(listener).swap_remove(&listener.id);
+        let list = lists.list(listener);
+        list.remove(&listener.id);
+        // Each publish looks at the places of those that have left, too.
+        if list.len() < list.capacity() / 8 {
+            list.shrink_to(list.len() * 2);
+        }
         if lists.as_events.is_empty() && lists.as_edits.is_empty() {
             self.0 = None;
         }
@@ -221,7 +230,7 @@ impl State {
     }
 
     fn all_but(&self, channel: &Channel, never: &[Key<User>]) -> Recipients {
-        let copy = |list: &IndexSet<_>| list.iter().copied().collect::<Vec<ListenerId>>();
+        let copy = |list: &Set| list.iter().copied().collect::<Vec<ListenerId>>();
         let lists = channel.local.0.as_ref();
         let mut as_events = lists.map(|lists| copy(&lists.as_events)).unwrap_or_default();
         let mut as_edits = lists.map(|lists| copy(&lists.as_edits)).unwrap_or_default();

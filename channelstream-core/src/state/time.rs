@@ -1,16 +1,19 @@
 //! Own time: the clock of deadlines. The wall clock may step; this one cannot.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant on a clock that goes forward evenly, in microseconds from an arbitrary beginning.
 ///
 /// A moment cannot be converted from or to a [`Timestamp`](crate::protocol::Timestamp), so that the wall
 /// time is never compared with a deadline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Moment(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(
+    /// One more than the microseconds, so that a deadline that is not set takes no memory of its own.
+    NonZeroU64,
+);
 
 impl Moment {
     /// Returns the moment `duration` later. It saturates.
@@ -22,7 +25,25 @@ impl Moment {
 
     /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
+        Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self(NonZeroU64::MIN)
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0.get() - 1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(|micros| Self(NonZeroU64::MIN.saturating_add(micros)))
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) struct User {
     pub(super) name: Arc<str>,
     #[serde(with = "As::<stored::SharedState>")]
     pub(super) state: Arc<UserState>,
-    #[serde(with = "As::<Vec<stored::Name>>")]
-    public_keys: Vec<Arc<str>>,
+    #[serde(with = "As::<Box<[stored::Name]>>")]
+    public_keys: Box<[Arc<str>]>,
     /// The part of `state` under `public_keys`.
     #[serde(with = "As::<stored::SharedState>")]
     pub(super) public_state: Arc<UserState>,
@@ -62,7 +62,7 @@ impl User {
             name,
             public_state: Arc::clone(&state),
             state,
-            public_keys: Vec::new(),
+            public_keys: Box::default(),
             stored: StoredEvents::default(),
             growing: Here::default(),
             connections: Keys::default(),
