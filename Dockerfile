@@ -16,4 +16,5 @@ COPY --from=build /channelstream-server /usr/local/bin/channelstream-server
 # address: set CHANNELSTREAM_SECRET and CHANNELSTREAM_ADMIN_SECRET, or the same with _FILE.
 ENV CHANNELSTREAM_HOST=0.0.0.0
 EXPOSE 8000
+HEALTHCHECK CMD ["/usr/local/bin/channelstream-server", "health"]
 ENTRYPOINT ["/usr/local/bin/channelstream-server"]

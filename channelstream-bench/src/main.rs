@@ -6,6 +6,7 @@
 )]
 
 mod connection;
+mod journal;
 mod listeners;
 mod peer;
 mod phase;

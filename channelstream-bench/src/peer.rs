@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use channelstream_signer::TimestampSigner;
 use serde_json::{Value, json};
 
+use crate::journal::Journal;
 use crate::process::Process;
 
 /// The server, or one of the yardsticks that it is compared with.
@@ -15,6 +16,10 @@ use crate::process::Process;
 pub(crate) enum Kind {
     /// The server with its default settings.
     Server,
+    /// The server with a journal in files that is brought to disk each second.
+    File,
+    /// The server with a journal in a Redis of its own.
+    Redis,
     /// A yardstick that only writes each frame to each listener at once.
     Limit1,
     /// A yardstick that keeps a log per channel, and writes all pending frames to a listener together.
@@ -25,9 +30,15 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Server => "server",
+            Self::File => "file",
+            Self::Redis => "redis",
             Self::Limit1 => "limit1",
             Self::Log => "log",
         }
+    }
+
+    fn is_yardstick(self) -> bool {
+        matches!(self, Self::Limit1 | Self::Log)
     }
 }
 
@@ -36,29 +47,41 @@ pub(crate) struct Peer {
     kind: Kind,
     pub(crate) process: Process,
     signer: TimestampSigner,
+    command: Command,
+    _journal: Option<Journal>,
 }
 
 impl Peer {
     /// Starts a process. Only the server receives `flags`.
     pub(crate) fn start(kind: Kind, server: &PathBuf, flags: &[&str]) -> Result<Self> {
-        let mut command = if kind == Kind::Server {
+        let journal = Journal::of(kind)?;
+        let mut command = if kind.is_yardstick() {
+            let mut command = Command::new(
+                std::env::current_exe().context("the path of this program is unknown")?,
+            );
+            command.args(["--yardstick", kind.name()]);
+            command
+        } else {
             let mut command = Command::new(server);
             command.args(["--port", "0"]).args(flags);
+            command.args(journal.iter().flat_map(Journal::flags));
             for (name, _) in std::env::vars_os() {
                 if name.to_string_lossy().starts_with("CHANNELSTREAM_") {
                     command.env_remove(name);
                 }
             }
             command
-        } else {
-            let mut command = Command::new(
-                std::env::current_exe().context("the path of this program is unknown")?,
-            );
-            command.args(["--yardstick", kind.name()]);
-            command
         };
         let process = Process::start(&mut command)?;
-        Ok(Self { kind, process, signer: TimestampSigner::new("secret") })
+        let signer = TimestampSigner::new("secret");
+        Ok(Self { kind, process, signer, command, _journal: journal })
+    }
+
+    /// Stops the process as an operator does, and starts it again on its journal.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.process.stop()?;
+        self.process = Process::start(&mut self.command)?;
+        Ok(())
     }
 
     /// Returns the request that connects a listener, as a user of its own in one channel. Returns
@@ -70,14 +93,14 @@ impl Peer {
             "channels": [name(channel)],
             "info": {"include_history": false, "include_users": false},
         });
-        (self.kind == Kind::Server).then(|| self.signed("POST", "/connect", &body))
+        (!self.kind.is_yardstick()).then(|| self.signed("POST", "/connect", &body))
     }
 
     /// Returns the request that opens the websocket of a listener.
     pub(crate) fn listen(&self, number: usize, channel: usize) -> Vec<u8> {
         let path = match self.kind {
-            Kind::Server => format!("/ws?conn_id={}", conn_id(number)),
             Kind::Limit1 | Kind::Log => format!("/{channel}"),
+            _ => format!("/ws?conn_id={}", conn_id(number)),
         };
         format!(
             "GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -89,7 +112,7 @@ impl Peer {
     /// Returns the request that publishes the messages with these numbers, each with a text of `size`
     /// bytes. Yardsticks send all messages of a request to the channel of the first.
     pub(crate) fn publish(&self, ids: Range<usize>, channels: usize, size: usize) -> Vec<u8> {
-        if self.kind == Kind::Server {
+        if !self.kind.is_yardstick() {
             let message = |id: usize| {
                 let text = text(id, size);
                 json!({"channel": name(id % channels), "user": "bench", "message": {"text": text}})

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// The text before the address in a server's first log line. A semicolon ends the address.
 pub(crate) const START: &str = "listening on http://";
@@ -45,6 +45,16 @@ impl Process {
             }
         });
         Ok(process)
+    }
+
+    /// Ends the process by the signal of an operator, and waits until it is gone.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &id]).status().context("running kill")?;
+        ensure!(status.success(), "kill did not reach process {id}");
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the process ended with {status}");
+        Ok(())
     }
 
     /// Returns the CPU time of all threads so far, in user space and in the kernel.

@@ -24,6 +24,8 @@ pub(crate) struct Ratio {
     pub(crate) workload: &'static str,
     /// The numerator, a metric of the server.
     pub(crate) metric: &'static str,
+    /// The kind of server of the numerator.
+    pub(crate) ours: Kind,
     /// The kind of peer of the denominator.
     pub(crate) of: Kind,
     /// The denominator, a metric of that peer.
@@ -92,14 +94,14 @@ impl Report {
                 continue;
             };
             let values = |kind: Kind, name| self.metrics.get(&(place, kind.name(), name));
-            let ours = values(Kind::Server, ratio.metric);
+            let ours = values(ratio.ours, ratio.metric);
             let (Some(ours), Some(theirs)) = (ours, values(ratio.of, ratio.base)) else { continue };
             let (middle, least, most) = spread(ours.iter().zip(theirs).map(|(a, b)| a / b));
             let met = if ratio.at_least { middle >= ratio.bound } else { middle <= ratio.bound };
-            let what = if ratio.of == Kind::Server {
-                format!("{} / {}", ratio.metric, ratio.base)
-            } else {
-                format!("{} / {}", ratio.metric, ratio.of.name())
+            let what = match (ratio.ours, ratio.of) {
+                (ours, of) if ours == of => format!("{} / {}", ratio.metric, ratio.base),
+                (Kind::Server, of) => format!("{} / {}", ratio.metric, of.name()),
+                (ours, of) => format!("{} {} / {}", ratio.metric, ours.name(), of.name()),
             };
             println!(
                 "  {:<8} {what:<44} {:>6} {:<18} {} {}{}",

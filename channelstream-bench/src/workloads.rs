@@ -23,14 +23,15 @@ pub(crate) struct Workload {
 
 const ALL: &[Kind] = &[Kind::Limit1, Kind::Log, Kind::Server];
 const SERVER: &[Kind] = &[Kind::Server];
+const JOURNALS: &[Kind] = &[Kind::Limit1, Kind::Log, Kind::Server, Kind::File, Kind::Redis];
 
 /// All workloads, in the order in which they run.
-pub(crate) const WORKLOADS: [Workload; 12] = [
+pub(crate) const WORKLOADS: [Workload; 14] = [
     Workload { name: "A", about: "1,000 listeners, 32 in flight", kinds: ALL, run: fan_out },
     Workload { name: "A1", about: "the same, one in flight", kinds: ALL, run: one_in_flight },
     Workload { name: "A2", about: "the same, two in flight", kinds: ALL, run: two_in_flight },
     Workload { name: "K", about: "A with 10 messages in a request", kinds: ALL, run: batches },
-    Workload { name: "B", about: "500 channels of 2 listeners", kinds: ALL, run: many_channels },
+    Workload { name: "B", about: "500 channels of 2 listeners", kinds: JOURNALS, run: many_channels },
     Workload { name: "C", about: "1,000 and 10,000 idle sockets", kinds: SERVER, run: idle },
     Workload { name: "D", about: "100 listeners, 100 messages/s", kinds: ALL, run: paced },
     Workload {
@@ -63,6 +64,18 @@ pub(crate) const WORKLOADS: [Workload; 12] = [
         kinds: SERVER,
         run: memory,
     },
+    Workload {
+        name: "snapshot",
+        about: "questions while 100,000 connections are brought into a snapshot",
+        kinds: &[Kind::Server, Kind::File, Kind::Redis],
+        run: snapshot,
+    },
+    Workload {
+        name: "restart",
+        about: "a restart with 1,000,000 connections",
+        kinds: &[Kind::File],
+        run: restart,
+    },
 ];
 
 const PER_DELIVERY: &str = "cpu_us_per_delivery";
@@ -70,7 +83,7 @@ const PER_PUBLISH: &str = "cpu_us_per_publish";
 const P99: &str = "p99_ms";
 
 /// The ratios to report. Those of CPU time compare with the yardstick that does the same work.
-pub(crate) const RATIOS: [Ratio; 14] = [
+pub(crate) const RATIOS: [Ratio; 18] = [
     at_most("A", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.3),
     at_most("A", P99, Kind::Log, P99, 2.5),
     // With one message in flight no write can be saved: each frame is a write of its own.
@@ -78,6 +91,8 @@ pub(crate) const RATIOS: [Ratio; 14] = [
     at_most("A2", PER_DELIVERY, Kind::Limit1, PER_DELIVERY, 0.8),
     at_most("K", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.5),
     at_most("B", PER_PUBLISH, Kind::Limit1, PER_PUBLISH, 1.5),
+    Ratio { ours: Kind::File, ..at_most("B", PER_PUBLISH, Kind::Server, PER_PUBLISH, 1.15) },
+    Ratio { ours: Kind::Redis, ..at_most("B", PER_PUBLISH, Kind::Server, PER_PUBLISH, 1.5) },
     at_most("D", P99, Kind::Limit1, P99, 1.3),
     Ratio {
         at_least: true,
@@ -89,6 +104,8 @@ pub(crate) const RATIOS: [Ratio; 14] = [
     at_most("users", "cpu_us_at_100000", Kind::Server, "cpu_us_at_0", 1.2),
     at_most("memory", "mb_after_second", Kind::Server, "mb_after_first", 1.1),
     at_most("memory", "mb_after_second", Kind::Server, "mb_at_start", 1.1),
+    Ratio { ours: Kind::File, ..at_most("snapshot", "p99_ms", Kind::Server, "p99_ms", 2.0) },
+    Ratio { ours: Kind::Redis, ..at_most("snapshot", "p99_ms", Kind::Server, "p99_ms", 2.0) },
 ];
 
 const fn at_most(
@@ -98,7 +115,7 @@ const fn at_most(
     base: &'static str,
     bound: f64,
 ) -> Ratio {
-    Ratio { workload, metric, of, base, bound, at_least: false }
+    Ratio { workload, metric, ours: Kind::Server, of, base, bound, at_least: false }
 }
 
 /// The number of messages before the measured ones, so that all buffers have grown.
@@ -412,6 +429,59 @@ fn memory(kind: Kind, server: &PathBuf) -> Result<Sample> {
         metrics.push((empty, megabytes(peer.process.memory()?)));
     }
     Ok(Sample { metrics, errors })
+}
+
+/// The flag by which connections without a listener outlive a workload.
+const KEEP: [&str; 2] = ["--gc-conns-after", "36000"];
+
+fn snapshot(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    const CONNECTIONS: usize = 100_000;
+    /// Together more than what makes a snapshot due.
+    const MESSAGES: usize = 6000;
+    const SIZE: usize = 16 * 1024;
+    let peer = Peer::start(kind, server, &KEEP)?;
+    let mut connection = Connection::open(peer.process.address)?;
+    connect_many(&peer, &mut connection, 0..CONNECTIONS, || Ok(()))?;
+    let before = snapshot_size(&peer, &mut connection)?;
+    let mut times = Vec::with_capacity(MESSAGES);
+    for id in 0..MESSAGES {
+        connection.call(&peer.publish(id..id + 1, 1, SIZE))?;
+        // Answered by the loop that owns the state, behind what was published.
+        let asked = Instant::now();
+        members(&peer, &mut connection, 0)?;
+        times.push(u64::try_from(asked.elapsed().as_micros())?);
+    }
+    let after = snapshot_size(&peer, &mut connection)?;
+    ensure!(kind == Kind::Server || after > before, "no snapshot was made");
+    let longest = times.iter().copied().max().unwrap_or(0);
+    let mut metrics = vec![("longest_ms", longest as f64 / 1e3), ("mb_of_it", megabytes(after))];
+    metrics.extend(latencies(&mut times));
+    Ok(Sample { metrics, errors: DeliveryErrors::default() })
+}
+
+/// Returns the size of the newest snapshot in bytes, 0 if there is none.
+fn snapshot_size(peer: &Peer, connection: &mut Connection) -> Result<u64> {
+    let stats = connection.call(&peer.signed("GET", "/admin/stats.json", &Value::Null))?;
+    let stats: Value = serde_json::from_slice(&stats)?;
+    Ok(stats["metrics"]["journal_snapshot_bytes"].as_u64().unwrap_or(0))
+}
+
+fn restart(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    const CONNECTIONS: usize = 1_000_000;
+    let mut peer = Peer::start(kind, server, &KEEP)?;
+    let mut connection = Connection::open(peer.process.address)?;
+    connect_many(&peer, &mut connection, 0..CONNECTIONS, || Ok(()))?;
+    let before = members(&peer, &mut connection, OTHERS)?;
+    let mut seconds = Vec::new();
+    for _ in 0..2 {
+        let begin = Instant::now();
+        peer.restart()?;
+        seconds.push(begin.elapsed().as_secs_f64());
+        let mut connection = Connection::open(peer.process.address)?;
+        ensure!(members(&peer, &mut connection, OTHERS)? == before, "connections are lost");
+    }
+    let metrics = vec![("seconds_first", seconds[0]), ("seconds_second", seconds[1])];
+    Ok(Sample { metrics, errors: DeliveryErrors::default() })
 }
 
 /// Waits until a condition holds, while the listeners continue to read.

@@ -3,7 +3,6 @@
 //! They follow from the connections and are no part of a snapshot. An event of a channel goes through
 //! this list, not through the members: most of what a large channel costs is looking for listeners.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use super::arena::Key;
@@ -24,7 +23,8 @@ struct Lists {
 }
 
 /// Listeners in any order. The server chooses their ids, so that nobody can make them collide.
-type Set = HashSet<ListenerId, BuildHasherDefault<DefaultHasher>>;
+#[expect(clippy::disallowed_types, reason = "no seed: its order is the same in each process")]
+type Set = std::collections::HashSet<ListenerId, BuildHasherDefault<DefaultHasher>>;
 
 impl Lists {
     fn list(&mut self, listener: Listener) -> &mut Set {

@@ -1,5 +1,6 @@
 //! The backend API: `/connect` … `/info`. Each handler reads, submits and answers (contract §5).
 
+pub(crate) mod health;
 mod idempotency;
 pub(crate) mod openapi;
 pub(crate) mod pipe;

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::docs::wrap;
-use super::journal;
+use super::{health, journal};
 use crate::config::boolean;
 use crate::config::table::{self, GROUPS, Kind, Setting};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use http::Uri;
 
 /// The command that was given.
 pub(crate) enum Action {
@@ -31,6 +32,12 @@ pub(crate) enum Action {
     ConfigShow(Given),
     /// Look at a journal in files, or repair it.
     Journal(journal::Action),
+    /// Ask a running server whether it is alive.
+    Health {
+        /// What to ask, instead of the server of these settings.
+        url: Option<Uri>,
+        given: Given,
+    },
 }
 
 /// The settings on the command line.
@@ -47,6 +54,10 @@ pub(crate) fn parse() -> Action {
     let matches = command().get_matches_from(with_joined_switches(std::env::args_os()));
     let matches = match matches.subcommand() {
         Some((CONFIG, matches)) => matches,
+        Some(("health", matches)) => {
+            let url = matches.get_one("url").cloned();
+            return Action::Health { url, given: given(matches) };
+        }
         Some((_, matches)) => return Action::Journal(journal::action(matches)),
         None => return Action::Run(given(&matches)),
     };
@@ -176,7 +187,7 @@ fn command() -> Command {
         .disable_version_flag(true)
         .arg(version)
         .args_conflicts_with_subcommands(true)
-        .subcommands([config, journal::command()])
+        .subcommands([config, journal::command(), with_settings(health::command())])
 }
 
 /// Adds `--ini` and a flag for each setting.

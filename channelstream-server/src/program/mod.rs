@@ -3,6 +3,7 @@
 mod cli;
 mod docs;
 mod files;
+mod health;
 mod journal;
 mod signals;
 mod telemetry;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         Action::ConfigCheck(given) => config_check(&given),
         Action::ConfigShow(given) => config_show(&given),
         Action::Journal(action) => journal::run(&action),
+        Action::Health { url, given } => health::run(url.as_ref(), &given),
     };
     outcome.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));

@@ -71,7 +71,8 @@ async fn serve(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> 
     let (caller, endpoint) = routes::split_caller(&path);
     let method = request.head.method.clone();
     let route = routes::find(method.as_str(), endpoint);
-    if let Some(route) = route.filter(|route| route.access == Access::Handshake) {
+    let is_first = |access| matches!(access, Access::Handshake | Access::Probe);
+    if let Some(route) = route.filter(|route| is_first(route.access)) {
         return route.serve(app, request).await;
     }
     if app.config.enforce_https && !request.is_https() {
@@ -95,7 +96,7 @@ async fn serve(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> 
     let signed = backend && is_signed && caller == Caller::Client;
     request.permissions = Permissions { backend, signed, signed_in };
     match route.access {
-        Access::Handshake | Access::Open => {}
+        Access::Handshake | Access::Probe | Access::Open => {}
         Access::Backend if backend => {}
         Access::Admin | Access::Documents if has_permissions => {}
         access => {

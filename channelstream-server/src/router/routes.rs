@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::admin;
-use crate::api::{self, openapi};
+use crate::api::{self, health, openapi};
 use crate::app::App;
 use crate::http::answer::{Answer, JSON};
 use crate::http::problem::Problem;
@@ -31,6 +31,8 @@ pub(crate) enum Handler {
 pub(crate) enum Access {
     /// Everybody. The handshake is all that is checked, even ahead of the scheme.
     Handshake,
+    /// Everybody, even ahead of the scheme: a balancer inside the network asks without TLS.
+    Probe,
     /// Everybody. The handler itself may check more.
     Open,
     /// Backends, by signature. Others get 403.
@@ -77,7 +79,7 @@ enum Methods {
     Any(&'static [&'static str]),
 }
 
-use Access::{Admin, Backend, Documents, Handshake, Open};
+use Access::{Admin, Backend, Documents, Handshake, Open, Probe};
 use Handler::Now;
 use Methods::{Any, These};
 
@@ -97,7 +99,7 @@ macro_rules! later {
     };
 }
 
-pub(crate) static ROUTES: [Route; 30] = [
+pub(crate) static ROUTES: [Route; 32] = [
     route(POST, "/connect", later!(api::connect), Backend),
     route(POST, "/subscribe", later!(api::subscribe), Backend),
     route(POST, "/unsubscribe", later!(api::unsubscribe), Backend),
@@ -115,6 +117,8 @@ pub(crate) static ROUTES: [Route; 30] = [
     route(GET, "/sse", later!(event_stream::sse), Open).not_awaited(),
     route(GET, "/stream", later!(event_stream::ndjson), Open).not_awaited(),
     route(Any(&["GET"]), "/ws", Now(websocket::open), Handshake),
+    route(GET, "/healthz", Handler::Later(|app, _| Box::pin(health::alive(app))), Probe),
+    route(GET, "/readyz", Handler::Later(|app, _| Box::pin(health::ready(app))), Probe),
     route(GET, "/", Now(|app, request| tutorial::page(app, request)), Open),
     route(GET, "/admin", Now(|_, _| Ok(admin::page())), Admin),
     route(GET, "/admin/ws", Now(admin::open_feed), Open),
@@ -340,6 +344,7 @@ mod tests {
             ("GET", "/message", "this path takes POST, PATCH, DELETE, not GET"),
             ("POST", "/", "this path takes GET, not POST"),
             ("POST", "/conect", "not found; did you mean /connect?"),
+            ("GET", "/health", "not found; did you mean /healthz?"),
             ("GET", "/a/b", "not found"),
         ] {
             assert_eq!(missing(method, path), expected, "{method} {path}");

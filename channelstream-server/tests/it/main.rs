@@ -12,6 +12,7 @@ mod cursors;
 mod embedded;
 mod event_stream;
 mod growing;
+mod health;
 mod hostile_browser;
 #[cfg(target_os = "linux")]
 mod hostile_clock;

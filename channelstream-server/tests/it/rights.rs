@@ -41,6 +41,8 @@ const PATHS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/disconnect", 422, 422),
     ("POST", "/disconnect", 400, 400),
     ("DELETE", "/disconnect", 422, 422),
+    ("GET", "/healthz", 200, 200),
+    ("HEAD", "/readyz", 200, 200),
     ("GET", "/admin", 302, 200),
     ("HEAD", "/admin", 302, 200),
     ("GET", "/admin/debug", 302, 200),

@@ -94,7 +94,7 @@ fn resolve(value: &mut Value, shared: &Value) {
 
 fn security(access: Access) -> Value {
     match access {
-        Access::Handshake | Access::Open => json!([]),
+        Access::Handshake | Access::Probe | Access::Open => json!([]),
         Access::Backend => json!([{"signature": []}]),
         Access::Admin | Access::Documents => json!([{"signature": []}, {"cookie": []}]),
     }
