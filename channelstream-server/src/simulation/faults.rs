@@ -1,6 +1,9 @@
 //! The faults of a simulation.
 
+use channelstream_core::state::stored::UnknownLevel;
+
 use super::redis::{Data, Process};
+use super::replica::{NEW, OLD};
 use super::world::{Event, MILLI, SECOND, World};
 
 impl World {
@@ -19,7 +22,7 @@ impl World {
         let node = living[self.dice.index(living.len())];
         let is_up = self.processes[self.master].is_up;
         let parts = self.old.is_some_and(|(_, until)| self.now < until);
-        match self.dice.between(0, 20) {
+        match self.dice.between(0, 22) {
             0 => {
                 self.kill(node);
                 self.start_node();
@@ -36,7 +39,9 @@ impl World {
                 self.tell(|| format!("NODE {node} is cut off for {time} us"));
             }
             4 | 5 => {
-                let time = self.dice.between(100 * MILLI, 5 * SECOND);
+                // At times so long that the others take it for dead.
+                let most = if self.dice.one_in(4) { 14 } else { 5 };
+                let time = self.dice.between(100 * MILLI, most * SECOND);
                 self.nodes[node].paused_until = self.now + time;
                 self.tell(|| format!("NODE {node} stands still for {time} us"));
             }
@@ -73,6 +78,11 @@ impl World {
                 self.nodes[node].wall = (hours as i64 - 1) * 3600 * SECOND as i64;
                 self.tell(|| format!("NODE {node} has another time of day"));
             }
+            19 | 20 if self.is_rolling => {
+                let other = if self.dice.one_in(4) { OLD } else { NEW };
+                self.kill(node);
+                self.start_node_of(other);
+            }
             18 if is_up => {
                 let time = self.dice.between(100 * MILLI, 3 * SECOND);
                 self.processes[self.master].full_until = self.now + time;
@@ -85,6 +95,17 @@ impl World {
     fn kill(&mut self, node: usize) {
         self.nodes[node].is_alive = false;
         self.tell(|| format!("NODE {node} is killed"));
+        self.node_has_died(node);
+    }
+
+    /// A node stops because it does not know the level in force. One that does comes in its place.
+    pub(super) fn stop(&mut self, node: usize, level: UnknownLevel) {
+        if self.nodes[node].is_alive {
+            self.tell(|| format!("node {node} stops: the journal has {level}"));
+            self.report.unknown += 1;
+            self.kill(node);
+            self.start_node_of(NEW);
+        }
     }
 
     /// The master dies, and comes back as another run with this data.
