@@ -111,14 +111,15 @@ impl State {
     pub(super) fn node_is_alive(&mut self, node: NodeId, alive: Alive) {
         let now = self.own_time.now();
         let position = self.order.position();
-        self.nodes.tell = true;
-        let row = self.nodes.alive.entry(node).or_default();
-        let is_first = row.seen.is_none();
-        (row.seen, row.level) = (Some(now), alive.level);
-        if is_first {
-            // The listeners that it opened so far are not noted. The next look covers them.
-            row.told.position = position;
+        if !std::mem::replace(&mut self.nodes.tell, true) {
+            for row in self.nodes.alive.values_mut() {
+                // Whoever never tells falls silent as well. The listeners that were opened so far are not noted.
+                // The next look covers them.
+                (row.seen, row.told.position) = (Some(now), position);
+            }
         }
+        let row = self.nodes.alive.entry(node).or_default();
+        (row.seen, row.level) = (Some(now), alive.level);
         if alive.position < row.told.position {
             return;
         }

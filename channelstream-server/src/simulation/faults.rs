@@ -4,7 +4,7 @@ use channelstream_core::state::stored::UnknownLevel;
 
 use super::redis::{Data, Process};
 use super::replica::{NEW, OLD};
-use super::world::{Event, MILLI, SECOND, World};
+use super::world::{Event, HEALED, MILLI, SECOND, World};
 
 impl World {
     fn living(&self) -> Vec<usize> {
@@ -22,7 +22,7 @@ impl World {
         let node = living[self.dice.index(living.len())];
         let is_up = self.processes[self.master].is_up;
         let parts = self.old.is_some_and(|(_, until)| self.now < until);
-        match self.dice.between(0, 22) {
+        match self.dice.between(0, 20) {
             0 => {
                 self.kill(node);
                 self.start_node();
@@ -78,11 +78,6 @@ impl World {
                 self.nodes[node].wall = (hours as i64 - 1) * 3600 * SECOND as i64;
                 self.tell(|| format!("NODE {node} has another time of day"));
             }
-            19 | 20 if self.is_rolling => {
-                let other = if self.dice.one_in(4) { OLD } else { NEW };
-                self.kill(node);
-                self.start_node_of(other);
-            }
             18 if is_up => {
                 let time = self.dice.between(100 * MILLI, 3 * SECOND);
                 self.processes[self.master].full_until = self.now + time;
@@ -96,6 +91,23 @@ impl World {
         self.nodes[node].is_alive = false;
         self.tell(|| format!("NODE {node} is killed"));
         self.node_has_died(node);
+    }
+
+    /// A node of the release before is replaced by one of the next. At times one goes back, which is too late if the
+    /// level was raised.
+    pub(super) fn roll(&mut self) {
+        let living = self.living();
+        let goes_back = self.dice.one_in(5);
+        let (from, to) = if goes_back { (NEW, OLD) } else { (OLD, NEW) };
+        let node = living.into_iter().find(|node| self.nodes[*node].replica.known == from);
+        if let Some(node) = node {
+            self.kill(node);
+            self.start_node_of(to);
+        }
+        if self.now < HEALED {
+            let at = self.now + self.dice.between(500 * MILLI, 4 * SECOND);
+            self.plan(at, Event::Roll);
+        }
     }
 
     /// A node stops because it does not know the level in force. One that does comes in its place.

@@ -96,6 +96,7 @@ pub(super) enum Event {
     Persist,
     Fault,
     Heal,
+    Roll,
     RedisUp,
 }
 
@@ -232,6 +233,10 @@ impl World {
         world.is_rolling = world.dice.one_in(2) || world.is_planted(Planted::Level);
         for _ in 0..3 {
             world.start_node_of(OLD);
+        }
+        if world.is_rolling {
+            let at = FAULTS + world.dice.between(0, 8 * SECOND);
+            world.plan(at, Event::Roll);
         }
         for watcher in 0..WATCHERS {
             world.watchers.push(Watcher::new(watcher));
@@ -412,6 +417,7 @@ impl World {
                 self.plan(at, Event::Persist);
             }
             Event::Fault => self.something_happens(),
+            Event::Roll => self.roll(),
             Event::Heal => self.heal(),
             Event::RedisUp => {
                 // A Redis that dies may be one that has no memory left.
