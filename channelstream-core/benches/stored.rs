@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use channelstream_core::protocol::{Connect, InfoOptions, NewMessage, Timestamp};
-use channelstream_core::state::stored::{decode, encode};
+use channelstream_core::state::stored::{LEVEL, Levels, decode, encode};
 use channelstream_core::state::{
     Command, ConnectionId, Envelope, Moment, NodeId, Rules, Stamp, State,
 };
@@ -54,9 +54,9 @@ fn main() {
     let mut bytes = Vec::new();
     let writing = time(ENTRIES, || {
         bytes.clear();
-        encode(black_box(&publish), &mut bytes);
+        encode(black_box(&publish), LEVEL, &mut bytes);
     });
-    let reading = time(ENTRIES, || decode(black_box(&bytes)).expect("it was written"));
+    let reading = time(ENTRIES, || decode(black_box(&bytes), Levels::KNOWN).expect("it was written"));
     println!(
         "entry of 200 bytes      {:>10} bytes   {writing:.0?} to write, {reading:.0?} to read",
         bytes.len()

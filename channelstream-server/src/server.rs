@@ -1,6 +1,10 @@
 //! The server as a whole: binds its addresses, runs its parts, drains them on shutdown.
 
+#[cfg(test)]
+mod releases;
+
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,6 +13,7 @@ use std::time::Duration;
 use std::{fmt, io, iter};
 
 use channelstream_core::protocol::Bounds as JsonBounds;
+use channelstream_core::state::stored::{Levels, UnknownLevel};
 use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -18,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::app::App;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{ClusterLevel, Config};
 use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
@@ -93,8 +98,7 @@ impl Server {
     /// Returns [`ServerError::Bind`] if the name has no address or an address is in use, and
     /// [`ServerError::Journal`] if the journal is in use, damaged or cannot be written.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
-        let listeners = Self::listen(&config).await?;
-        Self::assemble(listeners, config, None)
+        Self::bind_knowing(config, None, Levels::KNOWN).await
     }
 
     /// Like [`Server::bind`], on a journal that several servers of this process share.
@@ -102,8 +106,17 @@ impl Server {
     /// # Errors
     /// Returns [`ServerError::Bind`] if the name has no address or an address is in use.
     pub async fn bind_on(config: Config, journal: &SharedJournal) -> Result<Self, ServerError> {
+        Self::bind_knowing(config, Some(journal), Levels::KNOWN).await
+    }
+
+    /// Binds a server of a release that knows these levels.
+    async fn bind_knowing(
+        config: Config,
+        shared: Option<&SharedJournal>,
+        known: Levels,
+    ) -> Result<Self, ServerError> {
         let listeners = Self::listen(&config).await?;
-        Self::assemble(listeners, config, Some(journal))
+        Self::assemble(listeners, config, shared, known)
     }
 
     async fn listen(config: &Config) -> Result<Vec<TcpListener>, ServerError> {
@@ -124,13 +137,14 @@ impl Server {
     /// # Panics
     /// Panics outside of a Tokio runtime.
     pub fn from_listener(listener: TcpListener, config: Config) -> Result<Self, ServerError> {
-        Self::assemble(vec![listener], config, None)
+        Self::assemble(vec![listener], config, None, Levels::KNOWN)
     }
 
     fn assemble(
         listeners: Vec<TcpListener>,
         config: Config,
         shared: Option<&SharedJournal>,
+        known: Levels,
     ) -> Result<Self, ServerError> {
         let local_addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let local_addrs: Vec<_> = local_addrs
@@ -145,9 +159,14 @@ impl Server {
         let (asking, asked) = listener::asking();
         let rules = rules(&config);
         let mut opened = match shared {
-            Some(journal) => journal.open(&rules),
-            None => journal::open(&config.journal, || State::new(rules.clone()))
-                .map_err(|error| ServerError::Journal(error.into()))?,
+            Some(journal) => journal
+                .open(&rules, known)
+                .map_err(|level| ServerError::Journal(format!("it has {level}").into()))?,
+            None => {
+                let initial = || State::new(rules.clone()).at_level(known.oldest);
+                journal::open(&config.journal, known, initial)
+                    .map_err(|error| ServerError::Journal(error.into()))?
+            }
         };
         let epoch = clock::epoch(opened.state.epoch());
         let journal = match opened.writer.take() {
@@ -168,7 +187,7 @@ impl Server {
         let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
         let (node, state_loop) = node::new(
             opened,
-            rules.clone(),
+            (rules.clone(), config.cluster_level == ClusterLevel::Hold),
             Arc::clone(&hub),
             asked,
             Arc::clone(&limits),
@@ -244,7 +263,7 @@ impl Server {
             .map_err(&of_listener)?;
         let own = runtime::Handle::current();
         let mut tasks = Tasks::default();
-        tasks.spawn("state loop", state_loop.run(), &own);
+        tasks.spawn_fallible("state loop", state_loop.run(), &own);
         let mut journal = Running::start(journal);
         if let Some(beginning) = beginning {
             tokio::select! {
@@ -302,7 +321,8 @@ fn journal_failed(source: Box<dyn Error + Send + Sync>) -> ServerError {
 /// The tasks of a running server, none of which ends before the drain.
 #[derive(Default)]
 struct Tasks {
-    set: JoinSet<()>,
+    /// What each of them says of its end.
+    set: JoinSet<Box<dyn Error + Send + Sync>>,
     names: HashMap<Id, &'static str>,
 }
 
@@ -313,8 +333,24 @@ impl Tasks {
         task: impl Future<Output = ()> + Send + 'static,
         thread: &runtime::Handle,
     ) {
-        let id = self.set.spawn_on(task, thread).id();
-        self.names.insert(id, name);
+        let ends = async {
+            task.await;
+            "it ended unexpectedly".into()
+        };
+        self.names.insert(self.set.spawn_on(ends, thread).id(), name);
+    }
+
+    fn spawn_fallible(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<Infallible, UnknownLevel>> + Send + 'static,
+        thread: &runtime::Handle,
+    ) {
+        let ends = async {
+            let Err(level) = task.await;
+            format!("the journal has {level}").into()
+        };
+        self.names.insert(self.set.spawn_on(ends, thread).id(), name);
     }
 
     /// Waits until a task ends, which is always a failure.
@@ -322,7 +358,7 @@ impl Tasks {
         let (id, source): (_, Box<dyn Error + Send + Sync>) =
             match self.set.join_next_with_id().await {
                 None => return std::future::pending().await,
-                Some(Ok((id, ()))) => (id, "it ended unexpectedly".into()),
+                Some(Ok((id, why))) => (id, why),
                 Some(Err(error)) => (error.id(), error.into()),
             };
         ServerError::Failed { part: self.names.get(&id).copied().unwrap_or_default(), source }

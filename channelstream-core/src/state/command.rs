@@ -208,6 +208,8 @@ pub enum Command {
     Leave,
     /// The rules from here on.
     Rules(Box<Rules>),
+    /// The [level](super::stored) from here on, if all nodes that are alive know it.
+    Raise(u32),
 }
 
 impl Command {
@@ -232,6 +234,7 @@ impl Command {
             Self::Alive(_) => "alive",
             Self::Leave => "leave",
             Self::Rules(_) => "rules",
+            Self::Raise(_) => "raise",
         }
     }
 }
@@ -240,7 +243,7 @@ impl Command {
 /// [`Rules::node_timeout`] has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alive {
-    /// The newest level of the stored forms that it knows.
+    /// The newest level that it knows and agrees to.
     pub level: u32,
     /// The newest envelope that it had applied when it looked at its listeners.
     pub position: Position,

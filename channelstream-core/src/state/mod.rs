@@ -70,6 +70,8 @@ use user::User;
 /// state wherever they are applied.
 #[derive(Debug)]
 pub struct State {
+    /// The level in force.
+    level: u32,
     rules: Rules,
     /// The node whose listeners get deliveries.
     node: NodeId,
@@ -137,6 +139,7 @@ impl State {
     /// Creates a state in which nothing has happened.
     pub fn new(rules: Rules) -> Self {
         Self {
+            level: stored::OLDEST,
             rules,
             node: NodeId::default(),
             order: Order::default(),
@@ -168,6 +171,18 @@ impl State {
     pub fn in_epoch(mut self, epoch: Epoch) -> Self {
         self.order.begin(epoch, self.sequence);
         self
+    }
+
+    /// Lets a level be in force, without an envelope: nobody else needs to know it.
+    #[must_use]
+    pub fn at_level(mut self, level: u32) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Returns the level in force.
+    pub fn level(&self) -> u32 {
+        self.level
     }
 
     /// Returns the life of the order of events.
@@ -228,6 +243,7 @@ impl State {
         /// Spreads each number over all bits.
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         let counts = [
+            u64::from(self.level),
             self.order.position().number,
             self.sequence,
             self.messages_delivered,
@@ -293,6 +309,10 @@ impl State {
             }
             Command::Rules(rules) => {
                 self.rules = *rules;
+                Ok(Reply::Done)
+            }
+            Command::Raise(level) => {
+                self.raise(level);
                 Ok(Reply::Done)
             }
         }

@@ -28,7 +28,7 @@ pub(super) struct Nodes {
 pub(super) struct Row {
     /// When an entry of it came last. Where nodes do not tell of themselves, none can fall silent.
     seen: Option<Moment>,
-    /// The newest level that it knows.
+    /// The newest level that it knows and agrees to; 0 if it has not told of itself.
     level: u32,
     told: Told,
 }
@@ -76,7 +76,7 @@ pub struct NodeRow {
     pub node: NodeId,
     /// How long ago an entry of it came, in own time; `None` if it has never told of itself.
     pub silent: Option<Duration>,
-    /// The newest level that it knows.
+    /// The newest level that it knows and agrees to; 0 if it has not told of itself.
     pub level: u32,
 }
 
@@ -111,14 +111,15 @@ impl State {
     pub(super) fn node_is_alive(&mut self, node: NodeId, alive: Alive) {
         let now = self.own_time.now();
         let position = self.order.position();
-        self.nodes.tell = true;
-        let row = self.nodes.alive.entry(node).or_default();
-        let is_first = row.seen.is_none();
-        (row.seen, row.level) = (Some(now), alive.level);
-        if is_first {
-            // The listeners that it opened so far are not noted. The next look covers them.
-            row.told.position = position;
+        if !std::mem::replace(&mut self.nodes.tell, true) {
+            for row in self.nodes.alive.values_mut() {
+                // Whoever never tells falls silent as well. The listeners that were opened so far are not noted.
+                // The next look covers them.
+                (row.seen, row.told.position) = (Some(now), position);
+            }
         }
+        let row = self.nodes.alive.entry(node).or_default();
+        (row.seen, row.level) = (Some(now), alive.level);
         if alive.position < row.told.position {
             return;
         }
@@ -213,6 +214,21 @@ impl State {
             silent: row.seen.map(|seen| now.since(seen)),
             level: row.level,
         })
+    }
+
+    /// Returns the newest level that all nodes that are alive know, if it is not in force yet. The node that
+    /// came first raises it.
+    pub fn next_level(&self) -> Option<u32> {
+        let known = self.nodes.alive.values().map(|row| row.level).min()?;
+        (known > self.level).then_some(known)
+    }
+
+    /// Raises the level, unless a node is alive that does not know the new one: it may have come since the
+    /// command was submitted.
+    pub(super) fn raise(&mut self, level: u32) {
+        if self.next_level().is_some_and(|known| level <= known) {
+            self.level = self.level.max(level);
+        }
     }
 
     /// Returns how many nodes that are alive came before a node. The first appends the ticks; the others

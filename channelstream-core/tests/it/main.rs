@@ -21,6 +21,7 @@ mod history;
 mod info;
 #[cfg(target_os = "linux")]
 mod largest;
+mod levels;
 mod listening;
 mod long_run;
 mod nodes;

@@ -522,3 +522,20 @@ fn rows_of_nodes_say_how_long_they_are_silent() {
     assert_eq!(rows[1].level, LEVEL);
     assert!(w.state.next_deadline() < Some(Moment::default().after(secs(20))));
 }
+
+/// It would be the first of all for ever, and nobody would do what the first does.
+#[test]
+fn a_node_that_dies_before_any_has_told_of_itself_ends_as_well() {
+    let mut w = World::with(Rules::default());
+    let dies = w.join_node();
+    w.apply_at(dies, Command::Tick);
+    let lives = w.join_node();
+    w.kill(dies);
+    w.kill(0);
+    for _ in 0..6 {
+        w.tell(lives);
+        w.pass(1_900, &[lives]);
+    }
+    assert_eq!(w.alive(), [lives]);
+    assert_eq!(w.state.rank(node_id(lives)), 0);
+}

@@ -1,6 +1,9 @@
 //! A world with several nodes: how they join, tell of themselves, leave, die and are taken for dead.
 
-use channelstream_core::state::{Alive, Command, ListenerKind, Rules, Sent, State};
+use channelstream_core::state::stored::Levels;
+use channelstream_core::state::{
+    Alive, Command, ListenerKind, Rules, Sent, SnapshotError, State,
+};
 
 use crate::world::{End, World, millis, node_id};
 
@@ -22,10 +25,15 @@ impl World {
 
     /// Adds a node that begins with a snapshot, and returns its number.
     pub(crate) fn join_node(&mut self) -> usize {
+        self.join_node_of(Levels::KNOWN).unwrap()
+    }
+
+    /// Adds a node that knows these levels.
+    pub(crate) fn join_node_of(&mut self, known: Levels) -> Result<usize, SnapshotError> {
         let number = self.others.len() + 1;
-        let state = State::restore(&self.state.snapshot()).unwrap();
+        let state = State::restore_for(&self.state.snapshot(), known)?;
         self.others.push(state.for_node(node_id(number)));
-        number
+        Ok(number)
     }
 
     /// The next commands are submitted to this node.

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use channelstream_core::protocol::{Action, Change, Event, Growth, Message, Uuid};
-use channelstream_core::state::stored::decode;
 use channelstream_core::state::{Closing, Command, Delivery, Envelope, Keep, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
 use crate::random::{CHANNELS, LABELS, Op, ops};
-use crate::world::{Got, NODE, World, announcing, encoded, hours, json, rules, summary, user_of};
+use crate::world::{Got, NODE, World, announcing, decoded, encoded, hours, json, rules, summary, user_of};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -49,7 +48,7 @@ proptest! {
                 prop_assert_eq!(&there.snapshot(), &bytes);
             }
             let bytes = encoded(envelope);
-            let stored = decode(&bytes).unwrap();
+            let stored = decoded(&bytes).unwrap();
             prop_assert_eq!(format!("{stored:?}"), format!("{envelope:?}"));
             prop_assert_eq!(encoded(&stored), bytes);
             prop_assert_eq!(outcome(&mut here, envelope), outcome(&mut there, &stored));

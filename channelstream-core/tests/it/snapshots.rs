@@ -1,7 +1,7 @@
 //! Snapshots: all of the state, in bytes that are the same for the same state.
 
 use channelstream_core::protocol::{Address, ChannelSettings, Connect};
-use channelstream_core::state::stored::LEVEL;
+use channelstream_core::state::stored::{LEVEL, UnknownLevel};
 use channelstream_core::state::{SnapshotError, State};
 
 use crate::world::{
@@ -104,7 +104,7 @@ fn another_level_is_named() {
     let rest = rest.strip_prefix(level.as_bytes()).unwrap();
     let other = [name, b"99", rest].concat();
     let error = State::restore(&other).unwrap_err();
-    assert!(matches!(error, SnapshotError::Level { found: 99 }), "{error}");
+    assert!(matches!(error, SnapshotError::Level(UnknownLevel { found: 99, .. })), "{error}");
     assert!(error.to_string().contains("99"));
 }
 

@@ -9,7 +9,7 @@ use channelstream_core::protocol::{
     DeleteChannels, Edit, Epoch, Event, InfoOptions, Message, NewMessage, Opening, SetUserState,
     Status, Subscribe, Timestamp, Unsubscribe, Uuid,
 };
-use channelstream_core::state::stored::{LEVEL, StoredError, decode};
+use channelstream_core::state::stored::{LEVEL, Levels, OLDEST, StoredError, UnknownLevel, decode, encode};
 use channelstream_core::state::{
     Alive, Appends, CatchUp, ChannelDefaults, Closing, Command, ConnectionId, Envelope, ListenerId,
     ListenerKind, Moment, NodeId, Pattern, Position, Repeat, Rules, Sent, SnapshotError, Stamp,
@@ -17,11 +17,13 @@ use channelstream_core::state::{
 };
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any};
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
 use proptest::proptest;
 use serde_json::value::RawValue;
 
-use crate::random::ops;
-use crate::world::{NODE, World, announcing, encoded, millis, rules, to_users, user_state};
+use crate::random::{op, ops};
+use crate::world::{NODE, World, announcing, decoded, encoded, millis, rules, to_users, user_state};
 
 fn envelope(command: Command) -> Envelope {
     let now = Timestamp::from_micros(1_704_067_200_123_456);
@@ -77,6 +79,7 @@ fn name(command: &Command) -> &'static str {
         Command::Alive(_) => "alive",
         Command::Leave => "leave",
         Command::Rules(_) => "rules",
+        Command::Raise(_) => "raise",
     }
 }
 
@@ -153,6 +156,7 @@ fn samples() -> Vec<Envelope> {
         })),
         Command::Leave,
         Command::Rules(Box::new(patterned())),
+        Command::Raise(LEVEL + 1),
     ];
     let mut all: Vec<_> = commands.into_iter().map(envelope).collect();
     let repeat = Repeat { key: "key".into(), fingerprint: u128::MAX };
@@ -214,7 +218,7 @@ fn the_bytes_of_this_level_are_as_they_were() {
 #[test]
 fn entries_come_back_as_they_were() {
     for sample in samples() {
-        let stored = decode(&encoded(&sample)).unwrap();
+        let stored = decoded(&encoded(&sample)).unwrap();
         assert_eq!(format!("{stored:?}"), format!("{sample:?}"));
         assert_eq!(encoded(&stored), encoded(&sample), "with all that Debug does not show");
         let Command::Publish(messages) = stored.command else { continue };
@@ -227,9 +231,10 @@ fn entries_come_back_as_they_were() {
 fn another_level_is_named() {
     let bytes = encoded(&envelope(Command::Tick));
     assert_eq!(u32::from(bytes[0]), LEVEL);
-    let with_level = |level: &[u8]| decode(&[level, &bytes[1..]].concat()).unwrap_err();
-    assert_eq!(with_level(&[99]), StoredError::Level { found: 99 });
-    assert_eq!(with_level(&[0xff, 0x7f]), StoredError::Level { found: 16383 });
+    let with_level = |level: &[u8]| decoded(&[level, &bytes[1..]].concat()).unwrap_err();
+    let unknown = |found| StoredError::Level(UnknownLevel { found, known: Levels::KNOWN });
+    assert_eq!(with_level(&[99]), unknown(99));
+    assert_eq!(with_level(&[0xff, 0x7f]), unknown(16383));
     assert!(with_level(&[99]).to_string().contains("level 99"));
     assert!(matches!(with_level(&[0]), StoredError::Damaged(_)));
     assert!(matches!(with_level(&[0xff; 9]), StoredError::Damaged(_)));
@@ -240,10 +245,10 @@ fn a_cut_entry_is_damaged_and_so_is_one_that_goes_on() {
     for sample in samples() {
         let mut bytes = encoded(&sample);
         for end in 0..bytes.len() {
-            assert!(matches!(decode(&bytes[..end]), Err(StoredError::Damaged(_))), "{sample:?}");
+            assert!(matches!(decoded(&bytes[..end]), Err(StoredError::Damaged(_))), "{sample:?}");
         }
         bytes.push(0);
-        assert!(matches!(decode(&bytes), Err(StoredError::Damaged(_))), "{sample:?}");
+        assert!(matches!(decoded(&bytes), Err(StoredError::Damaged(_))), "{sample:?}");
     }
 }
 
@@ -258,7 +263,7 @@ fn no_wrong_bit_breaks_the_reader_or_the_state() {
         for bit in 0..bytes.len() * 8 {
             let mut wrong = bytes.clone();
             wrong[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(read) = decode(&wrong) {
+            if let Ok(read) = decoded(&wrong) {
                 state.apply(read);
             }
         }
@@ -273,9 +278,9 @@ fn lengths_are_not_believed() {
         let bytes = encoded(&sample);
         for place in 0..bytes.len() {
             let wrong = [&bytes[..place], &longest, &bytes[place..]].concat();
-            let _ = decode(&wrong);
+            let _ = decoded(&wrong);
             let wrong = [&bytes[..place], &longest].concat();
-            let _ = decode(&wrong);
+            let _ = decoded(&wrong);
         }
     }
 }
@@ -356,7 +361,7 @@ proptest! {
         if let (true, Some(first)) = (is_level, bytes.first_mut()) {
             *first = 1;
         }
-        let _ = decode(&bytes);
+        let _ = decoded(&bytes);
     }
 
     #[test]
@@ -369,8 +374,78 @@ proptest! {
             let mut bytes = encoded(envelope);
             let place = place % bytes.len();
             bytes[place] = byte;
-            let _ = decode(&bytes);
-            assert!(decode(&bytes[..place]).is_err());
+            let _ = decoded(&bytes);
+            assert!(decoded(&bytes[..place]).is_err());
+        }
+    }
+}
+
+#[test]
+fn an_entry_has_the_level_that_was_in_force() {
+    let tick = envelope(Command::Tick);
+    let mut bytes = Vec::new();
+    encode(&tick, 2, &mut bytes);
+    let unknown = UnknownLevel { found: 2, known: Levels::KNOWN };
+    assert_eq!(decoded(&bytes).unwrap_err(), StoredError::Level(unknown));
+    let read = decode(&bytes, Levels { oldest: 1, newest: 2 }).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{tick:?}"));
+}
+
+/// The entries of a journal in which everything happens.
+fn story() -> (Vec<u8>, Vec<Envelope>) {
+    let mut w = World::with(patterned());
+    let begin = w.state.snapshot();
+    let mut runner = TestRunner::deterministic();
+    for op in vec(op(), 200).new_tree(&mut runner).unwrap().current() {
+        op.happen(&mut w);
+    }
+    // Numbers begin anew, since one node has no number twice.
+    let samples = samples().into_iter().zip(1..);
+    let samples = samples.map(|(sample, number)| Envelope { number, ..sample });
+    (begin, w.log.into_iter().chain(samples).collect())
+}
+
+/// What a replay of a recorded journal has to come to: the snapshot before it; each entry, and the digest after it;
+/// and the snapshot at the end.
+fn recorded(begin: &[u8], entries: &[Vec<u8>]) -> String {
+    let mut state = State::restore(begin).unwrap().for_node(NODE);
+    let mut text = format!("{}\n", hex(begin));
+    for bytes in entries {
+        state.apply(decoded(bytes).unwrap());
+        writeln!(text, "{:016x} {}", state.digest(), hex(bytes)).unwrap();
+    }
+    writeln!(text, "{}", hex(&state.snapshot())).unwrap();
+    text
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digits = hex.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).unwrap());
+    digits.map(|two| u8::from_str_radix(two, 16).unwrap()).collect()
+}
+
+/// Each level that is known has a journal that was recorded by the release with which it began. To replay it must
+/// come to the same digests, whatever later releases do at later levels.
+#[test]
+fn a_recorded_journal_comes_to_the_same_state() {
+    let path =
+        |level| format!("{}/tests/it/stored/journal-{level}.txt", env!("CARGO_MANIFEST_DIR"));
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        let (begin, story) = story();
+        let entries: Vec<_> = story.iter().map(encoded).collect();
+        fs::write(path(LEVEL), recorded(&begin, &entries)).unwrap();
+    }
+    for level in OLDEST..=LEVEL {
+        let before = fs::read_to_string(path(level)).unwrap();
+        let lines: Vec<_> = before.lines().collect();
+        let [begin, entries @ .., _] = &lines[..] else { panic!("it is empty") };
+        let entries = entries.iter().map(|line| bytes_of(line.split_once(' ').unwrap().1));
+        let entries: Vec<_> = entries.collect();
+        let names: std::collections::BTreeSet<_> =
+            entries.iter().map(|bytes| decoded(bytes).unwrap().command.name()).collect();
+        assert!(entries.len() > 200 && names.len() >= 18, "{names:?}");
+        let now = recorded(&bytes_of(begin), &entries);
+        for (number, (now, before)) in now.lines().zip(before.lines()).enumerate() {
+            assert_eq!(now, before, "level {level}: entry {number} has another effect");
         }
     }
 }

@@ -15,7 +15,7 @@ use channelstream_core::protocol::{
     Payload, SetUserState, Status, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed,
     UserState, UserStateSet, Uuid,
 };
-use channelstream_core::state::stored::encode;
+use channelstream_core::state::stored::{LEVEL, Levels, StoredError, decode, encode};
 use channelstream_core::state::{
     Appends, CatchUp, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
     ListenerId, ListenerKind, Moment, NodeId, Position, Read, Reading, Refusal, Repeat, Reply,
@@ -761,8 +761,13 @@ pub(crate) fn user_of(label: &str) -> &str {
 /// The bytes of an entry.
 pub(crate) fn encoded(envelope: &Envelope) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode(envelope, &mut bytes);
+    encode(envelope, LEVEL, &mut bytes);
     bytes
+}
+
+/// Reads the bytes of an entry.
+pub(crate) fn decoded(bytes: &[u8]) -> Result<Envelope, StoredError> {
+    decode(bytes, Levels::KNOWN)
 }
 
 /// The default rules, except that time may pass in large steps: a test of days needs no tick

@@ -58,8 +58,9 @@ pub(crate) async fn debug(app: &App) -> Result<Answer, Problem> {
 
 /// All metrics as they are now.
 async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
-    let question = |state: &State| (state.sequence(), state.counts(), state.nodes().count());
-    let (events, counts, nodes) = app.node.look(question).await?;
+    let question =
+        |state: &State| (state.sequence(), state.counts(), state.nodes().count(), state.level());
+    let (events, counts, nodes, level) = app.node.look(question).await?;
     let journal = app.node.journal();
     let files = journal.figures().map(Figures::sample);
     let redis = journal.redis_figures().map(RedisFigures::sample);
@@ -84,6 +85,7 @@ async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
         journal_state: Standing::ALL
             .map(|standing| (standing.as_str(), u64::from(standing == journal.standing())))
             .to_vec(),
+        journal_level: journal.outlives_this().then_some(level.into()),
         journal_entries: files.map(|files| files.entries).or(redis.map(|redis| redis.entries)),
         journal_undone: files.map(|files| files.undone).or(redis.map(|redis| redis.undone)),
         journal_appended: redis.map(|redis| redis.appended),

@@ -66,7 +66,26 @@ pub(super) const SETTINGS: &[Setting] = &[
         doc: "How long a request waits for Redis before it is answered that it was not done, or is in \
               doubt.",
     },
+    Setting {
+        key: "cluster_level",
+        kind: Kind::ClusterLevel,
+        default: "raise",
+        doc: "Whether the journal may be raised to the next level of what it holds, which releases before \
+              cannot read. raise: as soon as all servers run a release that knows it. hold: not as long as \
+              any server has this, so that all of them can go back a release.",
+    },
 ];
+
+/// Whether the level of the journal may be raised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClusterLevel {
+    /// Once all servers know the next one.
+    #[default]
+    Raise,
+    /// Not as long as this server is one of them.
+    Hold,
+}
+
 
 /// Where the server keeps its state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -112,6 +131,18 @@ pub enum JournalSync {
 }
 
 impl Reader<'_> {
+    pub(super) fn cluster_level(&mut self) -> ClusterLevel {
+        let words = [("raise", ClusterLevel::Raise), ("hold", ClusterLevel::Hold)];
+        let level = self.word("cluster_level", &words);
+        let found = self.find("journal");
+        let in_memory = found.text.is_ok_and(|text| text.trim().eq_ignore_ascii_case("memory"));
+        if in_memory && level == ClusterLevel::Hold {
+            let found = self.find("cluster_level");
+            self.refuse(&found, "it has no effect without journal = file or redis");
+        }
+        level
+    }
+
     /// Returns the journal that the settings together name.
     pub(super) fn journal(&mut self) -> Journal {
         let words = [("memory", Where::Memory), ("file", Where::File), ("redis", Where::Redis)];

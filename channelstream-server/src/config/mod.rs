@@ -27,7 +27,7 @@ use std::time::Duration;
 pub use channelstream_core::state::{ChannelDefaults, Pattern};
 pub(crate) use error::{ConfigErrors, Origin, Value};
 pub(crate) use exposure::is_loopback;
-pub use journal::{Journal, JournalSync, RedisJournal};
+pub use journal::{ClusterLevel, Journal, JournalSync, RedisJournal};
 pub use level::{LogFormat, LogLevel, LogLevelError};
 pub use networks::{Networks, NetworksError};
 pub(crate) use read::boolean;
@@ -112,6 +112,8 @@ pub struct Config {
     /// The settings `journal`, `journal_dir`, `journal_sync` and those of Redis: where the server keeps its
     /// state.
     pub journal: Journal,
+    /// Whether the level of the journal may be raised.
+    pub cluster_level: ClusterLevel,
     /// How long a shutdown takes at most.
     pub shutdown_timeout: Duration,
     /// Listeners that a shutdown closes per second, unless half of the time that is left needs more.
@@ -269,6 +271,7 @@ impl Config {
             max_growing_items: read.number("max_growing_items"),
             max_open_messages: read.number("max_open_messages"),
             journal: read.journal(),
+            cluster_level: read.cluster_level(),
             shutdown_timeout: read.seconds("shutdown_timeout"),
             drain_rate: read.number("drain_rate"),
             max_head_size: read.number("max_head_size"),

@@ -39,6 +39,8 @@ pub enum Kind {
     Directory,
     /// `always`, `never` or a time above zero.
     JournalSync,
+    /// `raise` or `hold`.
+    ClusterLevel,
     /// A time above zero: seconds or a number with a unit, decimals allowed.
     Seconds,
     /// A whole number within inclusive bounds.
@@ -67,6 +69,7 @@ impl Kind {
             Self::Journal => "memory|file|redis",
             Self::Directory => "DIR",
             Self::JournalSync => "always|never|TIME",
+            Self::ClusterLevel => "raise|hold",
             Self::Seconds => "TIME",
             Self::Number(..) => "NUMBER",
             Self::Bytes(..) => "BYTES",

@@ -1,6 +1,6 @@
 //! The next snapshot: made by replaying, as a restart does, and not by stopping anything.
 
-use channelstream_core::state::stored::{self, StoredError};
+use channelstream_core::state::stored::{self, Levels, StoredError, UnknownLevel};
 use channelstream_core::state::{SnapshotError, State};
 use thiserror::Error;
 
@@ -11,6 +11,8 @@ pub(crate) enum ReplayError {
     Snapshot(#[from] SnapshotError),
     #[error("entry {number} cannot be replayed")]
     Entry { number: u64, source: StoredError },
+    #[error("entry {number} raises the journal to {level}")]
+    Level { number: u64, level: UnknownLevel },
     #[error(
         "the snapshot that was written is not the state: the memory of this machine may be bad"
     )]
@@ -21,25 +23,32 @@ pub(crate) enum ReplayError {
 #[derive(Debug)]
 pub(super) struct Replay {
     state: State,
+    /// The levels that it may have.
+    known: Levels,
     /// The number of the next entry.
     number: u64,
 }
 
 impl Replay {
     /// Begins with a snapshot that was taken before the entry `number`.
-    pub(super) fn restore(snapshot: &[u8], number: u64) -> Result<Self, SnapshotError> {
-        Ok(Self { state: State::restore(snapshot)?, number })
+    pub(super) fn restore(
+        snapshot: &[u8],
+        number: u64,
+        known: Levels,
+    ) -> Result<Self, SnapshotError> {
+        Ok(Self { state: State::restore_for(snapshot, known)?, known, number })
     }
 
     /// Applies the next entry.
     pub(super) fn apply(&mut self, entry: &[u8]) -> Result<(), ReplayError> {
         let number = self.number;
-        let envelope = stored::decode(entry);
+        let envelope = stored::decode(entry, self.known);
         let envelope = envelope.map_err(|source| ReplayError::Entry { number, source })?;
         // Who listened then is gone, and who asked was answered.
         drop(self.state.apply(envelope));
         self.number += 1;
-        Ok(())
+        let level = self.known.check(self.state.level());
+        level.map_err(|level| ReplayError::Level { number, level })
     }
 
     /// Returns the number of the next entry.
@@ -59,7 +68,7 @@ impl Replay {
     pub(super) fn into_snapshot(self) -> Result<Vec<u8>, ReplayError> {
         let (bytes, digest) = (self.state.snapshot(), self.state.digest());
         drop(self.state);
-        let restored = State::restore(&bytes)?;
+        let restored = State::restore_for(&bytes, self.known)?;
         if restored.digest() == digest { Ok(bytes) } else { Err(ReplayError::Differs) }
     }
 }

@@ -1,6 +1,6 @@
 //! What a journal in files counts, and how it is.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,6 +9,10 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(super) has_no_space: AtomicBool,
+    /// The level in force.
+    pub(super) level: AtomicU32,
+    /// It was raised since the last snapshot, which the release after this one cannot read.
+    pub(super) is_raised: AtomicBool,
     /// Entries that were written.
     entries: AtomicU64,
     /// Writes, each of which has one entry or more.
@@ -43,9 +47,11 @@ pub(crate) struct Sample {
 
 impl Figures {
     /// Begins with what is on the disk.
-    pub(super) fn new(bytes: u64, snapshot_bytes: u64) -> Self {
+    pub(super) fn new(level: u32, bytes: u64, snapshot_bytes: u64) -> Self {
         Self {
             has_no_space: AtomicBool::new(false),
+            level: AtomicU32::new(level),
+            is_raised: AtomicBool::new(false),
             entries: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             write_micros: AtomicU64::new(0),

@@ -25,6 +25,7 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use channelstream_core::state::stored::Levels;
 use channelstream_core::state::{Envelope, NodeId, Position, State};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -121,6 +122,8 @@ pub(crate) struct Opened {
     pub(crate) reader: Reader,
     /// The state as the journal left it.
     pub(crate) state: State,
+    /// The levels that this node knows.
+    pub(crate) known: Levels,
     /// The clock of its stamps, if others stamp by it too.
     pub(crate) clock: Option<Clock>,
     /// The id of this node, if the journal has chosen it.
@@ -180,20 +183,23 @@ pub(crate) enum OpenError {
 #[derive(Debug)]
 pub(crate) struct Reader(mpsc::Receiver<Given>);
 
-/// Opens a journal. One that is new begins with `initial`.
+/// Opens a journal for a node that knows these levels. One that is new begins with `initial`.
 ///
 /// This blocks while it reads files.
 pub(crate) fn open(
     journal: &Journal,
+    known: Levels,
     initial: impl FnOnce() -> State,
 ) -> Result<Opened, OpenError> {
     match journal {
         Journal::Memory => {
             let (appender, reader) = memory::open();
-            Ok(Opened { appender, reader, state: initial(), node: None, clock: None, writer: None })
+            // Nobody else reads it, and it ends with this process.
+            let state = initial().at_level(known.newest);
+            Ok(Opened { appender, reader, state, known, node: None, clock: None, writer: None })
         }
-        Journal::File { directory, sync } => Ok(file::open(directory, *sync, initial)?),
-        Journal::Redis(journal) => Ok(redis::open(journal, initial)?),
+        Journal::File { directory, sync } => Ok(file::open(directory, *sync, known, initial)?),
+        Journal::Redis(journal) => Ok(redis::open(journal, known, initial)?),
     }
 }
 
@@ -259,6 +265,19 @@ impl Appender {
     pub(crate) fn lead(&self, leads: bool) {
         if let Self::Redis(shared) = self {
             shared.lead(leads);
+        }
+    }
+
+    /// Says which level is in force, at which entries are stored.
+    pub(crate) fn set_level(&self, level: u32) {
+        match self {
+            Self::File { figures, .. } => {
+                if figures.level.swap(level, Ordering::Relaxed) < level {
+                    figures.is_raised.store(true, Ordering::Relaxed);
+                }
+            }
+            Self::Redis(shared) => shared.set_level(level),
+            Self::Memory(_) | Self::Shared(_) => {}
         }
     }
 

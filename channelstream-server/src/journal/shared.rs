@@ -4,7 +4,8 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::{Envelope, Moment, Position, Rules, State};
+use channelstream_core::state::stored::{Levels, UnknownLevel};
+use channelstream_core::state::{Envelope, Moment, Position, Rules, SnapshotError, State};
 use tokio::sync::mpsc;
 
 use super::{Appender, CAPACITY, Error, Given, Opened, Reader};
@@ -70,29 +71,26 @@ impl SharedJournal {
         self.0.lock().expect("nothing that holds the journal can panic")
     }
 
-    /// Opens the journal for one more server. The rules count if it is the first.
-    pub(crate) fn open(&self, rules: &Rules) -> Opened {
+    /// Opens the journal for one more server, which knows these levels. The rules count if it is the first.
+    pub(crate) fn open(&self, rules: &Rules, known: Levels) -> Result<Opened, UnknownLevel> {
         let (own, reader) = mpsc::channel(CAPACITY);
         let mut journal = self.lock();
         let shared = journal.get_or_insert_with(|| Shared {
-            state: State::new(rules.clone()).in_epoch(clock::epoch(Epoch::default())),
+            state: State::new(rules.clone()).at_level(known.oldest).in_epoch(clock::epoch(Epoch::default())),
             clock: Clock::going_on_from(Moment::default()),
             readers: Vec::new(),
         });
+        let state = match State::restore_for(&shared.state.snapshot(), known) {
+            Ok(state) => state,
+            Err(SnapshotError::Level(level)) => return Err(level),
+            Err(error) => panic!("what was written a moment ago can be read: {error}"),
+        };
         shared.readers.push(own.clone());
-        let state = State::restore(&shared.state.snapshot());
-        let state = state.expect("what was written a moment ago can be read");
         let clock = shared.clock.clone();
         drop(journal);
         let appender = Appender::Shared(Shares { journal: self.clone(), own });
-        Opened {
-            appender,
-            reader: Reader(reader),
-            state,
-            node: None,
-            clock: Some(clock),
-            writer: None,
-        }
+        let (reader, clock) = (Reader(reader), Some(clock));
+        Ok(Opened { appender, reader, state, known, node: None, clock, writer: None })
     }
 }
 
@@ -159,13 +157,13 @@ mod tests {
     fn all_are_given_the_same_in_one_order_and_who_comes_later_begins_there() {
         let journal = SharedJournal::new();
         let rules = Rules::default();
-        let mut one = journal.open(&rules);
-        let mut two = journal.open(&rules);
+        let mut one = journal.open(&rules, Levels::KNOWN).unwrap();
+        let mut two = journal.open(&rules, Levels::KNOWN).unwrap();
         let clock = &one.clock.clone().unwrap();
         one.appender.append(envelope(1, 1, clock)).unwrap();
         two.appender.append(envelope(2, 7, clock)).unwrap();
         one.appender.append(envelope(1, 2, clock)).unwrap();
-        let three = journal.open(&rules);
+        let three = journal.open(&rules, Levels::KNOWN).unwrap();
         let Appender::Shared(shares) = &one.appender else { panic!() };
         assert_eq!(three.state.order().position(), shares.end());
         let (mine, theirs) = (taken(&mut one.reader), taken(&mut two.reader));
@@ -177,8 +175,8 @@ mod tests {
     #[test]
     fn the_slowest_bounds_it_until_it_is_gone() {
         let journal = SharedJournal::new();
-        let mut one = journal.open(&Rules::default());
-        let two = journal.open(&Rules::default());
+        let mut one = journal.open(&Rules::default(), Levels::KNOWN).unwrap();
+        let two = journal.open(&Rules::default(), Levels::KNOWN).unwrap();
         let clock = &one.clock.clone().unwrap();
         for number in 1..=CAPACITY as u64 {
             one.appender.append(envelope(1, number, clock)).unwrap();

@@ -62,7 +62,7 @@ pub(super) struct Open {
 impl Open {
     /// Opens a journal, whose writer waits until something else has nothing to do.
     async fn new(journal: &Journal) -> Self {
-        Self::of(super::open(journal, initial).unwrap()).await
+        Self::of(super::open(journal, Levels::KNOWN, initial).unwrap()).await
     }
 
     /// Runs the writer of a journal, and waits until it is followed.

@@ -1,5 +1,6 @@
 //! A listener from the reservation of its place to its removal.
 
+use channelstream_core::state::stored::Levels;
 use channelstream_core::state::{Appends, Refusal, Rules, State};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
@@ -19,10 +20,10 @@ fn start() -> Node {
     let (asking, asked) = crate::listener::asking();
     let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, &asking);
     let state = State::new(Rules::default());
-    let opened = journal::open(&Journal::Memory, || state).unwrap();
+    let opened = journal::open(&Journal::Memory, Levels::KNOWN, || state).unwrap();
     let (rules, hub) = (Rules::default(), Arc::new(hub));
     let (limits, metrics) = (Arc::default(), Arc::default());
-    let (node, state_loop) = node::new(opened, rules, hub, asked, limits, metrics);
+    let (node, state_loop) = node::new(opened, (rules, false), hub, asked, limits, metrics);
     tokio::spawn(state_loop.run());
     node
 }

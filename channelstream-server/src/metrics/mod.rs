@@ -268,6 +268,8 @@ metrics! {
             "1 for the state of the journal, 0 for the others: `following`, `no_space` (nothing is accepted \
              until there is space again), `joining` (it reads what it missed), `away` (Redis is not \
              reached) or `ended`.";
+        journal_level: Option<u64> = Gauge "journal_level", "levels",
+            "The level in force: that of the forms and rules of what the journal in files or Redis holds.";
         journal_entries: Option<u64> = Counter "journal_entries_total", "entries",
             "Entries that were written to the files of the journal, or read from the one in Redis.";
         journal_undone: Option<u64> = Counter "journal_undone_total", "entries",
@@ -395,6 +397,7 @@ mod tests {
             evicted_answers: 0,
             refusals: vec![("max_listeners", 4), ("max_body_size", 0)],
             journal_state: vec![("following", 1), ("no_space", 0)],
+            journal_level: Some(1),
             journal_entries: Some(12),
             journal_undone: None,
             journal_appended: None,

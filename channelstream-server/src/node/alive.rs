@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use channelstream_core::state::stored::LEVEL;
-use channelstream_core::state::{Alive, Command, Envelope, Position, Rules, State};
+use channelstream_core::state::stored::{Levels, UnknownLevel};
+use channelstream_core::state::{Alive, Command, Envelope, Rules, State};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -25,6 +25,9 @@ const SOON: Duration = Duration::from_millis(250);
 pub(super) struct Telling {
     /// The rules that the node was started with.
     rules: Rules,
+    known: Levels,
+    /// The level is not to be raised.
+    holds: bool,
     due: Instant,
     /// What gathers the reports of the listeners and tells them.
     under_way: Option<JoinHandle<()>>,
@@ -34,9 +37,9 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    pub(super) fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Rules, known: Levels, holds: bool) -> Self {
         let (under_way, digests) = (None, Digests::default());
-        Self { rules, due: Instant::now(), under_way, digests, has_joined: false }
+        Self { rules, known, holds, due: Instant::now(), under_way, digests, has_joined: false }
     }
 
     /// Notes that the order goes on from another state.
@@ -82,6 +85,23 @@ pub(super) fn warn_of_rules() {
 }
 
 impl Loop {
+    /// Goes on at the level in force, which was another one.
+    ///
+    /// # Errors
+    /// Returns an error if this node does not know it: the others had taken it for dead.
+    pub(super) fn level_changed(&self) -> Result<(), UnknownLevel> {
+        let level = self.state.level();
+        if let Some(telling) = &self.telling {
+            telling.known.check(level)?;
+        }
+        tracing::info!(
+            level,
+            "the journal was raised to another level: releases that do not know it can no longer join"
+        );
+        self.node.journal().set_level(level);
+        Ok(())
+    }
+
     /// Tells of this node, what its listeners were sent of all that is applied.
     pub(super) async fn tell(&mut self) {
         let Some(telling) = &mut self.telling else { return };
@@ -96,27 +116,39 @@ impl Loop {
                 && self.node.join_with(telling.rules.clone()).is_err();
             telling.has_joined = joins;
         }
-        self.node.journal().lead(self.rank() == 0);
+        // Who holds says nothing of what else it knows. So no other node raises the level either.
+        let level = if telling.holds { self.state.level() } else { telling.known.newest };
+        let leads = self.rank() == 0;
+        self.node.journal().lead(leads);
+        if leads && let Some(level) = self.state.next_level() {
+            // If it cannot be appended now, it is still due the next time.
+            let _ = self.node.append(Command::Raise(level), None);
+        }
         let (position, digest) = (self.state.order().position(), self.state.digest());
         let look = self.node.hub().look(self.state.sequence()).await;
         let Some(telling) = &mut self.telling else { return };
-        telling.under_way = Some(tokio::spawn(tell(self.node.clone(), look, (position, digest))));
+        let alive = Alive { level, position, digest, ..Alive::default() };
+        telling.under_way = Some(tokio::spawn(tell(self.node.clone(), look, alive)));
     }
 }
 
-async fn tell(node: Node, look: Look, (position, digest): (Position, u64)) {
+async fn tell(node: Node, look: Look, alive: Alive) {
     // Without a report a thread is gone, and the server stops.
     let Some((sent, but)) = look.reports().await else { return };
-    let alive = Box::new(Alive { level: LEVEL, position, digest, sent, but });
+    let alive = Box::new(Alive { sent, but, ..alive });
     // While the journal is away, there is nobody to tell, and later there is more.
     let _ = node.submit(Command::Alive(alive)).await;
 }
 
 #[cfg(test)]
 mod tests {
-    use channelstream_core::state::{Moment, NodeId, Stamp};
+    use channelstream_core::state::{Moment, NodeId, Position, Stamp};
 
     use super::*;
+
+    fn telling(rules: Rules) -> Telling {
+        Telling::new(rules, Levels::KNOWN, false)
+    }
 
     fn envelope(number: u64, command: Command) -> Envelope {
         let stamp = Stamp { now: crate::clock::now(), moment: Moment::default(), seed: 7 };
@@ -126,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn a_digest_that_differs_is_counted() {
         let rules = Rules::default();
-        let (mut telling, metrics) = (Telling::new(rules.clone()), Metrics::default());
+        let (mut telling, metrics) = (telling(rules.clone()), Metrics::default());
         let mut state = State::new(rules);
         state.apply(envelope(1, Command::Tick));
         telling.applied(&state, false);
@@ -145,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_sent_is_told_soon() {
         let rules = Rules::default();
-        let (mut telling, state) = (Telling::new(rules.clone()), State::new(rules));
+        let (mut telling, state) = (telling(rules.clone()), State::new(rules));
         telling.due = Instant::now() + EVERY;
         telling.applied(&state, false);
         assert!(telling.due() > Instant::now() + SOON);

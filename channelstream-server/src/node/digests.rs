@@ -8,7 +8,7 @@ const KNOWN: usize = 1 << 14;
 
 /// What the state looked like at the newest positions of the present epoch.
 #[derive(Debug, Default)]
-pub(super) struct Digests {
+pub(crate) struct Digests {
     epoch: Epoch,
     /// The first number that is known.
     first: u64,
@@ -26,7 +26,7 @@ fn place(number: u64) -> usize {
 
 impl Digests {
     /// Notes what the state looks like.
-    pub(super) fn note(&mut self, Position { epoch, number }: Position, digest: u64) {
+    pub(crate) fn note(&mut self, Position { epoch, number }: Position, digest: u64) {
         if self.ring.is_empty() {
             self.ring = vec![0; KNOWN];
         }
@@ -39,7 +39,7 @@ impl Digests {
     }
 
     /// Returns `true` if the state looked otherwise at this position, as far as it is known.
-    pub(super) fn differ(&self, Position { epoch, number }: Position, digest: u64) -> bool {
+    pub(crate) fn differ(&self, Position { epoch, number }: Position, digest: u64) -> bool {
         let is_known = epoch == self.epoch && (self.first..self.end).contains(&number);
         is_known && self.ring[place(number)] != digest
     }

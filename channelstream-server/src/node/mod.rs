@@ -1,13 +1,15 @@
 //! The node: a handle that submits commands and asks questions, and the loop that owns the state.
 
 mod alive;
-mod digests;
+pub(crate) mod digests;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use channelstream_core::protocol::Epoch;
+use channelstream_core::state::stored::UnknownLevel;
 use channelstream_core::state::{
     Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, Moment, NodeId, Position,
     Refusal, Repeat, Reply, Rules, State,
@@ -137,10 +139,11 @@ impl Beginning {
     }
 }
 
-/// Creates a node and its loop, which has to be run. The node was started with these rules.
+/// Creates a node and its loop, which has to be run. The node was started with these rules, and `holds` the
+/// level of the journal or not.
 pub(crate) fn new(
-    Opened { state, appender: journal, reader, node, clock, .. }: Opened,
-    rules: Rules,
+    Opened { state, known, appender: journal, reader, node, clock, .. }: Opened,
+    (rules, holds): (Rules, bool),
     hub: Arc<Hub>,
     asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
     limits: Arc<Limits>,
@@ -150,8 +153,9 @@ pub(crate) fn new(
     let clock = clock.unwrap_or_else(|| Clock::going_on_from(state.latest_stamp()));
     let id = node.unwrap_or_else(|| NodeId::new(clock::salt()));
     let state = state.for_node(id);
+    journal.set_level(state.level());
     let waiting = Mutex::default();
-    let telling = journal.outlives_this().then(|| Telling::new(rules));
+    let telling = journal.outlives_this().then(|| Telling::new(rules, known, holds));
     let inner = Inner { id, journal, questions, waiting, clock, hub, limits, metrics };
     let node = Node(Arc::new(inner));
     let portions = Portions::default();
@@ -316,16 +320,15 @@ impl Node {
 
 impl Loop {
     /// Applies what the journal returns. When it is closed, nothing happens any more.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// # Errors
+    /// Returns an error if the journal was raised to a level that this node does not know.
+    pub(crate) async fn run(mut self) -> Result<Infallible, UnknownLevel> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut least = Duration::ZERO;
         loop {
-            // Counted from the latest stamp: questions have no stamp and must not delay it.
-            let latest = self.state.latest_stamp().after(TICK);
-            let pause = self.state.next_deadline().filter(|_| self.tick.is_none());
-            let behind = RANK.saturating_mul(self.rank());
-            let pause = pause
-                .map(|when| self.node.until(when.min(latest)).max(least).saturating_add(behind));
+            let until = |when| self.node.until(when).max(least);
+            let pause = until_tick(&self.state, self.rank(), until).filter(|_| self.tick.is_none());
             let tell = self.telling.as_ref().map(Telling::due);
             tokio::select! {
                 biased;
@@ -337,7 +340,7 @@ impl Loop {
                     let mut begun = Instant::now();
                     for given in batch.drain(..) {
                         match given {
-                            Given::Entry(envelope) => self.apply(envelope).await,
+                            Given::Entry(envelope) => self.apply(envelope).await?,
                             Given::Undone { number, why } => self.answer(number, Err(why)),
                             Given::Restart(state) => self.restart(*state),
                             Given::Snapshot(wanted) => drop(wanted.send(self.state.snapshot())),
@@ -394,7 +397,7 @@ impl Loop {
         }
     }
 
-    async fn apply(&mut self, envelope: Envelope) {
+    async fn apply(&mut self, envelope: Envelope) -> Result<(), UnknownLevel> {
         let Envelope { node, number, .. } = envelope;
         if let Some(telling) = &self.telling
             && node != self.node.0.id
@@ -409,7 +412,11 @@ impl Loop {
         if node != self.node.0.id {
             self.node.0.clock.follow(envelope.stamp.moment);
         }
+        let level = self.state.level();
         let outcome = self.state.apply(envelope);
+        if self.state.level() != level {
+            self.level_changed()?;
+        }
         if evicted.is_some_and(|evicted| evicted < self.state.evicted_answers()) {
             self.node.0.limits.refused(Limit::KeptAnswers, None);
         }
@@ -421,18 +428,17 @@ impl Loop {
         if let Some((connection, listener)) = superseded {
             tokio::spawn(listener::report(self.node.clone(), connection, listener));
         }
-        if node != self.node.0.id {
-            return;
-        }
-        if outcome.is_new {
+        if node == self.node.0.id && outcome.is_new {
             self.answer(number, Ok((outcome.reply, outcome.replayed)));
         }
+        Ok(())
     }
 
     /// Goes on from another state. The listeners of this node are not in it, or not as they are here.
     fn restart(&mut self, state: State) {
         self.node.0.clock.follow(state.latest_stamp());
         self.state = state.for_node(self.node.0.id);
+        self.node.journal().set_level(self.state.level());
         self.portions = Portions::default();
         self.tick = None;
         if let Some(telling) = &mut self.telling {
@@ -464,6 +470,19 @@ impl Loop {
             let _ = caller.send(answer);
         }
     }
+}
+
+/// Returns how long a node waits before it appends a tick, if any is due: as many nodes as `rank` do so before
+/// it. `until` is the time until a moment.
+pub(crate) fn until_tick(
+    state: &State,
+    rank: u32,
+    until: impl Fn(Moment) -> Duration,
+) -> Option<Duration> {
+    // Counted from the latest stamp: questions have no stamp and must not delay it.
+    let latest = state.latest_stamp().after(TICK);
+    let when = state.next_deadline()?.min(latest);
+    Some(until(when).saturating_add(RANK.saturating_mul(rank)))
 }
 
 /// Returns the listener of a connection that has to report because one on another node takes over.

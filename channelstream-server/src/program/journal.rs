@@ -172,6 +172,10 @@ fn files(journal: &Journal) -> anyhow::Result<ExitCode> {
         let (name, bytes) = (row.name.to_string(), row.bytes);
         writeln!(text, "{name:<30} {bytes:>12} bytes  {content}")?;
     }
+    match journal.replay(Until::End) {
+        Ok((state, _)) => writeln!(text, "level {}", state.level())?,
+        Err(why) => writeln!(text, "the level is not known: {:#}", anyhow::Error::from(why))?,
+    }
     print(&text)?;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -192,6 +196,8 @@ fn entries(journal: &Journal, from: u64) -> anyhow::Result<ExitCode> {
 /// What a replay prints.
 #[derive(Serialize)]
 struct Shown {
+    /// The level in force.
+    level: u32,
     /// How many entries were applied, since the journal began.
     entries: u64,
     /// The time of the last of them.
@@ -209,6 +215,7 @@ fn replay(
     let (state, next) = journal.replay(until)?;
     let counts = state.counts();
     let shown = Shown {
+        level: state.level(),
         entries: next,
         time: format!("{}Z", DateTime::from(state.time())),
         connections: counts.connections,

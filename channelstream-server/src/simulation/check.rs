@@ -1,10 +1,10 @@
 //! What must be true: at each step, and at the end.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use channelstream_core::state::{NodeId, Position};
 
-use super::replica::{Applied, Replica};
+use super::replica::{AT_SECOND, Applied, Replica};
 use super::world::World;
 use crate::journal::redis::protocol::message::{Entry, Fate, Kind, Standing};
 
@@ -35,6 +35,10 @@ pub(super) struct Books {
     drawn: u32,
     /// Which entry was applied at a position first, and the digest of the state after it.
     applied: HashMap<Position, (NodeId, u64, u64)>,
+    /// The channel and the id of the message that an operation publishes.
+    pub(super) messages: BTreeMap<u32, (String, u128)>,
+    /// Ticks of nodes that are not the first, in a time in which nothing goes wrong.
+    pub(super) needless_ticks: u32,
 }
 
 impl Books {
@@ -127,13 +131,23 @@ impl World {
             self.fault(&fault);
         }
         self.check_operations(living[0], &living);
+        let done = self.nodes[living[0]].replica.operations();
+        let done: Vec<u32> = done.iter().map(|operation| operation & !AT_SECOND).collect();
+        for fault in self.check_watchers(&done) {
+            self.fault(&fault);
+        }
+        // One or two may cross the first one's on the way.
+        if self.books.needless_ticks > 2 {
+            let count = self.books.needless_ticks;
+            self.fault(&format!("{count} ticks came from nodes that are not the first"));
+        }
     }
 
     fn check_operations(&mut self, first: usize, living: &[usize]) {
         let replica: &Replica = &self.nodes[first].replica;
         let (mut done, mut faults) = (BTreeSet::new(), Vec::new());
-        for number in replica.operations() {
-            if !done.insert(*number) {
+        for number in replica.operations().iter().map(|number| number & !AT_SECOND) {
+            if !done.insert(number) {
                 faults.push(format!("operation {number} was done twice"));
             }
         }

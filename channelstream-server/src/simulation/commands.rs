@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use channelstream_core::protocol::{Address, Connect, Epoch, NewMessage, Timestamp};
+use channelstream_core::protocol::{Address, Connect, Epoch, NewMessage, Timestamp, Uuid};
 use channelstream_core::state::{
     Alive, Appends, CatchUp, Closing, Command, ConnectionId, Envelope, ListenerId, ListenerKind,
-    Moment, Sent, Stamp, stored,
+    Moment, Sent, Stamp,
 };
 
 use super::replica::Replica;
-use super::world::{Event, MILLI, QUIET, SECOND, World};
+use super::Planted;
+use super::world::{Event, MILLI, Node, QUIET, SECOND, World};
 use crate::clock;
 use crate::journal::redis::protocol::message::{Entry, Kind, Standing};
 
@@ -61,7 +62,8 @@ impl World {
         };
         match (dice.between(0, 12), connection) {
             (0, Some(connection)) => {
-                let listener = ListenerId::new(dice.draw());
+                // Not one of the hub, of which only the first of its shards is used.
+                let listener = ListenerId::new(dice.draw() & !(0x3f << 26));
                 self.clients.listeners.push((node, connection, listener));
                 let (catch_up, appends) = (CatchUp::Deliver, Appends::AsEvents);
                 let kind = ListenerKind::Socket;
@@ -83,7 +85,11 @@ impl World {
                 let request = Box::new(Connect::new(user).channels([channel]));
                 Command::Connect { connection, request }
             }
-            _ => Command::Publish(vec![NewMessage::new(user, Address::channel(channel))]),
+            _ => {
+                let uuid = Some(Uuid::from_u128(u128::from(dice.draw())));
+                let message = NewMessage::new(user, Address::channel(channel));
+                Command::Publish(vec![NewMessage { uuid, ..message }])
+            }
         }
     }
 
@@ -99,21 +105,35 @@ impl World {
         }
     }
 
-    fn append(&mut self, node: usize, command: Command) {
+    /// A node appends a command. Returns its number, and that of the operation, if it is accepted.
+    pub(super) fn append(&mut self, node: usize, command: Command) -> Option<(u64, u32)> {
         let now = self.time_of(node);
-        let tells = matches!(command, Command::Alive(_) | Command::Tick);
+        let tells = matches!(command, Command::Alive(_) | Command::Tick | Command::Raise(_));
+        let message = match &command {
+            Command::Publish(messages) => messages.first().and_then(|message| {
+                Some((message.address.channel.clone()?, message.uuid?.as_u128()))
+            }),
+            _ => None,
+        };
         let operation = if tells { 0 } else { self.books.next_operation() };
         let stamp = self.stamp(node, operation);
         let sender = &mut self.nodes[node];
         sender.number += 1;
         let (id, number) = (sender.id, sender.number);
-        let entry = Entry::of(&Envelope { node: id, number, stamp, command, repeat: None });
+        let level = sender.replica.state.level();
+        let envelope = Envelope { node: id, number, stamp, command, repeat: None };
+        let entry = Entry::of(&envelope, level);
         let kind: Kind = entry.kind;
-        if sender.machine.append(now, entry).is_ok() && operation > 0 {
+        sender.machine.append(now, entry).ok()?;
+        if operation > 0 {
             self.books.accepted(operation, node, (id, number), kind);
             self.tell(|| format!("node {node} accepts {number}: operation {operation}, {kind:?}"));
             self.report.operations += 1;
         }
+        if let Some(message) = message {
+            self.books.messages.insert(operation, message);
+        }
+        Some((number, operation))
     }
 
     /// A node tells of itself, and may store a snapshot.
@@ -121,16 +141,21 @@ impl World {
         if self.now < QUIET {
             self.plan(self.now + 2 * SECOND, Event::Alive { node });
         }
-        let state = &self.nodes[node].replica.state;
-        let alive = Alive {
-            level: stored::LEVEL,
-            position: state.order().position(),
-            digest: state.digest(),
-            sent: state.sequence(),
-            but: Vec::new(),
-        };
+        let (sent, but) = self.look(node);
+        let digest_is_stale = self.is_planted(Planted::Digest) && self.dice.one_in(20);
+        let Node { id, replica, told, .. } = &mut self.nodes[node];
+        let state = &replica.state;
+        let level = replica.known.newest;
+        let next = state.next_level().filter(|_| state.rank(*id) == 0);
+        let position = state.order().position();
+        let digest = std::mem::replace(told, state.digest());
+        let digest = if digest_is_stale { digest } else { *told };
+        if let Some(level) = next {
+            self.append(node, Command::Raise(level));
+        }
+        let alive = Alive { level, position, digest, sent, but };
         self.append(node, Command::Alive(Box::new(alive)));
-        self.append(node, Command::Tick);
+        self.close_again(node);
         if self.dice.one_in(2) {
             let replica = &self.nodes[node].replica;
             let (position, snapshot) = (replica.order().position(), replica.snapshot());
@@ -149,6 +174,6 @@ impl World {
         let command = Command::Begin { epoch, alone };
         let id = self.nodes[node].id;
         let envelope = Envelope { node: id, number: 0, stamp, command, repeat: None };
-        (epoch, Entry::of(&envelope))
+        (epoch, Entry::of(&envelope, self.nodes[node].replica.state.level()))
     }
 }

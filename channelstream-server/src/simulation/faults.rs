@@ -1,7 +1,10 @@
 //! The faults of a simulation.
 
+use channelstream_core::state::stored::UnknownLevel;
+
 use super::redis::{Data, Process};
-use super::world::{Event, MILLI, SECOND, World};
+use super::replica::{NEW, OLD};
+use super::world::{Event, HEALED, MILLI, SECOND, World};
 
 impl World {
     fn living(&self) -> Vec<usize> {
@@ -36,7 +39,9 @@ impl World {
                 self.tell(|| format!("NODE {node} is cut off for {time} us"));
             }
             4 | 5 => {
-                let time = self.dice.between(100 * MILLI, 5 * SECOND);
+                // At times so long that the others take it for dead.
+                let most = if self.dice.one_in(4) { 14 } else { 5 };
+                let time = self.dice.between(100 * MILLI, most * SECOND);
                 self.nodes[node].paused_until = self.now + time;
                 self.tell(|| format!("NODE {node} stands still for {time} us"));
             }
@@ -85,6 +90,34 @@ impl World {
     fn kill(&mut self, node: usize) {
         self.nodes[node].is_alive = false;
         self.tell(|| format!("NODE {node} is killed"));
+        self.node_has_died(node);
+    }
+
+    /// A node of the release before is replaced by one of the next. At times one goes back, which is too late if the
+    /// level was raised.
+    pub(super) fn roll(&mut self) {
+        let living = self.living();
+        let goes_back = self.dice.one_in(5);
+        let (from, to) = if goes_back { (NEW, OLD) } else { (OLD, NEW) };
+        let node = living.into_iter().find(|node| self.nodes[*node].replica.known == from);
+        if let Some(node) = node {
+            self.kill(node);
+            self.start_node_of(to);
+        }
+        if self.now < HEALED {
+            let at = self.now + self.dice.between(500 * MILLI, 4 * SECOND);
+            self.plan(at, Event::Roll);
+        }
+    }
+
+    /// A node stops because it does not know the level in force. One that does comes in its place.
+    pub(super) fn stop(&mut self, node: usize, level: UnknownLevel) {
+        if self.nodes[node].is_alive {
+            self.tell(|| format!("node {node} stops: the journal has {level}"));
+            self.report.unknown += 1;
+            self.kill(node);
+            self.start_node_of(NEW);
+        }
     }
 
     /// The master dies, and comes back as another run with this data.

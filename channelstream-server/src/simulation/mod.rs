@@ -1,12 +1,17 @@
-//! The simulator: nodes that run the product's protocol, a model of Redis, and all that can go wrong between
-//! them, in virtual time and by one seed.
+//! The simulator: nodes that run the product's protocol, state, hub, outboxes and encodings, a model of Redis,
+//! clients, and all that can go wrong between them, in virtual time and by one seed.
+//!
+//! Not in it are what has tasks, sockets or files: the driver with its lines and the commands of Redis, the loop around
+//! the state, the writer of sockets, and the journal in files, which has a model of a disk of its own.
 
 mod check;
 mod commands;
 mod dice;
 mod faults;
+mod listening;
 mod redis;
 mod replica;
+mod watchers;
 mod world;
 
 use std::collections::BTreeMap;
@@ -47,6 +52,26 @@ pub(crate) enum Planted {
     Flipped,
     /// The snapshot that an epoch begins with is older than it should be.
     Stale,
+    /// Some frame comes twice.
+    FrameDoubled,
+    /// Some frame does not come.
+    FrameLost,
+    /// Two frames come in the wrong order.
+    FramesSwapped,
+    /// Some frame comes to another client.
+    FrameMisled,
+    /// Some frame has the cursor of the one before it.
+    Cursor,
+    /// Clients are not told that events are missing.
+    Gap,
+    /// A node tells the digest of an earlier state.
+    Digest,
+    /// A node says that something was not done, when nothing is known of it.
+    Fate,
+    /// All nodes append ticks, and not the first of them.
+    Ticks,
+    /// A node of the release before claims to know the next level, and goes on as if it did.
+    Level,
 }
 
 impl Missing {
@@ -58,7 +83,7 @@ impl Missing {
     }
 
     /// All that may be missing, by name.
-    const NAMES: [(&str, &[Self]); 14] = [
+    const NAMES: [(&str, &[Self]); 24] = [
         ("run", &[Self::Rule(Rule::Run)]),
         ("holes", &[Self::Rule(Rule::Holes)]),
         ("wait", &[Self::Rule(Rule::Wait)]),
@@ -72,6 +97,16 @@ impl Missing {
         ("dropped", &[Self::Planted(Planted::Dropped)]),
         ("flipped", &[Self::Planted(Planted::Flipped)]),
         ("stale", &[Self::Planted(Planted::Stale)]),
+        ("frame-doubled", &[Self::Planted(Planted::FrameDoubled)]),
+        ("frame-lost", &[Self::Planted(Planted::FrameLost)]),
+        ("frames-swapped", &[Self::Planted(Planted::FramesSwapped)]),
+        ("frame-misled", &[Self::Planted(Planted::FrameMisled)]),
+        ("cursor", &[Self::Planted(Planted::Cursor)]),
+        ("gap", &[Self::Planted(Planted::Gap)]),
+        ("digest", &[Self::Planted(Planted::Digest)]),
+        ("fate", &[Self::Planted(Planted::Fate)]),
+        ("ticks", &[Self::Planted(Planted::Ticks)]),
+        ("level", &[Self::Planted(Planted::Level)]),
         ("wait+compare", &[Self::Rule(Rule::Wait), Self::Compare]),
     ];
 }
@@ -95,6 +130,12 @@ pub(crate) struct Report {
     holes: u64,
     losses: u64,
     splits: u64,
+    /// Frames that clients received, and how often they were told of a gap.
+    frames: u64,
+    gaps: u64,
+    /// How often the level was raised, and a node stopped because it did not know it.
+    raised: u64,
+    unknown: u64,
 }
 
 impl Report {
@@ -113,6 +154,10 @@ impl Report {
         self.holes += other.holes;
         self.losses += other.losses;
         self.splits += other.splits;
+        self.frames += other.frames;
+        self.gaps += other.gaps;
+        self.raised += other.raised;
+        self.unknown += other.unknown;
     }
 }
 

@@ -2,10 +2,20 @@
 
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::stored::decode;
-use channelstream_core::state::{Command, Envelope, NodeId, Order, Position, Rules, State};
+use channelstream_core::state::stored::{Levels, UnknownLevel, decode};
+use channelstream_core::state::{
+    Command, Envelope, Keep, NodeId, Order, Outcome, Position, Rules, SnapshotError, State,
+};
 
 use crate::journal::redis::protocol::message::Entry;
+
+/// The levels that a release knows, the one after it, and both together.
+pub(super) const OLD: Levels = Levels { oldest: 1, newest: 1 };
+pub(super) const NEW: Levels = Levels { oldest: 1, newest: 2 };
+const ANY: Levels = NEW;
+
+/// What an operation that was carried out by the rules of the second level has in the log.
+pub(super) const AT_SECOND: u32 = 1 << 31;
 
 /// The state of a node, and a log of the operations that were carried out on it, which shows what
 /// became of each.
@@ -13,6 +23,10 @@ use crate::journal::redis::protocol::message::Entry;
 pub(super) struct Replica {
     pub(super) state: State,
     operations: Vec<u32>,
+    /// The levels that the node knows.
+    pub(super) known: Levels,
+    /// The newest level whose rules it has. A node that claims to know more has a fault.
+    goes_by: u32,
     /// Notes operations again that were there before.
     is_forgetful: bool,
 }
@@ -28,9 +42,16 @@ pub(super) struct Applied {
 }
 
 impl Replica {
-    pub(super) fn new(node: NodeId, is_forgetful: bool) -> Self {
-        let state = State::new(Rules::default()).for_node(node);
-        Self { state, operations: Vec::new(), is_forgetful }
+    pub(super) fn new(
+        node: NodeId,
+        (known, goes_by): (Levels, u32),
+        is_forgetful: bool,
+    ) -> Self {
+        // Few, so that clients miss some.
+        let channel_events = Keep { events: 30, ..Rules::default().channel_events };
+        let rules = Rules { channel_events, ..Rules::default() };
+        let state = State::new(rules).at_level(known.oldest).for_node(node);
+        Self { state, operations: Vec::new(), known, goes_by, is_forgetful }
     }
 
     /// Returns the random bits of an envelope that carries out an operation.
@@ -38,25 +59,28 @@ impl Replica {
         u128::from(random) << 64 | u128::from(operation)
     }
 
-    /// Applies the next entry.
-    pub(super) fn apply(&mut self, entry: &Entry) -> Applied {
-        let envelope: Envelope = decode(&entry.bytes).unwrap();
+    /// Applies the next entry, which is of a level that the node knows.
+    pub(super) fn apply(&mut self, entry: &Entry) -> (Applied, Outcome) {
+        let envelope: Envelope = decode(&entry.bytes, ANY).unwrap();
         assert_eq!((envelope.node, envelope.number), (entry.node, entry.number));
         let operation = (envelope.stamp.seed & u128::from(u32::MAX)).try_into().unwrap();
-        let is_new = self.state.apply(envelope).is_new || self.is_forgetful;
+        let outcome = self.state.apply(envelope);
+        let is_new = outcome.is_new || self.is_forgetful;
         if is_new && operation > 0 {
-            self.operations.push(operation);
+            // The second level of the simulator: it has another effect.
+            let is_second = self.state.level() >= 2 && self.goes_by >= 2;
+            self.operations.push(operation | if is_second { AT_SECOND } else { 0 });
         }
-        Applied { operation, is_new, digest: self.state.digest() }
+        (Applied { operation, is_new, digest: self.state.digest() }, outcome)
     }
 
     /// Returns the entry with another command in it.
     pub(super) fn flipped(entry: &Entry) -> Entry {
-        let mut envelope: Envelope = decode(&entry.bytes).unwrap();
+        let mut envelope: Envelope = decode(&entry.bytes, ANY).unwrap();
         if let Command::Publish(messages) = &mut envelope.command {
             messages.clear();
         }
-        Entry::of(&envelope)
+        Entry::of(&envelope, u32::from(entry.bytes[0]))
     }
 
     pub(super) fn order(&self) -> &Order {
@@ -88,15 +112,18 @@ impl Replica {
         bytes.into()
     }
 
-    /// Restores what [`Replica::snapshot`] wrote, for this node.
-    pub(super) fn restore(node: NodeId, bytes: &[u8]) -> Self {
+    /// Restores what [`Replica::snapshot`] wrote, for the node of this replica.
+    pub(super) fn restore(&self, node: NodeId, bytes: &[u8]) -> Result<Self, UnknownLevel> {
+        let Self { known, goes_by, .. } = *self;
         let (length, rest) = bytes.split_first_chunk().unwrap();
         let (state, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
         let operations = rest[1..].as_chunks().0.iter().copied().map(u32::from_le_bytes);
-        Self {
-            state: State::restore(state).unwrap().for_node(node),
-            operations: operations.collect(),
-            is_forgetful: rest[0] == 1,
-        }
+        let state = match State::restore_for(state, known) {
+            Ok(state) => state.for_node(node),
+            Err(SnapshotError::Level(level)) => return Err(level),
+            Err(error) => panic!("{error}"),
+        };
+        let (operations, is_forgetful) = (operations.collect(), rest[0] == 1);
+        Ok(Self { state, operations, known, goes_by, is_forgetful })
     }
 }

@@ -5,15 +5,21 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use channelstream_core::state::stored::{Levels, UnknownLevel};
 use channelstream_core::state::{NodeId, Order, Position};
 
 use super::check::Books;
 use super::commands::Clients;
 use super::dice::Dice;
 use super::redis::{Asked, Careless, Data, Parked, Process};
-use super::replica::Replica;
+use super::listening::Serving;
+use super::replica::{NEW, OLD, Replica};
+use super::watchers::Watcher;
 use super::{Missing, Planted, Report};
-use crate::journal::redis::protocol::message::{Answer, Entry, Line, Notice, Output, Request};
+use tokio::runtime::{Builder, Runtime};
+use crate::journal::redis::protocol::message::{
+    Answer, Entry, Fate, Line, Notice, Output, Request, Why,
+};
 use crate::journal::redis::protocol::{Machine, Rule, Settings};
 
 /// A microsecond of virtual time is 1.
@@ -25,27 +31,50 @@ const COMMANDS: u64 = 7 * SECOND;
 const FAULTS: u64 = 8 * SECOND;
 pub(super) const HEALED: u64 = 28 * SECOND;
 pub(super) const QUIET: u64 = 38 * SECOND;
-const END: u64 = 52 * SECOND;
+/// When the last tick is appended.
+pub(super) const LAST: u64 = 45 * SECOND;
+/// Nodes that are quiet are taken for dead a little later.
+const END: u64 = 47 * SECOND;
 
-fn micros(duration: Duration) -> u64 {
+/// The planted faults of deliveries.
+const TAMPERING: [Planted; 5] = [
+    Planted::FrameDoubled,
+    Planted::FrameLost,
+    Planted::FramesSwapped,
+    Planted::FrameMisled,
+    Planted::Cursor,
+];
+
+/// How many clients listen with cursors.
+const WATCHERS: usize = 8;
+
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap()
 }
 
-/// What an answer is to the node, which restores the snapshot in it.
-fn restored(node: NodeId, answer: Answer<Bytes>) -> Answer<Replica> {
-    match answer {
-        Answer::Loaded(snapshot) => Answer::Loaded(snapshot.map(|(_, bytes)| {
-            let replica = Replica::restore(node, &bytes);
-            (replica.order().clone(), replica)
-        })),
+/// What an answer is to the node, which reads the snapshot and the entries in it.
+fn read(node: &Node, answer: Answer<Bytes>) -> Result<Answer<Replica>, UnknownLevel> {
+    let known = node.replica.known;
+    Ok(match answer {
+        Answer::Loaded(None) => Answer::Loaded(None),
+        Answer::Loaded(Some((_, bytes))) => {
+            let replica = node.replica.restore(node.id, &bytes)?;
+            Answer::Loaded(Some((replica.order().clone(), replica)))
+        }
         Answer::Met { run, view } => Answer::Met { run, view },
         Answer::Appended(appended) => Answer::Appended(appended),
-        Answer::Entries(entries) => Answer::Entries(entries),
+        Answer::Entries(entries) => {
+            for (_, entry) in &entries {
+                // The level stands before all else.
+                known.check(u32::from(entry.bytes[0]))?;
+            }
+            Answer::Entries(entries)
+        }
         Answer::Claims { claims, view } => Answer::Claims { claims, view },
         Answer::PutBack => Answer::PutBack,
         Answer::Begun { is_done } => Answer::Begun { is_done },
         Answer::Saved => Answer::Saved,
-    }
+    })
 }
 
 /// What happens.
@@ -61,10 +90,13 @@ pub(super) enum Event {
     SnapshotMade { node: usize, position: Position, snapshot: Bytes },
     Command,
     Alive { node: usize },
+    Tick { node: usize, at: u64 },
+    Watch { watcher: usize },
     Replicate,
     Persist,
     Fault,
     Heal,
+    Roll,
     RedisUp,
 }
 
@@ -120,6 +152,10 @@ pub(super) struct Node {
     /// How far its wall clock is ahead, in microseconds.
     pub(super) wall: i64,
     wake: u64,
+    /// The digest that it told last.
+    pub(super) told: u64,
+    /// Its listeners.
+    pub(super) serving: Serving,
 }
 
 /// All of it.
@@ -139,7 +175,14 @@ pub(super) struct World {
     pub(super) is_healed: bool,
     pub(super) books: Books,
     pub(super) clients: Clients,
+    pub(super) watchers: Vec<Watcher>,
     pub(super) report: Report,
+    /// Nodes of two releases come and go.
+    pub(super) is_rolling: bool,
+    /// A planted fault is one of deliveries.
+    pub(super) tampers: bool,
+    /// The hubs need one for tasks, of which none is ever started.
+    runtime: Runtime,
     missing: Vec<Missing>,
     /// The last snapshot that an epoch was begun with.
     stale: Bytes,
@@ -178,13 +221,26 @@ impl World {
             is_healed: false,
             books: Books::default(),
             clients: Clients::default(),
+            watchers: Vec::new(),
             report: Report::default(),
+            is_rolling: false,
+            tampers: TAMPERING.iter().any(|fault| missing.contains(&Missing::Planted(*fault))),
+            runtime: Builder::new_current_thread().build().unwrap(),
             missing: missing.to_vec(),
             stale: Bytes::new(),
             tells,
         };
+        world.is_rolling = world.dice.one_in(2) || world.is_planted(Planted::Level);
         for _ in 0..3 {
-            world.start_node();
+            world.start_node_of(OLD);
+        }
+        if world.is_rolling {
+            let at = FAULTS + world.dice.between(0, 8 * SECOND);
+            world.plan(at, Event::Roll);
+        }
+        for watcher in 0..WATCHERS {
+            world.watchers.push(Watcher::new(watcher));
+            world.plan(COMMANDS, Event::Watch { watcher });
         }
         for (at, event) in [
             (COMMANDS, Event::Command),
@@ -202,7 +258,7 @@ impl World {
         Careless::of(&self.missing)
     }
 
-    fn is_planted(&self, planted: Planted) -> bool {
+    pub(super) fn is_planted(&self, planted: Planted) -> bool {
         self.missing.contains(&Missing::Planted(planted))
     }
 
@@ -226,8 +282,16 @@ impl World {
         self.report.faults.push(format!("at {at}: {text}"));
     }
 
+    /// Starts a node of the release that it is time for.
     pub(super) fn start_node(&mut self) {
+        let is_new = self.is_rolling && self.dice.one_in(2);
+        self.start_node_of(if is_new { NEW } else { OLD });
+    }
+
+    pub(super) fn start_node_of(&mut self, known: Levels) {
         let id = NodeId::new(self.dice.draw());
+        let goes_by = known.newest;
+        let known = if self.is_planted(Planted::Level) { NEW } else { known };
         let clock = self.dice.between(0, 1_000 * SECOND);
         let forgetful = self.missing.contains(&Missing::Numbers);
         let rules: Vec<Rule> = self.missing.iter().filter_map(|missing| missing.rule()).collect();
@@ -238,7 +302,7 @@ impl World {
         self.nodes.push(Node {
             id,
             machine: machine.without(&rules),
-            replica: Replica::new(id, forgetful),
+            replica: Replica::new(id, (known, goes_by), forgetful),
             is_alive: true,
             paused_until: 0,
             cut_until: 0,
@@ -250,6 +314,8 @@ impl World {
             clock,
             wall: 0,
             wake: at,
+            told: 0,
+            serving: Serving::new(self.runtime.handle()),
         });
         self.plan(at, Event::Wake { node: index, at });
         let alive = self.now + self.dice.between(0, 2 * SECOND);
@@ -266,6 +332,7 @@ impl World {
             | Event::Broke { node, .. }
             | Event::Wake { node, .. }
             | Event::SnapshotMade { node, .. }
+            | Event::Tick { node, .. }
             | Event::Alive { node } => {
                 let node = &self.nodes[*node];
                 if !node.is_alive {
@@ -288,9 +355,13 @@ impl World {
             }
             Event::AtNode { node, session, line, answer } => {
                 let now = self.time_of(node);
-                let answer = restored(self.nodes[node].id, answer);
-                self.nodes[node].machine.answered(now, session, line, answer);
-                self.drain(node);
+                match read(&self.nodes[node], answer) {
+                    Ok(answer) => {
+                        self.nodes[node].machine.answered(now, session, line, answer);
+                        self.drain(node);
+                    }
+                    Err(level) => self.stop(node, level),
+                }
             }
             Event::Progress { node, session, line } => {
                 let now = self.time_of(node);
@@ -329,6 +400,8 @@ impl World {
             }
             Event::Command => self.command(),
             Event::Alive { node } => self.alive(node),
+            Event::Tick { node, at } => self.tick(node, at),
+            Event::Watch { watcher } => self.watch(watcher),
             Event::Replicate => {
                 if !self.replica_stalls {
                     self.processes[self.master].replicate();
@@ -344,6 +417,7 @@ impl World {
                 self.plan(at, Event::Persist);
             }
             Event::Fault => self.something_happens(),
+            Event::Roll => self.roll(),
             Event::Heal => self.heal(),
             Event::RedisUp => {
                 // A Redis that dies may be one that has no memory left.
@@ -365,7 +439,9 @@ impl World {
 
     /// Does what a machine wants done.
     pub(super) fn drain(&mut self, node: usize) {
-        while let Some(output) = self.nodes[node].machine.output() {
+        while self.nodes[node].is_alive
+            && let Some(output) = self.nodes[node].machine.output()
+        {
             match output {
                 Output::Connect { session } => self.connect(node, session),
                 Output::Hangup => self.nodes[node].session = 0,
@@ -377,11 +453,15 @@ impl World {
                         format!("node {node} goes on from {:?}", state.order().position())
                     });
                     self.nodes[node].replica = state;
+                    self.restarted(node);
                 }
                 Output::Fate { number, fate } => {
                     let id = self.nodes[node].id;
                     self.tell(|| format!("node {node} tells {number}: {fate:?}"));
+                    let lies = self.is_planted(Planted::Fate) && fate == Fate::InDoubt;
+                    let fate = if lies { Fate::NotDone(Why::Late) } else { fate };
                     self.books.fate(id, number, fate);
+                    self.undone(node, number);
                 }
                 Output::Snapshot => {
                     let replica = &self.nodes[node].replica;
@@ -411,6 +491,10 @@ impl World {
                 }
             }
         }
+        if !self.nodes[node].is_alive {
+            return;
+        }
+        self.settle(node);
         let (machine, replica) = (&self.nodes[node].machine, &self.nodes[node].replica);
         if machine.order().position() != replica.order().position() {
             let (here, there) = (machine.order().position(), replica.order().position());
@@ -549,9 +633,10 @@ impl World {
             return;
         }
         if self.is_planted(Planted::Doubled) && self.dice.one_in(500) {
-            self.nodes[node].replica.apply(entry);
+            drop(self.nodes[node].replica.apply(entry));
         }
-        let applied = if self.is_planted(Planted::Flipped) && self.dice.one_in(500) {
+        let level = self.nodes[node].replica.state.level();
+        let (applied, outcome) = if self.is_planted(Planted::Flipped) && self.dice.one_in(500) {
             self.nodes[node].replica.apply(&Replica::flipped(entry))
         } else {
             self.nodes[node].replica.apply(entry)
@@ -560,6 +645,16 @@ impl World {
         self.tell(|| format!("node {node} applies operation {operation} at {position:?}"));
         if let Some(fault) = self.books.applied(node, position, entry, applied) {
             self.fault(&fault);
+        }
+        let Replica { state, known, .. } = &self.nodes[node].replica;
+        let (is_raised, checked) = (state.level() != level, known.check(state.level()));
+        if is_raised {
+            self.report.raised += 1;
+            self.tell(|| format!("node {node} is at another level"));
+        }
+        match checked {
+            Err(level) => self.stop(node, level),
+            Ok(()) => self.serve(node, entry, outcome),
         }
     }
 }

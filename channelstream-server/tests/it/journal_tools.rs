@@ -80,6 +80,7 @@ fn files_and_entries_are_shown_and_no_message_or_id_of_a_connection() {
     let directory = folder.path().join("journal");
     let files = printed(&["show"], &directory);
     assert!(files.contains("snapshot-") && files.contains(" entries\n"), "{files}");
+    assert!(files.ends_with("\nlevel 1\n"), "{files}");
     let entries = printed(&["show", "--entries"], &directory);
     for (command, count) in [("begin", 1), ("rules", 1), ("connect", 1), ("publish", 5)] {
         let found = entries.lines().filter(|line| line.contains(&format!("  {command} "))).count();

@@ -7,10 +7,17 @@
 //!
 //! # Levels
 //!
-//! All forms together have one level. It rises with any change of them: another field or command, or
-//! another order. A program that meets a higher level than it knows says so, and reads nothing.
+//! All forms, and what applying an entry does, have one level. It rises with any change of them: another
+//! field or command, another order, or another effect.
+//!
+//! A journal has one level in force, which the state carries. Entries and snapshots are written at it, and
+//! a program that does not know it reads nothing. A new release reads the level before its own as well, and writes
+//! it as long as it is in force. It is raised once all nodes that are alive know the next one
+//! ([`Command::Raise`](super::Command::Raise)). Until then, any of them can go back a release. What a level changes
+//! is written as `if self.level >= n`; the other branch goes when [`OLDEST`] is raised.
 
 mod entry;
+mod levels;
 mod reply;
 mod shared;
 mod snapshot;
@@ -23,14 +30,18 @@ pub(super) use entry::{
     Change, ChannelConfig, Configure, Connect, Delete, DeleteChannels, NewMessage, SetUserState,
     Subscribe, Unsubscribe,
 };
+pub use levels::{Levels, UnknownLevel};
 pub(super) use reply::{ChannelSettings, Event, Message, Reply};
 pub(super) use shared::{
     Message as SharedMessage, Name, Payload as SharedPayload, State as SharedState,
 };
 pub use snapshot::SnapshotError;
 
-/// The level of the stored forms that this program writes and reads.
+/// The newest level that this program knows.
 pub const LEVEL: u32 = 1;
+
+/// The oldest level that this program knows: the one before, if there is one. A journal begins with it.
+pub const OLDEST: u32 = 1;
 
 /// Lets mirrors stand for their types in `As`.
 macro_rules! mirrors {
@@ -59,12 +70,9 @@ use mirrors;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoredError {
-    /// A newer program wrote it, with forms that this one does not know.
-    #[error("the entry has level {found}, this program reads level {LEVEL}")]
-    Level {
-        /// The level found.
-        found: u32,
-    },
+    /// Another program wrote it, with forms that this one does not know.
+    #[error("the entry has {0}")]
+    Level(#[from] UnknownLevel),
     /// The bytes are not what was written.
     #[error("the entry is damaged: {0}")]
     Damaged(String),
@@ -76,25 +84,23 @@ impl StoredError {
     }
 }
 
-/// Appends the bytes of an entry: the level, then the envelope.
-pub fn encode(envelope: &Envelope, bytes: &mut Vec<u8>) {
-    postcard::to_io(&(LEVEL, envelope), bytes)
+/// Appends the bytes of an entry: the level, which is the one in force, then the envelope.
+pub fn encode(envelope: &Envelope, level: u32, bytes: &mut Vec<u8>) {
+    postcard::to_io(&(level, envelope), bytes)
         .expect("lists have a known length, and memory takes all bytes");
 }
 
 /// Reads the bytes of one entry.
 ///
 /// # Errors
-/// Returns an error if the bytes are of another level, are damaged, or go on behind the entry.
-pub fn decode(bytes: &[u8]) -> Result<Envelope, StoredError> {
+/// Returns an error if the bytes are of a level that is not known, are damaged, or go on behind the entry.
+pub fn decode(bytes: &[u8], known: Levels) -> Result<Envelope, StoredError> {
     let (level, rest) =
         postcard::take_from_bytes::<u32>(bytes).map_err(|error| StoredError::damaged(&error))?;
-    if level > LEVEL {
-        return Err(StoredError::Level { found: level });
-    }
-    if level < LEVEL {
+    if level == 0 {
         return Err(StoredError::damaged("there is no such level"));
     }
+    known.check(level)?;
     let (envelope, rest) =
         postcard::take_from_bytes(rest).map_err(|error| StoredError::damaged(&error))?;
     if !rest.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{LEVEL, shared};
+use super::{Levels, UnknownLevel, shared};
 use crate::protocol::Timestamp;
 use crate::state::arena::{Arena, Key};
 use crate::state::channel::{Channel, Member};
@@ -32,12 +32,9 @@ fn header(level: u32, rest: &[u8]) -> String {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// Another program wrote it, with another form of state.
-    #[error("the snapshot has level {found}, this program reads level {LEVEL}")]
-    Level {
-        /// The level found.
-        found: u32,
-    },
+    /// Another program wrote it, with a form of state that this one does not know.
+    #[error("the snapshot has {0}")]
+    Level(#[from] UnknownLevel),
     /// The bytes are not what was written.
     #[error("the snapshot is damaged: its checksum is not right")]
     Damaged,
@@ -80,7 +77,7 @@ type Contents = Snapshot<
 >;
 
 impl State {
-    /// Returns the state as bytes, which are the same for equal states.
+    /// Returns the state as bytes of the level in force, which are the same for equal states.
     pub fn snapshot(&self) -> Vec<u8> {
         let snapshot = Snapshot {
             rules: &self.rules,
@@ -100,10 +97,10 @@ impl State {
             repeats: &self.repeats,
             growing: &self.growing,
         };
-        let mut bytes = header(LEVEL, &[]).into_bytes();
+        let mut bytes = header(self.level, &[]).into_bytes();
         let begin = bytes.len();
         shared::write(&snapshot, &mut bytes).expect("lists have a known length");
-        let header = header(LEVEL, &bytes[begin..]);
+        let header = header(self.level, &bytes[begin..]);
         bytes[..begin].copy_from_slice(header.as_bytes());
         bytes
     }
@@ -112,8 +109,16 @@ impl State {
     /// [`State::for_node`].
     ///
     /// # Errors
-    /// Returns an error if the bytes are damaged or of another level.
+    /// Returns an error if the bytes are damaged or of a level that this program does not know.
     pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        Self::restore_for(bytes, Levels::KNOWN)
+    }
+
+    /// Like [`State::restore`], for a program that knows these levels.
+    ///
+    /// # Errors
+    /// Returns an error if the bytes are damaged or of another level.
+    pub fn restore_for(bytes: &[u8], known: Levels) -> Result<Self, SnapshotError> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(SnapshotError::Damaged)?;
         let (first_line, rest) = bytes.split_at(end + 1);
         let level = first_line
@@ -124,15 +129,14 @@ impl State {
         if header(level, rest).as_bytes() != first_line {
             return Err(SnapshotError::Damaged);
         }
-        if level != LEVEL {
-            return Err(SnapshotError::Level { found: level });
-        }
+        known.check(level)?;
         let (snapshot, behind) = shared::read::<Contents>(rest)
             .map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
         if !behind.is_empty() {
             return Err(SnapshotError::Unreadable("it goes on behind the state".to_owned()));
         }
         let mut state = Self {
+            level,
             order: snapshot.order,
             nodes: snapshot.nodes,
             taking_over: snapshot.taking_over,

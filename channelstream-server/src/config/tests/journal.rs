@@ -75,3 +75,21 @@ fn a_journal_in_redis_needs_its_address_and_tells_it_to_nobody() {
     let values = [("journal", "redis"), ("redis_url", "redis://host"), ("redis_name", "a{b}")];
     assert!(mistakes(&values)[0].contains("braces"));
 }
+
+#[test]
+fn the_level_of_a_journal_that_lasts_can_be_held() {
+    assert_eq!(config(&[]).cluster_level, ClusterLevel::Raise);
+    let files = [("journal", "file"), ("journal_dir", "x"), ("cluster_level", "Hold")];
+    assert_eq!(config(&files).cluster_level, ClusterLevel::Hold);
+    let redis = [("journal", "redis"), ("redis_url", "redis://host"), ("cluster_level", "hold")];
+    assert_eq!(config(&redis).cluster_level, ClusterLevel::Hold);
+    assert_eq!(
+        mistakes(&[("cluster_level", "hold")]),
+        [
+            "--cluster-level: cluster_level = \"hold\": it has no effect without journal = file or \
+             redis"
+        ]
+    );
+    let wrong = mistakes(&[("cluster_level", "2")]);
+    assert!(wrong.len() == 1 && wrong[0].contains("neither raise nor hold"), "{wrong:?}");
+}

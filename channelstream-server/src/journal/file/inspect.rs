@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use channelstream_core::protocol::Timestamp;
-use channelstream_core::state::stored::{self, StoredError};
-use channelstream_core::state::{Envelope, State};
+use channelstream_core::state::stored::{self, Levels, StoredError, UnknownLevel};
+use channelstream_core::state::{Envelope, SnapshotError, State};
 use thiserror::Error;
 
 use super::disk::{Files, Looked};
@@ -86,6 +86,8 @@ pub(crate) enum LookError {
     Nothing(String),
     #[error("entry {number} cannot be read")]
     Entry { number: u64, source: StoredError },
+    #[error("{file} has {level}")]
+    Level { file: String, level: UnknownLevel },
     #[error("no snapshot is as old as that")]
     TooEarly,
 }
@@ -209,7 +211,7 @@ impl Journal {
             let bytes = self.read(Name::Segment(number))?;
             let end = self.records(number, &bytes, &segments[at + 1..], |record| {
                 for (number, bytes) in record.into_iter().filter(|(number, _)| *number >= from) {
-                    let envelope = stored::decode(bytes)
+                    let envelope = stored::decode(bytes, Levels::KNOWN)
                         .map_err(|source| LookError::Entry { number, source })?;
                     goes_on = each(EntryRow { number, bytes: bytes.len(), envelope });
                     if !goes_on {
@@ -250,7 +252,14 @@ impl Journal {
         for number in self.listing.snapshots.iter().rev().copied() {
             let bytes = self.read(Name::Snapshot(number))?;
             let Ok(state) = snapshot::read(number, &bytes) else { continue };
-            let Ok(state) = State::restore(state) else { continue };
+            let state = match State::restore(state) {
+                Ok(state) => state,
+                Err(SnapshotError::Level(level)) => {
+                    let file = self.files.show(&Name::Snapshot(number).to_string());
+                    return Err(LookError::Level { file, level });
+                }
+                Err(_) => continue,
+            };
             let is_early = match until {
                 Until::End => true,
                 Until::Time(until) => state.time() <= until,

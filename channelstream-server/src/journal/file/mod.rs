@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use channelstream_core::state::State;
+use channelstream_core::state::stored::Levels;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -43,11 +44,12 @@ pub(crate) use writer::{Writer, WriterError};
 pub(super) fn open(
     directory: &Path,
     sync: JournalSync,
+    known: Levels,
     initial: impl FnOnce() -> State,
 ) -> Result<Opened, OpenError> {
     let begun = Instant::now();
     let disk = Arc::new(Directory::open(directory)?);
-    let recovered = recover(disk, initial, log::SEGMENT, clock::salt)?;
+    let recovered = recover(disk, known, initial, log::SEGMENT, clock::salt)?;
     let Recovered { entries, cut, base, .. } = &recovered;
     if *cut > 0 {
         tracing::warn!(
@@ -74,11 +76,11 @@ fn start(
     runtime: Handle,
     thread: Option<Thread>,
 ) -> Opened {
-    let Recovered { state, log, disk, base, followed, .. } = recovered;
-    let figures = Arc::new(Figures::new(followed, base.size));
+    let Recovered { state, known, log, disk, base, followed, .. } = recovered;
+    let figures = Arc::new(Figures::new(state.level(), followed, base.size));
     let (sender, envelopes) = mpsc::channel(CAPACITY);
     let (given, reader) = mpsc::channel(writer::GIVEN);
-    let snapshots = snapshots::Snapshots::new(disk, base, log.most(), (runtime, thread));
+    let snapshots = snapshots::Snapshots::new((disk, known), base, log.most(), (runtime, thread));
     let writer =
         Writer::new(log, sync, (envelopes, given), snapshots, followed, Arc::clone(&figures));
     let appender = Appender::File { envelopes: sender, figures };
@@ -86,6 +88,7 @@ fn start(
         appender,
         reader: Reader(reader),
         state,
+        known,
         node: None,
         clock: None,
         writer: Some(super::Writer::File(Box::new(writer))),

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use channelstream_core::state::stored::Levels;
 use channelstream_core::state::{SnapshotError, State};
 use thiserror::Error;
 
@@ -71,6 +72,7 @@ pub(super) struct Base {
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) state: State,
+    pub(super) known: Levels,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) log: Log,
     pub(super) base: Base,
@@ -83,9 +85,10 @@ pub(super) struct Recovered {
 }
 
 /// Restores the newest snapshot that is whole, applies what followed, and cuts a torn end. A directory
-/// without a journal gets one, which begins with `initial`.
+/// without a journal gets one, which begins with `initial`. A journal at a level that is not known is left as it is.
 pub(super) fn recover(
     disk: Arc<dyn Disk>,
+    known: Levels,
     initial: impl FnOnce() -> State,
     most: u64,
     salt: fn() -> u64,
@@ -96,13 +99,11 @@ pub(super) fn recover(
         let names = listing.foreign.into_iter().take(3).collect::<Vec<_>>().join(", ");
         return Err(OpenError::Foreign { directory: disk.show(""), names });
     }
-    for name in &listing.unfinished {
-        disk.remove(name).map_err(failed(&*disk, "remove", name))?;
-    }
     if listing.snapshots.is_empty() && listing.segments.is_empty() {
-        return begin(disk, initial(), most, salt);
+        remove_unfinished(&*disk, &listing)?;
+        return begin(disk, known, initial(), most, salt);
     }
-    let (mut replay, base) = newest_snapshot(&*disk, &listing)?;
+    let (mut replay, base) = newest_snapshot(&*disk, known, &listing)?;
     let segments: Vec<u64> =
         listing.segments.iter().copied().filter(|number| *number >= base.number).collect();
     let mut followed = 0;
@@ -121,6 +122,7 @@ pub(super) fn recover(
         followed += read.length;
         end = Some((read, bytes.len() as u64));
     }
+    remove_unfinished(&*disk, &listing)?;
     let entries = replay.number() - base.number;
     let (log, cut) = match end {
         Some((read, size)) => {
@@ -135,12 +137,21 @@ pub(super) fn recover(
             return Err(OpenError::Missing { file });
         }
     };
-    Ok(Recovered { state: replay.into_state(), disk, log, base, followed, entries, cut })
+    Ok(Recovered { state: replay.into_state(), known, disk, log, base, followed, entries, cut })
+}
+
+/// Removes what a start or a snapshot that was broken off left.
+fn remove_unfinished(disk: &dyn Disk, listing: &Listing) -> Result<(), OpenError> {
+    for name in &listing.unfinished {
+        disk.remove(name).map_err(failed(disk, "remove", name))?;
+    }
+    Ok(())
 }
 
 /// Begins a journal.
 fn begin(
     disk: Arc<dyn Disk>,
+    known: Levels,
     state: State,
     most: u64,
     salt: fn() -> u64,
@@ -150,20 +161,24 @@ fn begin(
     drop(disk.create(&name, &bytes).map_err(failed(&*disk, "write", &name))?);
     let base = Base { number: 0, size: bytes.len() as u64 };
     let log = Log::create(Arc::clone(&disk), 0, most, salt)?;
-    Ok(Recovered { state, disk, log, base, followed: 0, entries: 0, cut: 0 })
+    Ok(Recovered { state, known, disk, log, base, followed: 0, entries: 0, cut: 0 })
 }
 
 /// Restores the newest snapshot that is whole.
-fn newest_snapshot(disk: &dyn Disk, listing: &Listing) -> Result<(Replay, Base), OpenError> {
+fn newest_snapshot(
+    disk: &dyn Disk,
+    known: Levels,
+    listing: &Listing,
+) -> Result<(Replay, Base), OpenError> {
     let mut newest = None;
     for number in listing.snapshots.iter().rev().copied() {
         let name = Name::Snapshot(number).to_string();
         let file = disk.show(&name);
         let bytes = disk.read(&name).map_err(failed(disk, "read", &name))?;
         let why = match snapshot::read(number, &bytes) {
-            Ok(state) => match Replay::restore(state, number) {
+            Ok(state) => match Replay::restore(state, number, known) {
                 Ok(replay) => return Ok((replay, Base { number, size: bytes.len() as u64 })),
-                Err(why @ SnapshotError::Level { .. }) => {
+                Err(why @ SnapshotError::Level(_)) => {
                     let source = ReplayError::Snapshot(why);
                     return Err(OpenError::Replay { file, source });
                 }

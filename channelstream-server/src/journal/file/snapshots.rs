@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use channelstream_core::state::stored::Levels;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -57,6 +58,7 @@ pub(super) struct Snapshots {
 #[derive(Clone, Debug)]
 struct Work {
     disk: Arc<dyn Disk>,
+    known: Levels,
     stop: Arc<AtomicBool>,
 }
 
@@ -69,22 +71,23 @@ pub(super) struct Made {
 
 impl Snapshots {
     pub(super) fn new(
-        disk: Arc<dyn Disk>,
+        (disk, known): (Arc<dyn Disk>, Levels),
         base: Base,
         most: u64,
         (runtime, _thread): (Handle, Option<Thread>),
     ) -> Self {
-        let work = Work { disk, stop: Arc::default() };
+        let work = Work { disk, known, stop: Arc::default() };
         let now = Instant::now();
         Self { work, base, earliest: now, last: now, running: None, most, runtime, _thread }
     }
 
-    /// Returns when the next one is due after so many bytes, unless one is being made.
-    pub(super) fn due(&self, followed: u64) -> Option<Instant> {
+    /// Returns when the next one is due after so many bytes, unless one is being made. If the level was raised,
+    /// it is due at once.
+    pub(super) fn due(&self, followed: u64, is_raised: bool) -> Option<Instant> {
         if self.running.is_some() || followed == 0 {
             return None;
         }
-        let is_much = followed > self.most.max(self.base.size.saturating_mul(2));
+        let is_much = is_raised || followed > self.most.max(self.base.size.saturating_mul(2));
         Some(if is_much { self.earliest } else { self.earliest.max(self.last + INTERVAL) })
     }
 
@@ -196,6 +199,6 @@ impl Work {
             let file = self.disk.show(&name);
             SnapshotFailure::Header { file, why }
         })?;
-        Ok(Replay::restore(state, base.number).map_err(ReplayError::from)?)
+        Ok(Replay::restore(state, base.number, self.known).map_err(ReplayError::from)?)
     }
 }

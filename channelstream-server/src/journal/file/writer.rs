@@ -116,8 +116,13 @@ impl Writer {
 
     /// Returns when something is to be done without an envelope.
     fn due(&self) -> Option<Instant> {
-        let other = self.no_space.or_else(|| self.snapshots.due(self.followed.0));
+        let other = self.no_space.or_else(|| self.snapshot_due());
         self.sync_due().into_iter().chain(other).min()
+    }
+
+    fn snapshot_due(&self) -> Option<Instant> {
+        let is_raised = self.figures.is_raised.load(Ordering::Relaxed);
+        self.snapshots.due(self.followed.0, is_raised)
     }
 
     /// Returns when what was written has to be brought to disk.
@@ -142,10 +147,11 @@ impl Writer {
                     tracing::info!("there is space for the journal again");
                 }
             }
-        } else if self.snapshots.due(self.followed.0).is_some_and(|due| due <= now) {
+        } else if self.snapshot_due().is_some_and(|due| due <= now) {
             let rotated = if self.log.is_empty() { Ok(()) } else { self.log.rotate() };
             if self.is_done(rotated)? {
                 self.followed.1 = self.followed.0;
+                self.figures.is_raised.store(false, Ordering::Relaxed);
                 self.snapshots.begin(self.log.number());
             }
         }
@@ -155,9 +161,10 @@ impl Writer {
     /// Writes envelopes as one record or, if they are large, as several ones, and gives them out. Returns
     /// `false` if nobody takes them.
     async fn write_all(&mut self, waiting: &mut Vec<Envelope>) -> Result<bool, WriterError> {
+        let level = self.figures.level.load(Ordering::Relaxed);
         for envelope in waiting.drain(..) {
             if self.no_space.is_none() {
-                self.record.push(|bytes| stored::encode(&envelope, bytes));
+                self.record.push(|bytes| stored::encode(&envelope, level, bytes));
             }
             self.taken.push(envelope);
             if self.record.len() >= BYTES && !self.write().await? {

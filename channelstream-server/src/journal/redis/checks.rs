@@ -1,5 +1,6 @@
 //! What is asked of a Redis before it is used, and what its operator should know.
 
+use channelstream_core::state::stored::UnknownLevel;
 use thiserror::Error;
 
 use super::command::field;
@@ -17,6 +18,8 @@ pub(crate) enum Refusal {
          noeviction, not {found}"
     )]
     Evicts { found: String },
+    #[error("the journal in Redis has {0}")]
+    Level(#[from] UnknownLevel),
 }
 
 /// Checks what `INFO` tells. Returns warnings.

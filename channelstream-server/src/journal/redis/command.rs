@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::stored::{self, StoredError};
+use channelstream_core::state::stored::{self, Levels, StoredError};
 use channelstream_core::state::{Envelope, NodeId, Position};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, Value};
@@ -49,7 +49,7 @@ pub(crate) enum Trouble {
     #[error("what Redis answered is not {0}")]
     Unreadable(&'static str),
     #[error("an entry of the journal cannot be read: {0}")]
-    Entry(#[from] StoredError),
+    Entry(StoredError),
     #[error("the snapshot in Redis cannot be used: {0}")]
     Snapshot(String),
 }
@@ -138,6 +138,8 @@ impl Scripts {
 pub(super) struct Maker {
     pub(super) keys: Keys,
     pub(super) scripts: Scripts,
+    /// The levels that this node knows.
+    pub(super) known: Levels,
     /// The number of this node.
     pub(super) node: u64,
 }
@@ -498,29 +500,35 @@ pub(super) fn claims(value: Value) -> Result<Vec<(NodeId, Position)>, Trouble> {
 /// An entry as it was read, with what it says.
 pub(super) type Found = (Position, Entry, Envelope);
 
-/// Reads entries as `XREAD` answers them.
-pub(super) fn entries_of_stream(value: Value) -> Result<Vec<Found>, Trouble> {
-    match right(value)? {
-        Value::Nil => Ok(Vec::new()),
-        value => {
-            let stream = list(value)?.pop().ok_or(Trouble::Unreadable("a stream"))?;
-            entries(list(stream)?.pop().ok_or(Trouble::Unreadable("a stream"))?)
+impl Maker {
+    /// Reads entries as `XREAD` answers them.
+    pub(super) fn entries_of_stream(&self, value: Value) -> Result<Vec<Found>, Trouble> {
+        match right(value)? {
+            Value::Nil => Ok(Vec::new()),
+            value => {
+                let stream = list(value)?.pop().ok_or(Trouble::Unreadable("a stream"))?;
+                self.entries(list(stream)?.pop().ok_or(Trouble::Unreadable("a stream"))?)
+            }
         }
     }
-}
 
-/// Reads entries as `XRANGE` answers them.
-pub(super) fn entries(value: Value) -> Result<Vec<Found>, Trouble> {
-    let entries = list(value)?.into_iter().map(|entry| {
-        let mut parts = list(entry)?.into_iter();
-        let at = position(&text(parts.next().unwrap_or_default())?)?;
-        let fields = list(parts.next().unwrap_or_default())?;
-        let [_, value] =
-            <[Value; 2]>::try_from(fields).map_err(|_| Trouble::Unreadable("an entry"))?;
-        let bytes = Bytes::from(bytes(value)?);
-        let envelope = stored::decode(&bytes)?;
-        let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));
-        Ok((at, Entry { node, number, kind, bytes }, envelope))
-    });
-    entries.collect()
+    /// Reads entries as `XRANGE` answers them.
+    pub(super) fn entries(&self, value: Value) -> Result<Vec<Found>, Trouble> {
+        let entries = list(value)?.into_iter().map(|entry| {
+            let mut parts = list(entry)?.into_iter();
+            let at = position(&text(parts.next().unwrap_or_default())?)?;
+            let fields = list(parts.next().unwrap_or_default())?;
+            let [_, value] =
+                <[Value; 2]>::try_from(fields).map_err(|_| Trouble::Unreadable("an entry"))?;
+            let bytes = Bytes::from(bytes(value)?);
+            let envelope = stored::decode(&bytes, self.known).map_err(|error| match error {
+                StoredError::Level(level) => Trouble::Unfit(level.into()),
+                error => Trouble::Entry(error),
+            })?;
+            let (node, number) = (envelope.node, envelope.number);
+            let kind = Kind::of(&envelope.command);
+            Ok((at, Entry { node, number, kind, bytes }, envelope))
+        });
+        entries.collect()
+    }
 }

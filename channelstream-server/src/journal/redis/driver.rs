@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use channelstream_core::state::stored::Levels;
 use channelstream_core::state::{Envelope, NodeId, Position, State};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +45,7 @@ pub(super) struct Parts {
     pub(super) machine: Machine<Box<State>>,
     pub(super) target: Target,
     pub(super) keys: Keys,
+    pub(super) known: Levels,
     pub(super) node: (NodeId, u64),
     pub(super) replicas: usize,
     pub(super) due: Due,
@@ -58,6 +60,7 @@ pub(crate) struct Driver {
     machine: Machine<Box<State>>,
     target: Target,
     keys: Keys,
+    known: Levels,
     node: (NodeId, u64),
     replicas: usize,
     due: Due,
@@ -114,13 +117,14 @@ enum Event {
 
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { machine, target, keys, node, replicas, due, envelopes, askers, given, figures } =
+        let Parts { machine, target, keys, known, node, replicas, due, envelopes, askers, given, figures } =
             parts;
         let now = Instant::now();
         Self {
             machine,
             target,
             keys,
+            known,
             node,
             replicas,
             due,
@@ -175,6 +179,8 @@ impl Driver {
                     Err(trouble) => self.broke(trouble),
                 },
                 Event::Came(line, Ok(got)) => self.came(line, got),
+                // It cannot be read as long as this release runs.
+                Event::Came(_, Err(Trouble::Unfit(refusal))) => return Err(refusal),
                 Event::Came(_, Err(trouble)) => self.broke(trouble),
                 Event::Room => {}
                 Event::Made(outcome) => self.was_made(outcome),
@@ -267,7 +273,8 @@ impl Driver {
                         Request::Meet => lines.meet(line).await,
                         request => {
                             let stored = self.made.map_or(0, |made| made.chunks);
-                            lines.ask(request, stored).await;
+                            let level = self.figures.level.load(Ordering::Relaxed);
+                            lines.ask(request, stored, level).await;
                         }
                     }
                 }
@@ -295,7 +302,7 @@ impl Driver {
             Output::Connect { session } => {
                 self.session = session;
                 let (target, keys) = (self.target.clone(), self.keys.clone());
-                let opening = lines::open(target, keys, self.node, self.replicas);
+                let opening = lines::open(target, keys, self.known, self.node, self.replicas);
                 self.connecting = Some(Box::pin(opening));
             }
             Output::Hangup => {
@@ -411,7 +418,7 @@ impl Driver {
     /// Takes envelopes of this node.
     fn append(&mut self, taken: &mut Vec<Envelope>) {
         for envelope in taken.drain(..) {
-            let entry = Entry::of(&envelope);
+            let entry = Entry::of(&envelope, self.figures.level.load(Ordering::Relaxed));
             let now = self.now();
             match self.machine.append(now, entry) {
                 Ok(()) => count(&self.figures.appended, 1),
@@ -450,6 +457,7 @@ impl Driver {
                 if let Some(made) = self.made.take().filter(|_| is_done) {
                     self.figures.snapshot_stands(made.size, made.time);
                     self.due.known = Some(made.position);
+                    self.figures.is_raised.store(false, Ordering::Relaxed);
                     let before = self.figures.bytes.load(Ordering::Relaxed);
                     let left = before.saturating_sub(made.covered);
                     self.figures.bytes.store(left, Ordering::Relaxed);
@@ -539,7 +547,8 @@ impl Driver {
             && self.no_snapshot_before <= now;
         let (size, followed) =
             (figures.snapshot_bytes.load(Ordering::Relaxed), figures.bytes.load(Ordering::Relaxed));
-        if !is_mine || !self.due.is_due(size, followed, figures.snapshot_age()) {
+        let is_raised = figures.is_raised.load(Ordering::Relaxed) && followed > 0;
+        if !is_mine || !is_raised && !self.due.is_due(size, followed, figures.snapshot_age()) {
             return;
         }
         let (Some(head), Some(lines)) = (&self.head, &self.lines) else { return };

@@ -1,6 +1,6 @@
 //! What a journal in Redis counts, and how it is.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,6 +18,10 @@ pub(crate) struct Figures {
     pub(super) is_full: AtomicBool,
     /// This node is the one that makes snapshots.
     pub(super) leads: AtomicBool,
+    /// The level in force.
+    pub(super) level: AtomicU32,
+    /// It was raised since the last snapshot, which the release after this one cannot read.
+    pub(super) is_raised: AtomicBool,
     pub(super) epoch: AtomicU64,
     pub(super) entries: AtomicU64,
     pub(super) appended: AtomicU64,
@@ -57,11 +61,13 @@ pub(crate) struct Sample {
 }
 
 impl Figures {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(level: u32) -> Self {
         Self {
             standing: AtomicU8::new(Standing::Away as u8),
             is_full: AtomicBool::default(),
             leads: AtomicBool::default(),
+            level: AtomicU32::new(level),
+            is_raised: AtomicBool::default(),
             epoch: AtomicU64::default(),
             entries: AtomicU64::default(),
             appended: AtomicU64::default(),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use channelstream_core::protocol::Epoch;
+use channelstream_core::state::stored::Levels;
 use channelstream_core::state::{Command, Envelope, Moment, NodeId, Position, Stamp, State};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -127,6 +128,7 @@ pub(super) struct Opened {
 pub(super) async fn open(
     target: Target,
     keys: Keys,
+    known: Levels,
     (node, number): (NodeId, u64),
     replicas: usize,
 ) -> Result<Opened, Trouble> {
@@ -146,7 +148,7 @@ pub(super) async fn open(
         };
         let info = command::text(answers.pop().unwrap_or_default())?;
         let checked = checks::check(&info, saves.as_deref(), replicas);
-        let maker = Maker { keys, scripts, node: number };
+        let maker = Maker { keys, scripts, known, node: number };
         let (append, read) = (Line::new(lines.append), Line::new(lines.read));
         let address = lines.address;
         let lines = Lines { append, read, maker, address, node, replicas, largest: 0 };
@@ -209,8 +211,8 @@ impl Lines {
     }
 
     /// Sends a request that is alone in its pipeline. `stored` are the parts of a snapshot that is to be
-    /// saved; `entry` makes the entry that begins an epoch.
-    pub(super) async fn ask(&mut self, request: Request, stored: usize) {
+    /// saved; an epoch begins at `level`.
+    pub(super) async fn ask(&mut self, request: Request, stored: usize, level: u32) {
         let maker = self.maker.clone();
         let (read, append) = (self.read.connection.clone(), self.append.connection.clone());
         match request {
@@ -232,7 +234,7 @@ impl Lines {
                 let pipeline = maker.read(after, waits, most);
                 let request = async move {
                     let entries = command::run_one(&mut read, &pipeline).await?;
-                    Ok(Got::Entries(command::entries_of_stream(entries)?))
+                    Ok(Got::Entries(maker.entries_of_stream(entries)?))
                 };
                 self.read.send(request).await;
             }
@@ -249,7 +251,7 @@ impl Lines {
             Request::Begin(beginning) => {
                 let heard = Arc::clone(&self.append.heard);
                 let node = self.node;
-                self.append.send(begin(append, maker, node, *beginning, heard)).await;
+                self.append.send(begin(append, maker, (node, level), *beginning, heard)).await;
             }
             Request::Load => {
                 let heard = Arc::clone(&self.read.heard);
@@ -318,7 +320,7 @@ impl Lines {
 pub(super) async fn begin(
     mut line: MultiplexedConnection,
     maker: Maker,
-    node: NodeId,
+    (node, level): (NodeId, u32),
     beginning: Beginning,
     heard: Arc<AtomicU64>,
 ) -> Result<Got, Trouble> {
@@ -332,7 +334,7 @@ pub(super) async fn begin(
         replaced = command::newest_snapshot(newest)?.filter(|(at, _)| *at != beginning.after);
         chunks = snapshots::store(&mut line, &maker, beginning.after, snapshot, &heard).await?;
     }
-    let entry = Entry::of(&envelope);
+    let entry = Entry::of(&envelope, level);
     let begin = maker.begin(&beginning, epoch, &entry.bytes, chunks);
     let is_done = command::begun(command::run(&mut line, &begin).await?.pop().unwrap_or_default())?;
     if let Some((position, chunks)) = replaced.filter(|_| is_done) {

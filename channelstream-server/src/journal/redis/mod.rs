@@ -17,11 +17,13 @@ pub(crate) mod protocol;
 mod snapshots;
 mod target;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use channelstream_core::state::stored::Levels;
 use channelstream_core::state::{Envelope, NodeId, Order, Position, State};
 use tokio::sync::{mpsc, oneshot};
 
@@ -57,13 +59,15 @@ pub(crate) struct Shared {
 /// out as a restart, it is away.
 pub(super) fn open(
     journal: &RedisJournal,
+    known: Levels,
     initial: impl FnOnce() -> State,
 ) -> Result<Opened, UrlError> {
-    open_with(journal, initial, Due::default())
+    open_with(journal, known, initial, Due::default())
 }
 
 fn open_with(
     journal: &RedisJournal,
+    known: Levels,
     initial: impl FnOnce() -> State,
     due: Due,
 ) -> Result<Opened, UrlError> {
@@ -80,7 +84,8 @@ fn open_with(
         settings.answer_timeout += lines::WAIT;
     }
     let machine = Machine::new(node, settings, Duration::ZERO, Order::default());
-    let figures = Arc::new(Figures::new());
+    let state = initial();
+    let figures = Arc::new(Figures::new(state.level()));
     let (envelopes, accepted) = mpsc::channel(CAPACITY);
     let (given, reader) = mpsc::channel(CAPACITY);
     let (askers, asked) = mpsc::channel(ASKERS);
@@ -88,6 +93,7 @@ fn open_with(
         machine,
         target,
         keys,
+        known,
         node: (node, number),
         replicas: journal.replicas,
         due,
@@ -100,7 +106,8 @@ fn open_with(
     Ok(Opened {
         appender,
         reader: Reader(reader),
-        state: initial(),
+        state,
+        known,
         node: Some(node),
         clock: None,
         writer: Some(Writer::Redis(Box::new(driver))),
@@ -138,6 +145,13 @@ impl Shared {
     /// Says whether this node makes the snapshots.
     pub(super) fn lead(&self, leads: bool) {
         self.figures.lead(leads);
+    }
+
+    /// Says which level is in force.
+    pub(super) fn set_level(&self, level: u32) {
+        if self.figures.level.swap(level, Ordering::Relaxed) < level {
+            self.figures.is_raised.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn figures(&self) -> &Figures {

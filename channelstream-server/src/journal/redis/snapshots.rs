@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use channelstream_core::state::{Order, Position, State};
+use channelstream_core::state::{Order, Position, SnapshotError, State};
 use redis::aio::MultiplexedConnection;
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -96,7 +96,7 @@ pub(super) async fn load(
 ) -> Result<Loaded, Trouble> {
     let Some((_, bytes)) = read(&mut line, &maker, &heard).await? else { return Ok(None) };
     let restoring = tokio::task::spawn_blocking(move || {
-        State::restore(&bytes).map(|state| (Box::new(state), bytes.len() as u64))
+        State::restore_for(&bytes, maker.known).map(|state| (Box::new(state), bytes.len() as u64))
     });
     let mut restoring = std::pin::pin!(restoring);
     let restored = loop {
@@ -107,7 +107,10 @@ pub(super) async fn load(
         };
     };
     let restored = restored.map_err(|error| Trouble::Snapshot(error.to_string()))?;
-    let (state, size) = restored.map_err(|error| Trouble::Snapshot(error.to_string()))?;
+    let (state, size) = restored.map_err(|error| match error {
+        SnapshotError::Level(level) => Trouble::Unfit(level.into()),
+        error => Trouble::Snapshot(error.to_string()),
+    })?;
     Ok(Some((state.order().clone(), state, size)))
 }
 
@@ -197,12 +200,12 @@ async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due:
         return Err(MakeError::Nothing);
     };
     let size = bytes.len() as u64;
-    let mut replay = Replay::restore(&bytes, from.number).map_err(ReplayError::from)?;
+    let mut replay = Replay::restore(&bytes, from.number, maker.known).map_err(ReplayError::from)?;
     drop(bytes);
     let (mut at, mut followed) = (from, 0);
     loop {
         let range = maker.range(at, until, ENTRIES);
-        let entries = command::entries(command::run_one(&mut line, &range).await?)?;
+        let entries = maker.entries(command::run_one(&mut line, &range).await?)?;
         let Some((last, ..)) = entries.last() else { break };
         at = *last;
         for (position, entry, _) in entries {

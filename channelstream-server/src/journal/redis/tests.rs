@@ -34,7 +34,7 @@ pub(crate) fn in_redis(redis: &Redis) -> Journal {
 async fn lines(redis: &Redis) -> Lines {
     let keys = Keys::new("test");
     let target = Target::parse(&Secret::new(redis.url()), keys.clone()).unwrap();
-    let opened = lines::open(target, keys, (NodeId::new(7), 7), 0).await.unwrap();
+    let opened = lines::open(target, keys, Levels::KNOWN, (NodeId::new(7), 7), 0).await.unwrap();
     opened.checked.unwrap();
     opened.lines
 }
@@ -67,7 +67,7 @@ async fn beginning(lines: &mut Lines) -> Beginning {
 
 async fn begins(lines: &Lines, beginning: &Beginning) -> bool {
     let (line, maker) = (lines.append.connection.clone(), lines.maker.clone());
-    let begun = lines::begin(line, maker, NodeId::new(7), beginning.clone(), Arc::default()).await;
+    let begun = lines::begin(line, maker, (NodeId::new(7), 1), beginning.clone(), Arc::default()).await;
     match begun.unwrap() {
         Got::Answers(answers) => matches!(answers[..], [Answer::Begun { is_done: true }]),
         _ => panic!("another answer"),
@@ -89,7 +89,7 @@ fn in_runtime(test: impl AsyncFn()) {
 fn entry(number: u64) -> Entry {
     let stamp = crate::clock::Clock::going_on_from(Default::default()).stamp();
     let (node, command) = (NodeId::new(7), Command::Rules(Box::default()));
-    Entry::of(&Envelope { node, number, stamp, command, repeat: None })
+    Entry::of(&Envelope { node, number, stamp, command, repeat: None }, 1)
 }
 
 /// Sends the entries of these numbers. Returns what became of each.
@@ -200,7 +200,7 @@ fn entries_are_put_back_only_behind_the_last_one() {
 /// A node that makes snapshots after so few bytes.
 async fn node(redis: &Redis, bytes: u64) -> Open {
     let due = Due { bytes, times: 0, ..Due::default() };
-    let open = Open::of(open_with(&settings(redis), initial, due).unwrap()).await;
+    let open = Open::of(open_with(&settings(redis), Levels::KNOWN, initial, due).unwrap()).await;
     open.appender.lead(bytes < u64::MAX);
     open
 }
@@ -251,7 +251,7 @@ fn a_snapshot_is_made_when_the_last_one_is_old() {
         begin(&redis).await;
         let old = async |age| {
             let due = Due { age, ..Due::default() };
-            let open = Open::of(open_with(&settings(&redis), initial, due).unwrap()).await;
+            let open = Open::of(open_with(&settings(&redis), Levels::KNOWN, initial, due).unwrap()).await;
             open.appender.lead(true);
             open
         };
@@ -340,7 +340,7 @@ fn what_is_no_entry_keeps_a_node_away_and_harms_nothing() {
             let redis = Redis::start(Disk::None, &[]);
             begin(&redis).await;
             redis.ask(&[damage]).unwrap();
-            let opened = open(&settings(&redis), initial).unwrap();
+            let opened = open(&settings(&redis), Levels::KNOWN, initial).unwrap();
             let Some(Writer::Redis(driver)) = opened.writer else { panic!() };
             let stop = tokio::time::sleep(Duration::from_millis(700));
             driver.run(stop).await.unwrap();
@@ -355,7 +355,7 @@ fn without_replicas_all_is_in_doubt_and_done_all_the_same() {
         let redis = Redis::start(Disk::None, &[]);
         begin(&redis).await;
         let journal = RedisJournal { replicas: 1, ..settings(&redis) };
-        let mut open = Open::of(super::open(&journal, initial).unwrap()).await;
+        let mut open = Open::of(super::open(&journal, Levels::KNOWN, initial).unwrap()).await;
         open.append(1).unwrap();
         let mut given = Vec::new();
         while given.len() < 2 {
@@ -372,7 +372,7 @@ fn scripts_that_redis_forgot_are_brought_again() {
     in_runtime(async || {
         let redis = Redis::start(Disk::None, &[]);
         begin(&redis).await;
-        let mut open = Open::of(super::open(&settings(&redis), initial).unwrap()).await;
+        let mut open = Open::of(super::open(&settings(&redis), Levels::KNOWN, initial).unwrap()).await;
         assert_eq!(redis.ask(&["SCRIPT", "FLUSH"]).unwrap(), "+OK");
         assert_eq!(open.appender.end().await, Err(Error::Away), "the script is not there");
         // Whatever breaks is begun anew, with its scripts.

@@ -108,7 +108,7 @@ impl Hub {
     }
 
     /// Opens an outbox in the shard of its connection.
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         connection: ConnectionId,
         sink: Sink,
@@ -121,7 +121,7 @@ impl Hub {
 
     /// Removes a listener, after all that was delivered before: a newer listener may take that over.
     /// Must be called once, when the state knows that the listener has ended.
-    pub(super) async fn remove(&self, id: ListenerId) {
+    pub(crate) async fn remove(&self, id: ListenerId) {
         self.send(Address::unpack(id).shard, ShardCommand::Remove(id)).await;
     }
 
@@ -194,7 +194,7 @@ impl Hub {
 
     /// Returns what was really sent to a listener, of all that was delivered before. Nothing is sent
     /// to it from then on.
-    pub(super) async fn sent(&self, outbox: &Arc<Outbox>) -> Sent {
+    pub(crate) async fn sent(&self, outbox: &Arc<Outbox>) -> Sent {
         let known = self.latest.load(Ordering::Acquire);
         let (answer, sent) = oneshot::channel();
         let command = ShardCommand::Report { outbox: Arc::clone(outbox), known, answer };
@@ -217,7 +217,7 @@ impl Hub {
     }
 
     /// Returns the outbox of a listener.
-    pub(super) fn outbox(&self, listener: ListenerId) -> Option<Arc<Outbox>> {
+    pub(crate) fn outbox(&self, listener: ListenerId) -> Option<Arc<Outbox>> {
         self.shards.get(Address::unpack(listener).shard as usize)?.outbox(listener)
     }
 

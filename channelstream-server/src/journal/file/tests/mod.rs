@@ -1,12 +1,14 @@
 //! The journal on a disk of which everything may be expected.
 
 mod damage;
+mod levels;
 mod lives;
 mod segments;
 mod writing;
 
 use std::sync::Arc;
 
+use channelstream_core::state::stored::Levels;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,7 +29,7 @@ fn salt() -> u64 {
 }
 
 fn open_at(disk: &Model) -> Result<Recovered, OpenError> {
-    recover(Arc::new(disk.clone()), initial, MOST, salt)
+    recover(Arc::new(disk.clone()), Levels::KNOWN, initial, MOST, salt)
 }
 
 /// A journal that is written by a task.

@@ -147,7 +147,7 @@ fn on_a_real_disk_snapshots_are_made_aside_and_a_restart_begins_with_the_newest(
     let path = folder.path().join("journal");
     let open = || {
         let disk = Arc::new(super::super::disk::Directory::open(&path).unwrap());
-        recover(disk, initial, MOST, salt).unwrap()
+        recover(disk, Levels::KNOWN, initial, MOST, salt).unwrap()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

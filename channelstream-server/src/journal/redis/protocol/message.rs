@@ -53,10 +53,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The stored form of an envelope.
-    pub(crate) fn of(envelope: &Envelope) -> Self {
+    /// The stored form of an envelope, at this level.
+    pub(crate) fn of(envelope: &Envelope, level: u32) -> Self {
         let mut bytes = Vec::new();
-        encode(envelope, &mut bytes);
+        encode(envelope, level, &mut bytes);
         let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));
         Self { node, number, kind, bytes: bytes.into() }
     }
