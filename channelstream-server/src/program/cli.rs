@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::docs::wrap;
-use super::journal;
+use super::{doctor, journal};
 use crate::config::boolean;
 use crate::config::table::{self, GROUPS, Kind, Setting};
 use clap::builder::NonEmptyStringValueParser;
@@ -29,6 +29,12 @@ pub(crate) enum Action {
     ConfigCheck(Given),
     /// Print every effective setting.
     ConfigShow(Given),
+    /// Check settings, clock and journal.
+    Doctor {
+        given: Given,
+        /// Whether the findings are printed as JSON.
+        json: bool,
+    },
     /// Look at a journal in files, or repair it.
     Journal(journal::Action),
 }
@@ -47,6 +53,9 @@ pub(crate) fn parse() -> Action {
     let matches = command().get_matches_from(with_joined_switches(std::env::args_os()));
     let matches = match matches.subcommand() {
         Some((CONFIG, matches)) => matches,
+        Some((doctor::NAME, matches)) => {
+            return Action::Doctor { given: given(matches), json: matches.get_flag("json") };
+        }
         Some((_, matches)) => return Action::Journal(journal::action(matches)),
         None => return Action::Run(given(&matches)),
     };
@@ -176,7 +185,7 @@ fn command() -> Command {
         .disable_version_flag(true)
         .arg(version)
         .args_conflicts_with_subcommands(true)
-        .subcommands([config, journal::command()])
+        .subcommands([config, with_settings(doctor::command()), journal::command()])
 }
 
 /// Adds `--ini` and a flag for each setting.

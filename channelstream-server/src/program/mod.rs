@@ -2,6 +2,7 @@
 
 mod cli;
 mod docs;
+mod doctor;
 mod files;
 mod journal;
 mod signals;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
         }
         Action::ConfigCheck(given) => config_check(&given),
         Action::ConfigShow(given) => config_show(&given),
+        Action::Doctor { given, json } => doctor::run(&given, json),
         Action::Journal(action) => journal::run(&action),
     };
     outcome.unwrap_or_else(|error| {

@@ -11,6 +11,7 @@
 mod app;
 mod away;
 mod cluster;
+mod doctor;
 mod ends;
 mod kill;
 #[path = "../it/process.rs"]
@@ -18,6 +19,8 @@ mod kill;
 mod process;
 mod redis;
 mod same;
+mod secure;
+mod slots;
 mod visitor;
 
 /// Returns how many rounds there are: `few`, or `many` if the full sizes are asked for.

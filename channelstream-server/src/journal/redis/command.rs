@@ -1,16 +1,18 @@
 //! Requests of the protocol as commands of Redis, and what Redis answers as answers of the protocol.
 
 use bytes::Bytes;
-use channelstream_core::protocol::Epoch;
+use channelstream_core::protocol::{Epoch, Timestamp};
 use channelstream_core::state::stored::{self, StoredError};
 use channelstream_core::state::{Envelope, NodeId, Position};
+use indexmap::IndexMap;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, Value};
 use thiserror::Error;
 
-use super::checks::Refusal;
+use super::checks::{Refusal, SETTINGS, Told};
 use super::protocol::Settings;
 use super::protocol::message::{Appended, Beginning, Entry, Head, Kind, Run, View};
+use super::tls;
 
 /// The field of an entry of the stream.
 const FIELD: &str = "e";
@@ -32,6 +34,8 @@ const REPLACED_LIVES: u64 = 60;
 pub(crate) enum Trouble {
     #[error("Redis cannot be reached: {0}")]
     Connect(String),
+    #[error("TLS to Redis fails: {what}: {advice}")]
+    Tls { what: String, advice: &'static str },
     #[error("the connection to Redis broke: {0}")]
     Broken(String),
     #[error("Redis does not answer in time")]
@@ -56,7 +60,7 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     pub(super) fn connect(error: &RedisError) -> Self {
-        Self::Connect(plain(error))
+        tls::trouble(error).unwrap_or_else(|| Self::Connect(plain(error)))
     }
 
     pub(super) fn unreadable(what: &'static str) -> Self {
@@ -312,6 +316,59 @@ pub(super) async fn run_one(
     right(run(line, pipeline).await?.pop().unwrap_or_default())
 }
 
+/// Asks Redis about itself.
+pub(super) async fn told(line: &mut MultiplexedConnection) -> Result<Told, Trouble> {
+    let mut asks = Pipeline::new();
+    asks.cmd("INFO").arg(&["server", "memory", "persistence", "replication", "cluster"]);
+    asks.cmd("CONFIG").arg("GET").arg(&SETTINGS);
+    let mut answers = run(line, &asks).await?;
+    let mut settings = IndexMap::new();
+    // Not everybody may ask for settings.
+    if let Some(Value::Array(parts)) = answers.pop() {
+        let parts = parts.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        settings.extend(parts.as_chunks().0.iter().cloned().map(<(String, String)>::from));
+    }
+    Ok(Told { info: text(answers.pop().unwrap_or_default())?, settings })
+}
+
+/// Returns each command that the journal needs, by its name, on keys that nothing is stored under.
+pub(super) fn everything(keys: &Keys) -> (Vec<&'static str>, Pipeline) {
+    let key = &format!("{}:doctor", keys.snapshot);
+    let mut names = Vec::new();
+    let mut pipeline = Pipeline::new();
+    let mut add = |name: &'static str, arguments: &[&str]| {
+        names.push(name);
+        let mut words = name.split('|');
+        let command = pipeline.cmd(words.next().unwrap_or_default());
+        words.chain(arguments.iter().copied()).for_each(|argument| {
+            command.arg(argument);
+        });
+    };
+    add("EXISTS", &[key]);
+    add("INFO", &["server"]);
+    add("SCRIPT|LOAD", &["return 1"]);
+    add("EVALSHA", &["e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "1", key]);
+    add("XADD", &[key, "NOMKSTREAM", "1-*", FIELD, ""]);
+    add("XREAD", &["COUNT", "1", "STREAMS", key, "0-0"]);
+    add("XRANGE", &[key, "(0-0", "1-0", "COUNT", "1"]);
+    add("XTRIM", &[key, "MINID", "0-0"]);
+    add("XINFO|STREAM", &[key]);
+    add("WAIT", &["0", "1"]);
+    add("SET", &[key, "", "EX", "1"]);
+    add("GET", &[key]);
+    add("DEL", &[key]);
+    add("EXPIRE", &[key, "1"]);
+    add("PEXPIRE", &[key, "1"]);
+    add("PERSIST", &[key]);
+    add("HSET", &[key, "field", ""]);
+    add("HGET", &[key, "field"]);
+    add("HMGET", &[key, "field"]);
+    add("HGETALL", &[key]);
+    add("HDEL", &[key, "field"]);
+    add("TIME", &[]);
+    (names, pipeline)
+}
+
 /// Finds whether this node of Redis has the keys; if not, it may name the one that has.
 pub(super) async fn ping(
     line: &mut MultiplexedConnection,
@@ -478,6 +535,32 @@ pub(super) fn newest_snapshot(value: Value) -> Result<Option<(Position, usize)>,
         (Some(Value::Nil), _) | (_, Some(Value::Nil)) => Ok(None),
         (Some(at), Some(chunks)) => Ok(Some((position(&text(at)?)?, number(&text(chunks)?)?))),
         _ => Err(Trouble::Unreadable("a snapshot's place")),
+    }
+}
+
+/// Reads the epoch of the head and the number of parts of its snapshot, if there is a head.
+pub(super) fn epoch_and_chunks(value: Value) -> Result<Option<(u64, usize)>, Trouble> {
+    let mut parts = list(value)?.into_iter();
+    let (Some(epoch), Some(chunks)) = (parts.next(), parts.next()) else {
+        return Err(Trouble::Unreadable("a head"));
+    };
+    if epoch == Value::Nil {
+        return Ok(None);
+    }
+    let epoch = text(epoch)?.parse().map_err(|_| Trouble::Unreadable("an epoch"))?;
+    let chunks = if chunks == Value::Nil { 0 } else { number(&text(chunks)?)? };
+    Ok(Some((epoch, chunks)))
+}
+
+/// Reads the time of Redis.
+pub(super) fn time(value: Value) -> Result<Timestamp, Trouble> {
+    let parts = list(value)?.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    let numbers = parts.iter().map(|part| part.parse::<i64>());
+    match numbers.collect::<Result<Vec<_>, _>>().as_deref() {
+        Ok([seconds, micros]) => {
+            Ok(Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(*micros)))
+        }
+        _ => Err(Trouble::Unreadable("a time")),
     }
 }
 

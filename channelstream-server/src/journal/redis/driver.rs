@@ -402,6 +402,7 @@ impl Driver {
                 return Ok(());
             }
         }
+        self.figures.found_at(&opened.lines.address);
         self.lines = Some(opened.lines);
         let (now, session) = (self.now(), self.session);
         self.machine.opened(now, session);

@@ -8,6 +8,7 @@
 mod asking;
 mod checks;
 mod command;
+mod doctor;
 mod driver;
 mod figures;
 mod giving;
@@ -16,6 +17,7 @@ mod notices;
 pub(crate) mod protocol;
 mod snapshots;
 mod target;
+mod tls;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -34,7 +36,8 @@ use protocol::{Machine, Settings};
 use snapshots::Due;
 use target::Target;
 
-pub(crate) use checks::Refusal;
+pub(crate) use checks::{Refusal, megabytes};
+pub(crate) use doctor::examine;
 pub(crate) use driver::Driver;
 pub(crate) use figures::Figures;
 pub(crate) use target::UrlError;
@@ -70,7 +73,7 @@ fn open_with(
     let keys = Keys::new(&journal.name);
     let target = Target::parse(&journal.url, keys.clone())?;
     for warning in target.warnings() {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", warning.line());
     }
     let number = clock::salt();
     let node = NodeId::new(number);
@@ -80,7 +83,7 @@ fn open_with(
         settings.answer_timeout += lines::WAIT;
     }
     let machine = Machine::new(node, settings, Duration::ZERO, Order::default());
-    let figures = Arc::new(Figures::new());
+    let figures = Arc::new(Figures::new(target.shown()));
     let (envelopes, accepted) = mpsc::channel(CAPACITY);
     let (given, reader) = mpsc::channel(CAPACITY);
     let (askers, asked) = mpsc::channel(ASKERS);
