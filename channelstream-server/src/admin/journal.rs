@@ -134,10 +134,8 @@ pub(super) struct NodeView {
     id: String,
     /// Whether it is the one that answers.
     this: bool,
-    /// How long this node knows it to be alive.
+    /// How long it is alive at least: as long as this node knows it.
     alive: Option<f64>,
-    /// It was alive before this node knew it.
-    alive_longer: bool,
     /// Since it was heard of.
     heard: Option<f64>,
     /// The open sockets, streams and waiting polls, which a node knows of itself.
@@ -159,7 +157,6 @@ pub(super) fn nodes(app: &App, known: &Known) -> Option<Vec<NodeView>> {
                 id,
                 this: true,
                 alive: Some(app.started.elapsed().as_secs_f64()),
-                alive_longer: false,
                 heard: None,
                 listeners: Some(app.node.hub().count()),
                 same: None,
@@ -172,7 +169,6 @@ pub(super) fn nodes(app: &App, known: &Known) -> Option<Vec<NodeView>> {
             id,
             this: false,
             alive: peer.map(|peer| peer.since.elapsed().as_secs_f64()),
-            alive_longer: peer.is_some_and(|peer| peer.was_there),
             heard: heard.map(|heard| heard.as_secs_f64()),
             listeners: None,
             same: peer.and_then(|peer| peer.is_same),

@@ -10,10 +10,8 @@ use tokio::time::Instant;
 /// What this node knows of another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
-    /// Since when this node knows it.
+    /// Since when this node knows it. It may have lived before.
     pub(crate) since: Instant,
-    /// It was there before this node read the journal, so that it is older than `since`.
-    pub(crate) was_there: bool,
     /// When it last told that it lives.
     pub(crate) heard: Option<Instant>,
     /// Whether its state was that of this node when they were compared last; `None` if they never were.
@@ -32,7 +30,7 @@ impl Peers {
     /// Notes that a node told of itself, and whether its state is the same, if that can be said.
     pub(super) fn hear(&self, node: NodeId, is_same: Option<bool>) {
         let now = Instant::now();
-        let new = Peer { since: now, was_there: false, heard: None, is_same: None };
+        let new = Peer { since: now, heard: None, is_same: None };
         let mut peers = self.lock();
         let peer = peers.entry(node).or_insert(new);
         peer.heard = Some(now);
@@ -41,7 +39,7 @@ impl Peers {
 
     /// Notes the nodes of a state that this one goes on from.
     pub(super) fn found(&self, state: &State) {
-        let peer = Peer { since: Instant::now(), was_there: true, heard: None, is_same: None };
+        let peer = Peer { since: Instant::now(), heard: None, is_same: None };
         let mut peers = self.lock();
         for row in state.nodes() {
             peers.entry(row.node).or_insert(peer);
@@ -79,15 +77,15 @@ mod tests {
         tell(&mut state, first);
         peers.found(&state);
         let found = peers.of(first).unwrap();
-        assert!(found.was_there && found.heard.is_none());
+        assert_eq!(found.heard, None);
         tokio::time::advance(std::time::Duration::from_secs(3)).await;
         peers.hear(first, Some(false));
         peers.hear(first, None);
         peers.hear(second, None);
         let heard = peers.of(first).unwrap();
-        assert_eq!((heard.since, heard.was_there), (found.since, true));
+        assert_eq!(heard.since, found.since);
         assert_eq!((heard.heard, heard.is_same), (Some(Instant::now()), Some(false)));
-        assert!(!peers.of(second).unwrap().was_there);
+        assert_eq!(peers.of(second).unwrap().since, Instant::now());
         peers.keep(&state);
         assert!(peers.of(first).is_some() && peers.of(second).is_none());
     }

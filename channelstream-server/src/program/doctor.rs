@@ -47,20 +47,29 @@ pub(super) fn run(given: &Given, json: bool) -> anyhow::Result<ExitCode> {
             .collect(),
     };
     findings.push(wall_clock());
-    findings.extend(match &config.journal {
+    let examined = match &config.journal {
         Journal::Memory => {
             vec![Finding::good("journal", "in memory: a restart forgets it (journal = file keeps it)")]
         }
         Journal::File { directory, sync } => file::doctor::examine(directory, *sync),
         Journal::Redis(journal) => {
+            if config.cookie_secret.is_none() {
+                findings.push(Finding::note(
+                    "sign-ins",
+                    "without a cookie_secret, who signed in to the admin page of one server is not \
+                     signed in to the others",
+                    "give all servers the same cookie_secret",
+                ));
+            }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.context("the runtime could not be started")?;
-            let findings = runtime.block_on(redis::examine(journal));
+            let examined = runtime.block_on(redis::examine(journal));
             // A pending lookup of a host name must not delay the exit.
             runtime.shutdown_background();
-            findings
+            examined
         }
-    });
+    };
+    findings.extend(examined);
     let faults = findings.iter().filter(|finding| finding.status == Status::Fault).count();
     if json {
         #[derive(Serialize)]

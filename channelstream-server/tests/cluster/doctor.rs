@@ -26,6 +26,7 @@ pub(crate) fn doctor(url: &str, flags: &[&str], environment: &[(&str, &OsStr)]) 
         .env("CHANNELSTREAM_REDIS_URL", url)
         .env("CHANNELSTREAM_SECRET", "a secret of the application")
         .env("CHANNELSTREAM_ADMIN_SECRET", "a secret of the operators")
+        .env("CHANNELSTREAM_COOKIE_SECRET", "a secret of all servers")
         .envs(environment.iter().copied())
         .output()
         .unwrap();
@@ -78,6 +79,9 @@ fn nothing_is_wrong_with_a_redis_as_it_is_documented() {
     let server = start_at(&redis.url(), &[]);
     ready(&server);
     assert_eq!(publish(server.address, "news", 1), Outcome::Done);
+    // Each server would sign its own cookies.
+    doctor(&redis.url(), &[], &[("CHANNELSTREAM_COOKIE_SECRET", OsStr::new(""))])
+        .has("sign-ins", "note", &["cookie_secret", "all servers"]);
     let keys = redis.ask(&["DBSIZE"]);
     let report = doctor(&redis.url(), &[], &[]);
     report.is_good();

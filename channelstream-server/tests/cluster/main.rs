@@ -11,9 +11,13 @@
 mod app;
 mod away;
 mod cluster;
+mod compose;
 mod doctor;
 mod ends;
 mod kill;
+#[path = "../it/nginx.rs"]
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod nginx;
 #[path = "../it/process.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod process;

@@ -16,7 +16,7 @@ const PLACES = { memory: 'in memory, a restart forgets it', file: 'in files', sh
 
 const snapshot = ({ snapshot: made }, { uptime }) => {
   if (!made) return 'none yet';
-  const age = made.age < uptime ? `${span(made.age)} ago` : 'before the start';
+  const age = made.age < uptime ? `${span(made.age)} ago` : 'at the start or before';
   return `${bytes(made.bytes)}, ${age}`;
 };
 
@@ -34,7 +34,7 @@ const FACTS = [
   ['Confirmed by', ({ replicas }) => (replicas === undefined ? null : confirmed(replicas))],
   ['Position', ({ position }) => position ?? null],
   ['Appended, not yet applied', ({ waiting }) => count(waiting)],
-  ['Behind Redis', ({ lag }) => (lag === undefined ? null : `${lag.toFixed(lag < 10 ? 1 : 0)} s`)],
+  ['Behind Redis', ({ lag, state }) => (lag === undefined || state === 'away' ? null : `${lag.toFixed(lag < 10 ? 1 : 0)} s`)],
   ['Newest snapshot', (journal, now) => (journal.position === undefined ? null : snapshot(journal, now))],
   ['Since the snapshot', ({ bytes: size }) => (size === undefined ? null : bytes(size))],
 ];
@@ -69,13 +69,13 @@ export function show(now, inView) {
 
 const ago = (seconds) => (seconds < 1 ? 'now' : `${span(seconds)} ago`);
 
-function makeRow({ id, this: isThis, alive, alive_longer: isOlder, heard, listeners, same }) {
+function makeRow({ id, this: isThis, alive, heard, listeners, same }) {
   const name = make('th', '', make('code', '', id));
   name.scope = 'row';
   if (isThis) name.append(' ', make('span', 'badge', 'this one'));
   const state = { true: 'the same', false: 'differs' }[same] ?? (isThis ? '' : 'not compared yet');
   return make('tr', '', name,
-    make('td', '', alive === null ? '' : `${isOlder ? 'over ' : ''}${span(alive)}`),
+    make('td', '', alive === null ? '' : span(alive)),
     make('td', '', isThis || heard === null ? '' : ago(heard)),
     make('td', '', listeners === null ? '' : count(listeners)),
     make('td', same === false ? 'bad' : '', state));
