@@ -39,7 +39,11 @@ impl Digests {
     }
 
     /// Returns whether the state looked the same at this position, if it is known.
-    pub(super) fn is_same(&self, Position { epoch, number }: Position, digest: u64) -> Option<bool> {
+    pub(super) fn is_same(
+        &self,
+        Position { epoch, number }: Position,
+        digest: u64,
+    ) -> Option<bool> {
         let is_known = epoch == self.epoch && (self.first..self.end).contains(&number);
         is_known.then(|| self.ring[place(number)] == digest)
     }

@@ -60,13 +60,13 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
-    use channelstream_core::state::{Alive, Command, Envelope, Moment, Rules, Stamp};
+    use channelstream_core::state::{Command, Envelope, Moment, Rules, Stamp};
 
     use super::*;
 
     fn tell(state: &mut State, node: NodeId) {
         let stamp = Stamp { now: crate::clock::now(), moment: Moment::default(), seed: 7 };
-        let command = Command::Alive(Box::new(Alive::default()));
+        let command = Command::Alive(Box::default());
         state.apply(Envelope { node, number: 1, stamp, command, repeat: None });
     }
 

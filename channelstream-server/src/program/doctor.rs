@@ -49,7 +49,10 @@ pub(super) fn run(given: &Given, json: bool) -> anyhow::Result<ExitCode> {
     findings.push(wall_clock());
     let examined = match &config.journal {
         Journal::Memory => {
-            vec![Finding::good("journal", "in memory: a restart forgets it (journal = file keeps it)")]
+            vec![Finding::good(
+                "journal",
+                "in memory: a restart forgets it (journal = file keeps it)",
+            )]
         }
         Journal::File { directory, sync } => file::doctor::examine(directory, *sync),
         Journal::Redis(journal) => {
@@ -78,7 +81,8 @@ pub(super) fn run(given: &Given, json: bool) -> anyhow::Result<ExitCode> {
             checks: &'a [Finding],
         }
         let report = Report { faults, checks: &findings };
-        let text = serde_json::to_string_pretty(&report).context("findings have no form in JSON")?;
+        let text =
+            serde_json::to_string_pretty(&report).context("findings have no form in JSON")?;
         print(&(text + "\n"))?;
     } else {
         print(&findings.iter().map(shown).collect::<String>())?;

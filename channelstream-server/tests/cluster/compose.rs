@@ -37,7 +37,8 @@ fn settings(compose: &str) -> Vec<(String, String)> {
 
 /// The flags of a `redis-server` in a compose file, which may be a replica of a master at this port.
 fn flags(compose: &str, is_replica: bool, master: u16) -> Vec<String> {
-    let commands = compose.lines().filter_map(|line| line.trim().strip_prefix("command: redis-server "));
+    let commands =
+        compose.lines().filter_map(|line| line.trim().strip_prefix("command: redis-server "));
     let mut commands = commands.filter(|command| command.contains("--replicaof") == is_replica);
     let command = commands.next().unwrap().replace("redis-1 6379", &format!("127.0.0.1 {master}"));
     filled(&command).split(' ').map(str::to_owned).collect()
@@ -49,7 +50,8 @@ fn redis(flags: &[String]) -> Redis {
 
 #[test]
 fn all_settings_are_right() {
-    let image: Vec<_> = DOCKERFILE.lines().filter_map(|line| line.strip_prefix("ENV CHANNELSTREAM_")).collect();
+    let image: Vec<_> =
+        DOCKERFILE.lines().filter_map(|line| line.strip_prefix("ENV CHANNELSTREAM_")).collect();
     assert_eq!(image, ["HOST=0.0.0.0"]);
     assert!(DOCKERFILE.contains("EXPOSE 8000") && NGINX.contains("http://$servers:8000;"));
     for compose in [ONE, SENTINELS, MANAGED] {
@@ -86,21 +88,21 @@ fn sentinels_replace_a_master() {
         assert!(script.contains(exec), "{script}");
         let script = script
             .replace(exec, &format!("{exec} --port {port} --bind 127.0.0.1 --dir {own}"))
-            .replace("/tmp/", &format!("{own}/"))
+            .replace("/tmp/sentinel.conf", &format!("{own}/sentinel.conf"))
             .replace("redis-1 6379", &format!("127.0.0.1 {}", master.port));
         let child = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).spawn().unwrap();
         sentinels.push(Killed(child));
         ports.push(port);
     }
     let settings = settings(SENTINELS);
-    let setting = |name: &str| settings.iter().find(|(found, _)| found.ends_with(name)).unwrap().1.clone();
+    let setting =
+        |name: &str| settings.iter().find(|(found, _)| found.ends_with(name)).unwrap().1.clone();
     let addresses: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-    let url = setting("REDIS_URL").replace("sentinel-1,sentinel-2,sentinel-3", &addresses.join(","));
+    let url =
+        setting("REDIS_URL").replace("sentinel-1,sentinel-2,sentinel-3", &addresses.join(","));
     let wanted = setting("REDIS_REPLICAS");
     let replicas_flag = ["--redis-replicas", &wanted];
-    eventually("the replicas are there", || {
-        doctor(&url, &replicas_flag, &[]).code == Some(0)
-    });
+    eventually("the replicas are there", || doctor(&url, &replicas_flag, &[]).code == Some(0));
     doctor(&url, &replicas_flag, &[]).has("replicas", "good", &["2 connected, redis_replicas = 1"]);
     let server = start_at(&url, &replicas_flag);
     ready(&server);
@@ -108,13 +110,12 @@ fn sentinels_replace_a_master() {
     eventually("the sentinels know each other and both replicas", || {
         ports.iter().all(|port| {
             let answer = ask(*port, "SENTINEL MASTER main");
-            answer.contains("num-other-sentinels\r\n$1\r\n2") && answer.contains("num-slaves\r\n$1\r\n2")
+            answer.contains("num-other-sentinels\r\n$1\r\n2")
+                && answer.contains("num-slaves\r\n$1\r\n2")
         })
     });
     master.kill();
-    eventually("another master took over", || {
-        publish(server.address, "news", 2) == Outcome::Done
-    });
+    eventually("another master took over", || publish(server.address, "news", 2) == Outcome::Done);
     let is_master = |redis: &Redis| redis.ask_all(&["INFO", "replication"]).contains("role:master");
     assert!(replicas.iter().any(is_master));
 }
@@ -151,7 +152,10 @@ fn the_balancer_passes_on_what_servers_need() {
     let text = NGINX
         .replace("resolver 127.0.0.11 valid=5s;", "")
         .replace("set $servers push;", "set $servers 127.0.0.1;")
-        .replace("http://$servers:8000;", &format!("http://$servers:{port}; # http://127.0.0.1:8000"));
+        .replace(
+            "http://$servers:8000;",
+            &format!("http://$servers:{port}; # http://127.0.0.1:8000"),
+        );
     let nginx = crate::nginx::Nginx::before("", &text, "");
     let site = crate::app::Site(([127, 0, 0, 1], nginx.port).into());
     let connection = site.connect("ann", &["room"]);

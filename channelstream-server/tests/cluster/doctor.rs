@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::cluster::{publish, ready, start_at, Outcome};
+use crate::cluster::{Outcome, publish, ready, start_at};
 use crate::process::{PROGRAM, quiet};
 use crate::redis::{Disk, Redis, free_port};
 
@@ -80,16 +80,26 @@ fn nothing_is_wrong_with_a_redis_as_it_is_documented() {
     ready(&server);
     assert_eq!(publish(server.address, "news", 1), Outcome::Done);
     // Each server would sign its own cookies.
-    doctor(&redis.url(), &[], &[("CHANNELSTREAM_COOKIE_SECRET", OsStr::new(""))])
-        .has("sign-ins", "note", &["cookie_secret", "all servers"]);
+    doctor(&redis.url(), &[], &[("CHANNELSTREAM_COOKIE_SECRET", OsStr::new(""))]).has(
+        "sign-ins",
+        "note",
+        &["cookie_secret", "all servers"],
+    );
     let keys = redis.ask(&["DBSIZE"]);
     let report = doctor(&redis.url(), &[], &[]);
     report.is_good();
-    report.has("journal", "good", &["{channelstream}:journal is there, its newest epoch began at 20"]);
+    report.has(
+        "journal",
+        "good",
+        &["{channelstream}:journal is there, its newest epoch began at 20"],
+    );
     assert_eq!(redis.ask(&["DBSIZE"]), keys, "nothing was written");
     // A server with another name would begin anew, which is seen.
-    doctor(&redis.url(), &["--redis-name", "other"], &[])
-        .has("journal", "good", &["there is no {other}:journal yet"]);
+    doctor(&redis.url(), &["--redis-name", "other"], &[]).has(
+        "journal",
+        "good",
+        &["there is no {other}:journal yet"],
+    );
     assert!(!server.log().contains("Redis keeps"), "{}", server.log());
 }
 
@@ -147,8 +157,11 @@ fn a_replica_is_no_place_for_the_journal() {
         let report = doctor(&master.url(), &["--redis-replicas", "1"], &[]);
         report.text.contains("1 connected, redis_replicas = 1")
     });
-    doctor(&master.url(), &["--redis-replicas", "1"], &[])
-        .has("replicas", "note", &["min-replicas-to-write = 0", "set min-replicas-to-write 1"]);
+    doctor(&master.url(), &["--redis-replicas", "1"], &[]).has(
+        "replicas",
+        "note",
+        &["min-replicas-to-write = 0", "set min-replicas-to-write 1"],
+    );
 }
 
 #[test]
@@ -173,7 +186,11 @@ fn a_password_is_asked_for_and_never_shown() {
     let redis = Redis::start(Disk::Always, &["--requirepass", "rosebud"]);
     let with = |credentials: &str| {
         let report = doctor(&format!("redis://{credentials}127.0.0.1:{}", redis.port), &[], &[]);
-        assert!(!report.text.contains("rosebud") && !report.text.contains("lilac"), "{}", report.text);
+        assert!(
+            !report.text.contains("rosebud") && !report.text.contains("lilac"),
+            "{}",
+            report.text
+        );
         report
     };
     with(":rosebud@").is_good();

@@ -63,12 +63,16 @@ fn what_is_wrong_with_tls_is_said_plainly() {
         // A server that runs waits for it to be mended, and its log says the same.
         let flags = ["--journal", "redis", "--redis-url", url, "--shutdown-timeout", "1"];
         let server = Process::start_in(&flags, environment);
-        let _ = server.wait_for(words[0], |log| log.contains(words[0]).then_some(()));
+        server.wait_for(words[0], |log| log.contains(words[0]).then_some(()));
     };
     let url = format!("rediss://localhost:{port}");
     wrong(&url, &nobody, &["an authority that this machine does not trust", "SSL_CERT_FILE"]);
     let url = format!("rediss://127.0.0.2:{port}");
-    wrong(&url, &ours, &["is for", "localhost", "redis_url says 127.0.0.2", "name of the certificate"]);
+    wrong(
+        &url,
+        &ours,
+        &["is for", "localhost", "redis_url says 127.0.0.2", "name of the certificate"],
+    );
     let url = format!("rediss://localhost:{}", redis.port);
     // What speaks no TLS waits for more.
     doctor(&url, &[], &ours).has("reachable", "fault", &["if it speaks none, redis://"]);

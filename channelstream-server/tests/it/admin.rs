@@ -278,7 +278,8 @@ fn the_stats_tell_of_all_servers_on_the_journal() {
     eventually("each has compared its state with the other's", || {
         [&first, &second].iter().all(|app| {
             let nodes = nodes(app);
-            nodes.len() == 2 && nodes.iter().all(|node| node["this"] == true || node["same"] == true)
+            nodes.len() == 2
+                && nodes.iter().all(|node| node["this"] == true || node["same"] == true)
         })
     });
     let (one, other) = (nodes(&first), nodes(&second));
@@ -288,7 +289,10 @@ fn the_stats_tell_of_all_servers_on_the_journal() {
     assert_eq!(ids(&one), ids(&other), "in one order");
     assert_eq!((&this(&one)["listeners"], &this(&other)["listeners"]), (&json!(0), &json!(1)));
     let seen = one.iter().find(|node| node["this"] == false).unwrap();
-    assert!(seen["heard"].as_f64().unwrap() < 10.0 && seen["alive"].as_f64().unwrap() >= 0.0, "{seen}");
+    assert!(
+        seen["heard"].as_f64().unwrap() < 10.0 && seen["alive"].as_f64().unwrap() >= 0.0,
+        "{seen}"
+    );
     assert_eq!(seen["listeners"], Value::Null, "each knows its own");
     drop(socket);
     second.stop();

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use channelstream_server::config::{Journal, JournalSync};
 use channelstream_server::Config;
+use channelstream_server::config::{Journal, JournalSync};
 use serde_json::Value;
 
 use crate::app::App;
@@ -30,11 +30,20 @@ fn text(output: &Output) -> String {
 fn findings(directory: &Path) -> Vec<(String, String, String)> {
     let directory = directory.to_str().unwrap();
     let output = doctor(&["--journal", "file", "--journal-dir", directory, "--json"]);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
     assert_eq!(report["faults"] == 0, output.status.success(), "{report}");
     let word = |check: &Value, name: &str| check[name].as_str().unwrap_or_default().to_owned();
     let checks = report["checks"].as_array().unwrap().iter();
-    checks.map(|check| (format!("{} {}", word(check, "status"), word(check, "name")), word(check, "detail"), word(check, "advice"))).collect()
+    checks
+        .map(|check| {
+            (
+                format!("{} {}", word(check, "status"), word(check, "name")),
+                word(check, "detail"),
+                word(check, "advice"),
+            )
+        })
+        .collect()
 }
 
 /// Checks that there is a finding, with these words in detail and advice.

@@ -331,7 +331,11 @@ pub(super) enum Kept {
 pub(super) fn kept(directory: &Path) -> Kept {
     let Ok(found) = rustix::fs::statfs(directory) else { return Kept::Unknown };
     // The numbers of statfs(2), which have 32 bits.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they have 32 bits")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "they have 32 bits"
+    )]
     let number = found.f_type as u32;
     match number {
         0x6969 => Kept::Elsewhere("NFS"),

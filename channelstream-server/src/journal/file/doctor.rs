@@ -76,8 +76,9 @@ fn owner(directory: &Path, seen: &Seen) -> Finding {
         return Finding::note(NAME, detail, "run doctor as the user of the server");
     }
     if seen.is_open {
-        let detail =
-            format!("others may look into {shown}, whose files hold messages and ids of connections");
+        let detail = format!(
+            "others may look into {shown}, whose files hold messages and ids of connections"
+        );
         return Finding::note(NAME, detail, format!("chmod 700 {shown}"));
     }
     Finding::good(NAME, format!("{shown} is there, for its owner alone"))
@@ -119,7 +120,9 @@ fn writable(directory: &Path, sync: JournalSync) -> Finding {
             NAME,
             format!("cannot write into {}: {error}", directory.display()),
             match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "make room on the disk"
+                }
                 io::ErrorKind::ReadOnlyFilesystem => "mount it for writing",
                 _ => "let the user of the server own the directory, and run doctor as that user",
             },
@@ -204,7 +207,8 @@ fn content(directory: &Path) -> Vec<Finding> {
     }
     let listing = Listing::new(names);
     if !listing.foreign.is_empty() {
-        let detail = format!("it has files that are not of a journal: {}", listing.foreign.join(", "));
+        let detail =
+            format!("it has files that are not of a journal: {}", listing.foreign.join(", "));
         return vec![Finding::fault(NAME, detail, "let journal_dir name a directory of its own")];
     }
     let newest = listing.snapshots.last().map(|number| Name::Snapshot(*number).to_string());
@@ -221,7 +225,8 @@ fn content(directory: &Path) -> Vec<Finding> {
         });
         return findings;
     };
-    let age = age.map_or_else(|| "of a time to come".to_owned(), |age| format!("{} old", rough(age)));
+    let age =
+        age.map_or_else(|| "of a time to come".to_owned(), |age| format!("{} old", rough(age)));
     vec![
         room(directory, size, snapshot_size),
         whole(directory, &files, &listing, &format!("the newest snapshot, {name}, is {age}")),
@@ -271,5 +276,8 @@ fn rough(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
     let found = units.into_iter().find(|(length, _)| seconds >= *length);
-    found.map_or_else(|| format!("{seconds} s"), |(length, unit)| format!("{} {unit}", seconds / length))
+    found.map_or_else(
+        || format!("{seconds} s"),
+        |(length, unit)| format!("{} {unit}", seconds / length),
+    )
 }

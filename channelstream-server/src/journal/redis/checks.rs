@@ -104,8 +104,7 @@ impl Told {
             None => Finding::skipped(NAME, "it tells no maxmemory"),
             Some(0) => Finding::good(NAME, format!("{} used, no maxmemory", megabytes(used))),
             Some(most) => {
-                let detail =
-                    format!("{} used, maxmemory is {}", megabytes(used), megabytes(most));
+                let detail = format!("{} used, maxmemory is {}", megabytes(used), megabytes(most));
                 if used >= most / 10 * 9 {
                     let advice = "raise maxmemory: when it is reached, nothing is accepted";
                     Finding::fault(NAME, detail, advice)

@@ -1,7 +1,7 @@
 //! Requests of the protocol as commands of Redis, and what Redis answers as answers of the protocol.
 
 use bytes::Bytes;
-use channelstream_core::protocol::{Epoch, Timestamp};
+use channelstream_core::protocol::Epoch;
 use channelstream_core::state::stored::{self, StoredError};
 use channelstream_core::state::{Envelope, NodeId, Position};
 use indexmap::IndexMap;
@@ -15,7 +15,7 @@ use super::protocol::message::{Appended, Beginning, Entry, Head, Kind, Run, View
 use super::tls;
 
 /// The field of an entry of the stream.
-const FIELD: &str = "e";
+pub(super) const FIELD: &str = "e";
 
 /// For how many microseconds a claim is good.
 const CLAIM: u64 = 1_500_000;
@@ -331,44 +331,6 @@ pub(super) async fn told(line: &mut MultiplexedConnection) -> Result<Told, Troub
     Ok(Told { info: text(answers.pop().unwrap_or_default())?, settings })
 }
 
-/// Returns each command that the journal needs, by its name, on keys that nothing is stored under.
-pub(super) fn everything(keys: &Keys) -> (Vec<&'static str>, Pipeline) {
-    let key = &format!("{}:doctor", keys.snapshot);
-    let mut names = Vec::new();
-    let mut pipeline = Pipeline::new();
-    let mut add = |name: &'static str, arguments: &[&str]| {
-        names.push(name);
-        let mut words = name.split('|');
-        let command = pipeline.cmd(words.next().unwrap_or_default());
-        words.chain(arguments.iter().copied()).for_each(|argument| {
-            command.arg(argument);
-        });
-    };
-    add("EXISTS", &[key]);
-    add("INFO", &["server"]);
-    add("SCRIPT|LOAD", &["return 1"]);
-    add("EVALSHA", &["e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "1", key]);
-    add("XADD", &[key, "NOMKSTREAM", "1-*", FIELD, ""]);
-    add("XREAD", &["COUNT", "1", "STREAMS", key, "0-0"]);
-    add("XRANGE", &[key, "(0-0", "1-0", "COUNT", "1"]);
-    add("XTRIM", &[key, "MINID", "0-0"]);
-    add("XINFO|STREAM", &[key]);
-    add("WAIT", &["0", "1"]);
-    add("SET", &[key, "", "EX", "1"]);
-    add("GET", &[key]);
-    add("DEL", &[key]);
-    add("EXPIRE", &[key, "1"]);
-    add("PEXPIRE", &[key, "1"]);
-    add("PERSIST", &[key]);
-    add("HSET", &[key, "field", ""]);
-    add("HGET", &[key, "field"]);
-    add("HMGET", &[key, "field"]);
-    add("HGETALL", &[key]);
-    add("HDEL", &[key, "field"]);
-    add("TIME", &[]);
-    (names, pipeline)
-}
-
 /// Finds whether this node of Redis has the keys; if not, it may name the one that has.
 pub(super) async fn ping(
     line: &mut MultiplexedConnection,
@@ -419,7 +381,7 @@ pub(super) fn text(value: Value) -> Result<String, Trouble> {
     String::from_utf8(bytes(value)?).map_err(|_| Trouble::Unreadable("a text"))
 }
 
-fn list(value: Value) -> Result<Vec<Value>, Trouble> {
+pub(super) fn list(value: Value) -> Result<Vec<Value>, Trouble> {
     match right(value)? {
         Value::Array(values) => Ok(values),
         _ => Err(Trouble::Unreadable("a list")),
@@ -538,33 +500,7 @@ pub(super) fn newest_snapshot(value: Value) -> Result<Option<(Position, usize)>,
     }
 }
 
-/// Reads the epoch of the head and the number of parts of its snapshot, if there is a head.
-pub(super) fn epoch_and_chunks(value: Value) -> Result<Option<(u64, usize)>, Trouble> {
-    let mut parts = list(value)?.into_iter();
-    let (Some(epoch), Some(chunks)) = (parts.next(), parts.next()) else {
-        return Err(Trouble::Unreadable("a head"));
-    };
-    if epoch == Value::Nil {
-        return Ok(None);
-    }
-    let epoch = text(epoch)?.parse().map_err(|_| Trouble::Unreadable("an epoch"))?;
-    let chunks = if chunks == Value::Nil { 0 } else { number(&text(chunks)?)? };
-    Ok(Some((epoch, chunks)))
-}
-
-/// Reads the time of Redis.
-pub(super) fn time(value: Value) -> Result<Timestamp, Trouble> {
-    let parts = list(value)?.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
-    let numbers = parts.iter().map(|part| part.parse::<i64>());
-    match numbers.collect::<Result<Vec<_>, _>>().as_deref() {
-        Ok([seconds, micros]) => {
-            Ok(Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(*micros)))
-        }
-        _ => Err(Trouble::Unreadable("a time")),
-    }
-}
-
-fn number(text: &str) -> Result<usize, Trouble> {
+pub(super) fn number(text: &str) -> Result<usize, Trouble> {
     text.parse().map_err(|_| Trouble::Unreadable("a number"))
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::super::finding::Finding;
 use super::checks::Told;
-use super::command::{self, Keys, Trouble, field};
+use super::command::{self, FIELD, Keys, Trouble, field, list, number, text};
 use super::target::Target;
 use crate::clock;
 use crate::config::RedisJournal;
@@ -54,7 +54,8 @@ pub(crate) async fn examine(journal: &RedisJournal) -> Vec<Finding> {
         }
         Err(trouble) => {
             findings.push(unreachable(&target, &trouble));
-            findings.push(Finding::skipped("the rest", "no further checks are possible without Redis"));
+            findings
+                .push(Finding::skipped("the rest", "no further checks are possible without Redis"));
             return findings;
         }
     };
@@ -176,7 +177,7 @@ async fn access(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Vec<Fin
         let Trouble::Answers(why) = trouble else { return Err(trouble) };
         return Ok(vec![Finding::fault(NAME, format!("Redis answers {why} to MULTI"), RIGHTS)]);
     }
-    let (names, mut pipeline) = command::everything(keys);
+    let (names, mut pipeline) = everything(keys);
     pipeline.cmd("DISCARD");
     let answers = command::run(line, &pipeline).await?;
     let (mut forbidden, mut others) = (Vec::new(), Vec::new());
@@ -213,6 +214,44 @@ async fn access(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Vec<Fin
     Ok(findings)
 }
 
+/// Returns each command that the journal needs, by its name, on keys that nothing is stored under.
+fn everything(keys: &Keys) -> (Vec<&'static str>, Pipeline) {
+    let key = &format!("{}:doctor", keys.head);
+    let mut names = Vec::new();
+    let mut pipeline = Pipeline::new();
+    let mut add = |name: &'static str, arguments: &[&str]| {
+        names.push(name);
+        let mut words = name.split('|');
+        let command = pipeline.cmd(words.next().unwrap_or_default());
+        words.chain(arguments.iter().copied()).for_each(|argument| {
+            command.arg(argument);
+        });
+    };
+    add("EXISTS", &[key]);
+    add("INFO", &["server"]);
+    add("SCRIPT|LOAD", &["return 1"]);
+    add("EVALSHA", &["e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "1", key]);
+    add("XADD", &[key, "NOMKSTREAM", "1-*", FIELD, ""]);
+    add("XREAD", &["COUNT", "1", "STREAMS", key, "0-0"]);
+    add("XRANGE", &[key, "(0-0", "1-0", "COUNT", "1"]);
+    add("XTRIM", &[key, "MINID", "0-0"]);
+    add("XINFO|STREAM", &[key]);
+    add("WAIT", &["0", "1"]);
+    add("SET", &[key, "", "EX", "1"]);
+    add("GET", &[key]);
+    add("DEL", &[key]);
+    add("EXPIRE", &[key, "1"]);
+    add("PEXPIRE", &[key, "1"]);
+    add("PERSIST", &[key]);
+    add("HSET", &[key, "field", ""]);
+    add("HGET", &[key, "field"]);
+    add("HMGET", &[key, "field"]);
+    add("HGETALL", &[key]);
+    add("HDEL", &[key, "field"]);
+    add("TIME", &[]);
+    (names, pipeline)
+}
+
 async fn clocks(line: &mut MultiplexedConnection) -> Result<Finding, Trouble> {
     const NAME: &str = "clocks";
     let mut time = Pipeline::new();
@@ -228,7 +267,7 @@ async fn clocks(line: &mut MultiplexedConnection) -> Result<Finding, Trouble> {
     // It was read in the middle of that time, more or less.
     let ours = clock::now();
     let half = asked.elapsed() / 2;
-    let theirs = command::time(answer)?;
+    let theirs = time_of(answer)?;
     let ours = Timestamp::from_micros(ours.as_micros().saturating_sub(micros(half)));
     let (skew, word) = match ours >= theirs {
         true => (ours.since(theirs), "ahead of"),
@@ -241,11 +280,27 @@ async fn clocks(line: &mut MultiplexedConnection) -> Result<Finding, Trouble> {
     let advice = "run a time service on both, such as chrony: timestamps of messages come from the \
                   servers, and signatures are good for 60 s";
     let is_grave = skew >= SKEW.1;
-    Ok(if is_grave { Finding::fault(NAME, detail, advice) } else { Finding::note(NAME, detail, advice) })
+    Ok(if is_grave {
+        Finding::fault(NAME, detail, advice)
+    } else {
+        Finding::note(NAME, detail, advice)
+    })
 }
 
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Reads the time of Redis.
+fn time_of(value: Value) -> Result<Timestamp, Trouble> {
+    let parts = list(value)?.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    let numbers = parts.iter().map(|part| part.parse::<i64>());
+    match numbers.collect::<Result<Vec<_>, _>>().as_deref() {
+        Ok([seconds, micros]) => {
+            Ok(Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(*micros)))
+        }
+        _ => Err(Trouble::Unreadable("a time")),
+    }
 }
 
 /// Tells whether there is a journal, so that a wrong name or database is seen.
@@ -260,7 +315,7 @@ async fn content(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Findin
         }
         Err(trouble) => return Err(trouble),
     };
-    let Some((epoch, chunks)) = command::epoch_and_chunks(answer)? else {
+    let Some((epoch, chunks)) = epoch_and_chunks(answer)? else {
         return Ok(Finding::good(
             NAME,
             format!("there is no {} yet: the first server begins it", keys.journal),
@@ -268,10 +323,27 @@ async fn content(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Findin
     };
     let began = DateTime::from(Timestamp::from_micros(i64::try_from(epoch).unwrap_or(i64::MAX)));
     let size = super::checks::megabytes((chunks * command::CHUNK) as u64);
-    let snapshot =
-        if chunks == 0 { "no snapshot yet".to_owned() } else { format!("a snapshot of up to {size}") };
+    let snapshot = if chunks == 0 {
+        "no snapshot yet".to_owned()
+    } else {
+        format!("a snapshot of up to {size}")
+    };
     Ok(Finding::good(
         NAME,
         format!("{} is there, its newest epoch began at {began}Z, {snapshot}", keys.journal),
     ))
+}
+
+/// Reads the epoch of the head and the number of parts of its snapshot, if there is a head.
+fn epoch_and_chunks(value: Value) -> Result<Option<(u64, usize)>, Trouble> {
+    let mut parts = list(value)?.into_iter();
+    let (Some(epoch), Some(chunks)) = (parts.next(), parts.next()) else {
+        return Err(Trouble::Unreadable("a head"));
+    };
+    if epoch == Value::Nil {
+        return Ok(None);
+    }
+    let epoch = text(epoch)?.parse().map_err(|_| Trouble::Unreadable("an epoch"))?;
+    let chunks = if chunks == Value::Nil { 0 } else { number(&text(chunks)?)? };
+    Ok(Some((epoch, chunks)))
 }

@@ -388,10 +388,8 @@ impl Driver {
         self.connecting = None;
         match opened.checked {
             Ok(warnings) => {
-                for warning in &warnings {
-                    if !self.warnings.contains(warning) {
-                        tracing::warn!("{warning}");
-                    }
+                for warning in warnings.iter().filter(|it| !self.warnings.contains(it)) {
+                    tracing::warn!("{warning}");
                 }
                 self.warnings = warnings;
                 self.is_checked = true;

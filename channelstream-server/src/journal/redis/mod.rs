@@ -17,9 +17,9 @@ mod notices;
 pub(crate) mod protocol;
 mod snapshots;
 mod target;
-mod tls;
 #[cfg(test)]
 pub(super) mod tests;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;

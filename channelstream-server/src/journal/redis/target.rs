@@ -221,7 +221,9 @@ fn info(url: &str) -> Result<ConnectionInfo, UrlError> {
 fn elsewhere(info: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
     // A node of a cluster that does not know by which name others reach it names none.
     let host = match info.addr() {
-        ConnectionAddr::Tcp(own, _) | ConnectionAddr::TcpTls { host: own, .. } if host.is_empty() => {
+        ConnectionAddr::Tcp(own, _) | ConnectionAddr::TcpTls { host: own, .. }
+            if host.is_empty() =>
+        {
             own.clone()
         }
         _ => host,

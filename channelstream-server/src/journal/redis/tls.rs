@@ -27,7 +27,8 @@ pub(super) fn trouble(error: &RedisError) -> Option<Trouble> {
     let (what, advice) = match error {
         Error::InvalidCertificate(certificate) => match certificate {
             CertificateError::UnknownIssuer => (
-                "the certificate of Redis is of an authority that this machine does not trust".to_owned(),
+                "the certificate of Redis is of an authority that this machine does not trust"
+                    .to_owned(),
                 AUTHORITY,
             ),
             CertificateError::NotValidForName => (
