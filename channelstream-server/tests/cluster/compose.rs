@@ -1,8 +1,6 @@
 //! The compose files of `deploy/`, as far as they can be carried out without containers: their settings, the
 //! commands in them, and the balancer.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -11,7 +9,7 @@ use crate::app::eventually;
 use crate::cluster::{Outcome, publish, ready, start_at};
 use crate::doctor::doctor;
 use crate::process::{PROGRAM, quiet};
-use crate::redis::{Disk, Redis, free_port};
+use crate::redis::{Disk, Redis, ask_all, free_port};
 
 const ONE: &str = include_str!("../../../deploy/one-redis.yaml");
 const SENTINELS: &str = include_str!("../../../deploy/sentinels.yaml");
@@ -109,7 +107,7 @@ fn sentinels_replace_a_master() {
     assert_eq!(publish(server.address, "news", 1), Outcome::Done);
     eventually("the sentinels know each other and both replicas", || {
         ports.iter().all(|port| {
-            let answer = ask(*port, "SENTINEL MASTER main");
+            let answer = ask_all(*port, &["SENTINEL", "MASTER", "main"]);
             answer.contains("num-other-sentinels\r\n$1\r\n2")
                 && answer.contains("num-slaves\r\n$1\r\n2")
         })
@@ -129,19 +127,6 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// What a server at a port answers to a line.
-fn ask(port: u16, line: &str) -> String {
-    let answer = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-        stream.set_read_timeout(Some(crate::app::PATIENCE)).ok()?;
-        stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
-    };
-    answer().unwrap_or_default()
 }
 
 #[test]

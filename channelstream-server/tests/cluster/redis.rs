@@ -30,6 +30,21 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// Sends a command to what listens on a port. Returns all of its answer; nothing if there is none.
+pub(crate) fn ask_all(port: u16, parts: &[&str]) -> String {
+    let answer = || {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.write_all(format!("{}\r\n", parts.join(" ")).as_bytes()).ok()?;
+        // The answer ends where the connection does.
+        stream.shutdown(std::net::Shutdown::Write).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    answer().unwrap_or_default()
+}
+
 impl Redis {
     pub(crate) fn start(disk: Disk, flags: &[&str]) -> Self {
         let mut redis = Self::stopped(disk, flags);
@@ -127,17 +142,7 @@ impl Redis {
 
     /// Sends a command. Returns all of its answer; nothing if there is none.
     pub(crate) fn ask_all(&self, parts: &[&str]) -> String {
-        let answer = || {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-            // The answer ends where the connection does.
-            let command = format!("{}\r\nQUIT\r\n", parts.join(" "));
-            stream.write_all(command.as_bytes()).ok()?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).ok()?;
-            Some(answer)
-        };
-        answer().unwrap_or_default()
+        ask_all(self.port, parts)
     }
 
     pub(crate) fn url(&self) -> String {
