@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::journal::{self, JournalView, Known, NodeView};
 use super::past::Past;
 use super::stats::VERSION;
 use super::subscription::{BEHIND, Part, Progress, Subscription};
@@ -176,7 +177,7 @@ struct Page {
 
 /// The part of an update that every page receives in every period. The page's scripts know the names.
 #[derive(Serialize)]
-struct Overview {
+struct Overview<'a> {
     node: Uuid,
     version: &'static str,
     now: DateTime,
@@ -193,6 +194,9 @@ struct Overview {
     memory: Option<u64>,
     /// Seconds of processor time since the start.
     cpu: Option<f64>,
+    journal: JournalView<'a>,
+    /// The nodes on the journal, if several share it.
+    nodes: Option<Vec<NodeView>>,
 }
 
 impl Page {
@@ -298,9 +302,10 @@ impl Page {
             if self.subscription.slow { hub.most_behind(BEHIND) } else { (Vec::new(), 0) };
         let (subscription, progress) = (Arc::clone(&self.subscription), self.progress.clone());
         let ids: Vec<_> = behind.iter().map(|(id, _)| *id).collect();
-        let question = move |state: &_| subscription.query(state, &progress, &ids);
+        let question =
+            move |state: &_| (subscription.query(state, &progress, &ids), Known::of(state));
         // An overloaded server skips the update.
-        let Ok(views) = self.app.node.look(question).await else { return Ok(()) };
+        let Ok((views, known)) = self.app.node.look(question).await else { return Ok(()) };
         let counts = views.counts.into();
         let mut parts = views.parts(&self.subscription, &mut self.progress, &behind, all_behind);
         let subscribed: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
@@ -311,7 +316,7 @@ impl Page {
                 parts.push(("past", self.app.feed.past.json().map_err(io::Error::other)?));
             }
             let overview =
-                serde_json::to_string(&self.overview(counts)).map_err(io::Error::other)?;
+                serde_json::to_string(&self.overview(counts, &known)).map_err(io::Error::other)?;
             parts.push(("overview", overview));
         }
         if parts.is_empty() {
@@ -331,7 +336,7 @@ impl Page {
         is_news
     }
 
-    fn overview(&self, counts: CountsView) -> Overview {
+    fn overview(&self, counts: CountsView, known: &Known) -> Overview<'_> {
         let metrics = &self.app.metrics;
         Overview {
             node: self.app.feed.node,
@@ -345,6 +350,8 @@ impl Page {
             ended_silent: metrics.listeners_ended_silent.get(),
             memory: process::memory(),
             cpu: process::cpu_time().map(|time| time.as_secs_f64()),
+            journal: JournalView::new(&self.app, known),
+            nodes: journal::nodes(&self.app, known),
         }
     }
 

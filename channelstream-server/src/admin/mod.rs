@@ -1,6 +1,7 @@
 //! The admin area: sign-in, pages, feed, stats, actions and explorer (contract §10).
 
 mod feed;
+mod journal;
 mod past;
 mod stats;
 mod subscription;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use channelstream_core::state::State;
 use serde::Serialize;
 
+use super::journal::{self, JournalView, Known, NodeView};
 use crate::app::App;
 use crate::http::answer::{Answer, TEXT};
 use crate::http::problem::Problem;
@@ -22,6 +23,9 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 struct Stats<'a> {
     version: &'static str,
     metrics: Json<'a>,
+    journal: JournalView<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes: Option<Vec<NodeView>>,
 }
 
 /// The stats of the state with all channels and users (contract §10).
@@ -32,10 +36,16 @@ pub(crate) async fn admin_json(app: &App) -> Result<Answer, Problem> {
     Answer::about(stats.channels.len(), stats).await
 }
 
-/// Every metric by its name; what the command `top` reads.
+/// Every metric by its name, which is what the command `top` reads; the journal, and the nodes on it.
 pub(crate) async fn json(app: &App) -> Result<Answer, Problem> {
     let samples = samples(app).await?;
-    Ok(Answer::json(&Stats { version: VERSION, metrics: Json(&samples) }))
+    let known = app.node.look(Known::of).await?;
+    Ok(Answer::json(&Stats {
+        version: VERSION,
+        metrics: Json(&samples),
+        journal: JournalView::new(app, &known),
+        nodes: journal::nodes(app, &known),
+    }))
 }
 
 /// Every metric, one a line, and what the state waits for; for people.

@@ -15,6 +15,7 @@
 mod compact;
 mod figures;
 pub(crate) mod file;
+pub(crate) mod finding;
 mod memory;
 pub(crate) mod redis;
 mod running;
@@ -218,6 +219,16 @@ impl Appender {
             }
             Self::Shared(shares) => shares.append(envelope),
             Self::Redis(shared) => shared.append(envelope),
+        }
+    }
+
+    /// Returns the word of the setting `journal`, or `shared` for what the nodes of one process share.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::File { .. } => "file",
+            Self::Shared(_) => "shared",
+            Self::Redis(_) => "redis",
         }
     }
 

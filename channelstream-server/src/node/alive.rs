@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::digests::Digests;
+use super::peers::Peers;
 use super::{Loop, Node};
 use crate::journal::Standing;
 use crate::listener::hub::Look;
@@ -54,14 +55,18 @@ impl Telling {
     }
 
     /// Compares what another node tells with what this one knows.
-    pub(super) fn check(&self, envelope: &Envelope, metrics: &Metrics) {
+    pub(super) fn check(&self, envelope: &Envelope, peers: &Peers, metrics: &Metrics) {
         match &envelope.command {
-            Command::Alive(alive) if self.digests.differ(alive.position, alive.digest) => {
-                metrics.digests_differed.increment();
-                tracing::error!(
-                    node = ?envelope.node, position = ?alive.position,
-                    "another node has another state at the same place: one of the two is wrong"
-                );
+            Command::Alive(alive) => {
+                let is_same = self.digests.is_same(alive.position, alive.digest);
+                peers.hear(envelope.node, is_same);
+                if is_same == Some(false) {
+                    metrics.digests_differed.increment();
+                    tracing::error!(
+                        node = ?envelope.node, position = ?alive.position,
+                        "another node has another state at the same place: one of the two is wrong"
+                    );
+                }
             }
             Command::Rules(rules) if **rules != self.rules => warn_of_rules(),
             _ => {}
@@ -120,6 +125,7 @@ impl Loop {
         let level = if telling.holds { self.state.level() } else { telling.known.newest };
         let leads = self.rank() == 0;
         self.node.journal().lead(leads);
+        self.node.peers().keep(&self.state);
         if leads && let Some(level) = self.state.next_level() {
             // If it cannot be appended now, it is still due the next time.
             let _ = self.node.append(Command::Raise(level), None);
@@ -159,6 +165,7 @@ mod tests {
     async fn a_digest_that_differs_is_counted() {
         let rules = Rules::default();
         let (mut telling, metrics) = (telling(rules.clone()), Metrics::default());
+        let peers = Peers::default();
         let mut state = State::new(rules);
         state.apply(envelope(1, Command::Tick));
         telling.applied(&state, false);
@@ -167,11 +174,13 @@ mod tests {
             let alive = Alive { position, digest, ..Alive::default() };
             envelope(2, Command::Alive(Box::new(alive)))
         };
-        telling.check(&tells(position, digest), &metrics);
-        telling.check(&tells(Position { number: 9, ..position }, digest + 1), &metrics);
+        telling.check(&tells(position, digest), &peers, &metrics);
+        telling.check(&tells(Position { number: 9, ..position }, digest + 1), &peers, &metrics);
         assert_eq!(metrics.digests_differed.get(), 0);
-        telling.check(&tells(position, digest + 1), &metrics);
+        assert_eq!(peers.of(NodeId::new(5)).unwrap().is_same, Some(true), "as it was known last");
+        telling.check(&tells(position, digest + 1), &peers, &metrics);
         assert_eq!(metrics.digests_differed.get(), 1);
+        assert_eq!(peers.of(NodeId::new(5)).unwrap().is_same, Some(false));
     }
 
     #[tokio::test]

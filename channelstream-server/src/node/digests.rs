@@ -38,10 +38,14 @@ impl Digests {
         self.first = self.first.max(self.end.saturating_sub(KNOWN as u64));
     }
 
-    /// Returns `true` if the state looked otherwise at this position, as far as it is known.
-    pub(crate) fn differ(&self, Position { epoch, number }: Position, digest: u64) -> bool {
+    /// Returns whether the state looked the same at this position, if it is known.
+    pub(crate) fn is_same(
+        &self,
+        Position { epoch, number }: Position,
+        digest: u64,
+    ) -> Option<bool> {
         let is_known = epoch == self.epoch && (self.first..self.end).contains(&number);
-        is_known && self.ring[place(number)] != digest
+        is_known.then(|| self.ring[place(number)] == digest)
     }
 }
 
@@ -56,18 +60,22 @@ mod tests {
     #[test]
     fn only_what_is_known_is_compared() {
         let mut digests = Digests::default();
-        assert!(!digests.differ(at(0, 0), 7));
+        assert_eq!(digests.is_same(at(0, 0), 7), None);
         for number in 5..5 + KNOWN as u64 + 1 {
             digests.note(at(1, number), number * 10);
         }
-        assert!(!digests.differ(at(1, 6), 60) && digests.differ(at(1, 6), 61));
-        assert!(!digests.differ(at(1, 5), 1), "it is too old");
+        assert_eq!(digests.is_same(at(1, 6), 60), Some(true));
+        assert_eq!(digests.is_same(at(1, 6), 61), Some(false));
+        assert_eq!(digests.is_same(at(1, 5), 1), None, "it is too old");
         let newest = 5 + KNOWN as u64;
-        assert!(digests.differ(at(1, newest), 1) && !digests.differ(at(1, newest + 1), 1));
-        assert!(!digests.differ(at(2, newest), 1), "of another epoch");
+        assert_eq!(digests.is_same(at(1, newest), 1), Some(false));
+        assert_eq!(digests.is_same(at(1, newest + 1), 1), None);
+        assert_eq!(digests.is_same(at(2, newest), 1), None, "of another epoch");
         digests.note(at(2, 0), 3);
-        assert!(!digests.differ(at(1, newest), 1) && digests.differ(at(2, 0), 4));
+        assert_eq!(digests.is_same(at(1, newest), 1), None);
+        assert_eq!(digests.is_same(at(2, 0), 4), Some(false));
         digests.note(at(2, 9), 5);
-        assert!(!digests.differ(at(2, 0), 4) && digests.differ(at(2, 9), 4), "there is a hole");
+        assert_eq!(digests.is_same(at(2, 0), 4), None, "there is a hole");
+        assert_eq!(digests.is_same(at(2, 9), 4), Some(false));
     }
 }

@@ -2,6 +2,7 @@
 
 mod alive;
 pub(crate) mod digests;
+mod peers;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -28,6 +29,7 @@ use crate::listener::portions::Portions;
 use crate::metrics::Metrics;
 
 use alive::Telling;
+use peers::Peers;
 
 /// How many envelopes are taken from the journal at once.
 const BATCH: usize = 256;
@@ -105,6 +107,7 @@ struct Inner {
     waiting: Mutex<Waiting>,
     clock: Clock,
     hub: Arc<Hub>,
+    peers: Peers,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
 }
@@ -156,7 +159,8 @@ pub(crate) fn new(
     journal.set_level(state.level());
     let waiting = Mutex::default();
     let telling = journal.outlives_this().then(|| Telling::new(rules, known, holds));
-    let inner = Inner { id, journal, questions, waiting, clock, hub, limits, metrics };
+    let peers = Peers::default();
+    let inner = Inner { id, journal, questions, waiting, clock, hub, peers, limits, metrics };
     let node = Node(Arc::new(inner));
     let portions = Portions::default();
     let state_loop = Loop {
@@ -184,6 +188,21 @@ impl Node {
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.0.hub
+    }
+
+    /// Returns how the journal names this node.
+    pub(crate) fn id(&self) -> NodeId {
+        self.0.id
+    }
+
+    /// Returns what this node has heard of the others.
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
+    /// Returns how many commands of this node were appended and are not applied yet.
+    pub(crate) fn under_way(&self) -> usize {
+        self.waiting().callers.len()
     }
 
     /// Returns the time until a moment of the state.
@@ -402,7 +421,7 @@ impl Loop {
         if let Some(telling) = &self.telling
             && node != self.node.0.id
         {
-            telling.check(&envelope, self.node.metrics());
+            telling.check(&envelope, self.node.peers(), self.node.metrics());
         }
         let opens = match &envelope.command {
             Command::Open { connection, .. } if self.telling.is_some() => Some(*connection),
@@ -439,6 +458,7 @@ impl Loop {
         self.node.0.clock.follow(state.latest_stamp());
         self.state = state.for_node(self.node.0.id);
         self.node.journal().set_level(self.state.level());
+        self.node.peers().found(&self.state);
         self.portions = Portions::default();
         self.tick = None;
         if let Some(telling) = &mut self.telling {

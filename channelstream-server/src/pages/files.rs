@@ -70,6 +70,7 @@ static FILES: &[File] = files![
     "admin/channels.js",
     "admin/chart.js",
     "admin/feed.js",
+    "admin/journal.js",
     "admin/overview.js",
     "admin/slow.js",
     "admin/users.js",

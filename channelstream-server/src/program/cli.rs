@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::docs::wrap;
-use super::{health, journal};
+use super::{doctor, health, journal};
 use crate::config::boolean;
 use crate::config::table::{self, GROUPS, Kind, Setting};
 use clap::builder::NonEmptyStringValueParser;
@@ -30,6 +30,12 @@ pub(crate) enum Action {
     ConfigCheck(Given),
     /// Print every effective setting.
     ConfigShow(Given),
+    /// Check settings, clock and journal.
+    Doctor {
+        given: Given,
+        /// Whether the findings are printed as JSON.
+        json: bool,
+    },
     /// Look at a journal in files, or repair it.
     Journal(journal::Action),
     /// Ask a running server whether it is alive.
@@ -57,6 +63,9 @@ pub(crate) fn parse() -> Action {
         Some(("health", matches)) => {
             let url = matches.get_one("url").cloned();
             return Action::Health { url, given: given(matches) };
+        }
+        Some((doctor::NAME, matches)) => {
+            return Action::Doctor { given: given(matches), json: matches.get_flag("json") };
         }
         Some((_, matches)) => return Action::Journal(journal::action(matches)),
         None => return Action::Run(given(&matches)),
@@ -187,7 +196,12 @@ fn command() -> Command {
         .disable_version_flag(true)
         .arg(version)
         .args_conflicts_with_subcommands(true)
-        .subcommands([config, journal::command(), with_settings(health::command())])
+        .subcommands([
+            config,
+            with_settings(doctor::command()),
+            with_settings(health::command()),
+            journal::command(),
+        ])
 }
 
 /// Adds `--ini` and a flag for each setting.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod docs;
+mod doctor;
 mod files;
 mod health;
 mod journal;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         }
         Action::ConfigCheck(given) => config_check(&given),
         Action::ConfigShow(given) => config_show(&given),
+        Action::Doctor { given, json } => doctor::run(&given, json),
         Action::Journal(action) => journal::run(&action),
         Action::Health { url, given } => health::run(url.as_ref(), &given),
     };

@@ -28,7 +28,7 @@ pub(crate) fn start(redis: &Redis, flags: &[&str]) -> Process {
     start_at(&redis.url(), flags)
 }
 
-fn start_at(url: &str, flags: &[&str]) -> Process {
+pub(crate) fn start_at(url: &str, flags: &[&str]) -> Process {
     let own = ["--journal", "redis", "--redis-url", url, "--shutdown-timeout", "1"];
     Process::start(&[&own, flags].concat())
 }

@@ -11,13 +11,20 @@
 mod app;
 mod away;
 mod cluster;
+mod compose;
+mod doctor;
 mod ends;
 mod kill;
+#[path = "../it/nginx.rs"]
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod nginx;
 #[path = "../it/process.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod process;
 mod redis;
 mod same;
+mod secure;
+mod slots;
 mod visitor;
 
 /// Returns how many rounds there are: `few`, or `many` if the full sizes are asked for.

@@ -1,7 +1,7 @@
 //! A Redis of its own on a free port and in a folder of its own.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -28,6 +28,21 @@ pub(crate) struct Redis {
 /// Returns a port that nobody listens on now.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Sends a command to what listens on a port. Returns all of its answer; nothing if there is none.
+pub(crate) fn ask_all(port: u16, parts: &[&str]) -> String {
+    let answer = || {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.write_all(format!("{}\r\n", parts.join(" ")).as_bytes()).ok()?;
+        // The answer ends where the connection does.
+        stream.shutdown(std::net::Shutdown::Write).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    answer().unwrap_or_default()
 }
 
 impl Redis {
@@ -67,8 +82,12 @@ impl Redis {
         let log = File::create(self.folder.path().join("log")).unwrap();
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
-        command.args(&self.flags).args(["--bind", "127.0.0.1", "--port", &port]);
-        if !self.flags.iter().any(|flag| flag == "--sentinel") {
+        let has = |wanted: &str| self.flags.iter().any(|flag| flag == wanted);
+        command.args(&self.flags).args(["--port", &port]);
+        if !has("--bind") {
+            command.args(["--bind", "127.0.0.1"]);
+        }
+        if !has("--sentinel") {
             command.args(["--save", ""]);
         }
         command.arg("--dir").arg(self.folder.path());
@@ -119,6 +138,11 @@ impl Redis {
         let first = lines.next()?.ok()?;
         // The length of a text is before it.
         if first.starts_with('$') { lines.next()?.ok() } else { Some(first) }
+    }
+
+    /// Sends a command. Returns all of its answer; nothing if there is none.
+    pub(crate) fn ask_all(&self, parts: &[&str]) -> String {
+        ask_all(self.port, parts)
     }
 
     pub(crate) fn url(&self) -> String {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use channelstream_server::Config;
+use channelstream_server::config::{Journal, JournalSync};
+use channelstream_server::{Config, SharedJournal};
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Request, eventually};
+use crate::app::{Answer, App, Request, Site, eventually};
 
 fn sign_in(app: &App, user: &str, password: &str) -> Answer {
     let form = format!("username={user}&password={password}");
@@ -232,6 +233,70 @@ fn the_stats_have_every_metric_by_its_name() {
     assert!(metrics["uptime_seconds"].is_f64(), "{metrics}");
     let answer = app.get("/admin/stats.json");
     assert_eq!(answer.status, 302, "for signed requests and signed-in admins only");
+}
+
+fn stats(site: &Site) -> Value {
+    site.send(&Request::new("GET", "/admin/stats.json").signed()).ok()
+}
+
+#[test]
+fn the_stats_tell_of_the_journal_what_it_has() {
+    let app = App::start(Config::default());
+    let told = stats(&app);
+    assert_eq!(told["journal"], json!({"kind": "memory", "state": "following", "waiting": 0}));
+    assert_eq!(told.get("nodes"), None);
+
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("journal");
+    let journal = Journal::File { directory: directory.clone(), sync: JournalSync::Always };
+    let app = App::start(Config { journal, ..Config::default() });
+    app.connect("ann", &["room"]);
+    let told = stats(&app);
+    let journal = &told["journal"];
+    assert_eq!(journal["directory"], directory.display().to_string());
+    assert_eq!((&journal["kind"], &journal["sync"]), (&json!("file"), &json!("always")));
+    let number = || {
+        let position = stats(&app)["journal"]["position"].as_str().unwrap().to_owned();
+        position.split_once('-').unwrap().1.parse::<u64>().unwrap()
+    };
+    let before = number();
+    app.connect("bob", &["room"]);
+    assert!(number() > before, "{journal}");
+    assert!(journal["bytes"].as_u64() > Some(0), "{journal}");
+    assert!(journal["snapshot"]["bytes"].as_u64() > Some(0), "{journal}");
+    assert_eq!(told.get("nodes"), None, "one server has it for itself");
+}
+
+#[test]
+fn the_stats_tell_of_all_servers_on_the_journal() {
+    let journal = SharedJournal::new();
+    let first = App::start_on(&journal, Config::default());
+    let second = App::start_on(&journal, Config::default());
+    let ann = first.connect("ann", &["room"]);
+    let socket = second.socket(&ann);
+    let nodes = |app: &App| stats(app)["nodes"].as_array().unwrap().clone();
+    eventually("each has compared its state with the other's", || {
+        [&first, &second].iter().all(|app| {
+            let nodes = nodes(app);
+            nodes.len() == 2
+                && nodes.iter().all(|node| node["this"] == true || node["same"] == true)
+        })
+    });
+    let (one, other) = (nodes(&first), nodes(&second));
+    let this = |nodes: &[Value]| nodes.iter().find(|node| node["this"] == true).unwrap().clone();
+    assert_ne!(this(&one)["id"], this(&other)["id"]);
+    let ids = |nodes: &[Value]| nodes.iter().map(|node| node["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&one), ids(&other), "in one order");
+    assert_eq!((&this(&one)["listeners"], &this(&other)["listeners"]), (&json!(0), &json!(1)));
+    let seen = one.iter().find(|node| node["this"] == false).unwrap();
+    assert!(
+        seen["heard"].as_f64().unwrap() < 10.0 && seen["alive"].as_f64().unwrap() >= 0.0,
+        "{seen}"
+    );
+    assert_eq!(seen["listeners"], Value::Null, "each knows its own");
+    drop(socket);
+    second.stop();
+    eventually("who has left is gone", || nodes(&first).len() == 1);
 }
 
 #[test]

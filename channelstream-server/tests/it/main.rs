@@ -9,6 +9,7 @@ mod app;
 mod channels;
 mod config;
 mod cursors;
+mod doctor;
 mod embedded;
 mod event_stream;
 mod growing;

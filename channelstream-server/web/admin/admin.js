@@ -3,6 +3,7 @@
 import * as channels from './channels.js';
 import { at, say, setClock } from './element.js';
 import { Feed } from './feed.js';
+import * as journal from './journal.js';
 import * as overview from './overview.js';
 import * as slow from './slow.js';
 import * as users from './users.js';
@@ -32,7 +33,7 @@ function receive({ overview: now, past, error, ...parts }) {
   SUBSCRIBING[view]?.show(parts);
   if (!now) return;
   setClock(now.now);
-  if (node && node !== now.node) restarted();
+  if (node && node !== now.node) restarted(now.journal);
   node = now.node;
   at('loading').hidden = true;
   at('content').hidden = false;
@@ -42,6 +43,7 @@ function receive({ overview: now, past, error, ...parts }) {
     return;
   }
   overview.show(now, view === 'overview');
+  journal.show(now, view === 'overview');
   SUBSCRIBING[view]?.tick?.();
 }
 
@@ -55,8 +57,8 @@ function showState(now, reason = '') {
   at('content').classList.toggle('stale', now !== 'live');
 }
 
-function restarted() {
-  say(at('restarted-text'), `The server was restarted, noticed at ${new Date().toLocaleTimeString()}. Everything in its memory is gone.`);
+function restarted(of) {
+  say(at('restarted-text'), `Noticed at ${new Date().toLocaleTimeString()}: ${journal.restarted(of)}`);
   at('restarted').hidden = false;
   setTimeout(() => { at('restarted').hidden = true; }, 60_000);
 }

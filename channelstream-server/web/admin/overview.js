@@ -74,8 +74,9 @@ export function show(now, inView) {
   if (node !== now.node) before = null;
   node = now.node;
   take(now);
-  say(at('server-line'), `Version ${now.version} · up ${span(now.uptime)} · node ${now.node.slice(0, 8)}`);
-  at('server-line').title = `Node ${now.node}: another after each start`;
+  const id = now.nodes?.find((other) => other.this)?.id ?? now.node;
+  say(at('server-line'), `Version ${now.version} · up ${span(now.uptime)} · node ${id.slice(0, 8)}`);
+  at('server-line').title = `Node ${id}: another after each start`;
   say(at('count-channels'), short(now.channels));
   say(at('count-users'), short(now.users_connected));
   if (!inView) return;

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What the name of a file ends with until all of it is on disk.
 pub(super) const UNFINISHED: &str = ".new";
@@ -99,10 +100,7 @@ impl Directory {
             Ok(directory) => directory,
             Err(TryLockError::Error(error)) => return Err(failed(error)),
             Err(TryLockError::WouldBlock) => {
-                let mut id = String::new();
-                // Who holds it is told if it can be read.
-                let _ = lock.read_to_string(&mut id);
-                let id = Some(id.trim().to_owned()).filter(|id| id.parse::<u32>().is_ok());
+                let id = id_in(&mut lock);
                 return Err(DirectoryError::Locked { directory: path.to_owned(), id });
             }
         };
@@ -129,6 +127,16 @@ impl Directory {
 /// A directory of this machine that is only looked at, perhaps while a server has it open.
 #[derive(Debug)]
 pub(crate) struct Looked(pub(crate) PathBuf);
+
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+impl Looked {
+    /// Returns the size of a file, and how long ago it was written by the clock of this machine.
+    pub(super) fn size_and_age(&self, name: &str) -> io::Result<(u64, Option<Duration>)> {
+        let metadata = fs::metadata(self.0.join(name))?;
+        // A file of the future has no age.
+        Ok((metadata.len(), metadata.modified()?.elapsed().ok()))
+    }
+}
 
 #[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
 impl Files for Looked {
@@ -204,6 +212,149 @@ impl Writable for End {
         self.0.set_len(length)?;
         self.0.seek(SeekFrom::Start(length)).map(drop)
     }
+}
+
+/// What is known of a directory before a journal is opened in it.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Others than its owner may read it.
+    pub(super) is_open: bool,
+    /// It belongs to the user of this process.
+    pub(super) is_own: bool,
+    /// Who has a journal open in it.
+    pub(super) holder: Option<Holder>,
+}
+
+/// A process that has a journal open, as far as it can be told.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) id: Option<String>,
+    pub(super) program: Option<String>,
+}
+
+/// Looks at a directory. Returns `None` if there is none.
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+pub(super) fn look_at(path: &Path) -> io::Result<Option<Seen>> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    #[cfg(unix)]
+    let (is_open, is_own) = {
+        use std::os::unix::fs::MetadataExt as _;
+        let own = rustix::process::geteuid().as_raw();
+        (metadata.mode() & 0o077 != 0, metadata.uid() == own)
+    };
+    #[cfg(not(unix))]
+    let (is_open, is_own) = (false, true);
+    Ok(Some(Seen { is_open, is_own, holder: holder_of(path)? }))
+}
+
+/// Finds who has the journal of a directory open. It holds a lock itself for a moment: one that several may
+/// hold, and a server that starts in this very moment says that it is refused.
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+fn holder_of(path: &Path) -> io::Result<Option<Holder>> {
+    let mut lock = match File::open(path.join(LOCK)) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) => {
+            let id = id_in(&mut lock);
+            let program = id.as_ref().and_then(|id| {
+                let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
+                Some(name.trim().to_owned())
+            });
+            Ok(Some(Holder { id, program }))
+        }
+    }
+}
+
+/// Reads which process has a lock, if it can be read.
+fn id_in(lock: &mut File) -> Option<String> {
+    let mut id = String::new();
+    let _ = lock.read_to_string(&mut id);
+    Some(id.trim().to_owned()).filter(|id| id.parse::<u32>().is_ok())
+}
+
+/// Writes a small file and brings it to disk. Returns how long the latter took. The file is gone then; its
+/// name is one that a journal passes over.
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+pub(super) fn try_write(directory: &Path) -> io::Result<Duration> {
+    let path = directory.join(format!(".doctor-{}", std::process::id()));
+    let mut options = private();
+    options.write(true).create_new(true);
+    let mut file = options.open(&path)?;
+    let begun = Instant::now();
+    let written = file.write_all(&[0; 4096]).and_then(|()| file.sync_data());
+    let time = begun.elapsed();
+    fs::remove_file(&path)?;
+    written.map(|()| time)
+}
+
+/// Returns how many bytes are free for this process on the disk of a directory, if the system tells.
+#[cfg(unix)]
+pub(super) fn free(directory: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(directory).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+#[cfg(not(unix))]
+pub(super) fn free(_: &Path) -> Option<u64> {
+    None
+}
+
+/// Where the files of a directory are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Here,
+    /// On another machine, by this file system.
+    Elsewhere(&'static str),
+    /// Perhaps on another machine.
+    Perhaps(&'static str),
+    /// In memory.
+    Memory(&'static str),
+    /// In the layer of a container, which goes with it.
+    Container,
+    Unknown,
+}
+
+/// Returns where the files of a directory are kept, if it can be told.
+#[cfg(target_os = "linux")]
+pub(super) fn kept(directory: &Path) -> Kept {
+    let Ok(found) = rustix::fs::statfs(directory) else { return Kept::Unknown };
+    // The numbers of statfs(2), which have 32 bits.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "they have 32 bits"
+    )]
+    let number = found.f_type as u32;
+    match number {
+        0x6969 => Kept::Elsewhere("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Kept::Elsewhere("SMB"),
+        0x5346_414f => Kept::Elsewhere("AFS"),
+        0x0102_1997 => Kept::Perhaps("9p"),
+        0x6573_5546 => Kept::Perhaps("FUSE"),
+        0x00c3_6400 => Kept::Elsewhere("Ceph"),
+        0x0bd0_0bd0 => Kept::Elsewhere("Lustre"),
+        0x0102_1994 => Kept::Memory("tmpfs"),
+        0x8584_58f6 => Kept::Memory("ramfs"),
+        0x794c_7630 => Kept::Container,
+        _ => Kept::Here,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn kept(_: &Path) -> Kept {
+    Kept::Unknown
 }
 
 /// Puts the names of the files of a directory on disk.

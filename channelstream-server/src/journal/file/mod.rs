@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod dice;
 mod disk;
+pub(crate) mod doctor;
 pub(crate) mod inspect;
 mod log;
 #[cfg(test)]

@@ -4,16 +4,18 @@ use bytes::Bytes;
 use channelstream_core::protocol::Epoch;
 use channelstream_core::state::stored::{self, Levels, StoredError};
 use channelstream_core::state::{Envelope, NodeId, Position};
+use indexmap::IndexMap;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, Value};
 use thiserror::Error;
 
-use super::checks::Refusal;
+use super::checks::{Refusal, SETTINGS, Told};
 use super::protocol::Settings;
 use super::protocol::message::{Appended, Beginning, Entry, Head, Kind, Run, View};
+use super::tls;
 
 /// The field of an entry of the stream.
-const FIELD: &str = "e";
+pub(super) const FIELD: &str = "e";
 
 /// For how many microseconds a claim is good.
 const CLAIM: u64 = 1_500_000;
@@ -32,6 +34,8 @@ const REPLACED_LIVES: u64 = 60;
 pub(crate) enum Trouble {
     #[error("Redis cannot be reached: {0}")]
     Connect(String),
+    #[error("TLS to Redis fails: {what}: {advice}")]
+    Tls { what: String, advice: &'static str },
     #[error("the connection to Redis broke: {0}")]
     Broken(String),
     #[error("Redis does not answer in time")]
@@ -56,7 +60,7 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     pub(super) fn connect(error: &RedisError) -> Self {
-        Self::Connect(plain(error))
+        tls::trouble(error).unwrap_or_else(|| Self::Connect(plain(error)))
     }
 
     pub(super) fn unreadable(what: &'static str) -> Self {
@@ -314,6 +318,21 @@ pub(super) async fn run_one(
     right(run(line, pipeline).await?.pop().unwrap_or_default())
 }
 
+/// Asks Redis about itself.
+pub(super) async fn told(line: &mut MultiplexedConnection) -> Result<Told, Trouble> {
+    let mut asks = Pipeline::new();
+    asks.cmd("INFO").arg(&["server", "memory", "persistence", "replication", "cluster"]);
+    asks.cmd("CONFIG").arg("GET").arg(&SETTINGS);
+    let mut answers = run(line, &asks).await?;
+    let mut settings = IndexMap::new();
+    // Not everybody may ask for settings.
+    if let Some(Value::Array(parts)) = answers.pop() {
+        let parts = parts.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        settings.extend(parts.as_chunks().0.iter().cloned().map(<(String, String)>::from));
+    }
+    Ok(Told { info: text(answers.pop().unwrap_or_default())?, settings })
+}
+
 /// Finds whether this node of Redis has the keys; if not, it may name the one that has.
 pub(super) async fn ping(
     line: &mut MultiplexedConnection,
@@ -364,7 +383,7 @@ pub(super) fn text(value: Value) -> Result<String, Trouble> {
     String::from_utf8(bytes(value)?).map_err(|_| Trouble::Unreadable("a text"))
 }
 
-fn list(value: Value) -> Result<Vec<Value>, Trouble> {
+pub(super) fn list(value: Value) -> Result<Vec<Value>, Trouble> {
     match right(value)? {
         Value::Array(values) => Ok(values),
         _ => Err(Trouble::Unreadable("a list")),
@@ -483,7 +502,7 @@ pub(super) fn newest_snapshot(value: Value) -> Result<Option<(Position, usize)>,
     }
 }
 
-fn number(text: &str) -> Result<usize, Trouble> {
+pub(super) fn number(text: &str) -> Result<usize, Trouble> {
     text.parse().map_err(|_| Trouble::Unreadable("a number"))
 }
 

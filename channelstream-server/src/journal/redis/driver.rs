@@ -395,10 +395,8 @@ impl Driver {
         self.connecting = None;
         match opened.checked {
             Ok(warnings) => {
-                for warning in &warnings {
-                    if !self.warnings.contains(warning) {
-                        tracing::warn!("{warning}");
-                    }
+                for warning in warnings.iter().filter(|it| !self.warnings.contains(it)) {
+                    tracing::warn!("{warning}");
                 }
                 self.warnings = warnings;
                 self.is_checked = true;
@@ -409,6 +407,7 @@ impl Driver {
                 return Ok(());
             }
         }
+        self.figures.found_at(&opened.lines.address);
         self.lines = Some(opened.lines);
         let (now, session) = (self.now(), self.session);
         self.machine.opened(now, session);

@@ -1,6 +1,7 @@
 //! What a journal in Redis counts, and how it is.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +14,10 @@ const NEVER: u64 = u64::MAX;
 /// Counts what a journal in Redis does, and says how it is.
 #[derive(Debug)]
 pub(crate) struct Figures {
+    /// Where Redis is said to be, without a password.
+    target: String,
+    /// Where it was found last.
+    address: Mutex<Option<Arc<str>>>,
     standing: AtomicU8,
     /// Redis refused the latest entry for want of memory.
     pub(super) is_full: AtomicBool,
@@ -61,8 +66,10 @@ pub(crate) struct Sample {
 }
 
 impl Figures {
-    pub(super) fn new(level: u32) -> Self {
+    pub(super) fn new(target: String, level: u32) -> Self {
         Self {
+            target,
+            address: Mutex::default(),
             standing: AtomicU8::new(Standing::Away as u8),
             is_full: AtomicBool::default(),
             leads: AtomicBool::default(),
@@ -85,6 +92,20 @@ impl Figures {
             // Nothing happens at 0, which stands for nothing.
             started: Instant::now() - Duration::from_micros(1),
         }
+    }
+
+    /// Returns where Redis is said to be, without a password.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Returns the address at which Redis was found last.
+    pub(crate) fn address(&self) -> Option<Arc<str>> {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn found_at(&self, address: &str) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.into());
     }
 
     pub(super) fn is_full(&self) -> bool {

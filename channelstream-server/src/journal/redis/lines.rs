@@ -13,7 +13,7 @@ use futures_util::stream::FuturesOrdered;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value};
 
-use super::checks::{self, Refusal};
+use super::checks::Refusal;
 use super::command::{self, Found, Keys, Maker, Scripts, Trouble};
 use super::protocol::message::{self, Answer, Appended, Beginning, Entry, Request};
 use super::snapshots;
@@ -135,19 +135,7 @@ pub(super) async fn open(
     let opening = async {
         let mut lines = target.lines().await?;
         let scripts = Scripts::load(&mut lines.append).await?;
-        let mut asks = Pipeline::new();
-        asks.cmd("INFO").arg("server").arg("memory").arg("persistence").arg("replication");
-        asks.cmd("CONFIG").arg("GET").arg("save");
-        let mut answers = command::run(&mut lines.append, &asks).await?;
-        // Not everybody may ask for settings.
-        let saves = match answers.pop() {
-            Some(Value::Array(mut settings)) => {
-                settings.pop().and_then(|text| command::text(text).ok())
-            }
-            _ => None,
-        };
-        let info = command::text(answers.pop().unwrap_or_default())?;
-        let checked = checks::check(&info, saves.as_deref(), replicas);
+        let checked = command::told(&mut lines.append).await?.check(replicas);
         let maker = Maker { keys, scripts, known, node: number };
         let (append, read) = (Line::new(lines.append), Line::new(lines.read));
         let address = lines.address;

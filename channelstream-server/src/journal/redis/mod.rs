@@ -8,6 +8,7 @@
 mod asking;
 mod checks;
 mod command;
+mod doctor;
 mod driver;
 mod figures;
 mod giving;
@@ -18,6 +19,7 @@ mod snapshots;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,7 +38,8 @@ use protocol::{Machine, Settings};
 use snapshots::Due;
 use target::Target;
 
-pub(crate) use checks::Refusal;
+pub(crate) use checks::{Refusal, megabytes};
+pub(crate) use doctor::examine;
 pub(crate) use driver::Driver;
 pub(crate) use figures::Figures;
 pub(crate) use target::UrlError;
@@ -74,7 +77,7 @@ fn open_with(
     let keys = Keys::new(&journal.name);
     let target = Target::parse(&journal.url, keys.clone())?;
     for warning in target.warnings() {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", warning.line());
     }
     let number = clock::salt();
     let node = NodeId::new(number);
@@ -85,7 +88,7 @@ fn open_with(
     }
     let machine = Machine::new(node, settings, Duration::ZERO, Order::default());
     let state = initial();
-    let figures = Arc::new(Figures::new(state.level()));
+    let figures = Arc::new(Figures::new(target.shown(), state.level()));
     let (envelopes, accepted) = mpsc::channel(CAPACITY);
     let (given, reader) = mpsc::channel(CAPACITY);
     let (askers, asked) = mpsc::channel(ASKERS);

@@ -195,7 +195,7 @@ impl Making {
 async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due: Due) -> Outcome {
     let begun = Instant::now();
     let heard = AtomicU64::default();
-    let mut line = target.line().await?;
+    let (mut line, _) = target.line().await?;
     let Some((from, bytes)) = read(&mut line, maker, &heard).await? else {
         return Err(MakeError::Nothing);
     };

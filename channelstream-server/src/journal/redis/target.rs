@@ -11,6 +11,7 @@ use redis::{
 };
 use thiserror::Error;
 
+use super::super::finding::Finding;
 use super::command::{self, Keys, Trouble, text};
 use crate::config::Secret;
 
@@ -51,7 +52,6 @@ enum Place {
     Sentinels {
         sentinels: Arc<[ConnectionInfo]>,
         master: Arc<str>,
-        tls: bool,
         /// The sentinel that has answered last.
         first: Arc<AtomicUsize>,
     },
@@ -99,30 +99,59 @@ impl Target {
         let at = if credentials.is_empty() { "" } else { "@" };
         let info = info(&format!("{scheme}://{credentials}{at}localhost/{database}"))?;
         let (sentinels, first) = (sentinels.into(), Arc::default());
-        let place = Place::Sentinels { sentinels, master: master.into(), tls, first };
+        let place = Place::Sentinels { sentinels, master: master.into(), first };
         Ok(Self { place, info, keys })
     }
 
-    /// Returns what an operator should know of the way to Redis.
-    pub(super) fn warnings(&self) -> Vec<&'static str> {
-        let (is_local, is_encrypted) = match self.info.addr() {
-            _ if matches!(self.place, Place::Sentinels { .. }) => {
-                (false, matches!(self.place, Place::Sentinels { tls: true, .. }))
+    /// Returns where Redis is said to be, without the credentials of the URL.
+    pub(super) fn shown(&self) -> String {
+        let database = match self.info.redis_settings().db() {
+            0 => String::new(),
+            database => format!("/{database}"),
+        };
+        match (&self.place, self.info.addr()) {
+            (Place::Sentinels { sentinels, master, .. }, _) => {
+                let scheme = if self.is_encrypted() { "rediss" } else { "redis" };
+                let addresses: Vec<_> =
+                    sentinels.iter().map(|info| info.addr().to_string()).collect();
+                format!("{scheme}+sentinel://{}/{master}{database}", addresses.join(","))
             }
-            ConnectionAddr::Tcp(host, _) => (is_loopback(host), false),
-            ConnectionAddr::TcpTls { host, .. } => (is_loopback(host), true),
-            _ => (true, false),
+            (Place::Fixed, address @ ConnectionAddr::Unix(_)) => format!("unix://{address}"),
+            (Place::Fixed, address @ ConnectionAddr::TcpTls { .. }) => {
+                format!("rediss://{address}{database}")
+            }
+            (Place::Fixed, address) => format!("redis://{address}{database}"),
+        }
+    }
+
+    /// Returns what an operator should know of the way to Redis.
+    pub(super) fn warnings(&self) -> Vec<Finding> {
+        let is_local = match self.info.addr() {
+            _ if self.moves() => false,
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => is_loopback(host),
+            _ => true,
         };
         let mut warnings = Vec::new();
-        if !is_local && !is_encrypted {
-            warnings.push("the way to Redis is not encrypted: use rediss:// or a private network");
+        if !is_local && !self.is_encrypted() {
+            warnings.push(Finding::note(
+                "encryption",
+                "the way to Redis is not encrypted",
+                "use rediss:// or a private network",
+            ));
         }
         if !is_local && self.info.redis_settings().password().is_none() {
-            warnings.push(
-                "Redis asks for no password, and the journal holds messages and ids of connections",
-            );
+            warnings.push(Finding::note(
+                "password",
+                "redis_url has no password, and the journal holds messages and ids of connections",
+                "let Redis ask for one, and name it in redis_url",
+            ));
         }
         warnings
+    }
+
+    /// Returns `true` if Redis is reached by TLS.
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
     }
 
     /// Returns `true` if the address of Redis may change.
@@ -137,9 +166,10 @@ impl Target {
         Ok(Lines { append, read, address: info.addr().to_string() })
     }
 
-    /// Opens one line, for what has to be in nobody's way.
-    pub(super) async fn line(&self) -> Result<MultiplexedConnection, Trouble> {
-        Ok(self.line_to_owner().await?.0)
+    /// Opens one line, for what has to be in nobody's way. Returns its address beside it.
+    pub(super) async fn line(&self) -> Result<(MultiplexedConnection, String), Trouble> {
+        let (line, info) = self.line_to_owner().await?;
+        Ok((line, info.addr().to_string()))
     }
 
     /// Returns the address at which Redis is now.
@@ -189,6 +219,15 @@ fn info(url: &str) -> Result<ConnectionInfo, UrlError> {
 }
 
 fn elsewhere(info: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
+    // A node of a cluster that does not know by which name others reach it names none.
+    let host = match info.addr() {
+        ConnectionAddr::Tcp(own, _) | ConnectionAddr::TcpTls { host: own, .. }
+            if host.is_empty() =>
+        {
+            own.clone()
+        }
+        _ => host,
+    };
     let addr = match info.addr() {
         ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
             host,
@@ -255,13 +294,28 @@ mod tests {
             assert!(!parse(url).unwrap().moves(), "{url}");
         }
         let target = parse("redis+sentinel://:pw@one,two:27000,[::1]:3/main/4").unwrap();
-        let Place::Sentinels { sentinels, master, tls, .. } = &target.place else { panic!() };
+        let Place::Sentinels { sentinels, master, .. } = &target.place else { panic!() };
         let addresses: Vec<_> = sentinels.iter().map(|info| info.addr().to_string()).collect();
         assert_eq!(addresses[..2], ["one:26379", "two:27000"]);
-        assert_eq!((&**master, *tls), ("main", false));
+        assert_eq!((&**master, target.is_encrypted()), ("main", false));
         let settings = target.info.redis_settings();
         assert_eq!((settings.password(), settings.db()), (Some("pw"), 4));
         assert!(target.moves());
+    }
+
+    #[test]
+    fn what_is_shown_has_no_credentials() {
+        for (url, shown) in [
+            ("redis://localhost", "redis://localhost:6379"),
+            ("rediss://a:hidden@redis.example:7000/2", "rediss://redis.example:7000/2"),
+            ("unix:///run/redis.sock?pass=hidden", "unix:///run/redis.sock"),
+            (
+                "rediss+sentinel://a:hidden@one,two:27000/main/4",
+                "rediss+sentinel://one:26379,two:27000/main/4",
+            ),
+        ] {
+            assert_eq!(parse(url).unwrap().shown(), shown);
+        }
     }
 
     #[test]
