@@ -136,7 +136,7 @@ impl Server {
     /// The servers with a signature that is good for a minute.
     pub(crate) fn site(&self, dice: Dice) -> Site {
         let signature = TimestampSigner::new("secret").sign("/storm");
-        Site { addresses: self.addresses(), signature, dice: RefCell::new(dice) }
+        Site { addresses: self.addresses(), signature, dice: RefCell::new(dice), breaks: false }
     }
 
     /// Waits until all are gone: connections, listeners, users and channels.
@@ -220,7 +220,7 @@ fn get(address: SocketAddr, path: &str) -> Vec<u8> {
     runtime.block_on(async {
         let signature = TimestampSigner::new("secret").sign("/storm");
         let dice = RefCell::new(Dice::new(0));
-        let site = Site { addresses: vec![address], signature, dice };
+        let site = Site { addresses: vec![address], signature, dice, breaks: false };
         let mut line = Line::open(address).await.unwrap();
         let (status, body) = line.request(&site, "GET", path, "").await.unwrap();
         assert_eq!(status, 200, "{path}: {}", body.escape_ascii());
