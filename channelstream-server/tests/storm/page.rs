@@ -30,7 +30,11 @@ struct Shown {
 
 /// What a page shows of the growing messages of a channel.
 #[derive(Debug, Default)]
-pub(crate) struct Page(BTreeMap<String, Shown>);
+pub(crate) struct Page {
+    shown: BTreeMap<String, Shown>,
+    /// The gaps it was told.
+    gaps: Vec<Value>,
+}
 
 impl Page {
     /// Takes an event by the rules for pages (contract §14).
@@ -42,7 +46,7 @@ impl Page {
             Some("message") => {
                 let is_done = event["status"] == "done";
                 let shown = Shown { text: text(&event["message"]), rev, is_done };
-                let older = self.0.insert(uuid.to_owned(), shown);
+                let older = self.shown.insert(uuid.to_owned(), shown);
                 match older.filter(|older| older.rev > rev) {
                     Some(older) => Err(format!("{event} has less than there was: {older:?}")),
                     None => Ok(()),
@@ -52,24 +56,42 @@ impl Page {
                 // Of a message that was opened before the page came there is only the rest.
                 let from = event["from"].as_u64().unwrap_or_default();
                 let begins = || Shown { rev: from, ..Shown::default() };
-                let shown = self.0.entry(uuid.to_owned()).or_insert_with(begins);
-                if from != shown.rev {
-                    return Err(format!("{event} does not follow {shown:?}"));
+                let shown = self.shown.entry(uuid.to_owned()).or_insert_with(begins);
+                if from == shown.rev {
+                    shown.text += &text(&event["append"]);
+                    shown.rev = rev;
+                    shown.is_done |= event["status"] == "done";
                 }
-                shown.text += &text(&event["append"]);
-                shown.rev = rev;
-                shown.is_done |= event["status"] == "done";
+                Ok(())
+            }
+            Some("gap") => {
+                self.gaps.push(event.clone());
                 Ok(())
             }
             _ => Err(format!("an event of no growing message: {event}")),
         }
     }
 
-    /// What is wrong with a message that grew to this text, if anything is.
-    pub(crate) fn lacks(&self, uuid: &str, grown: &Grown) -> Option<String> {
-        let shown = self.0.get(uuid);
-        let is_whole = shown.is_some_and(|shown| shown.is_done && shown.text == grown.text);
-        (!is_whole).then(|| format!("message {uuid} is {shown:?} and not {:?}", grown.text))
+    /// What it lacks of the messages that were opened after it came, if it lacks anything. Of others it has
+    /// what came since, or a gap.
+    pub(crate) fn lacks<'a>(
+        &self,
+        grown: impl Iterator<Item = (&'a String, &'a Grown)>,
+        came: Tick,
+    ) -> Option<String> {
+        let (mut lacks, mut all_are_new) = (None, true);
+        for (uuid, grown) in grown {
+            if grown.asked <= came {
+                all_are_new = false;
+                continue;
+            }
+            let shown = self.shown.get(uuid);
+            if !shown.is_some_and(|shown| shown.is_done && shown.text == grown.text) {
+                lacks = Some(format!("message {uuid} is {shown:?} and not {:?}", grown.text));
+            }
+        }
+        let gap = self.gaps.first().filter(|_| all_are_new);
+        lacks.or_else(|| gap.map(|gap| format!("a gap where messages grow: {gap}")))
     }
 }
 
