@@ -1,7 +1,7 @@
 //! What breaks under the storm: servers, Redis, and the master behind sentinels.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::app::eventually;
 use crate::cluster::{Cluster, Outcome, figures, publish, ready, start};
@@ -188,4 +188,40 @@ fn a_master_that_comes_back_is_not_believed_in_a_storm() {
         watched
     });
     assert_eq!(cluster.agreed("stray"), [0; 0], "it was asked on the other one only");
+}
+
+#[test]
+fn everything_dies_in_a_storm_and_what_is_lost_is_told() {
+    for disk in [Disk::Always, Disk::EverySecond] {
+        let mut redis = Redis::start(disk, &[]);
+        let keeps = matches!(disk, Disk::Always);
+        let storm = match keeps {
+            true => Storm::new("everything dies"),
+            false => Storm::that_loses("everything dies, and Redis loses its end"),
+        };
+        let cluster = storm.start(&redis.url());
+        let deaths = storm.deaths();
+        storm.rages(cluster, move |cluster, dice| {
+            for _ in 0..rounds(1, 5) {
+                goes_on(cluster, dice.below(3), dice, 1000);
+                if dice.one_in(2) {
+                    redis.kill();
+                    cluster.kill_all();
+                } else {
+                    cluster.kill_all();
+                    redis.kill();
+                }
+                if !keeps {
+                    redis.forget(2000 + dice.below(10_000) as u64);
+                    deaths.lock().unwrap().push(Instant::now());
+                }
+                redis.start_again();
+                for index in 0..3 {
+                    cluster.start_again(index);
+                }
+                cluster.ready();
+            }
+            redis
+        });
+    }
 }

@@ -102,7 +102,8 @@ impl Redis {
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let newest = files.filter(|path| path.display().to_string().ends_with(".incr.aof")).max();
         let file = File::options().write(true).open(newest.unwrap()).unwrap();
-        file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(length - bytes.min(length / 2)).unwrap();
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use channelstream_signer::{TimestampSigner, unix_now};
@@ -43,8 +44,10 @@ pub(crate) struct Storm {
     seed: u64,
     plan: Plan,
     crowd: usize,
-    /// Servers may part from each other for a moment: what one had answered gets another place.
-    pub(crate) parts: bool,
+    /// When all servers and Redis have died, and with them what was answered shortly before. Nothing grows then,
+    /// because a message that is lost does not grow.
+    deaths: Arc<Mutex<Vec<Instant>>>,
+    loses: bool,
 }
 
 impl Storm {
@@ -59,12 +62,24 @@ impl Storm {
             users: size(24, 90),
             followers: size(24, 90),
             channels: size(8, 24),
-            publishers: size(6, 10),
+            publishers: size(6, 8),
             writers: size(2, 4),
-            pace: 60,
+            pace: size(60, 120),
             time: Duration::ZERO,
         };
-        Self { what, seed, plan, crowd: size(8, 30), parts: false }
+        let (crowd, deaths) = (size(8, 30), Arc::default());
+        Self { what, seed, plan, crowd, deaths, loses: false }
+    }
+
+    /// One in which everything may die at once.
+    pub(crate) fn that_loses(what: &'static str) -> Self {
+        let storm = Self::new(what);
+        Self { plan: Plan { writers: 0, ..storm.plan }, loses: true, ..storm }
+    }
+
+    /// Where it is noted that everything has died.
+    pub(crate) fn deaths(&self) -> Arc<Mutex<Vec<Instant>>> {
+        Arc::clone(&self.deaths)
     }
 
     pub(crate) fn start(&self, url: &str) -> Cluster {
@@ -125,7 +140,7 @@ impl Storm {
         };
         let Plan { followers, channels, publishers, writers, .. } = self.plan;
         let round = Rc::new(Round::new(site, self.plan.clone()));
-        round.record.reorders.set(self.parts);
+        round.record.loses.set(self.loses);
         let mut configs: BTreeMap<_, _> =
             (0..channels).map(|channel| (format!("c{channel}"), settings(channel))).collect();
         configs.values_mut().for_each(|settings| settings["store_frames"] = json!(true));
@@ -181,9 +196,8 @@ impl Storm {
         publisher::mark_the_end(&round).await;
         round.has_marked();
         round.all_ready(following.len()).await;
-        let parts = self.parts;
         let agreed = spawn_blocking(move || {
-            let faults = agree(&cluster, &members, parts);
+            let faults = agree(&cluster, &members);
             (faults, cluster)
         });
         let (faults, cluster) = agreed.await.unwrap();
@@ -192,7 +206,7 @@ impl Storm {
         for one in following {
             one.await.unwrap();
         }
-        let frames = judge(&round);
+        let frames = judge(&round, &self.deaths.lock().unwrap());
         let round = Rc::into_inner(round).expect("all who share it have ended");
         (round.record, frames, (cluster, broken))
     }
@@ -206,7 +220,7 @@ pub(crate) fn goes_on(cluster: &Cluster, index: usize, dice: &mut Dice, most: us
 }
 
 /// Whether all servers tell the same of who is where, and this is who listens.
-fn agree(cluster: &Cluster, members: &BTreeMap<String, Vec<String>>, parts: bool) -> Vec<String> {
+fn agree(cluster: &Cluster, members: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let info = json!({"info": {"channels": members.keys().collect::<Vec<_>>(),
         "include_history": true, "include_connections": true, "include_users": true}});
     let ask = || -> Vec<Value> {
@@ -228,7 +242,7 @@ fn agree(cluster: &Cluster, members: &BTreeMap<String, Vec<String>>, parts: bool
     let all: Vec<_> = cluster.servers.iter().map(figures).collect();
     for (server, figures) in cluster.servers.iter().zip(&all) {
         let is_well = figures["digests_differed_total"] == 0
-            && (parts || figures["journal_divergences_total"] == 0)
+            && figures["journal_divergences_total"] == 0
             && figures["journal_epoch"] == all[0]["journal_epoch"]
             && standing(server) == "following";
         if !is_well {
@@ -259,17 +273,18 @@ fn differs(answer: &Value, members: &BTreeMap<String, Vec<String>>) -> Vec<Strin
     faults
 }
 
-fn judge(round: &Round) -> usize {
+fn judge(round: &Round, deaths: &[Instant]) -> usize {
     let (record, plan) = (&round.record, &round.plan);
     let mut orders = HashMap::new();
     for stream in
         (0..plan.channels).map(Stream::Channel).chain((0..plan.users).map(Stream::Private))
     {
         let order = match stream {
-            Stream::Channel(channel) if !is_serial(stream) => {
+            // What is lost has no place.
+            _ if !is_serial(stream) || record.loses.get() => {
                 let heard = heard(record, stream);
-                let order = Order::of_channel(record, channel, &heard);
-                judge_unheard(record, stream, &order, &heard);
+                let order = Order::of_heard(record, stream, &heard);
+                judge_unheard(record, stream, (&order, &heard), deaths);
                 order
             }
             _ => Order::of_posts(record, stream),
@@ -282,8 +297,8 @@ fn judge(round: &Round) -> usize {
             frames += followed.check(record, stream, &orders[&stream]);
         }
         for (stream, reason) in followed.gaps() {
-            // Everything is stored, and what Redis loses is brought back.
-            if reason != "epoch" || !record.reorders.get() {
+            // Everything is stored, and what Redis loses is brought back, if anybody has it.
+            if reason != "epoch" || !record.loses.get() {
                 let story = followed.story(stream, &orders[&stream]);
                 record.fault(format!("a gap {reason:?} in {stream:?} is told: {story}"));
             }
@@ -301,20 +316,14 @@ fn heard(record: &Record, stream: Stream) -> Vec<Received> {
     let mut heard = HashMap::<Key, Received>::new();
     let followed = record.followed.borrow();
     for one in followed.iter() {
-        // What was lost and came again has its place where it came last.
-        let last: HashMap<_, _> = one
-            .frames()
-            .filter(|received| received.stream == stream)
-            .map(|received| (received.key, received))
-            .collect();
-        for (key, received) in last {
-            let Some(known) = heard.get_mut(&key) else {
-                heard.insert(key, received.clone());
+        for received in one.kept(stream) {
+            let Some(known) = heard.get_mut(&received.key) else {
+                heard.insert(received.key, received.clone());
                 continue;
             };
             let at = known.at.min(received.at);
             let is_live = !received.catchup && !known.catchup;
-            if is_live && known.sequence != received.sequence && !record.reorders.get() {
+            if is_live && known.sequence != received.sequence {
                 record.fault(format!("two places of one event: {known:?} and {received:?}"));
             }
             if (received.catchup, received.sequence) < (known.catchup, known.sequence) {
@@ -328,8 +337,16 @@ fn heard(record: &Record, stream: Stream) -> Vec<Received> {
     heard
 }
 
-/// What was posted is heard by somebody, or contained in what is.
-fn judge_unheard(record: &Record, stream: Stream, order: &Order, heard: &[Received]) {
+/// What was posted is heard by somebody, or contained in what is, or was answered so shortly before everything died
+/// that Redis had not brought it to disk.
+fn judge_unheard(
+    record: &Record,
+    stream: Stream,
+    (order, heard): (&Order, &[Received]),
+    deaths: &[Instant],
+) {
+    /// `everysec`, and something for a busy machine.
+    const UNWRITTEN: Duration = Duration::from_secs(4);
     let posted = record.posted.borrow();
     let is_deleted = |message| posted.contains_key(&(stream, Key::Delete(message)));
     for key in order.unheard(record, stream) {
@@ -342,7 +359,10 @@ fn judge_unheard(record: &Record, stream: Stream, order: &Order, heard: &[Receiv
             }
             _ => false,
         };
-        if !is_contained {
+        let when = posted[&(stream, key)].when.into_std();
+        let age = |death: &Instant| death.checked_duration_since(when);
+        let is_lost = deaths.iter().any(|death| age(death).is_some_and(|age| age < UNWRITTEN));
+        if !is_contained && !is_lost {
             record.fault(format!(
                 "nobody ever heard {key:?} of {stream:?}: {:?}",
                 posted[&(stream, key)]

@@ -2,7 +2,7 @@
 //! after its cursor, once and in order, or a gap in the place of what is missing. Where servers end and come
 //! back all the time, they go to another one and also listen to event streams.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::dice::Dice;
 use crate::ear::{Ear, How};
-use crate::model::{Key, Received, Record, Stream, Tick, index};
+use crate::model::{Key, Received, Record, Stream, Tick, index, sequence};
 use crate::order::{Order, WITNESS};
 use crate::page::Page;
 use crate::round::{MARK, Round, is_wide};
-use crate::wire::{Incoming, Line, PATIENCE};
+use crate::wire::{Incoming, Line};
 
 /// The most faults that are reported for one follower and channel.
 const TOLD: usize = 3;
@@ -25,8 +25,8 @@ const TOLD: usize = 3;
 #[derive(Debug)]
 pub(crate) enum Note {
     Frame(Received),
-    /// A gap, its reason, and when it was told.
-    Gap(Stream, String, Tick),
+    /// A gap, its reason, and the sequence behind which it is.
+    Gap(Stream, String, u64),
 }
 
 /// A follower and all that it was given.
@@ -52,8 +52,12 @@ pub(crate) struct Follower {
     /// The cursor of the first connection, and the one that was presented last.
     first: String,
     presented: String,
-    /// When it came back for the last time: gaps from then on may stand for the marks.
-    ready: Tick,
+    /// The sequence of the newest event.
+    newest: u64,
+    /// It has come back for the last time: gaps from then on may stand for the marks.
+    is_ready: bool,
+    /// The streams in which it has not heard that no more comes.
+    unmarked: BTreeSet<Stream>,
     /// It leaves only if its line breaks.
     is_calm: bool,
 }
@@ -74,8 +78,7 @@ impl Follower {
         let pages = (writers > 0).then(|| (user % writers, Page::default()));
         let (joined, notes) = Default::default();
         let followed = Followed { user, channels, private, pages, joined, notes };
-        let (id, cursor, first, presented) = Default::default();
-        Self { round, dice, followed, id, cursor, first, presented, ready: 0, is_calm: false }
+        Self::of(round, dice, followed, false)
     }
 
     /// One that hears everything in a channel. It says when it is there.
@@ -84,8 +87,25 @@ impl Follower {
         let channels = BTreeSet::from([channel]);
         let followed =
             Followed { user: WITNESS, channels, private: false, pages: None, joined, notes };
-        let (id, cursor, first, presented) = Default::default();
-        Self { round, dice, followed, id, cursor, first, presented, ready: 0, is_calm: true }
+        Self::of(round, dice, followed, true)
+    }
+
+    fn of(round: Rc<Round>, dice: Dice, followed: Followed, is_calm: bool) -> Self {
+        let (id, cursor, first, presented, newest, is_ready) = Default::default();
+        let unmarked = followed.streams().collect();
+        Self {
+            round,
+            dice,
+            followed,
+            id,
+            cursor,
+            first,
+            presented,
+            newest,
+            is_ready,
+            unmarked,
+            is_calm,
+        }
     }
 
     /// The name of its user, and the channels it is in.
@@ -127,7 +147,7 @@ impl Follower {
             sleep(self.dice.pause(away)).await;
         }
         let mut ear = self.open(false).await;
-        self.ready = self.round.record.tick();
+        self.is_ready = true;
         self.round.one_is_ready();
         let mut begun = None;
         let mut has_told = false;
@@ -141,10 +161,13 @@ impl Follower {
             }
             if self.round.marked() && !has_told {
                 let begun = begun.get_or_insert_with(Instant::now);
-                if begun.elapsed() > 2 * PATIENCE {
-                    let Followed { channels, notes, .. } = &self.followed;
-                    let last: Vec<_> = notes.iter().rev().take(3).collect();
-                    self.fault(&format!("it never heard the marks of {channels:?}: {last:?}"));
+                if begun.elapsed() > self.patience() {
+                    let lacks = self.followed.lacks(&self.round.record);
+                    let last: Vec<_> = self.followed.notes.iter().rev().take(3).collect();
+                    let marks = &self.unmarked;
+                    self.fault(&format!(
+                        "it never heard the marks of {marks:?}: {last:?}, {lacks:?}"
+                    ));
                     self.round.one_is_ready();
                     break;
                 }
@@ -163,6 +186,11 @@ impl Follower {
 
     fn fault(&self, what: &str) {
         self.round.record.fault(format!("follower {} on {}: {what}", self.name(), self.id));
+    }
+
+    /// How long it may take until it has everything: it gives up before those who wait for it.
+    fn patience(&self) -> Duration {
+        self.round.patience().mul_f64(if self.round.site.breaks { 0.8 } else { 2.0 })
     }
 
     /// Notes what may only happen where everything breaks.
@@ -330,6 +358,13 @@ impl Follower {
                 return self.fault(&format!("an event without a cursor: {event}"));
             };
             let is_page = channel.is_some_and(|channel| channel.starts_with('g'));
+            let Some(newest) = sequence(seq) else {
+                return self.fault(&format!("an event without a sequence: {event}"));
+            };
+            if newest < self.newest && reason != Some("epoch") {
+                self.fault(&format!("the cursor goes back behind {}: {event}", self.cursor));
+            }
+            self.newest = newest;
             self.cursor = seq.to_owned();
             match r#type {
                 "cursor" => {}
@@ -340,7 +375,11 @@ impl Follower {
                     let private = Stream::Private(self.followed.user);
                     let stream = channel.and_then(index).map_or(private, Stream::Channel);
                     let reason = reason.unwrap_or_default().to_owned();
-                    self.followed.notes.push(Note::Gap(stream, reason, record.tick()));
+                    record.count("follower: a gap");
+                    if self.is_ready {
+                        self.unmarked.remove(&stream);
+                    }
+                    self.followed.notes.push(Note::Gap(stream, reason, newest));
                 }
                 _ if is_page => {
                     let taken =
@@ -353,6 +392,9 @@ impl Follower {
                 }
                 _ => match record.read(self.followed.user, format!("[{event}]").as_bytes()) {
                     Ok(received) => {
+                        for mark in received.iter().filter(|received| received.number >= MARK) {
+                            self.unmarked.remove(&mark.stream);
+                        }
                         self.followed.notes.extend(received.into_iter().map(Note::Frame));
                     }
                     Err(error) => self.fault(&error),
@@ -363,22 +405,9 @@ impl Follower {
 
     /// Whether it has heard in each channel that no more comes, or of a gap since then.
     fn has_everything(&self) -> bool {
-        if !self.round.marked() {
-            return false;
-        }
-        let mut open: BTreeSet<_> = self.followed.streams().collect();
-        for note in &self.followed.notes {
-            match note {
-                Note::Frame(Received { stream, number, .. }) if *number >= MARK => {
-                    open.remove(stream);
-                }
-                Note::Gap(stream, _, at) if *at >= self.ready => {
-                    open.remove(stream);
-                }
-                _ => {}
-            }
-        }
-        open.is_empty() && self.followed.lacks(&self.round.record).is_none()
+        self.round.marked()
+            && self.unmarked.is_empty()
+            && self.followed.lacks(&self.round.record).is_none()
     }
 }
 
@@ -389,12 +418,19 @@ impl Followed {
         self.channels.iter().copied().map(Stream::Channel).chain(private)
     }
 
-    /// What it was given, of all streams.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = &Received> {
-        self.notes.iter().filter_map(|note| match note {
-            Note::Frame(received) => Some(received),
-            Note::Gap(..) => None,
-        })
+    /// What it was given of a stream, without what it was told is lost.
+    pub(crate) fn kept(&self, stream: Stream) -> Vec<&Received> {
+        let mut kept: Vec<&Received> = Vec::new();
+        for note in &self.notes {
+            match note {
+                Note::Frame(received) if received.stream == stream => kept.push(received),
+                Note::Gap(of, reason, end) if *of == stream && reason == "epoch" => {
+                    kept.retain(|received| received.sequence <= Some(*end));
+                }
+                Note::Gap(..) | Note::Frame(_) => {}
+            }
+        }
+        kept
     }
 
     /// The gaps it was told, with their reasons.
@@ -419,23 +455,18 @@ impl Followed {
         // Behind which places something may be missing, because a gap was told there.
         let mut gaps = BTreeSet::new();
         let mut newest = None;
-        // What may come again, because it was lost and is told to be.
-        let mut again = BTreeSet::new();
+        let kept: HashSet<_> = self.kept(stream).into_iter().map(std::ptr::from_ref).collect();
         for note in &self.notes {
             match note {
-                Note::Gap(of, reason, _) if *of == stream => {
+                Note::Gap(of, ..) if *of == stream => {
                     gaps.insert(newest.map_or(0, |newest: usize| newest + 1));
-                    if reason == "epoch" {
-                        again.extend(given.keys().copied());
-                        newest = None;
-                    }
                 }
-                Note::Frame(received) if received.stream == stream => {
+                Note::Frame(received) if kept.contains(&std::ptr::from_ref(received)) => {
                     let Some(place) = order.place(received.key) else {
                         faults.push(format!("{received:?} is not of this channel"));
                         continue;
                     };
-                    if given.insert(place, received).is_some() && !again.remove(&place) {
+                    if given.insert(place, received).is_some() {
                         faults.push(format!("{received:?} came twice (place {place})"));
                     } else if newest > Some(place) {
                         let after = format!("place {place} after {newest:?}");
@@ -477,8 +508,8 @@ impl Followed {
         let mut story = String::new();
         for note in &self.notes {
             match note {
-                Note::Gap(of, reason, at) if *of == stream => {
-                    story += &format!("\n    tick {at}: gap {reason}\n   ");
+                Note::Gap(of, reason, end) if *of == stream => {
+                    story += &format!("\n    gap {reason} behind {end}\n   ");
                 }
                 Note::Frame(received) if received.stream == stream => {
                     let place = order.place(received.key).map_or(-1, |place| place as i64);

@@ -44,6 +44,8 @@ pub(crate) struct Posted {
     pub(crate) never: Vec<usize>,
     pub(crate) asked: Tick,
     pub(crate) answered: Tick,
+    /// When it was answered.
+    pub(crate) when: Instant,
 }
 
 /// A frame as a listener was given it.
@@ -139,8 +141,8 @@ pub(crate) struct Record {
     pub(crate) faults: RefCell<Vec<String>>,
     /// Messages that grew to their end, by their uuid.
     pub(crate) grown: RefCell<HashMap<String, Grown>>,
-    /// What was answered may have got another place later.
-    pub(crate) reorders: Cell<bool>,
+    /// Everything that knew of it may have died, so that something that was answered is lost.
+    pub(crate) loses: Cell<bool>,
     /// How often each thing was done.
     pub(crate) done: RefCell<HashMap<&'static str, usize>>,
 }

@@ -45,19 +45,18 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// The order in which the witness of a channel heard everything.
-    pub(crate) fn of_channel(record: &Record, channel: usize, heard: &[Received]) -> Self {
-        let stream = Stream::Channel(channel);
+    /// The order in which everything was heard.
+    pub(crate) fn of_heard(record: &Record, stream: Stream, heard: &[Received]) -> Self {
         let posted = record.posted.borrow();
         let mut members: HashMap<&str, bool> = HashMap::new();
         let frames = heard.iter().map(|heard| {
             if heard.stream != stream {
-                record.fault(format!("the witness of {channel} heard {heard:?}"));
+                record.fault(format!("{heard:?} was heard in {stream:?}"));
             }
             if let Some((user, joined)) = &heard.presence
                 && members.insert(user, *joined).unwrap_or_default() == *joined
             {
-                record.fault(format!("{user} joins or parts twice in channel {channel}"));
+                record.fault(format!("{user} joins or parts twice in {stream:?}"));
             }
             let told = posted.get(&(stream, heard.key));
             let is_ours = matches!(heard.key, Key::Message(_) | Key::Edit(_) | Key::Delete(_));
@@ -67,7 +66,7 @@ impl Order {
                     && edit.is_some_and(|edit| edit.target.map(Key::Message) == Some(heard.key))
             };
             if is_ours && told.is_none_or(|told| told.number != heard.number && !is_as_edited()) {
-                record.fault(format!("the witness of {channel} heard {heard:?}, posted {told:?}"));
+                record.fault(format!("{heard:?} was heard in {stream:?}, posted {told:?}"));
             }
             let posted = told.cloned().unwrap_or_else(|| {
                 let about = heard.presence.as_ref().map(|(user, _)| user.as_str());
@@ -84,6 +83,7 @@ impl Order {
                     never,
                     asked: 0,
                     answered: Tick::MAX,
+                    when: heard.when,
                 }
             });
             let posted = Posted { answered: posted.answered.min(heard.at), ..posted };
@@ -125,9 +125,7 @@ impl Order {
             }
             // What was answered before another was asked for comes first; so does, within one
             // request, the smaller number.
-            let is_late =
-                latest.0 > posted.answered || latest.0 == posted.asked && latest.1 > posted.number;
-            if is_late && !record.reorders.get() {
+            if latest.0 > posted.answered || latest.0 == posted.asked && latest.1 > posted.number {
                 record.fault(format!("{key:?} stands too late in {stream:?}"));
             }
             if posted.asked > 0 {

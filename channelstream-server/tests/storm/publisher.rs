@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::dice::Dice;
@@ -190,10 +191,14 @@ async fn post(round: &Round, line: &mut Option<Line>, method: &'static str, item
     let body: Value = items.iter().map(|item| item.body.clone()).collect();
     let asked = record.tick();
     let answer = request(&round.site, line, method, &body.to_string()).await;
-    let answered = record.tick();
+    let (answered, when) = (record.tick(), Instant::now());
     match answer {
         Ok((200, body)) => {
             let told: Vec<Value> = serde_json::from_slice(&body).unwrap_or_default();
+            if told.is_empty() && method != "POST" && record.loses.get() {
+                // The message was lost.
+                return;
+            }
             if told.len() != items.len() {
                 record.fault(format!("{method} of {} was answered {told:?}", items.len()));
             }
@@ -204,7 +209,7 @@ async fn post(round: &Round, line: &mut Option<Line>, method: &'static str, item
     for Item { streams, key, number, target, to, .. } in items {
         for stream in streams {
             let (only, never) = (to.only.clone(), to.never.clone());
-            let posted = Posted { number, target, only, never, asked, answered };
+            let posted = Posted { number, target, only, never, asked, answered, when };
             record.posted.borrow_mut().insert((stream, key), posted);
             if is_serial(stream) {
                 record.serial.borrow_mut().entry(stream).or_default().push(key);

@@ -153,11 +153,20 @@ impl Round {
         }
     }
 
+    /// How long all together may take for what each of them has to do.
+    pub(crate) fn patience(&self) -> Duration {
+        PATIENCE * if self.site.breaks { 6 } else { 1 }
+    }
+
     /// Waits until so many have said that they are ready.
     pub(crate) async fn all_ready(&self, count: usize) {
         let begun = Instant::now();
         while self.ready.get() < count {
-            assert!(begun.elapsed() < PATIENCE, "only {} of {count} are ready", self.ready.get());
+            assert!(
+                begun.elapsed() < self.patience(),
+                "only {} of {count} are ready",
+                self.ready.get()
+            );
             sleep(Duration::from_millis(5)).await;
         }
         self.ready.set(0);

@@ -120,7 +120,7 @@ fn judge(record: &Record, channels: usize) -> Outcome {
         let heard = record.witnesses.borrow_mut().remove(&channel).unwrap_or_default();
         frames += heard.len();
         judge_state_changes(record, channel, &heard);
-        let order = Order::of_channel(record, channel, &heard);
+        let order = Order::of_heard(record, stream, &heard);
         for key in order.unheard(record, stream) {
             record.fault(format!("the witness of channel {channel} never heard {key:?}"));
         }
