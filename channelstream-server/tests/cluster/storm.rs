@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use channelstream_signer::{TimestampSigner, unix_now};
+use channelstream_signer::unix_now;
 use serde_json::{Value, json};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
@@ -24,7 +24,7 @@ use crate::round::{Plan, Round, is_serial, settings};
 use crate::wire::Site;
 
 /// Everything is stored, so that a gap is told only for what was lost; who is away is soon forgotten.
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 9] = [
     "--stored-frames=1000000",
     "--stored-private-frames=1000000",
     "--stored-bytes=1000000000",
@@ -33,6 +33,7 @@ const FLAGS: [&str; 8] = [
     "--heartbeat-interval=1",
     "--wake-connections-after=1",
     "--gc-conns-after=3",
+    "--max-idempotency-bytes=1000000000",
 ];
 
 /// How many faults are told.
@@ -134,7 +135,6 @@ impl Storm {
         let dice = Dice::new(self.seed);
         let site = Site {
             addresses: cluster.addresses(),
-            signature: TimestampSigner::new("secret").sign("/storm"),
             dice: RefCell::new(dice.part(1 << 32)),
             breaks: true,
         };

@@ -212,7 +212,7 @@ impl Follower {
             return site.insist(method, target, &body.to_string()).await.ok();
         }
         let mut line = Line::open(site.any()).await.ok()?;
-        line.request(site, method, target, &body.to_string()).await.ok()
+        line.request(method, target, &body.to_string()).await.ok()
     }
 
     async fn connect(&mut self) {

@@ -180,7 +180,7 @@ async fn request(
         Some(line) if !site.moves() => line,
         line => line.insert(Line::open(site.any()).await?),
     };
-    line.request(site, method, "/message", body).await
+    line.request(method, "/message", body).await
 }
 
 async fn post(round: &Round, line: &mut Option<Line>, method: &'static str, items: Vec<Item>) {

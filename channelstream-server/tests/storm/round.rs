@@ -146,7 +146,7 @@ impl Round {
 
     pub(crate) async fn call(&self, path: &str, body: &Value) -> Value {
         let mut line = Line::open(self.site.any()).await.unwrap();
-        let answer = line.request(&self.site, "POST", path, &body.to_string()).await;
+        let answer = line.request("POST", path, &body.to_string()).await;
         match answer {
             Ok((200, body)) => serde_json::from_slice(&body).unwrap(),
             other => panic!("{path} was answered {other:?}"),

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use channelstream_signer::TimestampSigner;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -18,11 +19,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a request may be refused or in doubt, whatever breaks meanwhile.
 const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The servers, which are one for their clients, and the right to post.
+/// The servers, which are one for their clients.
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) signature: String,
     pub(crate) dice: RefCell<Dice>,
     /// Servers end and come back all the time, and the journal goes away.
     pub(crate) breaks: bool,
@@ -71,7 +71,7 @@ impl Site {
         key: &str,
     ) -> io::Result<Answer> {
         let mut line = Line::open(self.any()).await?;
-        line.request_once(self, method, target, body, key).await
+        line.request_once(method, target, body, key).await
     }
 }
 
@@ -98,18 +98,16 @@ impl Line {
     /// One request and its answer.
     pub(crate) async fn request(
         &mut self,
-        site: &Site,
         method: &str,
         target: &str,
         body: &str,
     ) -> io::Result<Answer> {
-        self.request_once(site, method, target, body, "").await
+        self.request_once(method, target, body, "").await
     }
 
     /// The same with a key, if it is not empty, by which the request is carried out once.
     async fn request_once(
         &mut self,
-        site: &Site,
         method: &str,
         target: &str,
         body: &str,
@@ -120,7 +118,7 @@ impl Line {
         let request = format!(
             "{method} {target} HTTP/1.1\r\nhost: localhost\r\nx-channelstream-secret: {}\r\n\
              {}{key}content-length: {}\r\n\r\n{body}",
-            site.signature,
+            TimestampSigner::new("secret").sign("/storm"),
             if target == "/connect" { "prefer: return=representation\r\n" } else { "" },
             body.len()
         );
