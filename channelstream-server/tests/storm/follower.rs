@@ -369,8 +369,11 @@ impl Follower {
             match r#type {
                 "cursor" => {}
                 // The first cursor stands before the channels that were joined with it. If its connection has
-                // expired unheard, the newer one is told of that in vain.
-                "gap" if reason == Some("window") && self.presented == self.first => {}
+                // expired unheard, the newer one is told of that in vain, where users are remembered.
+                "gap"
+                    if reason == Some("window")
+                        && self.presented == self.first
+                        && self.round.site.breaks => {}
                 "gap" if !is_page => {
                     let private = Stream::Private(self.followed.user);
                     let stream = channel.and_then(index).map_or(private, Stream::Channel);
