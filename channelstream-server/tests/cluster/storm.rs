@@ -297,8 +297,9 @@ fn judge(round: &Round, deaths: &[Instant]) -> usize {
             frames += followed.check(record, stream, &orders[&stream]);
         }
         for (stream, reason) in followed.gaps() {
-            // Everything is stored, and what Redis loses is brought back, if anybody has it.
-            if reason != "epoch" || !record.loses.get() {
+            // Everything is stored, and what Redis loses is brought back, if anybody has it. If not, what is lost
+            // may be the memberships, too.
+            if !record.loses.get() || !matches!(reason, "epoch" | "window") {
                 let story = followed.story(stream, &orders[&stream]);
                 record.fault(format!("a gap {reason:?} in {stream:?} is told: {story}"));
             }

@@ -373,7 +373,8 @@ impl Follower {
                 "gap"
                     if reason == Some("window")
                         && self.presented == self.first
-                        && self.round.site.breaks => {}
+                        && self.round.site.breaks
+                        && !record.loses.get() => {}
                 "gap" if !is_page => {
                     let private = Stream::Private(self.followed.user);
                     let stream = channel.and_then(index).map_or(private, Stream::Channel);
