@@ -39,8 +39,8 @@ fn servers_are_killed_in_a_storm() {
 
 #[test]
 fn redis_is_killed_in_a_storm() {
-    for disk in [Disk::Always, Disk::EverySecond] {
-        let mut redis = Redis::start(disk, &[]);
+    for disk in &[Disk::EverySecond, Disk::Always][..rounds(1, 2)] {
+        let mut redis = Redis::start(*disk, &[]);
         let storm = Storm::new("Redis is killed");
         let cluster = storm.start(&redis.url());
         storm.rages(cluster, move |cluster, dice| {
@@ -192,8 +192,8 @@ fn a_master_that_comes_back_is_not_believed_in_a_storm() {
 
 #[test]
 fn everything_dies_in_a_storm_and_what_is_lost_is_told() {
-    for disk in [Disk::Always, Disk::EverySecond] {
-        let mut redis = Redis::start(disk, &[]);
+    for disk in &[Disk::EverySecond, Disk::Always][..rounds(1, 2)] {
+        let mut redis = Redis::start(*disk, &[]);
         let keeps = matches!(disk, Disk::Always);
         let storm = match keeps {
             true => Storm::new("everything dies"),
