@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, Outcome, figures, publish, ready, start};
 use crate::dice::Dice;
 use crate::redis::{Disk, Redis};
 use crate::rounds;
-use crate::storm::{Storm, goes_on};
+use crate::storm::{Storm, goes_on, tell};
 
 /// Kills a server. Whatever it knew of others it knew until then.
 fn kill(cluster: &mut Cluster, index: usize) {
@@ -26,6 +26,7 @@ fn servers_are_killed_in_a_storm() {
         for _ in 0..rounds(3, 20) {
             goes_on(cluster, 0, dice, 800);
             let index = dice.below(3);
+            tell(&format!("{} is killed", cluster.servers[index].address));
             kill(cluster, index);
             thread::sleep(dice.pause(600));
             cluster.start_again(index);
@@ -46,6 +47,7 @@ fn redis_is_killed_in_a_storm() {
         storm.rages(cluster, move |cluster, dice| {
             for _ in 0..rounds(1, 10) {
                 goes_on(cluster, dice.below(3), dice, 1000);
+                tell("Redis is killed");
                 redis.kill();
                 thread::sleep(dice.pause(1500));
                 // As if power had failed, too.
@@ -53,6 +55,7 @@ fn redis_is_killed_in_a_storm() {
                     redis.forget(dice.below(20_000) as u64);
                 }
                 redis.start_again();
+                tell("Redis is back");
                 cluster.ready();
             }
             redis
@@ -126,8 +129,10 @@ fn fail_over(
 ) {
     goes_on(cluster, dice.below(3), dice, 800);
     let recoveries = cluster.figure("journal_recoveries_total");
+    tell(&format!("Redis at {} is lost", watched.master.port));
     fault(watched, dice);
     watched.fails_over(cluster, recoveries);
+    tell(&format!("Redis at {} has taken over", watched.master.port));
 }
 
 #[test]
@@ -204,6 +209,7 @@ fn everything_dies_in_a_storm_and_what_is_lost_is_told() {
         storm.rages(cluster, move |cluster, dice| {
             for _ in 0..rounds(1, 5) {
                 goes_on(cluster, dice.below(3), dice, 1000);
+                tell("everything is killed");
                 if dice.one_in(2) {
                     redis.kill();
                     cluster.kill_all();

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use channelstream_signer::unix_now;
 use serde_json::{Value, json};
@@ -210,6 +210,15 @@ impl Storm {
         let round = Rc::into_inner(round).expect("all who share it have ended");
         (round.record, frames, (cluster, broken))
     }
+}
+
+/// Tells what breaks, and when, by the time of the logs.
+#[expect(clippy::print_stdout, reason = "it is a part of the story of a failure")]
+pub(crate) fn tell(what: &str) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    let (seconds, millis) = (now.as_secs() % 86_400, now.subsec_millis());
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    println!("  {hour:02}:{minute:02}:{second:02}.{millis:03}Z {what}");
 }
 
 /// Lets the storm go on until a server answers, and for up to so many milliseconds more.

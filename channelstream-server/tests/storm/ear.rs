@@ -20,6 +20,16 @@ pub(crate) enum How {
     Lines,
 }
 
+impl How {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Socket { .. } => "/ws",
+            Self::EventStream => "/sse",
+            Self::Lines => "/stream",
+        }
+    }
+}
+
 pub(crate) enum Ear {
     Socket(Socket),
     Stream(Stream),
@@ -43,14 +53,15 @@ impl Ear {
         id: &str,
         since: &str,
     ) -> io::Result<Option<Self>> {
-        let (path, end): (_, &[u8]) = match how {
+        let end: &[u8] = match how {
             How::Socket { narrow } => {
                 let socket = Socket::open(address, &format!("{id}&since={since}"), narrow).await?;
                 return Ok(Some(Self::Socket(socket)));
             }
-            How::EventStream => ("/sse", b"\n\n"),
-            How::Lines => ("/stream", b"\n"),
+            How::EventStream => b"\n\n",
+            How::Lines => b"\n",
         };
+        let path = how.name();
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let target = format!("{path}?conn_id={id}&since={since}");

@@ -3,6 +3,7 @@
 //! back all the time, they go to another one and also listen to event streams.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) enum Note {
     Frame(Received),
     /// A gap, its reason, and the sequence behind which it is.
     Gap(Stream, String, u64),
+    /// It came to a server, by something, with a cursor.
+    Came(SocketAddr, &'static str, String),
 }
 
 /// A follower and all that it was given.
@@ -208,7 +211,7 @@ impl Follower {
 
     async fn request(&self, method: &str, target: &str, body: &Value) -> Option<(u16, Vec<u8>)> {
         let site = &self.round.site;
-        if site.breaks && method != "GET" {
+        if site.breaks {
             return site.insist(method, target, &body.to_string()).await.ok();
         }
         let mut line = Line::open(site.any()).await.ok()?;
@@ -242,8 +245,9 @@ impl Follower {
             1 if self.round.site.breaks => How::Lines,
             _ => How::Socket { narrow },
         };
-        self.presented.clone_from(&self.cursor);
-        match Ear::open(self.round.site.any(), how, &self.id, &self.cursor).await {
+        let address = self.round.site.any();
+        self.comes(address, how.name());
+        match Ear::open(address, how, &self.id, &self.cursor).await {
             Ok(Some(ear)) => Some(ear),
             Ok(None) => {
                 self.connect().await;
@@ -255,6 +259,12 @@ impl Follower {
                 None
             }
         }
+    }
+
+    /// Notes where it presents its cursor.
+    fn comes(&mut self, address: SocketAddr, by: &'static str) {
+        self.presented.clone_from(&self.cursor);
+        self.followed.notes.push(Note::Came(address, by, self.cursor.clone()));
     }
 
     /// Listens until the line breaks, or the round stops.
@@ -308,9 +318,11 @@ impl Follower {
 
     async fn poll(&mut self) {
         self.done("follower: poll");
-        self.presented.clone_from(&self.cursor);
+        let address = self.round.site.any();
+        self.comes(address, "/listen");
         let target = format!("/listen?conn_id={}&since={}", self.id, self.cursor);
-        match self.request("GET", &target, &Value::Null).await {
+        let answer = async { Line::open(address).await?.request("GET", &target, "").await };
+        match answer.await.ok() {
             // Half of the answers are lost on the way.
             Some((200, _)) if self.dice.one_in(2) => {}
             Some((200, list)) => self.note(&list),
@@ -431,7 +443,7 @@ impl Followed {
                 Note::Gap(of, reason, end) if *of == stream && reason == "epoch" => {
                     kept.retain(|received| received.sequence <= Some(*end));
                 }
-                Note::Gap(..) | Note::Frame(_) => {}
+                Note::Gap(..) | Note::Frame(_) | Note::Came(..) => {}
             }
         }
         kept
@@ -441,7 +453,7 @@ impl Followed {
     pub(crate) fn gaps(&self) -> impl Iterator<Item = (Stream, &str)> {
         self.notes.iter().filter_map(|note| match note {
             Note::Gap(stream, reason, _) => Some((*stream, reason.as_str())),
-            Note::Frame(_) => None,
+            Note::Frame(_) | Note::Came(..) => None,
         })
     }
 
@@ -480,7 +492,7 @@ impl Followed {
                     }
                     newest = newest.max(Some(place));
                 }
-                Note::Gap(..) | Note::Frame(_) => {}
+                Note::Gap(..) | Note::Frame(_) | Note::Came(..) => {}
             }
         }
         let (_, begin) = order.window(self.joined.0, self.joined.1);
@@ -507,13 +519,16 @@ impl Followed {
         given.len()
     }
 
-    /// What it was given of a stream, by places; catch-up has a `+`.
+    /// Where it went and what it was given of a stream, by places; catch-up has a `+`.
     pub(crate) fn story(&self, stream: Stream, order: &Order) -> String {
         let mut story = String::new();
         for note in &self.notes {
             match note {
                 Note::Gap(of, reason, end) if *of == stream => {
-                    story += &format!("\n    gap {reason} behind {end}\n   ");
+                    story += &format!("\n    gap {reason} behind {end}:");
+                }
+                Note::Came(address, by, cursor) => {
+                    story += &format!("\n    {address}{by} behind {cursor}:");
                 }
                 Note::Frame(received) if received.stream == stream => {
                     let place = order.place(received.key).map_or(-1, |place| place as i64);
