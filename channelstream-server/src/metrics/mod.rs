@@ -281,7 +281,7 @@ metrics! {
         journal_lag: Option<f64> = Gauge "journal_lag_seconds", "seconds",
             "How long something that was read from the journal in Redis has been waiting to be applied.";
         journal_recoveries: Option<u64> = Counter "journal_recoveries_total", "epochs",
-            "Epochs that this server began because Redis was started anew, or another one.";
+            "Epochs that this server began because Redis was started anew, or another one, or lacked entries.";
         journal_divergences: Option<u64> = Counter "journal_divergences_total", "divergences",
             "Times that this server had gone another way than the others, and loaded its state anew.";
         journal_restarts: Option<u64> = Counter "journal_restarts_total", "restarts",

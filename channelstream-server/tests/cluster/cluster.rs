@@ -11,6 +11,8 @@ use crate::redis::Redis;
 /// Servers with one journal.
 pub(crate) struct Cluster {
     pub(crate) servers: Vec<Process>,
+    url: String,
+    flags: Vec<String>,
 }
 
 /// What became of a request.
@@ -40,9 +42,27 @@ impl Cluster {
     }
 
     pub(crate) fn start_at(url: &str) -> Self {
-        let cluster = Self { servers: (0..3).map(|_| start_at(url, &[])).collect() };
+        Self::start_with(url, &[])
+    }
+
+    pub(crate) fn start_with(url: &str, flags: &[&str]) -> Self {
+        let servers = (0..3).map(|_| start_at(url, flags)).collect();
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let cluster = Self { servers, url: url.to_owned(), flags };
         cluster.ready();
         cluster
+    }
+
+    pub(crate) fn kill(&mut self, index: usize) {
+        self.servers[index].signal("KILL");
+        self.servers[index].ended();
+    }
+
+    /// Starts a server in the place of one that has ended.
+    pub(crate) fn start_again(&mut self, index: usize) {
+        let port = self.servers[index].address.port().to_string();
+        let flags = self.flags.iter().map(String::as_str).chain(["--port", &port]);
+        self.servers[index] = start_at(&self.url, &flags.collect::<Vec<_>>());
     }
 
     pub(crate) fn ready(&self) {
@@ -89,9 +109,8 @@ impl Cluster {
     }
 
     pub(crate) fn kill_all(&mut self) {
-        for server in &mut self.servers {
-            server.signal("KILL");
-            server.ended();
+        for index in 0..self.servers.len() {
+            self.kill(index);
         }
     }
 }

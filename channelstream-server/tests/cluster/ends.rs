@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::app::eventually;
-use crate::cluster::{Cluster, Outcome, figures, standing};
+use crate::cluster::{Cluster, Outcome, figures, ready, standing, start};
 use crate::redis::{Disk, Redis};
 use crate::rounds;
 use crate::visitor::{Publisher, Visitor, compare};
@@ -102,6 +102,27 @@ fn redis_that_lost_everything_is_filled_again() {
         });
     }
     assert!(story.cluster.figure("journal_recoveries_total") > 2);
+}
+
+#[test]
+fn a_running_redis_whose_journal_is_gone_or_an_older_one_is_filled_again() {
+    let mut story = Story::begin(Disk::None);
+    story.happens("taken away", |redis, _, _| {
+        assert_eq!(redis.ask(&["DEL", "{channelstream}:journal"]).as_deref(), Some(":1"));
+    });
+    // As from a backup that is brought back.
+    story.happens("older", |redis, publisher, _| {
+        let (journal, copy) = ("{channelstream}:journal", "{channelstream}:copy");
+        assert_eq!(redis.ask(&["COPY", journal, copy]).as_deref(), Some(":1"));
+        publisher.answered(30);
+        assert_eq!(redis.ask(&["RENAME", copy, journal]).as_deref(), Some("+OK"));
+    });
+    assert!(story.cluster.figure("journal_recoveries_total") > 2);
+    // Who comes now has the same.
+    let late = start(&story.redis, &[]);
+    ready(&late);
+    story.cluster.servers.push(late);
+    compare(&story.outcomes, &story.cluster.agreed("news"), "a server that is started later");
 }
 
 #[test]

@@ -2,16 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{Cluster, Outcome, figures, publish, ready, start};
+use crate::cluster::{Cluster, Outcome, figures, publish, ready};
 use crate::redis::{Disk, Redis};
 use crate::rounds;
 use crate::visitor::{Publisher, Visitor, compare};
-
-/// Starts a server in the place of one that has ended.
-fn replace(cluster: &mut Cluster, index: usize, redis: &Redis) {
-    let port = cluster.servers[index].address.port().to_string();
-    cluster.servers[index] = start(redis, &["--port", &port]);
-}
 
 #[test]
 fn clients_of_a_killed_server_go_on_elsewhere_and_miss_nothing() {
@@ -32,10 +26,9 @@ fn clients_of_a_killed_server_go_on_elsewhere_and_miss_nothing() {
     for round in 0..rounds(2, 20) {
         publisher.answered(30);
         let index = round % 3;
-        cluster.servers[index].signal("KILL");
-        cluster.servers[index].ended();
+        cluster.kill(index);
         publisher.answered(30);
-        replace(&mut cluster, index, &redis);
+        cluster.start_again(index);
         ready(&cluster.servers[index]);
     }
     let outcomes = publisher.stop();
@@ -69,7 +62,7 @@ fn what_all_servers_and_redis_had_is_there_after_all_were_killed() {
         }
         outcomes.extend(publisher.stop());
         for index in 0..3 {
-            replace(&mut cluster, index, &redis);
+            cluster.start_again(index);
         }
         cluster.ready();
         compare(&outcomes, &cluster.agreed("news"), &format!("round {round}"));

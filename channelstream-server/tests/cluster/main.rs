@@ -10,22 +10,47 @@
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod app;
 mod away;
+mod breaks;
 mod cluster;
 mod compose;
+mod crowd;
+#[path = "../storm/dice.rs"]
+mod dice;
 mod doctor;
+#[path = "../storm/ear.rs"]
+mod ear;
 mod ends;
+#[path = "../storm/follower.rs"]
+mod follower;
 mod kill;
+#[path = "../storm/model.rs"]
+#[allow(dead_code, reason = "the storm needs more of it")]
+mod model;
 #[path = "../it/nginx.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod nginx;
+#[path = "../storm/order.rs"]
+#[allow(dead_code, reason = "the storm needs more of it")]
+mod order;
+#[path = "../storm/page.rs"]
+mod page;
 #[path = "../it/process.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod process;
+#[path = "../storm/publisher.rs"]
+mod publisher;
 mod redis;
+#[path = "../storm/round.rs"]
+#[allow(dead_code, reason = "the storm needs more of it")]
+mod round;
 mod same;
 mod secure;
 mod slots;
+mod storm;
 mod visitor;
+#[path = "../storm/wire.rs"]
+#[allow(dead_code, reason = "the storm needs more of it")]
+mod wire;
 
 /// Returns how many rounds there are: `few`, or `many` if the full sizes are asked for.
 fn rounds(few: usize, many: usize) -> usize {

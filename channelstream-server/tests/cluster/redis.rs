@@ -121,7 +121,8 @@ impl Redis {
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let newest = files.filter(|path| path.display().to_string().ends_with(".incr.aof")).max();
         let file = File::options().write(true).open(newest.unwrap()).unwrap();
-        file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(length - bytes.min(length / 2)).unwrap();
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -143,6 +144,30 @@ impl Redis {
     /// Sends a command. Returns all of its answer; nothing if there is none.
     pub(crate) fn ask_all(&self, parts: &[&str]) -> String {
         ask_all(self.port, parts)
+    }
+
+    /// Sends a command. Returns all texts of its answer, in their order; none if there is no answer.
+    pub(crate) fn texts(&self, parts: &[&str]) -> Vec<String> {
+        fn take(lines: &mut impl Iterator<Item = String>, texts: &mut Vec<String>) -> Option<()> {
+            let line = lines.next()?;
+            match (line.get(..1)?, line.get(1..)?.parse()) {
+                ("*", Ok(count)) => (0..count).try_for_each(|_: i64| take(lines, texts))?,
+                ("$", Ok(0..)) => texts.push(lines.next()?),
+                ("$", _) => {}
+                _ => texts.push(line[1..].to_owned()),
+            }
+            Some(())
+        }
+        let mut texts = Vec::new();
+        let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(format!("{}\r\n", parts.join(" ")).as_bytes())?;
+            Ok(stream)
+        });
+        if let Ok(stream) = asked {
+            take(&mut BufReader::new(stream).lines().map_while(Result::ok), &mut texts);
+        }
+        texts
     }
 
     pub(crate) fn url(&self) -> String {

@@ -25,6 +25,11 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
+    /// A number that no other dice have.
+    pub(crate) fn wide(&mut self) -> u128 {
+        u128::from(self.next()) << 64 | u128::from(self.next())
+    }
+
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()

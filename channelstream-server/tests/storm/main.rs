@@ -5,13 +5,20 @@
 
 mod client;
 mod dice;
+mod ear;
+#[allow(dead_code, reason = "the tests of a cluster need more of it")]
 mod follower;
+#[allow(dead_code, reason = "the tests of a cluster need more of it")]
 mod model;
 mod order;
+#[allow(dead_code, reason = "the tests of a cluster need more of it")]
+mod page;
 mod publisher;
 mod round;
+mod run;
 mod server;
 mod verdict;
+#[allow(dead_code, reason = "the tests of a cluster need more of it")]
 mod wire;
 
 use std::collections::BTreeMap;
@@ -77,9 +84,16 @@ fn storm(seconds: u64, seed: u64, nodes: u64, threads: u64) {
     let rounds = seconds.div_ceil(ROUND).max(2);
     for number in 0..rounds {
         let time = Duration::from_secs(seconds) / u32::try_from(rounds).unwrap();
-        let plan =
-            Plan { clients: 300, followers: 60, channels: 24, publishers: 12, pace: 60, time };
-        let round = round::run(server.site(dice.part(1 << 32 | number)), plan, dice.part(number));
+        let plan = Plan {
+            users: 300,
+            followers: 60,
+            channels: 24,
+            publishers: 12,
+            writers: 0,
+            pace: 60,
+            time,
+        };
+        let round = run::run(server.site(dice.part(1 << 32 | number)), plan, dice.part(number));
         let outcome = LocalSet::new().block_on(&runtime, round);
         frames += outcome.frames;
         outcome.done.into_iter().for_each(|(what, count)| *done.entry(what).or_default() += count);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::follower::Followed;
+use crate::page::Grown;
 
 /// A moment: later ones are greater, and no two are the same.
 pub(crate) type Tick = u64;
@@ -43,6 +44,8 @@ pub(crate) struct Posted {
     pub(crate) never: Vec<usize>,
     pub(crate) asked: Tick,
     pub(crate) answered: Tick,
+    /// When it was answered.
+    pub(crate) when: Instant,
 }
 
 /// A frame as a listener was given it.
@@ -55,6 +58,8 @@ pub(crate) struct Received {
     pub(crate) edited: bool,
     /// Whom a presence is about, and whether it joined.
     pub(crate) presence: Option<(String, bool)>,
+    /// The sequence in the cursor behind it, for who holds cursors.
+    pub(crate) sequence: Option<u64>,
     pub(crate) at: Tick,
     pub(crate) when: Instant,
 }
@@ -134,6 +139,10 @@ pub(crate) struct Record {
     /// Changes of a state: by number, the channels that have to tell of it.
     pub(crate) state_changes: RefCell<HashMap<u64, BTreeSet<usize>>>,
     pub(crate) faults: RefCell<Vec<String>>,
+    /// Messages that grew to their end, by their uuid.
+    pub(crate) grown: RefCell<HashMap<String, Grown>>,
+    /// Everything that knew of it may have died, so that something that was answered is lost.
+    pub(crate) loses: Cell<bool>,
     /// How often each thing was done.
     pub(crate) done: RefCell<HashMap<&'static str, usize>>,
 }
@@ -174,6 +183,7 @@ struct Event<'a> {
     message: Option<Text<'a>>,
     catchup: Option<bool>,
     edited: Option<&'a str>,
+    seq: Option<&'a str>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -218,8 +228,17 @@ impl Event<'_> {
         let catchup = self.catchup.unwrap_or_default();
         let edited = self.edited.is_some();
         let when = Instant::now();
-        Ok(Received { stream, key, number, catchup, edited, presence, at, when })
+        let sequence = match self.seq {
+            Some(seq) => Some(sequence(seq).ok_or_else(unclear)?),
+            None => None,
+        };
+        Ok(Received { stream, key, number, catchup, edited, presence, sequence, at, when })
     }
+}
+
+/// The sequence in a cursor.
+pub(crate) fn sequence(cursor: &str) -> Option<u64> {
+    cursor.trim_end_matches('n').split_once('-')?.1.parse().ok()
 }
 
 /// The number in a name such as `c12`.

@@ -8,6 +8,9 @@ use crate::round::{MARK, stores_frames};
 /// Events that are stored for absent users, of a channel and of a user.
 const KEPT: (usize, usize) = (100, 50);
 
+/// The number of the witnesses among users: they hear everything.
+pub(crate) const WITNESS: usize = usize::MAX;
+
 /// One frame in its place.
 #[derive(Debug)]
 pub(crate) struct Item {
@@ -23,7 +26,8 @@ pub(crate) struct Item {
 
 impl Item {
     pub(crate) fn is_for(&self, user: usize) -> bool {
-        (self.only.is_empty() || self.only.contains(&user)) && !self.never.contains(&user)
+        let is_meant = self.only.is_empty() || self.only.contains(&user) || user == WITNESS;
+        is_meant && !self.never.contains(&user)
     }
 }
 
@@ -41,28 +45,37 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// The order in which the witness of a channel heard everything.
-    pub(crate) fn of_channel(record: &Record, channel: usize, heard: &[Received]) -> Self {
-        let stream = Stream::Channel(channel);
+    /// The order in which everything was heard.
+    pub(crate) fn of_heard(record: &Record, stream: Stream, heard: &[Received]) -> Self {
         let posted = record.posted.borrow();
         let mut members: HashMap<&str, bool> = HashMap::new();
         let frames = heard.iter().map(|heard| {
             if heard.stream != stream {
-                record.fault(format!("the witness of {channel} heard {heard:?}"));
+                record.fault(format!("{heard:?} was heard in {stream:?}"));
             }
             if let Some((user, joined)) = &heard.presence
                 && members.insert(user, *joined).unwrap_or_default() == *joined
             {
-                record.fault(format!("{user} joins or parts twice in channel {channel}"));
+                record.fault(format!("{user} joins or parts twice in {stream:?}"));
             }
             let told = posted.get(&(stream, heard.key));
             let is_ours = matches!(heard.key, Key::Message(_) | Key::Edit(_) | Key::Delete(_));
-            if is_ours && told.is_none_or(|told| told.number != heard.number) {
-                record.fault(format!("the witness of {channel} heard {heard:?}, posted {told:?}"));
+            let is_as_edited = || {
+                let edit = posted.get(&(stream, Key::Edit(heard.number)));
+                heard.edited
+                    && edit.is_some_and(|edit| edit.target.map(Key::Message) == Some(heard.key))
+            };
+            if is_ours && told.is_none_or(|told| told.number != heard.number && !is_as_edited()) {
+                record.fault(format!("{heard:?} was heard in {stream:?}, posted {told:?}"));
             }
             let posted = told.cloned().unwrap_or_else(|| {
-                let about = heard.presence.as_ref().filter(|(user, _)| user.starts_with('u'));
-                let never = about.and_then(|(user, _)| index(user)).into_iter().collect();
+                let about = heard.presence.as_ref().map(|(user, _)| user.as_str());
+                let never = about.and_then(|user| match user.as_bytes().first() {
+                    Some(b'u') => index(user),
+                    Some(b'w') => Some(WITNESS),
+                    _ => None,
+                });
+                let never = never.into_iter().collect();
                 Posted {
                     number: heard.number,
                     target: None,
@@ -70,18 +83,20 @@ impl Order {
                     never,
                     asked: 0,
                     answered: Tick::MAX,
+                    when: heard.when,
                 }
             });
             let posted = Posted { answered: posted.answered.min(heard.at), ..posted };
             (heard.key, posted)
         });
-        let order = Self::new(record, stream, frames.collect());
-        for ((of, key), _) in posted.iter() {
-            if *of == stream && !order.places.contains_key(key) {
-                record.fault(format!("the witness of channel {channel} never heard {key:?}"));
-            }
-        }
-        order
+        Self::new(record, stream, frames.collect())
+    }
+
+    /// What was posted, and nobody heard of it.
+    pub(crate) fn unheard(&self, record: &Record, stream: Stream) -> Vec<Key> {
+        let posted = record.posted.borrow();
+        let keys = posted.keys().filter(|(of, _)| *of == stream).map(|(_, key)| *key);
+        keys.filter(|key| !self.places.contains_key(key)).collect()
     }
 
     /// The order in which one publisher posted everything.

@@ -1,14 +1,16 @@
 //! Publishers: messages to channels and users, edits and deletes, each known by its number.
 
+use std::io;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::dice::Dice;
 use crate::model::{Key, Posted, Stream};
 use crate::round::{Round, is_serial, is_wide};
-use crate::wire::Line;
+use crate::wire::{Answer, Line, Site};
 
 /// One message, edit or delete to be asked for.
 struct Item {
@@ -60,9 +62,9 @@ struct Kept {
 /// frames go to each one's own users, large messages to its own channels.
 pub(crate) async fn publish(round: Rc<Round>, mut dice: Dice, number: usize) {
     let own = |count: usize| (0..count).filter(|it| it % round.plan.publishers == number);
-    let users: Vec<usize> = own(round.plan.clients).collect();
+    let users: Vec<usize> = own(round.plan.users).collect();
     let wide: Vec<usize> = own(round.plan.channels).filter(|channel| is_wide(*channel)).collect();
-    let mut line = Line::open(round.site.any()).await.unwrap();
+    let mut line = None;
     let mut kept: Vec<Kept> = Vec::new();
     while !round.stopped() {
         let count = if dice.one_in(4) { 1 + dice.below(20) } else { 1 + dice.below(3) };
@@ -84,11 +86,11 @@ pub(crate) async fn publish(round: Rc<Round>, mut dice: Dice, number: usize) {
 
 /// Tells each channel and each user that no more comes.
 pub(crate) async fn mark_the_end(round: &Rc<Round>) {
-    let mut line = Line::open(round.site.any()).await.unwrap();
+    let mut line = None;
     let channel = |channel| Address { channel: Some(channel), only: vec![], never: vec![] };
     let user = |user| Address { channel: None, only: vec![user], never: vec![] };
     let all: Vec<Address> =
-        (0..round.plan.channels).map(channel).chain((0..round.plan.clients).map(user)).collect();
+        (0..round.plan.channels).map(channel).chain((0..round.plan.users).map(user)).collect();
     for some in all.chunks(50) {
         let items = some.iter().map(|to| {
             let number = round.mark();
@@ -164,21 +166,39 @@ fn delete(dice: &mut Dice, kept: &mut Vec<Kept>) -> Item {
     item(body, 0, Key::Delete(uuid), Some(uuid), &to)
 }
 
-async fn post(round: &Round, line: &mut Line, method: &'static str, items: Vec<Item>) {
+/// Sends a request: on the line there is, or on one after the other if they break.
+async fn request(
+    site: &Site,
+    line: &mut Option<Line>,
+    method: &str,
+    body: &str,
+) -> io::Result<Answer> {
+    if site.breaks {
+        return site.insist(method, "/message", body).await;
+    }
+    let line = match line {
+        Some(line) if !site.moves() => line,
+        line => line.insert(Line::open(site.any()).await?),
+    };
+    line.request(method, "/message", body).await
+}
+
+async fn post(round: &Round, line: &mut Option<Line>, method: &'static str, items: Vec<Item>) {
     let record = &round.record;
     if items.is_empty() {
         return;
     }
-    if round.site.moves() {
-        *line = Line::open(round.site.any()).await.unwrap();
-    }
     let body: Value = items.iter().map(|item| item.body.clone()).collect();
     let asked = record.tick();
-    let answer = line.request(&round.site, method, "/message", &body.to_string()).await;
-    let answered = record.tick();
+    let answer = request(&round.site, line, method, &body.to_string()).await;
+    let (answered, when) = (record.tick(), Instant::now());
     match answer {
         Ok((200, body)) => {
             let told: Vec<Value> = serde_json::from_slice(&body).unwrap_or_default();
+            if told.is_empty() && method != "POST" && record.loses.get() {
+                // The message was lost.
+                return;
+            }
             if told.len() != items.len() {
                 record.fault(format!("{method} of {} was answered {told:?}", items.len()));
             }
@@ -189,7 +209,7 @@ async fn post(round: &Round, line: &mut Line, method: &'static str, items: Vec<I
     for Item { streams, key, number, target, to, .. } in items {
         for stream in streams {
             let (only, never) = (to.only.clone(), to.never.clone());
-            let posted = Posted { number, target, only, never, asked, answered };
+            let posted = Posted { number, target, only, never, asked, answered, when };
             record.posted.borrow_mut().insert((stream, key), posted);
             if is_serial(stream) {
                 record.serial.borrow_mut().entry(stream).or_default().push(key);

@@ -13,7 +13,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use channelstream_server::{Config, SharedJournal};
-use channelstream_signer::TimestampSigner;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::sync::oneshot;
@@ -133,10 +132,9 @@ impl Server {
         }
     }
 
-    /// The servers with a signature that is good for a minute.
+    /// The servers for clients.
     pub(crate) fn site(&self, dice: Dice) -> Site {
-        let signature = TimestampSigner::new("secret").sign("/storm");
-        Site { addresses: self.addresses(), signature, dice: RefCell::new(dice) }
+        Site { addresses: self.addresses(), dice: RefCell::new(dice), breaks: false }
     }
 
     /// Waits until all are gone: connections, listeners, users and channels.
@@ -218,11 +216,8 @@ fn drained(address: SocketAddr) -> Result<(), String> {
 fn get(address: SocketAddr, path: &str) -> Vec<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let signature = TimestampSigner::new("secret").sign("/storm");
-        let dice = RefCell::new(Dice::new(0));
-        let site = Site { addresses: vec![address], signature, dice };
         let mut line = Line::open(address).await.unwrap();
-        let (status, body) = line.request(&site, "GET", path, "").await.unwrap();
+        let (status, body) = line.request("GET", path, "").await.unwrap();
         assert_eq!(status, 200, "{path}: {}", body.escape_ascii());
         body
     })

@@ -5,22 +5,27 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use channelstream_signer::TimestampSigner;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::dice::Dice;
 
 /// How long anything that has to happen may take, on a machine that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The servers, which are one for their clients, and the right to post.
+/// How long a request may be refused or in doubt, whatever breaks meanwhile.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The servers, which are one for their clients.
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) signature: String,
     pub(crate) dice: RefCell<Dice>,
+    /// Servers end and come back all the time, and the journal goes away.
+    pub(crate) breaks: bool,
 }
 
 impl Site {
@@ -35,6 +40,38 @@ impl Site {
     /// Whether to go to another server with the next request.
     pub(crate) fn moves(&self) -> bool {
         self.addresses.len() > 1 && self.dice.borrow_mut().one_in(3)
+    }
+
+    /// Sends one request to one server after the other, until one answers what became of it. Whatever
+    /// happens meanwhile, it is carried out once. Returns the last failure if there is no answer for long.
+    pub(crate) async fn insist(
+        &self,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> io::Result<Answer> {
+        let key = format!("{:032x}", self.dice.borrow_mut().wide());
+        let begun = Instant::now();
+        loop {
+            let answer = self.attempt(method, target, body, &key).await;
+            let is_final = matches!(&answer, Ok((status, _)) if *status != 503);
+            if is_final || begun.elapsed() > LONG_PATIENCE {
+                return answer;
+            }
+            let pause = self.dice.borrow_mut().pause(100);
+            sleep(pause).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        method: &str,
+        target: &str,
+        body: &str,
+        key: &str,
+    ) -> io::Result<Answer> {
+        let mut line = Line::open(self.any()).await?;
+        line.request_once(method, target, body, key).await
     }
 }
 
@@ -61,15 +98,27 @@ impl Line {
     /// One request and its answer.
     pub(crate) async fn request(
         &mut self,
-        site: &Site,
         method: &str,
         target: &str,
         body: &str,
     ) -> io::Result<Answer> {
+        self.request_once(method, target, body, "").await
+    }
+
+    /// The same with a key, if it is not empty, by which the request is carried out once.
+    async fn request_once(
+        &mut self,
+        method: &str,
+        target: &str,
+        body: &str,
+        key: &str,
+    ) -> io::Result<Answer> {
+        let key =
+            if key.is_empty() { String::new() } else { format!("idempotency-key: {key}\r\n") };
         let request = format!(
             "{method} {target} HTTP/1.1\r\nhost: localhost\r\nx-channelstream-secret: {}\r\n\
-             {}content-length: {}\r\n\r\n{body}",
-            site.signature,
+             {}{key}content-length: {}\r\n\r\n{body}",
+            TimestampSigner::new("secret").sign("/storm"),
             if target == "/connect" { "prefer: return=representation\r\n" } else { "" },
             body.len()
         );
@@ -101,14 +150,17 @@ impl Line {
     }
 }
 
-async fn more(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) async fn more(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<()> {
     match stream.read_buf(read).await? {
         0 => Err(ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }
 }
 
-async fn read_head(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<(u16, String)> {
+pub(crate) async fn read_head(
+    stream: &mut TcpStream,
+    read: &mut Vec<u8>,
+) -> io::Result<(u16, String)> {
     let end = loop {
         if let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             break end + 4;
@@ -120,7 +172,7 @@ async fn read_head(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<(u1
     Ok((status.ok_or(ErrorKind::InvalidData)?, head))
 }
 
-fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     // Where it is closed already there is nothing left to reset.
     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     drop(stream);
@@ -138,6 +190,12 @@ pub(crate) enum Incoming {
         orderly: bool,
         whole: bool,
     },
+}
+
+impl Incoming {
+    pub(crate) const fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
 }
 
 /// A websocket of a client.

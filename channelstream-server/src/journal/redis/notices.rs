@@ -24,7 +24,8 @@ pub(super) fn note(notice: Notice, figures: &Figures) {
             count(&figures.put_back, put_back);
             tracing::warn!(
                 after = %id(after), put_back, rebuilt,
-                "Redis is another one, or was started anew: this server has begun an epoch of the journal"
+                "Redis is another one, was started anew or lacks entries: this server has begun an epoch of the \
+                 journal"
             );
         }
         Notice::Repeats { count: repeats } => {

@@ -135,7 +135,7 @@ impl Client {
             Some(line) if !self.round.site.moves() => line,
             _ => self.line().await?,
         };
-        match line.request(&self.round.site, method, target, &body.to_string()).await {
+        match line.request(method, target, &body.to_string()).await {
             Ok(answer) => {
                 self.line = Some(line);
                 Some(answer)
@@ -340,7 +340,7 @@ impl Client {
             let _ = line.write(b"POST /message HTTP/1.1\r\ncontent-length: 100\r\n\r\n[").await;
             return line.cut();
         }
-        match line.request(&self.round.site, method, target, &body).await {
+        match line.request(method, target, &body).await {
             Ok((told, _)) if told == status => {}
             other => self.fault(&format!("{method} {target} was answered {other:?}")),
         }

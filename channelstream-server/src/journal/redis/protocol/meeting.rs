@@ -52,12 +52,24 @@ impl<S> Machine<S> {
                     self.load(view, None);
                 } else if let Err(common) = self.order.fork(&head.epochs) {
                     self.diverge(view, None, common);
+                } else if self.went_back(&view) {
+                    self.recover(run, view);
                 } else {
                     self.follow(head, view.end);
                 }
             }
             _ => self.recover(run, view),
         }
+    }
+
+    /// Returns `true` if Redis lacks entries that this node has applied, though it goes on in the epoch of
+    /// this order. On a run that lives, somebody has removed the journal, or put an older one in its place.
+    pub(super) fn went_back(&self, view: &View) -> bool {
+        let at = self.order.position();
+        let is_ahead = at != Position::default() && view.end.is_none_or(|end| end < at);
+        let is_same =
+            || view.head.as_ref().is_some_and(|head| self.order.fork(&head.epochs).is_ok());
+        is_ahead && self.keeps(Rule::Run) && is_same()
     }
 
     /// The others went another way from `common` on.

@@ -24,7 +24,7 @@ const LONG_WAIT: Duration = Duration::from_secs(6);
 /// that of another node, leaves no hole.
 const PUT_BACK: usize = 64;
 
-/// A node on a run of Redis that has no epoch yet.
+/// A node on a run of Redis that has no epoch yet, or has lost entries of its epoch.
 #[derive(Debug)]
 pub(super) struct Recovery {
     run: Run,
@@ -51,6 +51,11 @@ enum Stage {
 }
 
 impl Recovery {
+    /// Returns `true` if the epoch of the head lives on this run.
+    fn has_epoch(&self) -> bool {
+        self.view.head.as_ref().is_some_and(|head| head.run == self.run)
+    }
+
     pub(super) fn wake(&self) -> Option<Duration> {
         let claims = matches!(self.stage, Stage::Claiming | Stage::Snapshotting);
         (claims && !self.is_claiming).then_some(self.next_claim)
@@ -145,11 +150,12 @@ impl<S> Machine<S> {
     pub(super) fn claimed(&mut self, claims: &[(NodeId, Position)], view: View) {
         let position = self.order.position();
         let (node, now, waited) = (self.node, self.now, self.waited());
+        let went_back = self.went_back(&view);
         let Phase::Recovering(recovery) = &mut self.phase else { return };
         recovery.is_claiming = false;
         recovery.alone &= claims.iter().all(|(claiming, _)| *claiming == node);
         recovery.view = view;
-        if recovery.view.head.as_ref().is_some_and(|head| head.run == recovery.run) {
+        if recovery.has_epoch() && !went_back {
             let (run, view) = (recovery.run.clone(), recovery.view.clone());
             self.settle(run, view);
             return;
@@ -196,8 +202,10 @@ impl<S> Machine<S> {
     fn take_over(&mut self) {
         let position = self.order.position();
         let Phase::Recovering(recovery) = &mut self.phase else { return };
-        // Without a head, nothing tells what the entries are.
-        let end = recovery.view.head.as_ref().and(recovery.view.end);
+        // Without a head, nothing tells what the entries are. On a run that went back, others may have been
+        // appended at the same positions.
+        let is_known = recovery.view.head.is_some() && !recovery.has_epoch();
+        let end = recovery.view.end.filter(|_| is_known);
         let end = end.filter(|_| position != Position::default());
         let Some((mut after, lacking)) = end.and_then(|end| Some((end, self.ring.after(end)?)))
         else {

@@ -384,6 +384,51 @@ fn the_furthest_puts_back_what_redis_lost() {
 }
 
 #[test]
+fn a_run_that_went_back_is_filled_anew() {
+    let epochs = [(5, at(0, 0))];
+    for end in [None, Some(at(5, 2))] {
+        let mut node = Node::following(4);
+        node.machine.broke(node.now, node.machine.session);
+        node.wait(secs(1));
+        let lost = View { head: Some(head("a", &epochs)), end };
+        node.meets("a", &lost);
+        assert_eq!(node.machine.standing(), Standing::Away);
+        node.reads(&[]);
+        node.claims(&[(ME, at(5, 4)), (OTHER, at(5, 3))], &lost);
+        // What is at the last positions now may be something else.
+        assert!(node.has(|output| matches!(output, Output::Snapshot)));
+        node.machine.snapshot(node.now, at(5, 4), Bytes::from_static(b"mine"));
+        node.collect();
+        let begins = node.begins().unwrap();
+        assert_eq!((begins.seen, begins.end, begins.after), (Some(Epoch::new(5)), end, at(5, 4)));
+        assert_eq!(begins.instead.as_deref(), Some(&b"mine"[..]));
+        node.answer(Line::Append, Answer::Begun { is_done: true });
+        node.met("a", &view(head("a", &[epochs[0], (6, at(5, 4))]), at(6, 0)));
+        node.reads(&[(at(6, 0), beginning())]);
+        assert_eq!(node.machine.standing(), Standing::Following);
+    }
+}
+
+#[test]
+fn who_is_ahead_of_a_run_that_went_back_waits_for_the_furthest() {
+    let mut node = Node::following(3);
+    node.machine.broke(node.now, node.machine.session);
+    node.wait(secs(1));
+    let lost = view(head("a", &[(5, at(0, 0))]), at(5, 2));
+    node.meets("a", &lost);
+    node.reads(&[]);
+    let claims = [(ME, at(5, 3)), (OTHER, at(5, 4))];
+    node.claims(&claims, &lost);
+    assert!(!node.has(|output| matches!(output, Output::Snapshot)));
+    node.wait(Duration::from_millis(100));
+    // The other one has begun with its state.
+    node.claims(&claims, &view(head("a", &[(5, at(0, 0)), (6, at(5, 4))]), at(6, 0)));
+    node.reads(&[(at(6, 0), beginning())]);
+    assert!(node.hangs_up(), "entry 4 is missing");
+    assert!(node.given().is_empty());
+}
+
+#[test]
 fn who_is_behind_leaves_it_to_the_furthest() {
     let mut node = Node::following(2);
     node.machine.broke(node.now, node.machine.session);
