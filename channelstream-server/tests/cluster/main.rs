@@ -1,6 +1,6 @@
 //! Several servers on one real Redis: one server to everybody, whatever is killed, stopped or wiped.
 //! `CHANNELSTREAM_CLUSTER=full` runs more rounds; `CHANNELSTREAM_TEST_SERVER` names another server program.
-//! Without a `redis-server` in the path, the tests fail.
+//! Without a `redis-server` and an `nginx` in the path, the tests fail.
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 #![allow(clippy::disallowed_methods, reason = "a test may wait")]
@@ -10,13 +10,21 @@
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod app;
 mod away;
+mod backend;
 mod cluster;
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod crowd;
 mod ends;
 mod kill;
+#[path = "../it/nginx.rs"]
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod nginx;
 #[path = "../it/process.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod process;
+mod proxy;
 mod redis;
+mod rolling;
 mod same;
 mod visitor;
 

@@ -21,16 +21,8 @@ pub(crate) fn before(servers: &[SocketAddr]) -> Nginx {
     Nginx::before("http://channelstream", &text, "")
 }
 
-/// The same, but what the client sends as a proxy's headers reaches the servers. They may not trust nginx.
-pub(crate) fn passing_headers(servers: &[SocketAddr]) -> Nginx {
-    let example = example();
-    let lines = example.lines().filter(|line| !line.contains("proxy_set_header X-"));
-    let text = format!("{}{}", upstream(servers), lines.collect::<Vec<_>>().join("\n"));
-    Nginx::before("http://channelstream", &text, "")
-}
-
 /// The part of the example that names the servers, with these in place of its own.
-fn upstream(servers: &[SocketAddr]) -> String {
+pub(crate) fn upstream(servers: &[SocketAddr]) -> String {
     let text = block(2);
     let (begin, rest) = text.split_once('\n').unwrap();
     let (lines, end) = rest.split_once("}\n").unwrap();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
-use crate::nginx::Nginx;
+use crate::nginx::{self, Nginx};
 use crate::proxy;
 use crate::redis::{Disk, Redis};
 use crate::server::{Server, Settings};
@@ -39,9 +39,18 @@ impl Site {
         let servers = servers.collect::<Result<Vec<_>>>()?;
         let addresses = servers.iter().map(|server| server.host.parse());
         let addresses = addresses.collect::<Result<Vec<SocketAddr>, _>>()?;
-        let before = if settings.plays_proxy { proxy::passing_headers } else { proxy::before };
+        let before = if settings.plays_proxy { before_passing_headers } else { proxy::before };
         let nginx = before(&addresses);
         let host = format!("127.0.0.1:{}", nginx.port);
         Ok(Self { host, _nginx: Some(nginx), _servers: servers, _redis: Some(redis) })
     }
+}
+
+/// nginx that passes on what its client sends as a proxy's headers. The servers may not trust it.
+fn before_passing_headers(servers: &[SocketAddr]) -> Nginx {
+    let example = nginx::example();
+    let lines = example.lines().filter(|line| !line.contains("proxy_set_header X-"));
+    let lines: Vec<_> = lines.collect();
+    let text = format!("{}{}", proxy::upstream(servers), lines.join("\n"));
+    Nginx::before("http://channelstream", &text, "")
 }
