@@ -17,7 +17,7 @@ use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::app::{Line, Request};
+use crate::app::Site;
 
 /// For a crowd of ten thousand on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -80,13 +80,13 @@ impl Crowd {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let (opening, faults) = (Semaphore::new(AT_ONCE), Mutex::default());
         let scene = Arc::new(Scene { address, http, opening, faults });
-        let mut line = Line::open(address);
+        let site = Site(address);
         let info = json!({"include_users": false, "include_history": false});
         let mut members = Vec::with_capacity(count);
         for (index, how) in (0..count).zip(hows.iter().cycle()) {
             let user = format!("user{index}");
             let body = json!({"username": user, "channels": [channel], "info": info});
-            let answer = line.send(&Request::call("/connect", &body)).ok();
+            let answer = site.call("/connect", &body);
             let member = Arc::new(Member {
                 index,
                 how: *how,
