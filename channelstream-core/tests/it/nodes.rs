@@ -172,6 +172,32 @@ fn who_holds_a_cursor_does_not_wait() {
 }
 
 #[test]
+fn who_has_no_cursor_yet_reads_when_it_is_known_what_the_older_was_sent() {
+    for newer in [&[2][..], &[2, 2], &[2, 0]] {
+        let mut w = World::of_nodes(3, Rules::default());
+        w.connect("ann", &["room"]);
+        w.on(1).follow("ann", Since::Record);
+        w.catch_up("ann");
+        w.on(0).say("room", "1");
+        w.expect("ann", &["~cursor", "room bot: 1"]);
+        w.holds_closes = true;
+        for node in newer {
+            w.on(*node).follow("ann", Since::Record);
+            w.catch_up("ann");
+            w.on(0).say("room", "2");
+            w.expect("ann", &[]);
+        }
+        w.release_closes();
+        w.catch_up("ann");
+        let missed = ["~cursor", "~room bot: 2", "~room bot: 2"];
+        w.expect("ann", &missed[..=newer.len()]);
+        w.on(0).say("room", "3");
+        w.expect("ann", &["room bot: 3"]);
+        w.check_nodes();
+    }
+}
+
+#[test]
 fn a_third_listener_waits_for_the_first_while_the_second_does() {
     let mut w = listening();
     w.tell(1);
