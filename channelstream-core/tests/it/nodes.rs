@@ -502,6 +502,26 @@ fn an_epoch_that_a_node_begins_alone_parts_nobody_and_announces_nothing() {
 }
 
 #[test]
+fn who_could_not_come_back_while_the_last_node_drained_has_all_its_time_from_the_next_one() {
+    let mut w = World::of_nodes(2, Rules::default());
+    w.connect("ann", &["room"]);
+    w.open_on(1, "ann", Socket);
+    w.tell(1);
+    // The node closes the listener as the first of many.
+    w.end("ann", Closing::Otherwise);
+    w.pass(14_000, &[1]);
+    w.apply_at(1, Command::Leave);
+    w.kill(1);
+    // The longest step of own time would be too much.
+    w.jump(hours(1));
+    w.apply_at(0, Command::Begin { epoch: Epoch::new(7_000_000), alone: true });
+    w.pass(14_500, &[0]);
+    assert!(w.knows("ann"));
+    w.pass(1000, &[0]);
+    assert!(!w.knows("ann"));
+}
+
+#[test]
 fn another_epoch_changes_nothing_for_those_who_live() {
     let mut w = listening();
     w.apply_at(2, Command::Begin { epoch: Epoch::new(7_000_000), alone: false });
