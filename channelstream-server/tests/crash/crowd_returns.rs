@@ -16,7 +16,10 @@ fn a_restart_parts_nobody_and_loses_nothing() {
     let begun = Instant::now();
     let count = rounds(200, 10_000) as usize;
     let journal = Journal::new();
-    let mut server = journal.start(&[]);
+    // Who comes back later parts, and a busy machine needs its time for ten thousand.
+    let patience = rounds(15, 60).to_string();
+    let patience = ["--gc-conns-after", &patience];
+    let mut server = journal.start(&patience);
     let (address, site) = (server.address, Site(server.address));
     let port = address.port().to_string();
     let settings = |has_presence| {
@@ -35,7 +38,7 @@ fn a_restart_parts_nobody_and_loses_nothing() {
         server.signal(signal);
         server.ended();
         let ended = ends.elapsed();
-        server = journal.start(&["--port", &port]);
+        server = journal.start(&[&patience[..], &["--port", &port]].concat());
         let started = ends.elapsed();
         crowd.opens(round);
         println!(
