@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::{setup, tools};
+use crate::{oracle, setup, tools};
+
+const USAGE: &str = "usage: cargo xtask browser [--nodes N]";
 
 /// The suite, with its own npm packages.
 pub(crate) const FOLDER: &str = "channelstream-server/tests/browser";
@@ -15,7 +17,13 @@ const OURS: &str = "channelstream-server/web/channelstream/index.js";
 const SHARED: [&str; 4] =
     ["client.test.mjs", "idle.test.mjs", "recovery.test.mjs", "script.test.mjs"];
 
+/// Runs the suite against one server, or against several on one Redis behind nginx.
 pub(crate) fn run(shell: &Shell) -> Result<()> {
+    suite(shell, oracle::nodes(USAGE)?.unwrap_or(1))
+}
+
+/// Runs the suite against so many servers.
+pub(crate) fn suite(shell: &Shell, nodes: u16) -> Result<()> {
     let python = setup::prepare(shell)?;
     let chromium = tools::find("chromium").context("chromium isn't on PATH")?;
     let reference = tools::reference_client(shell, &python)?;
@@ -35,6 +43,7 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
         cmd!(shell, "node --test --test-concurrency=2 --test-reporter=spec {files...}")
             .env("CHANNELSTREAM_CHROMIUM", &chromium)
             .env("CHANNELSTREAM_CLIENT", client)
+            .env("CHANNELSTREAM_NODES", nodes.to_string())
             .env("CHANNELSTREAM_PYTHON", &python)
             .env("CHANNELSTREAM_SERVER", &server)
             .run()?;

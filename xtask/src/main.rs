@@ -11,6 +11,7 @@ mod features;
 mod licenses;
 mod manifests;
 mod msrv;
+mod oracle;
 mod setup;
 mod simulate;
 mod storm;
@@ -28,9 +29,9 @@ use xshell::{Shell, cmd};
 type Task = (&'static str, &'static str, fn(&Shell) -> Result<()>);
 
 /// Tasks that parse further arguments themselves.
-const WITH_ARGUMENTS: [&str; 3] = ["storm", "simulate", "bench"];
+const WITH_ARGUMENTS: [&str; 5] = ["oracle", "browser", "storm", "simulate", "bench"];
 
-const TASKS: [Task; 18] = [
+const TASKS: [Task; 19] = [
     ("setup", "install what the tests need besides Rust", setup::run),
     ("test", "run setup, then all tests, in the browser too", test::run),
     ("ci", "run all checks and tests, up to the first that fails", ci::run),
@@ -53,8 +54,9 @@ const TASKS: [Task; 18] = [
     ("windows", "check the portable crates for Windows, if the target is installed", windows::run),
     ("docs", "build the documentation, broken links denied", docs),
     ("client", "check types, size and embedded copy of the browser client", client::run),
-    ("browser", "run the browser suite alone", browser::run),
-    ("storm", "[--seconds N] [--seed S] [--threads T] run the stress test", storm::run),
+    ("oracle", "[--nodes N] run the oracle alone", oracle::run),
+    ("browser", "[--nodes N] run the browser suite alone", browser::run),
+    ("storm", "[--seconds N] [--seed S] [--threads T] [--nodes N] run the stress test", storm::run),
     (
         "simulate",
         "[--seeds N] [--seed S] [--without RULE] run the simulator of the shared journal",

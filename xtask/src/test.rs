@@ -10,5 +10,5 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     cmd!(shell, "cargo test --workspace --locked --no-fail-fast")
         .env("CHANNELSTREAM_TEST_PYTHON", python)
         .run()?;
-    browser::run(shell)
+    browser::suite(shell, 1)
 }

@@ -271,6 +271,9 @@ pub enum CatchUp {
     Deliver,
     /// The listener holds a cursor: its node reads on from there ([`State::read`](super::State::read)).
     Read,
+    /// The listener has no cursor yet: its node reads on from what the connection was sent. It has to wait
+    /// until that is known, as one that the state delivers to.
+    ReadRecord,
 }
 
 /// How a listener is told that a message has grown.

@@ -28,16 +28,17 @@ impl State {
             return Ok(Reply::Occupied);
         }
         match present {
-            Some(older) if catch_up == CatchUp::Deliver => {
+            Some(older) if catch_up != CatchUp::Read => {
                 // An older one that waits itself was sent nothing.
                 if older.node != listener.node && !self.taking_over.has(key) {
                     self.wait_for(key, older);
                 }
             }
             // One that waited has ended, and what it waited for has not come yet.
-            None if catch_up == CatchUp::Deliver => {}
+            None if catch_up != CatchUp::Read => {}
             _ => self.waits_no_more(key),
         }
+        self.taking_over.reads(key, catch_up == CatchUp::ReadRecord);
         if let Some(older) = present.filter(|older| older.node == listener.node) {
             self.takes_over_what_was_told(key, older);
         }

@@ -229,6 +229,10 @@ impl State {
         let (seed, deliveries) = (stamp.seed, Vec::new());
         let mut step = Step { node, seed, ids: 0, deliveries, ended: Vec::new() };
         self.node_is_seen(&mut step, node);
+        // Before anything expires: its time begins anew.
+        if let Command::Begin { alone: true, .. } = command {
+            self.is_alone(node);
+        }
         self.expire(&mut step);
         let (reply, replayed) = match repeat {
             None => (self.carry_out(&mut step, command), false),
@@ -293,12 +297,7 @@ impl State {
                 Ok(Reply::Done)
             }
             Command::Tick => Ok(Reply::Done),
-            Command::Begin { alone, .. } => {
-                if alone {
-                    self.is_alone(step.node);
-                }
-                Ok(Reply::Done)
-            }
+            Command::Begin { .. } => Ok(Reply::Done),
             Command::Alive(alive) => {
                 self.node_is_alive(step.node, *alive);
                 Ok(Reply::Done)

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::arena::Key;
-use super::connection::{Connection, Listener};
+use super::connection::{Connection, Listener, Phase};
 use super::order::Position;
 use super::time::Moment;
 use super::{Alive, Closing, EndReason, ListenerId, NodeId, Sent, Sequence, State, Step};
@@ -129,8 +129,16 @@ impl State {
         row.told.later.retain(|_, opened| *opened > alive.position);
     }
 
-    /// Ends all other nodes: none of them lives.
+    /// Ends all other nodes: none of them lives. Connections without a listener have all of their time from
+    /// here on: while the last of those nodes drained, they could not come back to any.
     pub(super) fn is_alone(&mut self, node: NodeId) {
+        let now = self.own_time.now();
+        let waits = |one: &Connection| one.phase == Phase::Alive && one.listener.is_none();
+        let waiting = self.connections.iter().filter(|(_, one)| waits(one)).map(|(key, _)| key);
+        for key in waiting.collect::<Vec<_>>() {
+            self.connections[key].since = now;
+            self.watch_connection(key);
+        }
         let others = self.nodes.alive.keys().copied().filter(|other| *other != node);
         for other in others.collect::<Vec<_>>() {
             self.node_has_left(other);

@@ -166,9 +166,13 @@ type Next = Reverse<(Sequence, Kind, usize)>;
 
 impl State {
     /// Reads the next portion for a listener of a connection, and moves `reading` on. Returns `None` if
-    /// there is no such connection.
+    /// there is no such connection, or if it is not known yet what an older listener was sent behind which
+    /// the reading begins.
     pub fn read(&self, connection: ConnectionId, reading: &mut Reading) -> Option<Portion> {
         let key = *self.connection_ids.get(&connection)?;
+        if reading.begins_at_record() && self.taking_over.has(key) {
+            return None;
+        }
         let connection = &self.connections[key];
         let mut portion = Portion::default();
         let mut presented = self.cursor_at(0);

@@ -1,8 +1,8 @@
 //! Taking over: a listener opens while an older one of its connection is open on another node.
 //!
 //! What the older one was sent is known when its `Close` comes. Until then the new listener takes
-//! nothing: what happens meanwhile is stored, and comes with the rest of what was missed. A listener
-//! that holds a cursor need not wait.
+//! nothing: what happens meanwhile is stored, and comes with the rest of what was missed, by delivery or
+//! because its node reads it. A listener that holds a cursor need not wait.
 
 use std::collections::VecDeque;
 
@@ -30,6 +30,8 @@ struct Waits {
     /// since nothing of them waits there.
     last: Sequence,
     until: Moment,
+    /// Whether the newest one reads what it missed.
+    reads: bool,
 }
 
 impl Waits {
@@ -53,6 +55,13 @@ impl TakingOver {
         self.waits.keys().copied()
     }
 
+    /// Notes whether the newest listener of a connection reads what it missed, if it waits.
+    pub(super) fn reads(&mut self, key: Key<Connection>, reads: bool) {
+        if let Some(waits) = self.waits.get_mut(&key) {
+            waits.reads = reads;
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.order.front().map(|(until, _)| *until)
     }
@@ -71,7 +80,7 @@ impl State {
     pub(super) fn wait_for(&mut self, key: Key<Connection>, older: Listener) {
         let until = self.own_time.now().after(self.rules.take_over_timeout);
         let last = self.sequence;
-        self.taking_over.waits.insert(key, Waits { older, last, until });
+        self.taking_over.waits.insert(key, Waits { older, last, until, reads: false });
         self.taking_over.order.push_back((until, key));
     }
 
@@ -93,7 +102,9 @@ impl State {
             }
         }
         self.goes_live(key);
-        self.bring_missed(step, key);
+        if !waits.reads {
+            self.bring_missed(step, key);
+        }
     }
 
     /// Ends the waiting of a listener, if it waits: what the older node told last has to be enough.

@@ -172,6 +172,32 @@ fn who_holds_a_cursor_does_not_wait() {
 }
 
 #[test]
+fn who_has_no_cursor_yet_reads_when_it_is_known_what_the_older_was_sent() {
+    for newer in [&[2][..], &[2, 2], &[2, 0]] {
+        let mut w = World::of_nodes(3, Rules::default());
+        w.connect("ann", &["room"]);
+        w.on(1).follow("ann", Since::Record);
+        w.catch_up("ann");
+        w.on(0).say("room", "1");
+        w.expect("ann", &["~cursor", "room bot: 1"]);
+        w.holds_closes = true;
+        for node in newer {
+            w.on(*node).follow("ann", Since::Record);
+            w.catch_up("ann");
+            w.on(0).say("room", "2");
+            w.expect("ann", &[]);
+        }
+        w.release_closes();
+        w.catch_up("ann");
+        let missed = ["~cursor", "~room bot: 2", "~room bot: 2"];
+        w.expect("ann", &missed[..=newer.len()]);
+        w.on(0).say("room", "3");
+        w.expect("ann", &["room bot: 3"]);
+        w.check_nodes();
+    }
+}
+
+#[test]
 fn a_third_listener_waits_for_the_first_while_the_second_does() {
     let mut w = listening();
     w.tell(1);
@@ -473,6 +499,26 @@ fn an_epoch_that_a_node_begins_alone_parts_nobody_and_announces_nothing() {
         w.expect(label, &["room bot: 2"]);
     }
     w.check_nodes();
+}
+
+#[test]
+fn who_could_not_come_back_while_the_last_node_drained_has_all_its_time_from_the_next_one() {
+    let mut w = World::of_nodes(2, Rules::default());
+    w.connect("ann", &["room"]);
+    w.open_on(1, "ann", Socket);
+    w.tell(1);
+    // The node closes the listener as the first of many.
+    w.end("ann", Closing::Otherwise);
+    w.pass(14_000, &[1]);
+    w.apply_at(1, Command::Leave);
+    w.kill(1);
+    // The longest step of own time would be too much.
+    w.jump(hours(1));
+    w.apply_at(0, Command::Begin { epoch: Epoch::new(7_000_000), alone: true });
+    w.pass(14_500, &[0]);
+    assert!(w.knows("ann"));
+    w.pass(1000, &[0]);
+    assert!(!w.knows("ann"));
 }
 
 #[test]

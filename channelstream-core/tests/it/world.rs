@@ -491,13 +491,20 @@ impl World {
         assert!(matches!(reply, Ok(Reply::Opened)), "{reply:?}");
     }
 
-    /// Lets a listener that is behind read one portion. Returns `true` if it is behind still.
+    /// Lets a listener that is behind read one portion, unless it waits for an older one. Returns `true` if
+    /// there is more to read.
     pub(crate) fn read_on(&mut self, label: &str) -> bool {
         let id = self.id(label);
         let Some((listener, entry)) = self.current(label) else { return false };
         let Some(mut reading) = entry.behind.take() else { return false };
-        let portion = self.state.read(id, &mut reading).unwrap();
+        let waits = entry.waits;
+        let portion = self.state.read(id, &mut reading);
         let entry = self.listener(listener);
+        let Some(portion) = portion else {
+            assert!(waits, "there is nothing to wait for");
+            entry.behind = Some(reading);
+            return false;
+        };
         for Read { cursor, event, sequence } in portion.events {
             entry.cursor = Some(cursor);
             entry.got.push(Got { sequence, cursor, catchup: true, event });
@@ -552,7 +559,11 @@ impl World {
             behind: since.map(Reading::new),
             cursor: None,
         });
-        let catch_up = if since.is_some() { CatchUp::Read } else { CatchUp::Deliver };
+        let catch_up = match since {
+            None => CatchUp::Deliver,
+            Some(Since::Record) => CatchUp::ReadRecord,
+            Some(_) => CatchUp::Read,
+        };
         // The place of the command: others may follow it.
         let mut position = self.state.order().position();
         position.number += 1;

@@ -63,7 +63,11 @@ impl Listener {
             node: node.clone(),
             connection,
             outbox: node.hub().open(connection, sink, encoding, since),
-            catch_up: if since.is_some() { CatchUp::Read } else { CatchUp::Deliver },
+            catch_up: match since {
+                None => CatchUp::Deliver,
+                Some(Since::Record) => CatchUp::ReadRecord,
+                Some(_) => CatchUp::Read,
+            },
             permit: Some(permit),
             is_opening: false,
         }
@@ -98,7 +102,7 @@ impl Listener {
         let listener = self.outbox.id;
         let open = || Command::Open { connection, listener, kind, catch_up, appends };
         let opened = self.node.submit(open()).await?;
-        if catch_up == CatchUp::Read {
+        if catch_up != CatchUp::Deliver {
             // What comes after a portion comes live, and only to the listener of the connection.
             if matches!(opened, Reply::Opened) {
                 self.outbox.read_on();

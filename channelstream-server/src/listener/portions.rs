@@ -36,7 +36,8 @@ struct Encoded {
 }
 
 impl Portions {
-    /// Reads the next portion for a listener that asked for it. Returns `None` if it has ended.
+    /// Reads the next portion for a listener that asked for it. Returns `None` if it has ended, or has to
+    /// wait for an older one.
     pub(crate) fn read(
         &mut self,
         state: &State,
@@ -44,7 +45,10 @@ impl Portions {
         metrics: &Metrics,
     ) -> Option<EncodedPortion> {
         let (connection, mut reading) = outbox.asked()?;
-        let portion = state.read(connection, &mut reading)?;
+        let Some(portion) = state.read(connection, &mut reading) else {
+            outbox.asks_again();
+            return None;
+        };
         metrics.portions_read.increment();
         let gaps = portion.events.iter().filter_map(|read| match &read.event {
             Event::Gap(gap) => Some(gap.reason),

@@ -1,6 +1,6 @@
 //! Several servers on one real Redis: one server to everybody, whatever is killed, stopped or wiped.
 //! `CHANNELSTREAM_CLUSTER=full` runs more rounds; `CHANNELSTREAM_TEST_SERVER` names another server program.
-//! Without a `redis-server` in the path, the tests fail.
+//! Without a `redis-server` and an `nginx` in the path, the tests fail.
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 #![allow(clippy::disallowed_methods, reason = "a test may wait")]
@@ -10,9 +10,11 @@
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod app;
 mod away;
+mod backend;
 mod breaks;
 mod cluster;
 mod compose;
+#[allow(dead_code, reason = "the other tests need more of it")]
 mod crowd;
 #[path = "../storm/dice.rs"]
 mod dice;
@@ -22,6 +24,7 @@ mod ear;
 mod ends;
 #[path = "../storm/follower.rs"]
 mod follower;
+mod guests;
 mod kill;
 #[path = "../storm/model.rs"]
 #[allow(dead_code, reason = "the storm needs more of it")]
@@ -37,9 +40,11 @@ mod page;
 #[path = "../it/process.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod process;
+mod proxy;
 #[path = "../storm/publisher.rs"]
 mod publisher;
 mod redis;
+mod rolling;
 #[path = "../storm/round.rs"]
 #[allow(dead_code, reason = "the storm needs more of it")]
 mod round;

@@ -1,4 +1,4 @@
-//! The storm on servers and a Redis that die: followers with cursors, publishers and a crowd, while
+//! The storm on servers and a Redis that die: followers with cursors, publishers and guests, while
 //! something breaks; then quiet, and the verdict by the storm's model. All choices come from a seed.
 
 use std::cell::RefCell;
@@ -13,9 +13,9 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 use crate::app::{Site as Place, eventually};
 use crate::cluster::{Cluster, Outcome, figures, publish, standing};
-use crate::crowd;
 use crate::dice::Dice;
 use crate::follower::Follower;
+use crate::guests;
 use crate::model::{Key, Received, Record, Stream};
 use crate::order::Order;
 use crate::page;
@@ -44,7 +44,7 @@ pub(crate) struct Storm {
     what: &'static str,
     seed: u64,
     plan: Plan,
-    crowd: usize,
+    guests: usize,
     /// When all servers and Redis have died, and with them what was answered shortly before. Nothing grows then,
     /// because a message that is lost does not grow.
     deaths: Arc<Mutex<Vec<Instant>>>,
@@ -68,8 +68,8 @@ impl Storm {
             pace: size(60, 120),
             time: Duration::ZERO,
         };
-        let (crowd, deaths) = (size(8, 30), Arc::default());
-        Self { what, seed, plan, crowd, deaths, loses: false }
+        let (guests, deaths) = (size(8, 30), Arc::default());
+        Self { what, seed, plan, guests, deaths, loses: false }
     }
 
     /// One in which everything may die at once.
@@ -174,9 +174,9 @@ impl Storm {
             let dice = dice.part(300_000 + number as u64);
             spawn_local(page::write(Rc::clone(&round), dice, number))
         }));
-        others.extend((0..self.crowd).map(|user| {
+        others.extend((0..self.guests).map(|user| {
             let dice = dice.part(400_000 + user as u64);
-            spawn_local(crowd::come_and_go(Rc::clone(&round), dice, user))
+            spawn_local(guests::come_and_go(Rc::clone(&round), dice, user))
         }));
 
         let mut choices = self.dice();

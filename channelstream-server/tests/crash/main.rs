@@ -9,6 +9,12 @@
 #[path = "../it/app.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod app;
+#[path = "../cluster/backend.rs"]
+mod backend;
+#[path = "../cluster/crowd.rs"]
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod crowd;
+mod crowd_returns;
 mod full;
 mod journal;
 mod kill;

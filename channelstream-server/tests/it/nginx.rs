@@ -1,4 +1,4 @@
-//! A real nginx in front of a server, configured as docs/operations.md shows it.
+//! A real nginx in front of servers, configured as docs/operations.md shows it.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,17 @@ use tempfile::TempDir;
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 /// A port that is free may be taken by others before nginx has it.
 const ATTEMPTS: usize = 10;
+/// Each client that listens has two: its own, and one to a server.
+const LINES: usize = 10_000;
 
 /// The example of docs/operations.md.
 pub(crate) fn example() -> String {
-    let (_, text) = OPERATIONS.split_once("```nginx\n").unwrap();
+    block(1)
+}
+
+/// The n-th block for nginx of docs/operations.md.
+pub(crate) fn block(number: usize) -> String {
+    let text = OPERATIONS.split("```nginx\n").nth(number).unwrap();
     let (text, _) = text.split_once("```").unwrap();
     text.to_owned()
 }
@@ -58,7 +65,7 @@ impl Nginx {
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|what| format!("{what}_temp_path {}/{what};", path.display()));
         let config = format!(
-            "daemon off; master_process off; pid {0}/pid; events {{}}\n\
+            "daemon off; master_process off; pid {0}/pid; events {{ worker_connections {LINES}; }}\n\
              http {{ access_log off; {1}\n{text}\n}}\n",
             path.display(),
             temporary.join(" ")

@@ -233,6 +233,24 @@ fn who_holds_a_cursor_goes_on_anywhere() {
 }
 
 #[test]
+fn who_has_no_cursor_yet_takes_over_elsewhere_and_gets_nothing_twice() {
+    let apps = three();
+    let ann = apps[0].connect("ann", &["room"]);
+    let mut older: Option<Socket> = None;
+    for (round, app) in (0..).zip(apps.iter().cycle()).take(6) {
+        let mut socket = Socket::open_at(app.site.0, &format!("/ws?conn_id={ann}&since="));
+        if let Some(mut older) = older {
+            assert_eq!(older.closed_after_events(), Some(1000));
+        }
+        // This waits for the older one, or comes behind what is read.
+        app.publish("room", round);
+        assert_eq!(socket.event()["type"], "cursor");
+        assert_eq!(numbers(&[socket.event()]), [round]);
+        older = Some(socket);
+    }
+}
+
+#[test]
 fn a_key_counts_on_all_nodes() {
     let [a, b, c] = three();
     let id = a.connect("ann", &["room"]);

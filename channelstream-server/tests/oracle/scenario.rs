@@ -24,6 +24,9 @@ pub(crate) struct Scenario {
     server: Option<Kind>,
     env: Option<BTreeMap<String, String>>,
     ini: Option<String>,
+    /// It sends what a proxy sends.
+    #[serde(default)]
+    plays_proxy: bool,
     #[serde(default = "default_secret")]
     pub(crate) secret: String,
     /// Roughly how long it takes.
@@ -44,8 +47,12 @@ impl Scenario {
     /// The settings of the server that it needs for itself; `None` if it can share one.
     pub(crate) fn own_server(&self) -> Option<Settings> {
         let alone = matches!(self.server, Some(Kind::Fresh));
-        (alone || self.env.is_some() || self.ini.is_some())
-            .then(|| Settings { env: self.env.clone().unwrap_or_default(), ini: self.ini.clone() })
+        let plays_proxy = self.plays_proxy;
+        (alone || plays_proxy || self.env.is_some() || self.ini.is_some()).then(|| Settings {
+            env: self.env.clone().unwrap_or_default(),
+            ini: self.ini.clone(),
+            plays_proxy,
+        })
     }
 
     /// The step that a recorded one belongs to.

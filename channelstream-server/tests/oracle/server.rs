@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
+use uuid::Uuid;
 
 use crate::http::{self, Headers, Request};
 
@@ -23,6 +24,18 @@ pub(crate) struct Settings {
     pub(crate) env: BTreeMap<String, String>,
     /// The text of an ini file, where `{port}` is filled in.
     pub(crate) ini: Option<String>,
+    /// The scenario is the proxy: one before several servers has to pass its headers on.
+    pub(crate) plays_proxy: bool,
+}
+
+impl Settings {
+    /// Adds a setting by its key, where the server reads its settings.
+    pub(crate) fn add(&mut self, key: &str, value: String) {
+        match &mut self.ini {
+            Some(text) => *text += &format!("{key} = {value}\n"),
+            None => drop(self.env.insert(format!("CHANNELSTREAM_{}", key.to_uppercase()), value)),
+        }
+    }
 }
 
 /// A running server; it ends when this is dropped.
@@ -84,7 +97,7 @@ impl Server {
     fn await_answer(&mut self) -> Result<()> {
         let request = Request {
             method: "GET".into(),
-            path: "/".into(),
+            path: format!("/listen?conn_id={}", Uuid::nil()),
             headers: Headers::default(),
             body: Vec::new(),
         };
@@ -96,11 +109,13 @@ impl Server {
                 bail!("the server ended ({status}); its output:\n{}", self.output());
             }
             match answer {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > deadline => {
-                    bail!("no answer in time ({error:#}); its output:\n{}", self.output());
+                // a server that does not follow its journal yet
+                Ok(answer) if answer.status != 503 => return Ok(()),
+                answer if Instant::now() > deadline => {
+                    let seen = answer.map(|answer| answer.status);
+                    bail!("no answer in time ({seen:?}); its output:\n{}", self.output());
                 }
-                Err(_) => thread::sleep(Duration::from_millis(50)),
+                _ => thread::sleep(Duration::from_millis(50)),
             }
         }
     }

@@ -326,9 +326,13 @@ impl Outbox {
             let sent = unsent.or(old.overflowed).or(old.behind_since()).unwrap_or(latest);
             old.held.clear();
             old.recount();
+            let waits = old.waits;
             old.end(Ending::Superseded, self.encoding);
             self.schedule(old);
-            newer.queue().begin_behind(sent);
+            // One that waited was sent nothing. What one before it was sent is still to come.
+            if !waits {
+                newer.queue().begin_behind(sent);
+            }
             return;
         }
         if old.reader.is_some() {
@@ -368,10 +372,14 @@ impl Outbox {
 
     /// Notes that the listener waits for what an older one on another node was sent, or no more. At its end
     /// it stays as it is.
-    pub(super) fn take_over(&self, is_done: bool) {
+    pub(super) fn take_over(self: &Arc<Self>, is_done: bool) {
         let mut queue = self.queue();
         if queue.end.is_none() {
             queue.waits = !is_done;
+        }
+        if is_done && queue.asks() {
+            drop(queue);
+            self.writer.ask(Arc::clone(self));
         }
     }
 

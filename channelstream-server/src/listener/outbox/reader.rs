@@ -108,6 +108,13 @@ impl Outbox {
         Some((reader.connection, reader.behind.clone()?))
     }
 
+    /// Lets the listener ask again for the portion that it could not have yet.
+    pub(in crate::listener) fn asks_again(&self) {
+        if let Some(reader) = &mut self.queue().reader {
+            reader.is_asking = false;
+        }
+    }
+
     /// Queues a portion. It fits, because nothing waits before it but control frames.
     pub(in crate::listener) fn put_portion(self: &Arc<Self>, portion: EncodedPortion) {
         let mut queue = self.queue();

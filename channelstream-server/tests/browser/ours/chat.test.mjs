@@ -226,6 +226,13 @@ for (const [name, words] of Object.entries(CHATS)) {
 /** What a browser logs of a server that is gone, and of an application that cannot reach it. */
 const GONE = /net::ERR_|WebSocket connection to .* failed|status of 502/;
 
+/** Waits until Ann has connected anew: her line opens first with the connection that a new server does not know. */
+const isInLobby = (server) =>
+    until(async () => {
+        const { lobby } = (await server.call('POST', '/info', { info: { channels: ['lobby'] } })).channels;
+        return lobby?.users.some((one) => (one.user ?? one) === 'ann');
+    }, 'ann is in the lobby');
+
 test('the page says when the push server is gone, and comes back', { timeout: 90_000 }, async () => {
     const own = await Server.start();
     const program = await Program.start(() => CHATS.rust, { CHANNELSTREAM_URL: `http://${own.address}` });
@@ -240,9 +247,7 @@ test('the page says when the push server is gone, and comes back', { timeout: 90
         await late.page.getByRole('alert').getByText('does not answer. Start it').waitFor();
         await late.leave(GONE);
         await own.start();
-        // Her line opens first with the connection that the new server does not know.
-        const lobby = async () => (await own.call('POST', '/info', { info: { channels: ['lobby'] } })).channels.lobby;
-        await until(async () => (await lobby())?.users.some((one) => (one.user ?? one) === 'ann'), 'ann is in the lobby');
+        await isInLobby(own);
         await ann.isConnected();
         await ann.say('back again');
         await ann.sees('ann back again');
@@ -274,6 +279,7 @@ test('a message that the push server does not take stays in the field, marked, t
         await ann.open('rooms', 'lobby');
         assert.equal(await field.inputValue(), 'into the dark');
         await own.start();
+        await isInLobby(own);
         await ann.isConnected();
         await ann.page.getByRole('button', { name: 'Send again' }).click();
         await ann.sees('ann into the dark');

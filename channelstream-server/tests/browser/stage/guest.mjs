@@ -1,6 +1,7 @@
 // A person at a page under a strict policy that uses our own browser client, as the server serves it.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { OF_PROXY } from './server.mjs';
 import { until } from './until.mjs';
 
 // What the browser itself logs when a request meets no server or proxies refuse it.
@@ -125,7 +126,8 @@ export class Guest {
     async leave({ brokenNetwork = false } = {}) {
         const most = await this.page.evaluate(() => window.mostSockets);
         await this.context.close();
-        const faults = this.faults.filter((text) => !(brokenNetwork && BROKEN_NETWORK.test(text)));
+        const isExpected = (text) => brokenNetwork && (BROKEN_NETWORK.test(text) || OF_PROXY.test(text));
+        const faults = this.faults.filter((text) => !isExpected(text));
         assert.deepEqual(faults, [], `errors in the page of ${this.username}`);
         assert.ok(most <= 1, `${most} websockets at once`);
     }

@@ -1,4 +1,4 @@
-// A real nginx before a server, configured as docs/operations.md shows it.
+// A real nginx before one server or several, configured as docs/operations.md shows it.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -12,13 +12,20 @@ const OPERATIONS = new URL('../../../../docs/operations.md', import.meta.url);
 /** Debian has it where the searches of ordinary users don't look. */
 const PROGRAM = existsSync('/usr/sbin/nginx') ? '/usr/sbin/nginx' : 'nginx';
 
+/** The part of the example that names the servers, with these in place of its own. */
+function upstream(example, servers) {
+    const [line] = example.match(/ +server .*\n/);
+    const lines = servers.map(({ address }) => line.replace('10.0.0.1:8000', address));
+    return example.replace(/( +server .*\n)+/, lines.join(''));
+}
+
 export class Nginx {
-    /** Starts one on a free port. */
-    static async before(server) {
+    /** Starts one on a free port, or on `port`. Several servers get a request in turn. */
+    static async before(servers, port) {
         for (let attempt = 1; ; attempt += 1) {
             const nginx = new Nginx();
             try {
-                await nginx.#start(server);
+                await nginx.#start([servers].flat(), port ?? (await freePort()));
                 return nginx;
             } catch (error) {
                 await nginx.stop();
@@ -28,14 +35,16 @@ export class Nginx {
         }
     }
 
-    async #start(server) {
-        const port = await freePort();
+    async #start(servers, port) {
+        this.port = port;
         this.address = `127.0.0.1:${port}`;
         this.folder = await mkdtemp(join(tmpdir(), 'nginx-'));
-        const [, example] = (await readFile(OPERATIONS, 'utf8')).match(/```nginx\n(.*?)```/s);
-        const text = example
-            .replace('listen 80;', `listen ${this.address};`)
-            .replace('http://127.0.0.1:8000', `http://${server.address}`);
+        const [one, several] = (await readFile(OPERATIONS, 'utf8')).matchAll(/```nginx\n(.*?)```/gs);
+        const before = servers.length === 1 ? '' : upstream(several[1], servers);
+        const target = servers.length === 1 ? servers[0].address : 'channelstream';
+        const text =
+            before +
+            one[1].replace('listen 80;', `listen ${this.address};`).replace('http://127.0.0.1:8000', `http://${target}`);
         const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
             .map((what) => `${what}_temp_path ${this.folder}/${what};`);
         const config =

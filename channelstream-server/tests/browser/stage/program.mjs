@@ -4,15 +4,17 @@ import { once } from 'node:events';
 import { freePort } from './server.mjs';
 import { until } from './until.mjs';
 
+const answersHttp = (address) => fetch(`http://${address}/`).then(() => true, () => false);
+
 export class Program {
     /** What it printed. */
     output = '';
 
     /**
-     * Starts a program that answers at `/` once it is ready. `words` makes its command line of a
-     * port that is free, `settings` are added to its environment. It runs in the folder `cwd`.
+     * Starts a program. `words` makes its command line of a port that is free, `settings` are added to its
+     * environment. It runs in the folder `cwd`, and is ready once `answers` says so.
      */
-    static async start(words, settings = {}, cwd = undefined) {
+    static async start(words, settings = {}, cwd = undefined, answers = answersHttp) {
         const program = new Program();
         const port = await freePort();
         program.address = `127.0.0.1:${port}`;
@@ -29,7 +31,7 @@ export class Program {
         child.on('exit', (code) => (failure ??= `it ended with status ${code}`));
         await until(async () => {
             if (failure) throw new Error(`${name} ${more}: ${failure}\n${program.output}`);
-            return fetch(`http://${program.address}/`).then(() => true, () => false);
+            return answers(program.address);
         }, () => `${name} answers; it said ${program.output}`, 30_000);
         return program;
     }

@@ -11,6 +11,12 @@ export const PROGRAM =
     process.env.CHANNELSTREAM_SERVER ??
     fileURLToPath(new URL('../../../../target/debug/channelstream-server', import.meta.url));
 
+/** How many servers there are wherever a test starts one. */
+export const NODES = Number(process.env.CHANNELSTREAM_NODES ?? 1);
+
+/** What a browser logs of the proxy's own answer while all servers behind it are away. */
+export const OF_PROXY = NODES === 1 ? /(?!)/ : /blocked by CORS policy|status of 502/;
+
 /** Signs with the default secret, as itsdangerous' TimestampSigner does. */
 export function sign(path, secret = 'secret') {
     const seconds = Buffer.alloc(4);
@@ -24,8 +30,18 @@ export class Server {
     #process = null;
     #output = '';
 
-    /** Starts a server on a free port, with settings of its own by their names. */
+    /**
+     * Starts a server on a free port, with settings of its own by their names; or several in its place, if
+     * so many are asked for.
+     */
     static async start(settings = {}) {
+        if (NODES === 1) return Server.alone(settings);
+        const { Site } = await import('./site.mjs');
+        return Site.of(NODES, settings);
+    }
+
+    /** Starts one server on a free port. */
+    static async alone(settings = {}) {
         for (let attempt = 1; ; attempt += 1) {
             const server = new Server();
             server.settings = settings;

@@ -1,5 +1,6 @@
 // A person at the application's page: what they do, and all that their page was told.
 import assert from 'node:assert/strict';
+import { OF_PROXY } from './server.mjs';
 import { until } from './until.mjs';
 
 // What the browser itself logs when a request meets no server, an application without one, or
@@ -100,7 +101,8 @@ export class Visitor {
     /** Leaves, and complains of whatever went wrong in the page. */
     async leave({ brokenNetwork = false } = {}) {
         await this.page.context().close();
-        const faults = this.faults.filter((text) => !(brokenNetwork && BROKEN_NETWORK.test(text)));
+        const isExpected = (text) => brokenNetwork && (BROKEN_NETWORK.test(text) || OF_PROXY.test(text));
+        const faults = this.faults.filter((text) => !isExpected(text));
         assert.deepEqual(faults, [], `errors in the page of ${this.username}`);
     }
 }
