@@ -46,11 +46,15 @@ impl Cluster {
     }
 
     pub(crate) fn start_with(url: &str, flags: &[&str]) -> Self {
-        let servers = (0..3).map(|_| start_at(url, flags)).collect();
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let cluster = Self { servers, url: url.to_owned(), flags };
+        let cluster = Self::of((0..3).map(|_| start_at(url, flags)).collect(), url, flags);
         cluster.ready();
         cluster
+    }
+
+    /// Servers that were started, with what starts one of them again.
+    pub(crate) fn of(servers: Vec<Process>, url: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self { servers, url: url.to_owned(), flags }
     }
 
     pub(crate) fn kill(&mut self, index: usize) {

@@ -34,7 +34,7 @@ fn a_rolling_restart_parts_nobody_and_loses_nothing() {
     let begun = Instant::now();
     let count = rounds(60, 3000);
     let redis = Redis::start(Disk::None, &[]);
-    let mut cluster = Cluster { servers: (0..3).map(|_| start(&redis, &[])).collect() };
+    let mut cluster = Cluster::of((0..3).map(|_| start(&redis, &[])).collect(), &redis.url(), &[]);
     cluster.ready();
     let nginx = proxy::before(&cluster.addresses());
     let address = ([127, 0, 0, 1], nginx.port).into();
