@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -115,13 +116,12 @@ impl Storm {
         );
         if !faults.is_empty() {
             let told = faults.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("\n");
-            let logs = cluster.servers.iter().map(|server| server.log()).collect::<Vec<_>>();
             panic!(
                 "{}, CHANNELSTREAM_STORM_SEED={}: {} faults\n{told}\n{}",
                 self.what,
                 self.seed,
                 faults.len(),
-                logs.join("\n--- the next server\n")
+                cluster.logs()
             );
         }
         (cluster, broken)
@@ -181,14 +181,21 @@ impl Storm {
 
         let mut choices = self.dice();
         let broken = spawn_blocking(move || {
-            let broken = breaking(&mut cluster, &mut choices);
-            cluster.ready();
-            goes_on(&cluster, 0, &mut choices, 500);
+            let broken = catch_unwind(AssertUnwindSafe(|| {
+                let broken = breaking(&mut cluster, &mut choices);
+                cluster.ready();
+                goes_on(&cluster, 0, &mut choices, 500);
+                broken
+            }));
             (cluster, broken)
         });
         let broken = broken.await;
         round.stop();
         let (cluster, broken) = broken.unwrap();
+        let broken = broken.unwrap_or_else(|panic| {
+            tell(&format!("{}: seed {}\n{}", self.what, self.seed, cluster.logs()));
+            resume_unwind(panic)
+        });
         for other in others {
             other.await.unwrap();
         }
@@ -237,7 +244,7 @@ fn agree(cluster: &Cluster, members: &BTreeMap<String, Vec<String>>) -> Vec<Stri
         cluster.servers.iter().map(of).collect()
     };
     let mut last = Vec::new();
-    let is_so = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+    let is_so = catch_unwind(AssertUnwindSafe(|| {
         eventually("all servers know the same users", || {
             let answers = ask();
             last = answers.iter().flat_map(|answer| differs(answer, members)).collect();
