@@ -362,8 +362,9 @@ fn judge_unheard(
     (order, heard): (&Order, &[Received]),
     deaths: &[Instant],
 ) {
-    /// `everysec`, and something for a busy machine.
+    /// `everysec`, and something for a busy machine. For two seconds after a death nothing can be answered.
     const UNWRITTEN: Duration = Duration::from_secs(4);
+    const UNREAD: Duration = Duration::from_secs(1);
     let posted = record.posted.borrow();
     let is_deleted = |message| posted.contains_key(&(stream, Key::Delete(message)));
     for key in order.unheard(record, stream) {
@@ -377,9 +378,10 @@ fn judge_unheard(
             _ => false,
         };
         let when = posted[&(stream, key)].when.into_std();
-        let age = |death: &Instant| death.checked_duration_since(when);
-        let is_lost = deaths.iter().any(|death| age(death).is_some_and(|age| age < UNWRITTEN));
-        if !is_contained && !is_lost {
+        let is_of = |death: &Instant| {
+            record.loses.get() && when < *death + UNREAD && *death < when + UNWRITTEN
+        };
+        if !is_contained && !deaths.iter().any(is_of) {
             record.fault(format!(
                 "nobody ever heard {key:?} of {stream:?}: {:?}",
                 posted[&(stream, key)]
