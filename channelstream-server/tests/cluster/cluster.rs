@@ -13,6 +13,8 @@ pub(crate) struct Cluster {
     pub(crate) servers: Vec<Process>,
     url: String,
     flags: Vec<String>,
+    /// The logs of those that have ended and were replaced.
+    past: Vec<String>,
 }
 
 /// What became of a request.
@@ -54,7 +56,7 @@ impl Cluster {
     /// Servers that were started, with what starts one of them again.
     pub(crate) fn of(servers: Vec<Process>, url: &str, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { servers, url: url.to_owned(), flags }
+        Self { servers, url: url.to_owned(), flags, past: Vec::new() }
     }
 
     pub(crate) fn kill(&mut self, index: usize) {
@@ -66,6 +68,8 @@ impl Cluster {
     pub(crate) fn start_again(&mut self, index: usize) {
         let port = self.servers[index].address.port().to_string();
         let flags = self.flags.iter().map(String::as_str).chain(["--port", &port]);
+        let log = self.servers[index].log();
+        self.past.push(format!("--- the server at port {port}, which has ended\n{log}"));
         self.servers[index] = start_at(&self.url, &flags.collect::<Vec<_>>());
     }
 
@@ -110,6 +114,14 @@ impl Cluster {
     /// Returns the sum of a figure over all servers.
     pub(crate) fn figure(&self, name: &str) -> u64 {
         self.servers.iter().map(|server| figures(server)[name].as_u64().unwrap()).sum()
+    }
+
+    /// Returns the logs of all servers there were.
+    pub(crate) fn logs(&self) -> String {
+        let log =
+            |server: &Process| format!("--- the server at {}\n{}", server.address, server.log());
+        let present = self.servers.iter().map(log);
+        self.past.iter().cloned().chain(present).collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn kill_all(&mut self) {

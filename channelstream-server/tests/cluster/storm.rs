@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -115,13 +116,12 @@ impl Storm {
         );
         if !faults.is_empty() {
             let told = faults.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("\n");
-            let logs = cluster.servers.iter().map(|server| server.log()).collect::<Vec<_>>();
             panic!(
                 "{}, CHANNELSTREAM_STORM_SEED={}: {} faults\n{told}\n{}",
                 self.what,
                 self.seed,
                 faults.len(),
-                logs.join("\n--- the next server\n")
+                cluster.logs()
             );
         }
         (cluster, broken)
@@ -181,14 +181,21 @@ impl Storm {
 
         let mut choices = self.dice();
         let broken = spawn_blocking(move || {
-            let broken = breaking(&mut cluster, &mut choices);
-            cluster.ready();
-            goes_on(&cluster, 0, &mut choices, 500);
+            let broken = catch_unwind(AssertUnwindSafe(|| {
+                let broken = breaking(&mut cluster, &mut choices);
+                cluster.ready();
+                goes_on(&cluster, 0, &mut choices, 500);
+                broken
+            }));
             (cluster, broken)
         });
         let broken = broken.await;
         round.stop();
         let (cluster, broken) = broken.unwrap();
+        let broken = broken.unwrap_or_else(|panic| {
+            tell(&format!("{}: seed {}\n{}", self.what, self.seed, cluster.logs()));
+            resume_unwind(panic)
+        });
         for other in others {
             other.await.unwrap();
         }
@@ -237,7 +244,7 @@ fn agree(cluster: &Cluster, members: &BTreeMap<String, Vec<String>>) -> Vec<Stri
         cluster.servers.iter().map(of).collect()
     };
     let mut last = Vec::new();
-    let is_so = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+    let is_so = catch_unwind(AssertUnwindSafe(|| {
         eventually("all servers know the same users", || {
             let answers = ask();
             last = answers.iter().flat_map(|answer| differs(answer, members)).collect();
@@ -355,8 +362,9 @@ fn judge_unheard(
     (order, heard): (&Order, &[Received]),
     deaths: &[Instant],
 ) {
-    /// `everysec`, and something for a busy machine.
+    /// `everysec`, and something for a busy machine. For two seconds after a death nothing can be answered.
     const UNWRITTEN: Duration = Duration::from_secs(4);
+    const UNREAD: Duration = Duration::from_secs(1);
     let posted = record.posted.borrow();
     let is_deleted = |message| posted.contains_key(&(stream, Key::Delete(message)));
     for key in order.unheard(record, stream) {
@@ -370,9 +378,10 @@ fn judge_unheard(
             _ => false,
         };
         let when = posted[&(stream, key)].when.into_std();
-        let age = |death: &Instant| death.checked_duration_since(when);
-        let is_lost = deaths.iter().any(|death| age(death).is_some_and(|age| age < UNWRITTEN));
-        if !is_contained && !is_lost {
+        let is_of = |death: &Instant| {
+            record.loses.get() && when < *death + UNREAD && *death < when + UNWRITTEN
+        };
+        if !is_contained && !deaths.iter().any(is_of) {
             record.fault(format!(
                 "nobody ever heard {key:?} of {stream:?}: {:?}",
                 posted[&(stream, key)]

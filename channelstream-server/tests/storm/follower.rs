@@ -502,7 +502,8 @@ impl Followed {
             }
             let before = given.range(..place).next_back().map_or(0, |(place, _)| place + 1);
             let is_told = gaps.range(before..=place).next().is_some();
-            if !is_told && !Self::is_contained(record, stream, order, item.key, &given) {
+            let is_contained = || Self::is_contained(record, stream, order, item.key, &given);
+            if !is_told && !is_contained() && !self.was_deleted(record, stream, order, item.key) {
                 faults.push(format!("{:?} never came (place {place})", item.key));
             }
         }
@@ -538,6 +539,19 @@ impl Followed {
             }
         }
         story
+    }
+
+    /// Whether a frame was left out because of a delete that is lost since then, as the gap tells.
+    fn was_deleted(&self, record: &Record, stream: Stream, order: &Order, key: Key) -> bool {
+        let message = match key {
+            Key::Message(message) => Some(message),
+            key => record.posted.borrow().get(&(stream, key)).and_then(|posted| posted.target),
+        };
+        let delete = message.map(Key::Delete);
+        let is_lost = |delete: Key| {
+            order.place(delete).is_none() && record.posted.borrow().contains_key(&(stream, delete))
+        };
+        delete.is_some_and(is_lost) && self.gaps().any(|gap| gap == (stream, "epoch"))
     }
 
     /// Whether catch-up leaves a frame out because others say it: a message that was deleted, an edit of
