@@ -35,7 +35,7 @@ impl Ending {
             Self::Stalled => "reads nothing of what waits for it",
             Self::Silent => "a ping was not answered",
             Self::NodeSilent => "this node was parted from the others",
-            Self::Full => "the server is full, try again later",
+            Self::Full => "the server takes no more now, try again later",
             Self::Shutdown => "the server is shutting down",
         }
     }
