@@ -245,7 +245,8 @@ async fn a_server_with_files_raises_them_by_itself() {
     two.stop().await;
     let before = contents(&directory);
     let refused = place.refusal(OLD).await;
-    let expected = "level 2, but this program knows 1 to 1: start the release that raised the journal";
+    let expected =
+        "level 2, but this program knows 1 to 1: start the release that raised the journal";
     assert!(refused.contains(expected), "{refused}");
     assert!(contents(&directory) == before, "files were changed");
     let two = place.start(NEW).await;

@@ -87,6 +87,11 @@ impl Figures {
         }
     }
 
+    /// Returns the level in force.
+    pub(super) fn level(&self) -> u32 {
+        self.level.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
     }
