@@ -215,6 +215,7 @@ async fn two_releases_in_one_process() {
     hold(&Place { shared: Some(SharedJournal::new()), ..Place::default() }).await;
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test may wait for files")]
 fn contents(path: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let files = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.map(|path| (path.clone(), fs::read(path).unwrap())).collect();

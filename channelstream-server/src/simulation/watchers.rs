@@ -250,7 +250,7 @@ impl World {
         let encoding = self.watchers[watcher].encoding;
         for bytes in taken.into_iter().filter(|_| !is_lost) {
             for got in events(encoding, bytes) {
-                self.receive(watcher, got);
+                self.receive(watcher, &got);
             }
         }
         if breaks || outbox.ending().is_some() && outbox.is_empty() && self.now <= LAST {
@@ -261,7 +261,7 @@ impl World {
         self.drain(node);
     }
 
-    fn receive(&mut self, watcher: usize, got: Got) {
+    fn receive(&mut self, watcher: usize, got: &Got) {
         self.report.frames += 1;
         let client = &mut self.watchers[watcher];
         let Some(life) = client.lives.last_mut() else { return };
