@@ -56,7 +56,8 @@ fn main() {
         bytes.clear();
         encode(black_box(&publish), LEVEL, &mut bytes);
     });
-    let reading = time(ENTRIES, || decode(black_box(&bytes), Levels::KNOWN).expect("it was written"));
+    let reading =
+        time(ENTRIES, || decode(black_box(&bytes), Levels::KNOWN).expect("it was written"));
     println!(
         "entry of 200 bytes      {:>10} bytes   {writing:.0?} to write, {reading:.0?} to read",
         bytes.len()

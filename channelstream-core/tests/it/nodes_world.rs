@@ -1,9 +1,7 @@
 //! A world with several nodes: how they join, tell of themselves, leave, die and are taken for dead.
 
 use channelstream_core::state::stored::Levels;
-use channelstream_core::state::{
-    Alive, Command, ListenerKind, Rules, Sent, SnapshotError, State,
-};
+use channelstream_core::state::{Alive, Command, ListenerKind, Rules, Sent, SnapshotError, State};
 
 use crate::world::{End, World, millis, node_id};
 

@@ -10,7 +10,9 @@ use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
 use crate::random::{CHANNELS, LABELS, Op, ops};
-use crate::world::{Got, NODE, World, announcing, decoded, encoded, hours, json, rules, summary, user_of};
+use crate::world::{
+    Got, NODE, World, announcing, decoded, encoded, hours, json, rules, summary, user_of,
+};
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }

@@ -9,7 +9,9 @@ use channelstream_core::protocol::{
     DeleteChannels, Edit, Epoch, Event, InfoOptions, Message, NewMessage, Opening, SetUserState,
     Status, Subscribe, Timestamp, Unsubscribe, Uuid,
 };
-use channelstream_core::state::stored::{LEVEL, Levels, OLDEST, StoredError, UnknownLevel, decode, encode};
+use channelstream_core::state::stored::{
+    LEVEL, Levels, OLDEST, StoredError, UnknownLevel, decode, encode,
+};
 use channelstream_core::state::{
     Alive, Appends, CatchUp, ChannelDefaults, Closing, Command, ConnectionId, Envelope, ListenerId,
     ListenerKind, Moment, NodeId, Pattern, Position, Repeat, Rules, Sent, SnapshotError, Stamp,
@@ -17,13 +19,15 @@ use channelstream_core::state::{
 };
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any};
+use proptest::proptest;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
-use proptest::proptest;
 use serde_json::value::RawValue;
 
 use crate::random::{op, ops};
-use crate::world::{NODE, World, announcing, decoded, encoded, millis, rules, to_users, user_state};
+use crate::world::{
+    NODE, World, announcing, decoded, encoded, millis, rules, to_users, user_state,
+};
 
 fn envelope(command: Command) -> Envelope {
     let now = Timestamp::from_micros(1_704_067_200_123_456);

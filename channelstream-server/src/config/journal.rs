@@ -86,7 +86,6 @@ pub enum ClusterLevel {
     Hold,
 }
 
-
 /// Where the server keeps its state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Journal {

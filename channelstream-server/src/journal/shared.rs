@@ -76,7 +76,9 @@ impl SharedJournal {
         let (own, reader) = mpsc::channel(CAPACITY);
         let mut journal = self.lock();
         let shared = journal.get_or_insert_with(|| Shared {
-            state: State::new(rules.clone()).at_level(known.oldest).in_epoch(clock::epoch(Epoch::default())),
+            state: State::new(rules.clone())
+                .at_level(known.oldest)
+                .in_epoch(clock::epoch(Epoch::default())),
             clock: Clock::going_on_from(Moment::default()),
             readers: Vec::new(),
         });

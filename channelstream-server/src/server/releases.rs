@@ -215,6 +215,7 @@ async fn two_releases_in_one_process() {
     hold(&Place { shared: Some(SharedJournal::new()), ..Place::default() }).await;
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test may wait for files")]
 fn contents(path: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let files = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
@@ -245,7 +246,8 @@ async fn a_server_with_files_raises_them_by_itself() {
     two.stop().await;
     let before = contents(&directory);
     let refused = place.refusal(OLD).await;
-    let expected = "level 2, but this program knows 1 to 1: start the release that raised the journal";
+    let expected =
+        "level 2, but this program knows 1 to 1: start the release that raised the journal";
     assert!(refused.contains(expected), "{refused}");
     assert!(contents(&directory) == before, "files were changed");
     let two = place.start(NEW).await;

@@ -8,9 +8,10 @@ use channelstream_core::state::{
     Moment, Sent, Stamp,
 };
 
-use super::replica::Replica;
 use super::Planted;
-use super::world::{Event, MILLI, Node, QUIET, SECOND, World};
+use super::events::Event;
+use super::replica::Replica;
+use super::world::{MILLI, Node, QUIET, SECOND, World};
 use crate::clock;
 use crate::journal::redis::protocol::message::{Entry, Kind, Standing};
 

@@ -2,9 +2,10 @@
 
 use channelstream_core::state::stored::UnknownLevel;
 
+use super::events::Event;
 use super::redis::{Data, Process};
 use super::replica::{NEW, OLD};
-use super::world::{Event, HEALED, MILLI, SECOND, World};
+use super::world::{HEALED, MILLI, SECOND, World};
 
 impl World {
     fn living(&self) -> Vec<usize> {

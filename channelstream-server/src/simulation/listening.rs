@@ -16,8 +16,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::Planted;
+use super::events::Event;
 use super::replica::{NEW, Replica};
-use super::world::{Event, LAST, MILLI, Node, QUIET, SECOND, World, micros};
+use super::world::{LAST, MILLI, Node, QUIET, SECOND, World, micros};
 use crate::journal::redis::protocol::message::{Entry, Kind};
 use crate::listener;
 use crate::listener::hub::Hub;
@@ -184,8 +185,7 @@ impl World {
         for (connection, listener, sent, by) in &mut ended {
             if by.is_none() {
                 let (connection, listener, sent) = (*connection, *listener, sent.clone());
-                let close =
-                    Command::Close { connection, listener, how: Closing::Otherwise, sent };
+                let close = Command::Close { connection, listener, how: Closing::Otherwise, sent };
                 *by = self.append(node, close).map(|(number, _)| number);
             }
         }
@@ -232,7 +232,8 @@ impl World {
             let portion = serving.portions.read(state, &outbox, &serving.metrics);
             let Some(mut portion) = portion else { continue };
             if hides_gaps {
-                let is_gap = |bytes: &[u8]| bytes.windows(12).any(|text| text == br#""type":"gap""#);
+                let is_gap =
+                    |bytes: &[u8]| bytes.windows(12).any(|text| text == br#""type":"gap""#);
                 portion.events.retain(|(_, bytes)| !is_gap(bytes));
             }
             at_once(serving.hub.bring(outbox, portion));

@@ -7,7 +7,7 @@ use channelstream_core::state::{
     Command, Envelope, Keep, NodeId, Order, Outcome, Position, Rules, SnapshotError, State,
 };
 
-use crate::journal::redis::protocol::message::Entry;
+use crate::journal::redis::protocol::message::{Answer, Entry};
 
 /// The levels that a release knows, the one after it, and both together.
 pub(super) const OLD: Levels = Levels { oldest: 1, newest: 1 };
@@ -42,11 +42,7 @@ pub(super) struct Applied {
 }
 
 impl Replica {
-    pub(super) fn new(
-        node: NodeId,
-        (known, goes_by): (Levels, u32),
-        is_forgetful: bool,
-    ) -> Self {
+    pub(super) fn new(node: NodeId, (known, goes_by): (Levels, u32), is_forgetful: bool) -> Self {
         // Few, so that clients miss some.
         let channel_events = Keep { events: 30, ..Rules::default().channel_events };
         let rules = Rules { channel_events, ..Rules::default() };
@@ -113,7 +109,7 @@ impl Replica {
     }
 
     /// Restores what [`Replica::snapshot`] wrote, for the node of this replica.
-    pub(super) fn restore(&self, node: NodeId, bytes: &[u8]) -> Result<Self, UnknownLevel> {
+    fn restore(&self, node: NodeId, bytes: &[u8]) -> Result<Self, UnknownLevel> {
         let Self { known, goes_by, .. } = *self;
         let (length, rest) = bytes.split_first_chunk().unwrap();
         let (state, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
@@ -125,5 +121,34 @@ impl Replica {
         };
         let (operations, is_forgetful) = (operations.collect(), rest[0] == 1);
         Ok(Self { state, operations, known, goes_by, is_forgetful })
+    }
+
+    /// Reads the snapshot or the entries in an answer to the node of this replica.
+    pub(super) fn read(
+        &self,
+        node: NodeId,
+        answer: Answer<Bytes>,
+    ) -> Result<Answer<Self>, UnknownLevel> {
+        let known = self.known;
+        Ok(match answer {
+            Answer::Loaded(None) => Answer::Loaded(None),
+            Answer::Loaded(Some((_, bytes))) => {
+                let replica = self.restore(node, &bytes)?;
+                Answer::Loaded(Some((replica.order().clone(), replica)))
+            }
+            Answer::Met { run, view } => Answer::Met { run, view },
+            Answer::Appended(appended) => Answer::Appended(appended),
+            Answer::Entries(entries) => {
+                for (_, entry) in &entries {
+                    // The level stands before all else.
+                    known.check(u32::from(entry.bytes[0]))?;
+                }
+                Answer::Entries(entries)
+            }
+            Answer::Claims { claims, view } => Answer::Claims { claims, view },
+            Answer::PutBack => Answer::PutBack,
+            Answer::Begun { is_done } => Answer::Begun { is_done },
+            Answer::Saved => Answer::Saved,
+        })
     }
 }

@@ -13,7 +13,8 @@ use channelstream_core::state::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::world::{Event, LAST, MILLI, QUIET, SECOND, World};
+use super::events::Event;
+use super::world::{LAST, MILLI, QUIET, SECOND, World};
 use crate::journal::redis::protocol::message::Standing;
 use crate::listener::outbox::{Outbox, Sink};
 use crate::wire::{Encoding, websocket};
@@ -35,12 +36,24 @@ pub(super) struct Watcher {
 #[derive(Debug)]
 enum Doing {
     /// Nothing before this time.
-    Nothing { until: u64 },
+    Nothing {
+        until: u64,
+    },
     /// It waits for a connection.
-    Connecting { node: usize, connection: ConnectionId, operation: u32 },
+    Connecting {
+        node: usize,
+        connection: ConnectionId,
+        operation: u32,
+    },
     /// It waits for its listener.
-    Opening { node: usize, outbox: Arc<Outbox> },
-    Listening { node: usize, outbox: Arc<Outbox> },
+    Opening {
+        node: usize,
+        outbox: Arc<Outbox>,
+    },
+    Listening {
+        node: usize,
+        outbox: Arc<Outbox>,
+    },
 }
 
 /// What a connection received.
@@ -182,10 +195,11 @@ impl World {
         };
         let since = cursor.map_or(Since::Record, Since::Cursor);
         let sink = Sink::Pull(Notify::new());
-        let outbox =
-            self.nodes[node].serving.hub.open(connection, sink, *encoding, Some(since));
+        let outbox = self.nodes[node].serving.hub.open(connection, sink, *encoding, Some(since));
         let listener = outbox.id;
-        self.tell(|| format!("watcher {watcher} opens a listener on node {node}, behind {since:?}"));
+        self.tell(|| {
+            format!("watcher {watcher} opens a listener on node {node}, behind {since:?}")
+        });
         self.watchers[watcher].doing = Doing::Opening { node, outbox };
         let (kind, catch_up) = (ListenerKind::Socket, CatchUp::Read);
         let appends = Appends::AsEvents;
@@ -236,7 +250,7 @@ impl World {
         let encoding = self.watchers[watcher].encoding;
         for bytes in taken.into_iter().filter(|_| !is_lost) {
             for got in events(encoding, bytes) {
-                self.receive(watcher, got);
+                self.receive(watcher, &got);
             }
         }
         if breaks || outbox.ending().is_some() && outbox.is_empty() && self.now <= LAST {
@@ -247,7 +261,7 @@ impl World {
         self.drain(node);
     }
 
-    fn receive(&mut self, watcher: usize, got: Got) {
+    fn receive(&mut self, watcher: usize, got: &Got) {
         self.report.frames += 1;
         let client = &mut self.watchers[watcher];
         let Some(life) = client.lives.last_mut() else { return };

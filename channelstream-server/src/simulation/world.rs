@@ -1,26 +1,27 @@
 //! The world of a simulation: one queue of events in virtual time, and all that happens by one seed.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use channelstream_core::state::stored::{Levels, UnknownLevel};
+use channelstream_core::state::stored::Levels;
 use channelstream_core::state::{NodeId, Order, Position};
 
 use super::check::Books;
 use super::commands::Clients;
 use super::dice::Dice;
-use super::redis::{Asked, Careless, Data, Parked, Process};
+use super::events::{Due, Event};
 use super::listening::Serving;
+use super::redis::{Asked, Careless, Data, Parked, Process};
 use super::replica::{NEW, OLD, Replica};
 use super::watchers::Watcher;
 use super::{Missing, Planted, Report};
-use tokio::runtime::{Builder, Runtime};
 use crate::journal::redis::protocol::message::{
     Answer, Entry, Fate, Line, Notice, Output, Request, Why,
 };
 use crate::journal::redis::protocol::{Machine, Rule, Settings};
+use tokio::runtime::{Builder, Runtime};
 
 /// A microsecond of virtual time is 1.
 pub(super) const MILLI: u64 = 1_000;
@@ -50,82 +51,6 @@ const WATCHERS: usize = 8;
 
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap()
-}
-
-/// What an answer is to the node, which reads the snapshot and the entries in it.
-fn read(node: &Node, answer: Answer<Bytes>) -> Result<Answer<Replica>, UnknownLevel> {
-    let known = node.replica.known;
-    Ok(match answer {
-        Answer::Loaded(None) => Answer::Loaded(None),
-        Answer::Loaded(Some((_, bytes))) => {
-            let replica = node.replica.restore(node.id, &bytes)?;
-            Answer::Loaded(Some((replica.order().clone(), replica)))
-        }
-        Answer::Met { run, view } => Answer::Met { run, view },
-        Answer::Appended(appended) => Answer::Appended(appended),
-        Answer::Entries(entries) => {
-            for (_, entry) in &entries {
-                // The level stands before all else.
-                known.check(u32::from(entry.bytes[0]))?;
-            }
-            Answer::Entries(entries)
-        }
-        Answer::Claims { claims, view } => Answer::Claims { claims, view },
-        Answer::PutBack => Answer::PutBack,
-        Answer::Begun { is_done } => Answer::Begun { is_done },
-        Answer::Saved => Answer::Saved,
-    })
-}
-
-/// What happens.
-#[derive(Debug)]
-pub(super) enum Event {
-    AtRedis { node: usize, session: u64, line: Line, process: usize, asked: Asked },
-    AtNode { node: usize, session: u64, line: Line, answer: Answer<Bytes> },
-    Progress { node: usize, session: u64, line: Line },
-    ReadEnds { node: usize, session: u64, process: usize },
-    Opened { node: usize, session: u64 },
-    Broke { node: usize, session: u64 },
-    Wake { node: usize, at: u64 },
-    SnapshotMade { node: usize, position: Position, snapshot: Bytes },
-    Command,
-    Alive { node: usize },
-    Tick { node: usize, at: u64 },
-    Watch { watcher: usize },
-    Replicate,
-    Persist,
-    Fault,
-    Heal,
-    Roll,
-    RedisUp,
-}
-
-#[derive(Debug)]
-struct Due {
-    at: u64,
-    /// Events of one time happen in the order in which they were planned.
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
 }
 
 /// A node, and the little that its driver does.
@@ -355,7 +280,7 @@ impl World {
             }
             Event::AtNode { node, session, line, answer } => {
                 let now = self.time_of(node);
-                match read(&self.nodes[node], answer) {
+                match self.nodes[node].replica.read(self.nodes[node].id, answer) {
                     Ok(answer) => {
                         self.nodes[node].machine.answered(now, session, line, answer);
                         self.drain(node);

@@ -85,10 +85,8 @@ fn the_level_of_a_journal_that_lasts_can_be_held() {
     assert_eq!(config(&redis).cluster_level, ClusterLevel::Hold);
     assert_eq!(
         mistakes(&[("cluster_level", "hold")]),
-        [
-            "--cluster-level: cluster_level = \"hold\": it has no effect without journal = file or \
-             redis"
-        ]
+        ["--cluster-level: cluster_level = \"hold\": it has no effect without journal = file or \
+             redis"]
     );
     let wrong = mistakes(&[("cluster_level", "2")]);
     assert!(wrong.len() == 1 && wrong[0].contains("neither raise nor hold"), "{wrong:?}");

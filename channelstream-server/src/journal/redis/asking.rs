@@ -69,3 +69,11 @@ impl Asking {
         self.tell(None);
     }
 }
+
+/// Waits for a future, or forever without one.
+pub(super) async fn maybe<T>(future: Option<&mut BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::super::{Error, Given, Standing};
-use super::asking::{Asker, Asking};
+use super::asking::{Asker, Asking, maybe};
 use super::checks::Refusal;
 use super::command::{self, Found, Keys, Trouble};
 use super::figures::{Figures, count};
@@ -25,7 +25,7 @@ use super::protocol::message::{
     self, Answer, Appended, Entry, Fate, Head, Notice, Output, Request, Why,
 };
 use super::protocol::{Machine, Refused};
-use super::snapshots::{Due, Made, Making};
+use super::snapshots::{self, Due, Made, Making};
 use super::target::Target;
 
 /// How many envelopes are taken at once.
@@ -106,7 +106,7 @@ enum Event {
     Came(message::Line, Result<Got, Trouble>),
     Envelopes,
     Room,
-    Made(super::snapshots::Outcome),
+    Made(snapshots::Outcome),
     State(Position, Option<Vec<u8>>),
     Asker(Asker),
     End(Result<Position, Trouble>),
@@ -117,8 +117,19 @@ enum Event {
 
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { machine, target, keys, known, node, replicas, due, envelopes, askers, given, figures } =
-            parts;
+        let Parts {
+            machine,
+            target,
+            keys,
+            known,
+            node,
+            replicas,
+            due,
+            envelopes,
+            askers,
+            given,
+            figures,
+        } = parts;
         let now = Instant::now();
         Self {
             machine,
@@ -238,8 +249,8 @@ impl Driver {
                 true => Event::Room,
                 false => Event::Closed,
             },
-            got = next_on(append) => Event::Came(message::Line::Append, got),
-            got = next_on(read), if !is_behind => Event::Came(message::Line::Read, got),
+            got = lines::next_on(append) => Event::Came(message::Line::Append, got),
+            got = lines::next_on(read), if !is_behind => Event::Came(message::Line::Read, got),
             count = self.envelopes.recv_many(taken, BATCH) => match count {
                 0 => Event::Closed,
                 _ => Event::Envelopes,
@@ -247,7 +258,7 @@ impl Driver {
             Some(asker) = self.asked.recv() => Event::Asker(asker),
             end = self.asking.end() => Event::End(end),
             (position, state) = maybe(self.wanted.as_mut()) => Event::State(position, state),
-            outcome = outcome_of(self.making.as_mut()) => Event::Made(outcome),
+            outcome = snapshots::outcome_of(self.making.as_mut()) => Event::Made(outcome),
             address = maybe(self.looking.as_mut()) => Event::Address(address),
             () = sleep_until(wake) => Event::Time,
         }
@@ -273,8 +284,7 @@ impl Driver {
                         Request::Meet => lines.meet(line).await,
                         request => {
                             let stored = self.made.map_or(0, |made| made.chunks);
-                            let level = self.figures.level.load(Ordering::Relaxed);
-                            lines.ask(request, stored, level).await;
+                            lines.ask(request, stored, self.figures.level()).await;
                         }
                     }
                 }
@@ -417,7 +427,7 @@ impl Driver {
     /// Takes envelopes of this node.
     fn append(&mut self, taken: &mut Vec<Envelope>) {
         for envelope in taken.drain(..) {
-            let entry = Entry::of(&envelope, self.figures.level.load(Ordering::Relaxed));
+            let entry = Entry::of(&envelope, self.figures.level());
             let now = self.now();
             match self.machine.append(now, entry) {
                 Ok(()) => count(&self.figures.appended, 1),
@@ -560,12 +570,12 @@ impl Driver {
         }
     }
 
-    fn made_none(&mut self, error: &super::snapshots::MakeError) {
+    fn made_none(&mut self, error: &snapshots::MakeError) {
         self.no_snapshot_before = Instant::now() + SNAPSHOT_PAUSE;
         tracing::warn!("no snapshot of the state could be made: {error}");
     }
 
-    fn was_made(&mut self, outcome: super::snapshots::Outcome) {
+    fn was_made(&mut self, outcome: snapshots::Outcome) {
         self.making = None;
         match outcome {
             Err(error) => self.made_none(&error),
@@ -582,27 +592,5 @@ impl Driver {
             }
             Ok(Ok(_)) => {}
         }
-    }
-}
-
-/// Waits for a future, or forever without one.
-async fn maybe<T>(future: Option<&mut BoxFuture<'static, T>>) -> T {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_on(line: Option<&mut lines::Line>) -> Result<Got, Trouble> {
-    match line {
-        Some(line) => line.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn outcome_of(making: Option<&mut Making>) -> super::snapshots::Outcome {
-    match making {
-        Some(making) => making.outcome().await,
-        None => std::future::pending().await,
     }
 }

@@ -108,6 +108,11 @@ impl Figures {
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.into());
     }
 
+    /// Returns the level in force.
+    pub(super) fn level(&self) -> u32 {
+        self.level.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
     }

@@ -304,6 +304,14 @@ impl Lines {
     }
 }
 
+/// Waits for what comes next on a line, or forever without one.
+pub(super) async fn next_on(line: Option<&mut Line>) -> Result<Got, Trouble> {
+    match line {
+        Some(line) => line.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Begins an epoch, after the parts of the snapshot that replaces everything, if there is one.
 pub(super) async fn begin(
     mut line: MultiplexedConnection,

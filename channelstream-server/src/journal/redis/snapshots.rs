@@ -192,6 +192,14 @@ impl Making {
     }
 }
 
+/// Waits for what the making of a snapshot comes to, or forever without one.
+pub(super) async fn outcome_of(making: Option<&mut Making>) -> Outcome {
+    match making {
+        Some(making) => making.outcome().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due: Due) -> Outcome {
     let begun = Instant::now();
     let heard = AtomicU64::default();
@@ -200,7 +208,8 @@ async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due:
         return Err(MakeError::Nothing);
     };
     let size = bytes.len() as u64;
-    let mut replay = Replay::restore(&bytes, from.number, maker.known).map_err(ReplayError::from)?;
+    let mut replay =
+        Replay::restore(&bytes, from.number, maker.known).map_err(ReplayError::from)?;
     drop(bytes);
     let (mut at, mut followed) = (from, 0);
     loop {

@@ -67,7 +67,8 @@ async fn beginning(lines: &mut Lines) -> Beginning {
 
 async fn begins(lines: &Lines, beginning: &Beginning) -> bool {
     let (line, maker) = (lines.append.connection.clone(), lines.maker.clone());
-    let begun = lines::begin(line, maker, (NodeId::new(7), 1), beginning.clone(), Arc::default()).await;
+    let begun =
+        lines::begin(line, maker, (NodeId::new(7), 1), beginning.clone(), Arc::default()).await;
     match begun.unwrap() {
         Got::Answers(answers) => matches!(answers[..], [Answer::Begun { is_done: true }]),
         _ => panic!("another answer"),
@@ -251,7 +252,8 @@ fn a_snapshot_is_made_when_the_last_one_is_old() {
         begin(&redis).await;
         let old = async |age| {
             let due = Due { age, ..Due::default() };
-            let open = Open::of(open_with(&settings(&redis), Levels::KNOWN, initial, due).unwrap()).await;
+            let open =
+                Open::of(open_with(&settings(&redis), Levels::KNOWN, initial, due).unwrap()).await;
             open.appender.lead(true);
             open
         };
@@ -372,7 +374,8 @@ fn scripts_that_redis_forgot_are_brought_again() {
     in_runtime(async || {
         let redis = Redis::start(Disk::None, &[]);
         begin(&redis).await;
-        let mut open = Open::of(super::open(&settings(&redis), Levels::KNOWN, initial).unwrap()).await;
+        let mut open =
+            Open::of(super::open(&settings(&redis), Levels::KNOWN, initial).unwrap()).await;
         assert_eq!(redis.ask(&["SCRIPT", "FLUSH"]).unwrap(), "+OK");
         assert_eq!(open.appender.end().await, Err(Error::Away), "the script is not there");
         // Whatever breaks is begun anew, with its scripts.
