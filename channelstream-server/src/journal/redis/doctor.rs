@@ -46,6 +46,7 @@ pub(crate) async fn examine(journal: &RedisJournal) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::good("redis_url", target.shown())];
     findings.extend(target.warnings());
+    findings.extend(target.ask_sentinels().await.into_iter().map(sentinel));
     let opened = timeout(CONNECT, target.line()).await.unwrap_or(Err(Trouble::Stalled));
     let mut line = match opened {
         Ok((line, address)) => {
@@ -65,6 +66,18 @@ pub(crate) async fn examine(journal: &RedisJournal) -> Vec<Finding> {
         Err(_) => findings.push(unreachable(&target, &Trouble::Stalled)),
     }
     findings
+}
+
+fn sentinel((address, answer): (String, Result<String, Trouble>)) -> Finding {
+    const NAME: &str = "sentinel";
+    match answer {
+        Ok(master) => Finding::good(NAME, format!("{address} names {master}")),
+        Err(trouble) => Finding::note(
+            NAME,
+            format!("{address}: {trouble}"),
+            "bring it up, or take it out of redis_url: most sentinels have to agree on a new master",
+        ),
+    }
 }
 
 /// Says what to do about what keeps the server from Redis.
