@@ -281,3 +281,30 @@ fn rough(time: Duration) -> String {
         |(length, unit)| format!("{} {unit}", seconds / length),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::finding::Status;
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn room_is_needed_for_the_next_snapshot_and_segment() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = disk::free(folder.path()).unwrap();
+        let status = |size, snapshot| room(folder.path(), size, snapshot).status;
+        // Others write to the same disk meanwhile.
+        assert_eq!(status(0, free * 2), Status::Fault);
+        assert_eq!(status(0, free / 4), Status::Note);
+        assert_eq!(status(free / 2, 1), Status::Good);
+    }
+
+    #[test]
+    fn an_age_is_told_in_its_largest_unit() {
+        let told = |seconds| rough(Duration::from_secs(seconds));
+        assert_eq!(
+            [told(5), told(119), told(7_200), told(200_000)],
+            ["5 s", "1 min", "2 h", "2 d"]
+        );
+    }
+}

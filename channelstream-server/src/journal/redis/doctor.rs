@@ -282,22 +282,23 @@ async fn clocks(line: &mut MultiplexedConnection) -> Result<Finding, Trouble> {
     let half = asked.elapsed() / 2;
     let theirs = time_of(answer)?;
     let ours = Timestamp::from_micros(ours.as_micros().saturating_sub(micros(half)));
+    Ok(compare(ours, theirs))
+}
+
+fn compare(ours: Timestamp, theirs: Timestamp) -> Finding {
+    const NAME: &str = "clocks";
     let (skew, word) = match ours >= theirs {
         true => (ours.since(theirs), "ahead of"),
         false => (theirs.since(ours), "behind"),
     };
-    if skew < SKEW.0 {
-        return Ok(Finding::good(NAME, "this machine and Redis have the same time"));
-    }
     let detail = format!("this machine is {:.1} s {word} Redis", skew.as_secs_f64());
     let advice = "run a time service on both, such as chrony: timestamps of messages come from the \
                   servers, and signatures are good for 60 s";
-    let is_grave = skew >= SKEW.1;
-    Ok(if is_grave {
-        Finding::fault(NAME, detail, advice)
-    } else {
-        Finding::note(NAME, detail, advice)
-    })
+    match skew {
+        skew if skew >= SKEW.1 => Finding::fault(NAME, detail, advice),
+        skew if skew >= SKEW.0 => Finding::note(NAME, detail, advice),
+        _ => Finding::good(NAME, "this machine and Redis have the same time"),
+    }
 }
 
 fn micros(time: Duration) -> i64 {
@@ -359,4 +360,21 @@ fn epoch_and_chunks(value: Value) -> Result<Option<(u64, usize)>, Trouble> {
     let epoch = text(epoch)?.parse().map_err(|_| Trouble::Unreadable("an epoch"))?;
     let chunks = if chunks == Value::Nil { 0 } else { number(&text(chunks)?)? };
     Ok(Some((epoch, chunks)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::finding::Status;
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_are_told_with_the_direction() {
+        let now = Timestamp::from_micros(1_800_000_000_000_000);
+        let later = |seconds| now.after(Duration::from_secs(seconds));
+        assert_eq!(compare(now, later(1)).status, Status::Good);
+        let (ahead, behind) = (compare(later(3), now), compare(now, later(3_600)));
+        assert_eq!((ahead.status, behind.status), (Status::Note, Status::Fault));
+        assert!(ahead.detail.contains("3.0 s ahead of Redis"), "{ahead:?}");
+        assert!(behind.detail.contains("3600.0 s behind Redis"), "{behind:?}");
+    }
 }
