@@ -29,7 +29,10 @@ fn text(output: &Output) -> String {
 /// The findings of one name about a directory, each as status, detail and advice.
 fn findings(directory: &Path) -> Vec<(String, String, String)> {
     let directory = directory.to_str().unwrap();
-    let output = doctor(&["--journal", "file", "--journal-dir", directory, "--json"]);
+    // A disk that is busy is no fault of what is tested.
+    let sync = ["--journal-sync", "never"];
+    let own = ["--journal", "file", "--journal-dir", directory, "--json"];
+    let output = doctor(&[&own[..], &sync].concat());
     let report: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
     assert_eq!(report["faults"] == 0, output.status.success(), "{report}");

@@ -206,6 +206,18 @@ async fn access(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Vec<Fin
             }
         }
     }
+    let (mut exec, mut discard) = (Pipeline::new(), Pipeline::new());
+    exec.atomic().cmd("EXISTS").arg(&keys.journal);
+    discard.cmd("DISCARD");
+    match command::run(line, &exec).await {
+        Ok(_) => {}
+        Err(Trouble::Answers(_)) => {
+            forbidden.push("EXEC");
+            // Else what follows would be queued.
+            command::run(line, &discard).await?;
+        }
+        Err(trouble) => return Err(trouble),
+    }
     let mut findings = Vec::new();
     if !forbidden.is_empty() {
         let detail = format!("the user of redis_url may not use {}", forbidden.join(", "));
