@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use channelstream_core::protocol::DateTime;
+use channelstream_core::protocol::{DateTime, Timestamp};
 use clap::{Arg, ArgAction, Command};
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::journal::finding::{Finding, Status};
 use crate::journal::redis;
 
 /// The years, in seconds since 1970, between which a clock may be right: 2026 to 2100.
-const YEARS: std::ops::Range<u64> = 1_767_225_600..4_102_444_800;
+const YEARS: std::ops::Range<i64> = 1_767_225_600..4_102_444_800;
 
 pub(super) const NAME: &str = "doctor";
 
@@ -46,7 +46,7 @@ pub(super) fn run(given: &Given, json: bool) -> anyhow::Result<ExitCode> {
             .map(|warning| Finding::note("settings", warning, "see docs/settings.md"))
             .collect(),
     };
-    findings.push(wall_clock());
+    findings.push(wall_clock(clock::now()));
     let examined = match &config.journal {
         Journal::Memory => {
             vec![Finding::good(
@@ -90,15 +90,15 @@ pub(super) fn run(given: &Given, json: bool) -> anyhow::Result<ExitCode> {
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Checks that the clock of this machine may be right.
-fn wall_clock() -> Finding {
+/// Checks that the clock of this machine, which says `now`, may be right.
+fn wall_clock(now: Timestamp) -> Finding {
     const NAME: &str = "clock";
-    let now = format!("{}Z", DateTime::from(clock::now()));
-    if YEARS.contains(&clock::unix_seconds()) {
-        return Finding::good(NAME, now);
+    let shown = format!("{}Z", DateTime::from(now));
+    if YEARS.contains(&(now.as_micros() / 1_000_000)) {
+        return Finding::good(NAME, shown);
     }
     let advice = "run a time service such as chrony: signatures of backends are refused";
-    Finding::fault(NAME, format!("{now} cannot be the time"), advice)
+    Finding::fault(NAME, format!("{shown} cannot be the time"), advice)
 }
 
 /// Returns the lines of a finding, as `channelstream doctor` prints them.
@@ -115,4 +115,25 @@ fn shown(finding: &Finding) -> String {
         lines.push_str(&format!("{:27}-> {}\n", "", plain(advice)));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_cannot_be_is_a_fault() {
+        let status = |seconds: i64| wall_clock(Timestamp::from_micros(seconds * 1_000_000)).status;
+        assert_eq!(status(0), Status::Fault, "a machine without a battery");
+        assert_eq!(status(1_780_000_000), Status::Good);
+        assert_eq!(status(5_000_000_000), Status::Fault);
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let finding = Finding::note("journal", "a\u{1b}[31m", "b\nc");
+        let lines = shown(&finding);
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+        assert!(!lines.contains('\u{1b}'), "{lines}");
+    }
 }

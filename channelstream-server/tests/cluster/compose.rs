@@ -102,6 +102,10 @@ fn sentinels_replace_a_master() {
     let replicas_flag = ["--redis-replicas", &wanted];
     eventually("the replicas are there", || doctor(&url, &replicas_flag, &[]).code == Some(0));
     doctor(&url, &replicas_flag, &[]).has("replicas", "good", &["2 connected, redis_replicas = 1"]);
+    let named = format!("{} names 127.0.0.1:{}", addresses[2], master.port);
+    doctor(&url, &replicas_flag, &[]).has("sentinel", "good", &[&named]);
+    let one_more = url.replace("/main", &format!(",127.0.0.1:{}/main", free_port()));
+    doctor(&one_more, &replicas_flag, &[]).has("sentinel", "note", &["refused", "bring it up"]);
     let server = start_at(&url, &replicas_flag);
     ready(&server);
     assert_eq!(publish(server.address, "news", 1), Outcome::Done);

@@ -21,6 +21,8 @@ const SNAPSHOTS: u64 = 8;
 /// Bringing to disk takes less than this on a disk that is fit for it.
 const SLOW: Duration = Duration::from_millis(20);
 
+const WRITING: &str = "writing";
+
 /// Examines the directory of a journal. Nothing in it is changed; a server may have it open.
 pub(crate) fn examine(directory: &Path, sync: JournalSync) -> Vec<Finding> {
     const NAME: &str = "directory";
@@ -103,31 +105,26 @@ fn lock(seen: &Seen) -> Finding {
 }
 
 fn writable(directory: &Path, sync: JournalSync) -> Finding {
-    const NAME: &str = "writing";
-    match disk::try_write(directory) {
-        Ok(time) => {
-            let detail =
-                format!("4 KB were brought to disk in {:.1} ms", time.as_secs_f64() * 1000.0);
-            if time >= SLOW && sync == JournalSync::Always {
-                let advice = "use a faster disk, or journal_sync = 1: with always, each request waits \
-                              for this";
-                Finding::note(NAME, detail, advice)
-            } else {
-                Finding::good(NAME, detail)
-            }
-        }
-        Err(error) => Finding::fault(
-            NAME,
-            format!("cannot write into {}: {error}", directory.display()),
-            match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "make room on the disk"
-                }
-                io::ErrorKind::ReadOnlyFilesystem => "mount it for writing",
-                _ => "let the user of the server own the directory, and run doctor as that user",
-            },
-        ),
+    let error = match disk::try_write(directory) {
+        Ok(time) => return written(time, sync),
+        Err(error) => error,
+    };
+    let advice = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk",
+        io::ErrorKind::ReadOnlyFilesystem => "mount it for writing",
+        _ => "let the user of the server own the directory, and run doctor as that user",
+    };
+    Finding::fault(WRITING, format!("cannot write into {}: {error}", directory.display()), advice)
+}
+
+/// Judges how long bringing to disk took.
+fn written(time: Duration, sync: JournalSync) -> Finding {
+    let detail = format!("4 KB were brought to disk in {:.1} ms", time.as_secs_f64() * 1000.0);
+    if time < SLOW || sync != JournalSync::Always {
+        return Finding::good(WRITING, detail);
     }
+    let advice = "use a faster disk, or journal_sync = 1: with always, each request waits for this";
+    Finding::note(WRITING, detail, advice)
 }
 
 fn file_system(directory: &Path) -> Finding {
@@ -280,4 +277,39 @@ fn rough(time: Duration) -> String {
         || format!("{seconds} s"),
         |(length, unit)| format!("{} {unit}", seconds / length),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::finding::Status;
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn room_is_needed_for_the_next_snapshot_and_segment() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = disk::free(folder.path()).unwrap();
+        let status = |size, snapshot| room(folder.path(), size, snapshot).status;
+        // Others write to the same disk meanwhile.
+        assert_eq!(status(0, free * 2), Status::Fault);
+        assert_eq!(status(0, free / 4), Status::Note);
+        assert_eq!(status(free / 2, 1), Status::Good);
+    }
+
+    #[test]
+    fn a_slow_disk_matters_where_requests_wait_for_it() {
+        let status = |milliseconds, sync| written(Duration::from_millis(milliseconds), sync).status;
+        assert_eq!(status(1, JournalSync::Always), Status::Good);
+        assert_eq!(status(30, JournalSync::Always), Status::Note);
+        assert_eq!(status(30, JournalSync::Never), Status::Good);
+    }
+
+    #[test]
+    fn an_age_is_told_in_its_largest_unit() {
+        let told = |seconds| rough(Duration::from_secs(seconds));
+        assert_eq!(
+            [told(5), told(119), told(7_200), told(200_000)],
+            ["5 s", "1 min", "2 h", "2 d"]
+        );
+    }
 }

@@ -46,6 +46,7 @@ pub(crate) async fn examine(journal: &RedisJournal) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::good("redis_url", target.shown())];
     findings.extend(target.warnings());
+    findings.extend(target.ask_sentinels().await.into_iter().map(sentinel));
     let opened = timeout(CONNECT, target.line()).await.unwrap_or(Err(Trouble::Stalled));
     let mut line = match opened {
         Ok((line, address)) => {
@@ -65,6 +66,18 @@ pub(crate) async fn examine(journal: &RedisJournal) -> Vec<Finding> {
         Err(_) => findings.push(unreachable(&target, &Trouble::Stalled)),
     }
     findings
+}
+
+fn sentinel((address, answer): (String, Result<String, Trouble>)) -> Finding {
+    const NAME: &str = "sentinel";
+    match answer {
+        Ok(master) => Finding::good(NAME, format!("{address} names {master}")),
+        Err(trouble) => Finding::note(
+            NAME,
+            format!("{address}: {trouble}"),
+            "bring it up, or take it out of redis_url: most sentinels have to agree on a new master",
+        ),
+    }
 }
 
 /// Says what to do about what keeps the server from Redis.
@@ -193,6 +206,18 @@ async fn access(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Vec<Fin
             }
         }
     }
+    let (mut exec, mut discard) = (Pipeline::new(), Pipeline::new());
+    exec.atomic().cmd("EXISTS").arg(&keys.journal);
+    discard.cmd("DISCARD");
+    match command::run(line, &exec).await {
+        Ok(_) => {}
+        Err(Trouble::Answers(_)) => {
+            forbidden.push("EXEC");
+            // Else what follows would be queued.
+            command::run(line, &discard).await?;
+        }
+        Err(trouble) => return Err(trouble),
+    }
     let mut findings = Vec::new();
     if !forbidden.is_empty() {
         let detail = format!("the user of redis_url may not use {}", forbidden.join(", "));
@@ -269,22 +294,23 @@ async fn clocks(line: &mut MultiplexedConnection) -> Result<Finding, Trouble> {
     let half = asked.elapsed() / 2;
     let theirs = time_of(answer)?;
     let ours = Timestamp::from_micros(ours.as_micros().saturating_sub(micros(half)));
+    Ok(compare(ours, theirs))
+}
+
+fn compare(ours: Timestamp, theirs: Timestamp) -> Finding {
+    const NAME: &str = "clocks";
     let (skew, word) = match ours >= theirs {
         true => (ours.since(theirs), "ahead of"),
         false => (theirs.since(ours), "behind"),
     };
-    if skew < SKEW.0 {
-        return Ok(Finding::good(NAME, "this machine and Redis have the same time"));
-    }
     let detail = format!("this machine is {:.1} s {word} Redis", skew.as_secs_f64());
     let advice = "run a time service on both, such as chrony: timestamps of messages come from the \
                   servers, and signatures are good for 60 s";
-    let is_grave = skew >= SKEW.1;
-    Ok(if is_grave {
-        Finding::fault(NAME, detail, advice)
-    } else {
-        Finding::note(NAME, detail, advice)
-    })
+    match skew {
+        skew if skew >= SKEW.1 => Finding::fault(NAME, detail, advice),
+        skew if skew >= SKEW.0 => Finding::note(NAME, detail, advice),
+        _ => Finding::good(NAME, "this machine and Redis have the same time"),
+    }
 }
 
 fn micros(time: Duration) -> i64 {
@@ -346,4 +372,21 @@ fn epoch_and_chunks(value: Value) -> Result<Option<(u64, usize)>, Trouble> {
     let epoch = text(epoch)?.parse().map_err(|_| Trouble::Unreadable("an epoch"))?;
     let chunks = if chunks == Value::Nil { 0 } else { number(&text(chunks)?)? };
     Ok(Some((epoch, chunks)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::finding::Status;
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_are_told_with_the_direction() {
+        let now = Timestamp::from_micros(1_800_000_000_000_000);
+        let later = |seconds| now.after(Duration::from_secs(seconds));
+        assert_eq!(compare(now, later(1)).status, Status::Good);
+        let (ahead, behind) = (compare(later(3), now), compare(now, later(3_600)));
+        assert_eq!((ahead.status, behind.status), (Status::Note, Status::Fault));
+        assert!(ahead.detail.contains("3.0 s ahead of Redis"), "{ahead:?}");
+        assert!(behind.detail.contains("3600.0 s behind Redis"), "{behind:?}");
+    }
 }

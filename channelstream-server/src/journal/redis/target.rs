@@ -159,6 +159,20 @@ impl Target {
         matches!(self.place, Place::Sentinels { .. })
     }
 
+    /// Asks each sentinel where the master is. Returns the answers beside the addresses of the sentinels.
+    pub(super) async fn ask_sentinels(&self) -> Vec<(String, Result<String, Trouble>)> {
+        let Place::Sentinels { sentinels, master, .. } = &self.place else { return Vec::new() };
+        let ask = |sentinel: &ConnectionInfo| {
+            let (sentinel, master) = (sentinel.clone(), Arc::clone(master));
+            async move {
+                let answer = ask_sentinel(&sentinel, &master).await;
+                let answer = answer.map(|(host, port)| format!("{host}:{port}"));
+                (sentinel.addr().to_string(), answer)
+            }
+        };
+        futures_util::future::join_all(sentinels.iter().map(ask)).await
+    }
+
     /// Opens both lines.
     pub(super) async fn lines(&self) -> Result<Lines, Trouble> {
         let (append, info) = self.line_to_owner().await?;
