@@ -31,7 +31,12 @@ pub(crate) const WORKLOADS: [Workload; 14] = [
     Workload { name: "A1", about: "the same, one in flight", kinds: ALL, run: one_in_flight },
     Workload { name: "A2", about: "the same, two in flight", kinds: ALL, run: two_in_flight },
     Workload { name: "K", about: "A with 10 messages in a request", kinds: ALL, run: batches },
-    Workload { name: "B", about: "500 channels of 2 listeners", kinds: JOURNALS, run: many_channels },
+    Workload {
+        name: "B",
+        about: "500 channels of 2 listeners",
+        kinds: JOURNALS,
+        run: many_channels,
+    },
     Workload { name: "C", about: "1,000 and 10,000 idle sockets", kinds: SERVER, run: idle },
     Workload { name: "D", about: "100 listeners, 100 messages/s", kinds: ALL, run: paced },
     Workload {

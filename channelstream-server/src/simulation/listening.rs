@@ -120,7 +120,9 @@ impl World {
         }
         let (is_own, is_first) = (*id == entry.node, state.rank(entry.node) == 0);
         match decode(&entry.bytes, NEW).unwrap().command {
-            Command::Alive(alive) if serving.digests.is_same(alive.position, alive.digest) == Some(false) => {
+            Command::Alive(alive)
+                if serving.digests.is_same(alive.position, alive.digest) == Some(false) =>
+            {
                 self.fault(&format!("node {node} knows another digest than {:?}", entry.node));
             }
             Command::Tick if is_own && !is_first && self.now > QUIET + 2 * SECOND => {
