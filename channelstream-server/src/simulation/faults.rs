@@ -43,7 +43,9 @@ impl World {
                 // At times so long that the others take it for dead.
                 let most = if self.dice.one_in(4) { 14 } else { 5 };
                 let time = self.dice.between(100 * MILLI, most * SECOND);
-                self.nodes[node].paused_until = self.now + time;
+                // Not shorter than before: what waits already would come behind what follows it.
+                let until = &mut self.nodes[node].paused_until;
+                *until = (*until).max(self.now + time);
                 self.tell(|| format!("NODE {node} stands still for {time} us"));
             }
             6 => {
@@ -68,7 +70,8 @@ impl World {
             }
             12 if is_up => {
                 let time = self.dice.between(100 * MILLI, 4 * SECOND);
-                self.processes[self.master].stalled_until = self.now + time;
+                let until = &mut self.processes[self.master].stalled_until;
+                *until = (*until).max(self.now + time);
                 self.tell(|| format!("REDIS stands still for {time} us"));
             }
             13 | 14 if is_up && !parts => self.part(),

@@ -53,7 +53,7 @@ pub(crate) enum Trouble {
     #[error("what Redis answered is not {0}")]
     Unreadable(&'static str),
     #[error("an entry of the journal cannot be read: {0}")]
-    Entry(StoredError),
+    Entry(#[from] StoredError),
     #[error("the snapshot in Redis cannot be used: {0}")]
     Snapshot(String),
 }
@@ -531,23 +531,28 @@ impl Maker {
         }
     }
 
-    /// Reads entries as `XRANGE` answers them.
+    /// Reads entries as `XRANGE` answers them, up to the first one of a level that is not known: the entry that
+    /// raised the journal to it is before it, and says so to the state. If nothing is before it, it is nonsense.
     pub(super) fn entries(&self, value: Value) -> Result<Vec<Found>, Trouble> {
-        let entries = list(value)?.into_iter().map(|entry| {
-            let mut parts = list(entry)?.into_iter();
-            let at = position(&text(parts.next().unwrap_or_default())?)?;
-            let fields = list(parts.next().unwrap_or_default())?;
-            let [_, value] =
-                <[Value; 2]>::try_from(fields).map_err(|_| Trouble::Unreadable("an entry"))?;
-            let bytes = Bytes::from(bytes(value)?);
-            let envelope = stored::decode(&bytes, self.known).map_err(|error| match error {
-                StoredError::Level(level) => Trouble::Unfit(level.into()),
-                error => Trouble::Entry(error),
-            })?;
-            let (node, number) = (envelope.node, envelope.number);
-            let kind = Kind::of(&envelope.command);
-            Ok((at, Entry { node, number, kind, bytes }, envelope))
-        });
-        entries.collect()
+        let mut found = Vec::new();
+        for entry in list(value)? {
+            match self.entry(entry) {
+                Err(Trouble::Entry(StoredError::Level(_))) if !found.is_empty() => break,
+                entry => found.push(entry?),
+            }
+        }
+        Ok(found)
+    }
+
+    fn entry(&self, entry: Value) -> Result<Found, Trouble> {
+        let mut parts = list(entry)?.into_iter();
+        let at = position(&text(parts.next().unwrap_or_default())?)?;
+        let fields = list(parts.next().unwrap_or_default())?;
+        let [_, value] =
+            <[Value; 2]>::try_from(fields).map_err(|_| Trouble::Unreadable("an entry"))?;
+        let bytes = Bytes::from(bytes(value)?);
+        let envelope = stored::decode(&bytes, self.known)?;
+        let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));
+        Ok((at, Entry { node, number, kind, bytes }, envelope))
     }
 }

@@ -190,7 +190,7 @@ impl Driver {
                     Err(trouble) => self.broke(trouble),
                 },
                 Event::Came(line, Ok(got)) => self.came(line, got),
-                // It cannot be read as long as this release runs.
+                // The snapshot is of a level that this release does not know.
                 Event::Came(_, Err(Trouble::Unfit(refusal))) => return Err(refusal),
                 Event::Came(_, Err(trouble)) => self.broke(trouble),
                 Event::Room => {}
