@@ -42,6 +42,9 @@ impl Kind {
     }
 }
 
+/// The secret of the server: its default does not count for requests with another host.
+const SECRET: &str = "the secret of the load";
+
 /// A new process of one kind.
 pub(crate) struct Peer {
     kind: Kind,
@@ -70,10 +73,11 @@ impl Peer {
                     command.env_remove(name);
                 }
             }
+            command.env("CHANNELSTREAM_SECRET", SECRET);
             command
         };
         let process = Process::start(&mut command)?;
-        let signer = TimestampSigner::new("secret");
+        let signer = TimestampSigner::new(SECRET);
         Ok(Self { kind, process, signer, command, _journal: journal })
     }
 
