@@ -62,7 +62,15 @@ pub(super) struct Open {
 impl Open {
     /// Opens a journal, whose writer waits until something else has nothing to do.
     async fn new(journal: &Journal) -> Self {
-        Self::of(super::open(journal, Levels::KNOWN, initial).unwrap()).await
+        loop {
+            match super::open(journal, Levels::KNOWN, initial) {
+                // What another test starts has the lock until it is another program.
+                Err(error) if error.to_string().contains("another process") => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                opened => return Self::of(opened.unwrap()).await,
+            }
+        }
     }
 
     /// Runs the writer of a journal, and waits until it is followed.
