@@ -244,7 +244,7 @@ const FOUND: [(&str, u64); 21] = [
     ("doubled", 0),
     ("dropped", 0),
     ("flipped", 0),
-    ("stale", 125),
+    ("stale", 8),
     ("frame-doubled", 0),
     ("frame-lost", 0),
     ("frames-swapped", 0),

@@ -31,8 +31,13 @@ fn a_server_starts_without_redis_and_waits_for_it() {
     }
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert_eq!(standing(&server), "away");
+    let probe = |path| site.send(&Request::new("GET", path));
+    assert_eq!(probe("/healthz").ok(), json!({"status": "ok"}), "a restart would not help");
+    let refused = probe("/readyz");
+    assert_eq!((refused.status, refused.json()), (503, json!({"status": "away"})));
     redis.start_again();
     ready(&server);
+    eventually("it says so", || probe("/readyz").status == 200);
     assert_eq!(publish(server.address, "news", 1), Outcome::Done);
     let log = server.log();
     assert!(!log.contains("pass-word"), "{log}");

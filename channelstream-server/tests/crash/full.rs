@@ -58,6 +58,8 @@ fn without_space_writes_are_refused_and_sockets_live_until_there_is_space() {
     assert_eq!(refusal.status, 503, "{refusal:?}");
     assert_eq!(refusal.json()["message"], "the journal's disk is full");
     assert_eq!(refusal.json()["outcome"], "not_done");
+    let ready = site.send(&Request::new("GET", "/readyz"));
+    assert_eq!((ready.status, ready.json()), (503, json!({"status": "no_space"})));
     assert_eq!(refusal.header("retry-after"), Some("1"));
     assert_eq!(kept(site, "news").len() as u64, answered, "what is there is shown");
     let heard = socket.events(usize::try_from(answered).unwrap());
