@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::{Arg, Command, value_parser};
 use http::header::{CONNECTION, HOST};
+use http::uri::Authority;
 use http::{Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
@@ -40,6 +41,7 @@ pub(super) fn run(url: Option<&Uri>, given: &Given) -> anyhow::Result<ExitCode> 
         Some(url) => url.clone(),
         None => own(&gather(given).check().config?)?,
     };
+    check(&url)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -47,11 +49,13 @@ pub(super) fn run(url: Option<&Uri>, given: &Given) -> anyhow::Result<ExitCode> 
     let asked = runtime.block_on(async { timeout(ANSWER, ask(&url)).await });
     // A pending lookup of a host name must not delay the exit.
     runtime.shutdown_background();
+    // Without the query, which may have a secret.
+    let place = format!("http://{}{}", url.authority().map_or("", Authority::as_str), url.path());
     let (status, text) = asked
         .with_context(|| format!("no answer within {} s", ANSWER.as_secs()))
         .flatten()
-        .with_context(|| url.to_string())?;
-    ensure!(status == StatusCode::OK, "{url}: {status}: {text}");
+        .with_context(|| place.clone())?;
+    ensure!(status == StatusCode::OK, "{place}: {status}: {text}");
     print(&format!("{text}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -69,12 +73,20 @@ fn own(config: &Config) -> anyhow::Result<Uri> {
     url.parse().with_context(|| format!("{url} is no URL"))
 }
 
+/// Checks that a URL can be asked. An error shows nothing of it.
+fn check(url: &Uri) -> anyhow::Result<()> {
+    let authority = url.authority().map_or("", Authority::as_str);
+    ensure!(url.scheme_str() == Some("http"), "only a URL that begins with http:// can be asked");
+    ensure!(!authority.contains('@'), "a URL with a user or a password cannot be asked");
+    let has_port = authority.len() > url.host().unwrap_or_default().len();
+    ensure!(!has_port || url.port_u16().is_some(), "the port of the URL is none: 1 to 65535");
+    Ok(())
+}
+
 /// Returns the status of an answer and the beginning of its text.
 async fn ask(url: &Uri) -> anyhow::Result<(StatusCode, String)> {
     const HTTP: u16 = 80;
-    let Some(authority) = url.authority().filter(|_| url.scheme_str() == Some("http")) else {
-        bail!("only a URL that begins with http:// can be asked");
-    };
+    let authority = url.authority().context("the URL names no host")?;
     let host = authority.host().trim_matches(['[', ']']);
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(HTTP))).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

@@ -91,6 +91,13 @@ fn the_command_asks_and_its_exit_status_says_what_it_heard() {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let nobody = said(&health(&["--port", &port.to_string()]));
     assert!(nobody.contains("refused") && nobody.contains("/healthz"), "{nobody}");
+    let far = said(&health(&["http://127.0.0.1:99999/readyz"]));
+    assert!(far.contains("the port of the URL"), "{far}");
+    // It may be in the log of a supervisor.
+    for url in ["http://me:hunter2@127.0.0.1:1/", "http://127.0.0.1:1/x?token=hunter2"] {
+        let secret = said(&health(&[url]));
+        assert!(!secret.contains("hunter2"), "{secret}");
+    }
     // Settings that the server would refuse are told as it tells them.
     let wrong = said(&health(&["--port", &port.to_string(), "--threads", "many"]));
     assert!(wrong.contains("threads"), "{wrong}");
