@@ -146,9 +146,28 @@ fn what_cannot_be_repaired_is_said_to_be_so() {
         let why = refused(arguments, &directory);
         assert!(why.contains("header") && why.contains("restored from a copy"), "{why}");
     }
-    fs::remove_file(path).unwrap();
+    fs::remove_file(&path).unwrap();
     fs::write(directory.join("segment-00000000000000000009"), &bytes).unwrap();
     assert!(refused(&["repair"], &directory).contains("is missing"));
+}
+
+#[test]
+fn a_snapshot_without_a_segment_is_no_beginning() {
+    let folder = journal();
+    let directory = folder.path().join("journal");
+    let path = segment(&directory);
+    fs::remove_file(&path).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    for arguments in [&["repair"][..], &["repair", "--drop"]] {
+        let why = refused(arguments, &directory);
+        assert!(why.contains(&format!("{name} is missing")), "{why}");
+    }
+    let mut command = Command::new(PROGRAM);
+    command.args(["--port", "0", "--journal", "file", "--journal-dir"]).arg(&directory);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{name} is missing")), "{said}");
 }
 
 #[test]

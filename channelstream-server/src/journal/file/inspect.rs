@@ -135,6 +135,11 @@ impl Journal {
     /// Returns why a server cannot open this journal, if it is for a reason that repair does not mend.
     pub(crate) fn beyond_repair(&self) -> Result<Option<String>, OpenError> {
         let mut next = None;
+        let mut goes_on = false;
+        let missing = |number| {
+            let missing = self.files.show(&Name::Segment(number).to_string());
+            Ok(Some(format!("{missing} is missing")))
+        };
         for row in self.rows() {
             let row = row?;
             let file = self.files.show(&row.name.to_string());
@@ -147,18 +152,23 @@ impl Journal {
                         continue;
                     }
                     if number > expected {
-                        let missing = self.files.show(&Name::Segment(expected).to_string());
-                        return Ok(Some(format!("{missing} is missing")));
+                        return missing(expected);
                     }
                     if let End::Unreadable(why) = end {
                         return Ok(Some(format!("cannot use {file}: {why}")));
                     }
                     next = Some(number + entries);
+                    goes_on = true;
                 }
                 (Name::Segment(_), Content::Snapshot(_)) => {}
             }
         }
-        Ok(next.is_none().then(|| "no snapshot can be used".to_owned()))
+        match next {
+            None => Ok(Some("no snapshot can be used".to_owned())),
+            // Each snapshot is followed by a segment.
+            Some(expected) if !goes_on => missing(expected),
+            Some(_) => Ok(None),
+        }
     }
 
     /// Calls a function with the numbered entries of each record of a segment until it returns `false`.

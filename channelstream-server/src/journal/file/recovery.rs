@@ -99,7 +99,7 @@ pub(super) fn recover(
         let names = listing.foreign.into_iter().take(3).collect::<Vec<_>>().join(", ");
         return Err(OpenError::Foreign { directory: disk.show(""), names });
     }
-    if listing.snapshots.is_empty() && listing.segments.is_empty() {
+    if is_unbegun(&*disk, &listing)? {
         remove_unfinished(&*disk, &listing)?;
         return begin(disk, known, initial(), most, salt);
     }
@@ -130,8 +130,6 @@ pub(super) fn recover(
             let log = Log::open(Arc::clone(&disk), read.header, end, most, salt)?;
             (log, size - read.length)
         }
-        // Power was cut between the first snapshot and the first segment.
-        None if base.number == 0 => (Log::create(Arc::clone(&disk), 0, most, salt)?, 0),
         None => {
             let file = disk.show(&Name::Segment(base.number).to_string());
             return Err(OpenError::Missing { file });
@@ -148,7 +146,23 @@ fn remove_unfinished(disk: &dyn Disk, listing: &Listing) -> Result<(), OpenError
     Ok(())
 }
 
-/// Begins a journal.
+/// Returns `true` if there is no journal, or one whose beginning was broken off before its snapshot was there.
+fn is_unbegun(disk: &dyn Disk, listing: &Listing) -> Result<bool, OpenError> {
+    Ok(match &listing.segments[..] {
+        _ if !listing.snapshots.is_empty() => false,
+        [] => true,
+        [0] => {
+            let name = Name::Segment(0).to_string();
+            let bytes = disk.read(&name).map_err(failed(disk, "read", &name))?;
+            // Nothing was accepted yet.
+            Segment::read(&bytes).is_ok_and(|segment| segment.count() == 0)
+        }
+        _ => false,
+    })
+}
+
+/// Begins a journal. Its first segment is there before its first snapshot, so that a snapshot without a
+/// segment is one whose segments were lost.
 fn begin(
     disk: Arc<dyn Disk>,
     known: Levels,
@@ -156,11 +170,11 @@ fn begin(
     most: u64,
     salt: fn() -> u64,
 ) -> Result<Recovered, OpenError> {
+    let log = Log::create(Arc::clone(&disk), 0, most, salt)?;
     let name = Name::Snapshot(0).to_string();
     let bytes = snapshot::to_bytes(0, &state.snapshot());
     drop(disk.create(&name, &bytes).map_err(failed(&*disk, "write", &name))?);
     let base = Base { number: 0, size: bytes.len() as u64 };
-    let log = Log::create(Arc::clone(&disk), 0, most, salt)?;
     Ok(Recovered { state, known, disk, log, base, followed: 0, entries: 0, cut: 0 })
 }
 

@@ -163,6 +163,22 @@ fn a_hole_between_segments_is_refused() {
 }
 
 #[test]
+fn a_beginning_that_was_broken_off_is_begun_again_and_lost_segments_are_not() {
+    let (first, snapshot) = (Name::Segment(0).to_string(), Name::Snapshot(0).to_string());
+    let keep = |disk: &Model, name: &str| {
+        let other = Model::new(Dice::new(1));
+        for (found, content) in disk.contents().into_iter().filter(|(found, _)| found == name) {
+            other.put(&found, content);
+        }
+        other
+    };
+    let begun = Model::new(Dice::new(1));
+    drop(open_at(&begun).unwrap());
+    assert_eq!(entries(&open_at(&keep(&begun, &first)).unwrap()), 0);
+    assert_eq!(refusal(&keep(&begun, &snapshot)), format!("{first} is missing"));
+}
+
+#[test]
 fn files_of_others_and_of_newer_releases_are_refused() {
     let (disk, _) = written();
     disk.put("notes.txt", Vec::new());
