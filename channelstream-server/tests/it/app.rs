@@ -456,15 +456,24 @@ impl Socket {
         self.next_within(PATIENCE).expect("nothing came")
     }
 
+    /// The next frame that is no heartbeat, which has to come.
+    fn next_but_heartbeats(&mut self) -> Frame {
+        let until = Instant::now() + 3 * PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.next_within(left).expect("nothing but heartbeats came") {
+                Frame::Heartbeat => {}
+                frame => return frame,
+            }
+        }
+    }
+
     /// The next event, heartbeats aside; none if the socket was closed with 1000.
     pub(crate) fn event_or_close(&mut self) -> Option<Value> {
-        loop {
-            match self.next() {
-                Frame::Heartbeat => {}
-                Frame::Event(event) => return Some(event),
-                Frame::Close(Some(1000)) => return None,
-                other => panic!("an event was to come, not {other:?}"),
-            }
+        match self.next_but_heartbeats() {
+            Frame::Event(event) => Some(event),
+            Frame::Close(Some(1000)) => None,
+            other => panic!("an event was to come, not {other:?}"),
         }
     }
 
@@ -480,12 +489,9 @@ impl Socket {
 
     /// The code with which the server closes, with nothing but heartbeats before.
     pub(crate) fn closed(&mut self) -> Option<u16> {
-        loop {
-            match self.next() {
-                Frame::Heartbeat => {}
-                Frame::Close(code) => return code,
-                other => panic!("a close frame was to come, not {other:?}"),
-            }
+        match self.next_but_heartbeats() {
+            Frame::Close(code) => code,
+            other => panic!("a close frame was to come, not {other:?}"),
         }
     }
 

@@ -386,6 +386,8 @@ fn a_node_that_did_nothing_for_long_closes_what_others_took_for_dead() {
     assert_eq!(figure(b.site, "digests_differed_total"), 0);
     // It goes on.
     let mut again = a.socket(&id);
+    // What comes before that is still for the newer one.
+    assert_eq!(newer.closed_after_events(), Some(1000));
     b.publish("room", 3);
     assert_eq!(numbers(&[again.event()]), [3]);
 }
