@@ -8,7 +8,7 @@ import { describe, fields, resolve } from './schema.js';
 import { sign } from './signer.js';
 
 // The groups of operations with their titles. Pages are left out.
-const GROUPS = { backend: 'Backend API', client: 'Client API', admin: 'Admin API' };
+const GROUPS = { backend: 'Backend API', client: 'Client API', admin: 'Admin API', probes: 'Probes' };
 
 const JSON_TYPE = 'application/json';
 /** Milliseconds for which an answer that does not end is read. */
