@@ -3,11 +3,14 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use channelstream_signer::TimestampSigner;
 use serde_json::{Value, json};
 
+use crate::connection::Connection;
 use crate::journal::Journal;
 use crate::process::Process;
 
@@ -45,6 +48,9 @@ impl Kind {
 /// The secret of the server: its default does not count for requests with another host.
 const SECRET: &str = "the secret of the load";
 
+/// The longest time until a server follows its journal.
+const READY: Duration = Duration::from_secs(30);
+
 /// A new process of one kind.
 pub(crate) struct Peer {
     kind: Kind,
@@ -78,7 +84,22 @@ impl Peer {
         };
         let process = Process::start(&mut command)?;
         let signer = TimestampSigner::new(SECRET);
-        Ok(Self { kind, process, signer, command, _journal: journal })
+        let peer = Self { kind, process, signer, command, _journal: journal };
+        if kind == Kind::Redis {
+            peer.wait_until_ready()?;
+        }
+        Ok(peer)
+    }
+
+    /// Waits until the server follows a journal that it has to find first.
+    fn wait_until_ready(&self) -> Result<()> {
+        let begin = Instant::now();
+        let probe = b"GET /readyz HTTP/1.1\r\nhost: bench\r\n\r\n";
+        while let Err(error) = Connection::open(self.process.address)?.call(probe) {
+            ensure!(begin.elapsed() < READY, "it does not follow its journal: {error}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Stops the process as an operator does, and starts it again on its journal.
