@@ -1,10 +1,10 @@
-//! One phase of publishing: a publisher on its own thread, the listeners on this one, and the cost for
+//! One phase of publishing: publishers on threads of their own, the listeners on this one, and the cost for
 //! the peer.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -39,6 +39,9 @@ pub(crate) struct Load {
 pub(crate) enum Pace {
     /// While fewer than this many messages wait for delivery to all their listeners.
     InFlight(usize),
+    /// When this many publishers at once have their answers. A channel is always of the same publisher, which
+    /// keeps its order.
+    Publishers(usize),
     /// This many per second, however slow the peer is. The latency of a late message counts from the
     /// time at which it was due.
     PerSecond(u32),
@@ -71,7 +74,12 @@ pub(crate) fn run(peer: &Peer, listeners: &mut Listeners, load: &Load) -> Result
         reached: Condvar::new(),
         given_up: AtomicBool::new(false),
     };
-    let mut connection = Connection::open(peer.process.address)?;
+    let publishers = match load.pace {
+        Pace::Publishers(count) => count,
+        Pace::InFlight(_) | Pace::PerSecond(_) => 1,
+    };
+    let connections = (0..publishers).map(|_| Connection::open(peer.process.address));
+    let connections = connections.collect::<Result<Vec<_>>>()?;
     listeners.idle(AFTER)?;
 
     let before = peer.process.cpu()?;
@@ -80,8 +88,12 @@ pub(crate) fn run(peer: &Peer, listeners: &mut Listeners, load: &Load) -> Result
     let mut deliveries = 0;
     let sent = Arc::clone(&listeners.sent);
     thread::scope(|scope| {
-        let publisher =
-            scope.spawn(|| publish(peer, &mut connection, load, &sent, &audience, &progress));
+        let (audience, sent, progress) = (&audience[..], &sent, &progress);
+        let publishing = connections.into_iter().enumerate().map(|(number, connection)| {
+            let is_mine = move |id: &usize| id % audience.len() % publishers == number;
+            scope.spawn(move || publish(peer, connection, load, is_mine, sent, audience, progress))
+        });
+        let publishing: Vec<_> = publishing.collect();
         let mut reading = Ok(());
         while deliveries < expected && begin.elapsed() < TIMEOUT {
             let received = listeners.turn(Duration::from_millis(5));
@@ -90,13 +102,17 @@ pub(crate) fn run(peer: &Peer, listeners: &mut Listeners, load: &Load) -> Result
                 last = Instant::now();
                 deliveries += received;
                 progress.report(deliveries);
-            } else if publisher.is_finished() && last.elapsed() > SILENCE {
+            } else if publishing.iter().all(ScopedJoinHandle::is_finished)
+                && last.elapsed() > SILENCE
+            {
                 break;
             }
         }
         progress.given_up.store(true, Ordering::Release);
-        let publishing = publisher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        reading.and(publishing)
+        for publisher in publishing {
+            publisher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        reading
     })?;
     listeners.idle(AFTER)?;
     let cpu = peer.process.cpu()? - before;
@@ -106,8 +122,9 @@ pub(crate) fn run(peer: &Peer, listeners: &mut Listeners, load: &Load) -> Result
 
 fn publish(
     peer: &Peer,
-    connection: &mut Connection,
+    mut connection: Connection,
     load: &Load,
+    is_mine: impl Fn(&usize) -> bool,
     sent: &Sent,
     audience: &[usize],
     progress: &Progress,
@@ -115,7 +132,7 @@ fn publish(
     let begin = Instant::now();
     let largest = audience.iter().max().copied().unwrap_or(0);
     let mut expected = 0_usize;
-    for first in load.ids.clone().step_by(load.batch) {
+    for first in load.ids.clone().step_by(load.batch).filter(is_mine) {
         let ids = first..load.ids.end.min(first + load.batch);
         let request = peer.publish(ids.clone(), audience.len(), load.size);
         let mut moment = Instant::now();
@@ -127,6 +144,8 @@ fn publish(
                 }
                 moment = Instant::now();
             }
+            Pace::Publishers(_) if progress.given_up.load(Ordering::Acquire) => return Ok(()),
+            Pace::Publishers(_) => {}
             Pace::PerSecond(rate) => {
                 let number = u32::try_from(first - load.ids.start)?;
                 let due = begin + Duration::from_secs(1) * number / rate;

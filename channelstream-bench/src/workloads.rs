@@ -26,7 +26,7 @@ const SERVER: &[Kind] = &[Kind::Server];
 const JOURNALS: &[Kind] = &[Kind::Limit1, Kind::Log, Kind::Server, Kind::File, Kind::Redis];
 
 /// All workloads, in the order in which they run.
-pub(crate) const WORKLOADS: [Workload; 14] = [
+pub(crate) const WORKLOADS: [Workload; 15] = [
     Workload { name: "A", about: "1,000 listeners, 32 in flight", kinds: ALL, run: fan_out },
     Workload { name: "A1", about: "the same, one in flight", kinds: ALL, run: one_in_flight },
     Workload { name: "A2", about: "the same, two in flight", kinds: ALL, run: two_in_flight },
@@ -36,6 +36,12 @@ pub(crate) const WORKLOADS: [Workload; 14] = [
         about: "500 channels of 2 listeners",
         kinds: JOURNALS,
         run: many_channels,
+    },
+    Workload {
+        name: "B32",
+        about: "the same, 32 publishers at once",
+        kinds: JOURNALS,
+        run: many_publishers,
     },
     Workload { name: "C", about: "1,000 and 10,000 idle sockets", kinds: SERVER, run: idle },
     Workload { name: "D", about: "100 listeners, 100 messages/s", kinds: ALL, run: paced },
@@ -88,7 +94,7 @@ const PER_PUBLISH: &str = "cpu_us_per_publish";
 const P99: &str = "p99_ms";
 
 /// The ratios to report. Those of CPU time compare with the yardstick that does the same work.
-pub(crate) const RATIOS: [Ratio; 18] = [
+pub(crate) const RATIOS: [Ratio; 19] = [
     at_most("A", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.3),
     at_most("A", P99, Kind::Log, P99, 2.5),
     // With one message in flight no write can be saved: each frame is a write of its own.
@@ -97,7 +103,8 @@ pub(crate) const RATIOS: [Ratio; 18] = [
     at_most("K", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.5),
     at_most("B", PER_PUBLISH, Kind::Limit1, PER_PUBLISH, 1.5),
     Ratio { ours: Kind::File, ..at_most("B", PER_PUBLISH, Kind::Server, PER_PUBLISH, 1.15) },
-    Ratio { ours: Kind::Redis, ..at_most("B", PER_PUBLISH, Kind::Server, PER_PUBLISH, 1.5) },
+    Ratio { ours: Kind::File, ..at_most("B32", PER_PUBLISH, Kind::Server, PER_PUBLISH, 1.15) },
+    Ratio { ours: Kind::Redis, ..at_most("B32", PER_PUBLISH, Kind::Server, PER_PUBLISH, 1.5) },
     at_most("D", P99, Kind::Limit1, P99, 1.3),
     Ratio {
         at_least: true,
@@ -151,8 +158,9 @@ fn one_channel(
     in_flight: usize,
     batch: usize,
 ) -> Result<Sample> {
+    let pace = Pace::InFlight(in_flight);
     let (phase, mut listeners) =
-        saturated(kind, server, [1000, 1, WARM_UP, messages], in_flight, batch)?;
+        saturated(kind, server, [1000, 1, WARM_UP, messages], pace, batch)?;
     let mut metrics = vec![
         (PER_DELIVERY, each(phase.cpu, phase.deliveries)),
         ("deliveries_per_s", per_second(phase.deliveries, phase.time)),
@@ -162,10 +170,18 @@ fn one_channel(
 }
 
 fn many_channels(kind: Kind, server: &PathBuf) -> Result<Sample> {
-    let (phase, mut listeners) = saturated(kind, server, [1000, 500, 500, 5000], 32, 1)?;
+    publishes_to_two(kind, server, Pace::InFlight(32), 5000)
+}
+
+fn many_publishers(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    publishes_to_two(kind, server, Pace::Publishers(32), 20_000)
+}
+
+fn publishes_to_two(kind: Kind, server: &PathBuf, pace: Pace, count: usize) -> Result<Sample> {
+    let (phase, mut listeners) = saturated(kind, server, [1000, 500, 500, count], pace, 1)?;
     let mut metrics = vec![
-        (PER_PUBLISH, each(phase.cpu, 5000)),
-        ("publishes_per_s", per_second(5000, phase.time)),
+        (PER_PUBLISH, each(phase.cpu, count)),
+        ("publishes_per_s", per_second(count, phase.time)),
     ];
     metrics.extend(latencies(&mut listeners.latencies));
     Ok(Sample { metrics, errors: listeners.errors })
@@ -176,7 +192,7 @@ fn saturated(
     kind: Kind,
     server: &PathBuf,
     [listeners, channels, first, messages]: [usize; 4],
-    in_flight: usize,
+    pace: Pace,
     batch: usize,
 ) -> Result<(Phase, Listeners)> {
     let peer = Peer::start(kind, server, &[])?;
@@ -186,7 +202,7 @@ fn saturated(
     phase::run(&peer, &mut all, &warm)?;
     all.latencies.clear();
     let ids = first..first + messages;
-    let load = Load { ids, size: TEXT, batch, pace: Pace::InFlight(in_flight) };
+    let load = Load { ids, size: TEXT, batch, pace };
     Ok((phase::run(&peer, &mut all, &load)?, all))
 }
 
