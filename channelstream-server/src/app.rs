@@ -185,6 +185,7 @@ impl From<node::Error> for Problem {
             node::Error::Unavailable(
                 why @ (journal::Error::NoSpace
                 | journal::Error::NoMemory
+                | journal::Error::NoWrites
                 | journal::Error::Away
                 | journal::Error::Late),
             ) => Self::Unavailable(why.to_string().into()),

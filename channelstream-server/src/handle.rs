@@ -49,8 +49,8 @@ pub enum HandleError {
     /// The disk of the journal is full. Nothing was done.
     #[error("the journal's disk is full")]
     NoSpace,
-    /// The journal is away, or has no memory. Nothing was done.
-    #[error("the journal is away, or has no memory")]
+    /// The journal is away, or takes nothing now. Nothing was done.
+    #[error("the journal is away, or takes nothing now")]
     Away,
     /// Nothing tells whether the request was carried out.
     #[error("the journal did not confirm the request")]
@@ -67,7 +67,10 @@ impl From<node::Error> for HandleError {
             node::Error::Unavailable(journal::Error::Full) => Self::Overloaded,
             node::Error::Unavailable(journal::Error::NoSpace) => Self::NoSpace,
             node::Error::Unavailable(
-                journal::Error::Away | journal::Error::Late | journal::Error::NoMemory,
+                journal::Error::Away
+                | journal::Error::Late
+                | journal::Error::NoMemory
+                | journal::Error::NoWrites,
             ) => Self::Away,
             node::Error::Unavailable(journal::Error::InDoubt) => Self::InDoubt,
             node::Error::Unavailable(journal::Error::Closed) | node::Error::Stopped => {

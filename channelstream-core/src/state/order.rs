@@ -127,6 +127,14 @@ impl Order {
             (_, []) => Err(end_of_mine),
         }
     }
+
+    /// Returns the first epoch of this order that the other one does not have, of which `theirs` are the epochs and
+    /// the last entry before each; `None` if the other one has epochs that this one does not have.
+    pub fn next_epoch(&self, theirs: &[(Epoch, Position)]) -> Option<&Began> {
+        let mine: Vec<_> = self.epochs.iter().map(|began| (began.epoch, began.after)).collect();
+        let (behind, theirs) = behind_the_last_common(&mine, theirs)?;
+        theirs.is_empty().then(|| self.epochs.get(mine.len() - behind.len()))?
+    }
 }
 
 /// A list of epochs: each with the last entry before it.

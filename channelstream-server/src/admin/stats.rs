@@ -103,6 +103,7 @@ async fn samples(app: &App) -> Result<Vec<Sample>, node::Error> {
         journal_lag: redis.map(|redis| redis.lag.as_secs_f64()),
         journal_recoveries: redis.map(|redis| redis.recoveries),
         journal_divergences: redis.map(|redis| redis.divergences),
+        journal_damages: redis.map(|redis| redis.damages),
         journal_restarts: redis.map(|redis| redis.restarts),
         journal_put_back: redis.map(|redis| redis.put_back),
         journal_repeated: redis.map(|redis| redis.repeated),

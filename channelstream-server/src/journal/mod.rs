@@ -55,6 +55,9 @@ pub(crate) enum Error {
     /// Redis has no memory for it.
     #[error("the journal is full: Redis has no memory left (maxmemory)")]
     NoMemory,
+    /// Redis does not write, for another reason.
+    #[error("the journal takes nothing now: Redis does not write (its answer is in the log)")]
+    NoWrites,
     /// Redis cannot be reached, or this node still reads what it missed.
     #[error("the journal in Redis is away")]
     Away,
@@ -91,7 +94,7 @@ pub(crate) enum Given {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Following,
-    /// There is no space to write to. It is tried again.
+    /// There is no space to write to, or Redis does not write. It is tried again.
     NoSpace,
     /// It loads the state, or reads what it missed.
     Joining,

@@ -284,6 +284,8 @@ metrics! {
             "Epochs that this server began because Redis was started anew, or another one, or lacked entries.";
         journal_divergences: Option<u64> = Counter "journal_divergences_total", "divergences",
             "Times that this server had gone another way than the others, and loaded its state anew.";
+        journal_damages: Option<u64> = Counter "journal_damages_total", "damages",
+            "Times that this server found the journal in Redis changed by somebody else, or an older one in its place.";
         journal_restarts: Option<u64> = Counter "journal_restarts_total", "restarts",
             "States that were loaded from a snapshot in Redis; the first one at the start.";
         journal_put_back: Option<u64> = Counter "journal_put_back_total", "entries",
@@ -405,6 +407,7 @@ mod tests {
             journal_lag: None,
             journal_recoveries: None,
             journal_divergences: None,
+            journal_damages: None,
             journal_restarts: None,
             journal_put_back: None,
             journal_repeated: None,

@@ -64,9 +64,14 @@ impl World {
                 self.replace(Data::default(), "restarts with nothing");
             }
             11 if is_up && self.dice.one_in(4) => {
+                let aside = self.processes[self.master].data.clone();
                 self.processes[self.master].flush();
                 self.report.losses += 1;
                 self.tell(|| "REDIS is flushed".to_owned());
+                if self.dice.one_in(2) {
+                    let at = self.now + self.dice.between(100 * MILLI, 8 * SECOND);
+                    self.plan(at, Event::PutBack { process: self.master, data: Box::new(aside) });
+                }
             }
             12 if is_up => {
                 let time = self.dice.between(100 * MILLI, 4 * SECOND);
@@ -87,7 +92,30 @@ impl World {
                 self.processes[self.master].full_until = self.now + time;
                 self.tell(|| format!("REDIS is full for {time} us"));
             }
+            19 if is_up && self.dice.one_in(3) => self.damage_journal(),
             _ => {}
+        }
+    }
+
+    /// Somebody who is no node changes the journal.
+    fn damage_journal(&mut self) {
+        self.report.losses += 1;
+        let (what, from_end) = (self.dice.between(0, 3), self.dice.index(4));
+        let redis = &mut self.processes[self.master];
+        match what {
+            0 => redis.spoil(false),
+            1 => redis.spoil(true),
+            _ => redis.remove(from_end),
+        }
+        self.tell(|| format!("REDIS is tampered with: {what}, {from_end} from its end"));
+    }
+
+    /// Somebody puts back what was there before Redis was flushed.
+    pub(super) fn put_back(&mut self, process: usize, data: Data) {
+        if process == self.master && self.processes[process].is_up && !self.is_healed {
+            self.tell(|| format!("REDIS ends at {:?} again", data.end));
+            self.processes[process].put_in_place(data);
+            self.report.losses += 1;
         }
     }
 

@@ -128,6 +128,7 @@ pub(crate) struct Report {
     restarts: u64,
     repeats: u64,
     divergences: u64,
+    damages: u64,
     holes: u64,
     losses: u64,
     splits: u64,
@@ -152,6 +153,7 @@ impl Report {
         self.restarts += other.restarts;
         self.repeats += other.repeats;
         self.divergences += other.divergences;
+        self.damages += other.damages;
         self.holes += other.holes;
         self.losses += other.losses;
         self.splits += other.splits;

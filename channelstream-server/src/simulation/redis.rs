@@ -8,7 +8,7 @@ use channelstream_core::state::{NodeId, Order, Position};
 
 use super::Missing;
 use crate::journal::redis::protocol::message::{
-    Answer, Appended, Beginning, Entry, Head, Request, Run, View,
+    Answer, Appended, Beginning, Entry, Head, Kind, Request, Run, View,
 };
 
 /// How long a claim is good, in microseconds.
@@ -28,9 +28,17 @@ pub(super) struct Data {
 #[derive(Clone, Debug)]
 enum Change {
     Push(Position, Entry),
-    Begin { head: Head, entry: Entry, instead: Option<(Position, Bytes)> },
+    Begin {
+        head: Head,
+        entry: Entry,
+        instead: Option<(Position, Bytes)>,
+    },
     Save(Position, Bytes),
     Flush,
+    /// Somebody puts other data in the place of these.
+    Replace(Data),
+    /// Somebody removes an entry.
+    Remove(Position),
 }
 
 impl Data {
@@ -53,7 +61,21 @@ impl Data {
                 self.snapshot = Some((*position, snapshot.clone()));
             }
             Change::Flush => *self = Self::default(),
+            Change::Replace(data) => *self = data.clone(),
+            Change::Remove(position) => self.stream.retain(|(at, _)| at != position),
         }
+    }
+
+    /// Returns `true` if there is a snapshot, and all entries behind it follow each other.
+    pub(super) fn is_whole(&self) -> bool {
+        let Some((mut at, _)) = self.snapshot else { return false };
+        let follows = |(position, _): &(Position, Entry)| {
+            let before = std::mem::replace(&mut at, *position);
+            let is_same = before.epoch == position.epoch;
+            position.number == if is_same { before.number + 1 } else { 0 }
+        };
+        let at = self.snapshot.as_ref().map_or(Position::default(), |(at, _)| *at);
+        self.after(at).all(follows)
     }
 
     fn push(&mut self, position: Position, entry: Entry) {
@@ -162,6 +184,31 @@ impl Process {
         self.change(Change::Flush);
     }
 
+    /// Somebody puts back what was there before.
+    pub(super) fn put_in_place(&mut self, data: Data) {
+        self.change(Change::Replace(data));
+    }
+
+    /// Somebody appends what is no entry: to the last epoch, or beyond it.
+    pub(super) fn spoil(&mut self, goes_beyond: bool) {
+        let Some(end) = self.data.end else { return };
+        let at = match goes_beyond {
+            true => Position { epoch: Epoch::new(end.epoch.get() + 1), number: 0 },
+            false => Position { epoch: end.epoch, number: end.number + 1 },
+        };
+        let entry =
+            Entry { node: NodeId::new(0), number: 0, kind: Kind::Other, bytes: Bytes::new() };
+        self.change(Change::Push(at, entry));
+    }
+
+    /// Somebody removes one of the newest entries.
+    pub(super) fn remove(&mut self, from_end: usize) {
+        let found = self.data.stream.iter().nth_back(from_end).map(|(at, _)| *at);
+        if let Some(position) = found {
+            self.change(Change::Remove(position));
+        }
+    }
+
     fn change(&mut self, change: Change) {
         self.data.change(&change);
         self.changes.push(change);
@@ -200,8 +247,9 @@ impl Process {
                     return Some(Answer::Appended(Appended::Refused));
                 }
                 let number = if end.epoch == epoch { end.number + 1 } else { 0 };
-                self.change(Change::Push(Position { epoch, number }, entry));
-                Answer::Appended(Appended::Done)
+                let at = Position { epoch, number };
+                self.change(Change::Push(at, entry));
+                Answer::Appended(Appended::Done(at))
             }
             Request::Read { after, waits } => {
                 let entries = self.read(after, most);

@@ -138,13 +138,19 @@ impl Replica {
             }
             Answer::Met { run, view } => Answer::Met { run, view },
             Answer::Appended(appended) => Answer::Appended(appended),
-            Answer::Entries(entries) => {
+            Answer::Entries(mut entries) => {
+                let junk = entries.iter().position(|(_, entry)| entry.bytes.is_empty());
+                if junk == Some(0) {
+                    return Ok(Answer::Unreadable(entries[0].0));
+                }
+                entries.truncate(junk.unwrap_or(entries.len()));
                 for (_, entry) in &entries {
                     // The level stands before all else.
                     known.check(u32::from(entry.bytes[0]))?;
                 }
                 Answer::Entries(entries)
             }
+            Answer::Unreadable(at) => Answer::Unreadable(at),
             Answer::Claims { claims, view } => Answer::Claims { claims, view },
             Answer::PutBack => Answer::PutBack,
             Answer::Begun { is_done } => Answer::Begun { is_done },

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::checks::{Refusal, SETTINGS, Told};
 use super::protocol::Settings;
-use super::protocol::message::{Appended, Beginning, Entry, Head, Kind, Run, View};
+use super::protocol::message::{Beginning, Entry, Head, Kind, Run, View};
 use super::tls;
 
 /// The field of an entry of the stream.
@@ -54,6 +54,11 @@ pub(crate) enum Trouble {
     Unreadable(&'static str),
     #[error("an entry of the journal cannot be read: {0}")]
     Entry(#[from] StoredError),
+    #[error(
+        "the entry {at} was not written by a server ({why}): without it, the journal is begun anew in a few seconds, \
+         from the state of the server that has come furthest; nothing else may write to the keys of the journal"
+    )]
+    Foreign { at: String, why: String },
     #[error("the snapshot in Redis cannot be used: {0}")]
     Snapshot(String),
 }
@@ -258,6 +263,15 @@ impl Maker {
         pipeline
     }
 
+    /// How many parts of a snapshot there are, and what the stream holds.
+    pub(super) fn parts_and_stream(&self, position: Position, chunks: usize) -> Pipeline {
+        let mut pipeline = Pipeline::new();
+        let keys: Vec<_> = self.keys.chunks(position, chunks).collect();
+        pipeline.cmd("EXISTS").arg(&keys[..]);
+        pipeline.cmd("XINFO").arg("STREAM").arg(&self.keys.journal);
+        pipeline
+    }
+
     pub(super) fn newest_snapshot(&self) -> Pipeline {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("HMGET").arg(&self.keys.head).arg("snapshot").arg("chunks");
@@ -353,8 +367,13 @@ pub(super) async fn ping(
 }
 
 fn refused(error: &redis::ServerError) -> Trouble {
+    Trouble::Answers(said(error))
+}
+
+/// Returns an error as Redis says it, on one line.
+fn said(error: &redis::ServerError) -> String {
     let details = error.details().unwrap_or_default().replace(['\r', '\n'], " ");
-    Trouble::Answers(format!("{} {details}", error.code()).trim_end().to_owned())
+    format!("{} {details}", error.code()).trim_end().to_owned()
 }
 
 /// Returns the answer unless it is an error.
@@ -448,14 +467,40 @@ pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// Reads what became of an entry that was appended. The id is that which Redis gave it.
-pub(super) fn appended(value: Value) -> Result<(Appended, Option<Position>), Trouble> {
+/// What Redis says when it writes nothing, or not for this node, though it can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NoWrites {
+    pub(super) said: String,
+    pub(super) for_want_of_memory: bool,
+}
+
+/// What became of an entry that was appended.
+#[derive(Debug)]
+pub(super) enum Written {
+    At(Position),
+    /// There is no journal, or it has a later epoch.
+    Refused,
+    No(NoWrites),
+}
+
+/// Reads what became of an entry that was appended.
+pub(super) fn written(value: Value) -> Result<Written, Trouble> {
     match value {
-        Value::Nil => Ok((Appended::Refused, None)),
-        Value::ServerError(error) if is_out_of_memory(&error) => Ok((Appended::Full, None)),
-        Value::ServerError(error) if is_behind(&error) => Ok((Appended::Refused, None)),
-        value => Ok((Appended::Done, Some(position(&text(value)?)?))),
+        Value::Nil => Ok(Written::Refused),
+        Value::ServerError(error) if is_behind(&error) => Ok(Written::Refused),
+        Value::ServerError(error) => match no_writes(&error) {
+            Some(no) => Ok(Written::No(no)),
+            None => Err(refused(&error)),
+        },
+        value => Ok(Written::At(position(&text(value)?)?)),
     }
+}
+
+fn no_writes(error: &redis::ServerError) -> Option<NoWrites> {
+    let for_want_of_memory = is_out_of_memory(error);
+    let has_code = ["NOREPLICAS", "MISCONF", "NOPERM"].contains(&error.code());
+    let said = said(error);
+    (for_want_of_memory || has_code).then_some(NoWrites { said, for_want_of_memory })
 }
 
 /// Checks that entries were put back, or that others were faster.
@@ -502,6 +547,35 @@ pub(super) fn newest_snapshot(value: Value) -> Result<Option<(Position, usize)>,
     }
 }
 
+/// What a stream holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stream {
+    pub(super) length: u64,
+    /// The oldest entry, if there is one.
+    pub(super) first: Option<Position>,
+    /// The newest entry that there ever was.
+    pub(super) last: Position,
+}
+
+/// Reads how many parts of a snapshot there are, and what the stream holds.
+pub(super) fn parts_and_stream(answers: Vec<Value>) -> Result<(usize, Stream), Trouble> {
+    const WHAT: Trouble = Trouble::Unreadable("a stream");
+    let mut answers = answers.into_iter();
+    let parts = number(&text(answers.next().unwrap_or_default())?)?;
+    let info = list(answers.next().unwrap_or_default())?;
+    let value = |name: &str| {
+        let mut pairs = info.as_chunks().0.iter();
+        pairs.find_map(|[key, value]| (text(key.clone()).ok()? == name).then(|| value.clone()))
+    };
+    let length = text(value("length").ok_or(WHAT)?)?.parse().map_err(|_| WHAT)?;
+    let last = id_of(value("last-generated-id").ok_or(WHAT)?)?;
+    let first = match value("first-entry").ok_or(WHAT)? {
+        Value::Nil => None,
+        entry => Some(id_of(list(entry)?.into_iter().next().unwrap_or_default())?),
+    };
+    Ok((parts, Stream { length, first, last }))
+}
+
 pub(super) fn number(text: &str) -> Result<usize, Trouble> {
     text.parse().map_err(|_| Trouble::Unreadable("a number"))
 }
@@ -519,11 +593,23 @@ pub(super) fn claims(value: Value) -> Result<Vec<(NodeId, Position)>, Trouble> {
 /// An entry as it was read, with what it says.
 pub(super) type Found = (Position, Entry, Envelope);
 
+/// Entries that were read, up to the first one that no node has written.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    pub(super) found: Vec<Found>,
+    pub(super) unreadable: Option<(Position, Trouble)>,
+}
+
+/// Reads the id of an entry.
+fn id_of(value: Value) -> Result<Position, Trouble> {
+    position(&text(value)?)
+}
+
 impl Maker {
     /// Reads entries as `XREAD` answers them.
-    pub(super) fn entries_of_stream(&self, value: Value) -> Result<Vec<Found>, Trouble> {
+    pub(super) fn entries_of_stream(&self, value: Value) -> Result<Entries, Trouble> {
         match right(value)? {
-            Value::Nil => Ok(Vec::new()),
+            Value::Nil => Ok(Entries::default()),
             value => {
                 let stream = list(value)?.pop().ok_or(Trouble::Unreadable("a stream"))?;
                 self.entries(list(stream)?.pop().ok_or(Trouble::Unreadable("a stream"))?)
@@ -531,25 +617,32 @@ impl Maker {
         }
     }
 
-    /// Reads entries as `XRANGE` answers them, up to the first one of a level that is not known: the entry that
-    /// raised the journal to it is before it, and says so to the state. If nothing is before it, it is nonsense.
-    pub(super) fn entries(&self, value: Value) -> Result<Vec<Found>, Trouble> {
-        let mut found = Vec::new();
+    /// Reads entries as `XRANGE` answers them.
+    ///
+    /// An entry of a level that is not known cannot be read either. If it is not nonsense, the entry that raised the
+    /// journal to it is before it, and the state stops this node.
+    pub(super) fn entries(&self, value: Value) -> Result<Entries, Trouble> {
+        let mut entries = Entries::default();
         for entry in list(value)? {
-            match self.entry(entry) {
-                Err(Trouble::Entry(StoredError::Level(_))) if !found.is_empty() => break,
-                entry => found.push(entry?),
+            let mut parts = list(entry)?.into_iter();
+            let at = id_of(parts.next().unwrap_or_default())?;
+            match self.entry(at, parts.next().unwrap_or_default()) {
+                Ok(found) => entries.found.push(found),
+                Err(trouble) => {
+                    entries.unreadable = Some((at, trouble));
+                    break;
+                }
             }
         }
-        Ok(found)
+        Ok(entries)
     }
 
-    fn entry(&self, entry: Value) -> Result<Found, Trouble> {
-        let mut parts = list(entry)?.into_iter();
-        let at = position(&text(parts.next().unwrap_or_default())?)?;
-        let fields = list(parts.next().unwrap_or_default())?;
-        let [_, value] =
-            <[Value; 2]>::try_from(fields).map_err(|_| Trouble::Unreadable("an entry"))?;
+    fn entry(&self, at: Position, fields: Value) -> Result<Found, Trouble> {
+        let [name, value] =
+            <[Value; 2]>::try_from(list(fields)?).map_err(|_| Trouble::Unreadable("an entry"))?;
+        if bytes(name)? != FIELD.as_bytes() {
+            return Err(Trouble::Unreadable("an entry"));
+        }
         let bytes = Bytes::from(bytes(value)?);
         let envelope = stored::decode(&bytes, self.known)?;
         let (node, number, kind) = (envelope.node, envelope.number, Kind::of(&envelope.command));

@@ -16,13 +16,13 @@ use tokio::time::{Instant, sleep_until};
 use super::super::{Error, Given, Standing};
 use super::asking::{Asker, Asking, maybe};
 use super::checks::Refusal;
-use super::command::{self, Found, Keys, Trouble};
+use super::command::{self, Entries, Found, Keys, NoWrites, Trouble};
 use super::figures::{Figures, count};
 use super::giving::Giving;
 use super::lines::{self, Batch, Got, Lines};
 use super::notices;
 use super::protocol::message::{
-    self, Answer, Appended, Entry, Fate, Head, Notice, Output, Request, Why,
+    self, Answer, Appended, Damage, Entry, Fate, Head, Notice, Output, Request, Why,
 };
 use super::protocol::{Machine, Refused};
 use super::snapshots::{self, Due, Made, Making};
@@ -36,6 +36,9 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// The pause after a snapshot that could not be made, or was not due after all.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often it is asked whether the newest snapshot is whole, without which no server could start.
+const CHECK: Duration = Duration::from_secs(5);
 
 /// How long a stop waits for what was accepted.
 const STOP: Duration = Duration::from_secs(1);
@@ -86,6 +89,13 @@ pub(crate) struct Driver {
     /// Asks whether the master is still where it was.
     looking: Option<BoxFuture<'static, Result<String, Trouble>>>,
     looks: Instant,
+    /// Asks whether the newest snapshot is whole.
+    checking: Option<BoxFuture<'static, Result<bool, Trouble>>>,
+    checks: Instant,
+    /// What Redis said when it wrote nothing last, if it has written nothing since.
+    no_writes: Option<NoWrites>,
+    /// The damage that was noticed since the journal was followed last.
+    damage: Option<Damage>,
     /// What was logged last.
     trouble: Option<Trouble>,
     warnings: Vec<String>,
@@ -111,6 +121,7 @@ enum Event {
     Asker(Asker),
     End(Result<Position, Trouble>),
     Address(Result<String, Trouble>),
+    Checked(Result<bool, Trouble>),
     Time,
     Closed,
 }
@@ -156,6 +167,10 @@ impl Driver {
             asking: Asking::default(),
             looking: None,
             looks: now,
+            checking: None,
+            checks: now,
+            no_writes: None,
+            damage: None,
             trouble: None,
             warnings: Vec::new(),
             is_checked: false,
@@ -198,6 +213,11 @@ impl Driver {
                 Event::State(position, bytes) => {
                     self.wanted = None;
                     if let Some(bytes) = bytes {
+                        if self.figures.standing() == Standing::Following {
+                            let (chunks, size, covered, time) =
+                                (0, bytes.len() as u64, 0, Duration::ZERO);
+                            self.made = Some(Made { position, chunks, size, covered, time });
+                        }
                         self.machine.snapshot(self.started.elapsed(), position, bytes.into());
                     }
                 }
@@ -216,6 +236,13 @@ impl Driver {
                     };
                     if self.lines.as_ref().is_some_and(is_elsewhere) {
                         self.broke(Trouble::Moved);
+                    }
+                }
+                Event::Checked(is_whole) => {
+                    self.checking = None;
+                    // What else goes wrong shows on the lines.
+                    if let Ok(false) = is_whole {
+                        self.snapshot_anew("it is missing, or a part of it or of what follows is");
                     }
                 }
                 Event::Time => self.look_after(),
@@ -260,6 +287,7 @@ impl Driver {
             (position, state) = maybe(self.wanted.as_mut()) => Event::State(position, state),
             outcome = snapshots::outcome_of(self.making.as_mut()) => Event::Made(outcome),
             address = maybe(self.looking.as_mut()) => Event::Address(address),
+            is_whole = maybe(self.checking.as_mut()) => Event::Checked(is_whole),
             () = sleep_until(wake) => Event::Time,
         }
     }
@@ -300,9 +328,8 @@ impl Driver {
     }
 
     async fn send(&mut self, batch: Batch) {
-        let after = self.machine.order().position();
         if let Some(lines) = &mut self.lines {
-            self.giving.wait_for(lines.send(batch, after).await);
+            self.giving.wait_for(lines.send(batch).await);
         }
     }
 
@@ -319,6 +346,7 @@ impl Driver {
                 self.connecting = None;
                 self.lines = None;
                 self.looking = None;
+                self.checking = None;
                 self.making = None;
                 self.made = None;
                 self.giving.hang_up();
@@ -344,20 +372,25 @@ impl Driver {
             Output::Fate { number, fate } => {
                 let why = match fate {
                     Fate::NotDone(Why::Late) => Error::Late,
-                    Fate::NotDone(Why::Full) => Error::NoMemory,
+                    Fate::NotDone(Why::Full) => match &self.no_writes {
+                        Some(no) if !no.for_want_of_memory => Error::NoWrites,
+                        _ => Error::NoMemory,
+                    },
                     Fate::Done | Fate::InDoubt => Error::InDoubt,
                 };
                 self.undone(number, why);
             }
-            Output::Snapshot => {
-                let (sender, state) = oneshot::channel();
-                self.giving.push(Given::Snapshot(sender));
-                let position = self.machine.order().position();
-                self.wanted = Some(Box::pin(async move { (position, state.await.ok()) }));
-            }
+            Output::Snapshot => self.ask_loop_for_state(),
             Output::Standing(standing) => self.stands(standing),
             Output::Notice(notice) => self.notice(notice),
         }
+    }
+
+    fn ask_loop_for_state(&mut self) {
+        let (sender, state) = oneshot::channel();
+        self.giving.push(Given::Snapshot(sender));
+        let position = self.machine.order().position();
+        self.wanted = Some(Box::pin(async move { (position, state.await.ok()) }));
     }
 
     fn undone(&mut self, number: u64, why: Error) {
@@ -373,17 +406,25 @@ impl Driver {
         };
         self.figures.stand(standing);
         if standing == Standing::Following {
-            self.trouble = None;
+            (self.trouble, self.damage) = (None, None);
             let position = self.machine.order().position();
             tracing::info!(from = %command::id(position), "the journal in Redis is followed");
         }
     }
 
     fn notice(&mut self, notice: Notice) {
-        if let Notice::Stalled(_) = notice {
-            self.tell_trouble(Trouble::Stalled);
+        match notice {
+            Notice::Stalled(_) => self.tell_trouble(Trouble::Stalled),
+            Notice::WentBack => self.tell_trouble(Trouble::WentBack),
+            // It is noticed again each time that the journal moves.
+            Notice::Damaged(damage) if self.damage == Some(damage) => {}
+            notice => {
+                if let Notice::Damaged(damage) = notice {
+                    self.damage = Some(damage);
+                }
+                notices::note(notice, &self.figures);
+            }
         }
-        notices::note(notice, &self.figures);
     }
 
     /// Logs what is wrong, unless it is what was wrong before.
@@ -445,7 +486,20 @@ impl Driver {
                     self.answer(line, answer);
                 }
             }
-            Got::Entries(found) => {
+            Got::Appended(answers, no_writes) => {
+                let is_written =
+                    answers.iter().any(|it| matches!(it, Answer::Appended(Appended::Done(_))));
+                self.note_writes(no_writes, is_written);
+                for answer in answers {
+                    self.answer(line, answer);
+                }
+            }
+            Got::Entries(Entries { found, unreadable: Some((at, why)) }) if found.is_empty() => {
+                self.tell_trouble(Trouble::Foreign { at: command::id(at), why: why.to_string() });
+                self.answer(line, Answer::Unreadable(at));
+            }
+            // What cannot be read is the first one of the next read.
+            Got::Entries(Entries { found, .. }) => {
                 if let Some(lines) = &mut self.lines {
                     lines.has_read(&found);
                 }
@@ -485,20 +539,25 @@ impl Driver {
             Answer::Met { view, .. } | Answer::Claims { view, .. } => {
                 self.head.clone_from(&view.head)
             }
-            Answer::Appended(Appended::Full)
-                if !self.figures.is_full.swap(true, Ordering::Relaxed) =>
-            {
-                tracing::error!(
-                    "Redis has no memory left (maxmemory): nothing is accepted until it has"
-                );
-            }
-            Answer::Appended(Appended::Done)
-                if self.figures.is_full.swap(false, Ordering::Relaxed) =>
-            {
-                tracing::info!("Redis has memory again");
-            }
             _ => {}
         }
+    }
+
+    /// Notes whether Redis writes what is appended.
+    fn note_writes(&mut self, no_writes: Option<NoWrites>, is_written: bool) {
+        if no_writes.is_none() && !is_written {
+            return;
+        }
+        self.figures.takes_nothing.store(no_writes.is_some(), Ordering::Relaxed);
+        match &no_writes {
+            Some(no) if self.no_writes != no_writes => tracing::error!(
+                "Redis does not write what is appended, and nothing is accepted until it does: {}",
+                no.said
+            ),
+            None if self.no_writes.is_some() => tracing::info!("Redis writes again"),
+            _ => {}
+        }
+        self.no_writes = no_writes;
     }
 
     fn answer(&mut self, line: message::Line, answer: Answer<Box<State>>) {
@@ -545,15 +604,42 @@ impl Driver {
             self.looking = Some(Box::pin(async move { target.address().await }));
         }
         self.snapshot_if_due();
+        self.check_snapshot();
+    }
+
+    /// Returns `true` if this node makes the snapshots, and makes none now.
+    fn may_make_snapshot(&self) -> bool {
+        self.figures.leads.load(Ordering::Relaxed)
+            && self.figures.standing() == Standing::Following
+            && self.making.is_none()
+            && self.made.is_none()
+            && self.wanted.is_none()
+    }
+
+    /// Asks whether the newest snapshot is whole, if it is time.
+    fn check_snapshot(&mut self) {
+        let now = Instant::now();
+        if let (Some(lines), Some(head)) = (&self.lines, &self.head)
+            && self.checks <= now
+            && self.checking.is_none()
+            && self.may_make_snapshot()
+        {
+            self.checks = now + CHECK;
+            self.checking = Some(lines.is_snapshot_whole(head.clone()));
+        }
+    }
+
+    /// Makes a snapshot from the state in the loop, because the one in Redis is of no use.
+    fn snapshot_anew(&mut self, why: &str) {
+        if self.may_make_snapshot() {
+            tracing::error!("the snapshot in Redis is of no use and is made anew: {why}");
+            self.ask_loop_for_state();
+        }
     }
 
     fn snapshot_if_due(&mut self) {
         let (figures, now) = (&self.figures, Instant::now());
-        let is_mine = figures.leads.load(Ordering::Relaxed)
-            && figures.standing() == Standing::Following
-            && self.making.is_none()
-            && self.made.is_none()
-            && self.no_snapshot_before <= now;
+        let is_mine = self.may_make_snapshot() && self.no_snapshot_before <= now;
         let (size, followed) =
             (figures.snapshot_bytes.load(Ordering::Relaxed), figures.bytes.load(Ordering::Relaxed));
         let is_raised = figures.is_raised.load(Ordering::Relaxed) && followed > 0;
@@ -578,6 +664,10 @@ impl Driver {
     fn was_made(&mut self, outcome: snapshots::Outcome) {
         self.making = None;
         match outcome {
+            Err(error) if error.is_of_what_is_in_redis() => {
+                self.no_snapshot_before = Instant::now() + SNAPSHOT_PAUSE;
+                self.snapshot_anew(&error.to_string());
+            }
             Err(error) => self.made_none(&error),
             Ok(Err(other)) => {
                 self.no_snapshot_before = Instant::now() + SNAPSHOT_PAUSE;

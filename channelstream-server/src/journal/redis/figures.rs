@@ -19,8 +19,8 @@ pub(crate) struct Figures {
     /// Where it was found last.
     address: Mutex<Option<Arc<str>>>,
     standing: AtomicU8,
-    /// Redis refused the latest entry for want of memory.
-    pub(super) is_full: AtomicBool,
+    /// Redis did not write the latest entry: it has no memory left, too few replicas, or no right for this node.
+    pub(super) takes_nothing: AtomicBool,
     /// This node is the one that makes snapshots.
     pub(super) leads: AtomicBool,
     /// The level in force.
@@ -33,6 +33,7 @@ pub(crate) struct Figures {
     pub(super) undone: AtomicU64,
     pub(super) recoveries: AtomicU64,
     pub(super) divergences: AtomicU64,
+    pub(super) damages: AtomicU64,
     pub(super) put_back: AtomicU64,
     pub(super) repeated: AtomicU64,
     pub(super) restarts: AtomicU64,
@@ -55,6 +56,7 @@ pub(crate) struct Sample {
     pub(crate) undone: u64,
     pub(crate) recoveries: u64,
     pub(crate) divergences: u64,
+    pub(crate) damages: u64,
     pub(crate) put_back: u64,
     pub(crate) repeated: u64,
     pub(crate) restarts: u64,
@@ -71,7 +73,7 @@ impl Figures {
             target,
             address: Mutex::default(),
             standing: AtomicU8::new(Standing::Away as u8),
-            is_full: AtomicBool::default(),
+            takes_nothing: AtomicBool::default(),
             leads: AtomicBool::default(),
             level: AtomicU32::new(level),
             is_raised: AtomicBool::default(),
@@ -81,6 +83,7 @@ impl Figures {
             undone: AtomicU64::default(),
             recoveries: AtomicU64::default(),
             divergences: AtomicU64::default(),
+            damages: AtomicU64::default(),
             put_back: AtomicU64::default(),
             repeated: AtomicU64::default(),
             restarts: AtomicU64::default(),
@@ -113,8 +116,8 @@ impl Figures {
         self.level.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed)
+    pub(super) fn takes_nothing(&self) -> bool {
+        self.takes_nothing.load(Ordering::Relaxed)
     }
 
     pub(super) fn lead(&self, leads: bool) {
@@ -171,6 +174,7 @@ impl Figures {
             undone: read(&self.undone),
             recoveries: read(&self.recoveries),
             divergences: read(&self.divergences),
+            damages: read(&self.damages),
             put_back: read(&self.put_back),
             repeated: read(&self.repeated),
             restarts: read(&self.restarts),

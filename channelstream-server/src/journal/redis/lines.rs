@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value};
 
 use super::checks::Refusal;
-use super::command::{self, Found, Keys, Maker, Scripts, Trouble};
+use super::command::{self, Entries, Found, Keys, Maker, NoWrites, Scripts, Trouble, Written};
 use super::protocol::message::{self, Answer, Appended, Beginning, Entry, Request};
 use super::snapshots;
 use super::target::Target;
@@ -36,8 +36,10 @@ pub(super) const WAIT: Duration = Duration::from_secs(1);
 pub(super) enum Got {
     /// Answers to as many requests.
     Answers(Vec<Answer<Box<State>>>),
+    /// Answers to entries that were appended, and why Redis did not write one of them.
+    Appended(Vec<Answer<Box<State>>>, Option<NoWrites>),
     /// The answer to a read.
-    Entries(Vec<Found>),
+    Entries(Entries),
     /// The answer to a request for the snapshot.
     Loaded(snapshots::Loaded),
     /// A snapshot was stored, if it is still wanted.
@@ -156,9 +158,8 @@ impl Lines {
         }
     }
 
-    /// Sends a batch. All that was given out so far ends at `after`. Returns the numbers of this node's
-    /// entries whose replicas are waited for.
-    pub(super) async fn send(&mut self, batch: Batch, after: Position) -> Vec<u64> {
+    /// Sends a batch. Returns the numbers of this node's entries whose replicas are waited for.
+    pub(super) async fn send(&mut self, batch: Batch) -> Vec<u64> {
         let Batch { pipeline, numbers, .. } = batch;
         if pipeline.is_empty() {
             return Vec::new();
@@ -169,14 +170,20 @@ impl Lines {
             .send(async move {
                 let answers = command::run(&mut connection, &pipeline).await?;
                 heard.fetch_add(1, Ordering::Relaxed);
+                let mut why = None;
                 let answers = answers.into_iter().map(|answer| {
-                    match command::appended(answer)? {
-                        // This Redis has forgotten what it gave out.
-                        (Appended::Done, Some(at)) if at <= after => Err(Trouble::WentBack),
-                        (appended, _) => Ok(Answer::Appended(appended)),
-                    }
+                    let appended = match command::written(answer)? {
+                        Written::At(at) => Appended::Done(at),
+                        Written::Refused => Appended::Refused,
+                        Written::No(no) => {
+                            why = Some(no);
+                            Appended::Full
+                        }
+                    };
+                    Ok(Answer::Appended(appended))
                 });
-                Ok(Got::Answers(answers.collect::<Result<_, _>>()?))
+                let answers = answers.collect::<Result<_, Trouble>>()?;
+                Ok(Got::Appended(answers, why))
             })
             .await;
         if self.replicas == 0 || numbers.is_empty() {
@@ -295,6 +302,15 @@ impl Lines {
             let view = command::run_one(&mut line, &pipeline).await?;
             Ok(command::view(view)?.end.unwrap_or_default())
         })
+    }
+
+    /// Asks whether the newest snapshot is whole, apart from the requests of the protocol.
+    pub(super) fn is_snapshot_whole(
+        &self,
+        head: message::Head,
+    ) -> BoxFuture<'static, Result<bool, Trouble>> {
+        let (line, maker) = (self.append.connection.clone(), self.maker.clone());
+        Box::pin(async move { snapshots::is_whole(line, &maker, &head).await })
     }
 
     /// Notes how large entries are, so that a read does not bring too many.

@@ -130,7 +130,7 @@ impl Shared {
         match self.figures.standing() {
             _ if self.envelopes.is_closed() => Standing::Ended,
             Standing::Following if self.figures.lag() > LAG => Standing::Joining,
-            Standing::Following if self.figures.is_full() => Standing::NoSpace,
+            Standing::Following if self.figures.takes_nothing() => Standing::NoSpace,
             standing => standing,
         }
     }

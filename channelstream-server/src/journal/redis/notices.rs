@@ -2,9 +2,9 @@
 
 use super::command::id;
 use super::figures::{Figures, count};
-use super::protocol::message::Notice;
+use super::protocol::message::{Damage, Notice};
 
-/// Logs and counts what was noticed. That an answer did not come is told with what else is wrong.
+/// Logs and counts what was noticed. What ends the lines is told with what else is wrong.
 pub(super) fn note(notice: Notice, figures: &Figures) {
     match notice {
         Notice::Diverged { at, common } => {
@@ -13,6 +13,21 @@ pub(super) fn note(notice: Notice, figures: &Figures) {
                 at = %id(at), common = %id(common),
                 "the other servers went on another way: what this one applied behind the common \
                  position is appended again, and its state is loaded anew"
+            );
+        }
+        Notice::Damaged(damage) => {
+            let what = match damage {
+                Damage::Behind => "entries are gone".to_owned(),
+                Damage::Older => "an older one was put in its place".to_owned(),
+                Damage::Foreign => "it has entries of no epoch".to_owned(),
+                Damage::Stuck { after } => {
+                    format!("no entry can be read behind {}", id(after))
+                }
+            };
+            count(&figures.damages, 1);
+            tracing::error!(
+                "the journal in Redis was changed by somebody else, {what}: the server that has come furthest \
+                 begins it anew"
             );
         }
         Notice::Hole { after } => tracing::warn!(
@@ -32,6 +47,6 @@ pub(super) fn note(notice: Notice, figures: &Figures) {
             count(&figures.repeated, repeats);
             tracing::warn!(entries = repeats, "entries that Redis lost are appended again");
         }
-        Notice::Stalled(_) => {}
+        Notice::Stalled(_) | Notice::WentBack => {}
     }
 }

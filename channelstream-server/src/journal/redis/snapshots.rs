@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::super::compact::{Replay, ReplayError};
-use super::command::{self, CHUNK, Maker, Trouble};
+use super::command::{self, CHUNK, Maker, Stream, Trouble};
 use super::protocol::message::Head;
 use super::target::Target;
 use crate::thread::Thread;
@@ -83,6 +83,20 @@ async fn read_chunks(
         heard.fetch_add(1, Ordering::Relaxed);
     }
     Ok(Some(bytes))
+}
+
+/// Returns `true` if the newest snapshot has all its parts and all entries behind it are there. What is in them
+/// shows when they are read.
+pub(super) async fn is_whole(
+    mut line: MultiplexedConnection,
+    maker: &Maker,
+    head: &Head,
+) -> Result<bool, Trouble> {
+    let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
+    let Some((position, chunks)) = command::newest_snapshot(newest)? else { return Ok(false) };
+    let answers = command::run(&mut line, &maker.parts_and_stream(position, chunks)).await?;
+    let (parts, stream) = command::parts_and_stream(answers)?;
+    Ok(parts == chunks && head.is_all_there(position, stream))
 }
 
 /// A snapshot that was loaded: the state, and how many bytes it had.
@@ -157,6 +171,19 @@ pub(super) enum MakeError {
     Ended,
 }
 
+impl MakeError {
+    /// Returns `true` if what Redis holds is no snapshot with entries that follow it.
+    pub(super) fn is_of_what_is_in_redis(&self) -> bool {
+        match self {
+            Self::Trouble(trouble) => {
+                matches!(trouble, Trouble::Snapshot(_) | Trouble::Entry(_) | Trouble::Unreadable(_))
+            }
+            Self::Replay(_) | Self::Hole(_) | Self::Nothing => true,
+            Self::Thread(_) | Self::Ended => false,
+        }
+    }
+}
+
 /// What the making of a snapshot came to. The other one is what another node has made meanwhile, after which
 /// none is due.
 pub(super) type Outcome = Result<Result<Made, Made>, MakeError>;
@@ -215,9 +242,12 @@ async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due:
     loop {
         let range = maker.range(at, until, ENTRIES);
         let entries = maker.entries(command::run_one(&mut line, &range).await?)?;
-        let Some((last, ..)) = entries.last() else { break };
+        if let Some((_, trouble)) = entries.unreadable {
+            return Err(trouble.into());
+        }
+        let Some((last, ..)) = entries.found.last() else { break };
         at = *last;
-        for (position, entry, _) in entries {
+        for (position, entry, _) in entries.found {
             if head.is_lost(position) {
                 continue;
             }
@@ -241,10 +271,86 @@ async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due:
 }
 
 impl Head {
+    /// Returns `true` unless entries behind a snapshot are missing in the stream, which their number shows.
+    fn is_all_there(&self, snapshot: Position, stream: Stream) -> bool {
+        let Some(first) = stream.first else { return stream.last <= snapshot };
+        let follows = first <= snapshot
+            || first == Position { number: snapshot.number + 1, ..snapshot }
+            || first.number == 0 && self.before(first.epoch) == Some(snapshot);
+        follows
+            && self.entries_between(first, stream.last).is_none_or(|count| stream.length >= count)
+    }
+
+    /// Returns how many entries of its epochs stand from one position to another, both included, if it knows.
+    fn entries_between(&self, first: Position, last: Position) -> Option<u64> {
+        let last_epoch = self.epochs.iter().position(|(epoch, _)| *epoch == last.epoch)?;
+        let later = self.epochs[..=last_epoch].iter().filter(|(epoch, _)| *epoch > first.epoch);
+        let (mut count, mut from) = (0, first.number);
+        for (_, after) in later {
+            count += after.number.checked_add(1)?.checked_sub(from)?;
+            from = 0;
+        }
+        last.number.checked_add(1)?.checked_sub(from)?.checked_add(count)
+    }
+
     /// Returns `true` for an entry that stands beyond the end of its epoch, or of an epoch that was none.
     fn is_lost(&self, position: Position) -> bool {
         let begins = |epoch| self.epochs.iter().any(|(began, _)| *began == epoch);
         let next = self.epochs.iter().find(|(_, after)| after.epoch == position.epoch);
         !begins(position.epoch) || next.is_some_and(|(_, end)| position > *end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use channelstream_core::protocol::Epoch;
+
+    use super::super::protocol::message::Run;
+    use super::*;
+
+    fn at(epoch: u64, number: u64) -> Position {
+        Position { epoch: Epoch::new(epoch), number }
+    }
+
+    /// Two epochs, of which the second one began after 5-9.
+    fn head() -> Head {
+        let epochs = vec![(Epoch::new(5), at(0, 0)), (Epoch::new(8), at(5, 9))];
+        Head { epoch: Epoch::new(8), run: Run::new("a"), epochs }
+    }
+
+    fn has_all(snapshot: Position, first: Option<Position>, last: Position, length: u64) -> bool {
+        head().is_all_there(snapshot, Stream { length, first, last })
+    }
+
+    #[test]
+    fn entries_that_are_missing_behind_a_snapshot_are_noticed_by_their_number() {
+        // From 5-3 to 5-9 and from 8-0 to 8-4.
+        assert!(has_all(at(5, 2), Some(at(5, 3)), at(8, 4), 12));
+        assert!(!has_all(at(5, 2), Some(at(5, 3)), at(8, 4), 11));
+        // Those beyond the end of an epoch were lost, and stand there still.
+        assert!(has_all(at(5, 2), Some(at(5, 3)), at(8, 4), 14));
+        // Older ones are kept for a while.
+        assert!(has_all(at(5, 8), Some(at(5, 3)), at(8, 4), 12));
+        assert!(has_all(at(8, 2), Some(at(8, 1)), at(8, 4), 4));
+    }
+
+    #[test]
+    fn the_first_entry_has_to_follow_the_snapshot() {
+        assert!(!has_all(at(5, 2), Some(at(5, 4)), at(8, 4), 11));
+        assert!(has_all(at(5, 9), Some(at(8, 0)), at(8, 4), 5));
+        assert!(!has_all(at(5, 8), Some(at(8, 0)), at(8, 4), 5));
+        assert!(!has_all(at(5, 9), Some(at(8, 1)), at(8, 4), 4));
+    }
+
+    #[test]
+    fn a_stream_without_entries_lacks_those_that_it_had() {
+        assert!(has_all(at(8, 4), None, at(8, 4), 0));
+        assert!(!has_all(at(8, 4), None, at(8, 5), 0));
+    }
+
+    #[test]
+    fn what_the_head_does_not_know_is_not_counted() {
+        assert!(has_all(at(5, 2), Some(at(5, 3)), at(9, 4), 1));
+        assert!(has_all(at(5, 9), Some(at(8, 0)), at(8, u64::MAX - 1), u64::MAX));
     }
 }

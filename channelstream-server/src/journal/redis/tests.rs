@@ -99,9 +99,9 @@ async fn appended(lines: &mut Lines, epoch: Epoch, numbers: &[u64]) -> Vec<Appen
     for number in numbers {
         lines.add(&mut batch, epoch, &entry(*number));
     }
-    lines.send(batch, Position::default()).await;
+    lines.send(batch).await;
     match lines.append.next().await.unwrap() {
-        Got::Answers(answers) => answers
+        Got::Appended(answers, None) => answers
             .into_iter()
             .map(|answer| match answer {
                 Answer::Appended(appended) => appended,
@@ -127,7 +127,10 @@ fn an_epoch_begins_only_where_it_was_seen_to() {
         let epoch = head.epoch;
         assert_eq!((head.run, head.epochs), (run, vec![(epoch, Position::default())]));
         assert_eq!(view.end, Some(Position { epoch, number: 0 }));
-        assert_eq!(appended(&mut lines, epoch, &[1, 2]).await, [Appended::Done; 2]);
+        assert_eq!(
+            appended(&mut lines, epoch, &[1, 2]).await,
+            [1, 2].map(|number| Appended::Done(Position { epoch, number }))
+        );
         let earlier = Epoch::new(epoch.get() - 1);
         assert_eq!(appended(&mut lines, earlier, &[3]).await, [Appended::Refused]);
 

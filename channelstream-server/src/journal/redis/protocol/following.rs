@@ -9,8 +9,11 @@ use super::meeting::Fit;
 use super::message::{Entry, Head, Line, Notice, Request, Standing};
 use super::{Broken, Machine, PAUSES, Phase, Rule};
 
-/// The shortest time from one read to the next. Under load, a read brings what came in this time at once.
-pub(super) const BETWEEN_READS: Duration = Duration::from_millis(2);
+/// The mean time from one read to the next, at least. Under load, a read brings what came in this time at once.
+pub(super) const BETWEEN_READS: Duration = Duration::from_micros(250);
+
+/// For how long reads may follow each other at once.
+const BURST: Duration = Duration::from_millis(4);
 
 /// A node that follows an epoch.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(super) struct Following {
     pub(super) head: Head,
     /// Where Redis ended when it was met.
     end: Option<Position>,
+    /// A read was answered.
+    has_read: bool,
     /// It has read as far as that, and appends.
     pub(super) joined: bool,
     is_reading: bool,
@@ -37,17 +42,17 @@ impl<S> Machine<S> {
     /// Follows the epoch of the head from the position of the order on.
     pub(super) fn follow(&mut self, head: Head, end: Option<Position>) {
         self.nothing = None;
-        let next_read = self.now;
+        let next_read = self.now.saturating_sub(BURST);
         let following = Following {
             head,
             end,
+            has_read: false,
             joined: false,
             is_reading: false,
             next_read,
             next_repeats: None,
         };
         self.enter(Phase::Following(following));
-        self.join();
         self.read_on();
     }
 
@@ -59,9 +64,11 @@ impl<S> Machine<S> {
             return;
         }
         following.is_reading = true;
-        following.next_read = now + BETWEEN_READS;
+        following.next_read = following.next_read.max(now.saturating_sub(BURST)) + BETWEEN_READS;
+        // The first answer shows that this node may read at all.
+        let waits = following.has_read;
         let after = self.order.position();
-        self.ask(Line::Read, Request::Read { after, waits: true });
+        self.ask(Line::Read, Request::Read { after, waits });
     }
 
     /// Takes the entries that were read.
@@ -74,6 +81,7 @@ impl<S> Machine<S> {
                 Fit::Hole if !self.keeps(Rule::Holes) => self.give(position, entry),
                 Fit::Hole => {
                     self.broken = Some(Broken::Hole);
+                    self.hole_since.get_or_insert(self.now);
                     self.notice(Notice::Hole { after: self.order.position() });
                     self.hang_up();
                     return;
@@ -87,10 +95,20 @@ impl<S> Machine<S> {
         }
         if let Phase::Following(following) = &mut self.phase {
             following.is_reading = false;
+            following.has_read = true;
         }
         self.join();
         self.append_on();
         self.read_on();
+    }
+
+    /// An entry that no node has written stands in the way. Nobody gets past it.
+    pub(super) fn unreadable(&mut self, at: Position) {
+        let Phase::Following(following) = &self.phase else { return };
+        let epoch = following.head.epoch;
+        // One of a later epoch may be of somebody who has begun it.
+        self.stuck = (at.epoch <= epoch).then_some(epoch);
+        self.hang_up();
     }
 
     /// Begins to append once everything is read that was there when Redis was met: first what is lost,
@@ -98,7 +116,10 @@ impl<S> Machine<S> {
     fn join(&mut self) {
         let position = self.order.position();
         let Phase::Following(following) = &mut self.phase else { return };
-        if following.joined || following.end.is_some_and(|end| position < end) {
+        if following.joined
+            || !following.has_read
+            || following.end.is_some_and(|end| position < end)
+        {
             return;
         }
         following.joined = true;
@@ -128,7 +149,7 @@ impl<S> Machine<S> {
         }
     }
 
-    /// Redis had no memory for an entry that was lost.
+    /// Redis did not write an entry that was lost.
     pub(super) fn repeat_later(&mut self) {
         /// Whoever looks after Redis has to act first.
         const PAUSE: Duration = Duration::from_secs(1);

@@ -50,26 +50,17 @@ impl<S> Machine<S> {
                 self.recovering = None;
                 if self.broken.is_some() || self.is_fresh {
                     self.load(view, None);
+                } else if let Some(damage) = self.damage(&run, &view) {
+                    self.notice(Notice::Damaged(damage));
+                    self.recover(run, view);
                 } else if let Err(common) = self.order.fork(&head.epochs) {
                     self.diverge(view, None, common);
-                } else if self.went_back(&view) {
-                    self.recover(run, view);
                 } else {
                     self.follow(head, view.end);
                 }
             }
             _ => self.recover(run, view),
         }
-    }
-
-    /// Returns `true` if Redis lacks entries that this node has applied, though it goes on in the epoch of
-    /// this order. On a run that lives, somebody has removed the journal, or put an older one in its place.
-    pub(super) fn went_back(&self, view: &View) -> bool {
-        let at = self.order.position();
-        let is_ahead = at != Position::default() && view.end.is_none_or(|end| end < at);
-        let is_same =
-            || view.head.as_ref().is_some_and(|head| self.order.fork(&head.epochs).is_ok());
-        is_ahead && self.keeps(Rule::Run) && is_same()
     }
 
     /// The others went another way from `common` on.
@@ -103,6 +94,7 @@ impl<S> Machine<S> {
                 self.meet();
             }
             None => match recovering {
+                None if self.is_stuck_in_a_hole() => self.settle_stuck(view),
                 None => self.enter(Phase::Pausing { until: self.now + PAUSE }),
                 Some(run) => {
                     self.broken = None;

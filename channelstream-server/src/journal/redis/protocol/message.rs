@@ -90,7 +90,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// Returns the last entry before this epoch.
-    pub(super) fn before(&self, epoch: Epoch) -> Option<Position> {
+    pub(in super::super) fn before(&self, epoch: Epoch) -> Option<Position> {
         let found = self.epochs.iter().rfind(|(began, _)| *began == epoch);
         found.map(|(_, after)| *after)
     }
@@ -156,23 +156,34 @@ pub(crate) struct Beginning {
 /// What became of an entry that was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Appended {
-    /// It is in the journal.
-    Done,
+    /// It is in the journal, at this position.
+    Done(Position),
     /// There is no journal, or it has a later epoch. Nothing was done.
     Refused,
-    /// Redis has no memory left. Nothing was done.
+    /// Redis writes nothing now: it has no memory left, too few replicas, or no right for this node. Nothing was
+    /// done.
     Full,
 }
 
 /// What Redis answers. `S` is a state that was restored from a snapshot.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer<S> {
-    Met { run: Run, view: View },
+    Met {
+        run: Run,
+        view: View,
+    },
     Appended(Appended),
     Entries(Vec<(Position, Entry)>),
-    Claims { claims: Vec<(NodeId, Position)>, view: View },
+    /// The first entry behind the position cannot be read: no node has written it.
+    Unreadable(Position),
+    Claims {
+        claims: Vec<(NodeId, Position)>,
+        view: View,
+    },
     PutBack,
-    Begun { is_done: bool },
+    Begun {
+        is_done: bool,
+    },
     Loaded(Option<(Order, S)>),
     Saved,
 }
@@ -216,7 +227,7 @@ pub(crate) enum Fate {
 pub(crate) enum Why {
     /// It waited too long for Redis.
     Late,
-    /// Redis has no memory left.
+    /// Redis writes nothing.
     Full,
 }
 
@@ -231,6 +242,19 @@ pub(crate) enum Standing {
     Away,
 }
 
+/// What somebody who is no node has done to the journal on a run that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damage {
+    /// It lacks entries of its epoch that were given out.
+    Behind,
+    /// An older one was put in its place.
+    Older,
+    /// There are entries that are of no epoch.
+    Foreign,
+    /// Behind this position, an entry cannot be read, or is missing, and no snapshot goes on behind it.
+    Stuck { after: Position },
+}
+
 /// An event for the log and the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
@@ -238,10 +262,14 @@ pub(crate) enum Notice {
     Diverged { at: Position, common: Position },
     /// Entries are missing behind this position; a snapshot is loaded.
     Hole { after: Position },
+    /// Redis lives on, and its journal was changed by somebody else.
+    Damaged(Damage),
     /// This node begins an epoch after so many entries that it put back, or with a snapshot.
     Begins { after: Position, put_back: usize, rebuilt: bool },
     /// So many entries were lost by Redis and are appended again.
     Repeats { count: usize },
     /// An answer did not come in time.
     Stalled(Line),
+    /// Redis has forgotten entries that it gave out.
+    WentBack,
 }

@@ -6,8 +6,9 @@
 //! An epoch lives on one run of one Redis, because only one run never goes back. When Redis comes back as
 //! another run, perhaps without its newest entries, the nodes compare how far each has come. The one that
 //! is furthest puts back what Redis lacks and begins the next epoch. An entry is recognized by its node and
-//! number, so that appending it again is always safe.
+//! number, so that appending it again is always safe. The same repairs a journal that somebody else has damaged.
 
+mod damage;
 mod following;
 mod meeting;
 pub(crate) mod message;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{NodeId, Order, Position};
 
 use self::following::Following;
@@ -109,6 +111,8 @@ struct Asked {
     timeout: Duration,
     /// The stage in which it was asked; the answer counts in no other one.
     stage: u64,
+    /// The position of the order when it was asked.
+    after: Position,
     appends: Option<Appends>,
 }
 
@@ -168,6 +172,10 @@ pub(crate) struct Machine<S> {
     broken: Option<Broken>,
     /// The run that is being recovered, and since when.
     recovering: Option<(Run, Duration)>,
+    /// Since when entries are missing that no snapshot has.
+    hole_since: Option<Duration>,
+    /// The epoch in which nothing can be read behind the position of the order.
+    stuck: Option<Epoch>,
     /// The run that has no snapshot to begin from.
     nothing: Option<Run>,
     /// When entries of each node were last given out.
@@ -210,6 +218,8 @@ impl<S> Machine<S> {
             standing: Standing::Away,
             broken: None,
             recovering: None,
+            hole_since: None,
+            stuck: None,
             nothing: None,
             seen: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -341,10 +351,18 @@ impl<S> Machine<S> {
         match answer {
             Answer::Met { run, view } => self.met(line, run, view),
             Answer::Appended(Appended::Refused) => self.hang_up(),
+            Answer::Appended(Appended::Done(at)) if at <= asked.after => {
+                self.notice(Notice::WentBack);
+                self.hang_up();
+            }
             Answer::Appended(_) => self.append_on(),
             Answer::Entries(entries) => match &self.phase {
                 Phase::Following(_) => self.read(entries),
                 _ => self.recovered(entries),
+            },
+            Answer::Unreadable(at) => match &self.phase {
+                Phase::Following(_) => self.unreadable(at),
+                _ => self.recovered(Vec::new()),
             },
             Answer::Claims { claims, view } => self.claimed(&claims, view),
             Answer::Begun { is_done } => self.begun(is_done),
@@ -419,7 +437,8 @@ impl<S> Machine<S> {
             Request::Append { .. } => Some(Appends::Repeat),
             _ => None,
         };
-        let asked = Asked { at: self.now, timeout, stage: self.stage, appends };
+        let (at, stage, after) = (self.now, self.stage, self.order.position());
+        let asked = Asked { at, timeout, stage, after, appends };
         self.lines[line as usize].push_back(asked);
         self.outputs.push_back(Output::Ask { line, request });
     }
@@ -448,6 +467,7 @@ impl<S> Machine<S> {
         #[cfg(test)]
         self.jump_to(position, &entry);
         self.is_fresh = false;
+        (self.hole_since, self.stuck) = (None, None);
         if entry.kind == Kind::Begin {
             self.order.begin(position.epoch, 0);
         } else {
@@ -490,7 +510,7 @@ impl<S> Machine<S> {
         }
     }
 
-    /// An entry could not be appended, because Redis has no memory left.
+    /// An entry could not be appended, because Redis writes nothing now.
     fn redis_is_full(&mut self, appends: Appends) {
         let Appends::Own(number) = appends else {
             self.repeat_later();

@@ -7,18 +7,18 @@ use bytes::Bytes;
 use channelstream_core::state::{NodeId, Position};
 
 use super::meeting::Fit;
-use super::message::{Beginning, Entry, Line, Notice, Output, Request, Run, View};
+use super::message::{Beginning, Damage, Entry, Line, Notice, Output, Request, Run, View};
 use super::{ALIVE, Broken, Machine, PAUSES, Phase, Rule};
 
 /// How often a node says how far it is.
 const CLAIM: Duration = Duration::from_millis(100);
 
 /// How long a node waits for the claims of others that live.
-const WAIT: Duration = Duration::from_secs(2);
+pub(super) const WAIT: Duration = Duration::from_secs(2);
 
 /// How long a node without a state waits for one that has one, and how long entries that do not fit are
 /// waited for.
-const LONG_WAIT: Duration = Duration::from_secs(6);
+pub(super) const LONG_WAIT: Duration = Duration::from_secs(6);
 
 /// How many entries are put back at once. Each lot follows the one before, so that a lot which fails, or
 /// that of another node, leaves no hole.
@@ -54,6 +54,11 @@ impl Recovery {
     /// Returns `true` if the epoch of the head lives on this run.
     fn has_epoch(&self) -> bool {
         self.view.head.as_ref().is_some_and(|head| head.run == self.run)
+    }
+
+    /// Returns the run, and what was seen there last.
+    pub(super) fn place(&self) -> (Run, View) {
+        (self.run.clone(), self.view.clone())
     }
 
     pub(super) fn wake(&self) -> Option<Duration> {
@@ -123,7 +128,7 @@ impl<S> Machine<S> {
     /// Redis has another continuation than this order, or not all of it: a snapshot is needed.
     fn hole_in_recovery(&mut self) {
         let Phase::Recovering(recovery) = &self.phase else { return };
-        let (run, view) = (recovery.run.clone(), recovery.view.clone());
+        let (run, view) = recovery.place();
         let epochs = view.head.as_ref().map_or(&[][..], |head| &head.epochs[..]);
         if let Err(common) = self.order.fork(epochs) {
             self.diverge(view, Some(run), common);
@@ -150,21 +155,28 @@ impl<S> Machine<S> {
     pub(super) fn claimed(&mut self, claims: &[(NodeId, Position)], view: View) {
         let position = self.order.position();
         let (node, now, waited) = (self.node, self.now, self.waited());
-        let went_back = self.went_back(&view);
+        let Phase::Recovering(recovery) = &self.phase else { return };
+        let damage = self.damage(&recovery.run, &view);
         let Phase::Recovering(recovery) = &mut self.phase else { return };
         recovery.is_claiming = false;
         recovery.alone &= claims.iter().all(|(claiming, _)| *claiming == node);
-        recovery.view = view;
-        if recovery.has_epoch() && !went_back {
-            let (run, view) = (recovery.run.clone(), recovery.view.clone());
+        let has_moved = std::mem::replace(&mut recovery.view, view).end != recovery.view.end;
+        if recovery.has_epoch() && damage.is_none() {
+            let (run, view) = recovery.place();
             self.settle(run, view);
             return;
         }
+        let wait = damage.map_or(WAIT, Damage::wait);
+        if has_moved && wait > WAIT {
+            self.somebody_goes_on(damage);
+            return;
+        }
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
         if recovery.stage != Stage::Claiming {
             return;
         }
         let end = recovery.view.end;
-        if end.is_some_and(|end| end > position) {
+        if damage.is_none() && end.is_some_and(|end| end > position) {
             if recovery.read_to != end {
                 recovery.stage = Stage::Reading;
                 recovery.next_claim = now;
@@ -179,7 +191,8 @@ impl<S> Machine<S> {
         let enough = if has_nothing {
             waited >= LONG_WAIT
         } else {
-            !self.keeps(Rule::Wait) || waited >= WAIT || self.all_have_claimed(claims)
+            let all_are_here = wait <= WAIT && self.all_have_claimed(claims);
+            !self.keeps(Rule::Wait) || waited >= wait || all_are_here
         };
         let furthest = claims.iter().max_by_key(|(node, position)| (*position, Reverse(*node)));
         if enough && furthest.is_none_or(|(furthest, _)| *furthest == node) {
@@ -237,7 +250,10 @@ impl<S> Machine<S> {
         let Phase::Recovering(recovery) = &mut self.phase else { return };
         recovery.stage = Stage::Beginning { put_back, rebuilt: instead.is_some() };
         let seen = recovery.view.head.as_ref().map(|head| head.epoch);
-        let known = [seen, end.map(|end| end.epoch), Some(after.epoch)];
+        // Behind the last epoch none could begin. Somebody else has set it, and it goes with all that is replaced.
+        let ends =
+            end.map(|end| end.epoch).filter(|epoch| instead.is_none() || epoch.get() != u64::MAX);
+        let known = [seen, ends, Some(after.epoch)];
         let beginning = Beginning {
             seen,
             end,
