@@ -26,6 +26,7 @@ mod ends;
 mod follower;
 mod guests;
 mod kill;
+mod meddling;
 #[path = "../storm/model.rs"]
 #[allow(dead_code, reason = "the storm needs more of it")]
 mod model;

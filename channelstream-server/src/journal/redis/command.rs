@@ -17,6 +17,9 @@ use super::tls;
 /// The field of an entry of the stream.
 pub(super) const FIELD: &str = "e";
 
+/// The field of the head with the position of a snapshot that is of no use.
+const UNUSABLE: &str = "unusable";
+
 /// For how many microseconds a claim is good.
 const CLAIM: u64 = 1_500_000;
 
@@ -269,6 +272,20 @@ impl Maker {
         let keys: Vec<_> = self.keys.chunks(position, chunks).collect();
         pipeline.cmd("EXISTS").arg(&keys[..]);
         pipeline.cmd("XINFO").arg("STREAM").arg(&self.keys.journal);
+        pipeline
+    }
+
+    /// Notes in the head that the snapshot at this position is of no use, so that another one is made.
+    pub(super) fn note_unusable(&self, position: Position) -> Pipeline {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("HSET").arg(&self.keys.head).arg(UNUSABLE).arg(id(position));
+        pipeline
+    }
+
+    /// The position of the snapshot that was found to be of no use last.
+    pub(super) fn unusable(&self) -> Pipeline {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("HGET").arg(&self.keys.head).arg(UNUSABLE);
         pipeline
     }
 

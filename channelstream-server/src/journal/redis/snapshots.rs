@@ -94,6 +94,10 @@ pub(super) async fn is_whole(
 ) -> Result<bool, Trouble> {
     let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
     let Some((position, chunks)) = command::newest_snapshot(newest)? else { return Ok(false) };
+    let unusable = command::run_one(&mut line, &maker.unusable()).await?;
+    if unusable == redis::Value::BulkString(command::id(position).into_bytes()) {
+        return Ok(false);
+    }
     let answers = command::run(&mut line, &maker.parts_and_stream(position, chunks)).await?;
     let (parts, stream) = command::parts_and_stream(answers)?;
     Ok(parts == chunks && head.is_all_there(position, stream))
@@ -108,9 +112,10 @@ pub(super) async fn load(
     maker: Maker,
     heard: Arc<AtomicU64>,
 ) -> Result<Loaded, Trouble> {
-    let Some((_, bytes)) = read(&mut line, &maker, &heard).await? else { return Ok(None) };
+    let Some((position, bytes)) = read(&mut line, &maker, &heard).await? else { return Ok(None) };
+    let known = maker.known;
     let restoring = tokio::task::spawn_blocking(move || {
-        State::restore_for(&bytes, maker.known).map(|state| (Box::new(state), bytes.len() as u64))
+        State::restore_for(&bytes, known).map(|state| (Box::new(state), bytes.len() as u64))
     });
     let mut restoring = std::pin::pin!(restoring);
     let restored = loop {
@@ -121,10 +126,15 @@ pub(super) async fn load(
         };
     };
     let restored = restored.map_err(|error| Trouble::Snapshot(error.to_string()))?;
-    let (state, size) = restored.map_err(|error| match error {
-        SnapshotError::Level(level) => Trouble::Unfit(level.into()),
-        error => Trouble::Snapshot(error.to_string()),
-    })?;
+    let (state, size) = match restored {
+        Ok(restored) => restored,
+        Err(SnapshotError::Level(level)) => return Err(Trouble::Unfit(level.into())),
+        Err(error) => {
+            // Whoever makes snapshots makes another one.
+            command::run_one(&mut line, &maker.note_unusable(position)).await?;
+            return Err(Trouble::Snapshot(error.to_string()));
+        }
+    };
     Ok(Some((state.order().clone(), state, size)))
 }
 

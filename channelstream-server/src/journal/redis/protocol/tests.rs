@@ -604,7 +604,7 @@ fn a_hole_that_no_snapshot_fills_is_left_behind() {
     }
     node.answer(Line::Read, Answer::Entries(Vec::new()));
     let waited = node.claims_until_state(&theirs);
-    assert!((secs(4)..QUIET).contains(&waited), "{waited:?}");
+    assert!((secs(4) - Duration::from_millis(100)..QUIET).contains(&waited), "{waited:?}");
 }
 
 #[test]
