@@ -146,6 +146,43 @@ fn each_wrong_setting_is_named_with_what_to_change() {
 }
 
 #[test]
+fn a_journal_from_which_no_server_could_start_is_told() {
+    const JOURNAL: &str = "{channelstream}:journal";
+    let damaged = |damage: &dyn Fn(&Redis), says: &str| {
+        let redis = Redis::start(Disk::EverySecond, &[]);
+        let mut server = start_at(&redis.url(), &[]);
+        ready(&server);
+        assert_eq!(publish(server.address, "news", 1), Outcome::Done);
+        doctor(&redis.url(), &[], &[]).has("start", "good", &["a server would begin with"]);
+        server.signal("KILL");
+        server.ended();
+        damage(&redis);
+        let report = doctor(&redis.url(), &[], &[]);
+        report.has("start", "fault", &["no server could start", says, "{channelstream}:*"]);
+    };
+    let remove = |kind: &'static str| {
+        move |redis: &Redis| {
+            let keys = redis.texts(&["KEYS", "{channelstream}:*"]);
+            let key = keys.iter().find(|key| key.contains(kind)).expect("a key");
+            assert_eq!(redis.ask(&["DEL", key]).as_deref(), Some(":1"));
+        }
+    };
+    damaged(&remove(":snapshot:"), "a part of it is missing");
+    damaged(
+        &|redis: &Redis| drop(redis.ask(&["HDEL", "{channelstream}:head", "snapshot"])),
+        "none",
+    );
+    damaged(
+        &|redis: &Redis| drop(redis.ask(&["XADD", JOURNAL, "*", "foo", "bar"])),
+        "cannot be read",
+    );
+    damaged(
+        &|redis: &Redis| drop(redis.ask(&["XSETID", JOURNAL, "9999999999999999-1"])),
+        "of no epoch",
+    );
+}
+
+#[test]
 fn a_replica_is_no_place_for_the_journal() {
     let master = Redis::start(Disk::None, &[]);
     let port = master.port.to_string();

@@ -105,6 +105,11 @@ impl Keys {
         }
     }
 
+    /// Returns a pattern of all keys.
+    pub(super) fn all(&self) -> String {
+        self.head.replace(":head", ":*")
+    }
+
     pub(super) fn chunk(&self, position: Position, number: usize) -> String {
         format!("{}:{}:{number}", self.snapshot, id(position))
     }
@@ -457,14 +462,14 @@ pub(super) fn view(value: Value) -> Result<View, Trouble> {
     let mut parts = list(value)?.into_iter().map(text);
     let mut next = || parts.next().unwrap_or(Err(Trouble::Unreadable("a view")));
     let (epoch, run, list, end) = (next()?, next()?, next()?, next()?);
-    let head = if epoch.is_empty() {
-        None
-    } else {
-        let epoch = epoch.parse().map_err(|_| Trouble::Unreadable("an epoch"))?;
-        Some(Head { epoch: Epoch::new(epoch), run: Run::new(&run), epochs: epochs(&list)? })
-    };
+    let head = if epoch.is_empty() { None } else { Some(head(&epoch, &run, &list)?) };
     let end = if end.is_empty() { None } else { Some(position(&end)?) };
     Ok(View { head, end })
+}
+
+fn head(epoch: &str, run: &str, list: &str) -> Result<Head, Trouble> {
+    let epoch = epoch.parse().map_err(|_| Trouble::Unreadable("an epoch"))?;
+    Ok(Head { epoch: Epoch::new(epoch), run: Run::new(run), epochs: epochs(list)? })
 }
 
 /// Reads which run of Redis this is. It is another one after a restart, and after each time that it was a

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use channelstream_core::protocol::{DateTime, Timestamp};
+use channelstream_core::state::stored::Levels;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value};
 use tokio::time::{Instant, timeout};
 
 use super::super::finding::Finding;
 use super::checks::Told;
-use super::command::{self, FIELD, Keys, Trouble, field, list, number, text};
+use super::command::{self, FIELD, Keys, Maker, Scripts, Trouble, field, list, number, text};
+use super::snapshots;
 use super::target::Target;
 use crate::clock;
 use crate::config::RedisJournal;
@@ -19,6 +21,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 
 /// How long all questions together may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long reading the state may take.
+const REPLAY: Duration = Duration::from_secs(60);
 
 /// How often it is asked how long an answer takes.
 const PINGS: usize = 7;
@@ -61,7 +66,14 @@ pub(crate) async fn examine(journal: &RedisJournal) -> Vec<Finding> {
         }
     };
     match timeout(PATIENCE, ask(&mut line, &keys, journal.replicas, &mut findings)).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => match timeout(REPLAY, start(&mut line, &keys)).await {
+            Ok(Ok(finding)) => findings.push(finding),
+            Ok(Err(trouble)) => findings.push(unreachable(&target, &trouble)),
+            Err(_) => findings.push(Finding::skipped(
+                "start",
+                format!("it takes longer than {} s to read the state", REPLAY.as_secs()),
+            )),
+        },
         Ok(Err(trouble)) => findings.push(unreachable(&target, &trouble)),
         Err(_) => findings.push(unreachable(&target, &Trouble::Stalled)),
     }
@@ -137,6 +149,55 @@ async fn ask(
     findings.push(clocks(line).await?);
     findings.push(content(line, keys).await?);
     Ok(())
+}
+
+/// Does what a server does that starts, to see whether it could.
+async fn start(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Finding, Trouble> {
+    const NAME: &str = "start";
+    let scripts = match Scripts::load(line).await {
+        Err(Trouble::Answers(why)) => {
+            return Ok(Finding::skipped(NAME, format!("Redis answers {why} to SCRIPT LOAD")));
+        }
+        scripts => scripts?,
+    };
+    let maker = Maker { keys: keys.clone(), scripts, known: Levels::KNOWN, node: 0 };
+    let view = match command::run_one(line, &maker.end()).await {
+        Ok(view) => command::view(view)?,
+        Err(Trouble::Answers(why)) => {
+            return Ok(Finding::skipped(NAME, format!("Redis answers {why} to EVALSHA")));
+        }
+        Err(trouble) => return Err(trouble),
+    };
+    let Some(head) = view.head else {
+        return Ok(Finding::good(NAME, "a server would begin with nothing"));
+    };
+    let end = view.end.unwrap_or_default();
+    let why = match snapshots::replay(line, &maker, &head, end).await {
+        Ok(replayed) if end.epoch <= head.epoch => {
+            let (size, from) =
+                (super::checks::megabytes(replayed.size), command::id(replayed.from));
+            let entries = replayed.entries;
+            return Ok(Finding::good(
+                NAME,
+                format!(
+                    "a server would begin with the snapshot of {size} at {from}, and {entries} entries"
+                ),
+            ));
+        }
+        Ok(_) => format!("the entry {} is of no epoch", command::id(end)),
+        Err(snapshots::MakeError::Trouble(
+            trouble @ (Trouble::Broken(_) | Trouble::Answers(_)),
+        )) => {
+            return Err(trouble);
+        }
+        Err(error) => error.to_string(),
+    };
+    let advice = format!(
+        "servers that run repair this by themselves within half a minute: see their logs if they do not. If none \
+         runs, its state is lost: delete the keys {}, and the first server begins anew",
+        keys.all()
+    );
+    Ok(Finding::fault(NAME, format!("no server could start: {why}"), advice))
 }
 
 async fn latency(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Finding, Trouble> {

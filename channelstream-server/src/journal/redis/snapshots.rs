@@ -171,8 +171,10 @@ pub(super) enum MakeError {
     Trouble(#[from] Trouble),
     #[error(transparent)]
     Replay(#[from] ReplayError),
-    #[error("the entries do not follow each other behind {0:?}")]
+    #[error("the entries before {} are missing", command::id(*.0))]
     Hole(Position),
+    #[error("the entry {at} cannot be read: {trouble}")]
+    Unreadable { at: String, trouble: Trouble },
     #[error("there is none to begin with")]
     Nothing,
     #[error("a thread cannot be started")]
@@ -186,9 +188,9 @@ impl MakeError {
     pub(super) fn is_of_what_is_in_redis(&self) -> bool {
         match self {
             Self::Trouble(trouble) => {
-                matches!(trouble, Trouble::Snapshot(_) | Trouble::Entry(_) | Trouble::Unreadable(_))
+                matches!(trouble, Trouble::Snapshot(_) | Trouble::Unreadable(_))
             }
-            Self::Replay(_) | Self::Hole(_) | Self::Nothing => true,
+            Self::Replay(_) | Self::Hole(_) | Self::Unreadable { .. } | Self::Nothing => true,
             Self::Thread(_) | Self::Ended => false,
         }
     }
@@ -241,34 +243,8 @@ async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due:
     let begun = Instant::now();
     let heard = AtomicU64::default();
     let (mut line, _) = target.line().await?;
-    let Some((from, bytes)) = read(&mut line, maker, &heard).await? else {
-        return Err(MakeError::Nothing);
-    };
-    let size = bytes.len() as u64;
-    let mut replay =
-        Replay::restore(&bytes, from.number, maker.known).map_err(ReplayError::from)?;
-    drop(bytes);
-    let (mut at, mut followed) = (from, 0);
-    loop {
-        let range = maker.range(at, until, ENTRIES);
-        let entries = maker.entries(command::run_one(&mut line, &range).await?)?;
-        if let Some((_, trouble)) = entries.unreadable {
-            return Err(trouble.into());
-        }
-        let Some((last, ..)) = entries.found.last() else { break };
-        at = *last;
-        for (position, entry, _) in entries.found {
-            if head.is_lost(position) {
-                continue;
-            }
-            followed += entry.bytes.len() as u64;
-            replay.apply(&entry.bytes)?;
-            // The state counts for itself.
-            if replay.state().order().position() != position {
-                return Err(MakeError::Hole(position));
-            }
-        }
-    }
+    let Replayed { replay, from, size, followed, .. } =
+        replay(&mut line, maker, head, until).await?;
     let position = replay.state().order().position();
     if due.known != Some(from) && !due.is_due(size, followed, Some(Duration::ZERO)) {
         let (position, time) = (from, Duration::ZERO);
@@ -278,6 +254,57 @@ async fn make(target: &Target, maker: &Maker, head: &Head, until: Position, due:
     let chunks = store(&mut line, maker, position, &bytes, &heard).await?;
     let (size, time) = (bytes.len() as u64, begun.elapsed());
     Ok(Ok(Made { position, chunks, size, covered: followed, time }))
+}
+
+/// The state as the newest snapshot and the entries behind it lead to it.
+#[derive(Debug)]
+pub(super) struct Replayed {
+    replay: Replay,
+    /// Where the snapshot is, and its size in bytes.
+    pub(super) from: Position,
+    pub(super) size: u64,
+    /// How many entries followed, and their size in bytes.
+    pub(super) entries: u64,
+    followed: u64,
+}
+
+/// Replays what Redis has, up to a position. Redis has this head and leads there.
+pub(super) async fn replay(
+    line: &mut MultiplexedConnection,
+    maker: &Maker,
+    head: &Head,
+    until: Position,
+) -> Result<Replayed, MakeError> {
+    let newest = read(line, maker, &AtomicU64::default()).await?;
+    let Some((from, bytes)) = newest else { return Err(MakeError::Nothing) };
+    let size = bytes.len() as u64;
+    let mut replay =
+        Replay::restore(&bytes, from.number, maker.known).map_err(ReplayError::from)?;
+    drop(bytes);
+    let (mut at, mut entries, mut followed) = (from, 0, 0);
+    loop {
+        let range = maker.range(at, until, ENTRIES);
+        let read = maker.entries(command::run_one(line, &range).await?)?;
+        let is_last = read.found.is_empty() && read.unreadable.is_none();
+        for (position, entry, _) in read.found {
+            at = position;
+            if head.is_lost(position) {
+                continue;
+            }
+            (entries, followed) = (entries + 1, followed + entry.bytes.len() as u64);
+            replay.apply(&entry.bytes)?;
+            // The state counts for itself.
+            if replay.state().order().position() != position {
+                return Err(MakeError::Hole(position));
+            }
+        }
+        if let Some((position, trouble)) = read.unreadable {
+            return Err(MakeError::Unreadable { at: command::id(position), trouble });
+        }
+        if is_last {
+            return Ok(Replayed { replay, from, size, entries, followed });
+        }
+    }
 }
 
 impl Head {
