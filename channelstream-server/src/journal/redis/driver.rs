@@ -213,12 +213,11 @@ impl Driver {
                 Event::State(position, bytes) => {
                     self.wanted = None;
                     if let Some(bytes) = bytes {
-                        if self.figures.standing() == Standing::Following {
-                            let (chunks, size, covered, time) =
-                                (0, bytes.len() as u64, 0, Duration::ZERO);
-                            self.made = Some(Made { position, chunks, size, covered, time });
-                        }
-                        self.machine.snapshot(self.started.elapsed(), position, bytes.into());
+                        let (chunks, time) = (0, Duration::ZERO);
+                        let covered = self.figures.bytes.load(Ordering::Relaxed);
+                        let size = bytes.len() as u64;
+                        let made = Made { position, chunks, size, covered, time };
+                        self.store(made, bytes.into());
                     }
                 }
                 Event::Asker(asker) => {
@@ -517,6 +516,9 @@ impl Driver {
                 self.answer(line, Answer::Loaded(snapshot));
             }
             Got::Saved(is_done) => {
+                if !is_done {
+                    self.checks = Instant::now() + SNAPSHOT_PAUSE;
+                }
                 if let Some(made) = self.made.take().filter(|_| is_done) {
                     self.figures.snapshot_stands(made.size, made.time);
                     self.due.known = Some(made.position);
@@ -677,10 +679,16 @@ impl Driver {
             }
             // While it is away, the parts of another snapshot may be asked for.
             Ok(Ok(made)) if self.figures.standing() == Standing::Following => {
-                self.made = Some(made);
-                self.machine.snapshot(self.started.elapsed(), made.position, Bytes::new());
+                self.store(made, Bytes::new());
             }
             Ok(Ok(_)) => {}
         }
+    }
+
+    /// Gives a snapshot to the protocol, which begins an epoch with it or stores it.
+    fn store(&mut self, made: Made, bytes: Bytes) {
+        let now = self.now();
+        let is_stored = self.machine.snapshot(now, made.position, bytes);
+        self.made = is_stored.then_some(made);
     }
 }

@@ -257,22 +257,15 @@ impl Lines {
                 let mut line = append;
                 let heard = Arc::clone(&self.append.heard);
                 let request = async move {
-                    let stored = match stored {
-                        0 => {
-                            snapshots::store(&mut line, &maker, position, &snapshot, &heard).await?
+                    let save = snapshots::Save { epoch, position, bytes: snapshot, stored };
+                    match save.run(&mut line, &maker, &heard).await {
+                        // What cannot be written is no reason to part with Redis.
+                        Err(Trouble::Answers(why)) => {
+                            tracing::warn!("the snapshot could not be stored: Redis answers {why}");
+                            Ok(Got::Saved(false))
                         }
-                        stored => stored,
-                    };
-                    let save = maker.save(epoch, position, stored);
-                    let replaced = command::saved(command::run_one(&mut line, &save).await?)?;
-                    let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
-                    let newest = command::newest_snapshot(newest)?;
-                    let is_done = newest.is_some_and(|(at, _)| at == position);
-                    // A replaced one is still read by those that just start.
-                    if let Some((position, chunks)) = replaced {
-                        command::run(&mut line, &maker.let_go(position, chunks)).await?;
+                        is_done => Ok(Got::Saved(is_done?)),
                     }
-                    Ok(Got::Saved(is_done))
                 };
                 self.append.send(request).await;
             }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{Order, Position, SnapshotError, State};
 use redis::aio::MultiplexedConnection;
 use thiserror::Error;
@@ -151,6 +152,41 @@ pub(super) async fn store(
         heard.fetch_add(1, Ordering::Relaxed);
     }
     Ok(bytes.len().div_ceil(CHUNK))
+}
+
+/// A snapshot that is to be the newest one.
+pub(super) struct Save {
+    pub(super) epoch: Epoch,
+    pub(super) position: Position,
+    /// The snapshot, unless its parts are in Redis.
+    pub(super) bytes: Bytes,
+    /// How many parts of it are in Redis.
+    pub(super) stored: usize,
+}
+
+impl Save {
+    /// Stores it. Returns `false` if it is not wanted any more.
+    pub(super) async fn run(
+        self,
+        line: &mut MultiplexedConnection,
+        maker: &Maker,
+        heard: &AtomicU64,
+    ) -> Result<bool, Trouble> {
+        let Self { epoch, position, bytes, stored } = self;
+        let stored = match stored {
+            0 => store(line, maker, position, &bytes, heard).await?,
+            stored => stored,
+        };
+        let save = maker.save(epoch, position, stored);
+        let replaced = command::saved(command::run_one(line, &save).await?)?;
+        let newest = command::run_one(line, &maker.newest_snapshot()).await?;
+        let newest = command::newest_snapshot(newest)?;
+        // A replaced one is still read by those that just start.
+        if let Some((position, chunks)) = replaced {
+            command::run(line, &maker.let_go(position, chunks)).await?;
+        }
+        Ok(newest.is_some_and(|(at, _)| at == position))
+    }
 }
 
 /// A snapshot that was made, the parts of which are in Redis.
@@ -340,8 +376,6 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
-    use channelstream_core::protocol::Epoch;
-
     use super::super::protocol::message::Run;
     use super::*;
 

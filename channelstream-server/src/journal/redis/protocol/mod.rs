@@ -385,14 +385,16 @@ impl<S> Machine<S> {
         Ok(())
     }
 
-    /// Takes the snapshot that was asked for, or a newer one that is to be stored.
-    pub(crate) fn snapshot(&mut self, now: Duration, position: Position, snapshot: Bytes) {
+    /// Takes the snapshot that was asked for, or a newer one that is to be stored. Returns `true` if Redis is asked
+    /// to store it.
+    pub(crate) fn snapshot(&mut self, now: Duration, position: Position, snapshot: Bytes) -> bool {
         self.now = now;
         match &self.phase {
             Phase::Following(following) if following.joined => {
                 let epoch = following.head.epoch;
                 if position.epoch == epoch {
                     self.ask(Line::Append, Request::Save { epoch, position, snapshot });
+                    return true;
                 }
             }
             Phase::Recovering(_) if position == self.order.position() => {
@@ -400,6 +402,7 @@ impl<S> Machine<S> {
             }
             _ => {}
         }
+        false
     }
 
     fn notice(&mut self, notice: Notice) {
