@@ -320,6 +320,20 @@ mod tests {
     }
 
     #[test]
+    fn an_order_goes_on_from_one_that_has_no_epoch_of_its_own() {
+        let mine = order(&[(5, 3), (9, 2), (11, 4)]);
+        let next = |theirs: &Order| mine.next_epoch(&list(theirs)).map(|began| began.epoch.get());
+        assert_eq!(next(&order(&[(5, 3)])), Some(9));
+        // How far it went says nothing of where this one went on.
+        assert_eq!(next(&order(&[(5, 8)])), Some(9));
+        assert_eq!(next(&order(&[(5, 3), (9, 1)])), Some(11));
+        assert_eq!(next(&mine), None);
+        assert_eq!(next(&order(&[(5, 3), (9, 2), (11, 4), (12, 0)])), None);
+        assert_eq!(next(&order(&[(5, 3), (8, 0)])), None);
+        assert_eq!(next(&order(&[(6, 3)])), None);
+    }
+
+    #[test]
     fn nonsense_parts_and_does_not_panic() {
         let mine = order(&[(5, 3), (9, 2)]);
         let epoch = Epoch::new;
@@ -330,6 +344,7 @@ mod tests {
             vec![(epoch(0), at(0, 0)); 3],
         ] {
             assert!(mine.fork(&theirs).is_err(), "{theirs:?}");
+            mine.next_epoch(&theirs);
         }
     }
 
