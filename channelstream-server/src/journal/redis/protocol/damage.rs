@@ -75,11 +75,17 @@ impl<S> Machine<S> {
             && self.hole_since.is_some_and(|since| since + LONG_WAIT <= self.now)
     }
 
+    /// The order goes on from where it is, though entries may be missing there that no snapshot has.
+    pub(super) fn no_snapshot_fills(&mut self, view: &View) {
+        if self.broken.take() == Some(Broken::Hole) {
+            self.stuck = view.head.as_ref().map(|head| head.epoch);
+        }
+    }
+
     /// Settles although entries are missing that no snapshot has.
     pub(super) fn settle_stuck(&mut self, view: View) {
-        self.broken = None;
+        self.no_snapshot_fills(&view);
         self.hole_since = None;
-        self.stuck = view.head.as_ref().map(|head| head.epoch);
         if let Some(run) = view.head.as_ref().map(|head| head.run.clone()) {
             self.settle(run, view);
         }

@@ -97,7 +97,7 @@ impl<S> Machine<S> {
                 None if self.is_stuck_in_a_hole() => self.settle_stuck(view),
                 None => self.enter(Phase::Pausing { until: self.now + PAUSE }),
                 Some(run) => {
-                    self.broken = None;
+                    self.no_snapshot_fills(&view);
                     self.nothing = Some(run.clone());
                     self.recover(run, view);
                 }

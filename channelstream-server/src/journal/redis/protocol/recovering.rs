@@ -104,6 +104,9 @@ impl<S> Machine<S> {
                 Fit::Next => self.give(position, entry),
                 Fit::Past => continue,
                 Fit::Hole if !self.keeps(Rule::Holes) => self.give(position, entry),
+                Fit::Hole if recovery.view.head.as_ref().map(|head| head.epoch) == self.stuck => {
+                    break;
+                }
                 Fit::Hole => {
                     self.hole_in_recovery();
                     return;
