@@ -37,6 +37,11 @@ impl Clock {
         moment.since(self.moment())
     }
 
+    /// Returns the time since a moment; zero if it is still to come.
+    pub(crate) fn since(&self, moment: Moment) -> Duration {
+        self.moment().since(moment)
+    }
+
     /// Goes ahead to a moment that somebody else has stamped, if that is later. So the clocks of all that
     /// read each other's stamps are one, and none of them ever goes back.
     pub(crate) fn follow(&self, moment: Moment) {
@@ -98,6 +103,11 @@ pub(crate) fn now() -> Timestamp {
 /// Returns the time of day in whole seconds, as signatures use it.
 pub(crate) fn unix_seconds() -> u64 {
     since_1970().as_secs()
+}
+
+/// Returns the time of day in seconds since 1970, as monitoring compares it.
+pub(crate) fn seconds_since_1970() -> f64 {
+    since_1970().as_secs_f64()
 }
 
 /// Returns the time since 1970; zero for a clock that is set before.

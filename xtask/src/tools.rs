@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
 /// Programs, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("make", "make"),
     ("chromium", "chromium"),
     ("curl", "curl"),
@@ -17,6 +17,7 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("node", "nodejs"),
     ("npm", "npm"),
     ("openssl", "openssl"),
+    ("promtool", "prometheus"),
     ("python3", "python3-venv"),
     ("redis-server", "redis-server"),
 ];
