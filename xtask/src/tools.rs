@@ -64,6 +64,12 @@ pub(crate) fn prepare_debian(shell: &Shell) -> Result<()> {
         install()?.arg("update").run()?;
         install()?.args(["install", "-y"]).args(&packages).ignore_stdout().run()?;
     }
+    if packages.contains(&"prometheus") && find("systemctl").is_some() {
+        // Only its tool is wanted. Without a running systemd, nothing was started, and this fails.
+        let mut words = sudo.into_iter().chain(["systemctl", "disable", "--now", "prometheus"]);
+        let program = words.next().context("no program")?;
+        shell.cmd(program).args(words).quiet().ignore_stderr().ignore_status().run()?;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::read;
 
-/// A host and a port, parsed from a text such as `127.0.0.1:9100`.
+/// A host and a port, parsed from a text such as `127.0.0.1:8001`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// A name or an address, an IPv6 address without brackets.
@@ -16,7 +16,7 @@ pub struct Address {
 
 /// A text that is no host with a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a host with a port (127.0.0.1:9100, [::1]:9100, monitoring.internal:9100)")]
+#[error("not a host with a port (127.0.0.1:8001, [::1]:8001, monitoring.internal:8001)")]
 pub struct AddressError(());
 
 impl FromStr for Address {
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_host_with_a_port() {
         for (text, host, port) in [
-            ("127.0.0.1:9100", "127.0.0.1", 9100),
+            ("127.0.0.1:8001", "127.0.0.1", 8001),
             (" [::1]:0 ", "::1", 0),
             ("monitoring.internal:65535", "monitoring.internal", 65535),
         ] {
@@ -59,7 +59,7 @@ mod tests {
             assert_eq!((address.host.as_str(), address.port), (host, port), "{text}");
             assert_eq!(address.to_string(), text.trim());
         }
-        for text in ["", "9100", ":9100", "a:", "a:65536", "a:+1", "::1:9100", "[::1]", "a b:1"] {
+        for text in ["", "8001", ":8001", "a:", "a:65536", "a:+1", "::1:8001", "[::1]", "a b:1"] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
         }
     }

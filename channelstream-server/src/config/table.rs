@@ -248,7 +248,7 @@ pub const GROUPS: &[Group] = &[
                 key: "metrics_addr",
                 kind: Kind::Address,
                 default: "",
-                doc: "Host and port at which the metrics are, such as 10.0.0.5:9100, with a thread of \
+                doc: "Host and port at which the metrics are, such as 10.0.0.5:8001, with a thread of \
                       their own; port 0 selects a free one. `allow_metrics_from` counts there. Empty: at \
                       the address of the server.",
             },

@@ -31,6 +31,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod metrics;
+#[cfg(target_os = "linux")]
 mod metrics_files;
 mod nginx;
 mod nodes;

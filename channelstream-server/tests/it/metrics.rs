@@ -364,7 +364,7 @@ fn an_address_that_is_wrong_or_taken_stops_the_start() {
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for (value, words) in
-        [("9100", "not a host with a port"), (taken.as_str(), "another program listens there")]
+        [("8001", "not a host with a port"), (taken.as_str(), "another program listens there")]
     {
         let mut command = Command::new(crate::process::PROGRAM);
         let output =

@@ -147,10 +147,9 @@ impl Hub {
         self.shards[0].thread().metrics().num_alive_tasks()
     }
 
-    /// Adds up what waits for all listeners. Others have a turn in between: locks are held for a few
-    /// listeners at a time.
+    /// Adds up what waits for all listeners, a few at a time. No lock is held longer, and others have a
+    /// turn in between.
     pub(crate) async fn backlog(&self) -> Backlog {
-        /// Some ten microseconds.
         const SLOTS: usize = 512;
         let mut sum = Backlog::default();
         for shard in &self.shards {
