@@ -10,7 +10,7 @@ use channelstream_server::config::{Address, Journal, JournalSync};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::app::{App, Line, Request, Site, eventually, numbered};
+use crate::app::{App, Line, Request, Site, eventually, numbered, numbers};
 use crate::process::Process;
 use crate::scrape::Scrape;
 
@@ -33,24 +33,41 @@ fn becomes(site: Site, name: &str, value: f64) {
     });
 }
 
+/// Posts one message after another until this many listeners receive one at once. Returns how many were
+/// posted, and how many times one was received at once; others are caught up on.
+fn all_listen(app: &App, listeners: u64) -> (u32, u64) {
+    let (mut posted, mut received) = (0, 0);
+    let post = Request::call("/message", &numbered("room", 0));
+    let post = post.header("prefer", "return=representation");
+    eventually("all listen", || {
+        let recipients = app.send(&post).ok()[0]["recipients"].as_u64().unwrap();
+        (posted, received) = (posted + 1, received + recipients);
+        recipients == listeners
+    });
+    (posted, received)
+}
+
 #[test]
 fn counters_move_by_what_was_done() {
     for threads in [1, 3] {
         let app = App::start(Config { threads, ..Config::default() });
         let mut sockets = ["alice", "bob"].map(|user| app.socket(&app.connect(user, &["room"])));
-        becomes(app.site, "listeners_by_transport{transport=\"websocket\"}", 2.0);
+        let (posted, received) = all_listen(&app, 2);
+        let written = |more: u32| f64::from(u32::try_from(received).unwrap() + more);
         app.publish("room", 1);
         for socket in &mut sockets {
-            assert_eq!(socket.event()["message"], json!({"n": 1}));
+            let events = socket.events(posted as usize + 1);
+            assert_eq!(events.last().unwrap()["message"], json!({"n": 1}));
         }
-        becomes(app.site, "delivery_seconds_count{transport=\"websocket\"}", 2.0);
+        becomes(app.site, "delivery_seconds_count{transport=\"websocket\"}", written(2));
         // Three messages of one request are one run, and three events to each.
         let three = [2, 3, 4].map(|number| numbered("room", number)[0].take());
         app.call("/message", &json!(three));
         for socket in &mut sockets {
             assert_eq!(socket.events(3).len(), 3);
         }
-        becomes(app.site, "delivery_seconds_count{transport=\"websocket\"}", 8.0);
+        becomes(app.site, "delivery_seconds_count{transport=\"websocket\"}", written(8));
+        becomes(app.site, "tcp_connections", 3.0);
         let unknown = Request::call("/message", &json!([{"channel": 7}]));
         assert_eq!(app.send(&unknown).status, 422);
         for path in ["/wp-login.php", "/message/", "/%ff"] {
@@ -59,14 +76,14 @@ fn counters_move_by_what_was_done() {
 
         let told = Scrape::of(app.site);
         for (name, value) in [
-            ("messages_posted_total", 4.0),
-            ("messages_delivered_total", 8.0),
+            ("messages_posted_total", f64::from(posted + 4)),
+            ("messages_delivered_total", f64::from(2 * posted + 8)),
             ("delivery_seconds_count{transport=\"long_poll\"}", 0.0),
             ("listeners", 2.0),
             ("users_connected", 2.0),
             ("channels", 1.0),
-            ("tcp_connections", 3.0),
-            ("requests_total{endpoint=\"/message\",status=\"200\"}", 2.0),
+            ("listeners_by_transport{transport=\"websocket\"}", 2.0),
+            ("requests_total{endpoint=\"/message\",status=\"200\"}", f64::from(posted + 2)),
             ("requests_total{endpoint=\"/message\",status=\"422\"}", 1.0),
             ("requests_total{endpoint=\"/connect\",status=\"200\"}", 2.0),
             ("requests_total{endpoint=\"/ws\",status=\"101\"}", 2.0),
@@ -102,7 +119,8 @@ fn counters_move_by_what_was_done() {
 
 #[test]
 fn each_transport_has_its_own_count() {
-    let app = App::start(Config::default());
+    let wake_connections_after = Duration::from_secs(300);
+    let app = App::start(Config { wake_connections_after, ..Config::default() });
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|user| app.connect(user, &["room"]));
     let streams = ["sse", "stream"].into_iter().zip([bob, carol]).map(|(path, connection)| {
         let mut line = Line::open(app.site.0);
@@ -118,7 +136,7 @@ fn each_transport_has_its_own_count() {
     // What streams catch up on is not measured. They have to be through with it.
     becomes(app.site, "listeners_behind", 0.0);
     app.publish("room", 1);
-    assert_eq!(poll.answer(false).unwrap().status, 200);
+    assert_eq!(numbers(&poll.answer(false).unwrap().events()), [1]);
     for transport in ["long_poll", "sse", "ndjson"] {
         becomes(app.site, &format!("delivery_seconds_count{{transport=\"{transport}\"}}"), 1.0);
     }
@@ -147,6 +165,36 @@ fn a_refusal_is_counted_by_its_limit() {
     let body = Request::new("POST", "/message").signed().body("x".repeat(2000));
     assert_eq!(app.send(&body).status, 413);
     assert!(Scrape::of(app.site).get("refusals_total{limit=\"max_body_size\"}") > 0.5);
+}
+
+#[test]
+fn clients_add_no_series_and_no_names() {
+    let app = App::start(Config::default());
+    let ask = |method: &str, path: &str| drop(app.send(&Request::new(method, path)));
+    for (method, path) in [("GET", "/wp-login.php"), ("GET", "/static/admin/none"), ("PUT", "/")] {
+        ask(method, path);
+    }
+    let connection = app.connect("mallory-of-the-user", &["name-of-the-channel"]);
+    let mut socket = app.socket(&connection);
+    app.publish("name-of-the-channel", 1);
+    assert_eq!(socket.event()["message"], json!({"n": 1}));
+    Scrape::of(app.site);
+    let before = Scrape::of(app.site).all().count();
+    for number in 0..50 {
+        ask("GET", &format!("/odd/{number}?a={number}"));
+        ask(&format!("BREW{number}"), &format!("/{number}"));
+        ask("GET", &format!("/static/admin/{number}.css"));
+        ask("GET", &format!("/%22%7d%0a{number}"));
+        let (user, channel) = (format!("user-{number}"), format!("channel-{number}"));
+        app.connect(&user, &[&channel]);
+        app.publish(&channel, number);
+    }
+    let answer = app.send(&metrics());
+    assert_eq!(Scrape::parse(&answer).all().count(), before);
+    for name in ["mallory", "name-of-the", "user-", "channel-", &connection] {
+        assert!(!answer.body.contains(name), "{name}");
+    }
+    drop(socket);
 }
 
 #[test]
