@@ -37,9 +37,9 @@ impl Clock {
         moment.since(self.moment())
     }
 
-    /// Returns the time since a moment; zero if it is still to come.
-    pub(crate) fn since(&self, moment: Moment) -> Duration {
-        self.moment().since(moment)
+    /// Returns the time from a moment until `now`; zero if the moment is later.
+    pub(crate) fn since(&self, moment: Moment, now: Instant) -> Duration {
+        self.moment_at(now).since(moment)
     }
 
     /// Goes ahead to a moment that somebody else has stamped, if that is later. So the clocks of all that
@@ -53,8 +53,12 @@ impl Clock {
     }
 
     fn moment(&self) -> Moment {
+        self.moment_at(Instant::now())
+    }
+
+    fn moment_at(&self, now: Instant) -> Moment {
         let ahead = Duration::from_micros(self.ahead.load(Ordering::Relaxed));
-        self.from.after(self.started.elapsed() + ahead)
+        self.from.after(now.saturating_duration_since(self.started) + ahead)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Delivery: the time from when a publish was accepted until its event is written to a listener.
 //!
-//! The clock is read once for each command and once for a few writes, not for each listener. So a time
-//! is too long by what these few writes take, which is some ten microseconds.
+//! The clock is read once for a few writes, not for each listener. So a time is too long by what these
+//! few writes take, which is some ten microseconds.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
@@ -42,9 +42,9 @@ impl Default for Delivery {
 }
 
 impl Delivery {
-    /// Returns the mark of what was accepted this long ago.
-    pub(crate) fn accepted(&self, ago: Duration) -> Accepted {
-        Accepted(micros(self.started.elapsed().saturating_sub(ago)))
+    /// Returns the mark of what was accepted this long before `now`.
+    pub(crate) fn accepted(&self, ago: Duration, now: Instant) -> Accepted {
+        Accepted(micros(now.saturating_duration_since(self.started).saturating_sub(ago)))
     }
 
     /// Reads the clock, and counts what was written.
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn what_is_written_counts_once_for_each_event_and_listener() {
         let (delivery, mut written) = (Delivery::default(), Written::default());
-        let accepted = delivery.accepted(Duration::ZERO);
+        let accepted = delivery.accepted(Duration::ZERO, Instant::now());
         for _ in 1..Written::WRITES {
             written.add(accepted, Transport::WebSocket, 2);
             assert!(!written.end_write());
@@ -121,7 +121,11 @@ mod tests {
         let started = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
         let delivery = Delivery { started, ..Delivery::default() };
         let mut written = Written::default();
-        written.add(delivery.accepted(Duration::from_millis(10)), Transport::NdJson, 1);
+        written.add(
+            delivery.accepted(Duration::from_millis(10), Instant::now()),
+            Transport::NdJson,
+            1,
+        );
         delivery.count(&mut written);
         let sum = delivery.by_transport[Transport::NdJson as usize].read().sum;
         assert!(sum >= 0.01, "{sum}");

@@ -207,7 +207,8 @@ impl Node {
         let oldest = waiting.callers.values().map(|(since, _)| *since).min();
         let count = waiting.callers.len();
         drop(waiting);
-        (count, oldest.map(|since| self.0.clock.since(since)).unwrap_or_default())
+        let since = |oldest| self.0.clock.since(oldest, Instant::now());
+        (count, oldest.map(since).unwrap_or_default())
     }
 
     /// Returns the time until a moment of the state.
@@ -365,7 +366,7 @@ impl Loop {
                     let mut begun = first;
                     for given in batch.drain(..) {
                         match given {
-                            Given::Entry(envelope) => self.apply(envelope).await?,
+                            Given::Entry(envelope) => self.apply(envelope, first).await?,
                             Given::Undone { number, why } => self.answer(number, Err(why)),
                             Given::Restart(state) => self.restart(*state),
                             Given::Snapshot(wanted) => drop(wanted.send(self.state.snapshot())),
@@ -423,7 +424,8 @@ impl Loop {
         }
     }
 
-    async fn apply(&mut self, envelope: Envelope) -> Result<(), UnknownLevel> {
+    /// Applies an envelope of a batch that was taken at `now`, after all of it was accepted.
+    async fn apply(&mut self, envelope: Envelope, now: Instant) -> Result<(), UnknownLevel> {
         let Envelope { node, number, .. } = envelope;
         if let Some(telling) = &self.telling
             && node != self.node.0.id
@@ -456,9 +458,10 @@ impl Loop {
             telling.applied(&self.state, !outcome.deliveries.is_empty());
         }
         let superseded = opens.and_then(|connection| superseded(connection, &outcome.deliveries));
-        let accepted = published
-            .filter(|_| !outcome.deliveries.is_empty())
-            .map(|moment| self.node.metrics().delivery.accepted(self.node.0.clock.since(moment)));
+        let accepted = published.map(|moment| {
+            let ago = self.node.0.clock.since(moment, now);
+            self.node.metrics().delivery.accepted(ago, now)
+        });
         self.node.hub().deliver(outcome.deliveries, self.state.cursor(), accepted).await;
         if let Some((connection, listener)) = superseded {
             tokio::spawn(listener::report(self.node.clone(), connection, listener));
