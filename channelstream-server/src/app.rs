@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admin;
+use crate::clock;
 use crate::config::Config;
 use crate::http::body::{BodyError, BodyLimit};
 use crate::http::connection::Shared;
@@ -52,6 +53,8 @@ pub(crate) struct App {
     pub(crate) notes: forwarded::Notes,
     pub(crate) feed: admin::Feed,
     pub(crate) started: Instant,
+    /// The same by the wall clock, in seconds since 1970.
+    pub(crate) started_at: f64,
     /// Whether only this machine reaches the server.
     pub(crate) is_on_loopback: bool,
     /// The settings whose value is the well-known default.
@@ -80,6 +83,7 @@ impl App {
             notes: forwarded::Notes::default(),
             feed: admin::Feed::new(),
             started: Instant::now(),
+            started_at: clock::seconds_since_1970(),
             is_on_loopback: local.iter().all(|local| local.ip().to_canonical().is_loopback()),
             local: local.first().map(ToString::to_string).unwrap_or_default(),
             default_secrets: config.default_secrets(),

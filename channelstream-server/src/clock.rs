@@ -37,6 +37,11 @@ impl Clock {
         moment.since(self.moment())
     }
 
+    /// Returns the time from a moment until `now`; zero if the moment is later.
+    pub(crate) fn since(&self, moment: Moment, now: Instant) -> Duration {
+        self.moment_at(now).since(moment)
+    }
+
     /// Goes ahead to a moment that somebody else has stamped, if that is later. So the clocks of all that
     /// read each other's stamps are one, and none of them ever goes back.
     pub(crate) fn follow(&self, moment: Moment) {
@@ -48,8 +53,12 @@ impl Clock {
     }
 
     fn moment(&self) -> Moment {
+        self.moment_at(Instant::now())
+    }
+
+    fn moment_at(&self, now: Instant) -> Moment {
         let ahead = Duration::from_micros(self.ahead.load(Ordering::Relaxed));
-        self.from.after(self.started.elapsed() + ahead)
+        self.from.after(now.saturating_duration_since(self.started) + ahead)
     }
 }
 
@@ -98,6 +107,11 @@ pub(crate) fn now() -> Timestamp {
 /// Returns the time of day in whole seconds, as signatures use it.
 pub(crate) fn unix_seconds() -> u64 {
     since_1970().as_secs()
+}
+
+/// Returns the time of day in seconds since 1970, as monitoring compares it.
+pub(crate) fn seconds_since_1970() -> f64 {
+    since_1970().as_secs_f64()
 }
 
 /// Returns the time since 1970; zero for a clock that is set before.

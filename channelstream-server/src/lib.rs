@@ -86,6 +86,7 @@ mod node;
 mod pages;
 #[doc(hidden)]
 pub mod program;
+mod readings;
 mod router;
 mod server;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
 /// Programs, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("make", "make"),
     ("chromium", "chromium"),
     ("curl", "curl"),
@@ -17,6 +17,7 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("node", "nodejs"),
     ("npm", "npm"),
     ("openssl", "openssl"),
+    ("promtool", "prometheus"),
     ("python3", "python3-venv"),
     ("redis-server", "redis-server"),
 ];
@@ -62,6 +63,12 @@ pub(crate) fn prepare_debian(shell: &Shell) -> Result<()> {
     if first.ignore_stdout().run().is_err() {
         install()?.arg("update").run()?;
         install()?.args(["install", "-y"]).args(&packages).ignore_stdout().run()?;
+    }
+    if packages.contains(&"prometheus") && find("systemctl").is_some() {
+        // Only its tool is wanted. Without a running systemd, nothing was started, and this fails.
+        let mut words = sudo.into_iter().chain(["systemctl", "disable", "--now", "prometheus"]);
+        let program = words.next().context("no program")?;
+        shell.cmd(program).args(words).quiet().ignore_stderr().ignore_status().run()?;
     }
     Ok(())
 }

@@ -21,7 +21,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::journal::{self, JournalView, Known, NodeView};
 use super::past::Past;
-use super::stats::VERSION;
 use super::subscription::{BEHIND, Part, Progress, Subscription};
 use super::view::CountsView;
 use crate::app::App;
@@ -31,6 +30,7 @@ use crate::http::problem::Problem;
 use crate::http::request::{Head, Request};
 use crate::limits::Limit;
 use crate::metrics::process;
+use crate::readings::VERSION;
 use crate::router::browser::is_same_origin;
 use crate::transport;
 use crate::wire::websocket::{

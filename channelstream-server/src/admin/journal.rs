@@ -121,7 +121,7 @@ impl<'a> JournalView<'a> {
         Self {
             kind: journal.kind(),
             state: journal.standing().as_str(),
-            waiting: app.node.under_way(),
+            waiting: app.node.under_way().0,
             kept,
             place,
         }

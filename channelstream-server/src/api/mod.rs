@@ -2,6 +2,7 @@
 
 pub(crate) mod health;
 mod idempotency;
+pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod pipe;
 pub(crate) mod prefer;

@@ -4,6 +4,7 @@
 //! `channelstream-server` reads flags, an ini file or the environment instead, checks all settings as
 //! a whole and reports all mistakes at once.
 
+mod address;
 pub(crate) mod channels;
 pub(crate) mod error;
 mod exposure;
@@ -24,6 +25,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use address::{Address, AddressError};
 pub use channelstream_core::state::{ChannelDefaults, Pattern};
 pub(crate) use error::{ConfigErrors, Origin, Value};
 pub(crate) use exposure::is_loopback;
@@ -57,6 +59,10 @@ pub struct Config {
     pub allow_default_secrets: bool,
     /// Addresses from which signed requests are accepted.
     pub allow_posting_from: Networks,
+    /// Addresses that may read the metrics.
+    pub allow_metrics_from: Networks,
+    /// The address at which the metrics are, instead of that of the server.
+    pub metrics_addr: Option<Address>,
     /// Reverse proxies whose forwarding headers are trusted.
     pub trusted_proxies: Networks,
     /// Origins whose scripts may read answers, as texts to look for in `Origin`; empty for all.
@@ -244,6 +250,8 @@ impl Config {
             cookie_secret: read.secret("cookie_secret"),
             allow_default_secrets: read.switch("allow_default_secrets"),
             allow_posting_from: read.networks("allow_posting_from"),
+            allow_metrics_from: read.networks("allow_metrics_from"),
+            metrics_addr: read.address("metrics_addr"),
             trusted_proxies: read.networks("trusted_proxies"),
             allow_cors: read.texts("allow_cors"),
             validate_requests: read.switch("validate_requests"),
@@ -319,6 +327,16 @@ impl Config {
             && !self.allow_posting_from.is_loopback()
         {
             read.warnings.push(exposure::unreachable(&self.allow_posting_from, &defaults));
+        }
+        if let Some(address) = &self.metrics_addr
+            && !exposure::is_loopback(&address.host)
+            && self.allow_metrics_from.is_loopback()
+        {
+            read.warnings.push(format!(
+                "metrics_addr is {address}, but allow_metrics_from lets only this machine read the \
+                 metrics ({}): name the addresses of Prometheus there",
+                self.allow_metrics_from
+            ));
         }
         if self.trusted_proxies.is_any() {
             let origin = read.find("trusted_proxies").origin;

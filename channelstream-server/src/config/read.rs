@@ -9,6 +9,7 @@ use channelstream_core::parse_duration;
 use channelstream_core::protocol::ChannelConfig;
 use channelstream_signer::file;
 
+use super::address::{Address, AddressError};
 use super::error::{Mistake, Origin, Value};
 use super::level::LogFormat;
 use super::table::{Kind, Setting, nearest_of};
@@ -190,6 +191,14 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Parses an address to listen on; `None` if it is empty.
+    pub(super) fn address(&mut self, key: &str) -> Option<Address> {
+        self.read(key, |text, _| match text.trim() {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|error: AddressError| error.to_string()),
+        })
+    }
+
     pub(super) fn networks(&mut self, key: &str) -> Networks {
         self.parsed(key)
     }
@@ -367,7 +376,7 @@ pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Parses a name or an address, and removes the brackets of an IPv6 address.
-fn host(text: &str) -> Result<String, String> {
+pub(super) fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if bare.parse::<IpAddr>().is_ok() {
         return Ok(bare.into());

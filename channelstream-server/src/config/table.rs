@@ -13,6 +13,8 @@ pub enum Kind {
     Host,
     /// A TCP port.
     Port,
+    /// A name or address with a port, or empty.
+    Address,
     /// One secret; shown as `***`.
     Secret,
     /// One or more secrets, one a line, newest first; shown as `***`.
@@ -57,6 +59,7 @@ impl Kind {
             Self::Text => "TEXT",
             Self::Host => "HOST",
             Self::Port => "PORT",
+            Self::Address => "HOST:PORT",
             Self::Secret | Self::Secrets => "SECRET",
             Self::SecretFile => "FILE",
             Self::Networks => "NETWORKS",
@@ -233,6 +236,21 @@ pub const GROUPS: &[Group] = &[
                 doc: "Addresses and networks (CIDR) from which signed requests are accepted, separated by \
                       commas or lines; 0.0.0.0 or :: is any address. Requests from elsewhere have no \
                       permissions.",
+            },
+            Setting {
+                key: "allow_metrics_from",
+                kind: Kind::Networks,
+                default: "127.0.0.1, ::1",
+                doc: "Addresses and networks (CIDR) that may read the metrics at /metrics, separated by \
+                      commas or lines; 0.0.0.0 or :: is any address. Others get 403.",
+            },
+            Setting {
+                key: "metrics_addr",
+                kind: Kind::Address,
+                default: "",
+                doc: "Host and port at which the metrics are, such as 10.0.0.5:8001, with a thread of \
+                      their own; port 0 selects a free one. `allow_metrics_from` counts there. Empty: at \
+                      the address of the server.",
             },
             Setting {
                 key: "trusted_proxies",

@@ -76,6 +76,12 @@ impl Forwarded {
         parsed
     }
 
+    /// Returns `true` if the request came through a proxy that is not trusted, so that nothing tells who
+    /// the client is.
+    pub(crate) fn hides_client(self, headers: &HeaderMap) -> bool {
+        self.trust != Trust::All && headers.contains_key(FORWARDED_FOR)
+    }
+
     /// The path prefix of the server, without a trailing slash; mostly empty. The last of several
     /// header lines comes from the nearest proxy.
     pub(crate) fn prefix(self, headers: &HeaderMap) -> &str {

@@ -59,6 +59,11 @@ fn quality(headers: &HeaderMap, media_type: &str) -> f32 {
     found.1
 }
 
+/// Returns `true` if `Accept` prefers one media type to another.
+pub(crate) fn prefers(headers: &HeaderMap, one: &str, to: &str) -> bool {
+    quality(headers, one) > quality(headers, to)
+}
+
 /// Returns `true` if `Accept` names HTML, as browsers do. A range such as `*/*` is not enough.
 pub(crate) fn asks_for_html(headers: &HeaderMap) -> bool {
     items(headers, &ACCEPT, b',').any(|range| is_media_type(range, b"text/html"))

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 
-use crate::config::{Config, Scheme};
+use crate::config::{Config, Networks, Scheme};
 use crate::http::body::{self, BodyError, BodyLimit, Chunks};
 use crate::http::connection_limit::ConnectionGuard;
 use crate::http::forwarded::{Forwarded, Notes};
@@ -110,6 +110,12 @@ impl Request {
     /// The host and port by which the client knows this server.
     pub(crate) fn authority(&self) -> Option<(&str, Option<u16>)> {
         self.forwarded.authority(&self.head.headers)
+    }
+
+    /// Returns `true` if the client is allowed by its address. Behind a proxy that is not trusted it is
+    /// not: every client would have the address of the proxy.
+    pub(crate) fn is_from(&self, networks: &Networks) -> bool {
+        self.peer.is_in(networks) && !self.forwarded.hides_client(&self.head.headers)
     }
 
     /// Returns `true` if a trusted proxy says that the client uses https.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use channelstream_core::protocol::Cursor;
 use channelstream_core::state::{Delivery, Sequence};
 
+use crate::metrics::delivery::Accepted;
 use crate::wire::Encoding;
 
 /// The events of a run. Each encoding of them is made once, for the first listener that has it; all
@@ -15,6 +16,8 @@ use crate::wire::Encoding;
 pub(super) struct Run {
     first: Cursor,
     is_catchup: bool,
+    /// When the request was accepted, if the time of delivery is measured.
+    accepted: Option<Accepted>,
     /// The events as JSON.
     events: Vec<String>,
     /// By the number of the encoding.
@@ -24,7 +27,16 @@ pub(super) struct Run {
 impl Run {
     /// Creates the run of these events, given as JSON; `first` is the cursor of the first.
     pub(super) fn new(first: Cursor, is_catchup: bool, events: Vec<String>) -> Self {
-        Self { first, is_catchup, events, encoded: Default::default() }
+        Self { first, is_catchup, accepted: None, events, encoded: Default::default() }
+    }
+
+    /// Lets the time of its delivery be measured, unless it is catch-up.
+    pub(super) fn since(self, accepted: Option<Accepted>) -> Self {
+        Self { accepted: accepted.filter(|_| !self.is_catchup), ..self }
+    }
+
+    pub(super) fn accepted(&self) -> Option<Accepted> {
+        self.accepted
     }
 
     pub(super) fn sequences(&self) -> Range<Sequence> {

@@ -1,6 +1,7 @@
 //! A shard: the listeners that live on one thread, and the writer that serves their sockets.
 
 use std::collections::BinaryHeap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::outbox::{Bounds, EncodedPortion, Ending, Keepalive, Outbox, Sink};
 use super::run::Run;
 use super::writer::Writer;
-use crate::wire::Encoding;
+use crate::metrics::Metrics;
+use crate::wire::{Encoding, Transport};
 
 /// Steps of the heartbeat wheel in one heartbeat interval.
 const WHEEL_STEPS: u32 = 50;
@@ -73,6 +75,28 @@ pub(super) enum ShardCommand {
     Settle(oneshot::Sender<()>),
 }
 
+/// How many listeners there are, and what waits for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    /// Listeners, by the number of the transport.
+    pub(crate) by_transport: [u64; Transport::ALL.len()],
+    /// Listeners for which something waits.
+    pub(crate) waiting: u64,
+    /// Listeners that read stored events.
+    pub(crate) behind: u64,
+    /// The size of what waits.
+    pub(crate) bytes: u64,
+}
+
+impl Backlog {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.by_transport.iter_mut().zip(other.by_transport).for_each(|(sum, more)| *sum += more);
+        self.waiting += other.waiting;
+        self.behind += other.behind;
+        self.bytes += other.bytes;
+    }
+}
+
 /// The listeners of one thread.
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -102,10 +126,11 @@ impl Shard {
         thread: Handle,
         bounds: Bounds,
         asking: mpsc::UnboundedSender<Arc<Outbox>>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let wheel = vec![Vec::new(); WHEEL_STEPS as usize];
         let listeners = Mutex::new(Listeners { wheel, ..Listeners::default() });
-        let writer = Arc::new(Writer::new(asking));
+        let writer = Arc::new(Writer::new(asking, metrics));
         Self { number, thread, listeners, writer, bounds }
     }
 
@@ -184,6 +209,21 @@ impl Shard {
 
     pub(super) fn all(&self) -> Vec<Arc<Outbox>> {
         self.listeners().slots.iter().flatten().map(Arc::clone).collect()
+    }
+
+    /// Adds up what waits for the listeners of some slots. Returns `None` behind the last slot.
+    pub(super) fn backlog(&self, slots: Range<usize>) -> Option<Backlog> {
+        let listeners = self.listeners();
+        let end = slots.end.min(listeners.slots.len());
+        let slots = listeners.slots.get(slots.start..end).filter(|slots| !slots.is_empty())?;
+        let mut sum = Backlog::default();
+        for (transport, waiting, is_behind) in slots.iter().flatten().map(|one| one.backlog()) {
+            sum.by_transport[transport as usize] += 1;
+            sum.bytes += waiting.bytes as u64;
+            sum.waiting += u64::from(waiting.frames > 0);
+            sum.behind += u64::from(is_behind);
+        }
+        Some(sum)
     }
 
     pub(super) fn outbox(&self, listener: ListenerId) -> Option<Arc<Outbox>> {

@@ -18,11 +18,11 @@ use outbox::{Bounds, Ending};
 fn start() -> Node {
     let bounds = Bounds { frames: 10, bytes: 1000 };
     let (asking, asked) = crate::listener::asking();
-    let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, &asking);
+    let (limits, metrics) = (Arc::default(), Arc::default());
+    let (hub, _tasks) = Hub::new(vec![Handle::current()], bounds, 1, &asking, &metrics);
     let state = State::new(Rules::default());
     let opened = journal::open(&Journal::Memory, Levels::KNOWN, || state).unwrap();
     let (rules, hub) = (Rules::default(), Arc::new(hub));
-    let (limits, metrics) = (Arc::default(), Arc::default());
     let (node, state_loop) = node::new(opened, (rules, false), hub, asked, limits, metrics);
     tokio::spawn(state_loop.run());
     node

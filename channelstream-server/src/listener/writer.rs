@@ -16,7 +16,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 
-use super::outbox::{Outbox, Written};
+use super::outbox::{Outbox, Progress};
+use crate::metrics::Metrics;
+use crate::metrics::delivery::Written;
 
 /// The number of listeners in a portion while new events keep coming.
 const MIN_PORTION: usize = 24;
@@ -39,6 +41,7 @@ pub(crate) struct Writer {
     wake: Notify,
     /// Listeners that read on. Each is there at most once.
     asking: mpsc::UnboundedSender<Arc<Outbox>>,
+    metrics: Arc<Metrics>,
 }
 
 /// The list of listeners with something due.
@@ -51,8 +54,13 @@ struct Due {
 
 impl Writer {
     /// Creates a writer for listeners that ask for portions through `asking`.
-    pub(super) fn new(asking: mpsc::UnboundedSender<Arc<Outbox>>) -> Self {
-        Self { due: Mutex::default(), wake: Notify::new(), asking }
+    pub(super) fn new(asking: mpsc::UnboundedSender<Arc<Outbox>>, metrics: Arc<Metrics>) -> Self {
+        Self { due: Mutex::default(), wake: Notify::new(), asking, metrics }
+    }
+
+    /// Counts the events that were written, with the time until now.
+    pub(super) fn count(&self, written: &mut Written) {
+        self.metrics.delivery.count(written);
     }
 
     /// Asks for the next portion of a listener. Its outbox makes sure that it asks only once.
@@ -79,6 +87,7 @@ impl Writer {
     pub(super) async fn run(self: Arc<Self>) {
         let mut portion = Vec::with_capacity(MAX_PORTION);
         let mut size = MIN_PORTION;
+        let mut written = Written::default();
         loop {
             {
                 let mut due = self.due();
@@ -91,7 +100,13 @@ impl Writer {
                 self.wake.notified().await;
                 continue;
             }
-            portion.drain(..).for_each(write);
+            for outbox in portion.drain(..) {
+                write(outbox, &mut written);
+                if written.end_write() {
+                    self.count(&mut written);
+                }
+            }
+            self.count(&mut written);
             for _ in 0..YIELDS {
                 yield_now().await;
             }
@@ -99,8 +114,8 @@ impl Writer {
     }
 }
 
-fn write(outbox: Arc<Outbox>) {
-    if outbox.write() == Written::Blocked {
+fn write(outbox: Arc<Outbox>, written: &mut Written) {
+    if outbox.write(written) == Progress::Blocked {
         tokio::spawn(Arc::clone(&outbox).unblocked());
     }
     if outbox.begins_to_close() {

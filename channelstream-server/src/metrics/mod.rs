@@ -2,27 +2,36 @@
 //!
 //! The table [`METRICS`] and the structs [`Metrics`] and [`Readings`] are generated from the list
 //! below. A value under `counted` is an atomic of [`Metrics`], which the code that observes the event
-//! increments. A value under `read` lives elsewhere; [`Readings`] takes it along when somebody asks.
-//! Every outlet iterates over [`Metrics::samples`], so that a new row appears in all of them.
+//! increments, and one under `observed` a type of its own there. A value under `read` lives elsewhere;
+//! [`Readings`] takes it along when somebody asks. Every outlet iterates over [`Metrics::samples`], so
+//! that a new row appears in all of them.
 
+pub(crate) mod delivery;
+pub(crate) mod exposition;
+pub(crate) mod histogram;
+pub(crate) mod json;
 pub(crate) mod process;
+pub(crate) mod requests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use channelstream_core::protocol::GapReason;
-use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::listener::outbox::Ending;
+use delivery::Delivery;
+use histogram::{Distribution, Histogram};
+use requests::Requests;
 
 /// One row of the table.
 #[derive(Debug)]
 pub(crate) struct Metric {
     /// Snake case with a unit; a counter ends with `_total`.
     pub(crate) name: &'static str,
-    /// The label that distinguishes the samples of one name.
-    pub(crate) label: Option<&'static str>,
-    /// The value of the label, where the row has one; else there is a sample for each value.
+    /// The labels that distinguish the samples of one name.
+    pub(crate) labels: &'static [&'static str],
+    /// The value of the only label, where the row has one; else there is a sample for each value.
     pub(crate) label_value: Option<&'static str>,
     pub(crate) kind: Kind,
     pub(crate) unit: &'static str,
@@ -37,6 +46,10 @@ pub(crate) enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// How many observations were at most as large as each of some bounds, since the start.
+    Histogram,
+    /// It is 1, and its labels say what does not change.
+    Info,
 }
 
 impl Kind {
@@ -44,6 +57,8 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Info => "info",
         }
     }
 }
@@ -74,16 +89,40 @@ impl Counter {
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) metric: &'static Metric,
-    /// The value of the metric's label, if it has one.
-    pub(crate) label: &'static str,
+    /// The values of the metric's labels.
+    pub(crate) labels: Vec<Cow<'static, str>>,
     pub(crate) value: Value,
 }
 
+impl Sample {
+    /// A sample without labels.
+    fn plain(metric: &'static Metric, value: Value) -> Self {
+        Self { metric, labels: Vec::new(), value }
+    }
+
+    /// A sample of a metric with one label.
+    fn labeled(metric: &'static Metric, label: &'static str, value: Value) -> Self {
+        Self { metric, labels: vec![label.into()], value }
+    }
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels = self.metric.labels.iter().zip(&self.labels);
+        let labels: Vec<_> = labels.map(|(key, value)| format!("{key}=\"{value}\"")).collect();
+        match labels.is_empty() {
+            true => write!(f, "{}: {}", self.metric.name, self.value),
+            false => write!(f, "{}{{{}}}: {}", self.metric.name, labels.join(","), self.value),
+        }
+    }
+}
+
 /// The value of a sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Integer(u64),
     Float(f64),
+    Distribution(Distribution),
 }
 
 impl fmt::Display for Value {
@@ -91,33 +130,49 @@ impl fmt::Display for Value {
         match self {
             Self::Integer(value) => value.fmt(f),
             Self::Float(value) => value.fmt(f),
+            Self::Distribution(value) => write!(f, "{} in {} s", value.count, value.sum),
         }
     }
 }
 
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match *self {
-            Self::Integer(value) => serializer.serialize_u64(value),
-            Self::Float(value) => serializer.serialize_f64(value),
-        }
-    }
-}
-
-/// A value that is read elsewhere: one sample, none if it is unknown, or one for each label.
+/// A value that is not a counter of the table: one sample, none if it is unknown, or one for each label.
 trait Reading {
     fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>);
 }
 
 impl Reading for u64 {
     fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        samples.push(Sample { metric, label: "", value: Value::Integer(*self) });
+        samples.push(Sample::plain(metric, Value::Integer(*self)));
     }
 }
 
 impl Reading for f64 {
     fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        samples.push(Sample { metric, label: "", value: Value::Float(*self) });
+        samples.push(Sample::plain(metric, Value::Float(*self)));
+    }
+}
+
+impl Reading for Histogram {
+    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
+        samples.push(Sample::plain(metric, Value::Distribution(self.read())));
+    }
+}
+
+impl Reading for Delivery {
+    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
+        samples.extend(self.by_transport().map(|(transport, histogram)| {
+            Sample::labeled(metric, transport.as_str(), Value::Distribution(histogram.read()))
+        }));
+    }
+}
+
+impl Reading for Requests {
+    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
+        samples.extend(self.counts().into_iter().map(|((endpoint, status), count)| Sample {
+            metric,
+            labels: vec![endpoint.into(), status.to_string().into()],
+            value: Value::Integer(count),
+        }));
     }
 }
 
@@ -131,7 +186,7 @@ impl<T: Reading> Reading for Option<T> {
 
 impl Reading for Vec<(&'static str, u64)> {
     fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        let sample = |&(label, value)| Sample { metric, label, value: Value::Integer(value) };
+        let sample = |&(label, value)| Sample::labeled(metric, label, Value::Integer(value));
         samples.extend(self.iter().map(sample));
     }
 }
@@ -141,13 +196,16 @@ macro_rules! metrics {
     (
         counted { $($counter:ident = $c_name:literal $([$c_label:literal = $c_value:literal])?,
             $c_unit:literal, $c_meaning:literal;)* }
+        observed { $($observed:ident: $o_type:ty = $o_kind:ident $o_name:literal
+            [$($o_label:literal),*], $o_unit:literal, $o_meaning:literal;)* }
         read { $($reading:ident: $type:ty = $kind:ident $r_name:literal $([$r_label:literal])?,
             $r_unit:literal, $r_meaning:literal;)* }
     ) => {
-        /// The counters of one server.
+        /// What one server counts and observes.
         #[derive(Debug, Default)]
         pub(crate) struct Metrics {
             $(#[doc = $c_meaning] pub(crate) $counter: Counter,)*
+            $(#[doc = $o_meaning] pub(crate) $observed: $o_type,)*
         }
 
         /// The values that live elsewhere, as they are at one moment.
@@ -160,15 +218,23 @@ macro_rules! metrics {
         pub(crate) static METRICS: &[Metric] = &[
             $(Metric {
                 name: $c_name,
-                label: [$(Some($c_label),)? None][0],
+                labels: &[$($c_label)?],
                 label_value: [$(Some($c_value),)? None][0],
                 kind: Kind::Counter,
                 unit: $c_unit,
                 meaning: $c_meaning,
             },)*
             $(Metric {
+                name: $o_name,
+                labels: &[$($o_label),*],
+                label_value: None,
+                kind: Kind::$o_kind,
+                unit: $o_unit,
+                meaning: $o_meaning,
+            },)*
+            $(Metric {
                 name: $r_name,
-                label: [$(Some($r_label),)? None][0],
+                labels: &[$($r_label)?],
                 label_value: None,
                 kind: Kind::$kind,
                 unit: $r_unit,
@@ -179,12 +245,15 @@ macro_rules! metrics {
         impl Metrics {
             /// All metrics with their values, in the order of the table.
             pub(crate) fn samples(&self, readings: &Readings) -> Vec<Sample> {
-                let mut samples = Vec::with_capacity(METRICS.len());
+                let mut samples = Vec::with_capacity(2 * METRICS.len());
                 let mut metrics = METRICS.iter();
                 $(if let Some(metric) = metrics.next() {
-                    let label = metric.label_value.unwrap_or_default();
+                    let labels = metric.label_value.into_iter().map(Cow::from).collect();
                     let value = Value::Integer(self.$counter.get());
-                    samples.push(Sample { metric, label, value });
+                    samples.push(Sample { metric, labels, value });
+                })*
+                $(if let Some(metric) = metrics.next() {
+                    self.$observed.add_to(metric, &mut samples);
                 })*
                 $(if let Some(metric) = metrics.next() {
                     readings.$reading.add_to(metric, &mut samples);
@@ -235,32 +304,64 @@ metrics! {
         listeners_ended_shutdown = "listeners_ended_total" ["reason" = "shutdown"], "listeners",
             "Listeners that the shutdown of the server closed.";
     }
+    observed {
+        requests: Requests = Counter "requests_total" ["endpoint", "status"], "requests",
+            "Requests that were answered, by the path of the endpoint and the status; `other` is every \
+             path that is no endpoint.";
+        delivery: Delivery = Histogram "delivery_seconds" ["transport"], "seconds",
+            "From when a publish, change or delete was accepted until its event was written to a \
+             listener, or handed to the answer of a poll or stream. Each event counts once for each \
+             listener; what is read with a cursor or caught up on is not in it.";
+        loop_batch: Histogram = Histogram "loop_batch_seconds" [], "seconds",
+            "Time that the loop which owns the state took for a run of entries that waited for it, \
+             deliveries included: 256 entries at most.";
+    }
     read {
+        build: Vec<(&'static str, u64)> = Info "build_info" ["version"], "builds",
+            "The version of the server.";
+        start_time: f64 = Gauge "process_start_time_seconds", "seconds",
+            "When the server started, in seconds since 1970.";
+        clock: f64 = Gauge "clock_seconds", "seconds",
+            "The wall clock of the machine, in seconds since 1970. Signatures are refused if it is wrong.";
+        loop_responding: u64 = Gauge "loop_responding", "loops",
+            "1 if the loop that owns the state answered within a second; 0 if not, and then what it knows \
+             is left out.";
+        ready: u64 = Gauge "ready", "servers", "1 if `/readyz` says so: requests may be sent to this server.";
+        draining: u64 = Gauge "draining", "servers", "1 while the server shuts down.";
         uptime: f64 = Gauge "uptime_seconds", "seconds", "Time since the server started.";
         tcp_connections: u64 = Gauge "tcp_connections", "connections", "Open TCP connections.";
         listeners: u64 = Gauge "listeners", "listeners",
             "Open sockets, event streams and waiting polls.";
         requests: u64 = Gauge "requests_in_flight", "requests",
             "Requests of backends and admins that are being answered, waiting polls excluded.";
-        tasks: u64 = Gauge "runtime_tasks", "tasks", "Tasks of the runtime's first thread.";
+        listeners_by_transport: Vec<(&'static str, u64)> = Gauge "listeners_by_transport" ["transport"],
+            "listeners",
+            "Listeners by transport: `websocket`, `long_poll`, `sse` or `ndjson`; those that are just \
+             ending included.";
+        listeners_waiting: u64 = Gauge "listeners_waiting", "listeners",
+            "Listeners whose client has not taken all that was sent to it.";
+        listeners_behind: u64 = Gauge "listeners_behind", "listeners",
+            "Listeners with a cursor that read stored events before they take live ones.";
+        outbox_bytes: u64 = Gauge "outbox_bytes", "bytes", "Size of what waits for listeners.";
+        tasks: u64 = Gauge "runtime_tasks", "tasks", "Tasks of the thread that keeps the state.";
         nodes: Option<u64> = Gauge "nodes", "nodes",
             "Servers on this journal that are alive, as all of them know; only of a journal that is not over with the server.";
-        users: u64 = Gauge "users", "users", "Users that the server remembers.";
-        users_connected: u64 = Gauge "users_connected", "users",
+        users: Option<u64> = Gauge "users", "users", "Users that the server remembers.";
+        users_connected: Option<u64> = Gauge "users_connected", "users",
             "Users with at least one connection.";
-        connections: u64 = Gauge "connections", "connections",
+        connections: Option<u64> = Gauge "connections", "connections",
             "Connections (`conn_id`), listening or not.";
-        channels: u64 = Gauge "channels", "channels", "Channels that exist.";
-        events: u64 = Counter "events_total", "events",
+        channels: Option<u64> = Gauge "channels", "channels", "Channels that exist.";
+        events: Option<u64> = Counter "events_total", "events",
             "Events of all kinds: messages, edits, deletes, presence and changes of user state.";
-        messages: u64 = Counter "messages_posted_total", "messages",
+        messages: Option<u64> = Counter "messages_posted_total", "messages",
             "Messages that were posted and had an address.";
-        deliveries: u64 = Counter "messages_delivered_total", "messages",
+        deliveries: Option<u64> = Counter "messages_delivered_total", "messages",
             "Deliveries of posted messages, one for each addressed connection, listening or not.";
-        kept_answers: u64 = Gauge "kept_answers", "answers",
+        kept_answers: Option<u64> = Gauge "kept_answers", "answers",
             "Answers that are kept for repeats of requests with an idempotency key.";
-        kept_bytes: u64 = Gauge "kept_answers_bytes", "bytes", "About the memory of these answers.";
-        evicted_answers: u64 = Counter "kept_answers_evicted_total", "answers",
+        kept_bytes: Option<u64> = Gauge "kept_answers_bytes", "bytes", "About the memory of these answers.";
+        evicted_answers: Option<u64> = Counter "kept_answers_evicted_total", "answers",
             "Answers that were forgotten before `idempotency_window` because they were too many or too large.";
         refusals: Vec<(&'static str, u64)> = Counter "refusals_total" ["limit"], "refusals",
             "Connections, requests and messages that a limit refused.";
@@ -268,6 +369,10 @@ metrics! {
             "1 for the state of the journal, 0 for the others: `following`, `no_space` (nothing is accepted \
              until there is space again), `joining` (it reads what it missed), `away` (Redis is not \
              reached) or `ended`.";
+        journal_waiting: u64 = Gauge "journal_waiting", "commands",
+            "Commands of this server that were appended to the journal and are not applied yet.";
+        journal_waiting_time: f64 = Gauge "journal_waiting_seconds", "seconds",
+            "How long the oldest of them has been waiting.";
         journal_level: Option<u64> = Gauge "journal_level", "levels",
             "The level in force: that of the forms and rules of what the journal in files or Redis holds.";
         journal_entries: Option<u64> = Counter "journal_entries_total", "entries",
@@ -310,6 +415,10 @@ metrics! {
             "Memory of the process; Linux only.";
         cpu: Option<f64> = Counter "process_cpu_seconds_total", "seconds",
             "Processor time of the process since its start; Linux only.";
+        open_files: Option<u64> = Gauge "process_open_fds", "files",
+            "Open file descriptors of the process; Linux only.";
+        max_files: Option<u64> = Gauge "process_max_fds", "files",
+            "The limit of open file descriptors; Unix only.";
     }
 }
 
@@ -346,59 +455,45 @@ impl Metrics {
     }
 }
 
-/// Samples as one JSON object: a number under each name, or an object by label.
-pub(crate) struct Json<'a>(pub(crate) &'a [Sample]);
-
-impl Serialize for Json<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for family in self.0.chunk_by(|one, next| one.metric.name == next.metric.name) {
-            match family {
-                [sample] if sample.metric.label.is_none() => {
-                    map.serialize_entry(sample.metric.name, &sample.value)?;
-                }
-                family => map.serialize_entry(family[0].metric.name, &ByLabel(family))?,
-            }
-        }
-        map.end()
-    }
-}
-
-/// Samples of one name, by their labels.
-struct ByLabel<'a>(&'a [Sample]);
-
-impl Serialize for ByLabel<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|sample| (sample.label, sample.value)))
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashSet;
 
+    use super::json::Json;
     use super::*;
 
-    fn readings() -> Readings {
+    pub(super) fn readings() -> Readings {
         Readings {
+            build: vec![("1.2.3", 1)],
+            start_time: 1e9,
+            clock: 1e9,
+            loop_responding: 1,
+            ready: 1,
+            draining: 0,
             uptime: 1.5,
             tcp_connections: 2,
             listeners: 1,
+            listeners_by_transport: vec![("websocket", 1), ("sse", 0)],
+            listeners_waiting: 0,
+            listeners_behind: 0,
+            outbox_bytes: 0,
             requests: 0,
             tasks: 9,
             nodes: Some(3),
-            users: 3,
-            users_connected: 2,
-            connections: 2,
-            channels: 1,
-            events: 7,
-            messages: 5,
-            deliveries: 6,
-            kept_answers: 2,
-            kept_bytes: 900,
-            evicted_answers: 0,
+            users: Some(3),
+            users_connected: Some(2),
+            connections: Some(2),
+            channels: Some(1),
+            events: Some(7),
+            messages: Some(5),
+            deliveries: Some(6),
+            kept_answers: Some(2),
+            kept_bytes: Some(900),
+            evicted_answers: Some(0),
             refusals: vec![("max_listeners", 4), ("max_body_size", 0)],
             journal_state: vec![("following", 1), ("no_space", 0)],
+            journal_waiting: 0,
+            journal_waiting_time: 0.0,
             journal_level: Some(1),
             journal_entries: Some(12),
             journal_undone: None,
@@ -420,6 +515,8 @@ mod tests {
             log_lines_dropped: 0,
             memory: None,
             cpu: Some(0.25),
+            open_files: Some(12),
+            max_files: None,
         }
     }
 
@@ -432,6 +529,10 @@ mod tests {
             let is_snake_case = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             assert!(is_snake_case, "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_info"), *kind == Kind::Info, "{name}");
+            for label in metric.labels {
+                assert!(!["channel", "user", "conn_id"].contains(label), "{name}: unbounded");
+            }
             assert!(!unit.is_empty() && meaning.ends_with('.'), "{name}");
             // A name may come again only right behind itself: the rows of a family are together.
             assert!(*name == last || seen.insert(*name), "{name}");
@@ -444,11 +545,20 @@ mod tests {
         let metrics = Metrics::default();
         metrics.listeners_ended_slow.increment();
         metrics.tcp_connections_accepted.add(3);
+        metrics.requests.count("/info", 200);
+        metrics.requests.count("/message", 422);
+        metrics.requests.count("/message", 200);
+        metrics.requests.count("/message", 200);
+        metrics.loop_batch.observe(std::time::Duration::from_millis(250), 1);
         let json = serde_json::json!(Json(&metrics.samples(&readings())));
         assert_eq!(json["tcp_connections_accepted_total"], 3);
         assert_eq!(json["listeners_ended_total"]["slow"], 1);
         assert_eq!(json["listeners_ended_total"]["silent"], 0);
         assert_eq!(json["uptime_seconds"], 1.5);
+        let requests = serde_json::json!({"/info": {"200": 1}, "/message": {"200": 2, "422": 1}});
+        assert_eq!(json["requests_total"], requests);
+        assert_eq!(json["loop_batch_seconds"], serde_json::json!({"count": 1, "sum": 0.25}));
+        assert_eq!(json["build_info"]["1.2.3"], 1);
         assert_eq!(json["refusals_total"]["max_listeners"], 4);
         assert_eq!(json["process_cpu_seconds_total"], 0.25);
         assert!(json.get("process_resident_memory_bytes").is_none(), "{json}");

@@ -83,8 +83,8 @@ type Answer = Result<Replied, journal::Error>;
 struct Waiting {
     /// The number of the newest envelope.
     submitted: u64,
-    /// The callers, by the number of their envelope.
-    callers: HashMap<u64, oneshot::Sender<Answer>>,
+    /// The callers, by the number of their envelope, and the moment at which each began to wait.
+    callers: HashMap<u64, (Moment, oneshot::Sender<Answer>)>,
     /// Whether the node has left, after which it appends nothing.
     has_left: bool,
 }
@@ -200,9 +200,15 @@ impl Node {
         &self.0.peers
     }
 
-    /// Returns how many commands of this node were appended and are not applied yet.
-    pub(crate) fn under_way(&self) -> usize {
-        self.waiting().callers.len()
+    /// Returns how many commands of this node were appended and are not applied yet, and how long the
+    /// oldest of them has been waiting. There are as many as the journal holds at most.
+    pub(crate) fn under_way(&self) -> (usize, Duration) {
+        let waiting = self.waiting();
+        let oldest = waiting.callers.values().map(|(since, _)| *since).min();
+        let count = waiting.callers.len();
+        drop(waiting);
+        let since = |oldest| self.0.clock.since(oldest, Instant::now());
+        (count, oldest.map(since).unwrap_or_default())
     }
 
     /// Returns the time until a moment of the state.
@@ -273,13 +279,13 @@ impl Node {
             return Err(journal::Error::Closed);
         }
         let is_last = matches!(command, Command::Leave);
-        let number = waiting.submitted + 1;
+        let (number, since) = (waiting.submitted + 1, stamp.moment);
         let envelope = Envelope { node: self.0.id, number, stamp, command, repeat };
         let appended = self.0.journal.append(envelope);
         if appended.is_ok() {
             waiting.submitted = number;
             waiting.has_left = is_last;
-            waiting.callers.insert(number, sender);
+            waiting.callers.insert(number, (since, sender));
         }
         drop(waiting);
         if let Err(error) = appended {
@@ -356,10 +362,11 @@ impl Loop {
                         // Whoever ended it says why.
                         return std::future::pending().await;
                     }
-                    let mut begun = Instant::now();
+                    let first = Instant::now();
+                    let mut begun = first;
                     for given in batch.drain(..) {
                         match given {
-                            Given::Entry(envelope) => self.apply(envelope).await?,
+                            Given::Entry(envelope) => self.apply(envelope, first).await?,
                             Given::Undone { number, why } => self.answer(number, Err(why)),
                             Given::Restart(state) => self.restart(*state),
                             Given::Snapshot(wanted) => drop(wanted.send(self.state.snapshot())),
@@ -370,6 +377,7 @@ impl Loop {
                         }
                         begun = done;
                     }
+                    self.node.metrics().loop_batch.observe(begun.duration_since(first), 1);
                     self.tick.take_if(|tick| !matches!(tick.try_recv(), Err(TryRecvError::Empty)));
                     // A journal that is never empty must not starve the questions, nor those who catch up.
                     if self.question.is_none() {
@@ -416,7 +424,8 @@ impl Loop {
         }
     }
 
-    async fn apply(&mut self, envelope: Envelope) -> Result<(), UnknownLevel> {
+    /// Applies an envelope of a batch that was taken at `now`, after all of it was accepted.
+    async fn apply(&mut self, envelope: Envelope, now: Instant) -> Result<(), UnknownLevel> {
         let Envelope { node, number, .. } = envelope;
         if let Some(telling) = &self.telling
             && node != self.node.0.id
@@ -425,6 +434,12 @@ impl Loop {
         }
         let opens = match &envelope.command {
             Command::Open { connection, .. } if self.telling.is_some() => Some(*connection),
+            _ => None,
+        };
+        let published = match &envelope.command {
+            Command::Publish(_) | Command::Change(_) | Command::Delete(_) => {
+                Some(envelope.stamp.moment)
+            }
             _ => None,
         };
         let evicted = envelope.repeat.is_some().then(|| self.state.evicted_answers());
@@ -443,7 +458,11 @@ impl Loop {
             telling.applied(&self.state, !outcome.deliveries.is_empty());
         }
         let superseded = opens.and_then(|connection| superseded(connection, &outcome.deliveries));
-        self.node.hub().deliver(outcome.deliveries, self.state.cursor()).await;
+        let accepted = published.map(|moment| {
+            let ago = self.node.0.clock.since(moment, now);
+            self.node.metrics().delivery.accepted(ago, now)
+        });
+        self.node.hub().deliver(outcome.deliveries, self.state.cursor(), accepted).await;
         if let Some((connection, listener)) = superseded {
             tokio::spawn(listener::report(self.node.clone(), connection, listener));
         }
@@ -485,7 +504,7 @@ impl Loop {
     /// Answers who waits for the command of this number.
     fn answer(&self, number: u64, answer: Answer) {
         let caller = self.node.waiting().callers.remove(&number);
-        if let Some(caller) = caller {
+        if let Some((_, caller)) = caller {
             // The caller may be gone.
             let _ = caller.send(answer);
         }

@@ -26,10 +26,11 @@ pub fn settings_table() -> String {
 pub fn metrics_table() -> String {
     let mut table = String::from("| name | kind | unit | meaning |\n| --- | --- | --- | --- |\n");
     for metric in METRICS {
-        let label = match (metric.label, metric.label_value) {
-            (None, _) => String::new(),
-            (Some(key), None) => format!("{{{key}=…}}"),
-            (Some(key), Some(value)) => format!("{{{key}=\"{value}\"}}"),
+        let value = metric.label_value.map_or("…".to_owned(), |value| format!("\"{value}\""));
+        let labels: Vec<_> = metric.labels.iter().map(|key| format!("{key}={value}")).collect();
+        let label = match labels.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", labels.join(",")),
         };
         let (name, kind, unit) = (metric.name, metric.kind.as_str(), metric.unit);
         table.push_str(&format!("| `{name}{label}` | {kind} | {unit} | {} |\n", metric.meaning));

@@ -87,6 +87,9 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     };
     config.check_addresses(server.local_addrs()).map_err(anyhow::Error::msg)?;
     tracing::info!("{}", config.start_line(server.local_addrs()));
+    for address in server.metrics_addrs() {
+        tracing::info!("metrics at http://{address}/metrics, for {}", config.allow_metrics_from);
+    }
     let (stop, stopped) = oneshot::channel();
     let ended_twice = async {
         let end = signals.end().await;

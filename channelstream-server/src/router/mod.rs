@@ -12,6 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use crate::admin;
+use crate::api::metrics;
 use crate::app::App;
 use crate::http::answer::{Answer, Content, TEXT};
 use crate::http::body::Chunks;
@@ -28,36 +29,87 @@ impl Service for App {
         upgrade: Option<OnUpgrade>,
         body: Chunks,
     ) -> Response<Content> {
-        let began = Instant::now();
-        let request = Request::new(Arc::clone(&head), upgrade, body, &self.config, &self.notes);
-        let (id, peer, path) = (request.id, request.peer, request.path.clone());
-        let outcome = serve(&self, request).await;
-        if let Some(limit) = outcome.as_ref().err().and_then(Problem::limit) {
-            self.limits.refused(limit, peer);
-        }
-        let shown = path.as_deref().unwrap_or(head.uri.path());
-        let mut answer = outcome.unwrap_or_else(|problem| {
-            problem.into_answer(&head.headers, &|status, message| {
-                pages::error_page(shown, status, message)
-            })
-        });
-        // No page of another origin may read the admin area. A request that names no page gets the
-        // very answer of the reference.
-        if routes::is_admin(shown) && browser::names_a_page(&head.headers) {
-            answer = answer.same_origin();
-        }
-        let response = answer.into_response(head.headers.get(ORIGIN), &self.http.common_headers);
-        tracing::debug!(
-            request = id,
-            %peer,
-            method = %head.method,
-            path = path.as_deref().unwrap_or("(undecodable)"),
-            status = response.status().as_u16(),
-            micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            "request answered"
-        );
-        response
+        answer(&self, &head, upgrade, body, Place::Server).await
     }
+}
+
+/// What answers at the address of the metrics, where there is nothing else.
+pub(crate) struct MetricsAddress(pub(crate) Arc<App>);
+
+impl Service for MetricsAddress {
+    async fn answer(
+        self: Arc<Self>,
+        head: Arc<Head>,
+        upgrade: Option<OnUpgrade>,
+        body: Chunks,
+    ) -> Response<Content> {
+        answer(&self.0, &head, upgrade, body, Place::Metrics).await
+    }
+}
+
+/// The address at which a request arrived.
+#[derive(Clone, Copy)]
+enum Place {
+    Server,
+    Metrics,
+}
+
+/// Serves a request, and makes the response of the outcome.
+async fn answer(
+    app: &Arc<App>,
+    head: &Arc<Head>,
+    upgrade: Option<OnUpgrade>,
+    body: Chunks,
+    place: Place,
+) -> Response<Content> {
+    let began = Instant::now();
+    let request = Request::new(Arc::clone(head), upgrade, body, &app.config, &app.notes);
+    let (id, peer, path) = (request.id, request.peer, request.path.clone());
+    let endpoint = routes::endpoint(path.as_deref().unwrap_or_default());
+    let outcome = match place {
+        Place::Server => serve(app, request).await,
+        Place::Metrics => serve_metrics(app, request).await,
+    };
+    if let Some(limit) = outcome.as_ref().err().and_then(Problem::limit) {
+        app.limits.refused(limit, peer);
+    }
+    let shown = path.as_deref().unwrap_or(head.uri.path());
+    let mut answer = outcome.unwrap_or_else(|problem| {
+        problem.into_answer(&head.headers, &|status, message| {
+            pages::error_page(shown, status, message)
+        })
+    });
+    // No page of another origin may read the admin area. A request that names no page gets the
+    // very answer of the reference.
+    if routes::is_admin(shown) && browser::names_a_page(&head.headers) {
+        answer = answer.same_origin();
+    }
+    let response = answer.into_response(head.headers.get(ORIGIN), &app.http.common_headers);
+    app.metrics.requests.count(endpoint, response.status().as_u16());
+    tracing::debug!(
+        request = id,
+        %peer,
+        method = %head.method,
+        path = path.as_deref().unwrap_or("(undecodable)"),
+        status = response.status().as_u16(),
+        micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "request answered"
+    );
+    response
+}
+
+/// Serves a request at the address of the metrics.
+async fn serve_metrics(app: &Arc<App>, request: Request) -> Result<Answer, Problem> {
+    if let Some(error) = request.head.error {
+        return Err(Problem::BadHead(error));
+    }
+    app.admit(&request)?;
+    if request.path() != routes::METRICS
+        || !matches!(request.head.method, Method::GET | Method::HEAD)
+    {
+        return Err(Problem::NotFound("not found; GET /metrics is all there is".into()));
+    }
+    metrics::tell(app, request).await
 }
 
 /// Checks a request in the order of contract §3 and serves it: head, rate, path, scheme, cookie,

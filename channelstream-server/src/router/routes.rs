@@ -89,6 +89,9 @@ const PATCH: Methods = These(&["PATCH"]);
 const DELETE: Methods = These(&["DELETE"]);
 const GET_OR_POST: Methods = These(&["GET", "POST"]);
 
+/// The path of the metrics, also where they have an address of their own.
+pub(crate) const METRICS: &str = "/metrics";
+
 /// The methods that any route names.
 const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
 
@@ -99,7 +102,7 @@ macro_rules! later {
     };
 }
 
-pub(crate) static ROUTES: [Route; 32] = [
+pub(crate) static ROUTES: [Route; 33] = [
     route(POST, "/connect", later!(api::connect), Backend),
     route(POST, "/subscribe", later!(api::subscribe), Backend),
     route(POST, "/unsubscribe", later!(api::unsubscribe), Backend),
@@ -119,6 +122,7 @@ pub(crate) static ROUTES: [Route; 32] = [
     route(Any(&["GET"]), "/ws", Now(websocket::open), Handshake),
     route(GET, "/healthz", Handler::Later(|app, _| Box::pin(health::alive(app))), Probe),
     route(GET, "/readyz", Handler::Later(|app, _| Box::pin(health::ready(app))), Probe),
+    route(GET, METRICS, later!(api::metrics::here), Probe),
     route(GET, "/", Now(|app, request| tutorial::page(app, request)), Open),
     route(GET, "/admin", Now(|_, _| Ok(admin::page())), Admin),
     route(GET, "/admin/ws", Now(admin::open_feed), Open),
@@ -187,15 +191,18 @@ impl Route {
     fn matches(&self, method: &str, path: &str) -> bool {
         // A HEAD is a GET whose body is left out at the end.
         let method = if method == "HEAD" { "GET" } else { method };
-        let has_path = match self.path.strip_suffix("{file}") {
-            Some(beginning) => path.starts_with(beginning),
-            None => path == self.path,
-        };
-        has_path
+        self.has_path(path)
             && match self.methods {
                 These(methods) => methods.contains(&method),
                 Any(_) => true,
             }
+    }
+
+    fn has_path(&self, path: &str) -> bool {
+        match self.path.strip_suffix("{file}") {
+            Some(beginning) => path.starts_with(beginning),
+            None => path == self.path,
+        }
     }
 
     fn is_for(&self, caller: Caller) -> bool {
@@ -227,6 +234,13 @@ impl Route {
 /// The route of a method and a path.
 pub(crate) fn find(method: &str, path: &str) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.matches(method, path))
+}
+
+/// The path in the table of the endpoint at a path, whatever the method; `other` if there is none. So the
+/// number of names is bounded.
+pub(crate) fn endpoint(path: &str) -> &'static str {
+    let (_, path) = split_caller(path);
+    ROUTES.iter().find(|route| route.has_path(path)).map_or("other", |route| route.path)
 }
 
 /// Splits a path into its caller and the path of the endpoint: `/tutorial/connect` is `/connect`,
@@ -325,6 +339,20 @@ mod tests {
             ("/admin/sign_in", Caller::Client, "/admin/sign_in"),
         ] {
             assert_eq!(split_caller(path), (caller, endpoint), "{path}");
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_under_the_paths_of_the_table() {
+        for (path, expected) in [
+            ("/message", "/message"),
+            ("/tutorial/connect", "/connect"),
+            ("/static/admin/style.css", "/static/admin/{file}"),
+            ("/message/", "other"),
+            ("/wp-login.php", "other"),
+            ("", "other"),
+        ] {
+            assert_eq!(endpoint(path), expected, "{path}");
         }
     }
 

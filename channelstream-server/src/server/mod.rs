@@ -18,12 +18,13 @@ use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime;
+use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::app::App;
 use crate::clock;
-use crate::config::{ClusterLevel, Config};
+use crate::config::{Address, ClusterLevel, Config};
 use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
@@ -33,6 +34,7 @@ use crate::listener;
 use crate::listener::hub::{Hub, ShardTasks};
 use crate::listener::outbox::{Bounds, Ending, Keepalive};
 use crate::node::{self, Beginning};
+use crate::router::MetricsAddress;
 use crate::thread::Thread;
 
 /// A server that is bound to its addresses.
@@ -50,6 +52,16 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     /// The address of each listener; not empty.
     local_addrs: Vec<SocketAddr>,
+    /// Where the metrics are, if they have an address of their own.
+    metrics: Option<MetricsListeners>,
+}
+
+/// What listens at the address of the metrics, and the thread that serves it: it answers also if all
+/// others are stuck.
+struct MetricsListeners {
+    listeners: Vec<TcpListener>,
+    local_addrs: Vec<SocketAddr>,
+    thread: Thread,
 }
 
 /// Why a server does not start, or stops. `source()` returns the cause.
@@ -115,12 +127,18 @@ impl Server {
         shared: Option<&SharedJournal>,
         known: Levels,
     ) -> Result<Self, ServerError> {
-        let listeners = Self::listen(&config).await?;
-        Self::assemble(listeners, config, shared, known)
+        let listeners = Self::listen(&config.host, config.port).await?;
+        let metrics = match &config.metrics_addr {
+            Some(Address { host, port }) => Some(Self::listen(host, *port).await?),
+            None => None,
+        };
+        let mut server = Self::assemble(listeners, config, shared, known)?;
+        server.metrics = metrics.map(MetricsListeners::new).transpose()?;
+        Ok(server)
     }
 
-    async fn listen(config: &Config) -> Result<Vec<TcpListener>, ServerError> {
-        let listeners = bind::listen(&config.host, config.port).await;
+    async fn listen(host: &str, port: u16) -> Result<Vec<TcpListener>, ServerError> {
+        let listeners = bind::listen(host, port).await;
         listeners.map_err(|bind::Failure { address, cause }| ServerError::Bind {
             address,
             cause: in_plain_words(cause),
@@ -128,7 +146,7 @@ impl Server {
     }
 
     /// Serves on a listener that is bound already, for example by a socket activation or a test. The
-    /// settings `host` and `port` have no effect.
+    /// settings `host`, `port` and `metrics_addr` have no effect: the metrics are at this address.
     ///
     /// # Errors
     /// Returns [`ServerError::Bind`] if the listener has no address, [`ServerError::Journal`] if the
@@ -137,6 +155,7 @@ impl Server {
     /// # Panics
     /// Panics outside of a Tokio runtime.
     pub fn from_listener(listener: TcpListener, config: Config) -> Result<Self, ServerError> {
+        let config = Config { metrics_addr: None, ..config };
         Self::assemble(vec![listener], config, None, Levels::KNOWN)
     }
 
@@ -146,9 +165,7 @@ impl Server {
         shared: Option<&SharedJournal>,
         known: Levels,
     ) -> Result<Self, ServerError> {
-        let local_addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
-        let local_addrs: Vec<_> = local_addrs
-            .map_err(|cause| ServerError::Bind { address: config.host.clone(), cause })?;
+        let local_addrs = addresses(&listeners)?;
         let threads: Vec<Thread> = (1..config.threads)
             .map(|_| Thread::start())
             .collect::<Result<_, _>>()
@@ -183,8 +200,10 @@ impl Server {
         let joins_with =
             Some(&rules).filter(|rules| shared.is_some() && opened.state.rules() != *rules);
         let joins_with = joins_with.cloned();
-        let (hub, shards) = Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking);
-        let (hub, limits, metrics) = (Arc::new(hub), Arc::new(Limits::default()), Arc::default());
+        let (limits, metrics) = (Arc::new(Limits::default()), Arc::default());
+        let (hub, shards) =
+            Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking, &metrics);
+        let hub = Arc::new(hub);
         let (node, state_loop) = node::new(
             opened,
             (rules.clone(), config.cluster_level == ClusterLevel::Hold),
@@ -210,6 +229,7 @@ impl Server {
             threads,
             listeners,
             local_addrs,
+            metrics: None,
         })
     }
 
@@ -224,6 +244,12 @@ impl Server {
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// Returns the addresses at which the metrics are, if they have one of their own (`metrics_addr`).
+    #[must_use]
+    pub fn metrics_addrs(&self) -> &[SocketAddr] {
+        self.metrics.as_ref().map_or(&[], |metrics| &metrics.local_addrs)
     }
 
     /// Returns a handle that sends requests to this server from within the process.
@@ -250,6 +276,7 @@ impl Server {
             shards,
             listeners,
             threads: _threads,
+            metrics,
             ..
         } = self;
         let Config { shutdown_timeout, drain_rate, heartbeat_interval, .. } = app.config;
@@ -298,6 +325,12 @@ impl Server {
         }
         // An open listener would keep the port in use during the drain.
         drop(listeners);
+        // The metrics are told until the end.
+        let (_until_the_end, end_of_metrics) = watch::channel(false);
+        let _metrics = match metrics {
+            Some(metrics) => Some(metrics.serve(&app, &mut tasks, &end_of_metrics)?),
+            None => None,
+        };
 
         tokio::select! {
             () = shutdown => {}
@@ -312,6 +345,49 @@ impl Server {
         let latest = latest.max(Instant::now() + JOURNAL_END);
         journal.end(latest).await.map_err(journal_failed)
     }
+}
+
+impl MetricsListeners {
+    /// Most TCP connections at the address of the metrics. They are apart from `max_connections`, so that
+    /// a server that is full can be seen.
+    const CONNECTIONS: usize = 64;
+
+    fn new(listeners: Vec<TcpListener>) -> Result<Self, ServerError> {
+        let local_addrs = addresses(&listeners)?;
+        let thread = Thread::start().map_err(ServerError::failed("start of a thread"))?;
+        Ok(Self { listeners, local_addrs, thread })
+    }
+
+    /// Serves until `end`. Returns the thread, which has to be kept.
+    fn serve(
+        self,
+        app: &Arc<App>,
+        tasks: &mut Tasks,
+        end: &watch::Receiver<bool>,
+    ) -> Result<Thread, ServerError> {
+        let most = Config {
+            max_connections: Self::CONNECTIONS,
+            max_connections_per_address: Self::CONNECTIONS,
+            ..app.config.clone()
+        };
+        let http =
+            connection::Shared::new(&most, Arc::clone(&app.limits), Arc::clone(&app.metrics));
+        let (http, service) = (Arc::new(http), Arc::new(MetricsAddress(Arc::clone(app))));
+        for listener in self.listeners {
+            let listener =
+                listener.into_std().map_err(ServerError::failed("setup of a listener"))?;
+            let (service, http) = (Arc::clone(&service), Arc::clone(&http));
+            let accept = connection::accept(service, http, listener, end.clone());
+            tasks.spawn("accept loop of the metrics", accept, &self.thread.handle());
+        }
+        Ok(self.thread)
+    }
+}
+
+/// Returns the address of each listener.
+fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, ServerError> {
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
+    addresses.map_err(|cause| ServerError::Bind { address: "a listener".to_owned(), cause })
 }
 
 fn journal_failed(source: Box<dyn Error + Send + Sync>) -> ServerError {

@@ -60,7 +60,8 @@ impl Serving {
     pub(super) fn new(runtime: &Handle) -> Self {
         let (asking, asked) = listener::asking();
         // The writer and the heartbeats of sockets would be tasks. There are none.
-        let (hub, _) = Hub::new(vec![runtime.clone()], BOUNDS, usize::MAX, &asking);
+        let (hub, _) =
+            Hub::new(vec![runtime.clone()], BOUNDS, usize::MAX, &asking, &Arc::default());
         Self {
             hub,
             asked,
@@ -137,7 +138,7 @@ impl World {
             self.tamper(node, &mut deliveries);
         }
         let Node { replica, serving, .. } = &self.nodes[node];
-        at_once(serving.hub.deliver(deliveries, replica.state.cursor()));
+        at_once(serving.hub.deliver(deliveries, replica.state.cursor(), None));
     }
 
     /// Does to deliveries what a planted fault does.

@@ -28,7 +28,41 @@ pub(crate) enum Encoding {
     NdJson,
 }
 
+/// The way to a client, which may have several encodings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    WebSocket,
+    LongPoll,
+    Sse,
+    NdJson,
+}
+
+impl Transport {
+    /// Every transport, at the index of its number.
+    pub(crate) const ALL: [Self; 4] = [Self::WebSocket, Self::LongPoll, Self::Sse, Self::NdJson];
+
+    /// The name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::LongPoll => "long_poll",
+            Self::Sse => "sse",
+            Self::NdJson => "ndjson",
+        }
+    }
+}
+
 impl Encoding {
+    /// Returns the transport that has this encoding.
+    pub(crate) fn transport(self) -> Transport {
+        match self {
+            Self::WebSocket | Self::WebSocketWithSeq => Transport::WebSocket,
+            Self::Json | Self::JsonWithSeq => Transport::LongPoll,
+            Self::EventStream => Transport::Sse,
+            Self::NdJson => Transport::NdJson,
+        }
+    }
+
     /// Every encoding, at the index of its number.
     pub(crate) const ALL: [Self; 6] = [
         Self::WebSocket,
@@ -142,6 +176,9 @@ mod tests {
     fn every_encoding_is_at_its_index() {
         for (index, encoding) in Encoding::ALL.into_iter().enumerate() {
             assert_eq!(encoding as usize, index, "{encoding:?}");
+        }
+        for (index, transport) in Transport::ALL.into_iter().enumerate() {
+            assert_eq!(transport as usize, index, "{transport:?}");
         }
     }
 

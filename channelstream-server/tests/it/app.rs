@@ -21,6 +21,8 @@ pub(crate) struct Site(pub(crate) SocketAddr);
 /// A server on a thread of its own. It ends when this is dropped.
 pub(crate) struct App {
     pub(crate) site: Site,
+    /// Where the metrics are, if they have an address of their own.
+    pub(crate) metrics: Option<Site>,
     stop: Option<oneshot::Sender<End>>,
     /// Blocks the thread of the server.
     block: mpsc::UnboundedSender<Duration>,
@@ -45,7 +47,7 @@ impl App {
     }
 
     fn start_by(config: Config, journal: Option<SharedJournal>) -> Self {
-        let (ready, address) = std_mpsc::channel();
+        let (ready, sites) = std_mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let (block, mut blocks) = mpsc::unbounded_channel();
         let thread = thread::spawn(move || {
@@ -56,7 +58,8 @@ impl App {
                     Some(journal) => Server::bind_on(config, &journal).await.unwrap(),
                     None => Server::bind(config).await.unwrap(),
                 };
-                ready.send(server.local_addr()).unwrap();
+                let metrics = server.metrics_addrs().first().copied().map(Site);
+                ready.send((Site(server.local_addr()), metrics)).unwrap();
                 tokio::spawn(async move {
                     while let Some(time) = blocks.recv().await {
                         thread::sleep(time);
@@ -76,7 +79,8 @@ impl App {
                 }
             });
         });
-        Self { site: Site(address.recv().unwrap()), stop: Some(stop), block, thread: Some(thread) }
+        let (site, metrics) = sites.recv().unwrap();
+        Self { site, metrics, stop: Some(stop), block, thread: Some(thread) }
     }
 
     /// Starts the shutdown, which goes on in the background.

@@ -30,6 +30,9 @@ mod journal_tools;
 mod lifecycle;
 mod limits;
 mod logs;
+mod metrics;
+#[cfg(target_os = "linux")]
+mod metrics_files;
 mod nginx;
 mod nodes;
 mod openapi;
@@ -40,9 +43,14 @@ mod poll;
 mod process;
 mod raw;
 mod readme;
+#[cfg(target_os = "linux")]
+#[path = "../cluster/redis.rs"]
+#[allow(dead_code, reason = "the cluster needs more of it")]
+mod redis;
 mod refused;
 mod repeats;
 mod rights;
+mod scrape;
 mod shutdown;
 mod socket;
 mod strict;

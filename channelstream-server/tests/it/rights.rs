@@ -43,6 +43,8 @@ const PATHS: &[(&str, &str, u16, u16)] = &[
     ("DELETE", "/disconnect", 422, 422),
     ("GET", "/healthz", 200, 200),
     ("HEAD", "/readyz", 200, 200),
+    ("GET", "/metrics", 200, 200),
+    ("POST", "/metrics", 404, 404),
     ("GET", "/admin", 302, 200),
     ("HEAD", "/admin", 302, 200),
     ("GET", "/admin/debug", 302, 200),
@@ -101,6 +103,7 @@ fn the_order_of_checks_is_address_signature_path_rights() {
             let refused = match path {
                 "/ws" => 426,
                 "/healthz" | "/readyz" => 200,
+                "/metrics" if method == "GET" => 200,
                 _ => 401,
             };
             assert_eq!(status(&open, method, path, Some(bad)), refused, "{told}, {bad}");

@@ -20,7 +20,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::outbox::{Bounds, EncodedPortion, Ending, Keepalive, Outbox, Sink};
 use super::run::{self, Run};
+pub(crate) use super::shard::Backlog;
 use super::shard::{Address, Shard, ShardCommand};
+use crate::metrics::Metrics;
+use crate::metrics::delivery::Accepted;
 use crate::wire::Encoding;
 
 /// The most events in one run.
@@ -61,11 +64,13 @@ impl Hub {
         bounds: Bounds,
         max_listeners: usize,
         asking: &mpsc::UnboundedSender<Arc<Outbox>>,
+        metrics: &Arc<Metrics>,
     ) -> (Self, Vec<ShardTasks>) {
         let mut tasks = Vec::new();
         let mut inboxes = Vec::new();
         for (number, thread) in (0..).zip(threads) {
-            let shard = Arc::new(Shard::new(number, thread.clone(), bounds, asking.clone()));
+            let (asking, metrics) = (asking.clone(), Arc::clone(metrics));
+            let shard = Arc::new(Shard::new(number, thread.clone(), bounds, asking, metrics));
             let inbox = (number > 0).then(|| {
                 let (sender, receiver) = mpsc::channel(INBOX);
                 inboxes.push(sender);
@@ -137,8 +142,35 @@ impl Hub {
         (behind, count)
     }
 
-    /// Carries out deliveries in their order, up to the event `latest`.
-    pub(crate) async fn deliver(&self, mut deliveries: Vec<Delivery>, latest: Cursor) {
+    /// Returns how many tasks the first thread has.
+    pub(crate) fn tasks(&self) -> usize {
+        self.shards[0].thread().metrics().num_alive_tasks()
+    }
+
+    /// Adds up what waits for all listeners, a few at a time. No lock is held longer, and others have a
+    /// turn in between.
+    pub(crate) async fn backlog(&self) -> Backlog {
+        const SLOTS: usize = 512;
+        let mut sum = Backlog::default();
+        for shard in &self.shards {
+            let mut slots = 0..SLOTS;
+            while let Some(part) = shard.backlog(slots.clone()) {
+                sum.add(&part);
+                slots = slots.end..slots.end + SLOTS;
+                tokio::task::yield_now().await;
+            }
+        }
+        sum
+    }
+
+    /// Carries out deliveries in their order, up to the event `latest`. If they come of a publish that
+    /// was `accepted` then, the time until they are written is measured.
+    pub(crate) async fn deliver(
+        &self,
+        mut deliveries: Vec<Delivery>,
+        latest: Cursor,
+        accepted: Option<Accepted>,
+    ) {
         for run in deliveries.chunk_by_mut(run::continues).flat_map(|run| run.chunks_mut(RUN)) {
             match run {
                 [] => {}
@@ -156,7 +188,8 @@ impl Hub {
                     let (to, first, is_catchup) = (std::mem::take(to), *sequence, *catchup);
                     let events = run.iter().filter_map(run::json).collect();
                     let first = Cursor { sequence: first, ..latest };
-                    self.spread(Run::new(first, is_catchup, events), to).await;
+                    let run = Run::new(first, is_catchup, events).since(accepted);
+                    self.spread(run, to).await;
                 }
             }
         }

@@ -19,7 +19,7 @@ fn hub(shards: usize) -> (Hub, Vec<ShardTasks>) {
 
 fn with_place_for(listeners: usize, shards: usize) -> (Hub, Vec<ShardTasks>) {
     let (asking, _) = crate::listener::asking();
-    Hub::new(vec![Handle::current(); shards], BOUNDS, listeners, &asking)
+    Hub::new(vec![Handle::current(); shards], BOUNDS, listeners, &asking, &Arc::default())
 }
 
 /// Returns the cursor of an event.
@@ -59,7 +59,7 @@ fn frame(sequence: Sequence, to: &[&Arc<Outbox>]) -> Delivery {
 async fn an_event_reaches_the_listeners_of_every_shard() {
     let (hub, mut tasks) = hub(3);
     let listeners = [0, 1, 2, 2].map(|shard| listener(&hub, shard));
-    hub.deliver(vec![frame(1, &listeners.each_ref())], at(1)).await;
+    hub.deliver(vec![frame(1, &listeners.each_ref())], at(1), None).await;
     assert!(!listeners[0].is_empty(), "the first is served at once");
     assert!(listeners[1].is_empty(), "the others when their thread comes to it");
     let receivers: Vec<_> =
@@ -75,14 +75,14 @@ async fn an_event_reaches_the_listeners_of_every_shard() {
 async fn what_was_sent_is_reported_after_all_that_was_delivered() {
     let (hub, mut tasks) = hub(2);
     let (here, there) = (listener(&hub, 0), listener(&hub, 1));
-    hub.deliver(vec![frame(1, &[&here, &there]), frame(2, &[&here])], at(3)).await;
+    hub.deliver(vec![frame(1, &[&here, &there]), frame(2, &[&here])], at(3), None).await;
     let sent = hub.sent(&here).await;
     assert_eq!((sent.up_to, sent.but), (3, vec![1, 2]));
 
     let mut sent = Box::pin(hub.sent(&there));
     assert!((&mut sent).now_or_never().is_none(), "its event is still on the way");
     // What comes later is neither sent nor counted.
-    hub.deliver(vec![frame(4, &[&there])], at(4)).await;
+    hub.deliver(vec![frame(4, &[&there])], at(4), None).await;
     tokio::spawn(tasks.pop().unwrap().receive().unwrap());
     let sent = sent.await;
     assert_eq!((sent.up_to, sent.but), (3, vec![1]));
@@ -95,7 +95,7 @@ async fn a_listener_is_removed_after_what_is_on_its_way_to_it() {
     let newer = listener(&hub, 1);
     let reason = EndReason::Superseded { by: newer.id };
     let end = Delivery::End { listener: older.id, reason };
-    hub.deliver(vec![frame(1, &[&older]), end], at(1)).await;
+    hub.deliver(vec![frame(1, &[&older]), end], at(1), None).await;
     hub.remove(older.id).await;
     tokio::spawn(tasks.pop().unwrap().receive().unwrap());
     newer.changed().await;
@@ -106,7 +106,7 @@ async fn a_listener_is_removed_after_what_is_on_its_way_to_it() {
 async fn at_the_end_of_a_thread_its_listeners_can_still_be_closed() {
     let (hub, tasks) = hub(2);
     let there = listener(&hub, 1);
-    hub.deliver(vec![frame(1, &[&there])], at(1)).await;
+    hub.deliver(vec![frame(1, &[&there])], at(1), None).await;
     drop(tasks);
     assert_eq!(hub.sent(&there).await.up_to, 1);
 }
@@ -141,7 +141,7 @@ async fn a_run_is_encoded_once_for_each_encoding() {
     let (hub, _tasks) = hub(1);
     let open = |encoding| hub.open(connection(&hub, 0), Sink::Pull(Notify::new()), encoding, None);
     let listeners = [Encoding::Json, Encoding::WebSocket, Encoding::Json].map(open);
-    hub.deliver(vec![frame(1, &listeners.each_ref())], at(1)).await;
+    hub.deliver(vec![frame(1, &listeners.each_ref())], at(1), None).await;
     let [one, socket, other] = listeners.map(|outbox| outbox.take().remove(0));
     assert_eq!(one.as_ptr(), other.as_ptr(), "the bytes are shared");
     assert_eq!(Encoding::WebSocket.transcode(&socket, Encoding::Json), one);
@@ -156,9 +156,9 @@ async fn what_the_older_listener_was_sent_is_known_after_the_takeover() {
     let end = Delivery::End { listener: older.id, reason };
     // One at a time: events that are delivered at once have their place together.
     for number in 1..13 {
-        hub.deliver(vec![frame(number, &[&older])], at(number)).await;
+        hub.deliver(vec![frame(number, &[&older])], at(number), None).await;
     }
-    hub.deliver(vec![end], at(12)).await;
+    hub.deliver(vec![end], at(12), None).await;
     tokio::spawn(tasks.pop().unwrap().receive().unwrap());
     let sent = hub.sent_before(&newer).await.unwrap();
     assert!(sent.up_to < 12, "the older one had no place for all: {sent:?}");
@@ -173,7 +173,7 @@ async fn a_look_names_who_was_not_sent_everything_behind_all_that_was_delivered(
     tasks.drain(..).filter_map(ShardTasks::receive).for_each(|receive| drop(tokio::spawn(receive)));
     let (here, there) = (listener(&hub, 0), listener(&hub, 1));
     assert_eq!(hub.look(7).await.reports().await, Some((7, vec![])));
-    hub.deliver(vec![frame(8, &[&here, &there]), frame(9, &[&there])], at(9)).await;
+    hub.deliver(vec![frame(8, &[&here, &there]), frame(9, &[&there])], at(9), None).await;
     let mut named = vec![(here.id, 7), (there.id, 7)];
     assert_eq!(hub.look(9).await.reports().await, Some((9, named.clone())));
     here.take();
@@ -183,7 +183,7 @@ async fn a_look_names_who_was_not_sent_everything_behind_all_that_was_delivered(
     assert_eq!(hub.look(9).await.reports().await, Some((9, vec![])));
     // What it was not sent when it ended was not sent.
     hub.sent(&here).await;
-    hub.deliver(vec![frame(10, &[&here])], at(10)).await;
+    hub.deliver(vec![frame(10, &[&here])], at(10), None).await;
     assert_eq!(hub.look(10).await.reports().await, Some((10, vec![(here.id, 9)])));
 }
 
@@ -192,7 +192,7 @@ async fn too_many_to_name_lower_what_all_were_sent() {
     let (hub, _tasks) = with_place_for(1000, 1);
     let all: Vec<_> = (0..NAMED as u64 + 10).map(|_| listener(&hub, 0)).collect();
     let deliveries = (1..).zip(&all).map(|(number, outbox)| frame(number, &[outbox]));
-    hub.deliver(deliveries.collect(), at(1000)).await;
+    hub.deliver(deliveries.collect(), at(1000), None).await;
     let (sent, named) = hub.look(1000).await.reports().await.unwrap();
     // Those with the lowest numbers are named; all others were sent as much as the next.
     assert_eq!((sent, named.len()), (NAMED as u64, NAMED));
@@ -207,16 +207,16 @@ async fn a_listener_that_waits_for_an_older_one_elsewhere_was_sent_nothing() {
         vec![Delivery::TakesOver { listener, is_done }]
     };
     let (one, other) = (listener(&hub, 0), listener(&hub, 0));
-    hub.deliver(takes_over(&one, false), at(7)).await;
+    hub.deliver(takes_over(&one, false), at(7), None).await;
     assert_eq!(hub.sent(&one).await, Sent::default());
     // What follows is for nobody any more.
     let mut rest = takes_over(&one, true);
     rest.push(frame(7, &[&one]));
-    hub.deliver(rest, at(7)).await;
+    hub.deliver(rest, at(7), None).await;
     assert_eq!(hub.sent(&one).await, Sent::default());
 
-    hub.deliver(takes_over(&other, false), at(7)).await;
-    hub.deliver(takes_over(&other, true), at(7)).await;
+    hub.deliver(takes_over(&other, false), at(7), None).await;
+    hub.deliver(takes_over(&other, true), at(7), None).await;
     assert_eq!(hub.sent(&other).await, Sent { up_to: 7, but: Vec::new() });
 }
 
@@ -225,7 +225,7 @@ async fn who_is_taken_over_elsewhere_is_sent_nothing_more() {
     let (hub, _tasks) = hub(1);
     let older = listener(&hub, 0);
     let end = Delivery::End { listener: older.id, reason: EndReason::SupersededElsewhere };
-    hub.deliver(vec![frame(8, &[&older]), end], at(8)).await;
+    hub.deliver(vec![frame(8, &[&older]), end], at(8), None).await;
     assert_eq!(older.ending(), Some(Ending::Superseded));
     assert_eq!(older.take(), Vec::<bytes::Bytes>::new());
     assert_eq!(hub.sent(&older).await, Sent { up_to: 8, but: vec![8] });

@@ -31,8 +31,9 @@ use tokio::sync::Notify;
 
 use super::run::Run;
 use super::writer::Writer;
+use crate::metrics::delivery::Written;
 use crate::tcp;
-use crate::wire::Encoding;
+use crate::wire::{Encoding, Transport};
 use queue::{Item, Queue};
 use reader::Reader;
 
@@ -84,7 +85,7 @@ pub(crate) enum Sink {
 
 /// What is left to do after a round of writing.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum Progress {
     /// Nothing is left.
     All,
     /// The socket takes no more for now. The caller must wait in [`Outbox::unblocked`].
@@ -134,6 +135,12 @@ impl Outbox {
         self.queue().reader.is_some()
     }
 
+    /// Returns the transport, how much waits, and whether the listener is behind.
+    pub(super) fn backlog(&self) -> (Transport, Bounds, bool) {
+        let queue = self.queue();
+        (self.encoding.transport(), queue.waiting, queue.is_behind())
+    }
+
     /// Returns how much waits.
     pub(crate) fn waiting(&self) -> Bounds {
         self.queue().waiting
@@ -156,7 +163,8 @@ impl Outbox {
     /// comes after the end, since nobody reads beyond a close frame. A listener that holds a cursor
     /// falls behind instead.
     pub(super) fn push(self: &Arc<Self>, run: &Run, bounds: Bounds) {
-        let item = Item { sequences: run.sequences(), bytes: run.encoded(self.encoding).clone() };
+        let bytes = run.encoded(self.encoding).clone();
+        let item = Item { sequences: run.sequences(), bytes, accepted: run.accepted() };
         let mut queue = self.queue();
         if queue.overflowed.is_some() || queue.is_behind() {
             return;
@@ -258,14 +266,16 @@ impl Outbox {
         let Sink::Socket(stream) = &self.sink else { return true };
         let mut queue = self.queue();
         let mut is_moving = queue.items.is_empty();
+        let mut written = Written::default();
         while let Some(first) = queue.items.front().filter(|_| !queue.finished) {
             // An error is found by the task that waits for the socket.
             let Ok(count) = SockRef::from(stream).send(&first.bytes[queue.written..]) else {
                 break;
             };
             is_moving = true;
-            queue.advance(count, self.encoding);
+            queue.advance(count, self.encoding, &mut written);
         }
+        self.writer.count(&mut written);
         if is_moving {
             self.is_taking();
         }
@@ -425,16 +435,19 @@ impl Outbox {
 
     /// Takes out everything that waits, for a task that pulls. It counts as sent.
     pub(crate) fn take(&self) -> Vec<Bytes> {
-        let mut queue = self.queue();
-        let items = mem::take(&mut queue.items);
-        queue.recount();
-        items.into_iter().map(|item| item.bytes).collect()
+        let mut written = Written::default();
+        let taken = self.queue().take(self.encoding, &mut written);
+        self.writer.count(&mut written);
+        taken
     }
 
     /// Takes out what waits first: one item, and more as long as all are no larger than `most` bytes
     /// together. It counts as sent.
     pub(crate) fn take_portion(&self, most: usize) -> Vec<Bytes> {
-        self.queue().take_portion(most)
+        let mut written = Written::default();
+        let portion = self.queue().take_portion(most, self.encoding, &mut written);
+        self.writer.count(&mut written);
+        portion
     }
 
     /// Returns `true` if nothing waits.
@@ -450,8 +463,8 @@ impl Outbox {
     }
 
     /// Writes what is due, as much as the socket takes, or wakes the task that pulls. Each write carries
-    /// all that fits.
-    pub(super) fn write(self: &Arc<Self>) -> Written {
+    /// all that fits. Adds the events that are out to `written`.
+    pub(super) fn write(self: &Arc<Self>, written: &mut Written) -> Progress {
         /// Slices in one system call; more would not make it cheaper.
         const SLICES: usize = 64;
         let mut queue = self.queue();
@@ -461,11 +474,11 @@ impl Outbox {
             Sink::Pull(notify) => {
                 drop(queue);
                 notify.notify_one();
-                return Written::All;
+                return Progress::All;
             }
         };
         if self.blocked.load(Ordering::Acquire) {
-            return Written::All; // a task waits for the socket already
+            return Progress::All; // a task waits for the socket already
         }
         while !queue.items.is_empty() && !queue.finished {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -480,10 +493,10 @@ impl Outbox {
                 several => stream.try_write_vectored(several),
             };
             match outcome {
-                Ok(written) => queue.advance(written, self.encoding),
+                Ok(count) => queue.advance(count, self.encoding, written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked.store(true, Ordering::Release);
-                    return Written::Blocked;
+                    return Progress::Blocked;
                 }
                 Err(_) => queue.finished = true, // the task that reads the socket will find the error
             }
@@ -491,7 +504,7 @@ impl Outbox {
         if queue.asks() {
             drop(queue);
             self.writer.ask(Arc::clone(self));
-            return Written::All;
+            return Progress::All;
         }
         if queue.end.is_some() {
             queue.finished = true;
@@ -499,7 +512,7 @@ impl Outbox {
             // do.
             let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
         }
-        Written::All
+        Progress::All
     }
 
     /// Waits until the socket takes more, and then has it written.

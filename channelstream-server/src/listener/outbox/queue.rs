@@ -8,6 +8,7 @@ use bytes::Bytes;
 use channelstream_core::state::Sequence;
 
 use super::reader::Reader;
+use crate::metrics::delivery::{Accepted, Written};
 use crate::wire::{Encoding, Ending};
 
 /// A number of events and of bytes: what waits, or how much may wait.
@@ -64,12 +65,14 @@ pub(super) struct Item {
     /// The numbers of the events; empty for control frames and heartbeats.
     pub(super) sequences: Range<Sequence>,
     pub(super) bytes: Bytes,
+    /// When the events were accepted, if the time of delivery is measured.
+    pub(super) accepted: Option<Accepted>,
 }
 
 impl Item {
     /// Creates the item of a control frame or a heartbeat.
     pub(super) fn control(bytes: Bytes) -> Self {
-        Self { sequences: 0..0, bytes }
+        Self { sequences: 0..0, bytes, accepted: None }
     }
 
     pub(super) fn is_event(&self) -> bool {
@@ -89,7 +92,15 @@ impl Item {
         }
         let bytes = self.bytes.split_to(encoding.first(&self.bytes));
         self.sequences.start += 1;
-        Some(Self { sequences: start..start + 1, bytes })
+        Some(Self { sequences: start..start + 1, bytes, accepted: self.accepted })
+    }
+
+    /// Notes that it was written.
+    fn count(&self, encoding: Encoding, written: &mut Written) {
+        if let Some(accepted) = self.accepted {
+            let events = self.sequences.end - self.sequences.start;
+            written.add(accepted, encoding.transport(), events);
+        }
     }
 }
 
@@ -185,13 +196,13 @@ impl Queue {
             return;
         }
         let sequences = mem::take(&mut partial.sequences);
-        let bytes = partial.bytes.clone();
+        let (bytes, accepted) = (partial.bytes.clone(), partial.accepted.take());
         if !matches!(self.end, Some(Ending::Ended | Ending::Closed)) {
             self.items = VecDeque::new();
             self.written = 0;
             self.end.get_or_insert(Ending::Superseded);
         }
-        self.held.push_front(Item { sequences, bytes });
+        self.held.push_front(Item { sequences, bytes, accepted });
         self.recount();
     }
 
@@ -214,8 +225,21 @@ impl Queue {
         true
     }
 
+    /// Takes out everything that waits.
+    pub(super) fn take(&mut self, encoding: Encoding, written: &mut Written) -> Vec<Bytes> {
+        let items = mem::take(&mut self.items);
+        self.recount();
+        items.iter().for_each(|item| item.count(encoding, written));
+        items.into_iter().map(|item| item.bytes).collect()
+    }
+
     /// Takes out one item, and more as long as all are no larger than `most` bytes together.
-    pub(super) fn take_portion(&mut self, most: usize) -> Vec<Bytes> {
+    pub(super) fn take_portion(
+        &mut self,
+        most: usize,
+        encoding: Encoding,
+        written: &mut Written,
+    ) -> Vec<Bytes> {
         let mut portion = Vec::new();
         let mut left = most;
         while let Some(item) = self.items.front() {
@@ -224,6 +248,7 @@ impl Queue {
                 break;
             }
             left = left.saturating_sub(length);
+            item.count(encoding, written);
             let size = item.size();
             self.waiting.remove(size);
             portion.extend(self.items.pop_front().map(|item| item.bytes));
@@ -244,25 +269,25 @@ impl Queue {
         }
     }
 
-    /// Removes what the socket has taken: `written` more bytes.
-    pub(super) fn advance(&mut self, written: usize, encoding: Encoding) {
-        let mut written = self.written + written;
+    /// Removes what the socket has taken: `taken` more bytes.
+    pub(super) fn advance(&mut self, taken: usize, encoding: Encoding, written: &mut Written) {
+        let mut taken = self.written + taken;
         while let Some(item) = self.items.front_mut() {
-            if written < item.bytes.len() {
+            if taken < item.bytes.len() {
                 // The events of the item that are out are split from the one that is partly out.
-                let Some(first) = (written > 0).then(|| item.split_first(encoding)).flatten()
-                else {
+                let Some(first) = (taken > 0).then(|| item.split_first(encoding)).flatten() else {
                     break;
                 };
                 self.items.push_front(first);
                 continue;
             }
-            written -= item.bytes.len();
+            taken -= item.bytes.len();
+            item.count(encoding, written);
             let size = item.size();
             self.waiting.remove(size);
             self.items.pop_front();
         }
-        self.written = written;
+        self.written = taken;
         self.shrink();
     }
 }

@@ -126,7 +126,7 @@ impl Outbox {
         }
         for (number, bytes) in portion.events {
             let sequences = number.map_or(0..0, |number| number..number + 1);
-            queue.put(Item { sequences, bytes });
+            queue.put(Item { sequences, bytes, accepted: None });
         }
         // If nothing came of it, nobody else asks on.
         if queue.asks() {

@@ -15,7 +15,7 @@ const IN_PARTS: [Encoding; 3] = [Encoding::WebSocket, Encoding::EventStream, Enc
 
 fn outbox_of(id: u64, encoding: Encoding) -> Arc<Outbox> {
     let (asking, _) = crate::listener::asking();
-    let writer = Arc::new(Writer::new(asking));
+    let writer = Arc::new(Writer::new(asking, Arc::default()));
     Outbox::new(ListenerId::new(id), Sink::Pull(Notify::new()), encoding, writer, None)
 }
 
@@ -50,7 +50,7 @@ fn a_run_that_is_out_in_part_counts_event_by_event() {
         ] {
             let outbox = outbox_of(1, encoding);
             push_run(&outbox);
-            outbox.queue().advance(out, encoding);
+            outbox.queue().advance(out, encoding, &mut Written::default());
             let sent = outbox.sent(9);
             assert_eq!((sent.up_to, sent.but), (9, unsent.clone()), "{out} bytes out");
             assert_eq!(outbox.queue().waiting.frames, unsent.len());
@@ -74,7 +74,7 @@ fn a_run_goes_out_in_any_pieces() {
             let mut left = length;
             while left > 0 {
                 let piece = step.min(left);
-                queue.advance(piece, encoding);
+                queue.advance(piece, encoding, &mut Written::default());
                 left -= piece;
                 let waiting: usize = queue.items.iter().map(|item| item.bytes.len()).sum();
                 assert_eq!(waiting - queue.written, left);
@@ -152,7 +152,7 @@ fn a_full_outbox_names_what_it_had_no_place_for() {
 fn an_event_that_is_partly_out_is_taken_back() {
     let (old, new) = (outbox(1), outbox(2));
     push(&old, 1..3, false);
-    old.queue().advance(1, old.encoding);
+    old.queue().advance(1, old.encoding, &mut Written::default());
     old.migrate(&new, 99);
     assert!(old.queue().items.is_empty(), "the connection breaks off");
     assert_eq!(taken(&new), [1, 2]);
@@ -207,7 +207,7 @@ fn a_takeover_brings_events_into_the_encoding_of_the_newer_one() {
 /// An outbox of a listener that holds a cursor, and what comes out when it asks.
 fn reading(id: u64, since: Since) -> (Arc<Outbox>, mpsc::UnboundedReceiver<Arc<Outbox>>) {
     let (asking, asked) = crate::listener::asking();
-    let writer = Arc::new(Writer::new(asking));
+    let writer = Arc::new(Writer::new(asking, Arc::default()));
     let (sink, reader) = (Sink::Pull(Notify::new()), (ConnectionId::from_u128(1), since));
     let id = ListenerId::new(id);
     (Outbox::new(id, sink, Encoding::NdJson, writer, Some(reader)), asked)
@@ -286,7 +286,7 @@ fn a_portion_of_which_nothing_is_left_asks_for_the_next() {
 fn a_listener_with_a_cursor_takes_over_nothing_but_the_place() {
     let old = outbox(1);
     push(&old, 1..6, false);
-    old.queue().advance(4, old.encoding); // "1", "2"
+    old.queue().advance(4, old.encoding, &mut Written::default()); // "1", "2"
     let (new, _asked) = reading(2, Since::Record);
     old.migrate(&new, 5);
     assert!(new.is_empty());
