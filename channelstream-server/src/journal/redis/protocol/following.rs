@@ -32,8 +32,9 @@ pub(super) struct Following {
 }
 
 impl Following {
-    pub(super) fn wake(&self) -> Option<Duration> {
-        let next_read = (!self.is_reading).then_some(self.next_read);
+    /// Returns when something is to be done that does not wait for an answer.
+    pub(super) fn wake(&self, is_appending: bool) -> Option<Duration> {
+        let next_read = (!self.is_reading && !is_appending).then_some(self.next_read);
         next_read.into_iter().chain(self.next_repeats).min()
     }
 }
@@ -59,8 +60,9 @@ impl<S> Machine<S> {
     /// Asks for the next entries, if it is time.
     pub(super) fn read_on(&mut self) {
         let now = self.now;
+        let is_appending = self.is_appending();
         let Phase::Following(following) = &mut self.phase else { return };
-        if following.is_reading || following.next_read > now {
+        if following.is_reading || following.next_read > now || is_appending {
             return;
         }
         following.is_reading = true;
@@ -69,6 +71,12 @@ impl<S> Machine<S> {
         let waits = following.has_read;
         let after = self.order.position();
         self.ask(Line::Read, Request::Read { after, waits });
+    }
+
+    /// Returns `true` if entries are being appended. A read before they all are would bring some of them, and what
+    /// waits meanwhile goes together.
+    pub(super) fn is_appending(&self) -> bool {
+        self.lines[Line::Append as usize].front().is_some_and(|asked| asked.appends.is_some())
     }
 
     /// Takes the entries that were read.
@@ -169,14 +177,14 @@ impl<S> Machine<S> {
         }
     }
 
-    /// Appends what waits, as much as may be under way.
+    /// Appends what waits, once all that was appended before is.
     pub(super) fn append_on(&mut self) {
         let Phase::Following(following) = &self.phase else { return };
-        if !following.joined {
+        if !following.joined || self.is_appending() {
             return;
         }
         let epoch = following.head.epoch;
-        while self.lines[Line::Append as usize].len() < super::UNDER_WAY {
+        for _ in 0..super::TOGETHER {
             let entry = if let Some(entry) = self.repeats.pop_front() {
                 entry
             } else if let Some(own) = self.own.get_mut(self.asked) {

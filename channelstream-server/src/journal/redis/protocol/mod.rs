@@ -34,8 +34,8 @@ use self::ring::Ring;
 /// How many entries of this node may wait to be read back.
 const WAITING: usize = 8192;
 
-/// How many requests may be under way on the line that appends.
-const UNDER_WAY: usize = 1024;
+/// How many entries may be appended together.
+const TOGETHER: usize = 1024;
 
 /// The first and the longest pause before the lines are opened again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
@@ -245,8 +245,11 @@ impl<S> Machine<S> {
         true
     }
 
-    /// Returns the next thing to do.
+    /// Returns the next thing to do. What was accepted since this was called last is appended together.
     pub(crate) fn output(&mut self) -> Option<Output<S>> {
+        if self.outputs.is_empty() {
+            self.append_on();
+        }
         self.outputs.pop_front()
     }
 
@@ -272,7 +275,7 @@ impl<S> Machine<S> {
             Phase::Away { until } | Phase::Pausing { until } => Some(*until),
             Phase::Connecting { since } => Some(*since + self.settings.answer_timeout),
             Phase::Meeting { .. } | Phase::Loading { .. } => None,
-            Phase::Following(following) => following.wake(),
+            Phase::Following(following) => following.wake(self.is_appending()),
             Phase::Recovering(recovery) => recovery.wake(),
         };
         let own = self.own.front().map(|own| own.since + self.settings.append_timeout);
@@ -355,7 +358,11 @@ impl<S> Machine<S> {
                 self.notice(Notice::WentBack);
                 self.hang_up();
             }
-            Answer::Appended(_) => self.append_on(),
+            Answer::Appended(_) => {
+                // What was appended is read before more is appended, or it would never be.
+                self.read_on();
+                self.append_on();
+            }
             Answer::Entries(entries) => match &self.phase {
                 Phase::Following(_) => self.read(entries),
                 _ => self.recovered(entries),
@@ -381,7 +388,6 @@ impl<S> Machine<S> {
             return Err(Refused::Full);
         }
         self.own.push_back(Own { entry, since: now, sent: 0 });
-        self.append_on();
         Ok(())
     }
 

@@ -171,7 +171,9 @@ fn what_is_appended_is_given_when_it_is_read() {
     let mut node = Node::following(3);
     assert_eq!(node.append(1), Ok(()));
     assert_eq!(node.append(2), Ok(()));
-    assert_eq!(node.appended(), [(ME, 1), (ME, 2)]);
+    assert_eq!(node.appended(), [(ME, 1)]);
+    node.answer(Line::Append, Answer::Appended(Appended::Done(at(5, 5))));
+    assert_eq!(node.appended(), [(ME, 2)]);
     node.reads(&[(at(5, 4), entry(OTHER, 9)), (at(5, 5), entry(ME, 1))]);
     assert_eq!(node.given(), [9, 1]);
     assert_eq!(node.machine.waiting(), 1);
@@ -191,15 +193,52 @@ fn who_does_not_follow_accepts_nothing() {
 }
 
 #[test]
-fn no_more_wait_than_may_and_no_more_are_under_way() {
+fn no_more_wait_than_may_and_what_waits_goes_together() {
     let mut node = Node::following(0);
     for number in 1..=WAITING as u64 {
         node.append(number).unwrap();
     }
     assert_eq!(node.append(9_999), Err(Refused::Full));
-    assert_eq!(node.appended().len(), UNDER_WAY);
+    assert_eq!(node.appended(), [(ME, 1)]);
     node.answer(Line::Append, Answer::Appended(Appended::Done(at(5, 1))));
-    assert_eq!(node.appended(), [(ME, UNDER_WAY as u64 + 1)]);
+    assert_eq!(node.appended().len(), TOGETHER);
+    for number in 2..=TOGETHER as u64 {
+        node.answer(Line::Append, Answer::Appended(Appended::Done(at(5, number))));
+        assert!(node.appended().is_empty(), "others are under way");
+    }
+    node.answer(Line::Append, Answer::Appended(Appended::Done(at(5, TOGETHER as u64 + 1))));
+    assert_eq!(node.appended().len(), TOGETHER);
+}
+
+#[test]
+fn what_was_appended_is_read_once_all_of_it_is_and_before_more_is_appended() {
+    let mut node = Node::following(0);
+    let asked = |node: &mut Node| -> String {
+        let asked = node.outputs.drain(..).filter_map(|output| match output {
+            Output::Ask { request: Request::Append { .. }, .. } => Some('a'),
+            Output::Ask { request: Request::Read { .. }, .. } => Some('r'),
+            _ => None,
+        });
+        asked.collect()
+    };
+    let done = |node: &mut Node, number| {
+        node.answer(Line::Append, Answer::Appended(Appended::Done(at(5, number))));
+    };
+    for number in 1..=3 {
+        node.append(number).unwrap();
+    }
+    assert_eq!(asked(&mut node), "a");
+    // The read that waited brings the first one.
+    node.reads(&[(at(5, 1), entry(ME, 1))]);
+    assert_eq!(asked(&mut node), "");
+    done(&mut node, 1);
+    assert_eq!(asked(&mut node), "raa");
+    node.append(4).unwrap();
+    node.reads(&[]);
+    done(&mut node, 2);
+    assert_eq!(asked(&mut node), "");
+    done(&mut node, 3);
+    assert_eq!(asked(&mut node), "ra");
 }
 
 #[test]
@@ -246,15 +285,11 @@ fn lines_that_were_given_up_say_nothing_anymore() {
 fn what_waits_too_long_is_in_doubt_if_it_was_sent() {
     let mut node = Node::following(0);
     node.append(1).unwrap();
-    for number in 2..=UNDER_WAY as u64 + 1 {
-        node.append(number).unwrap();
-    }
+    // It waits for the answer to the first one.
+    node.append(2).unwrap();
     node.outputs.clear();
     node.wait(secs(5));
-    let fates = node.fates();
-    assert_eq!(fates.len(), UNDER_WAY + 1);
-    assert_eq!(fates[0], (1, Fate::InDoubt));
-    assert_eq!(fates[UNDER_WAY], (UNDER_WAY as u64 + 1, Fate::NotDone(Why::Late)));
+    assert_eq!(node.fates(), [(1, Fate::InDoubt), (2, Fate::NotDone(Why::Late))]);
     assert_eq!(node.machine.waiting(), 0);
 }
 
