@@ -34,6 +34,9 @@ pub(crate) trait Disk: Files + Send + Sync {
 
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Returns `true` if what is appended goes to the memory of this machine first, and seldom waits.
+    fn is_quick(&self) -> bool;
 }
 
 /// A file that is open for appending.
@@ -192,6 +195,10 @@ impl Disk for Directory {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.files.0.join(name))
+    }
+
+    fn is_quick(&self) -> bool {
+        matches!(kept(&self.files.0), Kept::Here | Kept::Memory(_) | Kept::Container)
     }
 }
 

@@ -108,7 +108,7 @@ fn open_with(
     let appender = Appender::Redis(Shared { envelopes, askers, figures });
     Ok(Opened {
         appender,
-        reader: Reader(reader),
+        reader: Reader::Queue(reader),
         state,
         known,
         node: Some(node),
