@@ -21,6 +21,10 @@ const CONNECT: Duration = Duration::from_millis(900);
 /// How long one sentinel may take.
 const SENTINEL: Duration = Duration::from_millis(300);
 
+/// What makes most URLs unreadable.
+const ESCAPES: &str = "Special characters of a user or password have to be percent-encoded: @ as %40, : as %3A, \
+     / as %2F, ? as %3F, # as %23, % as %25";
+
 /// How many nodes of a cluster may send on to the next.
 const REDIRECTS: usize = 3;
 
@@ -84,6 +88,11 @@ impl Target {
         let scheme = if tls { "rediss" } else { "redis" };
         let (credentials, rest) =
             rest.rsplit_once('@').map_or(("", rest), |(before, rest)| (before, rest));
+        if credentials.contains('@') {
+            return Err(UrlError::Wrong(format!(
+                "user and password stand once, before the first sentinel, and are those of Redis. {ESCAPES}"
+            )));
+        }
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (master, database) = path.split_once('/').unwrap_or((path, ""));
         if master.is_empty() {
@@ -224,9 +233,13 @@ impl Target {
 }
 
 fn info(url: &str) -> Result<ConnectionInfo, UrlError> {
-    let info = url
-        .into_connection_info()
-        .map_err(|error| UrlError::Wrong(error.detail().unwrap_or(error.category()).to_owned()))?;
+    let info = url.into_connection_info().map_err(|error| {
+        // What stands behind it may be from the URL.
+        let text = error.to_string();
+        let why = text.split(" - ").next().unwrap_or_default();
+        let escapes = if url.contains('@') { format!(". {ESCAPES}") } else { String::new() };
+        UrlError::Wrong(format!("{why}{escapes}"))
+    })?;
     // What the answers look like should not depend on the server.
     let redis: RedisConnectionInfo = info.redis_settings().clone().set_skip_set_lib_name();
     Ok(info.set_redis_settings(redis))
@@ -340,6 +353,22 @@ mod tests {
         let error = parse("redis://user:hidden@host:port").unwrap_err();
         assert!(!error.to_string().contains("hidden"), "{error}");
         assert!(!format!("{:?}", parse("redis://:hidden@host")).contains("hidden"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_told_with_what_to_change() {
+        let why = |url| parse(url).unwrap_err().to_string();
+        for url in ["redis://:hid/den@host", "redis://:hid#den@host", "redis://user:12/den@host"] {
+            let why = why(url);
+            assert!(why.contains("percent-encoded: @ as %40") && !why.contains("den@"), "{why}");
+        }
+        assert_eq!(why("redis://host/first"), "redis_url: Invalid database number");
+        let why = why("redis+sentinel://a:hidden@one:1,c:hidden@two:2/main");
+        assert!(why.contains("once, before the first sentinel"), "{why}");
+        assert!(!why.contains("hidden"), "{why}");
+        let target = parse("redis://us%40er:p%2Fw@host").unwrap();
+        let settings = target.info.redis_settings();
+        assert_eq!((settings.username(), settings.password()), (Some("us@er"), Some("p/w")));
     }
 
     #[test]
