@@ -65,3 +65,12 @@ fn a_journal_of_a_newer_release_is_refused() {
     let said = journal.refused();
     assert!(said.contains("a newer release wrote it: it has format 77"), "{said}");
 }
+
+#[test]
+fn a_directory_that_others_can_write_to_is_warned_of() {
+    let journal = Journal::new();
+    let has_warned = |journal: &Journal| journal.start(&[]).log().contains("others may write into");
+    assert!(!has_warned(&journal));
+    fs::set_permissions(journal.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(has_warned(&journal));
+}

@@ -54,6 +54,9 @@ pub(super) fn open(
 ) -> Result<Opened, OpenError> {
     let begun = Instant::now();
     let disk = Arc::new(Directory::open(directory)?);
+    if disk::others_write(directory) {
+        tracing::warn!("{}: chmod 700 {}", disk::of_others(directory), directory.display());
+    }
     let recovered = recover(disk, known, initial, log::SEGMENT, clock::salt)?;
     let Recovered { entries, cut, base, .. } = &recovered;
     if *cut > 0 {

@@ -229,7 +229,7 @@ impl Pen {
     /// Notes that a write of the reader took so long.
     pub(super) fn was_slow(&mut self, time: Duration) {
         let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(milliseconds, "a write to the journal waited for the disk");
+        tracing::warn!(milliseconds, "a write to the journal took long: is its disk busy?");
         self.slow_until = Some(Instant::now() + SLOW);
     }
 
