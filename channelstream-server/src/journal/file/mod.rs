@@ -37,9 +37,9 @@ use super::{Appender, CAPACITY, Figures, Opened};
 use crate::clock;
 use crate::config::JournalSync;
 use crate::thread::Thread;
-use disk::Directory;
+use disk::{Directory, Looked};
 use pen::{Pen, Shared};
-use recovery::{Recovered, recover};
+use recovery::{Recovered, list, recover};
 
 pub(crate) use reader::Reader;
 pub(crate) use recovery::OpenError;
@@ -53,6 +53,10 @@ pub(super) fn open(
     initial: impl FnOnce() -> State,
 ) -> Result<Opened, OpenError> {
     let begun = Instant::now();
+    // A directory of others gets no lock either.
+    if let Err(foreign @ OpenError::Foreign { .. }) = list(&Looked(directory.to_owned())) {
+        return Err(foreign);
+    }
     let disk = Arc::new(Directory::open(directory)?);
     if disk::others_write(directory) {
         tracing::warn!("{}: chmod 700 {}", disk::of_others(directory), directory.display());
