@@ -151,8 +151,9 @@ pub(super) fn weak_secrets(values: &[Value]) -> Vec<String> {
             continue;
         }
         // The first value applies.
+        let is_guessed = *key != "redis_url";
         let counts = values.iter().find(|other| other.key == *key).is_some_and(|it| it == value);
-        if counts && own.any(|secret| secret.chars().count() < LEAST_SECRET) {
+        if counts && is_guessed && own.any(|secret| secret.chars().count() < LEAST_SECRET) {
             warnings.push(format!(
                 "{origin}: {key} has fewer than {LEAST_SECRET} characters, so that it can be \
                  guessed; `openssl rand -hex 32` generates a good one"

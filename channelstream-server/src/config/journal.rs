@@ -47,6 +47,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         doc: "File that contains `redis_url`.",
     },
     Setting {
+        key: "redis_tls_cert",
+        kind: Kind::File,
+        default: "",
+        doc: "File with the certificate that this server shows to a Redis that asks clients for one, in \
+              PEM, with those of authorities between behind it. It needs TLS and `redis_tls_key`.",
+    },
+    Setting {
+        key: "redis_tls_key",
+        kind: Kind::File,
+        default: "",
+        doc: "File with the private key of `redis_tls_cert`, in PEM.",
+    },
+    Setting {
         key: "redis_name",
         kind: Kind::Text,
         default: "channelstream",
@@ -108,12 +121,23 @@ pub enum Journal {
 pub struct RedisJournal {
     /// Where Redis is, as the setting `redis_url` says it.
     pub url: Secret,
+    /// What the server shows to a Redis that asks clients for certificates.
+    pub identity: Option<RedisIdentity>,
     /// The name before all keys.
     pub name: String,
     /// How many replicas have to confirm a request before it is answered.
     pub replicas: usize,
     /// How long a request waits for Redis.
     pub timeout: Duration,
+}
+
+/// What a server shows to a Redis that asks clients for certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisIdentity {
+    /// The certificate in PEM, with those of authorities between behind it.
+    pub certificate: String,
+    /// Its private key in PEM.
+    pub key: Secret,
 }
 
 /// When the files of a journal are brought to disk. Only a power cut or a crash of the operating system
@@ -149,11 +173,22 @@ impl Reader<'_> {
         let directory = self.text("journal_dir");
         let sync = self.journal_sync("journal_sync");
         let url = self.secret("redis_url");
+        let identity = self.redis_identity();
         let name = self.text("redis_name");
         let (replicas, timeout) = (self.number("redis_replicas"), self.seconds("redis_timeout"));
         for (keys, owner) in [
             (&["journal_dir", "journal_sync"][..], Where::File),
-            (&["redis_url", "redis_name", "redis_replicas", "redis_timeout"], Where::Redis),
+            (
+                &[
+                    "redis_url",
+                    "redis_tls_cert",
+                    "redis_tls_key",
+                    "redis_name",
+                    "redis_replicas",
+                    "redis_timeout",
+                ],
+                Where::Redis,
+            ),
         ] {
             for key in keys {
                 let found = self.find(key);
@@ -183,7 +218,31 @@ impl Reader<'_> {
                     self.refuse(&found, "it is empty, or has a blank or braces");
                 }
                 let url = url.unwrap_or_else(|| Secret::new(""));
-                Journal::Redis(RedisJournal { url, name, replicas, timeout })
+                Journal::Redis(RedisJournal { url, identity, name, replicas, timeout })
+            }
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn redis_identity(&mut self) -> Option<RedisIdentity> {
+        const KEYS: [&str; 2] = ["redis_tls_cert", "redis_tls_key"];
+        let [certificate, key] = KEYS.map(|name| self.file(name));
+        if key.is_some() {
+            self.warn_of_open_file(KEYS[1]);
+        }
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => {
+                Some(RedisIdentity { certificate, key: Secret::new(key) })
+            }
+            (None, None) => None,
+            (certificate, _) => {
+                let [given, other] = if certificate.is_some() { KEYS } else { [KEYS[1], KEYS[0]] };
+                if self.is_right(other) {
+                    let found = self.find(given);
+                    self.refuse(&found, format!("it needs {other}"));
+                }
+                None
             }
         }
     }

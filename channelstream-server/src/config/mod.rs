@@ -29,7 +29,7 @@ pub use address::{Address, AddressError};
 pub use channelstream_core::state::{ChannelDefaults, Pattern};
 pub(crate) use error::{ConfigErrors, Origin, Value};
 pub(crate) use exposure::is_loopback;
-pub use journal::{ClusterLevel, Journal, JournalSync, RedisJournal};
+pub use journal::{ClusterLevel, Journal, JournalSync, RedisIdentity, RedisJournal};
 pub use level::{LogFormat, LogLevel, LogLevelError};
 pub use networks::{Networks, NetworksError};
 pub(crate) use read::boolean;

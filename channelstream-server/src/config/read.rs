@@ -2,6 +2,7 @@
 
 use std::mem::discriminant;
 use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use super::error::{Mistake, Origin, Value};
 use super::level::LogFormat;
 use super::table::{Kind, Setting, nearest_of};
 use super::{JournalSync, Networks, Scheme, Secret, Tutorial};
+
+/// The size of the largest file that a setting names.
+const MAX_FILE: u64 = 1024 * 1024;
 
 const MIN_TIME: Duration = Duration::from_millis(1);
 
@@ -168,6 +172,26 @@ impl<'a> Reader<'a> {
             text if text.contains('\n') => Err("more than one line".into()),
             text => Ok(text.into()),
         })
+    }
+
+    /// Returns the text of the file that a setting names, if it names one.
+    pub(super) fn file(&mut self, key: &str) -> Option<String> {
+        self.read(key, |path, _| match path.trim() {
+            "" => Ok(None),
+            path => file::read_text(Path::new(path), MAX_FILE)
+                .map(Some)
+                .map_err(|error| format!("cannot be read: {error}")),
+        })
+    }
+
+    /// Warns if every user of this machine can read the file that a setting names.
+    pub(super) fn warn_of_open_file(&mut self, key: &str) {
+        let path = self.find(key).text.unwrap_or_default().trim();
+        if file::is_open_to_all(Path::new(path)) {
+            self.warnings.push(format!(
+                "{path}: every user of this machine can read the key in it: chmod 600 {path}"
+            ));
+        }
     }
 
     pub(super) fn texts(&mut self, key: &str) -> Vec<String> {

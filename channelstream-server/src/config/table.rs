@@ -39,6 +39,8 @@ pub enum Kind {
     Journal,
     /// The path of a directory.
     Directory,
+    /// The path of a file.
+    File,
     /// `always`, `never` or a time above zero.
     JournalSync,
     /// `raise` or `hold`.
@@ -61,7 +63,7 @@ impl Kind {
             Self::Port => "PORT",
             Self::Address => "HOST:PORT",
             Self::Secret | Self::Secrets => "SECRET",
-            Self::SecretFile => "FILE",
+            Self::SecretFile | Self::File => "FILE",
             Self::Networks => "NETWORKS",
             Self::Texts => "TEXTS",
             Self::Switch => "true|false",

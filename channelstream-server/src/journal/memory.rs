@@ -6,5 +6,5 @@ use super::{Appender, CAPACITY, Reader};
 
 pub(super) fn open() -> (Appender, Reader) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
-    (Appender::Memory(sender), Reader(receiver))
+    (Appender::Memory(sender), Reader::Queue(receiver))
 }

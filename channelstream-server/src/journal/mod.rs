@@ -185,7 +185,10 @@ pub(crate) enum OpenError {
 
 /// The end of the journal that returns envelopes.
 #[derive(Debug)]
-pub(crate) struct Reader(mpsc::Receiver<Given>);
+pub(crate) enum Reader {
+    Queue(mpsc::Receiver<Given>),
+    File(file::Reader),
+}
 
 /// Opens a journal for a node that knows these levels. One that is new begins with `initial`.
 ///
@@ -323,6 +326,9 @@ impl Reader {
     /// Waits for what the journal gives out, and appends up to `most` of it to `batch`. Returns how much,
     /// which is 0 if the journal is closed.
     pub(crate) async fn next(&mut self, batch: &mut Vec<Given>, most: usize) -> usize {
-        self.0.recv_many(batch, most).await
+        match self {
+            Self::Queue(given) => given.recv_many(batch, most).await,
+            Self::File(reader) => reader.next(batch, most).await,
+        }
     }
 }

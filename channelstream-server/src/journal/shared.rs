@@ -91,7 +91,7 @@ impl SharedJournal {
         let clock = shared.clock.clone();
         drop(journal);
         let appender = Appender::Shared(Shares { journal: self.clone(), own });
-        let (reader, clock) = (Reader(reader), Some(clock));
+        let (reader, clock) = (Reader::Queue(reader), Some(clock));
         Ok(Opened { appender, reader, state, known, node: None, clock, writer: None })
     }
 }
@@ -147,7 +147,8 @@ mod tests {
     }
 
     fn taken(reader: &mut Reader) -> Vec<Position> {
-        let numbers = std::iter::from_fn(|| match reader.0.try_recv() {
+        let Reader::Queue(given) = reader else { panic!("it is a queue") };
+        let numbers = std::iter::from_fn(|| match given.try_recv() {
             Ok(Given::Entry(Envelope { node, number, .. })) => Some((node, number)),
             _ => None,
         });

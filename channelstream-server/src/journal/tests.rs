@@ -59,9 +59,30 @@ pub(super) struct Open {
     writer: Option<(oneshot::Sender<()>, Written)>,
 }
 
+/// A journal that can be opened.
+enum Place {
+    /// Where the settings say.
+    Set(Journal),
+    /// Between the servers of this process.
+    Shared(SharedJournal),
+}
+
+impl Place {
+    /// Returns `true` if what was given out is there when it is opened again.
+    fn lasts(&self) -> bool {
+        !matches!(self, Self::Set(Journal::Memory))
+    }
+}
+
 impl Open {
     /// Opens a journal, whose writer waits until something else has nothing to do.
-    async fn new(journal: &Journal) -> Self {
+    async fn new(place: &Place) -> Self {
+        let journal = match place {
+            Place::Set(journal) => journal,
+            Place::Shared(shared) => {
+                return Self::of(shared.open(&Rules::default(), Levels::KNOWN).unwrap()).await;
+            }
+        };
         loop {
             match super::open(journal, Levels::KNOWN, initial) {
                 // What another test starts has the lock until it is another program.
@@ -144,27 +165,32 @@ impl Open {
         if let Some((stop, writer)) = self.writer.take() {
             stop.send(()).unwrap();
             writer.await.unwrap().unwrap();
+        } else {
+            // It ends with its server.
+            self.reader = Reader::Queue(mpsc::channel(1).1);
         }
     }
 }
 
 /// Runs a test with each journal.
-fn with_each(test: &impl AsyncFn(&Journal)) {
-    let run = |journal: &Journal| {
+fn with_each(test: &impl AsyncFn(&Place)) {
+    let run_on = |place: &Place| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        Runtime::block_on(&runtime.unwrap(), test(journal));
+        Runtime::block_on(&runtime.unwrap(), test(place));
     };
-    run(&Journal::Memory);
+    let run = |journal: Journal| run_on(&Place::Set(journal));
+    run(Journal::Memory);
+    run_on(&Place::Shared(SharedJournal::new()));
     for sync in
         [JournalSync::Always, JournalSync::Every(Duration::from_millis(1)), JournalSync::Never]
     {
         let folder = TempDir::new().unwrap();
-        run(&in_files(folder.path(), sync));
+        run(in_files(folder.path(), sync));
     }
     let redis = Redis::start(Disk::None, &[]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.unwrap().block_on(begin(&redis));
-    run(&in_redis(&redis));
+    run(in_redis(&redis));
 }
 
 fn in_files(folder: &Path, sync: JournalSync) -> Journal {
@@ -230,7 +256,7 @@ fn a_journal_without_a_reader_is_closed() {
 #[test]
 fn what_was_given_out_is_there_when_the_journal_is_opened_again() {
     with_each(&async |journal| {
-        if *journal == Journal::Memory {
+        if !journal.lasts() {
             return;
         }
         let mut next = 1;
@@ -255,7 +281,7 @@ fn what_was_given_out_is_there_when_the_journal_is_opened_again() {
 #[test]
 fn what_waits_when_the_journal_is_stopped_is_written() {
     with_each(&async |journal| {
-        if *journal == Journal::Memory {
+        if !journal.lasts() {
             return;
         }
         let mut open = Open::new(journal).await;

@@ -46,6 +46,16 @@ fn a_server_starts_without_redis_and_waits_for_it() {
 }
 
 #[test]
+fn a_first_start_on_an_empty_redis_has_lost_nothing() {
+    let redis = Redis::start(Disk::None, &[]);
+    let server = start(&redis, &[]);
+    ready(&server);
+    let log = server.log();
+    assert!(log.contains("a new journal begins in Redis"), "{log}");
+    assert!(!log.contains("lacks entries"), "{log}");
+}
+
+#[test]
 fn redis_without_memory_is_told_and_goes_on_when_it_has_some() {
     let redis = Redis::start(Disk::None, &[]);
     let server = start(&redis, &[]);

@@ -14,6 +14,11 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../channelstream-client/tests/it/tls").join(name)
 }
 
+/// The certificate of a client, which is its own authority.
+fn own(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/tls").join(name)
+}
+
 /// A Redis that speaks TLS on the port beside it, and on no other for who does not know.
 fn start(more: &[&str]) -> (Redis, u16) {
     let port = free_port();
@@ -50,6 +55,36 @@ fn a_journal_is_kept_over_tls() {
     for server in &servers {
         assert!(!server.log().contains("is not encrypted"), "{}", server.log());
     }
+}
+
+#[test]
+fn a_redis_that_asks_for_certificates_is_shown_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, kept, key) =
+        (own("client.pem"), own("client.key"), folder.path().join("key"));
+    std::fs::copy(&kept, &key).unwrap();
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&key, closed).unwrap();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let (_redis, port) = start(&["--tls-auth-clients", "yes", "--tls-ca-cert-file", certificate]);
+    let url = format!("rediss://localhost:{port}");
+    let authority = file("ca.pem");
+    let environment = [("SSL_CERT_FILE", authority.as_os_str())];
+    let identity = ["--redis-tls-cert", certificate, "--redis-tls-key", key];
+    doctor(&url, &identity, &environment).is_good();
+    let flags = [&["--journal", "redis", "--redis-url", &url], &identity[..]].concat();
+    let server = Process::start_in(&flags, &environment);
+    ready(&server);
+    assert_eq!(publish(server.address, "news", 1), Outcome::Done);
+
+    doctor(&url, &[], &environment).has("reachable", "fault", &["redis_tls_cert"]);
+    let (other, its_key) = (file("server.pem"), file("server.key"));
+    let (other, its_key) = (other.to_str().unwrap(), its_key.to_str().unwrap());
+    let refused = ["--redis-tls-cert", other, "--redis-tls-key", its_key];
+    doctor(&url, &refused, &environment).has("reachable", "fault", &["that it accepts"]);
+    let mixed = ["--redis-tls-cert", certificate, "--redis-tls-key", its_key];
+    let report = doctor(&url, &mixed, &environment);
+    report.has("redis_url", "fault", &["is not the key of the certificate", "change the files"]);
 }
 
 #[test]

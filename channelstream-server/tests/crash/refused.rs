@@ -51,7 +51,7 @@ fn a_directory_of_others_is_refused_and_left_alone() {
     fs::write(journal.path().join("photo.jpg"), "not ours").unwrap();
     let said = journal.refused();
     assert!(said.contains("photo.jpg") && said.contains("a directory of its own"), "{said}");
-    assert!(journal.files("segment-").is_empty(), "something was made");
+    assert_eq!(journal.files("").len(), 1, "something was made");
 }
 
 #[test]
@@ -64,4 +64,13 @@ fn a_journal_of_a_newer_release_is_refused() {
     fs::write(&segment, bytes).unwrap();
     let said = journal.refused();
     assert!(said.contains("a newer release wrote it: it has format 77"), "{said}");
+}
+
+#[test]
+fn a_directory_that_others_can_write_to_is_warned_of() {
+    let journal = Journal::new();
+    let has_warned = |journal: &Journal| journal.start(&[]).log().contains("others may write into");
+    assert!(!has_warned(&journal));
+    fs::set_permissions(journal.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(has_warned(&journal));
 }

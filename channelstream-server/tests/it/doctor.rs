@@ -131,11 +131,22 @@ fn what_is_wrong_with_a_directory_is_told_with_what_to_change() {
     fs::write(directory.join("notes.txt"), "").unwrap();
     has(&directory, "fault files", &["notes.txt", "a directory of its own"]);
     fs::remove_file(directory.join("notes.txt")).unwrap();
+    let folder_inside = directory.join("segment-00000000000000009999");
+    fs::create_dir(&folder_inside).unwrap();
+    has(&directory, "fault files", &["9999", "not a regular file", "regular files alone"]);
+    fs::remove_dir(folder_inside).unwrap();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
         has(&directory, "note directory", &["others may look", "chmod 700"]);
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+        has(&directory, "note directory", &["others may write", "chmod 700"]);
+        let (lock, kept) = (directory.join("lock"), folder.path().join("kept"));
+        fs::rename(&lock, &kept).unwrap();
+        std::os::unix::fs::symlink(&kept, &lock).unwrap();
+        has(&directory, "fault directory", &["lock: it is not a regular file"]);
+        fs::rename(&kept, &lock).unwrap();
     }
     let segment = of_kind("segment-");
     let whole = fs::read(&segment).unwrap();
@@ -151,4 +162,14 @@ fn what_is_wrong_with_a_directory_is_told_with_what_to_change() {
 fn a_disk_in_memory_is_no_place_for_a_journal() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     has(&folder.path().join("journal"), "fault file system", &["tmpfs", "use a disk"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_keeps_no_files_is_told_as_that_and_not_as_a_lack_of_rights() {
+    for directory in ["/proc", "/proc/journal"] {
+        has(Path::new(directory), "fault file system", &["procfs", "keeps no files", "on a disk"]);
+        let findings = findings(Path::new(directory));
+        assert!(findings.iter().all(|(_, _, advice)| !advice.contains("chmod")), "{findings:?}");
+    }
 }

@@ -214,3 +214,77 @@ fn what_is_no_journal_is_named() {
         assert!(refused(arguments, &folder.path().join("nowhere")).contains("No such file"));
     }
 }
+
+#[test]
+fn what_is_no_journal_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    for arguments in [&["show"][..], &["replay"], &["repair"], &["repair", "--drop"]] {
+        let why = refused(arguments, folder.path());
+        assert!(why.contains("there is no journal in"), "{why}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{arguments:?}");
+        refused(arguments, &missing);
+        assert!(!missing.exists(), "{arguments:?}");
+    }
+}
+
+/// Starts a server on a directory. Returns why it does not start.
+fn start_refused(directory: &Path) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = Config { port: 0, ..on(directory) };
+    let error = runtime.block_on(Server::bind(config)).unwrap_err();
+    let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    causes.map(|cause| cause.to_string()).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_of_a_journal() {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    let make_pipe = |path: &Path| {
+        let made = Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success(), "{made}");
+    };
+    let make_link = |path: &Path| symlink("/dev/zero", path).unwrap();
+    let make_socket = |path: &Path| drop(UnixListener::bind(path).unwrap());
+    let make_folder = |path: &Path| fs::create_dir(path).unwrap();
+    let makes: [&dyn Fn(&Path); 4] = [&make_pipe, &make_link, &make_socket, &make_folder];
+    for name in ["segment-00000000000000000007", "snapshot-00000000000000000007"] {
+        for make in makes {
+            let folder = journal();
+            let directory = folder.path().join("journal");
+            make(&directory.join(name));
+            let is_named = |why: String| {
+                let is_named = why.contains(name) && why.contains("not a regular file");
+                assert!(is_named, "{why}");
+            };
+            for arguments in [&["show"][..], &["repair"], &["repair", "--drop"]] {
+                is_named(refused(arguments, &directory));
+            }
+            if name.starts_with("snapshot") {
+                is_named(refused(&["replay"], &directory));
+                is_named(start_refused(&directory));
+            } else {
+                // It follows what is missing before it.
+                assert!(start_refused(&directory).contains("is missing"));
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_that_leads_elsewhere_is_not_followed() {
+    let folder = journal();
+    let directory = folder.path().join("journal");
+    let (lock, other) = (directory.join("lock"), folder.path().join("other"));
+    fs::remove_file(&lock).unwrap();
+    fs::write(&other, "of another program").unwrap();
+    std::os::unix::fs::symlink(&other, &lock).unwrap();
+    damage(&directory);
+    for why in [start_refused(&directory), refused(&["repair", "--drop"], &directory)] {
+        assert!(why.contains("journal/lock") && why.contains("not a regular file"), "{why}");
+    }
+    assert_eq!(fs::read_to_string(&other).unwrap(), "of another program");
+}

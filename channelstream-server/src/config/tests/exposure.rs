@@ -146,6 +146,8 @@ fn secrets_that_others_can_find_out_are_warned_of_once() {
         assert!(told[0].contains(&format!("{key} has fewer than 16 characters")), "{told:?}");
         assert!(!told[0].contains("0123"), "{told:?}");
     }
+    let url = warnings(&bare, &[("journal", "redis"), ("redis_url", "redis://h")]);
+    assert_eq!(url, [""; 0], "an address is no secret, whatever its length");
     let several = write("several", &format!("{good}\nold\nolder\n"), 0o600);
     assert_eq!(warnings(&bare, &[("secret_file", &several)]).len(), 1, "once for all");
     let short = write("short.ini", "[channelstream]\nsecret = old\n", 0o600);

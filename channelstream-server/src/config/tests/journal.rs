@@ -77,6 +77,43 @@ fn a_journal_in_redis_needs_its_address_and_tells_it_to_nobody() {
 }
 
 #[test]
+fn a_certificate_for_redis_is_read_with_its_key_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, mode: u32| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("the text of {name}")).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        path.to_str().unwrap().to_owned()
+    };
+    let (certificate, key) = (write("cert", 0o644), write("key", 0o600));
+    let redis = [("journal", "redis"), ("redis_url", "rediss://host")];
+    let with = |given: &[(&'static str, &str)]| {
+        let given: Vec<_> = redis.iter().chain(given).copied().collect();
+        mistakes(&given)
+    };
+    let both = [("redis_tls_cert", &*certificate), ("redis_tls_key", &*key)];
+    let given: Vec<_> = redis.iter().chain(&both).copied().collect();
+    let Journal::Redis(journal) = config(&given).journal else { panic!() };
+    let identity = journal.identity.unwrap();
+    assert_eq!(identity.certificate, "the text of cert");
+    assert_eq!(identity.key.expose(), "the text of key");
+    assert!(!format!("{identity:?}").contains("text of key"));
+
+    let alone = with(&[("redis_tls_cert", &certificate)]);
+    assert!(alone.len() == 1 && alone[0].ends_with("it needs redis_tls_key"), "{alone:?}");
+    let alone = with(&[("redis_tls_key", &key)]);
+    assert!(alone.len() == 1 && alone[0].ends_with("it needs redis_tls_cert"), "{alone:?}");
+    let missing = with(&[("redis_tls_cert", "/no/such"), ("redis_tls_key", &key)]);
+    assert!(missing.len() == 1 && missing[0].contains("cannot be read"), "{missing:?}");
+    let useless = mistakes(&both);
+    assert!(useless.len() == 2 && useless[0].contains("no effect"), "{useless:?}");
+}
+
+#[test]
 fn the_level_of_a_journal_that_lasts_can_be_held() {
     assert_eq!(config(&[]).cluster_level, ClusterLevel::Raise);
     let files = [("journal", "file"), ("journal_dir", "x"), ("cluster_level", "Hold")];

@@ -34,6 +34,9 @@ pub(crate) trait Disk: Files + Send + Sync {
 
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Returns `true` if what is appended goes to the memory of this machine first, and seldom waits.
+    fn is_quick(&self) -> bool;
 }
 
 /// A file that is open for appending.
@@ -53,6 +56,8 @@ pub(crate) trait Writable: Debug + Send {
 pub(crate) enum DirectoryError {
     #[error("cannot use the directory {}", .0.display())]
     Directory(PathBuf, #[source] io::Error),
+    #[error("cannot use {}", .0.display())]
+    Lock(PathBuf, #[source] io::Error),
     #[error("another process{} has this journal open: {}", holder(.id.as_deref()), .directory.display())]
     Locked { directory: PathBuf, id: Option<String> },
 }
@@ -76,6 +81,32 @@ fn lock_directory(path: &Path) -> Result<Option<File>, TryLockError> {
     }
 }
 
+/// Opens a file of a journal, which is a regular one. Anything else is refused: a link leads elsewhere, and a
+/// pipe may let its reader wait forever.
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+fn open_regular(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no such flags"))]
+    let mut options = options.clone();
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
+    }
+    let is_other =
+        || fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.file_type().is_file());
+    match options.open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Err(error) if !is_other() => Err(error),
+        Ok(_) | Err(_) => Err(io::Error::other(NotRegular)),
+    }
+}
+
+/// A file is a link, a directory, a pipe, a socket or a device.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not a regular file")]
+struct NotRegular;
+
 /// A directory of this machine, locked as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -95,7 +126,11 @@ impl Directory {
         }
         let mut options = private();
         options.read(true).write(true).create(true).truncate(false);
-        let mut lock = options.open(path.join(LOCK)).map_err(failed)?;
+        let lock = path.join(LOCK);
+        let mut lock = open_regular(&options, &lock).map_err(|error| {
+            let is_other = error.get_ref().is_some_and(|error| error.is::<NotRegular>());
+            if is_other { DirectoryError::Lock(lock, error) } else { failed(error) }
+        })?;
         let directory = match lock.try_lock().and_then(|()| lock_directory(path)) {
             Ok(directory) => directory,
             Err(TryLockError::Error(error)) => return Err(failed(error)),
@@ -112,7 +147,7 @@ impl Directory {
     fn create_aside(&self, aside: &Path, name: &str, content: &[u8]) -> io::Result<File> {
         let mut options = private();
         options.write(true).create(true).truncate(false);
-        let mut file = options.open(aside)?;
+        let mut file = open_regular(&options, aside)?;
         // One of a process that was killed.
         file.set_len(0)?;
         file.write_all(content)?;
@@ -132,7 +167,7 @@ pub(crate) struct Looked(pub(crate) PathBuf);
 impl Looked {
     /// Returns the size of a file, and how long ago it was written by the clock of this machine.
     pub(super) fn size_and_age(&self, name: &str) -> io::Result<(u64, Option<Duration>)> {
-        let metadata = fs::metadata(self.0.join(name))?;
+        let metadata = fs::symlink_metadata(self.0.join(name))?;
         // A file of the future has no age.
         Ok((metadata.len(), metadata.modified()?.elapsed().ok()))
     }
@@ -150,7 +185,12 @@ impl Files for Looked {
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.0.join(name))
+        let mut options = OpenOptions::new();
+        let mut file = open_regular(options.read(true), &self.0.join(name))?;
+        let size = file.metadata()?.len();
+        let mut bytes = Vec::with_capacity(usize::try_from(size).map_err(io::Error::other)?);
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn show(&self, name: &str) -> String {
@@ -185,13 +225,18 @@ impl Disk for Directory {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Writable>> {
-        let mut file = OpenOptions::new().write(true).open(self.files.0.join(name))?;
+        let mut options = OpenOptions::new();
+        let mut file = open_regular(options.write(true), &self.files.0.join(name))?;
         file.seek(SeekFrom::End(0))?;
         Ok(Box::new(End(file)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.files.0.join(name))
+    }
+
+    fn is_quick(&self) -> bool {
+        matches!(kept(&self.files.0), Kept::Here | Kept::Memory(_) | Kept::Container)
     }
 }
 
@@ -219,6 +264,8 @@ impl Writable for End {
 pub(super) struct Seen {
     /// Others than its owner may read it.
     pub(super) is_open: bool,
+    /// Others than its owner may put files into it and remove them.
+    pub(super) is_writable: bool,
     /// It belongs to the user of this process.
     pub(super) is_own: bool,
     /// Who has a journal open in it.
@@ -251,17 +298,36 @@ pub(super) fn look_at(path: &Path) -> io::Result<Option<Seen>> {
     };
     #[cfg(not(unix))]
     let (is_open, is_own) = (false, true);
-    Ok(Some(Seen { is_open, is_own, holder: holder_of(path)? }))
+    let is_writable = others_write(path);
+    Ok(Some(Seen { is_open, is_writable, is_own, holder: holder_of(path)? }))
+}
+
+/// Returns `true` if others than its owner may put files into a directory, and remove them.
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
+pub(super) fn others_write(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o022 != 0)
+}
+
+#[cfg(not(unix))]
+pub(super) fn others_write(_: &Path) -> bool {
+    false
+}
+
+/// Says what that means.
+pub(super) fn of_others(path: &Path) -> String {
+    format!("others may write into {}, and so change or remove the journal", path.display())
 }
 
 /// Finds who has the journal of a directory open. It holds a lock itself for a moment: one that several may
 /// hold, and a server that starts in this very moment says that it is refused.
 #[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
 fn holder_of(path: &Path) -> io::Result<Option<Holder>> {
-    let mut lock = match File::open(path.join(LOCK)) {
+    let mut lock = match open_regular(OpenOptions::new().read(true), &path.join(LOCK)) {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return Err(io::Error::new(error.kind(), format!("{LOCK}: {error}"))),
     };
     match lock.try_lock_shared() {
         Ok(()) => Ok(None),
@@ -323,6 +389,8 @@ pub(super) enum Kept {
     Memory(&'static str),
     /// In the layer of a container, which goes with it.
     Container,
+    /// Nowhere: this file system shows what the kernel knows.
+    Nowhere(&'static str),
     Unknown,
 }
 
@@ -348,6 +416,11 @@ pub(super) fn kept(directory: &Path) -> Kept {
         0x0102_1994 => Kept::Memory("tmpfs"),
         0x8584_58f6 => Kept::Memory("ramfs"),
         0x794c_7630 => Kept::Container,
+        0x9fa0 => Kept::Nowhere("procfs"),
+        0x6265_6572 => Kept::Nowhere("sysfs"),
+        0x0027_e0eb | 0x6367_7270 => Kept::Nowhere("cgroup"),
+        0x1cd1 => Kept::Nowhere("devpts"),
+        0x6462_6720 | 0x7472_6163 => Kept::Nowhere("debugfs"),
         _ => Kept::Here,
     }
 }

@@ -9,6 +9,7 @@ use super::disk::{self, Files as _, Kept, Looked, Seen};
 use super::inspect::{Journal, LookError};
 use super::log::SEGMENT;
 use super::names::{Listing, Name};
+use super::recovery::OpenError;
 use super::{repair, snapshot};
 use crate::config::JournalSync;
 
@@ -35,6 +36,9 @@ pub(crate) fn examine(directory: &Path, sync: JournalSync) -> Vec<Finding> {
             return vec![Finding::fault(NAME, format!("cannot use {shown}: {error}"), advice)];
         }
     };
+    if let Some(nowhere) = nowhere(directory) {
+        return vec![nowhere];
+    }
     let mut findings = vec![owner(directory, &seen)];
     findings.push(lock(&seen));
     findings.push(writable(directory, sync));
@@ -48,6 +52,9 @@ fn to_be_made(directory: &Path) -> Vec<Finding> {
     const NAME: &str = "directory";
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
+    if let Some(nowhere) = nowhere(parent) {
+        return vec![nowhere];
+    }
     let mut findings = vec![match disk::look_at(parent) {
         Ok(Some(_)) => match disk::try_write(parent) {
             Ok(_) => Finding::good(NAME, format!("{} will be made", directory.display())),
@@ -70,12 +77,21 @@ fn to_be_made(directory: &Path) -> Vec<Finding> {
     findings
 }
 
+/// Returns a fault if nothing can be kept in a directory, whoever owns it.
+fn nowhere(directory: &Path) -> Option<Finding> {
+    let finding = file_system(directory);
+    matches!(disk::kept(directory), Kept::Nowhere(_)).then_some(finding)
+}
+
 fn owner(directory: &Path, seen: &Seen) -> Finding {
     const NAME: &str = "directory";
     let shown = directory.display();
     if !seen.is_own {
         let detail = format!("{shown} belongs to another user than the one who asks");
         return Finding::note(NAME, detail, "run doctor as the user of the server");
+    }
+    if seen.is_writable {
+        return Finding::note(NAME, disk::of_others(directory), format!("chmod 700 {shown}"));
     }
     if seen.is_open {
         let detail = format!(
@@ -150,6 +166,14 @@ fn file_system(directory: &Path) -> Finding {
             NAME,
             "it is in the layer of a container, which goes with the container",
             "mount a volume at journal_dir",
+        ),
+        Kept::Nowhere(name) => Finding::fault(
+            NAME,
+            format!(
+                "{} is of {name}, which shows the system and keeps no files",
+                directory.display()
+            ),
+            "name a directory on a disk in journal_dir",
         ),
         Kept::Unknown => Finding::skipped(NAME, "the system does not tell what it is"),
     }
@@ -248,7 +272,12 @@ fn whole(directory: &Path, files: &Looked, listing: &Listing, snapshot_line: &st
         Ok(Some(fault)) => return fault,
         Ok(None) => {}
         // A server may have removed what was listed.
-        Err(error) => return Finding::skipped(NAME, chain(&error)),
+        Err(error) if is_gone(&error) => return Finding::skipped(NAME, chain(&error)),
+        Err(error) => {
+            let advice =
+                "see what that is: a journal has regular files alone, which its owner reads";
+            return Finding::fault(NAME, chain(&error), advice);
+        }
     }
     let newest = listing.snapshots.last().copied().unwrap_or_default();
     let read = files.read(&Name::Snapshot(newest).to_string());
@@ -259,6 +288,14 @@ fn whole(directory: &Path, files: &Looked, listing: &Listing, snapshot_line: &st
             "look at the disk: what was written has changed",
         ),
         Ok(Ok(())) | Err(_) => Finding::good(NAME, format!("all are whole; {snapshot_line}")),
+    }
+}
+
+fn is_gone(error: &LookError) -> bool {
+    match error {
+        LookError::Open(OpenError::Disk { source, .. }) => source.kind() == io::ErrorKind::NotFound,
+        LookError::Nothing(_) => true,
+        _ => false,
     }
 }
 

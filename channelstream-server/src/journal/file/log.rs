@@ -96,10 +96,15 @@ impl Log {
         self.number == self.header.number
     }
 
+    /// Returns `true` if the next record begins another segment.
+    pub(super) fn is_full(&self) -> bool {
+        self.length >= self.most
+    }
+
     /// Writes a record, in another segment if this one is full. Returns its size. If this fails, nothing
     /// of it is there.
     pub(super) fn write(&mut self, record: &mut Builder) -> Result<u64, Fault> {
-        if self.length >= self.most {
+        if self.is_full() {
             self.rotate()?;
         }
         let count = record.count();
@@ -139,7 +144,7 @@ impl Log {
 
     /// Finds out whether there is space again.
     pub(super) fn try_space(&mut self) -> Result<(), Fault> {
-        if self.length >= self.most {
+        if self.is_full() {
             self.rotate()?;
         }
         // A record never begins with zeros, so that they are torn if they stay.

@@ -13,6 +13,8 @@ mod log;
 #[cfg(test)]
 mod model;
 mod names;
+mod pen;
+mod reader;
 mod recovery;
 pub(crate) mod repair;
 mod segment;
@@ -31,13 +33,15 @@ use channelstream_core::state::stored::Levels;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::{Appender, CAPACITY, Figures, Opened, Reader};
+use super::{Appender, CAPACITY, Figures, Opened};
 use crate::clock;
 use crate::config::JournalSync;
 use crate::thread::Thread;
-use disk::Directory;
-use recovery::{Recovered, recover};
+use disk::{Directory, Looked};
+use pen::{Pen, Shared};
+use recovery::{Recovered, list, recover};
 
+pub(crate) use reader::Reader;
 pub(crate) use recovery::OpenError;
 pub(crate) use writer::{Writer, WriterError};
 
@@ -49,7 +53,14 @@ pub(super) fn open(
     initial: impl FnOnce() -> State,
 ) -> Result<Opened, OpenError> {
     let begun = Instant::now();
+    // A directory of others gets no lock either.
+    if let Err(foreign @ OpenError::Foreign { .. }) = list(&Looked(directory.to_owned())) {
+        return Err(foreign);
+    }
     let disk = Arc::new(Directory::open(directory)?);
+    if disk::others_write(directory) {
+        tracing::warn!("{}: chmod 700 {}", disk::of_others(directory), directory.display());
+    }
     let recovered = recover(disk, known, initial, log::SEGMENT, clock::salt)?;
     let Recovered { entries, cut, base, .. } = &recovered;
     if *cut > 0 {
@@ -80,14 +91,16 @@ fn start(
     let Recovered { state, known, log, disk, base, followed, .. } = recovered;
     let figures = Arc::new(Figures::new(state.level(), followed, base.size));
     let (sender, envelopes) = mpsc::channel(CAPACITY);
-    let (given, reader) = mpsc::channel(writer::GIVEN);
+    let (pass, passed) = mpsc::channel(writer::PASSED);
+    let lends = sync != JournalSync::Always && disk.is_quick();
     let snapshots = snapshots::Snapshots::new((disk, known), base, log.most(), (runtime, thread));
-    let writer =
-        Writer::new(log, sync, (envelopes, given), snapshots, followed, Arc::clone(&figures));
+    let shared = Shared::new(Pen::new(log, sync, envelopes, followed, Arc::clone(&figures)));
+    let reader = Reader::new(Arc::downgrade(&shared), passed, lends);
+    let writer = Writer::new(shared, pass, lends, snapshots, Arc::clone(&figures));
     let appender = Appender::File { envelopes: sender, figures };
     Opened {
         appender,
-        reader: Reader(reader),
+        reader: super::Reader::File(reader),
         state,
         known,
         node: None,

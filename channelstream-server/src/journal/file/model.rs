@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::dice::Dice;
 use super::disk::{Disk, Files, Writable};
@@ -11,7 +13,22 @@ use super::disk::{Disk, Files, Writable};
 const SECTOR: usize = 64;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model(Arc<Mutex<Inner>>);
+pub(super) struct Model {
+    inner: Arc<Mutex<Inner>>,
+    syncs: Arc<Syncs>,
+}
+
+/// Syncs that are held.
+#[derive(Debug, Default)]
+struct Syncs {
+    are_held: Mutex<bool>,
+    released: Condvar,
+    /// One of them waits.
+    one_waits: AtomicBool,
+}
+
+/// The longest time for which a test holds a sync.
+const LONGEST: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Inner {
@@ -23,6 +40,9 @@ struct Inner {
     /// After so many operations power is cut: no operation succeeds any more.
     left: u64,
     syncs_fail: bool,
+    is_quick: bool,
+    /// How long the next write waits.
+    wait: Duration,
     dice: Dice,
 }
 
@@ -43,6 +63,8 @@ impl Default for Inner {
             space: u64::MAX,
             left: u64::MAX,
             syncs_fail: false,
+            is_quick: true,
+            wait: Duration::ZERO,
             dice: Dice::new(0),
         }
     }
@@ -50,11 +72,15 @@ impl Default for Inner {
 
 impl Model {
     pub(super) fn new(dice: Dice) -> Self {
-        Self(Arc::new(Mutex::new(Inner { dice, ..Inner::default() })))
+        Self::of(Inner { dice, ..Inner::default() })
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner: Arc::new(Mutex::new(inner)), syncs: Arc::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
+        self.inner.lock().unwrap()
     }
 
     /// Cuts power after so many operations, in the middle of one.
@@ -80,6 +106,30 @@ impl Model {
         self.inner().syncs_fail = true;
     }
 
+    pub(super) fn set_quick(&self, is_quick: bool) {
+        self.inner().is_quick = is_quick;
+    }
+
+    /// Lets the next write wait for so long.
+    pub(super) fn wait_before_the_next_write(&self, time: Duration) {
+        self.inner().wait = time;
+    }
+
+    /// Lets each sync wait until they are released.
+    pub(super) fn hold_syncs(&self) {
+        *self.syncs.are_held.lock().unwrap() = true;
+    }
+
+    /// Returns `true` if a sync waits.
+    pub(super) fn is_held(&self) -> bool {
+        self.syncs.one_waits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn release_syncs(&self) {
+        *self.syncs.are_held.lock().unwrap() = false;
+        self.syncs.released.notify_all();
+    }
+
     /// Returns the disk as the next process finds it: `with_power`, all that was written is there.
     pub(super) fn next(&self, with_power: bool) -> Self {
         let mut inner = self.inner();
@@ -98,7 +148,7 @@ impl Model {
             file.synced.clone_from(&file.content);
         }
         let dice = dice.part();
-        Self(Arc::new(Mutex::new(Inner { files, dice, ..Inner::default() })))
+        Self::of(Inner { files, dice, ..Inner::default() })
     }
 
     /// The names of the files with their contents.
@@ -111,6 +161,17 @@ impl Model {
     pub(super) fn put(&self, name: &str, content: Vec<u8>) {
         let file = File { synced: content.clone(), content };
         self.inner().files.insert(name.to_owned(), file);
+    }
+}
+
+impl Syncs {
+    #[expect(clippy::disallowed_methods, reason = "a disk blocks the thread that waits for it")]
+    fn wait(&self) {
+        let held = self.are_held.lock().unwrap();
+        self.one_waits.store(*held, Ordering::Relaxed);
+        let waited = self.released.wait_timeout_while(held, LONGEST, |held| *held);
+        assert!(!waited.unwrap().1.timed_out(), "nobody releases the syncs");
+        self.one_waits.store(false, Ordering::Relaxed);
     }
 }
 
@@ -211,6 +272,10 @@ impl Disk for Model {
         inner.removed.insert(name.to_owned(), file);
         if stays_on { Ok(()) } else { Err(off()) }
     }
+
+    fn is_quick(&self) -> bool {
+        self.inner().is_quick
+    }
 }
 
 #[derive(Debug)]
@@ -220,7 +285,9 @@ struct Open {
 }
 
 impl Writable for Open {
+    #[expect(clippy::disallowed_methods, reason = "a disk blocks the thread that waits for it")]
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        std::thread::sleep(std::mem::take(&mut self.disk.inner().wait));
         let mut inner = self.disk.inner();
         let stays_on = inner.operate().ok_or_else(off)?;
         let has_room = inner.has_room(bytes.len());
@@ -238,6 +305,7 @@ impl Writable for Open {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.disk.syncs.wait();
         let mut inner = self.disk.inner();
         let stays_on = inner.operate().ok_or_else(off)?;
         if inner.syncs_fail {

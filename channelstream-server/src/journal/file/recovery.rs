@@ -93,12 +93,7 @@ pub(super) fn recover(
     most: u64,
     salt: fn() -> u64,
 ) -> Result<Recovered, OpenError> {
-    let names = disk.names().map_err(failed(&*disk, "list", ""))?;
-    let listing = Listing::new(names);
-    if !listing.foreign.is_empty() {
-        let names = listing.foreign.into_iter().take(3).collect::<Vec<_>>().join(", ");
-        return Err(OpenError::Foreign { directory: disk.show(""), names });
-    }
+    let listing = list(&*disk)?;
     if is_unbegun(&*disk, &listing)? {
         remove_unfinished(&*disk, &listing)?;
         return begin(disk, known, initial(), most, salt);
@@ -136,6 +131,16 @@ pub(super) fn recover(
         }
     };
     Ok(Recovered { state: replay.into_state(), known, disk, log, base, followed, entries, cut })
+}
+
+/// Lists the files of a directory, which are those of a journal alone.
+pub(super) fn list(files: &dyn Files) -> Result<Listing, OpenError> {
+    let listing = Listing::new(files.names().map_err(failed(files, "list", ""))?);
+    if listing.foreign.is_empty() {
+        return Ok(listing);
+    }
+    let names = listing.foreign.into_iter().take(3).collect::<Vec<_>>().join(", ");
+    Err(OpenError::Foreign { directory: files.show(""), names })
 }
 
 /// Removes what a start or a snapshot that was broken off left.

@@ -30,6 +30,8 @@ pub(crate) fn first_damage(journal: &Journal) -> Result<Option<Damage>, LookErro
 /// it are removed. Returns what was dropped; `None` if nothing is damaged. No server may have the journal
 /// open.
 pub(crate) fn cut(path: &Path) -> Result<Option<Damage>, LookError> {
+    // What is no journal gets no lock either.
+    Journal::look(path)?;
     let directory = Directory::open(path).map_err(OpenError::from)?;
     let Some(damage) = first_damage(&Journal::look(path)?)? else { return Ok(None) };
     let names = directory.names().map_err(failed(&directory, "list", ""))?;

@@ -12,7 +12,7 @@ use super::super::finding::Finding;
 use super::checks::Told;
 use super::command::{self, FIELD, Keys, Maker, Scripts, Trouble, field, list, number, text};
 use super::snapshots;
-use super::target::Target;
+use super::target::{Target, UrlError};
 use crate::clock;
 use crate::config::RedisJournal;
 
@@ -42,10 +42,15 @@ const SKEW: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(
 /// Examines the Redis of a journal. It changes nothing there.
 pub(crate) async fn examine(journal: &RedisJournal) -> Vec<Finding> {
     let keys = Keys::new(&journal.name);
-    let target = match Target::parse(&journal.url, keys.clone()) {
+    let target = match Target::of(journal, keys.clone()) {
         Ok(target) => target,
         Err(error) => {
-            let advice = "change redis_url, or the file that redis_url_file names";
+            let advice = match error {
+                UrlError::Identity(_) => {
+                    "change the files that redis_tls_cert and redis_tls_key name"
+                }
+                _ => "change redis_url, or the file that redis_url_file names",
+            };
             return vec![Finding::fault("redis_url", error.to_string(), advice)];
         }
     };
@@ -104,7 +109,8 @@ fn unreachable(target: &Target, trouble: &Trouble) -> Finding {
             "correct the user and password in redis_url"
         }
         Trouble::Broken(_) if target.is_encrypted() => {
-            "see the log of Redis. If it asks clients for certificates, set tls-auth-clients no"
+            "see the log of Redis. If it asks clients for certificates, name one in redis_tls_cert and \
+             redis_tls_key that it accepts, or set tls-auth-clients no"
         }
         Trouble::Connect(_) | Trouble::Broken(_) | Trouble::Stalled => {
             "is Redis running, are host and port in redis_url right, does a firewall allow the connection? \

@@ -12,6 +12,7 @@ mod doctor;
 mod driver;
 mod figures;
 mod giving;
+mod identity;
 mod lines;
 mod notices;
 pub(crate) mod protocol;
@@ -75,7 +76,7 @@ fn open_with(
     due: Due,
 ) -> Result<Opened, UrlError> {
     let keys = Keys::new(&journal.name);
-    let target = Target::parse(&journal.url, keys.clone())?;
+    let target = Target::of(journal, keys.clone())?;
     for warning in target.warnings() {
         tracing::warn!("{}", warning.line());
     }
@@ -108,7 +109,7 @@ fn open_with(
     let appender = Appender::Redis(Shared { envelopes, askers, figures });
     Ok(Opened {
         appender,
-        reader: Reader(reader),
+        reader: Reader::Queue(reader),
         state,
         known,
         node: Some(node),

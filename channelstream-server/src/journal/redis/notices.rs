@@ -1,5 +1,7 @@
 //! What the protocol has noticed, in the log and in figures.
 
+use channelstream_core::state::Position;
+
 use super::command::id;
 use super::figures::{Figures, count};
 use super::protocol::message::{Damage, Notice};
@@ -37,6 +39,10 @@ pub(super) fn note(notice: Notice, figures: &Figures) {
         Notice::Begins { after, put_back, rebuilt } => {
             count(&figures.recoveries, 1);
             count(&figures.put_back, put_back);
+            if is_first(after) {
+                tracing::info!("a new journal begins in Redis, which held none");
+                return;
+            }
             tracing::warn!(
                 after = %id(after), put_back, rebuilt,
                 "Redis is another one, was started anew or lacks entries: this server has begun an epoch of the \
@@ -48,5 +54,24 @@ pub(super) fn note(notice: Notice, figures: &Figures) {
             tracing::warn!(entries = repeats, "entries that Redis lost are appended again");
         }
         Notice::Stalled(_) | Notice::WentBack => {}
+    }
+}
+
+/// Returns `true` if nothing was before, here or on another server that lives.
+fn is_first(after: Position) -> bool {
+    after == Position::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use channelstream_core::protocol::Epoch;
+
+    use super::*;
+
+    #[test]
+    fn a_journal_is_new_if_nothing_was_before() {
+        assert!(is_first(Position::default()));
+        assert!(!is_first(Position { epoch: Epoch::new(7), number: 0 }));
+        assert!(!is_first(Position { number: 1, ..Position::default() }));
     }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, Value,
+    RedisConnectionInfo, TlsCertificates, Value,
 };
 use thiserror::Error;
 
 use super::super::finding::Finding;
 use super::command::{self, Keys, Trouble, text};
-use crate::config::Secret;
+use super::identity;
+use crate::config::{RedisJournal, Secret};
 
 /// How long it may take to connect and to greet.
 const CONNECT: Duration = Duration::from_millis(900);
@@ -21,10 +22,14 @@ const CONNECT: Duration = Duration::from_millis(900);
 /// How long one sentinel may take.
 const SENTINEL: Duration = Duration::from_millis(300);
 
+/// What makes most URLs unreadable.
+const ESCAPES: &str = "Special characters of a user or password have to be percent-encoded: @ as %40, : as %3A, \
+     / as %2F, ? as %3F, # as %23, % as %25";
+
 /// How many nodes of a cluster may send on to the next.
 const REDIRECTS: usize = 3;
 
-/// Why a URL does not lead to Redis. It does not tell the URL, which may hold a password.
+/// Why the settings do not lead to Redis. It does not tell the URL, which may hold a password.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum UrlError {
     #[error(
@@ -33,6 +38,10 @@ pub(crate) enum UrlError {
     Scheme,
     #[error("redis_url: {0}")]
     Wrong(String),
+    #[error("{0}")]
+    Identity(String),
+    #[error("redis_tls_cert needs TLS: redis_url has to be rediss:// or rediss+sentinel://")]
+    Unused,
 }
 
 /// Where Redis is.
@@ -65,6 +74,32 @@ pub(super) struct Lines {
 }
 
 impl Target {
+    /// Returns where the settings say that Redis is.
+    pub(super) fn of(journal: &RedisJournal, keys: Keys) -> Result<Self, UrlError> {
+        let target = Self::parse(&journal.url, keys)?;
+        match &journal.identity {
+            None => Ok(target),
+            Some(_) if !target.is_encrypted() => Err(UrlError::Unused),
+            Some(identity) => {
+                target.showing(&identity::read(identity).map_err(UrlError::Identity)?)
+            }
+        }
+    }
+
+    /// Shows a certificate to Redis and to sentinels.
+    fn showing(mut self, certificates: &TlsCertificates) -> Result<Self, UrlError> {
+        let with = |info: &ConnectionInfo| {
+            let client = Client::build_with_tls(info.clone(), certificates.clone());
+            let client = client.map_err(|error| UrlError::Identity(error.to_string()))?;
+            Ok(client.get_connection_info().clone())
+        };
+        self.info = with(&self.info)?;
+        if let Place::Sentinels { sentinels, .. } = &mut self.place {
+            *sentinels = sentinels.iter().map(with).collect::<Result<_, UrlError>>()?;
+        }
+        Ok(self)
+    }
+
     pub(super) fn parse(url: &Secret, keys: Keys) -> Result<Self, UrlError> {
         // The provider of cryptography is that of the process, whoever sets it first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -84,6 +119,11 @@ impl Target {
         let scheme = if tls { "rediss" } else { "redis" };
         let (credentials, rest) =
             rest.rsplit_once('@').map_or(("", rest), |(before, rest)| (before, rest));
+        if credentials.contains('@') {
+            return Err(UrlError::Wrong(format!(
+                "user and password stand once, before the first sentinel, and are those of Redis. {ESCAPES}"
+            )));
+        }
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (master, database) = path.split_once('/').unwrap_or((path, ""));
         if master.is_empty() {
@@ -224,9 +264,13 @@ impl Target {
 }
 
 fn info(url: &str) -> Result<ConnectionInfo, UrlError> {
-    let info = url
-        .into_connection_info()
-        .map_err(|error| UrlError::Wrong(error.detail().unwrap_or(error.category()).to_owned()))?;
+    let info = url.into_connection_info().map_err(|error| {
+        // What stands behind it may be from the URL.
+        let text = error.to_string();
+        let why = text.split(" - ").next().unwrap_or_default();
+        let escapes = if url.contains('@') { format!(". {ESCAPES}") } else { String::new() };
+        UrlError::Wrong(format!("{why}{escapes}"))
+    })?;
     // What the answers look like should not depend on the server.
     let redis: RedisConnectionInfo = info.redis_settings().clone().set_skip_set_lib_name();
     Ok(info.set_redis_settings(redis))
@@ -295,6 +339,7 @@ async fn ask_sentinel(sentinel: &ConnectionInfo, master: &str) -> Result<(String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RedisIdentity;
 
     fn parse(url: &str) -> Result<Target, UrlError> {
         Target::parse(&Secret::new(url), Keys::new("test"))
@@ -340,6 +385,46 @@ mod tests {
         let error = parse("redis://user:hidden@host:port").unwrap_err();
         assert!(!error.to_string().contains("hidden"), "{error}");
         assert!(!format!("{:?}", parse("redis://:hidden@host")).contains("hidden"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_told_with_what_to_change() {
+        let why = |url| parse(url).unwrap_err().to_string();
+        for url in ["redis://:hid/den@host", "redis://:hid#den@host", "redis://user:12/den@host"] {
+            let why = why(url);
+            assert!(why.contains("percent-encoded: @ as %40") && !why.contains("den@"), "{why}");
+        }
+        assert_eq!(why("redis://host/first"), "redis_url: Invalid database number");
+        let why = why("redis+sentinel://a:hidden@one:1,c:hidden@two:2/main");
+        assert!(why.contains("once, before the first sentinel"), "{why}");
+        assert!(!why.contains("hidden"), "{why}");
+        let target = parse("redis://us%40er:p%2Fw@host").unwrap();
+        let settings = target.info.redis_settings();
+        assert_eq!((settings.username(), settings.password()), (Some("us@er"), Some("p/w")));
+    }
+
+    #[test]
+    fn a_certificate_is_shown_over_tls_to_redis_and_to_sentinels() {
+        let of = |url| {
+            let identity = Some(RedisIdentity {
+                certificate: include_str!("../../../tests/cluster/tls/client.pem").to_owned(),
+                key: Secret::new(include_str!("../../../tests/cluster/tls/client.key")),
+            });
+            let (name, timeout) = ("test".to_owned(), Duration::from_secs(5));
+            let journal =
+                RedisJournal { url: Secret::new(url), identity, name, replicas: 0, timeout };
+            Target::of(&journal, Keys::new("test"))
+        };
+        let shows = |info: &ConnectionInfo| {
+            matches!(info.addr(), ConnectionAddr::TcpTls { tls_params: Some(_), .. })
+        };
+        let target = of("rediss+sentinel://one,two/main").unwrap();
+        let Place::Sentinels { sentinels, .. } = &target.place else { panic!() };
+        assert!(shows(&target.info) && sentinels.iter().all(shows));
+        assert!(shows(&elsewhere(&target.info, "three".to_owned(), 4)));
+        for url in ["redis://one", "redis+sentinel://one/main", "unix:///run/redis.sock"] {
+            assert_eq!(of(url).unwrap_err(), UrlError::Unused, "{url}");
+        }
     }
 
     #[test]

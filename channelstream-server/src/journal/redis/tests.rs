@@ -24,7 +24,8 @@ use real::{Disk, Redis};
 
 pub(crate) fn settings(redis: &Redis) -> RedisJournal {
     let url = Secret::new(redis.url());
-    RedisJournal { url, name: "test".to_owned(), replicas: 0, timeout: Duration::from_secs(5) }
+    let (name, timeout) = ("test".to_owned(), Duration::from_secs(5));
+    RedisJournal { url, identity: None, name, replicas: 0, timeout }
 }
 
 pub(crate) fn in_redis(redis: &Redis) -> Journal {

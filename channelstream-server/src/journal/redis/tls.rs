@@ -60,7 +60,8 @@ pub(super) fn trouble(error: &RedisError) -> Option<Trouble> {
         }
         Error::AlertReceived(alert) => (
             format!("Redis refuses it ({alert:?})"),
-            "if it asks clients for certificates, set tls-auth-clients no",
+            "if it asks clients for certificates, name one in redis_tls_cert and redis_tls_key that it accepts, or \
+             set tls-auth-clients no",
         ),
         other => (other.to_string(), "see the log of Redis"),
     };

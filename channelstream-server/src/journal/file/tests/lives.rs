@@ -37,6 +37,7 @@ async fn live(
     dice: &mut Dice,
     story: &mut Story,
 ) -> Model {
+    disk.set_quick(dice.coin());
     let recovered = open_at(&disk).unwrap_or_else(|error| panic!("a false alarm: {error:?}"));
     check(&recovered.state, story);
     let Running { appender, mut reader, stop, writer } = run(recovered, sync);

@@ -4,6 +4,7 @@ mod damage;
 mod levels;
 mod lives;
 mod segments;
+mod turns;
 mod writing;
 
 use std::sync::Arc;

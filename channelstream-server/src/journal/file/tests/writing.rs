@@ -23,10 +23,15 @@ async fn take(reader: &mut Reader, count: usize) -> Vec<Given> {
 
 #[test]
 fn without_space_entries_come_back_undone_until_there_is_space() {
+    without_space(JournalSync::Always);
+    without_space(JournalSync::Every(Duration::from_secs(1)));
+    without_space(JournalSync::Never);
+}
+
+fn without_space(sync: JournalSync) {
     in_paused_time(async {
         let disk = Model::new(Dice::new(1));
-        let Running { appender, mut reader, stop, writer } =
-            run(open_at(&disk).unwrap(), JournalSync::Always);
+        let Running { appender, mut reader, stop, writer } = run(open_at(&disk).unwrap(), sync);
         appender.append(envelope(0)).unwrap();
         assert!(matches!(&take(&mut reader, 1).await[..], [Given::Entry(_)]));
         disk.leave_space(30);
