@@ -166,6 +166,24 @@ impl World {
         self.drain(node);
     }
 
+    /// What the driver of the first node does: if nobody could begin from what Redis holds, it makes a snapshot.
+    pub(super) fn check_snapshot(&mut self) {
+        let following =
+            |node: &Node| node.is_alive && node.machine.standing() == Standing::Following;
+        let redis = &self.processes[self.master];
+        if let Some(node) = self.nodes.iter().position(following)
+            && redis.is_up
+            && !redis.data.is_whole()
+        {
+            self.tell(|| format!("node {node} finds that the snapshot is of no use"));
+            let replica = &self.nodes[node].replica;
+            let (position, snapshot) = (replica.order().position(), replica.snapshot());
+            let at = self.now + self.dice.between(MILLI, 50 * MILLI);
+            self.plan(at, Event::SnapshotMade { node, position, snapshot });
+        }
+        self.plan(self.now + 5 * SECOND, Event::Check);
+    }
+
     /// The entry by which a node begins an epoch, by its wall clock.
     pub(super) fn begin_entry(&mut self, node: usize, above: Epoch, alone: bool) -> (Epoch, Entry) {
         let stamp = self.stamp(node, 0);

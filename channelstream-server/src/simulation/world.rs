@@ -18,7 +18,7 @@ use super::replica::{NEW, OLD, Replica};
 use super::watchers::Watcher;
 use super::{Missing, Planted, Report};
 use crate::journal::redis::protocol::message::{
-    Answer, Entry, Fate, Line, Notice, Output, Request, Standing, Why,
+    Answer, Entry, Fate, Line, Notice, Output, Request, Why,
 };
 use crate::journal::redis::protocol::{Machine, Rule, Settings};
 use tokio::runtime::{Builder, Runtime};
@@ -438,24 +438,6 @@ impl World {
             self.nodes[node].wake = at;
             self.plan(at, Event::Wake { node, at });
         }
-    }
-
-    /// What the driver of the first node does: if nobody could begin from what Redis holds, it makes a snapshot.
-    fn check_snapshot(&mut self) {
-        let following =
-            |node: &Node| node.is_alive && node.machine.standing() == Standing::Following;
-        let redis = &self.processes[self.master];
-        if let Some(node) = self.nodes.iter().position(following)
-            && redis.is_up
-            && !redis.data.is_whole()
-        {
-            self.tell(|| format!("node {node} finds that the snapshot is of no use"));
-            let replica = &self.nodes[node].replica;
-            let (position, snapshot) = (replica.order().position(), replica.snapshot());
-            let at = self.now + self.dice.between(MILLI, 50 * MILLI);
-            self.plan(at, Event::SnapshotMade { node, position, snapshot });
-        }
-        self.plan(self.now + 5 * SECOND, Event::Check);
     }
 
     fn connect(&mut self, node: usize, session: u64) {

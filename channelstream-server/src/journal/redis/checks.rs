@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use thiserror::Error;
 
 use super::super::finding::{Finding, Status};
-use super::command::field;
+use super::answer::field;
 
 /// The oldest version that knows all commands.
 const OLDEST: u32 = 7;

@@ -9,8 +9,9 @@ use redis::{Pipeline, Value};
 use tokio::time::{Instant, timeout};
 
 use super::super::finding::Finding;
+use super::answer::{self, field, number};
 use super::checks::Told;
-use super::command::{self, FIELD, Keys, Maker, Scripts, Trouble, field, list, number, text};
+use super::command::{self, FIELD, Keys, Maker, Scripts, Trouble, list, text};
 use super::snapshots;
 use super::target::{Target, UrlError};
 use crate::clock;
@@ -168,7 +169,7 @@ async fn start(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Finding,
     };
     let maker = Maker { keys: keys.clone(), scripts, known: Levels::KNOWN, node: 0 };
     let view = match command::run_one(line, &maker.end()).await {
-        Ok(view) => command::view(view)?,
+        Ok(view) => answer::view(view)?,
         Err(Trouble::Answers(why)) => {
             return Ok(Finding::skipped(NAME, format!("Redis answers {why} to EVALSHA")));
         }

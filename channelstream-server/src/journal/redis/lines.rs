@@ -13,8 +13,9 @@ use futures_util::stream::FuturesOrdered;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value};
 
+use super::answer::{self, Entries, Found, NoWrites, Written};
 use super::checks::Refusal;
-use super::command::{self, Entries, Found, Keys, Maker, NoWrites, Scripts, Trouble, Written};
+use super::command::{self, Keys, Maker, Scripts, Trouble};
 use super::protocol::message::{self, Answer, Appended, Beginning, Entry, Request};
 use super::snapshots;
 use super::target::Target;
@@ -172,7 +173,7 @@ impl Lines {
                 heard.fetch_add(1, Ordering::Relaxed);
                 let mut why = None;
                 let answers = answers.into_iter().map(|answer| {
-                    let appended = match command::written(answer)? {
+                    let appended = match answer::written(answer)? {
                         Written::At(at) => Appended::Done(at),
                         Written::Refused => Appended::Refused,
                         Written::No(no) => {
@@ -217,7 +218,7 @@ impl Lines {
                 let (mut line, pipeline) = (append, maker.put_back(after, &entries));
                 let request = async move {
                     let answer = command::run(&mut line, &pipeline).await?.pop();
-                    command::put_back(answer.unwrap_or_default())?;
+                    answer::put_back(answer.unwrap_or_default())?;
                     Ok(Got::Answers(vec![Answer::PutBack]))
                 };
                 self.append.send(request).await;
@@ -237,8 +238,8 @@ impl Lines {
                 let (mut line, pipeline) = (append, maker.claim(&run, position));
                 let request = async move {
                     let mut answers = command::run(&mut line, &pipeline).await?;
-                    let view = command::view(answers.pop().unwrap_or_default())?;
-                    let claims = command::claims(answers.pop().unwrap_or_default())?;
+                    let view = answer::view(answers.pop().unwrap_or_default())?;
+                    let claims = answer::claims(answers.pop().unwrap_or_default())?;
                     Ok(Got::Answers(vec![Answer::Claims { claims, view }]))
                 };
                 self.append.send(request).await;
@@ -281,8 +282,8 @@ impl Lines {
         let (mut connection, pipeline) = (line.connection.clone(), self.maker.meet());
         let request = async move {
             let mut answers = command::run(&mut connection, &pipeline).await?;
-            let view = command::view(answers.pop().unwrap_or_default())?;
-            let run = command::run_of(&command::text(answers.pop().unwrap_or_default())?)?;
+            let view = answer::view(answers.pop().unwrap_or_default())?;
+            let run = answer::run_of(&command::text(answers.pop().unwrap_or_default())?)?;
             Ok(Got::Answers(vec![Answer::Met { run, view }]))
         };
         line.send(request).await;
@@ -293,7 +294,7 @@ impl Lines {
         let (mut line, pipeline) = (self.append.connection.clone(), self.maker.end());
         Box::pin(async move {
             let view = command::run_one(&mut line, &pipeline).await?;
-            Ok(command::view(view)?.end.unwrap_or_default())
+            Ok(answer::view(view)?.end.unwrap_or_default())
         })
     }
 
@@ -336,12 +337,12 @@ pub(super) async fn begin(
     let (mut chunks, mut replaced) = (0, None);
     if let Some(snapshot) = &beginning.instead {
         let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
-        replaced = command::newest_snapshot(newest)?.filter(|(at, _)| *at != beginning.after);
+        replaced = answer::newest_snapshot(newest)?.filter(|(at, _)| *at != beginning.after);
         chunks = snapshots::store(&mut line, &maker, beginning.after, snapshot, &heard).await?;
     }
     let entry = Entry::of(&envelope, level);
     let begin = maker.begin(&beginning, epoch, &entry.bytes, chunks);
-    let is_done = command::begun(command::run(&mut line, &begin).await?.pop().unwrap_or_default())?;
+    let is_done = answer::begun(command::run(&mut line, &begin).await?.pop().unwrap_or_default())?;
     if let Some((position, chunks)) = replaced.filter(|_| is_done) {
         command::run(&mut line, &maker.let_go(position, chunks)).await?;
     }

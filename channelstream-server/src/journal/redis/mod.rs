@@ -5,6 +5,7 @@
 //! thrown away, and the protocol begins anew with two others, so that nothing is ever sent into a history
 //! that is not known.
 
+mod answer;
 mod asking;
 mod checks;
 mod command;

@@ -14,7 +14,8 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::super::compact::{Replay, ReplayError};
-use super::command::{self, CHUNK, Maker, Stream, Trouble};
+use super::answer::{self, Stream};
+use super::command::{self, CHUNK, Maker, Trouble};
 use super::protocol::message::Head;
 use super::target::Target;
 use crate::thread::Thread;
@@ -59,7 +60,7 @@ async fn read(
 ) -> Result<Option<(Position, Vec<u8>)>, Trouble> {
     for _ in 0..TRIES {
         let newest = command::run_one(line, &maker.newest_snapshot()).await?;
-        let Some((position, count)) = command::newest_snapshot(newest)? else { return Ok(None) };
+        let Some((position, count)) = answer::newest_snapshot(newest)? else { return Ok(None) };
         if let Some(bytes) = read_chunks(line, maker, position, count, heard).await? {
             return Ok(Some((position, bytes)));
         }
@@ -94,13 +95,13 @@ pub(super) async fn is_whole(
     head: &Head,
 ) -> Result<bool, Trouble> {
     let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
-    let Some((position, chunks)) = command::newest_snapshot(newest)? else { return Ok(false) };
+    let Some((position, chunks)) = answer::newest_snapshot(newest)? else { return Ok(false) };
     let unusable = command::run_one(&mut line, &maker.unusable()).await?;
     if unusable == redis::Value::BulkString(command::id(position).into_bytes()) {
         return Ok(false);
     }
     let answers = command::run(&mut line, &maker.parts_and_stream(position, chunks)).await?;
-    let (parts, stream) = command::parts_and_stream(answers)?;
+    let (parts, stream) = answer::parts_and_stream(answers)?;
     Ok(parts == chunks && head.is_all_there(position, stream))
 }
 
@@ -178,9 +179,9 @@ impl Save {
             stored => stored,
         };
         let save = maker.save(epoch, position, stored);
-        let replaced = command::saved(command::run_one(line, &save).await?)?;
+        let replaced = answer::saved(command::run_one(line, &save).await?)?;
         let newest = command::run_one(line, &maker.newest_snapshot()).await?;
-        let newest = command::newest_snapshot(newest)?;
+        let newest = answer::newest_snapshot(newest)?;
         // A replaced one is still read by those that just start.
         if let Some((position, chunks)) = replaced {
             command::run(line, &maker.let_go(position, chunks)).await?;

@@ -9,6 +9,7 @@ use redis::Value;
 
 use super::super::tests::{Open, initial, number, user};
 use super::super::{Given, Journal};
+use super::answer;
 use super::command::{Maker, Scripts, Trouble};
 use super::lines::{Got, Lines};
 use super::protocol::message::{Answer, Appended, Beginning, Entry, Run, View};
@@ -166,7 +167,7 @@ fn claims_are_of_one_run_and_grow_old() {
             let mut line = lines.append.connection.clone();
             let mut answers = command::run(&mut line, &maker.claim(run, at)).await.unwrap();
             answers.pop();
-            let mut claims = command::claims(answers.pop().unwrap()).unwrap();
+            let mut claims = answer::claims(answers.pop().unwrap()).unwrap();
             claims.sort_unstable();
             claims.iter().map(|(_, at)| at.number).collect::<Vec<_>>()
         };
@@ -192,7 +193,7 @@ fn entries_are_put_back_only_behind_the_last_one() {
                 numbers.iter().map(|number| (at(*number), entry(*number))).collect();
             let mut line = lines.append.connection.clone();
             let put = lines.maker.put_back(after, &entries);
-            command::put_back(command::run(&mut line, &put).await.unwrap().pop().unwrap()).unwrap();
+            answer::put_back(command::run(&mut line, &put).await.unwrap().pop().unwrap()).unwrap();
             lines.end().await.unwrap().number
         };
         assert_eq!(put_back(at(0), &[1, 2, 3]).await, 3);

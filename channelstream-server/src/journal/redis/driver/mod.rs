@@ -1,22 +1,24 @@
 //! The driver: carries out what the protocol wants, and tells it what came of it.
 
+mod snapshots;
+
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use channelstream_core::state::stored::Levels;
 use channelstream_core::state::{Envelope, NodeId, Position, State};
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::{Error, Given, Standing};
+use super::answer::{Entries, Found, NoWrites};
 use super::asking::{Asker, Asking, maybe};
 use super::checks::Refusal;
-use super::command::{self, Entries, Found, Keys, NoWrites, Trouble};
+use super::command::{self, Keys, Trouble};
 use super::figures::{Figures, count};
 use super::giving::Giving;
 use super::lines::{self, Batch, Got, Lines};
@@ -25,7 +27,7 @@ use super::protocol::message::{
     self, Answer, Appended, Damage, Entry, Fate, Head, Notice, Output, Request, Why,
 };
 use super::protocol::{Machine, Refused};
-use super::snapshots::{self, Due, Made, Making};
+use super::snapshots::{self as making, Due, Made, Making};
 use super::target::Target;
 
 /// How many envelopes are taken at once.
@@ -33,12 +35,6 @@ const BATCH: usize = 256;
 
 /// How often it is looked after what has no time of its own.
 const EVERY: Duration = Duration::from_secs(1);
-
-/// The pause after a snapshot that could not be made, or was not due after all.
-const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
-
-/// How often it is asked whether the newest snapshot is whole, without which no server could start.
-const CHECK: Duration = Duration::from_secs(5);
 
 /// How long a stop waits for what was accepted.
 const STOP: Duration = Duration::from_secs(1);
@@ -116,7 +112,7 @@ enum Event {
     Came(message::Line, Result<Got, Trouble>),
     Envelopes,
     Room,
-    Made(snapshots::Outcome),
+    Made(making::Outcome),
     State(Position, Option<Vec<u8>>),
     Asker(Asker),
     End(Result<Position, Trouble>),
@@ -210,16 +206,7 @@ impl Driver {
                 Event::Came(_, Err(trouble)) => self.broke(trouble),
                 Event::Room => {}
                 Event::Made(outcome) => self.was_made(outcome),
-                Event::State(position, bytes) => {
-                    self.wanted = None;
-                    if let Some(bytes) = bytes {
-                        let (chunks, time) = (0, Duration::ZERO);
-                        let covered = self.figures.bytes.load(Ordering::Relaxed);
-                        let size = bytes.len() as u64;
-                        let made = Made { position, chunks, size, covered, time };
-                        self.store(made, bytes.into());
-                    }
-                }
+                Event::State(position, bytes) => self.state_came(position, bytes),
                 Event::Asker(asker) => {
                     self.asking.take(asker);
                     self.ask_for_end();
@@ -237,13 +224,7 @@ impl Driver {
                         self.broke(Trouble::Moved);
                     }
                 }
-                Event::Checked(is_whole) => {
-                    self.checking = None;
-                    // What else goes wrong shows on the lines.
-                    if let Ok(false) = is_whole {
-                        self.snapshot_anew("it is missing, or a part of it or of what follows is");
-                    }
-                }
+                Event::Checked(is_whole) => self.was_checked(&is_whole),
                 Event::Time => self.look_after(),
             }
         }
@@ -284,7 +265,7 @@ impl Driver {
             Some(asker) = self.asked.recv() => Event::Asker(asker),
             end = self.asking.end() => Event::End(end),
             (position, state) = maybe(self.wanted.as_mut()) => Event::State(position, state),
-            outcome = snapshots::outcome_of(self.making.as_mut()) => Event::Made(outcome),
+            outcome = making::outcome_of(self.making.as_mut()) => Event::Made(outcome),
             address = maybe(self.looking.as_mut()) => Event::Address(address),
             is_whole = maybe(self.checking.as_mut()) => Event::Checked(is_whole),
             () = sleep_until(wake) => Event::Time,
@@ -383,13 +364,6 @@ impl Driver {
             Output::Standing(standing) => self.stands(standing),
             Output::Notice(notice) => self.notice(notice),
         }
-    }
-
-    fn ask_loop_for_state(&mut self) {
-        let (sender, state) = oneshot::channel();
-        self.giving.push(Given::Snapshot(sender));
-        let position = self.machine.order().position();
-        self.wanted = Some(Box::pin(async move { (position, state.await.ok()) }));
     }
 
     fn undone(&mut self, number: u64, why: Error) {
@@ -516,17 +490,7 @@ impl Driver {
                 self.answer(line, Answer::Loaded(snapshot));
             }
             Got::Saved(is_done) => {
-                if !is_done {
-                    self.checks = Instant::now() + SNAPSHOT_PAUSE;
-                }
-                if let Some(made) = self.made.take().filter(|_| is_done) {
-                    self.figures.snapshot_stands(made.size, made.time);
-                    self.due.known = Some(made.position);
-                    self.figures.is_raised.store(false, Ordering::Relaxed);
-                    let before = self.figures.bytes.load(Ordering::Relaxed);
-                    let left = before.saturating_sub(made.covered);
-                    self.figures.bytes.store(left, Ordering::Relaxed);
-                }
+                self.was_saved(is_done);
                 self.answer(line, Answer::Saved);
             }
             Got::Replicated { numbers, replicas } => {
@@ -607,88 +571,5 @@ impl Driver {
         }
         self.snapshot_if_due();
         self.check_snapshot();
-    }
-
-    /// Returns `true` if this node makes the snapshots, and makes none now.
-    fn may_make_snapshot(&self) -> bool {
-        self.figures.leads.load(Ordering::Relaxed)
-            && self.figures.standing() == Standing::Following
-            && self.making.is_none()
-            && self.made.is_none()
-            && self.wanted.is_none()
-    }
-
-    /// Asks whether the newest snapshot is whole, if it is time.
-    fn check_snapshot(&mut self) {
-        let now = Instant::now();
-        if let (Some(lines), Some(head)) = (&self.lines, &self.head)
-            && self.checks <= now
-            && self.checking.is_none()
-            && self.may_make_snapshot()
-        {
-            self.checks = now + CHECK;
-            self.checking = Some(lines.is_snapshot_whole(head.clone()));
-        }
-    }
-
-    /// Makes a snapshot from the state in the loop, because the one in Redis is of no use.
-    fn snapshot_anew(&mut self, why: &str) {
-        if self.may_make_snapshot() {
-            tracing::error!("the snapshot in Redis is of no use and is made anew: {why}");
-            self.ask_loop_for_state();
-        }
-    }
-
-    fn snapshot_if_due(&mut self) {
-        let (figures, now) = (&self.figures, Instant::now());
-        let is_mine = self.may_make_snapshot() && self.no_snapshot_before <= now;
-        let (size, followed) =
-            (figures.snapshot_bytes.load(Ordering::Relaxed), figures.bytes.load(Ordering::Relaxed));
-        let is_raised = figures.is_raised.load(Ordering::Relaxed) && followed > 0;
-        if !is_mine || !is_raised && !self.due.is_due(size, followed, figures.snapshot_age()) {
-            return;
-        }
-        let (Some(head), Some(lines)) = (&self.head, &self.lines) else { return };
-        let until = self.machine.order().position();
-        let making =
-            Making::start(self.target.clone(), lines.maker.clone(), head.clone(), until, self.due);
-        match making {
-            Ok(making) => self.making = Some(making),
-            Err(error) => self.made_none(&error),
-        }
-    }
-
-    fn made_none(&mut self, error: &snapshots::MakeError) {
-        self.no_snapshot_before = Instant::now() + SNAPSHOT_PAUSE;
-        tracing::warn!("no snapshot of the state could be made: {error}");
-    }
-
-    fn was_made(&mut self, outcome: snapshots::Outcome) {
-        self.making = None;
-        match outcome {
-            Err(error) if error.is_of_what_is_in_redis() => {
-                self.no_snapshot_before = Instant::now() + SNAPSHOT_PAUSE;
-                self.snapshot_anew(&error.to_string());
-            }
-            Err(error) => self.made_none(&error),
-            Ok(Err(other)) => {
-                self.no_snapshot_before = Instant::now() + SNAPSHOT_PAUSE;
-                self.due.known = Some(other.position);
-                self.figures.snapshot_stands(other.size, other.time);
-                self.figures.bytes.store(other.covered, Ordering::Relaxed);
-            }
-            // While it is away, the parts of another snapshot may be asked for.
-            Ok(Ok(made)) if self.figures.standing() == Standing::Following => {
-                self.store(made, Bytes::new());
-            }
-            Ok(Ok(_)) => {}
-        }
-    }
-
-    /// Gives a snapshot to the protocol, which begins an epoch with it or stores it.
-    fn store(&mut self, made: Made, bytes: Bytes) {
-        let now = self.now();
-        let is_stored = self.machine.snapshot(now, made.position, bytes);
-        self.made = is_stored.then_some(made);
     }
 }

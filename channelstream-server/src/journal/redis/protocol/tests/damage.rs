@@ -1,0 +1,176 @@
+//! A journal that somebody has changed on a run that lives.
+
+use super::super::message::Damage;
+use super::*;
+
+impl Node {
+    /// Meets the run again with this view of it, and reads that nothing fits.
+    fn meets_again(&mut self, view: &View) {
+        self.wait(Duration::from_millis(100));
+        self.outputs.clear();
+        self.meets("a", view);
+        if matches!(self.machine.phase, Phase::Recovering(_)) {
+            self.answer(Line::Read, Answer::Entries(Vec::new()));
+        }
+    }
+
+    /// Claims with the other node that is as far, until a state is asked for. Returns how long that took.
+    fn claims_until_state(&mut self, view: &View) -> Duration {
+        let begun = self.now;
+        loop {
+            let position = self.machine.order().position();
+            self.claims(&[(ME, position), (OTHER, position)], view);
+            if self.has(|output| matches!(output, Output::Snapshot)) {
+                break;
+            }
+            assert!(self.now < begun + secs(20), "no state is asked for");
+            self.wait(Duration::from_millis(100));
+        }
+        self.now - begun
+    }
+
+    fn noticed(&self, wanted: Damage) -> bool {
+        self.has(
+            |output| matches!(output, Output::Notice(Notice::Damaged(found)) if *found == wanted),
+        )
+    }
+}
+
+/// How long is waited until nobody can be taken for alive any more, a little more than that.
+const QUIET: Duration = Duration::from_millis(4_200);
+
+#[test]
+fn an_entry_that_no_node_has_written_goes_with_all_that_is_behind_it() {
+    let mut node = Node::following(3);
+    node.append(1).unwrap();
+    node.answer(Line::Read, Answer::Unreadable(at(5, 4)));
+    assert!(node.hangs_up());
+    let theirs = view(head("a", &[(5, at(0, 0))]), at(5, 6));
+    node.meets_again(&theirs);
+    assert!(node.noticed(Damage::Stuck { after: at(5, 3) }));
+    let waited = node.claims_until_state(&theirs);
+    assert!((secs(4)..QUIET).contains(&waited), "{waited:?}");
+    node.machine.snapshot(node.now, at(5, 3), Bytes::from_static(b"mine"));
+    node.collect();
+    let begins = node.begins().unwrap();
+    assert_eq!((begins.end, begins.after), (Some(at(5, 6)), at(5, 3)));
+    assert_eq!(begins.instead.as_deref(), Some(&b"mine"[..]));
+    node.answer(Line::Append, Answer::Begun { is_done: true });
+    node.met("a", &view(head("a", &[(5, at(0, 0)), (6, at(5, 3))]), at(6, 0)));
+    node.reads(&[(at(6, 0), beginning())]);
+    assert_eq!(node.appended(), [(ME, 1)], "what is not in the order is appended again");
+}
+
+#[test]
+fn who_alone_cannot_read_an_entry_lets_the_others_go_on() {
+    let mut node = Node::following(3);
+    node.answer(Line::Read, Answer::Unreadable(at(5, 4)));
+    let epochs = head("a", &[(5, at(0, 0))]);
+    node.meets_again(&view(epochs.clone(), at(5, 6)));
+    for number in 7..30 {
+        node.wait(secs(2));
+        let theirs = view(epochs.clone(), at(5, number));
+        if matches!(node.machine.phase, Phase::Recovering(_)) {
+            node.claims(&[(ME, at(5, 3))], &theirs);
+        } else {
+            node.answer(Line::Read, Answer::Unreadable(at(5, 4)));
+            node.meets_again(&theirs);
+        }
+        assert!(!node.has(|output| matches!(output, Output::Snapshot)));
+    }
+}
+
+#[test]
+fn entries_of_no_epoch_go_even_where_no_epoch_could_follow() {
+    let mut node = Node::following(3);
+    node.machine.broke(node.now, node.machine.session);
+    let spoilt = view(head("a", &[(5, at(0, 0))]), at(u64::MAX, u64::MAX));
+    node.meets_again(&spoilt);
+    assert!(node.noticed(Damage::Foreign));
+    node.claims_until_state(&spoilt);
+    node.machine.snapshot(node.now, at(5, 3), Bytes::from_static(b"mine"));
+    node.collect();
+    let begins = node.begins().unwrap();
+    assert_eq!((begins.end, begins.above), (spoilt.end, Epoch::new(5)));
+}
+
+/// A node that has followed epoch 5 to its third entry, and then epoch 6.
+fn in_the_next_epoch() -> Node {
+    let mut node = Node::following(3);
+    node.machine.broke(node.now, node.machine.session);
+    let theirs = view(head("a", &[(5, at(0, 0)), (6, at(5, 3))]), at(6, 1));
+    node.meets_again(&theirs);
+    node.reads(&[(at(6, 0), beginning()), (at(6, 1), entry(OTHER, 4))]);
+    assert_eq!(node.machine.standing(), Standing::Following);
+    node
+}
+
+#[test]
+fn an_older_journal_in_the_place_of_the_newest_is_replaced() {
+    let epochs = head("a", &[(5, at(0, 0))]);
+    // What was appended in between has begun to number anew.
+    for end in [at(5, 2), at(5, 3), at(6, 0)] {
+        let mut node = in_the_next_epoch();
+        node.append(1).unwrap();
+        node.answer(Line::Append, Answer::Appended(Appended::Done(at(6, 0))));
+        assert!(node.hangs_up() && node.has(|it| matches!(it, Output::Notice(Notice::WentBack))));
+        let older = view(epochs.clone(), end);
+        node.meets_again(&older);
+        assert!(node.noticed(Damage::Older));
+        let waited = node.claims_until_state(&older);
+        assert!((secs(4)..QUIET).contains(&waited), "{waited:?}");
+    }
+}
+
+#[test]
+fn an_older_journal_that_others_go_on_with_is_followed() {
+    let epochs = head("a", &[(5, at(0, 0))]);
+    let mut node = in_the_next_epoch();
+    node.machine.broke(node.now, node.machine.session);
+    node.meets_again(&view(epochs.clone(), at(5, 2)));
+    assert!(node.noticed(Damage::Older));
+    node.wait(Duration::from_millis(100));
+    node.claims(&[(ME, at(6, 1))], &view(epochs.clone(), at(5, 3)));
+    let notice = Notice::Diverged { at: at(6, 1), common: at(5, 3) };
+    assert!(node.has(|output| matches!(output, Output::Notice(found) if *found == notice)));
+    // Those who went beyond where this order went on do not lack its entries: they have others.
+    let mut node = in_the_next_epoch();
+    node.machine.broke(node.now, node.machine.session);
+    node.meets_again(&view(epochs, at(5, 4)));
+    assert!(node.has(|output| matches!(output, Output::Notice(found) if *found == notice)));
+}
+
+#[test]
+fn a_hole_that_no_snapshot_fills_is_left_behind() {
+    let mut node = Node::following(3);
+    let theirs = view(head("a", &[(5, at(0, 0))]), at(5, 6));
+    node.reads(&[(at(5, 6), entry(OTHER, 6))]);
+    node.meets_again(&theirs);
+    let begun = node.now;
+    while !node.noticed(Damage::Stuck { after: at(5, 3) }) {
+        assert!(node.now < begun + secs(20), "it waits for ever");
+        node.answer(Line::Read, Answer::Loaded(Some((order(5, 2), "older"))));
+        node.wait(Duration::from_millis(100));
+        if matches!(node.machine.phase, Phase::Meeting { .. }) {
+            node.met("a", &theirs);
+        }
+    }
+    node.answer(Line::Read, Answer::Entries(Vec::new()));
+    let waited = node.claims_until_state(&theirs);
+    assert!((secs(4) - Duration::from_millis(100)..QUIET).contains(&waited), "{waited:?}");
+}
+
+#[test]
+fn who_may_not_read_does_not_follow_and_asks_less_and_less() {
+    let mut node = Node::new(order(5, 3));
+    let theirs = view(head("a", &[(5, at(0, 0))]), at(5, 3));
+    let begun = node.now;
+    for _ in 0..20 {
+        node.machine.opened(node.now, node.machine.session);
+        node.met("a", &theirs);
+        assert_eq!(node.machine.standing(), Standing::Joining);
+        node.machine.broke(node.now, node.machine.session);
+        node.wait(node.machine.wake().unwrap() - node.now);
+    }
+    assert!(node.now - begun > secs(7), "{:?}", node.now - begun);
+}
