@@ -95,6 +95,7 @@ pub(super) struct Parked {
     pub(super) node: usize,
     pub(super) session: u64,
     pub(super) after: Position,
+    pub(super) epoch: Option<Epoch>,
 }
 
 /// A request, and what its sender adds to it.
@@ -223,6 +224,19 @@ impl Process {
         self.data.after(after).take(most).cloned().collect()
     }
 
+    /// Answers a read, which counts only in this epoch.
+    pub(super) fn answer_read(
+        &self,
+        entries: Vec<(Position, Entry)>,
+        epoch: Option<Epoch>,
+    ) -> Answer<Bytes> {
+        let newest = self.data.head.as_ref().map(|head| head.epoch);
+        if epoch.is_some() && epoch != newest {
+            return Answer::Moved;
+        }
+        Answer::Entries(entries)
+    }
+
     /// Carries out a request in one step. A read that finds nothing and may wait is not answered yet.
     pub(super) fn carry_out(
         &mut self,
@@ -251,12 +265,12 @@ impl Process {
                 self.change(Change::Push(at, entry));
                 Answer::Appended(Appended::Done(at))
             }
-            Request::Read { after, waits } => {
+            Request::Read { after, waits, epoch } => {
                 let entries = self.read(after, most);
                 if waits && entries.is_empty() {
                     return None;
                 }
-                Answer::Entries(entries)
+                self.answer_read(entries, epoch)
             }
             Request::Claim { run, position } => {
                 if run == self.run {

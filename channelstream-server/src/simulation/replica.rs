@@ -150,6 +150,7 @@ impl Replica {
                 }
                 Answer::Entries(entries)
             }
+            Answer::Moved => Answer::Moved,
             Answer::Unreadable(at) => Answer::Unreadable(at),
             Answer::Claims { claims, view } => Answer::Claims { claims, view },
             Answer::PutBack => Answer::PutBack,

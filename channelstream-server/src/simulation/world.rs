@@ -31,11 +31,11 @@ pub(super) const SECOND: u64 = 1_000_000;
 const COMMANDS: u64 = 7 * SECOND;
 const FAULTS: u64 = 8 * SECOND;
 pub(super) const HEALED: u64 = 28 * SECOND;
-pub(super) const QUIET: u64 = 38 * SECOND;
+pub(super) const QUIET: u64 = 42 * SECOND;
 /// When the last tick is appended.
-pub(super) const LAST: u64 = 45 * SECOND;
+pub(super) const LAST: u64 = 49 * SECOND;
 /// Nodes that are quiet are taken for dead a little later.
-const END: u64 = 47 * SECOND;
+const END: u64 = 51 * SECOND;
 
 /// The planted faults of deliveries.
 const TAMPERING: [Planted; 5] = [
@@ -294,11 +294,12 @@ impl World {
                 self.nodes[node].machine.progressed(now, session, line);
             }
             Event::ReadEnds { node, session, process } => {
-                let parked = &mut self.processes[process].parked;
-                let before = parked.len();
-                parked.retain(|parked| (parked.node, parked.session) != (node, session));
-                if parked.len() < before {
-                    self.answer(node, session, Line::Read, Answer::Entries(Vec::new()));
+                let redis = &mut self.processes[process];
+                let is_it = |parked: &Parked| (parked.node, parked.session) == (node, session);
+                if let Some(index) = redis.parked.iter().position(is_it) {
+                    let Parked { epoch, .. } = redis.parked.remove(index);
+                    let answer = redis.answer_read(Vec::new(), epoch);
+                    self.answer(node, session, Line::Read, answer);
                 }
             }
             Event::Opened { node, session } => {
@@ -512,7 +513,7 @@ impl World {
         let most = if self.dice.one_in(2) { 512 } else { self.dice.index(20) + 1 };
         let redis = &mut self.processes[process];
         let read = match &asked.request {
-            Request::Read { after, .. } => Some(*after),
+            Request::Read { after, epoch, .. } => Some((*after, *epoch)),
             _ => None,
         };
         let end = redis.data.end;
@@ -521,8 +522,8 @@ impl World {
         match answer {
             Some(answer) => self.answer(node, session, line, answer),
             None => {
-                let after = read.unwrap();
-                redis.parked.push(Parked { node, session, after });
+                let (after, epoch) = read.unwrap();
+                redis.parked.push(Parked { node, session, after, epoch });
                 let at = self.now + micros(Settings::READ_WAITS);
                 self.plan(at, Event::ReadEnds { node, session, process });
             }
@@ -530,11 +531,12 @@ impl World {
         if wakes {
             let parked = std::mem::take(&mut self.processes[process].parked);
             for waiting in parked {
-                let entries = self.processes[process].read(waiting.after, most);
+                let redis = &mut self.processes[process];
+                let entries = redis.read(waiting.after, most);
                 if entries.is_empty() {
-                    self.processes[process].parked.push(waiting);
+                    redis.parked.push(waiting);
                 } else {
-                    let answer = Answer::Entries(entries);
+                    let answer = redis.answer_read(entries, waiting.epoch);
                     self.answer(waiting.node, waiting.session, Line::Read, answer);
                 }
             }

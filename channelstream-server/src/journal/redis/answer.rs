@@ -21,8 +21,7 @@ fn position(id: &str) -> Result<Position, Trouble> {
 fn epochs(text: &str) -> Result<Vec<(Epoch, Position)>, Trouble> {
     let epochs = text.split(' ').map(|part| {
         let (epoch, after) = part.split_once(':').ok_or(Trouble::Unreadable("an epoch"))?;
-        let epoch = epoch.parse().map_err(|_| Trouble::Unreadable("an epoch"))?;
-        Ok((Epoch::new(epoch), position(after)?))
+        Ok((epoch_of(epoch)?, position(after)?))
     });
     epochs.collect()
 }
@@ -37,9 +36,20 @@ pub(super) fn view(value: Value) -> Result<View, Trouble> {
     Ok(View { head, end })
 }
 
+/// Reads the newest epoch, if there is one.
+pub(super) fn newest_epoch(value: Value) -> Result<Option<Epoch>, Trouble> {
+    match right(value)? {
+        Value::Nil => Ok(None),
+        epoch => epoch_of(&text(epoch)?).map(Some),
+    }
+}
+
+fn epoch_of(text: &str) -> Result<Epoch, Trouble> {
+    text.parse().map(Epoch::new).map_err(|_| Trouble::Unreadable("an epoch"))
+}
+
 fn head(epoch: &str, run: &str, list: &str) -> Result<Head, Trouble> {
-    let epoch = epoch.parse().map_err(|_| Trouble::Unreadable("an epoch"))?;
-    Ok(Head { epoch: Epoch::new(epoch), run: Run::new(run), epochs: epochs(list)? })
+    Ok(Head { epoch: epoch_of(epoch)?, run: Run::new(run), epochs: epochs(list)? })
 }
 
 /// Reads which run of Redis this is. It is another one after a restart, and after each time that it was a

@@ -198,6 +198,8 @@ impl Maker {
             command.arg("BLOCK").arg(wait);
         }
         command.arg("STREAMS").arg(&self.keys.journal).arg(id(after));
+        // A journal that somebody has put in the place of this one gives the same numbers to other entries.
+        pipeline.cmd("HGET").arg(&self.keys.head).arg("epoch");
         pipeline
     }
 

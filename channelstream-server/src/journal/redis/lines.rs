@@ -223,14 +223,19 @@ impl Lines {
                 };
                 self.append.send(request).await;
             }
-            Request::Read { after, waits } => {
+            Request::Read { after, waits, epoch } => {
                 let mut read = read;
                 let (most, least) = READ_ENTRIES;
                 let most = (READ_BYTES / self.largest.max(1)).clamp(least, most);
                 let pipeline = maker.read(after, waits, most);
                 let request = async move {
-                    let entries = command::run_one(&mut read, &pipeline).await?;
-                    Ok(Got::Entries(maker.entries_of_stream(entries)?))
+                    let mut answers = command::run(&mut read, &pipeline).await?.into_iter();
+                    let entries = maker.entries_of_stream(answers.next().unwrap_or_default())?;
+                    let newest = answer::newest_epoch(answers.next().unwrap_or_default())?;
+                    if epoch.is_some_and(|epoch| newest != Some(epoch)) {
+                        return Ok(Got::Answers(vec![Answer::Moved]));
+                    }
+                    Ok(Got::Entries(entries))
                 };
                 self.read.send(request).await;
             }

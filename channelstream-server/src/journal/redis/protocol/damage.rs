@@ -61,6 +61,12 @@ impl<S> Machine<S> {
         let (run, view) = recovery.place();
         self.stuck = None;
         match (damage, &view.head) {
+            // They have come past what this node cannot read, and make snapshots.
+            (Some(Damage::Stuck { .. }), _) => {
+                self.broken = Some(Broken::Hole);
+                self.hole_since.get_or_insert(self.now);
+                self.load(view, None);
+            }
             (Some(Damage::Older), Some(head)) => {
                 let common = self.order.fork(&head.epochs).err().unwrap_or_default();
                 self.diverge(view, None, common);

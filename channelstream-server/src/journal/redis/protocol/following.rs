@@ -69,8 +69,9 @@ impl<S> Machine<S> {
         following.next_read = following.next_read.max(now.saturating_sub(BURST)) + BETWEEN_READS;
         // The first answer shows that this node may read at all.
         let waits = following.has_read;
+        let epoch = Some(following.head.epoch);
         let after = self.order.position();
-        self.ask(Line::Read, Request::Read { after, waits });
+        self.ask(Line::Read, Request::Read { after, waits, epoch });
     }
 
     /// Returns `true` if entries are being appended. A read before they all are would bring some of them, and what
@@ -81,6 +82,13 @@ impl<S> Machine<S> {
 
     /// Takes the entries that were read.
     pub(super) fn read(&mut self, entries: Vec<(Position, Entry)>) {
+        let Phase::Following(following) = &self.phase else { return };
+        let has_more = following.end.is_some_and(|end| self.order.position() < end);
+        if entries.is_empty() && has_more {
+            // The last one was removed.
+            self.hole();
+            return;
+        }
         for (position, entry) in entries {
             let Phase::Following(following) = &self.phase else { return };
             match self.fit(position, &entry, &following.head) {
@@ -88,10 +96,7 @@ impl<S> Machine<S> {
                 Fit::Past => {}
                 Fit::Hole if !self.keeps(Rule::Holes) => self.give(position, entry),
                 Fit::Hole => {
-                    self.broken = Some(Broken::Hole);
-                    self.hole_since.get_or_insert(self.now);
-                    self.notice(Notice::Hole { after: self.order.position() });
-                    self.hang_up();
+                    self.hole();
                     return;
                 }
                 // Somebody has begun another epoch.
@@ -108,6 +113,14 @@ impl<S> Machine<S> {
         self.join();
         self.append_on();
         self.read_on();
+    }
+
+    /// Entries are missing behind the position. Perhaps there is a snapshot that has them.
+    fn hole(&mut self) {
+        self.broken = Some(Broken::Hole);
+        self.hole_since.get_or_insert(self.now);
+        self.notice(Notice::Hole { after: self.order.position() });
+        self.hang_up();
     }
 
     /// An entry that no node has written stands in the way. Nobody gets past it.

@@ -119,8 +119,9 @@ pub(crate) enum Request {
     Meet,
     /// Appends an entry to this epoch, if there is a journal and no later epoch.
     Append { epoch: Epoch, entry: Entry },
-    /// The entries behind a position; `waits` for the first one.
-    Read { after: Position, waits: bool },
+    /// The entries behind a position; `waits` for the first one. They count only if the newest epoch is this one
+    /// afterwards.
+    Read { after: Position, waits: bool, epoch: Option<Epoch> },
     /// Claims to be at a position, and asks for all claims on this run that are young enough.
     Claim { run: Run, position: Position },
     /// Puts entries at their old positions, if Redis ends exactly at `after`.
@@ -174,6 +175,8 @@ pub(crate) enum Answer<S> {
     },
     Appended(Appended),
     Entries(Vec<(Position, Entry)>),
+    /// The newest epoch is another one than that which was read.
+    Moved,
     /// The first entry behind the position cannot be read: no node has written it.
     Unreadable(Position),
     Claims {

@@ -367,6 +367,7 @@ impl<S> Machine<S> {
                 Phase::Following(_) => self.read(entries),
                 _ => self.recovered(entries),
             },
+            Answer::Moved => self.hang_up(),
             Answer::Unreadable(at) => match &self.phase {
                 Phase::Following(_) => self.unreadable(at),
                 _ => self.recovered(Vec::new()),

@@ -88,7 +88,10 @@ impl<S> Machine<S> {
             read_to: None,
         };
         self.enter(Phase::Recovering(recovery));
-        self.ask(Line::Read, Request::Read { after: self.order.position(), waits: false });
+        self.ask(
+            Line::Read,
+            Request::Read { after: self.order.position(), waits: false, epoch: None },
+        );
     }
 
     /// Takes what Redis has beyond the position.
@@ -119,7 +122,7 @@ impl<S> Machine<S> {
         let after = self.order.position();
         let Phase::Recovering(recovery) = &mut self.phase else { return };
         if moved {
-            self.ask(Line::Read, Request::Read { after, waits: false });
+            self.ask(Line::Read, Request::Read { after, waits: false, epoch: None });
             return;
         }
         recovery.stage = Stage::Claiming;
@@ -183,7 +186,7 @@ impl<S> Machine<S> {
             if recovery.read_to != end {
                 recovery.stage = Stage::Reading;
                 recovery.next_claim = now;
-                self.ask(Line::Read, Request::Read { after: position, waits: false });
+                self.ask(Line::Read, Request::Read { after: position, waits: false, epoch: None });
                 return;
             }
             if waited < LONG_WAIT {

@@ -62,25 +62,6 @@ fn an_entry_that_no_node_has_written_goes_with_all_that_is_behind_it() {
 }
 
 #[test]
-fn who_alone_cannot_read_an_entry_lets_the_others_go_on() {
-    let mut node = Node::following(3);
-    node.answer(Line::Read, Answer::Unreadable(at(5, 4)));
-    let epochs = head("a", &[(5, at(0, 0))]);
-    node.meets_again(&view(epochs.clone(), at(5, 6)));
-    for number in 7..30 {
-        node.wait(secs(2));
-        let theirs = view(epochs.clone(), at(5, number));
-        if matches!(node.machine.phase, Phase::Recovering(_)) {
-            node.claims(&[(ME, at(5, 3))], &theirs);
-        } else {
-            node.answer(Line::Read, Answer::Unreadable(at(5, 4)));
-            node.meets_again(&theirs);
-        }
-        assert!(!node.has(|output| matches!(output, Output::Snapshot)));
-    }
-}
-
-#[test]
 fn entries_of_no_epoch_go_even_where_no_epoch_could_follow() {
     let mut node = Node::following(3);
     node.machine.broke(node.now, node.machine.session);
@@ -173,4 +154,36 @@ fn who_may_not_read_does_not_follow_and_asks_less_and_less() {
         node.wait(node.machine.wake().unwrap() - node.now);
     }
     assert!(node.now - begun > secs(7), "{:?}", node.now - begun);
+}
+
+#[test]
+fn the_last_entry_is_missed_although_nothing_is_behind_it() {
+    let mut node = Node::new(order(5, 3));
+    let theirs = view(head("a", &[(5, at(0, 0))]), at(5, 4));
+    node.meets("a", &theirs);
+    node.answer(Line::Read, Answer::Entries(Vec::new()));
+    let notice = Notice::Hole { after: at(5, 3) };
+    assert!(node.has(|output| matches!(output, Output::Notice(found) if *found == notice)));
+    assert!(node.hangs_up());
+}
+
+#[test]
+fn what_was_read_counts_only_if_the_epoch_is_still_the_newest() {
+    let mut node = Node::following(3);
+    node.append(1).unwrap();
+    node.answer(Line::Read, Answer::Moved);
+    assert!(node.hangs_up() && node.given().is_empty());
+    assert_eq!(node.machine.waiting(), 1);
+}
+
+#[test]
+fn who_comes_past_what_another_cannot_read_has_a_snapshot_for_it() {
+    let mut node = Node::following(3);
+    node.answer(Line::Read, Answer::Unreadable(at(5, 4)));
+    let epochs = head("a", &[(5, at(0, 0))]);
+    node.meets_again(&view(epochs.clone(), at(5, 6)));
+    node.outputs.clear();
+    node.claims(&[(ME, at(5, 3))], &view(epochs, at(5, 7)));
+    node.answer(Line::Read, Answer::Loaded(Some((order(5, 6), "newer"))));
+    assert!(node.has(|output| matches!(output, Output::Restart("newer"))));
 }

@@ -98,8 +98,9 @@ impl Node {
     fn meets(&mut self, run: &str, view: &View) {
         self.machine.opened(self.now, self.machine.session);
         self.met(run, view);
-        // The first read, which does not wait.
-        if matches!(self.machine.phase, Phase::Following(_)) {
+        // The first read, which does not wait, brings nothing if there is nothing.
+        let has_all = view.end.is_none_or(|end| end <= self.machine.order().position());
+        if has_all && matches!(self.machine.phase, Phase::Following(_)) {
             self.answer(Line::Read, Answer::Entries(Vec::new()));
         }
     }
