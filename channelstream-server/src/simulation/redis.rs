@@ -107,13 +107,15 @@ pub(super) struct Asked {
     pub(super) sender: NodeId,
 }
 
-/// Parts of the script that begins an epoch, and of appending, which may be taken out.
+/// Parts of what Redis is asked for, which may be taken out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Careless {
     /// An epoch begins, and entries are put back, wherever Redis ends.
     pub(super) anywhere: bool,
     /// Appending makes a journal where there is none.
     pub(super) makes_stream: bool,
+    /// What was read counts in whatever epoch.
+    pub(super) any_epoch: bool,
 }
 
 impl Careless {
@@ -121,6 +123,7 @@ impl Careless {
         Self {
             anywhere: missing.contains(&Missing::Compare),
             makes_stream: missing.contains(&Missing::Exists),
+            any_epoch: missing.contains(&Missing::Moved),
         }
     }
 }
@@ -231,7 +234,7 @@ impl Process {
         epoch: Option<Epoch>,
     ) -> Answer<Bytes> {
         let newest = self.data.head.as_ref().map(|head| head.epoch);
-        if epoch.is_some() && epoch != newest {
+        if epoch.is_some() && epoch != newest && !self.careless.any_epoch {
             return Answer::Moved;
         }
         Answer::Entries(entries)

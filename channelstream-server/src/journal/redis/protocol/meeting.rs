@@ -131,11 +131,12 @@ impl<S> Machine<S> {
         if position <= at {
             return Fit::Past;
         }
-        if position.epoch == at.epoch {
-            return if position.number == at.number + 1 { Fit::Next } else { Fit::Hole };
-        }
+        // Even if it is that of this order: the head is older, and the numbers were given anew.
         if position.epoch > head.epoch {
             return Fit::Unknown;
+        }
+        if position.epoch == at.epoch {
+            return if position.number == at.number + 1 { Fit::Next } else { Fit::Hole };
         }
         let begins = entry.kind == Kind::Begin && position.number == 0;
         if begins && head.before(position.epoch) == Some(at) { Fit::Next } else { Fit::Hole }

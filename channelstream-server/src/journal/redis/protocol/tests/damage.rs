@@ -104,6 +104,18 @@ fn an_older_journal_in_the_place_of_the_newest_is_replaced() {
 }
 
 #[test]
+fn what_was_appended_to_an_older_journal_is_not_read() {
+    let mut node = in_the_next_epoch();
+    node.machine.broke(node.now, node.machine.session);
+    node.wait(Duration::from_millis(100));
+    node.meets("a", &view(head("a", &[(5, at(0, 0))]), at(6, 9)));
+    assert!(node.noticed(Damage::Older));
+    node.outputs.clear();
+    node.answer(Line::Read, Answer::Entries(vec![(at(6, 2), entry(OTHER, 70))]));
+    assert!(node.given().is_empty());
+}
+
+#[test]
 fn an_older_journal_that_others_go_on_with_is_followed() {
     let epochs = head("a", &[(5, at(0, 0))]);
     let mut node = in_the_next_epoch();
