@@ -314,9 +314,9 @@ impl Process {
     }
 
     fn begin(&mut self, beginning: Beginning, (epoch, entry): (Epoch, Entry)) -> bool {
-        let Beginning { seen, end, run, after, mut epochs, instead, .. } = beginning;
+        let Beginning { seen, end, anywhere, run, after, mut epochs, instead, .. } = beginning;
         let is_as_seen = self.data.head.as_ref().map(|head| head.epoch) == seen;
-        if !is_as_seen || self.data.end != end && !self.careless.anywhere {
+        if !is_as_seen || self.data.end != end && !anywhere && !self.careless.anywhere {
             return false;
         }
         epochs.push((epoch, after));

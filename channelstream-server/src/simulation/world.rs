@@ -416,7 +416,7 @@ impl World {
                         Notice::Repeats { count } => self.report.repeats += count as u64,
                         Notice::Hole { .. } => self.report.holes += 1,
                         Notice::Damaged(_) => self.report.damages += 1,
-                        Notice::Stalled(_) | Notice::WentBack => {}
+                        Notice::Stalled(_) | Notice::WentBack | Notice::Headless => {}
                     }
                 }
             }

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use serde_json::json;
+
 use crate::app::{Request, Site, eventually, numbered};
 use crate::cluster::{Cluster, Outcome, publish, ready, standing, start};
 use crate::process::Process;
@@ -41,6 +43,9 @@ impl Meddled {
     fn is_whole(&mut self) {
         self.publish(3);
         let all: Vec<_> = (1..=self.published).collect();
+        let info = Request::call("/info", &json!({"info": {}}));
+        let is_asked = |address| Site(address).send(&info).status == 200;
+        eventually("all can be asked", || self.cluster.addresses().into_iter().all(is_asked));
         self.cluster.ready();
         assert_eq!(self.cluster.agreed("news"), all);
         self.cluster.kill(0);
@@ -167,6 +172,96 @@ fn a_server_starts_although_the_snapshot_was_removed_or_damaged() {
     meddled.redis.ask(&["HDEL", HEAD, "snapshot", "chunks"]);
     meddled.is_whole();
     assert!(meddled.cluster.logs().contains("is made anew"));
+}
+
+/// What somebody asks of Redis is repaired, and nothing is lost.
+fn is_repaired(commands: &[&[&str]]) {
+    let mut meddled = Meddled::new();
+    meddled.publish(5);
+    for command in commands {
+        let answer = meddled.redis.ask(command);
+        assert!(answer.as_ref().is_some_and(|answer| !answer.starts_with('-')), "{answer:?}");
+    }
+    meddled.is_whole();
+}
+
+#[test]
+fn a_head_that_was_removed_or_replaced_is_made_again() {
+    is_repaired(&[&["DEL", HEAD]]);
+    is_repaired(&[&["SET", HEAD, "text"]]);
+}
+
+#[test]
+fn fields_of_the_head_that_were_changed_are_made_again() {
+    is_repaired(&[&["HSET", HEAD, "epoch", "junk"]]);
+    is_repaired(&[&["HSET", HEAD, "epochs", "junk"]]);
+    is_repaired(&[&["HSET", HEAD, "snapshot", "18446744073709551615-0"]]);
+}
+
+#[test]
+fn numbers_that_somebody_wrote_take_no_memory() {
+    for chunks in ["9223372036854775808", "100000000", "4096"] {
+        is_repaired(&[&["HSET", HEAD, "chunks", chunks]]);
+    }
+}
+
+#[test]
+fn an_epoch_behind_which_none_could_begin_is_none() {
+    let last = u64::MAX.to_string();
+    is_repaired(&[&["HSET", HEAD, "epoch", &last], &["DEL", JOURNAL]]);
+}
+
+#[test]
+fn keys_of_another_type_are_replaced() {
+    is_repaired(&[&["DEL", JOURNAL], &["RPUSH", JOURNAL, "a"]]);
+    is_repaired(&[&["SET", "{channelstream}:claims", "text"], &["DEL", JOURNAL]]);
+}
+
+#[test]
+fn scripts_that_were_flushed_are_brought_again() {
+    is_repaired(&[&["SCRIPT", "FLUSH"]]);
+}
+
+#[test]
+fn a_new_journal_gives_way_to_servers_that_stood_still() {
+    let mut meddled = Meddled::new();
+    meddled.publish(5);
+    for server in &meddled.cluster.servers {
+        server.signal("STOP");
+    }
+    meddled.redis.ask(&["FLUSHALL"]);
+    let newcomer = start(&meddled.redis, &[]);
+    ready(&newcomer);
+    for server in &meddled.cluster.servers {
+        server.signal("CONT");
+    }
+    eventually("it has what they had", || {
+        let shown = json!({"info": {"channels": ["news"], "include_history": true}});
+        let answer = Site(newcomer.address).send(&Request::call("/info", &shown));
+        answer.status == 200 && answer.json()["channels"]["news"].is_object()
+    });
+    meddled.is_whole();
+    assert_eq!(publish(newcomer.address, "news", 0), Outcome::Done);
+}
+
+#[test]
+fn without_a_head_and_without_a_server_nothing_new_begins() {
+    let mut meddled = Meddled::new();
+    meddled.publish(5);
+    meddled.cluster.kill_all();
+    assert_eq!(meddled.redis.ask(&["DEL", HEAD]).as_deref(), Some(":1"));
+    let server = start(&meddled.redis, &[]);
+    server.wait_for("the trouble", |log| {
+        log.contains("head of the journal is missing").then_some(())
+    });
+    let length = meddled.redis.ask(&["XLEN", JOURNAL]);
+    let begun = Instant::now();
+    while begun.elapsed().as_secs() < 8 {
+        assert_ne!(publish(server.address, "news", 1), Outcome::Done);
+    }
+    assert_eq!(meddled.redis.ask(&["XLEN", JOURNAL]), length);
+    let report = crate::doctor::doctor(&meddled.redis.url(), &[], &[]);
+    report.has("start", "fault", &["there are entries and no head"]);
 }
 
 /// Publishes while Redis does not write or read, and then again when it does.

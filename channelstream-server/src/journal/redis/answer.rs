@@ -11,6 +11,9 @@ use super::command::{
 };
 use super::protocol::message::{Entry, Head, Kind, Run, View};
 
+/// The most parts of a snapshot: 2 GiB. Somebody else may have written the number.
+const MOST_CHUNKS: usize = 1 << 12;
+
 fn position(id: &str) -> Result<Position, Trouble> {
     let parts = id.split_once('-').and_then(|(epoch, number)| {
         Some(Position { epoch: Epoch::new(epoch.parse().ok()?), number: number.parse().ok()? })
@@ -38,10 +41,12 @@ pub(super) fn view(value: Value) -> Result<View, Trouble> {
 
 /// Reads the newest epoch, if there is one.
 pub(super) fn newest_epoch(value: Value) -> Result<Option<Epoch>, Trouble> {
-    match right(value)? {
-        Value::Nil => Ok(None),
-        epoch => epoch_of(&text(epoch)?).map(Some),
-    }
+    Ok(match value {
+        // Somebody has put something else there.
+        Value::ServerError(error) if error.code() == "WRONGTYPE" => None,
+        Value::Nil => None,
+        epoch => epoch_of(&text(epoch)?).ok(),
+    })
 }
 
 fn epoch_of(text: &str) -> Result<Epoch, Trouble> {
@@ -49,7 +54,9 @@ fn epoch_of(text: &str) -> Result<Epoch, Trouble> {
 }
 
 fn head(epoch: &str, run: &str, list: &str) -> Result<Head, Trouble> {
-    Ok(Head { epoch: epoch_of(epoch)?, run: Run::new(run), epochs: epochs(list)? })
+    // A list that cannot be read is that of no order.
+    let epochs = epochs(list).unwrap_or_default();
+    Ok(Head { epoch: epoch_of(epoch)?, run: Run::new(run), epochs })
 }
 
 /// Reads which run of Redis this is. It is another one after a restart, and after each time that it was a
@@ -134,7 +141,10 @@ pub(super) fn begun(value: Value) -> Result<bool, Trouble> {
 pub(super) fn saved(value: Value) -> Result<Option<(Position, usize)>, Trouble> {
     let mut parts = list(value)?.into_iter().map(text);
     match (parts.next().transpose()?, parts.next().transpose()?) {
-        (Some(at), Some(chunks)) => Ok(Some((position(&at)?, number(&chunks)?))),
+        // What somebody else has written there names nothing that could go.
+        (Some(at), Some(chunks)) => Ok(count_of_chunks(&chunks)
+            .zip(position(&at).ok())
+            .map(|(chunks, position)| (position, chunks))),
         _ => Ok(None),
     }
 }
@@ -144,7 +154,13 @@ pub(super) fn newest_snapshot(value: Value) -> Result<Option<(Position, usize)>,
     let mut parts = list(value)?.into_iter();
     match (parts.next(), parts.next()) {
         (Some(Value::Nil), _) | (_, Some(Value::Nil)) => Ok(None),
-        (Some(at), Some(chunks)) => Ok(Some((position(&text(at)?)?, number(&text(chunks)?)?))),
+        (Some(at), Some(chunks)) => {
+            let chunks = count_of_chunks(&text(chunks)?);
+            match (position(&text(at)?), chunks) {
+                (Ok(position), Some(chunks)) => Ok(Some((position, chunks))),
+                _ => Err(Trouble::Snapshot("the head does not name its parts".to_owned())),
+            }
+        }
         _ => Err(Trouble::Unreadable("a snapshot's place")),
     }
 }
@@ -178,6 +194,10 @@ pub(super) fn parts_and_stream(answers: Vec<Value>) -> Result<(usize, Stream), T
     Ok((parts, Stream { length, first, last }))
 }
 
+fn count_of_chunks(text: &str) -> Option<usize> {
+    number(text).ok().filter(|chunks| *chunks <= MOST_CHUNKS)
+}
+
 pub(super) fn number(text: &str) -> Result<usize, Trouble> {
     text.parse().map_err(|_| Trouble::Unreadable("a number"))
 }
@@ -208,13 +228,14 @@ fn id_of(value: Value) -> Result<Position, Trouble> {
 }
 
 impl Maker {
-    /// Reads entries as `XREAD` answers them.
-    pub(super) fn entries_of_stream(&self, value: Value) -> Result<Entries, Trouble> {
-        match right(value)? {
-            Value::Nil => Ok(Entries::default()),
+    /// Reads entries as `XREAD` answers them; none if somebody has put something else in the place of the stream.
+    pub(super) fn entries_of_stream(&self, value: Value) -> Result<Option<Entries>, Trouble> {
+        match value {
+            Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(None),
+            Value::Nil => Ok(Some(Entries::default())),
             value => {
                 let stream = list(value)?.pop().ok_or(Trouble::Unreadable("a stream"))?;
-                self.entries(list(stream)?.pop().ok_or(Trouble::Unreadable("a stream"))?)
+                self.entries(list(stream)?.pop().ok_or(Trouble::Unreadable("a stream"))?).map(Some)
             }
         }
     }

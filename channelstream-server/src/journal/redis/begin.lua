@@ -4,17 +4,17 @@
 -- where it was seen to end, so that nobody has put back anything since.
 --
 -- KEYS: the journal, the head, and the chunks of the snapshot that replaces all entries, if there is one.
--- ARGV: the epoch of the head as it was seen, or ""; the last id as it was seen, or ""; the new epoch; the run of
+-- ARGV: the epoch of the head as it was seen, or ""; the last id as it was seen, "", or "*" for any; the new epoch; the run of
 -- this Redis; the list of epochs with the new one; the entry that begins it; the position of the snapshot, or "".
 
 local journal, head = KEYS[1], KEYS[2]
 local seen, expected, epoch, run, epochs, entry, snapshot = unpack(ARGV)
 
-if (redis.call('HGET', head, 'epoch') or '') ~= seen then
+if epoch_of(head) ~= seen then
     return 0
 end
 
-if (last_id(journal) or '') ~= expected then
+if expected ~= '*' and (last_id(journal) or '') ~= expected then
     return 0
 end
 for at = 3, #KEYS do
@@ -23,6 +23,9 @@ for at = 3, #KEYS do
     end
 end
 
+if not is(head, 'hash') then
+    redis.call('DEL', head)
+end
 if snapshot ~= '' then
     redis.call('DEL', journal)
     for at = 3, #KEYS do

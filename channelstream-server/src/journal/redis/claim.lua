@@ -4,6 +4,9 @@
 
 local claims = KEYS[1]
 local run, node, position, good = unpack(ARGV)
+if not is(claims, 'hash') then
+    redis.call('DEL', claims)
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 

@@ -61,6 +61,13 @@ pub(crate) enum Trouble {
          from the state of the server that has come furthest; nothing else may write to the keys of the journal"
     )]
     Foreign { at: String, why: String },
+    #[error(
+        "the head of the journal is missing, though there are entries: a server that has their state would repair it. \
+         If none lives, it is lost: delete the keys of the journal, and a new one begins"
+    )]
+    Headless,
+    #[error("the head of the journal was changed by somebody else")]
+    Head,
     #[error("the snapshot in Redis cannot be used: {0}")]
     Snapshot(String),
 }
@@ -135,9 +142,9 @@ impl Scripts {
         let mut pipeline = Pipeline::new();
         for script in [
             concat!(include_str!("last.lua"), include_str!("begin.lua")),
-            include_str!("claim.lua"),
+            concat!(include_str!("last.lua"), include_str!("claim.lua")),
             concat!(include_str!("last.lua"), include_str!("put_back.lua")),
-            include_str!("save.lua"),
+            concat!(include_str!("last.lua"), include_str!("save.lua")),
             concat!(include_str!("last.lua"), include_str!("view.lua")),
         ] {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(script);
@@ -235,7 +242,11 @@ impl Maker {
         let mut epochs = beginning.epochs.clone();
         epochs.push((epoch, beginning.after));
         command.arg(beginning.seen.map_or_else(String::new, |seen| seen.get().to_string()));
-        command.arg(beginning.end.map_or_else(String::new, id));
+        command.arg(if beginning.anywhere {
+            "*".to_owned()
+        } else {
+            beginning.end.map_or_else(String::new, id)
+        });
         command.arg(epoch.get().to_string()).arg(beginning.run.to_string());
         command.arg(epochs_as_text(&epochs)).arg(entry);
         command.arg(if chunks > 0 { id(beginning.after) } else { String::new() });
@@ -292,6 +303,13 @@ impl Maker {
     pub(super) fn unusable(&self) -> Pipeline {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("HGET").arg(&self.keys.head).arg(UNUSABLE);
+        pipeline
+    }
+
+    /// The list of epochs.
+    pub(super) fn epochs(&self) -> Pipeline {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("HGET").arg(&self.keys.head).arg("epochs");
         pipeline
     }
 
@@ -437,7 +455,7 @@ pub(super) fn id(position: Position) -> String {
     format!("{}-{}", position.epoch.get(), position.number)
 }
 
-fn epochs_as_text(epochs: &[(Epoch, Position)]) -> String {
+pub(super) fn epochs_as_text(epochs: &[(Epoch, Position)]) -> String {
     let epochs = epochs.iter().map(|(epoch, after)| format!("{}:{}", epoch.get(), id(*after)));
     epochs.collect::<Vec<_>>().join(" ")
 }

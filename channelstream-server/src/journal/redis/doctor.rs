@@ -175,10 +175,13 @@ async fn start(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Finding,
         }
         Err(trouble) => return Err(trouble),
     };
-    let Some(head) = view.head else {
-        return Ok(Finding::good(NAME, "a server would begin with nothing"));
-    };
     let end = view.end.unwrap_or_default();
+    let Some(head) = view.head else {
+        if view.end.is_none() {
+            return Ok(Finding::good(NAME, "a server would begin with nothing"));
+        }
+        return Ok(no_start(keys, "there are entries and no head"));
+    };
     let why = match snapshots::replay(line, &maker, &head, end).await {
         Ok(replayed) if end.epoch <= head.epoch => {
             let (size, from) =
@@ -199,12 +202,16 @@ async fn start(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Finding,
         }
         Err(error) => error.to_string(),
     };
+    Ok(no_start(keys, &why))
+}
+
+fn no_start(keys: &Keys, why: &str) -> Finding {
     let advice = format!(
         "servers that run repair this by themselves within half a minute: see their logs if they do not. If none \
          runs, its state is lost: delete the keys {}, and the first server begins anew",
         keys.all()
     );
-    Ok(Finding::fault(NAME, format!("no server could start: {why}"), advice))
+    Finding::fault("start", format!("no server could start: {why}"), advice)
 }
 
 async fn latency(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Finding, Trouble> {
@@ -321,6 +328,7 @@ fn everything(keys: &Keys) -> (Vec<&'static str>, Pipeline) {
         });
     };
     add("EXISTS", &[key]);
+    add("TYPE", &[key]);
     add("INFO", &["server"]);
     add("SCRIPT|LOAD", &["return 1"]);
     add("EVALSHA", &["e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "1", key]);
@@ -404,6 +412,10 @@ async fn content(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Findin
     asks.cmd("HMGET").arg(&keys.head).arg("epoch").arg("chunks");
     let answer = match command::run_one(line, &asks).await {
         Ok(answer) => answer,
+        Err(Trouble::Answers(why)) if why.starts_with("WRONGTYPE") => {
+            let detail = format!("{} is no hash: somebody else has written it", keys.head);
+            return Ok(Finding::fault(NAME, detail, "see the check of the start"));
+        }
         Err(Trouble::Answers(why)) => {
             return Ok(Finding::skipped(NAME, format!("Redis answers {why} to HMGET")));
         }
@@ -416,7 +428,7 @@ async fn content(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Findin
         ));
     };
     let began = DateTime::from(Timestamp::from_micros(i64::try_from(epoch).unwrap_or(i64::MAX)));
-    let size = super::checks::megabytes((chunks * command::CHUNK) as u64);
+    let size = super::checks::megabytes(chunks.saturating_mul(command::CHUNK) as u64);
     let snapshot = if chunks == 0 {
         "no snapshot yet".to_owned()
     } else {

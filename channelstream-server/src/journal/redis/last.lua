@@ -1,7 +1,12 @@
--- What other scripts begin with: the id of the newest entry that a journal ever held; nil if there is none.
+-- What other scripts begin with. Somebody else may have stored something of another type under the keys.
 
+local function is(key, kind)
+    return redis.call('TYPE', key).ok == kind
+end
+
+-- Returns the id of the newest entry that a journal ever held; nil if there is none.
 local function last_id(journal)
-    if redis.call('EXISTS', journal) == 0 then
+    if not is(journal, 'stream') then
         return nil
     end
     local info = redis.call('XINFO', 'STREAM', journal)
@@ -11,5 +16,14 @@ local function last_id(journal)
         end
     end
     return nil
+end
+
+-- Returns the newest epoch; "" if there is none, or a number behind which none could begin.
+local function epoch_of(head)
+    local epoch = is(head, 'hash') and redis.call('HGET', head, 'epoch') or ''
+    if #epoch > 18 or not string.match(epoch, '^%d+$') then
+        return ''
+    end
+    return epoch
 end
 

@@ -232,10 +232,12 @@ impl Lines {
                     let mut answers = command::run(&mut read, &pipeline).await?.into_iter();
                     let entries = maker.entries_of_stream(answers.next().unwrap_or_default())?;
                     let newest = answer::newest_epoch(answers.next().unwrap_or_default())?;
-                    if epoch.is_some_and(|epoch| newest != Some(epoch)) {
-                        return Ok(Got::Answers(vec![Answer::Moved]));
+                    let is_moved = epoch.is_some_and(|epoch| newest != Some(epoch));
+                    match entries {
+                        Some(entries) if !is_moved => Ok(Got::Entries(entries)),
+                        None if epoch.is_none() => Ok(Got::Entries(Entries::default())),
+                        _ => Ok(Got::Answers(vec![Answer::Moved])),
                     }
-                    Ok(Got::Entries(entries))
                 };
                 self.read.send(request).await;
             }
@@ -341,8 +343,14 @@ pub(super) async fn begin(
     let envelope = Envelope { node, number: 0, stamp, command, repeat: None };
     let (mut chunks, mut replaced) = (0, None);
     if let Some(snapshot) = &beginning.instead {
-        let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
-        replaced = answer::newest_snapshot(newest)?.filter(|(at, _)| *at != beginning.after);
+        let newest = command::run_one(&mut line, &maker.newest_snapshot()).await;
+        replaced = match newest {
+            Ok(newest) => answer::newest_snapshot(newest).ok().flatten(),
+            // Something else is there.
+            Err(Trouble::Answers(_)) => None,
+            Err(trouble) => return Err(trouble),
+        };
+        replaced = replaced.filter(|(at, _)| *at != beginning.after);
         chunks = snapshots::store(&mut line, &maker, beginning.after, snapshot, &heard).await?;
     }
     let entry = Entry::of(&envelope, level);

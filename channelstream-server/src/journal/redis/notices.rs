@@ -20,6 +20,7 @@ pub(super) fn note(notice: Notice, figures: &Figures) {
         Notice::Damaged(damage) => {
             let what = match damage {
                 Damage::Behind => "entries are gone".to_owned(),
+                Damage::Anew => "another one was begun in its place".to_owned(),
                 Damage::Older => "an older one was put in its place".to_owned(),
                 Damage::Foreign => "it has entries of no epoch".to_owned(),
                 Damage::Stuck { after } => {
@@ -53,7 +54,7 @@ pub(super) fn note(notice: Notice, figures: &Figures) {
             count(&figures.repeated, repeats);
             tracing::warn!(entries = repeats, "entries that Redis lost are appended again");
         }
-        Notice::Stalled(_) | Notice::WentBack => {}
+        Notice::Stalled(_) | Notice::WentBack | Notice::Headless => {}
     }
 }
 

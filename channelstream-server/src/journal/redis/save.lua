@@ -12,21 +12,29 @@ local function parts(id)
     return tonumber(before), tonumber(number)
 end
 
-local old, chunks = unpack(redis.call('HMGET', head, 'snapshot', 'chunks'))
-if redis.call('HGET', head, 'epoch') ~= epoch then
+-- Whether one id is beyond another. Numbers of this size are exact.
+local function is_beyond(one, other)
+    local epoch, number = parts(one)
+    local other_epoch, other_number = parts(other)
+    return epoch > other_epoch or epoch == other_epoch and number > other_number
+end
+
+if epoch_of(head) ~= epoch then
     return {}
+end
+local old, chunks = unpack(redis.call('HMGET', head, 'snapshot', 'chunks'))
+local last = last_id(journal)
+-- What somebody else has written there is none.
+if old and (not parts(old) or not tonumber(chunks) or last and is_beyond(old, last)) then
+    old = nil
 end
 for at = 3, #KEYS do
     if redis.call('EXISTS', KEYS[at]) == 0 then
         return {}
     end
 end
-if old then
-    local old_epoch, old_number = parts(old)
-    local new_epoch, new_number = parts(position)
-    if new_epoch < old_epoch or new_epoch == old_epoch and new_number <= old_number then
-        return {}
-    end
+if old and not is_beyond(position, old) then
+    return {}
 end
 
 for at = 3, #KEYS do

@@ -94,8 +94,16 @@ pub(super) async fn is_whole(
     maker: &Maker,
     head: &Head,
 ) -> Result<bool, Trouble> {
+    let epochs = command::run_one(&mut line, &maker.epochs()).await?;
+    if command::text(epochs).ok() != Some(command::epochs_as_text(&head.epochs)) {
+        return Err(Trouble::Head);
+    }
     let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
-    let Some((position, chunks)) = answer::newest_snapshot(newest)? else { return Ok(false) };
+    let newest = match answer::newest_snapshot(newest) {
+        Err(Trouble::Snapshot(_)) => None,
+        newest => newest?,
+    };
+    let Some((position, chunks)) = newest else { return Ok(false) };
     let unusable = command::run_one(&mut line, &maker.unusable()).await?;
     if unusable == redis::Value::BulkString(command::id(position).into_bytes()) {
         return Ok(false);
@@ -114,7 +122,17 @@ pub(super) async fn load(
     maker: Maker,
     heard: Arc<AtomicU64>,
 ) -> Result<Loaded, Trouble> {
-    let Some((position, bytes)) = read(&mut line, &maker, &heard).await? else { return Ok(None) };
+    let read = match read(&mut line, &maker, &heard).await {
+        Err(Trouble::Answers(why)) if why.starts_with("WRONGTYPE") => {
+            let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
+            if let Some((position, _)) = answer::newest_snapshot(newest)? {
+                command::run_one(&mut line, &maker.note_unusable(position)).await?;
+            }
+            return Err(Trouble::Snapshot(why));
+        }
+        read => read?,
+    };
+    let Some((position, bytes)) = read else { return Ok(None) };
     let known = maker.known;
     let restoring = tokio::task::spawn_blocking(move || {
         State::restore_for(&bytes, known).map(|state| (Box::new(state), bytes.len() as u64))
@@ -225,7 +243,9 @@ impl MakeError {
     pub(super) fn is_of_what_is_in_redis(&self) -> bool {
         match self {
             Self::Trouble(trouble) => {
-                matches!(trouble, Trouble::Snapshot(_) | Trouble::Unreadable(_))
+                let is_wrong_type =
+                    matches!(trouble, Trouble::Answers(why) if why.starts_with("WRONGTYPE"));
+                is_wrong_type || matches!(trouble, Trouble::Snapshot(_) | Trouble::Unreadable(_))
             }
             Self::Replay(_) | Self::Hole(_) | Self::Unreadable { .. } | Self::Nothing => true,
             Self::Thread(_) | Self::Ended => false,

@@ -57,6 +57,7 @@ async fn beginning(lines: &mut Lines) -> Beginning {
     let (run, view) = met(lines).await;
     Beginning {
         seen: view.head.as_ref().map(|head| head.epoch),
+        anywhere: false,
         end: view.end,
         run,
         above: view.head.map_or(Epoch::default(), |head| head.epoch),
@@ -307,6 +308,7 @@ fn a_snapshot_is_no_older_than_the_one_before_and_of_this_epoch() {
         begin(&redis).await;
         let mut lines = lines(&redis).await;
         let epoch = met(&mut lines).await.1.head.unwrap().epoch;
+        appended(&mut lines, epoch, &[1, 2, 3, 4, 5, 6, 7, 8, 9]).await;
         let mut line = lines.append.connection.clone();
         let newest = redis_newest(&redis);
         assert_eq!(newest, "0-0");
@@ -324,6 +326,14 @@ fn a_snapshot_is_no_older_than_the_one_before_and_of_this_epoch() {
         let save = lines.maker.save(epoch, Position { epoch, number: 99 }, 1);
         command::run_one(&mut line, &save).await.unwrap();
         assert_eq!(redis_newest(&redis), format!("{}-9", epoch.get()));
+        // What nothing leads to was written by somebody else.
+        for nonsense in ["18446744073709551615-0", "nonsense"] {
+            redis.ask(&["HSET", "{test}:head", "snapshot", nonsense]).unwrap();
+            let at = Position { epoch, number: 4 };
+            snapshots::store(&mut line, &lines.maker, at, b"state", &Arc::default()).await.unwrap();
+            command::run_one(&mut line, &lines.maker.save(epoch, at, 1)).await.unwrap();
+            assert_eq!(redis_newest(&redis), format!("{}-4", epoch.get()));
+        }
     });
 }
 
@@ -383,10 +393,7 @@ fn scripts_that_redis_forgot_are_brought_again() {
             Open::of(super::open(&settings(&redis), Levels::KNOWN, initial).unwrap()).await;
         assert_eq!(redis.ask(&["SCRIPT", "FLUSH"]).unwrap(), "+OK");
         assert_eq!(open.appender.end().await, Err(Error::Away), "the script is not there");
-        // Whatever breaks is begun anew, with its scripts.
-        redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
-        open.append(1).unwrap();
-        open.take(1).await;
+        // So the lines are opened anew, which brings the scripts.
         open.follow().await;
         assert!(open.appender.end().await.is_ok());
     });

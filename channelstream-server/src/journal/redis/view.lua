@@ -4,5 +4,9 @@
 -- KEYS: the journal, the head.
 
 local journal, head = KEYS[1], KEYS[2]
-local found = redis.call('HMGET', head, 'epoch', 'run', 'epochs')
-return {found[1] or '', found[2] or '', found[3] or '', last_id(journal) or ''}
+local epoch, last = epoch_of(head), last_id(journal) or ''
+if epoch == '' then
+    return {'', '', '', last}
+end
+local found = redis.call('HMGET', head, 'run', 'epochs')
+return {epoch, found[1] or '', found[2] or '', last}

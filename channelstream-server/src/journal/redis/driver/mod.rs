@@ -211,9 +211,14 @@ impl Driver {
                     self.asking.take(asker);
                     self.ask_for_end();
                 }
-                Event::End(end) => {
-                    self.asking.tell(end.ok());
+                Event::End(Ok(end)) => {
+                    self.asking.tell(Some(end));
                     self.ask_for_end();
+                }
+                // For example because the scripts were flushed, which new lines bring again.
+                Event::End(Err(trouble)) => {
+                    self.asking.give_up();
+                    self.broke(trouble);
                 }
                 Event::Address(address) => {
                     self.looking = None;
@@ -224,7 +229,7 @@ impl Driver {
                         self.broke(Trouble::Moved);
                     }
                 }
-                Event::Checked(is_whole) => self.was_checked(&is_whole),
+                Event::Checked(is_whole) => self.was_checked(is_whole),
                 Event::Time => self.look_after(),
             }
         }
@@ -389,6 +394,7 @@ impl Driver {
         match notice {
             Notice::Stalled(_) => self.tell_trouble(Trouble::Stalled),
             Notice::WentBack => self.tell_trouble(Trouble::WentBack),
+            Notice::Headless => self.tell_trouble(Trouble::Headless),
             // It is noticed again each time that the journal moves.
             Notice::Damaged(damage) if self.damage == Some(damage) => {}
             notice => {

@@ -60,10 +60,14 @@ impl Driver {
     }
 
     /// Redis has answered whether the newest snapshot is whole. What else goes wrong shows on the lines.
-    pub(super) fn was_checked(&mut self, is_whole: &Result<bool, Trouble>) {
+    pub(super) fn was_checked(&mut self, is_whole: Result<bool, Trouble>) {
         self.checking = None;
-        if let Ok(false) = is_whole {
-            self.snapshot_anew("it is missing, or a part of it or of what follows is");
+        match is_whole {
+            Ok(false) => {
+                self.snapshot_anew("it is missing, or a part of it or of what follows is");
+            }
+            Err(trouble @ Trouble::Head) => self.broke(trouble),
+            Ok(true) | Err(_) => {}
         }
     }
 

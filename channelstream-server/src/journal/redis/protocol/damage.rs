@@ -20,7 +20,7 @@ impl Damage {
     /// Returns how long is waited for other nodes.
     pub(super) fn wait(self) -> Duration {
         match self {
-            Self::Behind => WAIT,
+            Self::Behind | Self::Anew => WAIT,
             Self::Older | Self::Foreign | Self::Stuck { .. } => QUIET,
         }
     }
@@ -35,7 +35,10 @@ impl<S> Machine<S> {
             return None;
         }
         let has_foreign = view.end.is_some_and(|end| end.epoch > head.epoch);
-        if self.order.fork(&head.epochs).is_err() {
+        if let Err(common) = self.order.fork(&head.epochs) {
+            if common == Position::default() && self.is_older_than(head) {
+                return Some(Damage::Anew);
+            }
             return self.is_older(head, view.end, has_foreign).then_some(Damage::Older);
         }
         if view.end.is_none_or(|end| end < at) {
@@ -47,6 +50,13 @@ impl<S> Machine<S> {
         } else {
             None
         }
+    }
+
+    /// Returns `true` if this order began before that of a head with which it has nothing in common. What was answered
+    /// there is appended again by who has answered it, and what is here would be lost.
+    fn is_older_than(&self, head: &Head) -> bool {
+        let mine = self.order.epochs().first().map(|began| began.epoch);
+        head.epochs.first().is_none_or(|(theirs, _)| mine.is_some_and(|mine| mine <= *theirs))
     }
 
     /// Returns `true` if this order goes on where Redis ends, in epochs that its head does not have.

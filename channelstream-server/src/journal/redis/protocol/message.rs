@@ -141,6 +141,8 @@ pub(crate) struct Beginning {
     pub(crate) seen: Option<Epoch>,
     /// Where Redis has to end.
     pub(crate) end: Option<Position>,
+    /// It may end anywhere: nothing of what it has is of this order.
+    pub(crate) anywhere: bool,
     pub(crate) run: Run,
     /// The new epoch has to be greater.
     pub(crate) above: Epoch,
@@ -252,6 +254,8 @@ pub(crate) enum Damage {
     Behind,
     /// An older one was put in its place.
     Older,
+    /// One that has nothing in common with it was begun in its place, though nodes lived that had its state.
+    Anew,
     /// There are entries that are of no epoch.
     Foreign,
     /// Behind this position, an entry cannot be read, or is missing, and no snapshot goes on behind it.
@@ -275,4 +279,6 @@ pub(crate) enum Notice {
     Stalled(Line),
     /// Redis has forgotten entries that it gave out.
     WentBack,
+    /// There are entries and no head, and this node has no state to begin with.
+    Headless,
 }

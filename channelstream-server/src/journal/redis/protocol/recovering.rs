@@ -34,6 +34,8 @@ pub(super) struct Recovery {
     is_claiming: bool,
     /// Whether somebody else has claimed.
     alone: bool,
+    /// Nothing of what Redis has is of this order.
+    is_anew: bool,
     /// Where Redis ended when nothing of what was read did fit.
     read_to: Option<Position>,
 }
@@ -85,6 +87,7 @@ impl<S> Machine<S> {
             next_claim: self.now,
             is_claiming: false,
             alone: true,
+            is_anew: false,
             read_to: None,
         };
         self.enter(Phase::Recovering(recovery));
@@ -165,6 +168,7 @@ impl<S> Machine<S> {
         let damage = self.damage(&recovery.run, &view);
         let Phase::Recovering(recovery) = &mut self.phase else { return };
         recovery.is_claiming = false;
+        recovery.is_anew = damage == Some(Damage::Anew);
         recovery.alone &= claims.iter().all(|(claiming, _)| *claiming == node);
         let has_moved = std::mem::replace(&mut recovery.view, view).end != recovery.view.end;
         if recovery.has_epoch() && damage.is_none() {
@@ -194,6 +198,10 @@ impl<S> Machine<S> {
             }
         }
         let has_nothing = position == Position::default();
+        if has_nothing && recovery.view.head.is_none() && end.is_some() {
+            self.notice(Notice::Headless);
+            return;
+        }
         let enough = if has_nothing {
             waited >= LONG_WAIT
         } else {
@@ -223,8 +231,9 @@ impl<S> Machine<S> {
         let Phase::Recovering(recovery) = &mut self.phase else { return };
         // Without a head, nothing tells what the entries are. On a run that went back, others may have been
         // appended at the same positions.
-        let is_known = recovery.view.head.is_some() && !recovery.has_epoch();
-        let end = recovery.view.end.filter(|_| is_known);
+        let known = recovery.view.head.as_ref().filter(|_| !recovery.has_epoch());
+        // Nor what entries are of a later epoch than the newest: somebody may have appended to an older journal.
+        let end = recovery.view.end.filter(|end| known.is_some_and(|head| end.epoch <= head.epoch));
         let end = end.filter(|_| position != Position::default());
         let Some((mut after, lacking)) = end.and_then(|end| Some((end, self.ring.after(end)?)))
         else {
@@ -263,6 +272,7 @@ impl<S> Machine<S> {
         let beginning = Beginning {
             seen,
             end,
+            anywhere: recovery.is_anew,
             run: recovery.run.clone(),
             above: known.into_iter().flatten().max().unwrap_or_default(),
             after,

@@ -199,3 +199,66 @@ fn who_comes_past_what_another_cannot_read_has_a_snapshot_for_it() {
     node.answer(Line::Read, Answer::Loaded(Some((order(5, 6), "newer"))));
     assert!(node.has(|output| matches!(output, Output::Restart("newer"))));
 }
+
+#[test]
+fn a_journal_that_was_begun_anew_gives_way_to_who_has_a_state() {
+    let anew = |epoch| view(head("a", &[(epoch, at(0, 0))]), at(epoch, 8));
+    let mut node = Node::following(3);
+    node.machine.broke(node.now, node.machine.session);
+    node.meets_again(&anew(7));
+    assert!(node.noticed(Damage::Anew));
+    // Those that follow it append to it, and do not claim.
+    for end in 9.. {
+        node.claims(&[(ME, at(5, 3))], &view(head("a", &[(7, at(0, 0))]), at(7, end)));
+        if node.has(|output| matches!(output, Output::Snapshot)) {
+            break;
+        }
+        assert!(end < 60);
+        node.wait(Duration::from_millis(100));
+    }
+    node.machine.snapshot(node.now, at(5, 3), Bytes::from_static(b"mine"));
+    node.collect();
+    let begins = node.begins().unwrap();
+    assert!(begins.anywhere && begins.instead.is_some());
+    assert_eq!((begins.seen, begins.above), (Some(Epoch::new(7)), Epoch::new(7)));
+    // Of two that have nothing in common, the one that began first stays.
+    let mut node = Node::following(3);
+    node.machine.broke(node.now, node.machine.session);
+    node.meets_again(&anew(4));
+    let notice = Notice::Diverged { at: at(5, 3), common: at(0, 0) };
+    assert!(node.has(|output| matches!(output, Output::Notice(found) if *found == notice)));
+}
+
+#[test]
+fn who_has_no_state_begins_nothing_in_the_place_of_entries() {
+    let mut node = Node::new(Order::default());
+    let headless = View { head: None, end: Some(at(5, 3)) };
+    node.meets("a", &headless);
+    node.answer(Line::Read, Answer::Entries(Vec::new()));
+    for _ in 0..100 {
+        node.claims(&[(ME, at(0, 0))], &headless);
+        node.wait(Duration::from_millis(100));
+    }
+    assert!(node.has(|output| matches!(output, Output::Notice(Notice::Headless))));
+    assert!(!node.has(|output| matches!(output, Output::Snapshot)));
+}
+
+#[test]
+fn nothing_is_put_back_behind_entries_of_no_epoch() {
+    let mut node = in_the_next_epoch();
+    node.machine.broke(node.now, node.machine.session);
+    node.wait(Duration::from_millis(100));
+    node.outputs.clear();
+    // Another run has what was appended to an older journal, at a position that this order has, too.
+    let spoilt = view(head("b", &[(5, at(0, 0))]), at(6, 0));
+    node.meets("c", &spoilt);
+    node.answer(Line::Read, Answer::Entries(Vec::new()));
+    for _ in 0..80 {
+        node.claims(&[(ME, at(6, 1)), (OTHER, at(6, 1))], &spoilt);
+        node.wait(Duration::from_millis(100));
+    }
+    assert!(node.has(|output| matches!(output, Output::Snapshot)));
+    let puts_back =
+        |output: &Output<_>| matches!(output, Output::Ask { request: Request::PutBack { .. }, .. });
+    assert!(!node.has(puts_back));
+}
