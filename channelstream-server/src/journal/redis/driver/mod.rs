@@ -211,14 +211,14 @@ impl Driver {
                     self.asking.take(asker);
                     self.ask_for_end();
                 }
-                Event::End(Ok(end)) => {
-                    self.asking.tell(Some(end));
-                    self.ask_for_end();
-                }
                 // For example because the scripts were flushed, which new lines bring again.
-                Event::End(Err(trouble)) => {
+                Event::End(Err(trouble @ Trouble::Answers(_))) => {
                     self.asking.give_up();
                     self.broke(trouble);
+                }
+                Event::End(end) => {
+                    self.asking.tell(end.ok());
+                    self.ask_for_end();
                 }
                 Event::Address(address) => {
                     self.looking = None;
