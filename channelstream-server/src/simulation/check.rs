@@ -136,8 +136,8 @@ impl World {
         for fault in self.check_watchers(&done) {
             self.fault(&fault);
         }
-        // One or two may cross the first one's on the way.
-        if self.books.needless_ticks > 2 {
+        // A few may cross the first one's on the way: three in one of 10,000 seeds.
+        if self.books.needless_ticks > 3 {
             let count = self.books.needless_ticks;
             self.fault(&format!("{count} ticks came from nodes that are not the first"));
         }
