@@ -212,7 +212,10 @@ impl Run {
         let path = if query.is_empty() { "/ws".into() } else { format!("/ws?{query}") };
         let what = "ws_open";
         Ok(match Socket::open(&self.host, &path) {
-            Ok(socket) => {
+            Ok(mut socket) => {
+                // The handshake is answered before the listener is open, and what is sent to another server
+                // meanwhile comes as catch-up. A pong comes after that. A socket that was ended sends none.
+                let _ = socket.ping("is the listener open?", Duration::from_secs(3));
                 let subprotocol = socket.subprotocol.clone();
                 self.sockets.insert(step.ws.clone(), socket);
                 object! { "what" => what, "handshake" => 101, "subprotocol" => subprotocol }
