@@ -77,6 +77,11 @@ impl Trouble {
         tls::trouble(error).unwrap_or_else(|| Self::Connect(plain(error)))
     }
 
+    /// Returns `true` if somebody has put something else under a key of the journal.
+    pub(super) fn is_wrong_type(&self) -> bool {
+        matches!(self, Self::Answers(why) if why.starts_with("WRONGTYPE"))
+    }
+
     pub(super) fn unreadable(what: &'static str) -> Self {
         Self::Unreadable(what)
     }

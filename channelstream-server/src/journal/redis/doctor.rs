@@ -412,7 +412,7 @@ async fn content(line: &mut MultiplexedConnection, keys: &Keys) -> Result<Findin
     asks.cmd("HMGET").arg(&keys.head).arg("epoch").arg("chunks");
     let answer = match command::run_one(line, &asks).await {
         Ok(answer) => answer,
-        Err(Trouble::Answers(why)) if why.starts_with("WRONGTYPE") => {
+        Err(trouble) if trouble.is_wrong_type() => {
             let detail = format!("{} is no hash: somebody else has written it", keys.head);
             return Ok(Finding::fault(NAME, detail, "see the check of the start"));
         }

@@ -123,12 +123,12 @@ pub(super) async fn load(
     heard: Arc<AtomicU64>,
 ) -> Result<Loaded, Trouble> {
     let read = match read(&mut line, &maker, &heard).await {
-        Err(Trouble::Answers(why)) if why.starts_with("WRONGTYPE") => {
+        Err(trouble) if trouble.is_wrong_type() => {
             let newest = command::run_one(&mut line, &maker.newest_snapshot()).await?;
             if let Some((position, _)) = answer::newest_snapshot(newest)? {
                 command::run_one(&mut line, &maker.note_unusable(position)).await?;
             }
-            return Err(Trouble::Snapshot(why));
+            return Err(Trouble::Snapshot(trouble.to_string()));
         }
         read => read?,
     };
@@ -243,9 +243,8 @@ impl MakeError {
     pub(super) fn is_of_what_is_in_redis(&self) -> bool {
         match self {
             Self::Trouble(trouble) => {
-                let is_wrong_type =
-                    matches!(trouble, Trouble::Answers(why) if why.starts_with("WRONGTYPE"));
-                is_wrong_type || matches!(trouble, Trouble::Snapshot(_) | Trouble::Unreadable(_))
+                trouble.is_wrong_type()
+                    || matches!(trouble, Trouble::Snapshot(_) | Trouble::Unreadable(_))
             }
             Self::Replay(_) | Self::Hole(_) | Self::Unreadable { .. } | Self::Nothing => true,
             Self::Thread(_) | Self::Ended => false,
@@ -369,7 +368,8 @@ impl Head {
     fn is_all_there(&self, snapshot: Position, stream: Stream) -> bool {
         let Some(first) = stream.first else { return stream.last <= snapshot };
         let follows = first <= snapshot
-            || first == Position { number: snapshot.number + 1, ..snapshot }
+            || Some(first.number) == snapshot.number.checked_add(1)
+                && first.epoch == snapshot.epoch
             || first.number == 0 && self.before(first.epoch) == Some(snapshot);
         follows
             && self.entries_between(first, stream.last).is_none_or(|count| stream.length >= count)
@@ -421,6 +421,8 @@ mod tests {
         assert!(!has_all(at(5, 2), Some(at(5, 3)), at(8, 4), 11));
         // Those beyond the end of an epoch were lost, and stand there still.
         assert!(has_all(at(5, 2), Some(at(5, 3)), at(8, 4), 14));
+        // A position that somebody wrote has no next one.
+        assert!(!has_all(at(5, u64::MAX), Some(at(8, 1)), at(8, 4), 4));
         // Older ones are kept for a while.
         assert!(has_all(at(5, 8), Some(at(5, 3)), at(8, 4), 12));
         assert!(has_all(at(8, 2), Some(at(8, 1)), at(8, 4), 4));

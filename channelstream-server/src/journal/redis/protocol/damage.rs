@@ -36,7 +36,7 @@ impl<S> Machine<S> {
         }
         let has_foreign = view.end.is_some_and(|end| end.epoch > head.epoch);
         if let Err(common) = self.order.fork(&head.epochs) {
-            if common == Position::default() && self.is_older_than(head) {
+            if common == Position::default() && self.began_before(head) {
                 return Some(Damage::Anew);
             }
             return self.is_older(head, view.end, has_foreign).then_some(Damage::Older);
@@ -54,7 +54,7 @@ impl<S> Machine<S> {
 
     /// Returns `true` if this order began before that of a head with which it has nothing in common. What was answered
     /// there is appended again by who has answered it, and what is here would be lost.
-    fn is_older_than(&self, head: &Head) -> bool {
+    fn began_before(&self, head: &Head) -> bool {
         let mine = self.order.epochs().first().map(|began| began.epoch);
         head.epochs.first().is_none_or(|(theirs, _)| mine.is_some_and(|mine| mine <= *theirs))
     }
