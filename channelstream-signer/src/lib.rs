@@ -54,6 +54,8 @@
 //!
 //! * [`TimestampSigner`] signs and checks; [`TimestampSigner::builder`] has all settings.
 //! * [`Unsigned`] is a checked text; [`SignatureError`] names the step that failed.
+//! * [`request`](mod@request) signs whole requests, with method, path and body (contract §14).
+//! * [`webhook`](mod@webhook) signs and checks webhooks (Standard Webhooks 1.0).
 //! * [`file`](mod@file) reads files of secrets as the server and the command do.
 //! * [`unix_now`] is the clock for [`TimestampSigner::unsign_within`].
 
@@ -61,7 +63,9 @@ mod encoding;
 mod error;
 pub mod file;
 mod key;
+pub mod request;
 mod separator;
+pub mod webhook;
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};

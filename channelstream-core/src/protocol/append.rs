@@ -434,7 +434,7 @@ impl Form<'_> for OneOf {
 
 /// A whole number within bounds.
 #[derive(Clone, Copy)]
-struct Between(u64, u64);
+pub(super) struct Between(pub(super) u64, pub(super) u64);
 
 impl Form<'_> for Between {
     type Value = u64;

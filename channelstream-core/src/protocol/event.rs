@@ -118,6 +118,9 @@ impl Event {
                 object.put("timestamp", &message.timestamp.in_event());
                 object.put("edited", &message.edited.map(DateTime::in_event));
                 object.put("catchup", &catchup);
+                if let Some(expires_at) = message.expires_at {
+                    object.put("expires_at", &expires_at.in_event());
+                }
                 object.put_growth(message.growth);
             }
             Self::Edit(edit) => {

@@ -4,8 +4,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::append::{Cancel, Change};
+use super::history::ReadHistory;
+use super::listing::{ListChannels, ListUsers};
 use super::message::{Delete, NewMessage};
 use super::read::{Form as _, Object};
+use super::removal::DisconnectUser;
 use super::request::{
     Connect, DeleteChannels, Disconnect, Info, InfoOptions, SetUserState, Subscribe, Unsubscribe,
 };
@@ -24,6 +27,10 @@ pub fn request_schemas() -> Vec<(&'static str, Value)> {
         ("MessageEditBody", schema(Change::edit_of_fields)),
         ("MessagesDeleteBody", schema(Delete::fields)),
         ("DisconnectBody", schema(Disconnect::fields)),
+        ("UserDisconnectBody", schema(DisconnectUser::fields)),
+        ("ChannelListBody", schema(ListChannels::fields)),
+        ("UserListBody", schema(ListUsers::fields)),
+        ("HistoryBody", schema(ReadHistory::fields)),
         ("CancelBody", schema(Cancel::fields)),
         ("ChannelInfoBody", schema(Info::fields)),
         ("InfoResolution", schema(InfoOptions::fields)),
@@ -79,11 +86,13 @@ fn of_field(field: &Field) -> Value {
 fn of_value(schema: &Schema) -> Value {
     match schema {
         Schema::Text { min, max } => json!({"type": "string", "minLength": min, "maxLength": max}),
+        Schema::Cursor => json!({"type": "string", "pattern": "^[0-9a-f]{8,16}-[0-9]{1,16}n?$"}),
         Schema::Uuid => json!({"type": "string", "format": "uuid"}),
         Schema::Time => json!({"type": "string"}),
         Schema::Boolean => json!({"type": "boolean"}),
         Schema::Size => json!({"type": "integer", "minimum": 0}),
         Schema::Between { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Schema::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
         Schema::OneOf(texts) => json!({"type": "string", "enum": texts}),
         Schema::Piece => json!({"type": ["string", "array"]}),
         Schema::Scalar => json!({"type": ["string", "number", "boolean", "null"]}),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::append::Opening;
+use super::append::{Between, Opening};
 use super::field_errors::FieldError;
 use super::growth::{Growth, Status};
 use super::payload::{Payload, PayloadError, to_payload};
@@ -83,9 +83,16 @@ pub struct NewMessage {
     /// If present, the message is opened and grows by appends.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Box<Opening>>,
+    /// The seconds after which it is no longer stored, 1 to [`Self::LONGEST_LIFE`]. Not for a message that is
+    /// opened to grow (contract §14).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
 }
 
 impl NewMessage {
+    /// The most seconds after which a message expires: ten years.
+    pub const LONGEST_LIFE: u64 = 10 * 365 * 86_400;
+
     /// Creates a message from `user` without a payload.
     pub fn new(user: impl Into<String>, address: Address) -> Self {
         Self {
@@ -96,6 +103,7 @@ impl NewMessage {
             uuid: None,
             timestamp: None,
             opening: None,
+            expires: None,
         }
     }
 
@@ -161,8 +169,16 @@ impl NewMessage {
         self
     }
 
+    /// Lets the message expire after some seconds, 1 to [`Self::LONGEST_LIFE`]: then it is in no history and
+    /// in no catch-up.
+    #[must_use]
+    pub fn expires(mut self, seconds: u64) -> Self {
+        self.expires = Some(seconds.clamp(1, Self::LONGEST_LIFE));
+        self
+    }
+
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
-        Self {
+        let message = Self {
             user: object.required("user", USER),
             payload: object.optional("message", AnyObject),
             address: Address::read(object),
@@ -170,7 +186,12 @@ impl NewMessage {
             uuid: object.optional("uuid", Id),
             timestamp: object.optional("timestamp", Time),
             opening: Opening::fields(object).map(Box::new),
+            expires: object.optional("expires", Between(1, Self::LONGEST_LIFE)),
+        };
+        if message.opening.is_some() && message.expires.is_some() {
+            object.refuse("expires", FieldError::text("Not with status \"open\"."));
         }
+        message
     }
 }
 
@@ -201,6 +222,9 @@ pub struct Message {
     pub timestamp: DateTime,
     /// The time of the last edit.
     pub edited: Option<DateTime>,
+    /// The time after which it is no longer stored, if it was published with `expires`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime>,
     /// How far it has grown, if it was opened to grow.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
@@ -340,6 +364,7 @@ struct Shape {
     no_history: bool,
     timestamp: Option<DateTime>,
     edited: Option<DateTime>,
+    expires_at: Option<DateTime>,
     status: Option<Status>,
     rev: Option<u64>,
 }
@@ -358,11 +383,12 @@ impl TryFrom<Shape> for Message {
     type Error = &'static str;
 
     fn try_from(shape: Shape) -> Result<Self, Self::Error> {
+        let expires_at = shape.expires_at;
         let Edit { uuid, address, no_history, user, payload, timestamp, edited, growth } =
             shape.try_into()?;
         let user = user.ok_or(NO_USER)?;
         let timestamp = timestamp.ok_or(NO_TIMESTAMP)?;
-        Ok(Self { uuid, user, payload, address, no_history, timestamp, edited, growth })
+        Ok(Self { uuid, user, payload, address, no_history, timestamp, edited, expires_at, growth })
     }
 }
 

@@ -3,17 +3,22 @@
 //! The `read` functions accept every form of a value that contract §4 allows, and report all errors of
 //! a body at once as [`FieldErrors`].
 
+mod advance;
 mod append;
 mod body;
 mod cursor;
 mod event;
 mod field_errors;
 mod growth;
+mod history;
 mod json_schema;
+mod listing;
 mod message;
 mod payload;
 mod read;
 pub(crate) mod redact;
+mod reload;
+mod removal;
 mod reply;
 mod request;
 mod scalar;
@@ -22,6 +27,7 @@ mod settings;
 mod strict;
 mod timestamp;
 
+pub use advance::{Advance, Advanced};
 #[cfg(feature = "state")]
 pub(crate) use append::steps;
 pub use append::{
@@ -32,11 +38,15 @@ pub use cursor::{Cursor, Epoch, NotACursor};
 pub use event::{Action, Event, Gap, GapReason, Presence, UserStateChange};
 pub use field_errors::{FieldError, FieldErrors, Named, Rejected};
 pub use growth::{Growth, Status};
+pub use history::{HistoryPage, PastMessage, ReadHistory};
 pub use indexmap::IndexMap;
 pub use json_schema::request_schemas;
+pub use listing::{ChannelEntry, ChannelList, ListChannels, ListUsers, UserEntry, UserList};
 pub use message::{Address, Delete, Edit, Message, NewMessage};
 pub use payload::{Payload, PayloadError};
 pub use read::parse_uuid;
+pub use reload::Reloaded;
+pub use removal::{DisconnectUser, UserDisconnected};
 pub use reply::{
     AdminStats, AdminUser, ChangeReply, Changed, ChannelView, ChannelsDeleted, ChannelsInfo,
     Connected, Posted, Receipt, Subscribed, Unsubscribed, UserStateSet, UserView,

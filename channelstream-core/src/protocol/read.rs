@@ -253,6 +253,9 @@ pub(super) const USER: Text = Text { min: 1, max: 512 };
 /// The name of a channel, or of a key of a user's state.
 pub(super) const NAME: Text = Text { min: 1, max: 256 };
 
+/// The name of a channel that may be there already: `/channel_config` bounds none.
+pub(super) const ANY_NAME: Text = Text { min: 0, max: 256 * 1024 };
+
 impl Form<'_> for Text {
     type Value = String;
 

@@ -11,8 +11,8 @@ use super::body::Body;
 use super::field_errors::{FieldError, FieldErrors, Rejected, WRONG_TYPE};
 use super::message::{Delete, NewMessage};
 use super::read::{
-    Boolean, Id, Inner, Mapping, NAME, Object, StateValue, USER, connection_in_query, list,
-    non_empty_list, read_items, read_mapping, read_object,
+    ANY_NAME, Boolean, Id, Inner, Mapping, NAME, Object, StateValue, USER, connection_in_query,
+    list, non_empty_list, read_items, read_mapping, read_object,
 };
 use super::redact::FirstDigits;
 use super::scalar::UserState;
@@ -310,7 +310,7 @@ impl DeleteChannels {
     }
 
     pub(super) fn fields(object: &mut Object<'_>) -> Self {
-        Self { channels: object.required("channels", non_empty_list(NAME)) }
+        Self { channels: object.required("channels", non_empty_list(ANY_NAME)) }
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) enum Schema {
     Text { min: usize, max: usize },
     /// A UUID.
     Uuid,
+    /// A cursor.
+    Cursor,
     /// A date and time, with a zone or without.
     Time,
     /// A boolean.
@@ -19,6 +21,8 @@ pub(super) enum Schema {
     Size,
     /// A whole number within bounds.
     Between { min: u64, max: u64 },
+    /// A number within bounds.
+    Number { min: u32, max: u32 },
     /// One of some texts.
     OneOf(&'static [&'static str]),
     /// A string or a list.

@@ -1,5 +1,7 @@
 //! The settings of a channel with their defaults, in whole or in part (contract §1).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::read::{Boolean, Inner, Object, Size};
@@ -26,6 +28,17 @@ pub struct ChannelSettings {
     /// set: answers have it only then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub append_as_edit: Option<bool>,
+    /// The seconds after which messages and stored events leave the channel; `None` or 0: never. Answers have
+    /// it only if it was set (contract §14).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_ttl: Option<u64>,
+}
+
+impl ChannelSettings {
+    /// Returns the age at which messages and stored events leave the channel, if they do.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.history_ttl.filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    }
 }
 
 impl Default for ChannelSettings {
@@ -39,6 +52,7 @@ impl Default for ChannelSettings {
             store_frames: true,
             frames_size: None,
             append_as_edit: None,
+            history_ttl: None,
         }
     }
 }
@@ -78,6 +92,9 @@ pub struct ChannelConfig {
     /// Send `message:edit` with the whole payload instead of appends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub append_as_edit: Option<bool>,
+    /// The seconds after which messages and stored events leave the channel; 0: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_ttl: Option<u64>,
 }
 
 impl From<ChannelSettings> for ChannelConfig {
@@ -91,6 +108,7 @@ impl From<ChannelSettings> for ChannelConfig {
             store_frames: Some(all.store_frames),
             frames_size: all.frames_size,
             append_as_edit: all.append_as_edit,
+            history_ttl: all.history_ttl,
         }
     }
 }
@@ -110,6 +128,7 @@ impl ChannelConfig {
             store_frames: self.store_frames.unwrap_or(defaults.store_frames),
             frames_size: self.frames_size.or(defaults.frames_size),
             append_as_edit: self.append_as_edit.or(defaults.append_as_edit),
+            history_ttl: self.history_ttl.or(defaults.history_ttl),
         }
     }
 
@@ -127,6 +146,7 @@ impl ChannelConfig {
             store_frames: object.optional("store_frames", Boolean),
             frames_size: object.optional("frames_size", Size),
             append_as_edit: object.optional("append_as_edit", Boolean),
+            history_ttl: object.optional("history_ttl", Size),
         }
     }
 }

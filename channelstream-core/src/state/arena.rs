@@ -124,6 +124,10 @@ impl<T> Arena<T> {
         self.places.len() - self.free.len()
     }
 
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().flatten()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
         self.places.iter().zip(0..).filter_map(|(value, place)| {
             value.as_ref().map(|value| (Key(place, PhantomData), value))

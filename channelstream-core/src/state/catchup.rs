@@ -3,12 +3,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_with::{As, Same};
 use uuid::Uuid;
 
 use super::command::{Sent, Sequence};
-use super::stored;
+use super::fading::{Aged, Expiring, Life, oldest, take_old, take_out};
+use super::stored::{self, Second};
+use super::time::Moment;
 use crate::protocol::{ChannelSettings, Edit, Event, Message};
 
 /// How much is stored in one place: for a channel or for a user.
@@ -45,9 +49,11 @@ struct Log {
     bytes: usize,
     /// The number of the newest event that is not stored: dropped, or never kept.
     lost: Sequence,
+    #[serde(with = "As::<Second<Same>>")]
+    expiring: Expiring,
 }
 
-static EMPTY: Log = Log { events: VecDeque::new(), bytes: 0, lost: 0 };
+static EMPTY: Log = Log { events: VecDeque::new(), bytes: 0, lost: 0, expiring: Expiring::NONE };
 
 /// An event with its number and size.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,6 +62,22 @@ pub(super) struct Stored {
     #[serde(with = "stored::Event")]
     pub(super) event: Event,
     pub(super) size: usize,
+    #[serde(with = "As::<Second<Same>>")]
+    added: Moment,
+}
+
+impl Aged for Stored {
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    fn added(&self) -> Moment {
+        self.added
+    }
+
+    fn may_grow(&self) -> bool {
+        self.event.may_grow()
+    }
 }
 
 impl StoredEvents {
@@ -73,24 +95,53 @@ impl StoredEvents {
         &mut self,
         sequence: Sequence,
         event: Event,
+        life: Life,
         keep: Keep,
         gone: &mut Vec<Uuid>,
     ) {
         let size = event.size();
         let log = self.log_mut();
         log.bytes += size;
-        log.events.push_back(Stored { sequence, event, size });
+        log.events.push_back(Stored { sequence, event, size, added: life.added });
+        log.expiring.insert(sequence, life.expires);
         while log.events.len() > keep.events || log.bytes > keep.bytes && log.events.len() > 1 {
             let oldest = log.events.iter().position(|one| !one.event.may_grow());
             let Some(dropped) = oldest.and_then(|oldest| log.events.remove(oldest)) else { break };
-            log.bytes -= dropped.size;
-            log.lost = log.lost.max(dropped.sequence);
-            if let Event::Message(message) = dropped.event
-                && message.growth.is_some()
-            {
-                gone.push(message.uuid);
-            }
+            log.is_lost(dropped, gone);
         }
+    }
+
+    /// Drops what has expired, and what is older than `lifetime`, but no more than `left` events. Returns
+    /// how many they were. What has expired leaves no gap: its publisher asked for it.
+    pub(super) fn fade(
+        &mut self,
+        now: Moment,
+        lifetime: Option<Duration>,
+        left: usize,
+        gone: &mut Vec<Uuid>,
+    ) -> usize {
+        let Some(log) = &mut self.0 else { return 0 };
+        let expired = log.expiring.take_due(now, left);
+        let bytes = &mut log.bytes;
+        take_out(&mut log.events, &expired, |one| *bytes -= one.size);
+        let Some(lifetime) = lifetime else { return expired.len() };
+        let old = take_old(&mut log.events, lifetime, now, left - expired.len());
+        let faded = expired.len() + old.len();
+        old.into_iter().for_each(|one| log.is_lost(one, gone));
+        faded
+    }
+
+    /// Returns when something is due to leave.
+    pub(super) fn fades(&self, lifetime: Option<Duration>) -> Option<Moment> {
+        let Log { events, expiring, .. } = self.log();
+        let old = lifetime.and_then(|lifetime| Some(oldest(events)?.after(lifetime)));
+        [expiring.first(), old].into_iter().flatten().min()
+    }
+
+    /// Begins to note what the first level does not.
+    pub(super) fn begin_to_fade(&mut self, now: Moment) {
+        let events = self.0.iter_mut().flat_map(|log| log.events.iter_mut());
+        events.for_each(|one| one.added = now);
     }
 
     /// Notes an event that this place does not keep.
@@ -131,8 +182,7 @@ impl StoredEvents {
 
     /// Returns `true` if there is a message of this id.
     pub(super) fn has_message(&self, uuid: Uuid) -> bool {
-        let is_it = |one: &Stored| matches!(&one.event, Event::Message(it) if it.uuid == uuid);
-        self.log().events.iter().any(is_it)
+        self.find(uuid).is_some()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -152,17 +202,30 @@ impl StoredEvents {
         (newest.map(|one| (one.sequence, one.event.clone())).collect(), within > begin)
     }
 
-    /// Edits the first message with the id of the edit.
-    pub(super) fn edit(&mut self, edit: &Edit) {
-        let found =
-            self.log().events.iter().enumerate().find_map(|(place, one)| match &one.event {
-                Event::Message(message) if message.uuid == edit.uuid => Some((place, message)),
-                _ => None,
-            });
-        if let Some((place, message)) = found {
-            let message = Arc::new(edited(message, edit));
-            self.put(place, Event::Message(message));
+    /// Edits the first message with the id of the edit. Returns when it expires.
+    pub(super) fn edit(&mut self, edit: &Edit) -> Option<Moment> {
+        let (place, message) = self.find(edit.uuid)?;
+        let message = Arc::new(edited(message, edit));
+        self.put(place, Event::Message(message));
+        let Log { events, expiring, .. } = self.log();
+        expiring.get(events[place].sequence)
+    }
+
+    /// Returns when the first message of this id expires.
+    pub(super) fn expiry_of(&self, uuid: Uuid) -> Option<Moment> {
+        let Log { events, expiring, .. } = self.log();
+        if expiring.is_empty() {
+            return None;
         }
+        let (place, _) = self.find(uuid)?;
+        expiring.get(events[place].sequence)
+    }
+
+    fn find(&self, uuid: Uuid) -> Option<(usize, &Message)> {
+        self.log().events.iter().enumerate().find_map(|(place, one)| match &one.event {
+            Event::Message(message) if message.uuid == uuid => Some((place, &**message)),
+            _ => None,
+        })
     }
 
     /// Replaces the message with this number.
@@ -184,12 +247,29 @@ impl StoredEvents {
     /// Drops the message of this id.
     pub(super) fn delete(&mut self, uuid: Uuid) {
         let Some(log) = &mut self.0 else { return };
-        let Log { events, bytes, .. } = &mut **log;
+        let Log { events, bytes, expiring, .. } = &mut **log;
         events.retain(|one| {
             let goes = matches!(&one.event, Event::Message(kept) if kept.uuid == uuid);
-            *bytes -= if goes { one.size } else { 0 };
+            if goes {
+                *bytes -= one.size;
+                expiring.remove(one.sequence);
+            }
             !goes
         });
+    }
+}
+
+impl Log {
+    /// Notes an event that was taken out and that nobody asked to drop.
+    fn is_lost(&mut self, one: Stored, gone: &mut Vec<Uuid>) {
+        self.bytes -= one.size;
+        self.lost = self.lost.max(one.sequence);
+        self.expiring.remove(one.sequence);
+        if let Event::Message(message) = one.event
+            && message.growth.is_some()
+        {
+            gone.push(message.uuid);
+        }
     }
 }
 

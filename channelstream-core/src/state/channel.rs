@@ -1,18 +1,19 @@
 //! A channel: settings, members, history and stored events (contract §1, §8).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_with::{As, Same};
 use uuid::Uuid;
 
 use super::arena::Key;
-use super::catchup::{StoredEvents, edited};
+use super::catchup::StoredEvents;
 use super::command::Sequence;
 use super::connection::Connection;
+use super::fading::Life;
 use super::growing::Here;
+use super::history::History;
 use super::keys::Keys;
 use super::local::{Listeners, Local};
 use super::stored;
@@ -30,8 +31,7 @@ pub(super) struct Channel {
     pub(super) number: u64,
     #[serde(with = "stored::ChannelSettings")]
     pub(super) settings: ChannelSettings,
-    #[serde(with = "As::<VecDeque<(Same, stored::SharedMessage)>>")]
-    history: VecDeque<(Sequence, Arc<Message>)>,
+    pub(super) history: History,
     pub(super) stored: StoredEvents,
     /// The users with their connections that are in the channel.
     pub(super) members: IndexMap<Key<User>, Member>,
@@ -48,6 +48,9 @@ pub(super) struct Channel {
     pub(super) active: Moment,
     /// When to check whether it can be removed; set while there are no members.
     pub(super) deadline: Option<Moment>,
+    /// When to check whether something in it is due to leave.
+    #[serde(with = "As::<stored::Second<Same>>")]
+    pub(super) fades: Option<Moment>,
 }
 
 /// A user in a channel.
@@ -59,13 +62,19 @@ pub(super) struct Member {
 }
 
 impl Channel {
-    pub(super) fn new(uuid: Uuid, name: Arc<str>, number: u64, settings: ChannelSettings) -> Self {
+    pub(super) fn new(
+        uuid: Uuid,
+        name: Arc<str>,
+        number: u64,
+        settings: ChannelSettings,
+        history: History,
+    ) -> Self {
         Self {
             uuid,
             name,
             number,
             settings,
-            history: VecDeque::new(),
+            history,
             stored: StoredEvents::default(),
             members: IndexMap::new(),
             connections: 0,
@@ -75,96 +84,81 @@ impl Channel {
             last_active: Timestamp::default(),
             active: Moment::default(),
             deadline: None,
+            fades: None,
         }
     }
 
-    /// Returns the stored messages, oldest first.
-    pub(super) fn history(&self) -> Vec<Arc<Message>> {
-        self.history.iter().map(|(_, message)| Arc::clone(message)).collect()
-    }
-
-    /// Returns the number of stored messages.
-    pub(super) fn history_len(&self) -> usize {
-        self.history.len()
-    }
-
-    /// Returns the newest `limit` stored messages, newest first.
-    pub(super) fn newest(&self, limit: usize) -> Vec<Arc<Message>> {
-        self.history.iter().rev().take(limit).map(|(_, message)| Arc::clone(message)).collect()
-    }
-
     /// Adds a message to the history, if the settings and the message allow it. Returns `true` if the
-    /// history then has messages. Only this trims the history: a smaller `history_size` has its effect
+    /// history then has messages. A new message trims the history: a smaller `history_size` has its effect
     /// with the next message. A message that may grow is not dropped, and takes no place from others. The
     /// ids of growing messages that are dropped are added to `dropped`.
     pub(super) fn remember(
         &mut self,
         sequence: Sequence,
         message: &Arc<Message>,
+        life: Life,
         dropped: &mut Vec<Uuid>,
     ) -> bool {
-        if !self.settings.store_history || message.no_history {
+        // That it is in no history is what its publisher wanted.
+        if message.no_history {
+            return false;
+        }
+        if !self.settings.store_history {
+            self.history.skip(sequence);
             return false;
         }
         let size = self.settings.history_size;
         if size > 0 || message.growth.is_none() {
-            self.history.push_back((sequence, Arc::clone(message)));
+            self.history.push(sequence, message, life);
+        } else {
+            self.history.skip(sequence);
         }
         let open = self.growing.open_in_history() as u64;
-        while self.history.len() as u64 > size.saturating_add(open) {
-            let may_grow =
-                |message: &Message| message.growth.is_some_and(|growth| growth.is_open());
-            let oldest = self.history.iter().position(|(_, message)| !may_grow(message));
-            let Some(oldest) = oldest else { break };
-            let message = self.history.remove(oldest).map(|(_, message)| message);
-            dropped.extend(message.filter(|message| message.growth.is_some()).map(|one| one.uuid));
-        }
-        !self.history.is_empty()
+        self.history.trim(size.saturating_add(open), dropped);
+        self.history.len() > 0
+    }
+
+    /// Drops what has expired or is too old, but no more than `left` messages and events. Returns how many
+    /// they were. The ids of growing messages among them are added to `dropped`.
+    pub(super) fn fade(&mut self, now: Moment, left: usize, dropped: &mut Vec<Uuid>) -> usize {
+        let lifetime = self.settings.lifetime();
+        let of_history = self.history.fade(now, lifetime, left, dropped);
+        of_history + self.stored.fade(now, lifetime, left - of_history, dropped)
+    }
+
+    /// Returns when something is due to leave.
+    pub(super) fn fades_at(&self) -> Option<Moment> {
+        let lifetime = self.settings.lifetime();
+        [self.history.fades(lifetime), self.stored.fades(lifetime)].into_iter().flatten().min()
+    }
+
+    /// Begins to note what the first level does not.
+    pub(super) fn begin_to_fade(&mut self, newest: Sequence, now: Moment) {
+        self.history.begin_to_fade(newest, now);
+        self.stored.begin_to_fade(now);
     }
 
     /// Replaces the message with this number, wherever it is stored.
     pub(super) fn replace(&mut self, sequence: Sequence, message: &Arc<Message>) {
-        if let Some(place) = self.place(sequence) {
-            self.history[place].1 = Arc::clone(message);
-        }
+        self.history.replace(sequence, message);
         self.stored.replace(sequence, message);
     }
 
     /// Returns whether the message with this number is in the history, and in the stored events.
     pub(super) fn keeps(&self, sequence: Sequence) -> (bool, bool) {
-        (self.place(sequence).is_some(), self.stored.has(sequence))
-    }
-
-    fn place(&self, sequence: Sequence) -> Option<usize> {
-        self.history.binary_search_by_key(&sequence, |(sequence, _)| *sequence).ok()
-    }
-
-    /// Returns the first place of each of these ids in the history.
-    pub(super) fn places(&self, ids: &IndexSet<Uuid>) -> IndexMap<Uuid, usize> {
-        let mut places = IndexMap::with_capacity(ids.len());
-        for (place, (_, message)) in self.history.iter().enumerate() {
-            if ids.contains(&message.uuid) {
-                places.entry(message.uuid).or_insert(place);
-            }
-        }
-        places
+        (self.history.place(sequence).is_some(), self.stored.has(sequence))
     }
 
     /// Edits the message at this place of the history and its stored event; without a place, a message
-    /// in the stored events.
-    pub(super) fn edit(&mut self, place: Option<usize>, edit: &Edit) {
-        match place.and_then(|place| self.history.get_mut(place)) {
-            Some((sequence, message)) => {
-                *message = Arc::new(edited(message, edit));
-                self.stored.replace(*sequence, message);
+    /// in the stored events. Returns when it expires.
+    pub(super) fn edit(&mut self, place: Option<usize>, edit: &Edit) -> Option<Moment> {
+        match place.and_then(|place| self.history.edit(place, edit)) {
+            Some((one, expires)) => {
+                self.stored.replace(one.sequence, &one.message);
+                expires
             }
             None => self.stored.edit(edit),
         }
-    }
-
-    /// Removes messages from the history.
-    pub(super) fn forget(&mut self, ids: &IndexSet<Uuid>) {
-        self.history.retain(|(_, message)| !ids.contains(&message.uuid));
     }
 
     /// Adds a connection of a user. The membership of a new member begins as `began` says. Returns

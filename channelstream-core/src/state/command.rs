@@ -12,15 +12,19 @@ use uuid::Uuid;
 
 use super::catchup::Keep;
 use super::defaults::ChannelDefaults;
+use super::fading;
+use super::notice::Notice;
 use super::order::Position;
+use super::removal;
 use super::repeats::Repeat;
 use super::stored;
 use super::time::Moment;
 use crate::protocol::redact::FirstDigits;
 use crate::protocol::{
-    Change, ChangeReply, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete,
-    DeleteChannels, Epoch, Event, FieldError, FieldErrors, NewMessage, Posted, SetUserState,
-    Subscribe, Subscribed, Taken, Timestamp, Unsubscribe, Unsubscribed, UserStateSet,
+    Change, ChangeReply, ChannelConfig, ChannelsDeleted, ChannelsInfo, Configure, Connect,
+    Connected, Delete, DeleteChannels, DisconnectUser, Epoch, Event, FieldError, FieldErrors,
+    NewMessage, Posted, SetUserState, Subscribe, Subscribed, Taken, Timestamp, Unsubscribe,
+    Unsubscribed, UserDisconnected, UserStateSet,
 };
 
 /// The id of a connection. It is a secret: a client that knows it may listen on the connection.
@@ -210,6 +214,8 @@ pub enum Command {
     Rules(Box<Rules>),
     /// The [level](super::stored) from here on, if all nodes that are alive know it.
     Raise(u32),
+    /// `/disconnect_user`; since level 2.
+    DisconnectUser(#[serde(with = "As::<Box<stored::DisconnectUser>>")] Box<DisconnectUser>),
 }
 
 impl Command {
@@ -235,8 +241,28 @@ impl Command {
             Self::Leave => "leave",
             Self::Rules(_) => "rules",
             Self::Raise(_) => "raise",
+            Self::DisconnectUser(_) => "disconnect_user",
         }
     }
+
+    /// Returns the first level that knows the command with all that it has. It must not be appended to a journal at a lower one.
+    pub fn since(&self) -> u32 {
+        match self {
+            Self::DisconnectUser(_) => removal::SINCE,
+            Self::Publish(messages) if messages.iter().any(|one| one.expires.is_some()) => {
+                fading::SINCE
+            }
+            Self::Connect { request, .. } => since_of(request.channel_configs.values()),
+            Self::Subscribe(request) => since_of(request.channel_configs.values()),
+            Self::Configure(request) => since_of(request.channels.values().flatten()),
+            _ => stored::OLDEST,
+        }
+    }
+}
+
+/// Returns the first level that knows all these settings.
+fn since_of<'a>(mut settings: impl Iterator<Item = &'a ChannelConfig>) -> u32 {
+    if settings.any(|one| one.history_ttl.is_some()) { fading::SINCE } else { stored::OLDEST }
 }
 
 /// What a node tells of itself from time to time. Whoever has not told of itself for
@@ -316,6 +342,9 @@ pub struct Outcome {
     pub is_new: bool,
     /// What to do for listeners, in this order.
     pub deliveries: Vec<Delivery>,
+    /// What happened, in this order, if [`State::collect_notices`](super::State::collect_notices) asked for
+    /// it.
+    pub notices: Vec<Notice>,
 }
 
 /// The reply to a command that was carried out. It serializes as the body of the HTTP answer.
@@ -350,6 +379,8 @@ pub enum Reply {
     Occupied,
     /// To commands that need no reply.
     Done,
+    /// To [`Command::DisconnectUser`].
+    UserDisconnected(Box<UserDisconnected>),
 }
 
 impl Reply {
@@ -392,6 +423,22 @@ pub enum Refusal {
     /// There is no growing message of that id, or the user may not cancel it.
     #[error("unknown message, or not allowed to cancel it")]
     CannotCancel,
+    /// The user was disconnected, and may not connect yet.
+    #[error("the user may not connect for {seconds} s{}", told(.reason))]
+    UserRefused {
+        /// The seconds until it may.
+        seconds: u64,
+        /// The reason that was given.
+        reason: Option<String>,
+    },
+    /// The journal is at a level that does not know the command.
+    #[error("the journal is at a level that does not know this yet")]
+    LevelTooLow,
+}
+
+/// Returns a reason as the end of a message.
+fn told(reason: &Option<String>) -> String {
+    reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 impl Refusal {
@@ -412,6 +459,8 @@ impl Refusal {
                 errors.add(&item.to_string(), FieldError::Inner(inner));
                 errors
             }
+            Self::UserRefused { .. } => FieldErrors::from_texts("username", [&*self.to_string()]),
+            Self::LevelTooLow => FieldErrors::from_texts("request", [&*self.to_string()]),
             Self::CannotCancel => FieldErrors::from_texts("uuid", ["Unknown message"]),
         }
     }
@@ -449,7 +498,7 @@ pub enum Delivery {
 }
 
 /// The reason why the state ends a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndReason {
     /// A newer listener of the connection takes over what this one was not sent yet.
     Superseded {
@@ -462,6 +511,11 @@ pub enum EndReason {
     NodeSilent,
     /// The connection was ended.
     Ended,
+    /// The user was disconnected, for this reason.
+    Disconnected {
+        /// The reason, for the user.
+        reason: Arc<str>,
+    },
 }
 
 /// The times and sizes that the state uses. They are the same on all nodes.

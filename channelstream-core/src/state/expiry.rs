@@ -8,7 +8,7 @@ use super::connection::{Connection, Phase};
 use super::growing::Growing;
 use super::time::Moment;
 use super::user::User;
-use super::{State, Step, remove_entry};
+use super::{EndReason, State, Step, remove_entry};
 
 /// Everything that has a deadline, the next one first. A connection with a listener, a user with
 /// connections and a channel with members have none.
@@ -17,7 +17,7 @@ pub(super) struct Deadlines(BTreeSet<(Moment, Due)>);
 
 /// The most that one step expires, counted in answers, users, channels, connections and their channels:
 /// some milliseconds of work. The rest stays due and expires with the next envelopes.
-const PORTION: usize = 1000;
+pub(super) const PORTION: usize = 1000;
 
 /// So many bytes of an edit are as much work as one of a portion.
 const BYTES: usize = 4096;
@@ -31,6 +31,14 @@ enum Due {
     Growing(Key<Growing>),
     /// A growing message has to be sent as an edit.
     Edit(Key<Growing>),
+    Fading(Fading),
+}
+
+/// Where something that is stored may be due to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fading {
+    Channel(Key<Channel>),
+    User(Key<User>),
 }
 
 impl Deadlines {
@@ -62,6 +70,28 @@ impl Deadlines {
         self.set(place, when, Due::Growing(key));
     }
 
+    /// Sets when something is due to leave.
+    pub(super) fn set_fading(
+        &mut self,
+        place: &mut Option<Moment>,
+        when: Option<Moment>,
+        of: Fading,
+    ) {
+        self.set(place, when, Due::Fading(of));
+    }
+
+    /// Sets when something may be due to leave, unless that is checked earlier.
+    pub(super) fn bring_forward(
+        &mut self,
+        place: &mut Option<Moment>,
+        when: Option<Moment>,
+        of: Fading,
+    ) {
+        if when.is_some_and(|when| place.is_none_or(|before| when < before)) {
+            self.set_fading(place, when, of);
+        }
+    }
+
     /// Sets when a growing message is sent as an edit.
     pub(super) fn set_edit(
         &mut self,
@@ -79,6 +109,7 @@ impl State {
         self.expire_nodes(step);
         self.expire_waiting(step);
         let mut left = self.forget_repeats(PORTION);
+        left = self.refused.expire(self.own_time.now(), left);
         while let Some(&(when, due)) = self.deadlines.0.first() {
             if when > self.own_time.now() || left == 0 {
                 return;
@@ -90,10 +121,12 @@ impl State {
                     let connection = &mut self.connections[key];
                     left = left.saturating_sub(connection.channels.len());
                     connection.deadline = None;
-                    self.end_connection(step, key);
+                    self.end_connection(step, key, EndReason::Ended);
                 }
                 Due::User(key) => {
                     self.take_all_growing(key);
+                    let fades = &mut self.users[key].fades;
+                    self.deadlines.set(fades, None, Due::Fading(Fading::User(key)));
                     if let Some(user) = self.users.remove(key) {
                         remove_entry(&mut self.user_names, &user.name);
                     }
@@ -107,6 +140,21 @@ impl State {
                     let size = self.edit_is_due(step, key);
                     left = left.saturating_sub(size / BYTES);
                 }
+                Due::Fading(of) => left = left.min(self.fade(of, left + 1)),
+            }
+        }
+    }
+
+    /// Drops what is due somewhere, but no more than `left`. Returns how much more it could have been.
+    fn fade(&mut self, of: Fading, left: usize) -> usize {
+        match of {
+            Fading::Channel(key) => {
+                self.channels[key].fades = None;
+                self.fade_channel(key, left)
+            }
+            Fading::User(key) => {
+                self.users[key].fades = None;
+                self.fade_user(key, left)
             }
         }
     }
@@ -124,7 +172,9 @@ impl State {
 
     /// Removes a channel without members.
     pub(super) fn remove_channel(&mut self, key: Key<Channel>) {
-        self.deadlines.set(&mut self.channels[key].deadline, None, Due::Channel(key));
+        let Channel { deadline, fades, .. } = &mut self.channels[key];
+        self.deadlines.set(deadline, None, Due::Channel(key));
+        self.deadlines.set(fades, None, Due::Fading(Fading::Channel(key)));
         self.drop_all_growing(key);
         if let Some(channel) = self.channels.remove(key) {
             remove_entry(&mut self.channel_names, &channel.name);
@@ -184,7 +234,14 @@ impl State {
         let growing = self.growing.iter().flat_map(|(key, value)| {
             [(value.deadline(), Due::Growing(key)), (value.edit_deadline(), Due::Edit(key))]
         });
-        let all = connections.chain(users).chain(channels).chain(growing);
+        let fading_users =
+            self.users.iter().map(|(key, user)| (user.fades, Due::Fading(Fading::User(key))));
+        let fading = self
+            .channels
+            .iter()
+            .map(|(key, channel)| (channel.fades, Due::Fading(Fading::Channel(key))))
+            .chain(fading_users);
+        let all = connections.chain(users).chain(channels).chain(growing).chain(fading);
         self.deadlines =
             Deadlines(all.filter_map(|(when, due)| when.map(|when| (when, due))).collect());
     }

@@ -72,7 +72,7 @@ impl State {
             long_name: None,
             settings: channel.settings,
             history: if options.include_history { self.history(channel) } else { Vec::new() },
-            history_length: options.include_history_length.then(|| channel.history_len()),
+            history_length: options.include_history_length.then(|| channel.history.len()),
             last_active: DateTime::from(channel.last_active),
             total_connections: channel.connections,
             total_users: users.len(),
@@ -82,7 +82,7 @@ impl State {
 
     /// Returns the stored messages of a channel as they are now, oldest first.
     fn history(&self, channel: &Channel) -> Vec<Arc<Message>> {
-        channel.history().iter().map(|message| self.current(message)).collect()
+        channel.history.iter().map(|one| self.current(&one.message)).collect()
     }
 
     /// Returns the statistics of `/admin/admin.json`. The state does not know the uptime and the version

@@ -6,8 +6,9 @@ use super::arena::Key;
 use super::catchup::Record;
 use super::channel::Channel;
 use super::connection::{Connection, Phase};
+use super::expiry::PORTION;
 use super::user::{PRIVATE, User};
-use super::{ConnectionId, EndReason, Refusal, Sequence, State, Step, remove_entry};
+use super::{ConnectionId, EndReason, Notice, Refusal, Sequence, State, Step, remove_entry};
 use crate::protocol::{
     Action, ChannelsInfo, Configure, Connect, Connected, DateTime, Event, InfoOptions, Presence,
     Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserView,
@@ -20,6 +21,7 @@ impl State {
         id: ConnectionId,
         request: Connect,
     ) -> Result<Connected, Refusal> {
+        self.admit_user(&request.username)?;
         let present = self.connection_present(step, id);
         if let Some(connection) = present {
             let owner = self.connections[connection].user;
@@ -63,7 +65,7 @@ impl State {
     fn connection_present(&mut self, step: &mut Step, id: ConnectionId) -> Option<Key<Connection>> {
         let key = *self.connection_ids.get(&id)?;
         if self.connections[key].phase == Phase::Ended {
-            self.end_connection(step, key);
+            self.end_connection(step, key, EndReason::Ended);
             return None;
         }
         Some(key)
@@ -142,10 +144,13 @@ impl State {
     pub(super) fn configure(&mut self, step: &mut Step, request: &Configure) -> ChannelsInfo {
         let mut shown = Vec::with_capacity(request.channels.len());
         self.expect_channels(request.channels.len());
+        // What is left then is due at once.
+        let mut left = PORTION;
         for (name, settings) in &request.channels {
             let channel = self.channel_named(step, name, settings.as_ref());
             if let Some(settings) = settings {
                 self.channels[channel].settings = settings.over(self.rules.settings_for(name));
+                left = self.fade_channel(channel, left);
             }
             if self.channels[channel].deadline.is_none() {
                 self.watch_channel(channel);
@@ -202,6 +207,7 @@ impl State {
         self.listens_in(connection, channel);
         self.watch_channel(channel);
         if first_of_user {
+            self.notice_joined(step, user, channel);
             self.tell_presence(step, user, channel, Action::Joined);
         }
         true
@@ -219,6 +225,7 @@ impl State {
         self.listens_no_more_in(connection, channel);
         let ended = self.channels[channel].remove(user, connection);
         if ended.is_some() {
+            self.notice_parted(step, user, channel);
             self.tell_presence(step, user, channel, Action::Parted);
         }
         self.watch_channel(channel);
@@ -259,14 +266,15 @@ impl State {
     }
 
     /// Ends a connection for good: it leaves its channels in order of their creation.
-    pub(super) fn end_connection(&mut self, step: &mut Step, key: Key<Connection>) {
+    pub(super) fn end_connection(&mut self, step: &mut Step, key: Key<Connection>, why: EndReason) {
         self.unwatch_connection(key);
         let connection = &mut self.connections[key];
         let mut channels: Vec<_> = std::mem::take(&mut connection.channels).iter().collect();
         let (id, user, listener) = (connection.id, connection.user, connection.listener);
         // Who was disconnected does not come back; who fell silent may.
         let window = self.rules.recovery_window;
-        let remembers = connection.phase != Phase::Ended && !window.is_zero();
+        let phase = connection.phase;
+        let remembers = phase != Phase::Ended && !window.is_zero();
         let now = self.own_time.now();
         self.users[user].forget_memberships(now);
         channels.sort_unstable_by_key(|channel| self.channels[*channel].number);
@@ -282,11 +290,18 @@ impl State {
         remove_entry(&mut self.connection_ids, &id);
         let who = &mut self.users[user];
         who.connections.remove(key);
+        let left = who.connections.len();
+        self.notice(step, |state| Notice::Ended {
+            user: Arc::clone(&state.users[user].name),
+            why: phase.into(),
+            left,
+        });
+        let who = &mut self.users[user];
         if remembers && who.connections.is_empty() {
             who.remember(PRIVATE, who.began, now.after(window));
         }
         if let Some(listener) = listener {
-            self.end_listener(step, listener, EndReason::Ended);
+            self.end_listener(step, listener, why);
         }
         self.user_is_active(user);
     }

@@ -8,16 +8,22 @@ mod connection;
 mod defaults;
 mod deletion;
 mod expiry;
+mod fading;
 mod growing;
+mod history;
 mod info;
 mod keys;
 mod listening;
+mod listing;
 mod local;
 mod membership;
 mod node;
+mod notice;
 mod order;
+mod paging;
 mod posting;
 mod reading;
+mod removal;
 mod repeats;
 pub mod stored;
 mod taking_over;
@@ -38,7 +44,9 @@ pub use command::{
     ListenerId, ListenerKind, NodeId, Outcome, Refusal, Reply, Rules, Sent, Sequence, Stamp,
 };
 pub use defaults::{ChannelDefaults, Pattern};
+pub use listing::Listing;
 pub use node::NodeRow;
+pub use notice::{Notice, WhyEnded};
 pub use order::{Began, Order, Position};
 pub use reading::{Portion, Read, Reading, Since};
 pub use repeats::Repeat;
@@ -58,7 +66,9 @@ use channel::Channel;
 use connection::{Connection, Listener};
 use expiry::Deadlines;
 use growing::Growing;
+use history::History;
 use node::Nodes;
+use removal::Refused;
 use repeats::Repeats;
 use taking_over::TakingOver;
 use time::OwnTime;
@@ -98,10 +108,15 @@ pub struct State {
     growing_ids: IndexMap<Uuid, Key<Growing>>,
     deadlines: Deadlines,
     repeats: Repeats,
+    refused: Refused,
     /// The empty state, which all users without state share.
     no_state: Arc<UserState>,
     messages_delivered: u64,
     messages_posted: u64,
+    /// How many messages and events have left because they expired or were too old.
+    faded: u64,
+    /// Whether outcomes have notices.
+    collects_notices: bool,
 }
 
 /// Removes an entry. A map that becomes empty releases its memory.
@@ -119,8 +134,10 @@ struct Step {
     seed: u128,
     ids: u128,
     deliveries: Vec<Delivery>,
-    /// The growing messages that ended in this step: those that are not stored are forgotten after it.
-    ended: Vec<Key<Growing>>,
+    notices: Vec<Notice>,
+    /// The growing messages that ended in this step, and their channels: those that are not stored are
+    /// forgotten after it.
+    ended: Vec<(Key<Growing>, Option<Key<Channel>>)>,
 }
 
 impl Step {
@@ -160,9 +177,12 @@ impl State {
             growing_ids: IndexMap::new(),
             deadlines: Deadlines::default(),
             repeats: Repeats::default(),
+            refused: Refused::default(),
             no_state: Arc::default(),
             messages_delivered: 0,
             messages_posted: 0,
+            faded: 0,
+            collects_notices: false,
         }
     }
 
@@ -177,6 +197,7 @@ impl State {
     #[must_use]
     pub fn at_level(mut self, level: u32) -> Self {
         self.level = level;
+        self.rules = self.rules.at_level(level);
         self
     }
 
@@ -221,13 +242,14 @@ impl State {
         };
         if !is_new {
             let reply = Ok(Reply::Done);
-            return Outcome { reply, replayed: false, is_new: false, deliveries: Vec::new() };
+            let (deliveries, notices) = (Vec::new(), Vec::new());
+            return Outcome { reply, replayed: false, is_new: false, deliveries, notices };
         }
         if self.own_time.go_on(stamp.moment, self.rules.longest_step) {
             self.now = stamp.now;
         }
-        let (seed, deliveries) = (stamp.seed, Vec::new());
-        let mut step = Step { node, seed, ids: 0, deliveries, ended: Vec::new() };
+        let (seed, deliveries, notices) = (stamp.seed, Vec::new(), Vec::new());
+        let mut step = Step { node, seed, ids: 0, deliveries, notices, ended: Vec::new() };
         self.node_is_seen(&mut step, node);
         // Before anything expires: its time begins anew.
         if let Command::Begin { alone: true, .. } = command {
@@ -240,7 +262,8 @@ impl State {
         };
         self.release_ended(&mut step);
         self.mix_digest();
-        Outcome { reply, replayed, is_new: true, deliveries: step.deliveries }
+        let Step { deliveries, notices, .. } = step;
+        Outcome { reply, replayed, is_new: true, deliveries, notices }
     }
 
     fn mix_digest(&mut self) {
@@ -257,9 +280,18 @@ impl State {
         ];
         let mix = |digest: u64, number: u64| (digest ^ number).wrapping_mul(SPREAD).rotate_left(29);
         self.digest = counts.into_iter().fold(self.digest, mix);
+        if self.level >= removal::SINCE {
+            self.digest = mix(self.digest, self.refused.len() as u64);
+        }
+        if self.level >= fading::SINCE {
+            self.digest = mix(self.digest, self.faded);
+        }
     }
 
     fn carry_out(&mut self, step: &mut Step, command: Command) -> Result<Reply, Refusal> {
+        if self.level < command.since() {
+            return Err(Refusal::LevelTooLow);
+        }
         match command {
             Command::Connect { connection, request } => {
                 let connected = self.connect(step, connection, *request)?;
@@ -307,12 +339,15 @@ impl State {
                 Ok(Reply::Done)
             }
             Command::Rules(rules) => {
-                self.rules = *rules;
+                self.rules = rules.at_level(self.level);
                 Ok(Reply::Done)
             }
             Command::Raise(level) => {
                 self.raise(level);
                 Ok(Reply::Done)
+            }
+            Command::DisconnectUser(request) => {
+                Ok(Reply::UserDisconnected(Box::new(self.disconnect_user(step, &request)?)))
             }
         }
     }
@@ -324,6 +359,7 @@ impl State {
         let deadlines = [
             self.deadlines.first(),
             self.repeats.deadline(&self.rules),
+            self.refused.deadline(),
             self.nodes_deadline(),
             self.taking_over.deadline(),
         ];
@@ -462,7 +498,10 @@ impl State {
         let settings = settings.copied().unwrap_or_default().over(self.rules.settings_for(&name));
         self.channels_created += 1;
         let number = self.channels_created;
-        let channel = Channel::new(step.id(), Arc::clone(&name), number, settings);
+        // Another channel of this name may have been here before.
+        let lost = if self.level >= fading::SINCE { self.sequence } else { 0 };
+        let history = History::behind(lost);
+        let channel = Channel::new(step.id(), Arc::clone(&name), number, settings, history);
         let key = self.channels.insert(channel);
         self.channel_names.insert(name, key);
         self.channel_is_active(key);

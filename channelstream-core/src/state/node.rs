@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arena::Key;
 use super::connection::{Connection, Listener, Phase};
+use super::fading;
 use super::order::Position;
 use super::time::Moment;
 use super::{Alive, Closing, EndReason, ListenerId, NodeId, Sent, Sequence, State, Step};
@@ -234,8 +235,11 @@ impl State {
     /// Raises the level, unless a node is alive that does not know the new one: it may have come since the
     /// command was submitted.
     pub(super) fn raise(&mut self, level: u32) {
-        if self.next_level().is_some_and(|known| level <= known) {
-            self.level = self.level.max(level);
+        if level > self.level && self.next_level().is_some_and(|known| level <= known) {
+            if self.level < fading::SINCE {
+                self.begin_to_fade();
+            }
+            self.level = level;
         }
     }
 

@@ -1,6 +1,7 @@
 //! Messages, edits and deletes: what is stored, and who receives them (contract §8).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::{IndexMap, IndexSet};
 
@@ -8,6 +9,7 @@ use super::arena::Key;
 use super::channel::Channel;
 use super::growing::Place;
 use super::local::Reach;
+use super::time::Moment;
 use super::user::User;
 use super::{ChangeReply, Delivery, ListenerId, Refusal, Sequence, State, Step};
 use crate::protocol::{
@@ -30,6 +32,7 @@ impl State {
                 let once: IndexSet<String> = users.into_iter().collect();
                 message.address.pm_users = once.into_iter().collect();
             }
+            let lives = message.expires.map(Duration::from_secs);
             let message = Arc::new(Message {
                 uuid: message.uuid.unwrap_or_else(|| step.id()),
                 user: message.user,
@@ -38,9 +41,11 @@ impl State {
                 no_history: message.no_history,
                 timestamp: message.timestamp.unwrap_or_else(|| DateTime::from(self.now)),
                 edited: None,
+                expires_at: lives.map(|lives| DateTime::from(self.now.after(lives))),
                 growth: opening.as_ref().map(|_| Growth::NEW),
             });
-            let receipt = self.post(step, &message, opening.map(|opening| *opening));
+            let expires = lives.map(|lives| self.own_time.now().after(lives));
+            let receipt = self.post(step, &message, opening.map(|opening| *opening), expires);
             Posted::new(message, receipt)
         };
         Ok(messages.into_iter().map(post).collect())
@@ -51,6 +56,7 @@ impl State {
         step: &mut Step,
         message: &Arc<Message>,
         opening: Option<Opening>,
+        expires: Option<Moment>,
     ) -> Receipt {
         let address = &message.address;
         self.messages_posted += u64::from(!address.is_nowhere());
@@ -60,11 +66,12 @@ impl State {
                 // Message and event have the same number.
                 let sequence = self.sequence + 1;
                 let mut dropped = Vec::new();
+                let life = self.life(expires);
                 let channel = &mut self.channels[key];
-                let remembered = channel.remember(sequence, message, &mut dropped);
+                let remembered = channel.remember(sequence, message, life, &mut dropped);
                 let keep = self.rules.channel_events.of(&channel.settings);
                 let stores = channel.settings.store_frames && keep.events > 0;
-                let reach = self.send(step, key, &event);
+                let reach = self.send_until(step, key, &event, expires);
                 self.release(dropped);
                 if let Some(opening) = opening {
                     self.open_message(message, opening, sequence, Place::Channel(key));
@@ -77,7 +84,7 @@ impl State {
                     return Receipt::nowhere(Receipt::NO_USER);
                 }
                 let sequence = self.sequence + 1;
-                let reach = self.send_private(step, address, &event);
+                let reach = self.send_private(step, address, &event, |_| expires);
                 if let Some(opening) = opening {
                     self.open_message(message, opening, sequence, Place::Users(users));
                 }
@@ -105,7 +112,7 @@ impl State {
             Change::Append(append) => Some((append.channel.as_deref()?, append.uuid)),
         }));
         let places: IndexMap<Key<Channel>, IndexMap<Uuid, usize>> =
-            ids.iter().map(|(key, ids)| (*key, self.channels[*key].places(ids))).collect();
+            ids.iter().map(|(key, ids)| (*key, self.channels[*key].history.places(ids))).collect();
         let in_history = |channel, id| places.get(&channel).and_then(|places| places.get(&id));
         let apply = |change| match change {
             Change::Edit(edit) => {
@@ -136,14 +143,16 @@ impl State {
         edit.edited.get_or_insert(DateTime::from(self.now));
         match self.destination(&edit.address) {
             Destination::Channel(channel) => {
-                match self.edit_growing(&Place::Channel(channel), &edit) {
+                let expires = match self.edit_growing(&Place::Channel(channel), &edit) {
                     Some((growth, address)) => {
                         (edit.growth, edit.address) = (Some(growth), address);
+                        None
                     }
                     None => self.channels[channel].edit(in_history(channel), &edit),
-                }
+                };
                 let edit = Arc::new(edit);
-                self.send(step, channel, &Event::Edit(Arc::clone(&edit)));
+                // What it says of the message goes with the message.
+                self.send_until(step, channel, &Event::Edit(Arc::clone(&edit)), expires);
                 edit
             }
             Destination::Users => {
@@ -160,7 +169,9 @@ impl State {
                     (None, Place::Channel(_)) => {}
                 }
                 let edit = Arc::new(edit);
-                self.send_private(step, &edit.address, &Event::Edit(Arc::clone(&edit)));
+                let event = Event::Edit(Arc::clone(&edit));
+                let expires = |user: &User| user.stored.expiry_of(edit.uuid);
+                self.send_private(step, &edit.address, &event, expires);
                 edit
             }
             Destination::Nowhere => Arc::new(edit),
@@ -174,7 +185,7 @@ impl State {
                 .filter_map(|delete| Some((delete.address.channel.as_deref()?, delete.uuid))),
         );
         for (channel, ids) in &ids {
-            self.channels[*channel].forget(ids);
+            self.channels[*channel].history.forget(ids);
         }
         let mut apply = |delete: Delete| {
             let delete = Arc::new(delete);
@@ -190,7 +201,7 @@ impl State {
                         self.users[user].stored.delete(delete.uuid);
                         self.take_growing(user, delete.uuid);
                     }
-                    self.send_private(step, &delete.address, &event);
+                    self.send_private(step, &delete.address, &event, |_| None);
                 }
                 Destination::Nowhere => {}
             }
@@ -231,6 +242,17 @@ impl State {
 
     /// Sends an event to a channel and stores it there.
     pub(super) fn send(&mut self, step: &mut Step, key: Key<Channel>, event: &Event) -> Reach {
+        self.send_until(step, key, event, None)
+    }
+
+    /// Sends an event to a channel and stores it there until it expires.
+    fn send_until(
+        &mut self,
+        step: &mut Step,
+        key: Key<Channel>,
+        event: &Event,
+        expires: Option<Moment>,
+    ) -> Reach {
         self.sequence += 1;
         let (only, never) = match event {
             Event::Message(message) => self.audience(&message.address),
@@ -244,16 +266,18 @@ impl State {
             }
         };
         self.channel_is_active(key);
+        let life = self.life(expires);
         let channel = &mut self.channels[key];
         if channel.settings.store_frames {
             let open = channel.growing.open_in_events();
             let keep = self.rules.channel_events.of(&channel.settings).beside(open);
             let mut gone = Vec::new();
-            channel.stored.push(self.sequence, event.clone(), keep, &mut gone);
+            channel.stored.push(self.sequence, event.clone(), life, keep, &mut gone);
             self.release(gone);
         } else {
             channel.stored.skip(self.sequence);
         }
+        self.watch_fading_channel(key);
         let recipients = self.recipients(key, (only, never));
         let reach = recipients.reach;
         deliver(step, recipients.into_all(), event, self.sequence);
@@ -273,10 +297,16 @@ impl State {
         (only, sorted(&address.exclude_users))
     }
 
-    /// Sends an event to users in any channel and stores it for each, once per mention. The first mention
+    /// Sends an event to users in any channel and stores it for each until it expires there, once per mention. The first mention
     /// of each user has one number, the second the next: so it is one delivery, however many users are
     /// named.
-    fn send_private(&mut self, step: &mut Step, address: &Address, event: &Event) -> Reach {
+    fn send_private(
+        &mut self,
+        step: &mut Step,
+        address: &Address,
+        event: &Event,
+        expires: impl Fn(&User) -> Option<Moment>,
+    ) -> Reach {
         let mut reach = Reach::default();
         let mut dropped = Vec::new();
         let mut rounds: Vec<Vec<Key<User>>> = Vec::new();
@@ -293,10 +323,12 @@ impl State {
             self.sequence += 1;
             let mut to = Vec::new();
             for key in round {
+                let life = self.life(expires(&self.users[key]));
                 let user = &mut self.users[key];
                 let open = user.growing.open_in_events();
                 let keep = self.rules.user_events.beside(open);
-                user.stored.push(self.sequence, event.clone(), keep, &mut dropped);
+                user.stored.push(self.sequence, event.clone(), life, keep, &mut dropped);
+                self.watch_fading_user(key);
                 for key in self.users[key].connections.iter() {
                     reach.count(&self.connections[key]);
                     to.extend(self.live_here(key).map(|listener| listener.id));

@@ -33,6 +33,18 @@ pub enum Since {
     Cursor(Cursor),
 }
 
+/// Where a cursor stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stands {
+    /// Behind the event of this number.
+    Here(Sequence),
+    /// Behind this one, the last that is left of its epoch: what was lost at the end may have been received,
+    /// what came instead was not.
+    Behind(Sequence),
+    /// Its epoch is none of this life, or it stands behind the newest event.
+    Nowhere,
+}
+
 /// How far a listener has read. It belongs to the listener, and the state knows nothing of it.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -245,19 +257,18 @@ impl State {
         let (at, reason) = match since {
             Since::Record => (Some(connection.record.whole()), None),
             Since::Sent { sequence, .. } => (Some(sequence), None),
-            Since::Cursor(cursor) => match self.end_of(cursor.epoch) {
+            Since::Cursor(cursor) => match self.stands(cursor) {
                 // A connection that is older than the cursor has the channels that it joined. Those of a
                 // newer one may have been left by silence, too long ago to know.
-                Some(end) if cursor.sequence <= end => {
-                    let is_newer = connection.created > cursor.sequence;
-                    (Some(cursor.sequence), is_newer.then_some(GapReason::Window))
+                Stands::Here(sequence) => {
+                    let is_newer = connection.created > sequence;
+                    (Some(sequence), is_newer.then_some(GapReason::Window))
                 }
-                // What was lost at the end of an epoch may have been received. What came instead was not.
-                Some(end) if cursor.epoch != self.epoch() => {
+                Stands::Behind(end) => {
                     rewound = Some(end);
                     (Some(end), Some(GapReason::Epoch))
                 }
-                _ => (None, Some(GapReason::Epoch)),
+                Stands::Nowhere => (None, Some(GapReason::Epoch)),
             },
         };
         let start = at.unwrap_or(0);
@@ -265,6 +276,15 @@ impl State {
             rewound.is_some() || matches!(since, Since::Cursor(Cursor { is_net: true, .. }));
         let (horizon, grown) = (self.sequence, IndexMap::new());
         Reading { since: None, at, start, horizon, reason, rewound, is_net, grown }
+    }
+
+    /// Returns where a cursor stands in the order of this life.
+    pub(super) fn stands(&self, cursor: Cursor) -> Stands {
+        match self.end_of(cursor.epoch) {
+            Some(end) if cursor.sequence <= end => Stands::Here(cursor.sequence),
+            Some(end) if cursor.epoch != self.epoch() => Stands::Behind(end),
+            _ => Stands::Nowhere,
+        }
     }
 
     /// Returns the number of the newest event of an epoch. `None` if the epoch is none of this life.

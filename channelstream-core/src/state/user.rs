@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use serde_with::As;
+use serde_with::{As, Same};
 use uuid::Uuid;
 
 use super::catchup::StoredEvents;
@@ -39,6 +39,9 @@ pub(super) struct User {
     remembered: Option<Box<IndexMap<u64, Remembered>>>,
     /// When the user is removed, unless it connects before.
     pub(super) deadline: Option<Moment>,
+    /// When to check whether a private event has expired.
+    #[serde(with = "As::<stored::Second<Same>>")]
+    pub(super) fades: Option<Moment>,
 }
 
 /// A membership that ended by silence.
@@ -69,6 +72,7 @@ impl User {
             began: 0,
             remembered: None,
             deadline: None,
+            fades: None,
         }
     }
 
@@ -80,6 +84,11 @@ impl User {
                 self.remembered = None;
             }
         }
+    }
+
+    /// Forgets all memberships that ended.
+    pub(super) fn forget_all_memberships(&mut self) {
+        self.remembered = None;
     }
 
     /// Remembers a membership of the channel with this number that ended by silence.

@@ -252,15 +252,16 @@ impl State {
             uuid: channel.uuid,
             row: channel_row(channel),
             settings: channel.settings,
-            history: channel.history_len(),
+            history: channel.history.len(),
             stored_events: channel.stored.len(),
         })
     }
 
     /// Returns the newest `limit` messages of a channel's history, newest first.
     pub fn newest_history(&self, channel: &str, limit: usize) -> Vec<Arc<Message>> {
-        let newest = self.channel(channel).map(|channel| channel.newest(limit)).unwrap_or_default();
-        newest.iter().map(|message| self.current(message)).collect()
+        let newest =
+            self.channel(channel).into_iter().flat_map(|channel| channel.history.iter().rev());
+        newest.take(limit).map(|one| self.current(&one.message)).collect()
     }
 
     /// Returns the newest `limit` stored events of a channel after a number. A channel that stores no
@@ -322,7 +323,7 @@ impl State {
         self.connections.iter().filter_map(|(_, connection)| owner(connection)).collect()
     }
 
-    fn channel(&self, name: &str) -> Option<&Channel> {
+    pub(super) fn channel(&self, name: &str) -> Option<&Channel> {
         Some(&self.channels[*self.channel_names.get(name)?])
     }
 }

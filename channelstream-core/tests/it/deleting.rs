@@ -1,6 +1,7 @@
 //! Channels that are deleted, and the settings that new ones get by their names.
 
 use channelstream_core::protocol::{ChannelConfig, ChannelSettings, Connect, DeleteChannels};
+use channelstream_core::state::stored::LEVEL;
 use channelstream_core::state::{ChannelDefaults, Command, Pattern, Reply, Rules, State};
 
 use crate::world::{NODE, World, announcing, hours, remembering, rules};
@@ -102,7 +103,7 @@ fn replicas_agree_and_restore() {
         w.join(user, &["room", "other"]);
     }
     delete(&mut w, &["room"]);
-    let mut replica = State::new(crate::world::rules()).for_node(NODE);
+    let mut replica = State::new(crate::world::rules()).at_level(LEVEL).for_node(NODE);
     for envelope in &w.log {
         replica.apply(envelope.clone());
     }

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use channelstream_core::protocol::{
-    Address, AppendRequest, Change, ChannelConfig, Cursor, Edit, Event, Growth, NewMessage,
-    Opening, Payload, Uuid,
+    Address, AppendRequest, Change, ChannelConfig, Cursor, DateTime, Edit, Event, Growth,
+    NewMessage, Opening, Payload, Uuid,
 };
 use channelstream_core::state::{Closing, Command, Keep, Rules, Sequence, Since};
 use proptest::collection::vec;
@@ -114,6 +114,7 @@ impl Sharpener {
             message.uuid = Some(self.post(id, &message.address));
             if self.texts.is_multiple_of(2) {
                 message.opening = Some(Box::new(Opening::new(["ben"])));
+                message.expires = None;
             }
         }
     }
@@ -175,12 +176,15 @@ struct Shown {
     user: String,
     payload: Value,
     growth: Option<Growth>,
+    expires: Option<DateTime>,
 }
 
 /// What a client has after the events that it received, by the rules for pages.
 #[derive(Default)]
 struct Page {
     shown: BTreeMap<Id, Shown>,
+    /// The messages that expire at some time.
+    expire: BTreeSet<Id>,
     /// Everything but edits and growth, in its order.
     heard: Vec<(Sequence, What)>,
     gaps: Vec<GapSeen>,
@@ -252,7 +256,12 @@ impl Page {
                 };
                 hear(&place, what);
                 let payload = value(message.payload.as_ref());
-                let shown = Shown { user: message.user.clone(), payload, growth: message.growth };
+                let (user, growth) = (message.user.clone(), message.growth);
+                let expires = message.expires_at;
+                if expires.is_some() {
+                    self.expire.insert(id.clone());
+                }
+                let shown = Shown { user, payload, growth, expires };
                 self.shown.insert(id, shown);
             }
             Event::Delete(delete) => {
@@ -385,6 +394,7 @@ fn settings_of(channel: &str, stores: bool, settings: ChannelConfig) -> ChannelC
         append_as_edit: Some(channel == AS_EDITS),
         store_frames: Some(stores || channel != NOT_STORED),
         frames_size: settings.frames_size.filter(|_| !stores),
+        history_ttl: settings.history_ttl.filter(|_| !stores),
         ..settings
     }
 }
@@ -442,7 +452,8 @@ fn follow(turns: Vec<Turn>, keep: Keep, portion: Keep, stores: bool) -> (World, 
 
 /// Checks that the follower has heard what the witness has, in the same order, but for messages that
 /// were deleted meanwhile and what a gap stands for.
-fn check_order(page: &Page, witness: &Page) {
+fn check_order(w: &World, page: &Page, witness: &Page) {
+    let expired = expired(w, witness);
     let deleted: BTreeSet<&Id> = witness
         .heard
         .iter()
@@ -466,7 +477,7 @@ fn check_order(page: &Page, witness: &Page) {
             .iter()
             .any(|gap| gap.place == *place && gap.whole < *number && *number <= gap.up_to + 1);
         assert!(
-            is_deleted || is_told,
+            is_deleted || is_told || matches!(what, What::Message(id) if expired.contains(id)),
             "{what:?}, number {number} of {place:?}, is missing; gaps: {:?}",
             page.gaps
         );
@@ -474,10 +485,20 @@ fn check_order(page: &Page, witness: &Page) {
     assert_eq!(heard.next(), None, "more, or in another order, than the witness");
 }
 
+/// The messages that have expired: the follower may lack them, or an edit of them.
+fn expired<'a>(w: &World, witness: &'a Page) -> BTreeSet<&'a Id> {
+    let is_over = |shown: &Shown| shown.expires.is_none_or(|when| when.instant() <= w.wall());
+    // What was deleted before is shown no more.
+    let is_over = |id: &&Id| witness.shown.get(*id).is_none_or(is_over);
+    witness.expire.iter().filter(is_over).collect()
+}
+
 /// Checks that the pages show the same, and what the history has, where no gap was told.
 fn check_pictures(w: &World, page: &Page, witness: &Page) {
+    let expired = expired(w, witness);
     let of = |page: &Page, has_gap: &dyn Fn(&Place) -> bool| -> BTreeMap<Id, Shown> {
         let shown = page.shown.iter().filter(|((place, _), _)| !has_gap(place));
+        let shown = shown.filter(|(id, _)| !expired.contains(id));
         shown.map(|(id, shown)| (id.clone(), shown.clone())).collect()
     };
     let has_gap = |place: &Place| page.has_gap(place);
@@ -489,12 +510,14 @@ fn check_pictures(w: &World, page: &Page, witness: &Page) {
     for (name, view) in &w.info().channels {
         for message in &view.history {
             let id = (Some(name.to_string()), message.uuid);
+            assert!(!expired.contains(&id), "{id:?} has expired");
             let Some(shown) = mine.get(&id) else {
                 assert!(has_gap(&id.0), "{id:?} is in the history only");
                 continue;
             };
             let payload = value(message.payload.as_ref());
-            let there = Shown { user: message.user.clone(), payload, growth: message.growth };
+            let (user, growth) = (message.user.clone(), message.growth);
+            let there = Shown { user, payload, growth, expires: message.expires_at };
             assert_eq!(shown, &there, "{id:?}");
         }
     }
@@ -528,7 +551,7 @@ proptest! {
         let portion = Keep { events: portion, bytes: 1000 };
         let (w, page, witness) = follow(turns, all, portion, true);
         assert!(page.gaps.is_empty(), "{:?}", page.gaps);
-        check_order(&page, &witness);
+        check_order(&w, &page, &witness);
         check_pictures(&w, &page, &witness);
     }
 
@@ -537,7 +560,7 @@ proptest! {
         let some = Keep { events: keep, bytes: usize::MAX };
         let portion = Keep { events: 3, bytes: usize::MAX };
         let (w, page, witness) = follow(turns, some, portion, false);
-        check_order(&page, &witness);
+        check_order(&w, &page, &witness);
         check_pictures(&w, &page, &witness);
         check_gaps(&page, &witness);
     }

@@ -1,6 +1,6 @@
 //! Levels: two releases on one journal, and when the rules of the newer one begin to count.
 //!
-//! The second level differs from the first in nothing but its number, because there is no second one yet.
+//! The third level differs from the second in nothing but its number, because there is no third one yet.
 
 use channelstream_core::state::stored::{Levels, OLDEST, UnknownLevel};
 use channelstream_core::state::{Alive, Command, Rules, SnapshotError, State};
@@ -32,7 +32,7 @@ impl World {
 
 /// Three nodes of the first level.
 fn of_three() -> World {
-    World::of_nodes(3, Rules::default())
+    World::of_nodes_at(3, Rules::default(), 1)
 }
 
 #[test]

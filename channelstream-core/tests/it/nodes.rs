@@ -1,12 +1,12 @@
 //! Several nodes: taking over from each other, own time, and the ends of nodes.
 
 use channelstream_core::protocol::Epoch;
+use channelstream_core::state::stored::LEVEL;
 use channelstream_core::state::{
     Appends, Closing, Command, ListenerKind, Moment, Reply, Rules, Since,
 };
 
 use crate::growing::more;
-use crate::nodes_world::LEVEL;
 use crate::world::{End, World, announcing, hours, node_id, secs};
 use ListenerKind::{Poll, Socket};
 

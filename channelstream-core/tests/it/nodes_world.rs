@@ -1,17 +1,19 @@
 //! A world with several nodes: how they join, tell of themselves, leave, die and are taken for dead.
 
-use channelstream_core::state::stored::Levels;
+use channelstream_core::state::stored::{LEVEL, Levels};
 use channelstream_core::state::{Alive, Command, ListenerKind, Rules, Sent, SnapshotError, State};
 
 use crate::world::{End, World, millis, node_id};
 
-/// The level that all nodes know.
-pub(crate) const LEVEL: u32 = 1;
-
 impl World {
     /// A world with so many nodes, all of which have told of themselves.
     pub(crate) fn of_nodes(count: usize, rules: Rules) -> Self {
-        let mut w = Self::with(rules);
+        Self::of_nodes_at(count, rules, LEVEL)
+    }
+
+    /// The same at this level.
+    pub(crate) fn of_nodes_at(count: usize, rules: Rules, level: u32) -> Self {
+        let mut w = Self::at_level(rules, level);
         for _ in 1..count {
             w.join_node();
         }
@@ -55,7 +57,7 @@ impl World {
             }
         }
         Alive {
-            level: LEVEL,
+            level: self.state.level(),
             position: self.state.order().position(),
             digest: self.state.digest(),
             sent: self.state.sequence(),

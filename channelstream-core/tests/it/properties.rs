@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use channelstream_core::protocol::{Action, Change, Event, Growth, Message, Uuid};
+use channelstream_core::state::stored::LEVEL;
 use channelstream_core::state::{Closing, Command, Delivery, Envelope, Keep, Reply, Rules, State};
 use proptest::prelude::ProptestConfig;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
-use crate::random::{CHANNELS, LABELS, Op, ops};
+use crate::random::{CHANNELS, LABELS, Op, ops, ops_and_removals};
 use crate::world::{
     Got, NODE, World, announcing, decoded, encoded, hours, json, rules, summary, user_of,
 };
@@ -22,7 +23,7 @@ proptest! {
     #![proptest_config(cases(150))]
 
     #[test]
-    fn nothing_breaks_and_the_counts_agree(ops in ops(80)) {
+    fn nothing_breaks_and_the_counts_agree(ops in ops_and_removals(80)) {
         let mut w = World::new();
         for op in ops {
             op.happen(&mut w);
@@ -32,17 +33,17 @@ proptest! {
             check_order(&w.take(label));
         }
         empty(&mut w);
-        assert_eq!(without_counters(&w.state), without_counters(&State::new(rules())));
+        assert_eq!(without_counters(&w.state), without_counters(&State::new(rules()).at_level(LEVEL)));
     }
 
     #[test]
-    fn replicas_and_restored_states_have_the_same_future(ops in ops(60), every in 1..10usize) {
+    fn replicas_and_restored_states_have_the_same_future(ops in ops_and_removals(60), every in 1..10usize) {
         let mut w = World::new();
         for op in &ops {
             op.happen(&mut w);
         }
-        let mut here = State::new(rules()).for_node(NODE);
-        let mut there = State::new(rules()).for_node(NODE);
+        let mut here = State::new(rules()).at_level(LEVEL).for_node(NODE);
+        let mut there = State::new(rules()).at_level(LEVEL).for_node(NODE);
         for (number, envelope) in w.log.iter().enumerate() {
             if number % every == 0 {
                 let bytes = there.snapshot();
@@ -77,6 +78,7 @@ proptest! {
         for mut op in ops {
             for settings in op.settings_mut() {
                 (settings.store_frames, settings.frames_size) = (Some(true), None);
+                settings.history_ttl = None;
             }
             match op.label() {
                 Some("ann/1") if !op.is_listening() => continue,
@@ -95,6 +97,8 @@ proptest! {
         check_order(&came);
         let came = by_number(came);
         let seen = by_number(w.take("ann/2"));
+        let expires = |event: &&Event| matches!(event, Event::Message(it) if it.expires_at.is_some());
+        let expiring: BTreeSet<_> = seen.values().filter(expires).filter_map(message_key).collect();
         for (number, event) in &came {
             if has_grown(event) {
                 continue;
@@ -106,7 +110,8 @@ proptest! {
             }
         }
         for (number, event) in &seen {
-            let gone = message_key(event).is_some_and(|key| deleted.contains(&key));
+            let gone = message_key(event).is_some_and(|key| deleted.contains(&key))
+                || key_of_change(event).is_some_and(|key| expiring.contains(&key));
             // Instead of the growth of a message, the message comes whole.
             let is_append = match event {
                 Event::Append(_) => true,
@@ -312,6 +317,14 @@ fn edited_and_deleted(log: &[Envelope]) -> (BTreeSet<MessageKey>, BTreeSet<Messa
     (edited, deleted)
 }
 
+/// The message that an event is, or edits.
+fn key_of_change(event: &Event) -> Option<MessageKey> {
+    match event {
+        Event::Edit(edit) => Some((edit.address.channel.clone(), edit.uuid)),
+        _ => message_key(event),
+    }
+}
+
 /// Asserts that numbers only rise within each channel, and among private events.
 #[track_caller]
 fn check_order(got: &[Got]) {
@@ -408,6 +421,7 @@ pub(crate) fn without_counters(state: &State) -> String {
         fields.entry(field).or_default().push(line);
     }
     let counters = [
+        "faded",
         "now",
         "own_time",
         "order",

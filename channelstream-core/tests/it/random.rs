@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    Address, AppendRequest, Change, ChannelConfig, Connect, Delete, Edit, NewMessage, Opening,
-    SetUserState, Status, Subscribe, Unsubscribe, Uuid,
+    Address, AppendRequest, Change, ChannelConfig, Connect, Delete, DisconnectUser, Edit,
+    NewMessage, Opening, SetUserState, Status, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_core::state::{Closing, Command, ListenerKind, Refusal};
 use proptest::collection::vec;
@@ -59,6 +59,7 @@ pub(crate) enum Op {
     Disconnect {
         label: &'static str,
     },
+    DisconnectUser(DisconnectUser),
     Listen {
         label: &'static str,
         kind: ListenerKind,
@@ -128,9 +129,10 @@ impl Op {
 
     pub(crate) fn happen(&self, w: &mut World) {
         match self.clone() {
-            Self::Connect { label, request } => {
-                w.connect_with(label, *request);
-            }
+            Self::Connect { label, request } => match w.try_connect(label, *request) {
+                Ok(_) | Err(Refusal::UserRefused { .. }) => {}
+                Err(refusal) => panic!("{refusal}"),
+            },
             Self::Intrude { label } => {
                 let known = w.knows(label);
                 let outcome = w.try_connect(label, Connect::new("mallory"));
@@ -194,6 +196,9 @@ impl Op {
             Self::Disconnect { label } => {
                 w.disconnect(label);
             }
+            Self::DisconnectUser(request) => {
+                w.disconnect_user(request);
+            }
             Self::Listen { label, kind } => {
                 refused_at_most(w.open(label, kind), &Refusal::UnknownConnection);
             }
@@ -216,6 +221,25 @@ fn refused_at_most<T>(outcome: Result<T, Refusal>, so: &Refusal) {
 
 pub(crate) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     vec(op(), 1..most)
+}
+
+/// Steps among which users are disconnected and refused for a while.
+pub(crate) fn ops_and_removals(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    vec(op_or_removal(), 1..most)
+}
+
+pub(crate) fn op_or_removal() -> impl Strategy<Value = Op> {
+    let removal = (
+        select(&LABELS[..]),
+        select(&[None, Some("spam")][..]),
+        select(&[None, Some(0), Some(1), Some(9)][..]),
+    )
+        .prop_map(|(label, reason, refuse_for)| {
+            let reason = reason.map(str::to_owned);
+            let user = user_of(label).to_owned();
+            Op::DisconnectUser(DisconnectUser { user, reason, refuse_for })
+        });
+    prop_oneof![40 => op(), 1 => removal]
 }
 
 pub(crate) fn op() -> impl Strategy<Value = Op> {
@@ -307,17 +331,18 @@ fn states() -> impl Strategy<Value = &'static str> {
 
 fn settings() -> impl Strategy<Value = ChannelConfig> {
     let size = || option::of(0..5u64);
-    (any::<[Option<bool>; 6]>(), size(), size()).prop_map(|(flags, history_size, frames_size)| {
-        ChannelConfig {
-            notify_presence: flags[0],
-            broadcast_presence_with_user_lists: flags[1],
-            notify_state: flags[2],
-            store_history: flags[3],
-            store_frames: flags[4],
-            append_as_edit: flags[5],
-            history_size,
-            frames_size,
-        }
+    let ttl = option::weighted(0.3, select(&[0, 1, 5, 300][..]));
+    let all = (any::<[Option<bool>; 6]>(), size(), size(), ttl);
+    all.prop_map(|(flags, history_size, frames_size, history_ttl)| ChannelConfig {
+        notify_presence: flags[0],
+        broadcast_presence_with_user_lists: flags[1],
+        notify_state: flags[2],
+        store_history: flags[3],
+        store_frames: flags[4],
+        append_as_edit: flags[5],
+        history_size,
+        frames_size,
+        history_ttl,
     })
 }
 
@@ -355,11 +380,13 @@ fn appends() -> impl Strategy<Value = AppendRequest> {
 
 fn message() -> impl Strategy<Value = NewMessage> {
     let opening = option::weighted(0.2, select(&["ann", "ben"][..]));
-    (option::weighted(0.6, ids()), address(), any::<bool>(), opening).prop_map(
-        |(id, address, no_history, opening)| NewMessage {
+    let expires = option::weighted(0.2, select(&[1, 2, 10, 400][..]));
+    (option::weighted(0.6, ids()), address(), any::<bool>(), opening, expires).prop_map(
+        |(id, address, no_history, opening, expires)| NewMessage {
             uuid: id.map(Uuid::from_u128),
             payload: Some(payload("said")),
             no_history,
+            expires: expires.filter(|_| opening.is_none()),
             opening: opening.map(|user| Box::new(Opening::new([user]))),
             ..NewMessage::new("bot", address)
         },

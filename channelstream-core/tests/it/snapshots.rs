@@ -110,7 +110,7 @@ fn another_level_is_named() {
 
 #[test]
 fn an_empty_state_is_restored_as_empty() {
-    let new = State::new(rules());
+    let new = State::new(rules()).at_level(LEVEL);
     let copy = State::restore(&new.snapshot()).unwrap().for_node(NODE);
     assert_eq!(copy.snapshot(), new.snapshot());
     assert_eq!(copy.next_deadline(), None);

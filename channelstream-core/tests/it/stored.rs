@@ -6,8 +6,8 @@ use std::{env, fs};
 
 use channelstream_core::protocol::{
     Address, AppendRequest, Change, ChannelConfig, Configure, Connect, DateTime, Delete,
-    DeleteChannels, Edit, Epoch, Event, InfoOptions, Message, NewMessage, Opening, SetUserState,
-    Status, Subscribe, Timestamp, Unsubscribe, Uuid,
+    DeleteChannels, DisconnectUser, Edit, Epoch, Event, InfoOptions, Message, NewMessage, Opening,
+    SetUserState, Status, Subscribe, Timestamp, Unsubscribe, Uuid,
 };
 use channelstream_core::state::stored::{
     LEVEL, Levels, OLDEST, StoredError, UnknownLevel, decode, encode,
@@ -24,7 +24,7 @@ use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use serde_json::value::RawValue;
 
-use crate::random::{op, ops};
+use crate::random::{op_or_removal, ops_and_removals};
 use crate::world::{
     NODE, World, announcing, decoded, encoded, millis, rules, to_users, user_state,
 };
@@ -36,7 +36,12 @@ fn envelope(command: Command) -> Envelope {
 }
 
 fn some_settings() -> ChannelConfig {
-    ChannelConfig { history_size: Some(300), notify_state: Some(true), ..ChannelConfig::default() }
+    ChannelConfig {
+        history_size: Some(300),
+        notify_state: Some(true),
+        history_ttl: Some(600),
+        ..ChannelConfig::default()
+    }
 }
 
 /// Rules with a pattern.
@@ -84,6 +89,7 @@ fn name(command: &Command) -> &'static str {
         Command::Leave => "leave",
         Command::Rules(_) => "rules",
         Command::Raise(_) => "raise",
+        Command::DisconnectUser(_) => "disconnect user",
     }
 }
 
@@ -123,7 +129,10 @@ fn samples() -> Vec<Envelope> {
                 .collect(),
         }),
         Command::DeleteChannels(DeleteChannels::new(["room"])),
-        Command::Publish(vec![said(), NewMessage::new("bot", Address::users(["ann", "ben"]))]),
+        Command::Publish(vec![
+            said(),
+            NewMessage::new("bot", Address::users(["ann", "ben"])).expires(86_400),
+        ]),
         Command::Change(vec![
             Change::Edit(Edit {
                 user: Some("other".into()),
@@ -161,6 +170,7 @@ fn samples() -> Vec<Envelope> {
         Command::Leave,
         Command::Rules(Box::new(patterned())),
         Command::Raise(LEVEL + 1),
+        Command::DisconnectUser(Box::new(DisconnectUser::new("ann").reason("é").refuse_for(300))),
     ];
     let mut all: Vec<_> = commands.into_iter().map(envelope).collect();
     let repeat = Repeat { key: "key".into(), fingerprint: u128::MAX };
@@ -173,7 +183,8 @@ fn small() -> World {
     let mut w = World::new();
     let open = NewMessage { address: Address::channel("room"), ..said() };
     w.configure("room", announcing());
-    w.configure("room", ChannelConfig { store_history: Some(true), ..announcing().into() });
+    let settings = ChannelConfig { history_ttl: Some(600), ..announcing().into() };
+    w.configure("room", ChannelConfig { store_history: Some(true), ..settings });
     w.connect_with(
         "ann",
         Connect {
@@ -186,7 +197,8 @@ fn small() -> World {
     w.connect("ben", &[]);
     w.apply_once("key", 1, Command::Publish(vec![open])).unwrap();
     w.say_as(2, "room", "one");
-    w.post(to_users(&["ann", "ben"], "psst"));
+    w.post(to_users(&["ann", "ben"], "psst").expires(60));
+    w.disconnect_user(DisconnectUser::new("eve").reason("spam").refuse_for(300));
     w
 }
 
@@ -363,14 +375,14 @@ proptest! {
     #[test]
     fn no_bytes_break_the_reader(mut bytes in vec(any::<u8>(), 0..200), is_level in any::<bool>()) {
         if let (true, Some(first)) = (is_level, bytes.first_mut()) {
-            *first = 1;
+            *first = u8::try_from(LEVEL).unwrap();
         }
         let _ = decoded(&bytes);
     }
 
     #[test]
     fn no_wrong_byte_of_any_command_breaks_the_reader(
-        ops in ops(40), place in any::<usize>(), byte in any::<u8>()
+        ops in ops_and_removals(40), place in any::<usize>(), byte in any::<u8>()
     ) {
         let mut w = World::new();
         ops.into_iter().for_each(|op| op.happen(&mut w));
@@ -388,10 +400,10 @@ proptest! {
 fn an_entry_has_the_level_that_was_in_force() {
     let tick = envelope(Command::Tick);
     let mut bytes = Vec::new();
-    encode(&tick, 2, &mut bytes);
-    let unknown = UnknownLevel { found: 2, known: Levels::KNOWN };
+    encode(&tick, LEVEL + 1, &mut bytes);
+    let unknown = UnknownLevel { found: LEVEL + 1, known: Levels::KNOWN };
     assert_eq!(decoded(&bytes).unwrap_err(), StoredError::Level(unknown));
-    let read = decode(&bytes, Levels { oldest: 1, newest: 2 }).unwrap();
+    let read = decode(&bytes, Levels { oldest: 1, newest: LEVEL + 1 }).unwrap();
     assert_eq!(format!("{read:?}"), format!("{tick:?}"));
 }
 
@@ -400,7 +412,7 @@ fn story() -> (Vec<u8>, Vec<Envelope>) {
     let mut w = World::with(patterned());
     let begin = w.state.snapshot();
     let mut runner = TestRunner::deterministic();
-    for op in vec(op(), 200).new_tree(&mut runner).unwrap().current() {
+    for op in vec(op_or_removal(), 260).new_tree(&mut runner).unwrap().current() {
         op.happen(&mut w);
     }
     // Numbers begin anew, since one node has no number twice.

@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use channelstream_core::protocol::{
     Action, Address, Change, ChannelConfig, ChannelSettings, ChannelView, ChannelsInfo, Configure,
-    Connect, Connected, Cursor, Delete, Edit, Event, Growth, InfoOptions, Message, NewMessage,
-    Payload, SetUserState, Status, Subscribe, Subscribed, Timestamp, Unsubscribe, Unsubscribed,
-    UserState, UserStateSet, Uuid,
+    Connect, Connected, Cursor, Delete, DisconnectUser, Edit, Event, Growth, InfoOptions, Message,
+    NewMessage, Payload, SetUserState, Status, Subscribe, Subscribed, Timestamp, Unsubscribe,
+    Unsubscribed, UserDisconnected, UserState, UserStateSet, Uuid,
 };
 use channelstream_core::state::stored::{LEVEL, Levels, StoredError, decode, encode};
 use channelstream_core::state::{
     Appends, CatchUp, ChangeReply, Closing, Command, ConnectionId, Delivery, EndReason, Envelope,
-    ListenerId, ListenerKind, Moment, NodeId, Position, Read, Reading, Refusal, Repeat, Reply,
-    Rules, Sent, Sequence, Since, Stamp, State,
+    ListenerId, ListenerKind, Moment, NodeId, Notice, Position, Read, Reading, Refusal, Repeat,
+    Reply, Rules, Sent, Sequence, Since, Stamp, State,
 };
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -47,6 +47,8 @@ pub(crate) struct World {
     seed: u128,
     ids: IndexMap<String, ConnectionId>,
     pub(crate) listeners: Vec<Listener>,
+    /// What the state gave notice of.
+    pub(crate) notices: Vec<Notice>,
     /// All commands that were applied, to apply them to another state.
     pub(crate) log: Vec<Envelope>,
     /// The key of the next command.
@@ -76,6 +78,8 @@ pub(crate) struct Listener {
     /// The number of events in `got` that the test has taken.
     seen: usize,
     pub(crate) end: Option<End>,
+    /// The reason that the user was given.
+    pub(crate) told: Option<Arc<str>>,
     /// What is left to read of a listener that reads by itself. Until it is complete, the listener
     /// takes no live events.
     pub(crate) behind: Option<Reading>,
@@ -122,8 +126,12 @@ impl World {
     }
 
     pub(crate) fn with(rules: Rules) -> Self {
+        Self::at_level(rules, LEVEL)
+    }
+
+    pub(crate) fn at_level(rules: Rules, level: u32) -> Self {
         Self {
-            state: State::new(rules).for_node(NODE),
+            state: State::new(rules).at_level(level).for_node(NODE),
             others: Vec::new(),
             at: 0,
             numbers: Vec::new(),
@@ -135,6 +143,7 @@ impl World {
             seed: 0,
             ids: IndexMap::new(),
             listeners: Vec::new(),
+            notices: Vec::new(),
             log: Vec::new(),
             repeat: None,
             replayed: false,
@@ -155,6 +164,7 @@ impl World {
         {
             let outcome = state.apply(envelope.clone());
             deliveries.extend(outcome.deliveries.into_iter().map(|one| (number, one)));
+            self.notices.extend(outcome.notices);
             replies.push((outcome.reply, outcome.replayed));
         }
         let (reply, replayed) = replies.swap_remove(self.at);
@@ -211,6 +221,10 @@ impl World {
                     let mut but: Vec<_> = left.iter().map(|got| got.sequence).collect();
                     match reason {
                         EndReason::Ended => entry.end = Some(End::Ended),
+                        EndReason::Disconnected { reason } => {
+                            entry.end = Some(End::Ended);
+                            entry.told = Some(reason);
+                        }
                         EndReason::Superseded { by } => {
                             entry.end = Some(End::Superseded);
                             but.clear();
@@ -462,6 +476,13 @@ impl World {
         }
     }
 
+    pub(crate) fn disconnect_user(&mut self, request: DisconnectUser) -> UserDisconnected {
+        match self.apply(Command::DisconnectUser(Box::new(request))).unwrap() {
+            Reply::UserDisconnected(reply) => *reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(crate) fn disconnect(&mut self, label: &str) -> bool {
         let connection = self.id(label);
         match self.apply(Command::Disconnect(connection)).unwrap() {
@@ -556,6 +577,7 @@ impl World {
             got: Vec::new(),
             seen: 0,
             end: None,
+            told: None,
             behind: since.map(Reading::new),
             cursor: None,
         });

@@ -13,11 +13,11 @@ use crate::exchange::{answer, normalized};
 use crate::vectors;
 
 const PEER: &str = include_str!("../python/itsdangerous_peer.py");
-const README: &str = include_str!("../../README.md");
+pub(crate) const README: &str = include_str!("../../README.md");
 
 /// Runs a program with this input; what it prints. The interpreter is the one that
 /// `CHANNELSTREAM_TEST_PYTHON` names, else `python3`.
-fn python(program: &str, input: &str) -> String {
+pub(crate) fn python(program: &str, input: &str) -> String {
     let python =
         env::var_os("CHANNELSTREAM_TEST_PYTHON").unwrap_or_else(|| "python3".to_owned().into());
     let shown = python.display();
@@ -91,7 +91,7 @@ fn the_readme_is_right_about_python() {
         .skip(1)
         .map(|rest| rest.split_once("```").expect("blocks end").0)
         .collect();
-    let [signs, checks] = blocks[..] else { panic!("the README has two programs in Python") };
+    let [signs, checks, _] = blocks[..] else { panic!("the README has three programs in Python") };
     let signer = TimestampSigner::new("a long random secret");
 
     let theirs = python(&format!("{signs}\nprint(text, end='')"), "");

@@ -6,5 +6,7 @@ mod files;
 mod live;
 mod properties;
 mod refusals;
+mod request;
 mod settings;
 mod vectors;
+mod webhooks;

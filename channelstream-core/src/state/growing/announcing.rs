@@ -110,7 +110,7 @@ impl State {
         let to = self.audience_of(key).as_edits;
         self.send_edit(step, key, to);
         let size = self.growing[key].tree.size();
-        step.ended.push(key);
+        self.has_ended(step, key);
         size
     }
 

@@ -21,6 +21,7 @@ use super::arena::Key;
 use super::catchup::edited;
 use super::channel::Channel;
 use super::command::ConnectionId;
+use super::expiry::PORTION;
 use super::stored;
 use super::time::Moment;
 use super::user::User;
@@ -382,7 +383,8 @@ impl State {
             self.watch_growing(key, None);
             self.count_end(key);
             self.store_whole(key);
-            step.ended.push(key);
+            self.notice_closed(step, &append, status);
+            self.has_ended(step, key);
         } else if was_stalled {
             let growing = &self.growing[key];
             let when = growing.active.after(growing.timeout);
@@ -429,9 +431,23 @@ impl State {
 
     /// Forgets the messages that ended in this step and were never stored.
     pub(super) fn release_ended(&mut self, step: &mut Step) {
-        for key in std::mem::take(&mut step.ended) {
+        let mut left = PORTION;
+        for (key, channel) in std::mem::take(&mut step.ended) {
             self.release_one(key);
+            // While it grew, its age did not count. The channel may be gone since.
+            if let Some(channel) = channel.filter(|channel| self.channels.get(*channel).is_some()) {
+                left = self.fade_channel(channel, left);
+            }
         }
+    }
+
+    /// Notes a message that is to be forgotten after this step, unless it is stored.
+    fn has_ended(&self, step: &mut Step, key: Key<Growing>) {
+        let channel = match self.growing[key].place {
+            Place::Channel(channel) => Some(channel),
+            Place::Users(_) => None,
+        };
+        step.ended.push((key, channel));
     }
 
     fn release_one(&mut self, key: Key<Growing>) {

@@ -6,6 +6,7 @@ use serde_with::{As, Same};
 use uuid::Uuid;
 
 use super::mirrors;
+use super::second::Second;
 use super::shared::Payload;
 use super::values::{DateTime, JsonByKey};
 use crate::protocol::{self, Address, Growth, Pieces, Status, UserState};
@@ -85,12 +86,22 @@ pub(in crate::state) struct ChannelConfig {
     store_frames: Option<bool>,
     frames_size: Option<u64>,
     append_as_edit: Option<bool>,
+    #[serde(with = "As::<Second<Same>>")]
+    history_ttl: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "protocol::DeleteChannels")]
 pub(in crate::state) struct DeleteChannels {
     channels: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "protocol::DisconnectUser")]
+pub(in crate::state) struct DisconnectUser {
+    user: String,
+    reason: Option<String>,
+    refuse_for: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,6 +117,8 @@ pub(in crate::state) struct NewMessage {
     timestamp: Option<protocol::DateTime>,
     #[serde(with = "As::<Option<Box<Opening>>>")]
     opening: Option<Box<protocol::Opening>>,
+    #[serde(with = "As::<Second<Same>>")]
+    expires: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -165,6 +178,7 @@ mirrors! {
     SetUserState => protocol::SetUserState,
     Configure => protocol::Configure,
     ChannelConfig => protocol::ChannelConfig,
+    DisconnectUser => protocol::DisconnectUser,
     NewMessage => protocol::NewMessage,
     Opening => protocol::Opening,
     Change => protocol::Change,

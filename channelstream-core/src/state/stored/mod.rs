@@ -19,6 +19,7 @@
 mod entry;
 mod levels;
 mod reply;
+mod second;
 mod shared;
 mod snapshot;
 mod values;
@@ -27,18 +28,19 @@ use thiserror::Error;
 
 use super::command::Envelope;
 pub(super) use entry::{
-    Change, ChannelConfig, Configure, Connect, Delete, DeleteChannels, NewMessage, SetUserState,
-    Subscribe, Unsubscribe,
+    Change, ChannelConfig, Configure, Connect, Delete, DeleteChannels, DisconnectUser, NewMessage,
+    SetUserState, Subscribe, Unsubscribe,
 };
 pub use levels::{Levels, UnknownLevel};
 pub(super) use reply::{ChannelSettings, Event, Message, Reply};
+pub(super) use second::Second;
 pub(super) use shared::{
     Message as SharedMessage, Name, Payload as SharedPayload, State as SharedState,
 };
 pub use snapshot::SnapshotError;
 
 /// The newest level that this program knows.
-pub const LEVEL: u32 = 1;
+pub const LEVEL: u32 = 2;
 
 /// The oldest level that this program knows: the one before, if there is one. A journal begins with it.
 pub const OLDEST: u32 = 1;
@@ -86,7 +88,7 @@ impl StoredError {
 
 /// Appends the bytes of an entry: the level, which is the one in force, then the envelope.
 pub fn encode(envelope: &Envelope, level: u32, bytes: &mut Vec<u8>) {
-    postcard::to_io(&(level, envelope), bytes)
+    second::at(level, || postcard::to_io(&(level, envelope), bytes))
         .expect("lists have a known length, and memory takes all bytes");
 }
 
@@ -101,8 +103,8 @@ pub fn decode(bytes: &[u8], known: Levels) -> Result<Envelope, StoredError> {
         return Err(StoredError::damaged("there is no such level"));
     }
     known.check(level)?;
-    let (envelope, rest) =
-        postcard::take_from_bytes(rest).map_err(|error| StoredError::damaged(&error))?;
+    let (envelope, rest) = second::at(level, || postcard::take_from_bytes(rest))
+        .map_err(|error| StoredError::damaged(&error))?;
     if !rest.is_empty() {
         return Err(StoredError::damaged("it is longer than what it holds"));
     }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use serde_with::As;
+use serde_with::{As, Same};
 use uuid::Uuid;
 
 use super::entry::{Delete, Edit};
 use super::mirrors;
+use super::second::Second;
 use super::shared::{self, Name, Payload, State};
 use super::values::{Cursor, DateTime, Json, JsonByKey};
 use crate::protocol::{
-    self, Action, Address, ChannelsDeleted, GapReason, Growth, Pieces, Scalar, Status, UserState,
+    self, Action, Address, ChannelsDeleted, GapReason, Growth, Pieces, Scalar, Status,
+    UserDisconnected, UserState,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub(in crate::state) struct Message {
     timestamp: protocol::DateTime,
     #[serde(with = "As::<Option<DateTime>>")]
     edited: Option<protocol::DateTime>,
+    #[serde(with = "As::<Second<Option<DateTime>>>")]
+    expires_at: Option<protocol::DateTime>,
     growth: Option<Growth>,
 }
 
@@ -126,6 +130,8 @@ pub(in crate::state) struct ChannelSettings {
     store_frames: bool,
     frames_size: Option<u64>,
     append_as_edit: Option<bool>,
+    #[serde(with = "As::<Second<Same>>")]
+    history_ttl: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -145,6 +151,7 @@ pub(in crate::state) enum Reply {
     Opened,
     Occupied,
     Done,
+    UserDisconnected(Box<UserDisconnected>),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Levels, UnknownLevel, shared};
+use super::{Levels, UnknownLevel, second, shared};
 use crate::protocol::Timestamp;
 use crate::state::arena::{Arena, Key};
 use crate::state::channel::{Channel, Member};
@@ -13,6 +13,7 @@ use crate::state::connection::Connection;
 use crate::state::growing::{Growing, Place};
 use crate::state::node::Nodes;
 use crate::state::order::Order;
+use crate::state::removal::{self, Refused};
 use crate::state::repeats::Repeats;
 use crate::state::taking_over::TakingOver;
 use crate::state::time::OwnTime;
@@ -99,7 +100,12 @@ impl State {
         };
         let mut bytes = header(self.level, &[]).into_bytes();
         let begin = bytes.len();
-        shared::write(&snapshot, &mut bytes).expect("lists have a known length");
+        second::at(self.level, || shared::write(&snapshot, &mut bytes))
+            .expect("lists have a known length");
+        if self.level >= removal::SINCE {
+            let since_2 = (&self.refused, self.faded);
+            shared::write(&since_2, &mut bytes).expect("lists have a known length");
+        }
         let header = header(self.level, &bytes[begin..]);
         bytes[..begin].copy_from_slice(header.as_bytes());
         bytes
@@ -130,8 +136,14 @@ impl State {
             return Err(SnapshotError::Damaged);
         }
         known.check(level)?;
-        let (snapshot, behind) = shared::read::<Contents>(rest)
+        let (snapshot, behind) = second::at(level, || shared::read::<Contents>(rest))
             .map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
+        let ((refused, faded), behind) = if level >= removal::SINCE {
+            shared::read::<(Refused, u64)>(behind)
+                .map_err(|error| SnapshotError::Unreadable(error.to_string()))?
+        } else {
+            (<(Refused, u64)>::default(), behind)
+        };
         if !behind.is_empty() {
             return Err(SnapshotError::Unreadable("it goes on behind the state".to_owned()));
         }
@@ -152,6 +164,8 @@ impl State {
             channels: snapshot.channels,
             repeats: snapshot.repeats,
             growing: snapshot.growing,
+            refused,
+            faded,
             ..Self::new(snapshot.rules)
         };
         if !state.is_whole() {
