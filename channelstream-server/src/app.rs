@@ -1,12 +1,13 @@
 //! What handlers share: settings, the node, and what limits and counts requests.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use bytes::Bytes;
-use channelstream_core::protocol::{self, Body, Bounds};
+use channelstream_core::protocol::{self, Body};
 use channelstream_core::state::Refusal;
+use http::header::RETRY_AFTER;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -19,15 +20,21 @@ use crate::http::forwarded;
 use crate::http::problem::Problem;
 use crate::http::rate_limiter::RateLimiter;
 use crate::http::request::Request;
+use crate::http::tls::Tls;
 use crate::journal;
 use crate::limits::{Limit, Limits};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
+use crate::reload::Reload;
 use crate::router::auth::Auth;
 use crate::router::browser;
+use crate::router::nonces::{Arrival, Nonces};
+use crate::settings::{Current, Settings};
+use crate::socket::LocalAddr;
+use crate::webhooks::Webhooks;
 
 /// The time in which one address may make `max_requests_per_address` requests.
-const REQUESTS_WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const REQUESTS_WINDOW: Duration = Duration::from_secs(10);
 
 /// The size limit of a body without permissions: the requests that need none are short.
 const UNAUTHORIZED_BODY: BodyLimit =
@@ -35,14 +42,20 @@ const UNAUTHORIZED_BODY: BodyLimit =
 
 /// What handlers share.
 pub(crate) struct App {
-    pub(crate) config: Config,
+    pub(crate) current: Current,
+    pub(crate) reload: Reload,
+    /// The addresses that the server listens on.
+    pub(crate) local_addrs: Vec<LocalAddr>,
     pub(crate) node: Node,
-    pub(crate) auth: Auth,
     /// Failed sign-ins.
     pub(crate) sign_ins: RateLimiter,
-    requests: RateLimiter,
+    pub(crate) requests: RateLimiter,
+    /// The signatures over requests that counted.
+    pub(crate) nonces: Nonces,
     /// What TCP connections share.
     pub(crate) http: Arc<Shared>,
+    /// The certificate and key, if the server speaks TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Each request of a backend holds a clone while it is answered, and the drain waits for these.
     /// A poll holds none, because it waits for others.
     pub(crate) active_requests: Arc<()>,
@@ -50,6 +63,7 @@ pub(crate) struct App {
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) webhooks: Webhooks,
     pub(crate) notes: forwarded::Notes,
     pub(crate) feed: admin::Feed,
     pub(crate) started: Instant,
@@ -57,9 +71,7 @@ pub(crate) struct App {
     pub(crate) started_at: f64,
     /// Whether only this machine reaches the server.
     pub(crate) is_on_loopback: bool,
-    /// The settings whose value is the well-known default.
-    pub(crate) default_secrets: Vec<&'static str>,
-    /// The first address that the server listens on, as text.
+    /// The first TCP address that the server listens on, or `localhost`.
     pub(crate) local: String,
 }
 
@@ -69,27 +81,40 @@ impl App {
         node: Node,
         limits: Arc<Limits>,
         metrics: Arc<Metrics>,
-        local: &[SocketAddr],
+        webhooks: Webhooks,
+        local: &[LocalAddr],
+        tls: Option<Tls>,
     ) -> Self {
+        let tcp = local.iter().find_map(LocalAddr::tcp);
+        let port = tcp.map(|address| address.port());
+        let auth = Auth::new(&config, port.unwrap_or(config.port));
         Self {
-            auth: Auth::new(&config, local.first().map_or(config.port, SocketAddr::port)),
+            reload: Reload::default(),
             sign_ins: RateLimiter::new(config.max_failed_sign_ins, config.failed_sign_ins_window),
+            nonces: Nonces::new(Arrival { time: clock::unix_seconds(), instant: Instant::now() }),
             requests: RateLimiter::new(config.max_requests_per_address, REQUESTS_WINDOW),
             http: Arc::new(Shared::new(&config, Arc::clone(&limits), Arc::clone(&metrics))),
+            tls: tls.map(Arc::new),
             active_requests: Arc::default(),
             draining: watch::Sender::new(false),
             limits,
             metrics,
+            webhooks,
             notes: forwarded::Notes::default(),
             feed: admin::Feed::new(),
             started: Instant::now(),
             started_at: clock::seconds_since_1970(),
-            is_on_loopback: local.iter().all(|local| local.ip().to_canonical().is_loopback()),
-            local: local.first().map(ToString::to_string).unwrap_or_default(),
-            default_secrets: config.default_secrets(),
-            config,
+            is_on_loopback: local.iter().all(LocalAddr::is_of_this_machine),
+            local: tcp.map_or_else(|| "localhost".to_owned(), |address| address.to_string()),
+            local_addrs: local.to_vec(),
+            current: Current::new(Settings::new(config, auth)),
             node,
         }
+    }
+
+    /// Returns the settings as they are now.
+    pub(crate) fn settings(&self) -> Guard<Arc<Settings>> {
+        self.current.get()
     }
 
     /// How many requests of backends are being answered, except polls.
@@ -126,8 +151,11 @@ impl App {
     /// Returns an error if the address has made too many requests.
     pub(crate) fn admit(&self, request: &Request) -> Result<(), Problem> {
         let peer = request.peer;
-        let Config { trusted_proxies, allow_posting_from, .. } = &self.config;
-        if peer.is_loopback() || peer.is_in(trusted_proxies) || peer.is_in(allow_posting_from) {
+        let Config { trusted_proxies, allow_posting_from, .. } = &request.settings.config;
+        if peer.is_of_this_machine()
+            || peer.is_in(trusted_proxies)
+            || peer.is_in(allow_posting_from)
+        {
             return Ok(());
         }
         self.requests.admit(peer, Instant::now()).map_err(|retry_after| {
@@ -147,7 +175,7 @@ impl App {
         setting: &'static str,
         request: &Request,
     ) -> Result<(), Problem> {
-        if !self.default_secrets.contains(&setting) {
+        if !request.settings.default_secrets.contains(&setting) {
             return Ok(());
         }
         browser::may_use_defaults(request, self.is_on_loopback).map_err(|why| {
@@ -161,17 +189,20 @@ impl App {
 
     /// Reads the whole body of a request to the API.
     pub(crate) async fn body(&self, request: &mut Request) -> Result<Bytes, Problem> {
+        let (most, time) = {
+            let Config { max_body_size, body_timeout, .. } = request.settings.config;
+            (max_body_size, body_timeout)
+        };
         let limit = if request.permissions.backend {
-            BodyLimit { bytes: self.config.max_body_size, name: "max_body_size" }
+            BodyLimit { bytes: most, name: "max_body_size" }
         } else {
             UNAUTHORIZED_BODY
         };
-        Ok(request.body(limit, self.config.body_timeout).await?)
+        Ok(request.body(limit, time).await?)
     }
 
     pub(crate) fn json<'a>(&self, body: &'a [u8]) -> Result<Body<'a>, Problem> {
-        let Config { max_json_depth: depth, max_json_elements: elements, .. } = self.config;
-        let parsed = protocol::parse(body, Bounds { depth, elements });
+        let parsed = protocol::parse(body, self.settings().config.json_bounds());
         parsed.map_err(|error| BodyError::NotJson(error).into())
     }
 }
@@ -181,6 +212,14 @@ impl From<node::Error> for Problem {
         match error {
             node::Error::Refused(refusal @ Refusal::CannotCancel) => {
                 Self::Refused(refusal.to_string().into())
+            }
+            node::Error::Refused(refusal @ Refusal::UserRefused { seconds, .. }) => Self::With(
+                Box::new(Self::Refused(refusal.to_string().into())),
+                RETRY_AFTER,
+                seconds.into(),
+            ),
+            node::Error::Refused(refusal @ Refusal::LevelTooLow) => {
+                Self::Unavailable(refusal.to_string().into())
             }
             node::Error::Refused(refusal) => Self::FieldErrors(refusal.field_errors()),
             node::Error::Unavailable(why @ journal::Error::InDoubt) => {

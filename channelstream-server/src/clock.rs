@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use channelstream_core::protocol::{Epoch, Timestamp};
 use channelstream_core::state::{Moment, Stamp};
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// Stamps commands, and measures the time until a moment.
@@ -19,17 +20,44 @@ pub(crate) struct Clock {
     from: Moment,
     /// How far those whose stamps were seen are ahead, in microseconds.
     ahead: Arc<AtomicU64>,
+    /// How far tests have put the stamps ahead, in microseconds: the moments and the time of day.
+    tested: Arc<AtomicU64>,
+    /// Held while a test puts them ahead.
+    advancing: Arc<Mutex<()>>,
 }
 
 impl Clock {
     /// A clock for a state whose latest stamp has the moment `from`.
     pub(crate) fn going_on_from(from: Moment) -> Self {
-        Self { started: Instant::now(), from, ahead: Arc::default() }
+        let (ahead, tested, advancing) = Default::default();
+        Self { started: Instant::now(), from, ahead, tested, advancing }
     }
 
     /// Returns the stamp of a command that is submitted now.
     pub(crate) fn stamp(&self) -> Stamp {
-        Stamp { now: now(), moment: self.moment(), seed: seed() }
+        Stamp { now: self.now(), moment: self.moment(), seed: seed() }
+    }
+
+    /// Returns the time of day of a stamp.
+    pub(crate) fn now(&self) -> Timestamp {
+        now().after(self.ahead_for_tests())
+    }
+
+    /// Waits until no other test puts the stamps ahead.
+    pub(crate) async fn turn_to_advance(&self) -> MutexGuard<'_, ()> {
+        self.advancing.lock().await
+    }
+
+    /// Puts the stamps ahead, for a test. What has no stamp stays: signatures are checked by the clocks of
+    /// those who sign.
+    pub(crate) fn advance(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.tested.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Returns how far tests have put the stamps ahead.
+    pub(crate) fn ahead_for_tests(&self) -> Duration {
+        Duration::from_micros(self.tested.load(Ordering::Relaxed))
     }
 
     /// Returns the time until a moment; zero if it has passed.
@@ -58,6 +86,7 @@ impl Clock {
 
     fn moment_at(&self, now: Instant) -> Moment {
         let ahead = Duration::from_micros(self.ahead.load(Ordering::Relaxed));
+        let ahead = ahead + self.ahead_for_tests();
         self.from.after(now.saturating_duration_since(self.started) + ahead)
     }
 }
@@ -112,6 +141,17 @@ pub(crate) fn unix_seconds() -> u64 {
 /// Returns the time of day in seconds since 1970, as monitoring compares it.
 pub(crate) fn seconds_since_1970() -> f64 {
     since_1970().as_secs_f64()
+}
+
+/// A time of day, as spans have it. Nothing is decided by it.
+#[cfg(feature = "otlp")]
+pub(crate) type TimeOfDay = SystemTime;
+
+/// Returns the time of day, for spans.
+#[cfg(feature = "otlp")]
+#[expect(clippy::disallowed_methods, reason = "people compare the spans of several programs")]
+pub(crate) fn time_of_day() -> TimeOfDay {
+    SystemTime::now()
 }
 
 /// Returns the time since 1970; zero for a clock that is set before.

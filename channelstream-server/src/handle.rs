@@ -4,15 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use channelstream_core::protocol::{
-    self, Body, Bounds, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete,
-    DeleteChannels, Edit, FieldErrors, InfoOptions, NewMessage, NotJson, PayloadError, Posted,
-    Rejected, SetUserState, Subscribe, Subscribed, Unsubscribe, Unsubscribed, UserStateSet, Uuid,
+    self, Body, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected, Delete,
+    DeleteChannels, DisconnectUser, Edit, FieldErrors, InfoOptions, NewMessage, NotJson,
+    PayloadError, Posted, Rejected, SetUserState, Subscribe, Subscribed, Unsubscribe, Unsubscribed,
+    UserDisconnected, UserStateSet, Uuid,
 };
 use channelstream_core::state::{ChangeReply, Command, ConnectionId, Refusal, Reply};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::node::{self, Node};
+use crate::settings::Current;
 use crate::{clock, journal};
 
 /// Sends requests to a [`Server`](crate::Server) in the same process. Cheap to clone.
@@ -23,7 +25,7 @@ use crate::{clock, journal};
 #[derive(Clone)]
 pub struct Handle {
     node: Node,
-    bounds: Bounds,
+    current: Current,
 }
 
 /// Why the server did not carry out a request of a [`Handle`].
@@ -87,8 +89,8 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
-    pub(crate) fn new(node: Node, bounds: Bounds) -> Self {
-        Self { node, bounds }
+    pub(crate) fn new(node: Node, current: Current) -> Self {
+        Self { node, current }
     }
 
     /// Creates a connection for a user. A client that has the `conn_id` of the reply can listen with
@@ -219,6 +221,21 @@ impl Handle {
         }
     }
 
+    /// Ends all connections of a user, and refuses new ones for a while.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn disconnect_user(
+        &self,
+        request: &DisconnectUser,
+    ) -> Result<UserDisconnected, HandleError> {
+        let request = self.read(request, DisconnectUser::read)?;
+        match self.node.submit(Command::DisconnectUser(Box::new(request))).await? {
+            Reply::UserDisconnected(reply) => Ok(*reply),
+            _ => unreachable!("another reply to a removal of a user"),
+        }
+    }
+
     /// Returns information about channels, their users and their history.
     ///
     /// # Errors
@@ -247,7 +264,7 @@ impl Handle {
     ) -> Result<T, HandleError> {
         let json = serde_json::to_vec(request)
             .expect("requests hold texts, numbers and JSON under keys that are texts");
-        let body = protocol::parse(&json, self.bounds)?;
+        let body = protocol::parse(&json, self.current.get().config.json_bounds())?;
         read(&body).map_err(|rejected| HandleError::Invalid(rejected.errors))
     }
 }

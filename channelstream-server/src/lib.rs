@@ -17,7 +17,7 @@
 //! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! runtime.block_on(async {
 //!     let server = Server::bind(Config { port: 0, ..Config::default() }).await?;
-//!     println!("listening on {}", server.local_addr());
+//!     println!("listening on {}", server.local_addrs()[0]);
 //!     let shutdown = async { /* until a signal arrives */ };
 //!     server.run(shutdown).await?;
 //!     Ok(())
@@ -76,6 +76,7 @@ mod api;
 mod app;
 mod clock;
 pub mod config;
+mod files;
 mod handle;
 mod http;
 mod journal;
@@ -84,25 +85,33 @@ mod listener;
 mod metrics;
 mod node;
 mod pages;
+mod places;
 #[doc(hidden)]
 pub mod program;
 mod readings;
+mod reload;
 mod router;
 mod server;
+mod settings;
 #[cfg(test)]
 mod simulation;
+mod socket;
+mod spans;
 mod suggest;
-mod tcp;
 mod thread;
 mod transport;
+mod webhooks;
 mod wire;
 
+pub use crate::http::tls::TlsError;
 pub use channelstream_core::protocol;
 pub use channelstream_core::state::Refusal;
 pub use config::{Config, Networks, Secret};
 pub use handle::{Handle, HandleError};
 pub use journal::SharedJournal;
+pub use reload::{ReloadError, Reloader};
 pub use server::{Server, ServerError};
+pub use socket::{BoundSocket, LocalAddr};
 
 /// Compiles the example of the README.
 #[cfg(doctest)]

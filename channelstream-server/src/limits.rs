@@ -35,10 +35,12 @@ pub(crate) enum Limit {
     GrowingSize,
     GrowingItems,
     OpenMessages,
+    Nonces,
+    Webhooks,
 }
 
 /// All limits; each one's index is its number.
-const ALL: [Limit; 22] = [
+const ALL: [Limit; 24] = [
     Limit::Connections,
     Limit::ConnectionsPerAddress,
     Limit::RequestsPerAddress,
@@ -61,6 +63,8 @@ const ALL: [Limit; 22] = [
     Limit::GrowingSize,
     Limit::GrowingItems,
     Limit::OpenMessages,
+    Limit::Nonces,
+    Limit::Webhooks,
 ];
 
 impl Limit {
@@ -89,6 +93,8 @@ impl Limit {
             Self::GrowingSize => "max_growing_size",
             Self::GrowingItems => "max_growing_items",
             Self::OpenMessages => "max_open_messages",
+            Self::Nonces => "max_nonces",
+            Self::Webhooks => "max_webhooks",
         }
     }
 

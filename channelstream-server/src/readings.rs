@@ -1,6 +1,7 @@
 //! Readings: what the parts of the server say of themselves when somebody asks for the metrics.
 
 use channelstream_core::state::{Counts, State};
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::clock;
@@ -42,6 +43,7 @@ pub(crate) async fn samples(app: &App, known: Option<Known>) -> Vec<Sample> {
     let counts = known.as_ref().map(|known| &known.counts);
     let standing = journal.standing();
     let (waiting, waiting_time) = app.node.under_way();
+    let webhooks = app.webhooks.standing();
     let is_draining = *app.draining.borrow();
     let is_ready = known.is_some() && standing == Standing::Following && !is_draining;
     let Backlog { by_transport, waiting: listeners_waiting, behind, bytes } =
@@ -51,6 +53,7 @@ pub(crate) async fn samples(app: &App, known: Option<Known>) -> Vec<Sample> {
         build: vec![(VERSION, 1)],
         start_time: app.started_at,
         clock: clock::seconds_since_1970(),
+        tls_certificate_expiry: app.tls.as_ref().map(|tls| tls.expiry() as f64),
         loop_responding: known.is_some().into(),
         ready: is_ready.into(),
         draining: is_draining.into(),
@@ -64,6 +67,7 @@ pub(crate) async fn samples(app: &App, known: Option<Known>) -> Vec<Sample> {
         listeners_behind: behind,
         outbox_bytes: bytes,
         requests: app.requests() as u64,
+        nonces: app.nonces.count(Instant::now()) as u64,
         tasks: app.node.hub().tasks() as u64,
         nodes: known.as_ref().filter(|_| journal.outlives_this()).map(|known| known.nodes as u64),
         users: counts.map(|counts| counts.users as u64),
@@ -109,6 +113,10 @@ pub(crate) async fn samples(app: &App, known: Option<Known>) -> Vec<Sample> {
             .map(|files| files.snapshot_age)
             .or(redis.and_then(|redis| redis.snapshot_age))
             .map(|age| age.as_secs_f64()),
+        webhooks_waiting: webhooks.waiting,
+        webhooks_oldest: webhooks.oldest,
+        webhooks: webhooks.outcomes,
+        webhook_attempts: webhooks.attempts,
         log_lines_dropped: process::LOG_LINES_DROPPED.get(),
         memory: process::memory(),
         cpu: process::cpu_time().map(|time| time.as_secs_f64()),

@@ -19,13 +19,18 @@ function announce(text) {
   setTimeout(() => { status.textContent = text; }, 50);
 }
 
-/** A text below its heading and a button that copies it; `what` names the text. */
-export function code(heading, what, text) {
+/** A text that may be longer than its place, which keyboards scroll too; `what` names it. */
+export function scrollable(what, text = '') {
   const pre = make('pre', '', text);
-  // Keyboards scroll it.
   pre.tabIndex = 0;
   pre.setAttribute('role', 'group');
   pre.setAttribute('aria-label', what);
+  return pre;
+}
+
+/** A text below its heading and a button that copies it; `what` names the text. */
+export function code(heading, what, text) {
+  const pre = scrollable(what, text);
   return make('div', 'code-box', make('div', 'code-head', heading, copyButton(what, pre)), pre);
 }
 

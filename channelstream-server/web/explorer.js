@@ -1,7 +1,7 @@
 // The API explorer: lists the operations of openapi-3.1.json and sends requests, with signatures made
 // in the page. Everything that comes from the server goes into the page as text.
 
-import { copyButton } from './code.js';
+import { copyButton, scrollable } from './code.js';
 import { at, make } from './element.js';
 import { indent } from './json_text.js';
 import { describe, fields, resolve } from './schema.js';
@@ -66,7 +66,7 @@ function answerList(responses) {
     const rows = fields(api, content?.schema);
     if (rows.length) what.append(fold(`Fields of ${status}`, fieldList(rows)));
     const example = content?.example;
-    if (example) what.append(make('pre', '', JSON.stringify(example, null, 2)));
+    if (example) what.append(scrollable(`Example of ${status}`, JSON.stringify(example, null, 2)));
     list.append(make('dt', '', make('code', '', status)), what);
   }
   return list;
@@ -180,7 +180,7 @@ function copied(title, what, pre) {
 
 function answerArea() {
   const output = {
-    status: make('p', 'status'), hint: make('p', 'quiet'), curl: make('pre'), headers: make('pre'), body: make('pre'),
+    status: make('p', 'status'), hint: make('p', 'quiet'), curl: scrollable('Command'), headers: scrollable('Headers'), body: scrollable('Body'),
   };
   output.status.setAttribute('role', 'status');
   output.whole = make('div', 'answer',

@@ -13,8 +13,6 @@ use bytes::Bytes;
 use channelstream_core::protocol::{DateTime, Uuid};
 use hyper::upgrade::OnUpgrade;
 use serde::Serialize;
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -22,9 +20,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::journal::{self, JournalView, Known, NodeView};
 use super::past::Past;
 use super::subscription::{BEHIND, Part, Progress, Subscription};
-use super::view::CountsView;
+use super::view::{CountsView, json};
+use super::webhooks::WebhooksPart;
 use crate::app::App;
 use crate::clock;
+use crate::http::access::Line;
 use crate::http::answer::Answer;
 use crate::http::problem::Problem;
 use crate::http::request::{Head, Request};
@@ -32,6 +32,7 @@ use crate::limits::Limit;
 use crate::metrics::process;
 use crate::readings::VERSION;
 use crate::router::browser::is_same_origin;
+use crate::socket::Socket;
 use crate::transport;
 use crate::wire::websocket::{
     Close, CloseCode, Decoder, Incoming, PING, check_handshake, close_frame, pong_frame, text_frame,
@@ -107,13 +108,14 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         )
     })?;
     let upgrade = transport::upgrade(request)?;
-    tokio::spawn(begin(Arc::clone(app), Arc::clone(&request.head), upgrade, permit));
+    let kept = Kept { line: request.line.take(), permit };
+    tokio::spawn(begin(Arc::clone(app), Arc::clone(&request.head), upgrade, kept));
     Ok(Answer::switching_protocols(&accept))
 }
 
 /// Takes the TCP connection over from HTTP and serves the page. Serving is boxed, since it is large and
 /// there are few pages.
-async fn begin(app: Arc<App>, head: Arc<Head>, upgrade: OnUpgrade, permit: OwnedSemaphorePermit) {
+async fn begin(app: Arc<App>, head: Arc<Head>, upgrade: OnUpgrade, kept: Kept) {
     let (stream, first) = match transport::take_over(upgrade).await {
         Ok(taken) => taken,
         Err(error) => {
@@ -132,13 +134,22 @@ async fn begin(app: Arc<App>, head: Arc<Head>, upgrade: OnUpgrade, permit: Owned
         sent: BTreeMap::new(),
         pings: 0,
         has_past: false,
-        _permit: permit,
+        _kept: kept,
     };
     let outcome = Box::pin(page.serve(&mut first.to_vec())).await;
     match outcome {
         Ok(last) | Err(Over::Closing(last)) => page.finish(&last).await,
         Err(Over::Broken(error)) => tracing::debug!(%error, "an admin page is gone"),
     }
+}
+
+/// What a page keeps until its end.
+struct Kept {
+    /// What the log tells of its request, written then.
+    #[expect(dead_code, reason = "dropping it writes the line")]
+    line: Option<Arc<Line>>,
+    #[expect(dead_code, reason = "dropping it frees the place")]
+    permit: OwnedSemaphorePermit,
 }
 
 /// Why a page ends.
@@ -159,7 +170,7 @@ struct Page {
     app: Arc<App>,
     /// The request that opened it: it has the cookie, and keeps the TCP connection counted.
     head: Arc<Head>,
-    stream: TcpStream,
+    stream: Socket,
     decoder: Decoder,
     /// The message that is being received, as far as it has arrived.
     received: Vec<u8>,
@@ -172,7 +183,7 @@ struct Page {
     pings: u64,
     /// Whether the samples that its charts begin with have been sent.
     has_past: bool,
-    _permit: OwnedSemaphorePermit,
+    _kept: Kept,
 }
 
 /// The part of an update that every page receives in every period. The page's scripts know the names.
@@ -227,7 +238,7 @@ impl Page {
                     next = Instant::now() + PAUSE;
                 }
                 _ = periods.tick() => {
-                    if !self.app.auth.is_signed_in(&self.head.headers, &self.app.config) {
+                    if !self.app.settings().is_signed_in(&self.head.headers) {
                         return Ok(close(CloseCode::POLICY, "the sign-in has expired"));
                     }
                     period += 1;
@@ -308,6 +319,9 @@ impl Page {
         let Ok((views, known)) = self.app.node.look(question).await else { return Ok(()) };
         let counts = views.counts.into();
         let mut parts = views.parts(&self.subscription, &mut self.progress, &behind, all_behind);
+        if self.subscription.webhooks {
+            parts.push(("webhooks", json(&WebhooksPart::of(&self.app))));
+        }
         let subscribed: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
         self.sent.retain(|name, _| subscribed.contains(name));
         parts.retain(|part| self.is_news(part));
@@ -341,7 +355,7 @@ impl Page {
         Overview {
             node: self.app.feed.node,
             version: VERSION,
-            now: DateTime::from(clock::now()),
+            now: DateTime::from(self.app.node.now()),
             uptime: self.app.started.elapsed().as_secs_f64(),
             listeners: self.app.node.hub().count(),
             lines: self.app.tcp_connections(),
@@ -376,7 +390,7 @@ impl Page {
     async fn finish(&self, last: &Bytes) {
         let end = async {
             self.send(last).await?;
-            SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)?;
+            self.stream.close(std::net::Shutdown::Write)?;
             transport::linger(&self.stream).await
         };
         let outcome: Result<io::Result<()>, _> = timeout(Duration::from_secs(2), end).await;

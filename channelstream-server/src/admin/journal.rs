@@ -70,7 +70,7 @@ enum Place<'a> {
         target: &'a str,
         /// Where Redis was found last.
         address: Option<Arc<str>>,
-        name: &'a str,
+        name: String,
         replicas: usize,
         /// Seconds for which something that was read has been waiting to be applied.
         lag: f64,
@@ -100,7 +100,8 @@ impl<'a> JournalView<'a> {
             }),
             _ => None,
         };
-        let place = match (&app.config.journal, redis.zip(sampled)) {
+        let settings = app.settings();
+        let place = match (&settings.config.journal, redis.zip(sampled)) {
             (Journal::File { directory, sync }, _) => Some(Place::File {
                 directory: directory.display().to_string(),
                 sync: match sync {
@@ -112,7 +113,7 @@ impl<'a> JournalView<'a> {
             (Journal::Redis(settings), Some((redis, sampled))) => Some(Place::Redis {
                 target: redis.target(),
                 address: redis.address(),
-                name: &settings.name,
+                name: settings.name.clone(),
                 replicas: settings.replicas,
                 lag: sampled.lag.as_secs_f64(),
             }),

@@ -6,12 +6,14 @@ mod past;
 mod stats;
 mod subscription;
 mod view;
+mod webhooks;
 
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::config::{Config, Secret};
 use crate::http::answer::Answer;
 use crate::http::body::BodyLimit;
 use crate::http::negotiate::{asks_for_html, is_json};
@@ -38,7 +40,7 @@ pub(crate) fn sign_in_first(app: &App, request: &Request) -> Answer {
     } else {
         "/admin/sign_in"
     };
-    let address = request.address_of(path, &app.config, &app.local);
+    let address = request.address_of(path, &app.settings().config, &app.local);
     let page = |status, message: &str| pages::error_page(request.path(), status, message);
     status_page(StatusCode::FOUND, &format!("see {address}"), headers, &page).redirect(&address)
 }
@@ -98,7 +100,7 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
         return Ok(Answer::page(pages::sign_in_page("", Some(&error), next))
             .with_status(StatusCode::FORBIDDEN));
     }
-    let body = request.body(MAX_FORM, app.config.body_timeout).await?;
+    let body = request.body(MAX_FORM, app.settings().config.body_timeout).await?;
     // Counted as failed until it succeeds: of many concurrent attempts, none sees few failures.
     if let Err(wait) = app.sign_ins.admit(request.peer, Instant::now()) {
         app.limits.refused(Limit::FailedSignIns, request.peer);
@@ -115,8 +117,10 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
     let field = |name| parameter(&form, name).unwrap_or_default().trim().to_owned();
     let (user, password) = (field("username"), field("password"));
     // Both are always compared, so that the time reveals nothing.
-    let right_user = crate::config::Secret::new(app.config.admin_user.trim()).matches(&user);
-    let right_password = app.config.admin_secret.matches(&password);
+    let (right_user, right_password) = {
+        let Config { admin_user, admin_secret, .. } = &app.settings().config;
+        (Secret::new(admin_user.trim()).matches(&user), admin_secret.matches(&password))
+    };
     if !(right_user & right_password) {
         app.metrics.sign_ins_failed.increment();
         tracing::warn!(request = request.id, peer = %request.peer, "sign-in failed");
@@ -125,9 +129,10 @@ pub(crate) async fn sign_in(app: &App, mut request: Request) -> Result<Answer, P
         return Ok(Answer::page(pages::sign_in_page(&user, Some(error), next)));
     }
     app.sign_ins.remove(request.peer);
-    let cookie = app.auth.sign_in_cookie(&request, &app.config);
+    let settings = app.settings();
+    let cookie = settings.auth.sign_in_cookie(&request, &settings.config);
     let path = if next.is_some() { "/api-explorer" } else { "/admin" };
-    Ok(redirect(&request.address_of(path, &app.config, &app.local), cookie))
+    Ok(redirect(&request.address_of(path, &settings.config, &app.local), cookie))
 }
 
 /// Checks that the sign-in form may be sent from its page.
@@ -140,12 +145,13 @@ fn may_sign_in(app: &App, request: &Request) -> Result<(), Problem> {
 }
 
 pub(crate) fn sign_out(app: &App, request: &Request) -> Result<Answer, Problem> {
-    let address = request.address_of("/admin/sign_in", &app.config, &app.local);
+    let settings = app.settings();
+    let address = request.address_of("/admin/sign_in", &settings.config, &app.local);
     // HEAD changes nothing, not even in a browser.
     if request.head.method == Method::HEAD {
         return Ok(redirect(&address, None));
     }
-    Ok(redirect(&address, app.auth.sign_out_cookies(request, &app.config)))
+    Ok(redirect(&address, settings.auth.sign_out_cookies(request, &settings.config)))
 }
 
 /// Redirects to `address` and sets cookies.

@@ -45,6 +45,8 @@ pub(crate) struct Subscription {
     user: Option<String>,
     /// Listeners for which something waits.
     pub(crate) slow: bool,
+    /// The last attempts to send webhooks.
+    pub(crate) webhooks: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -30,15 +30,9 @@ pub(crate) async fn alive(app: &App) -> Result<Answer, Problem> {
 /// Answers whether requests may be sent to this server: it is alive, follows its journal, and is not
 /// shutting down.
 pub(crate) async fn ready(app: &App) -> Result<Answer, Problem> {
-    let standing = app.node.journal().standing();
-    let why_not = if *app.draining.borrow() {
-        Some("draining")
-    } else if standing != Standing::Following {
-        Some(standing.as_str())
-    } else if app.is_alive().await {
-        None
-    } else {
-        Some("stuck")
+    let why_not = match app.why_not_ready() {
+        None if !app.is_alive().await => Some("stuck"),
+        why_not => why_not,
     };
     Ok(match why_not {
         None => status(StatusCode::OK, "ready"),
@@ -51,8 +45,20 @@ fn status(code: StatusCode, word: &str) -> Answer {
 }
 
 impl App {
+    /// Returns why requests may not be sent to this server, unless its loop is stuck.
+    pub(crate) fn why_not_ready(&self) -> Option<&'static str> {
+        let standing = self.node.journal().standing();
+        if *self.draining.borrow() {
+            Some("draining")
+        } else if standing != Standing::Following {
+            Some(standing.as_str())
+        } else {
+            None
+        }
+    }
+
     /// Returns `true` if the loop that owns the state answers.
-    async fn is_alive(&self) -> bool {
+    pub(crate) async fn is_alive(&self) -> bool {
         matches!(timeout(LOOP, self.node.look(|_| ())).await, Ok(Ok(())))
     }
 }

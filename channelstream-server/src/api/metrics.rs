@@ -20,7 +20,7 @@ const LOOP: Duration = Duration::from_secs(1);
 
 /// Answers at the address of the server, unless the metrics have one of their own.
 pub(crate) async fn here(app: &Arc<App>, request: Request) -> Result<Answer, Problem> {
-    if app.config.metrics_addr.is_some() {
+    if app.settings().config.metrics_addr.is_some() {
         return Err(Problem::NotFound("not found".into()));
     }
     tell(app, request).await
@@ -28,13 +28,20 @@ pub(crate) async fn here(app: &Arc<App>, request: Request) -> Result<Answer, Pro
 
 /// Answers with all metrics.
 pub(crate) async fn tell(app: &App, request: Request) -> Result<Answer, Problem> {
-    if !request.is_from(&app.config.allow_metrics_from) {
+    let settings = app.settings();
+    let readers = &settings.config.allow_metrics_from;
+    if !request.is_from(readers) {
         let why = "metrics are not for this address (allow_metrics_from, trusted_proxies)";
         return Err(Problem::Refused(why.into()));
     }
     // A page has the address of the machine on which somebody looks at it.
     if browser::is_of_another_site(&request) {
         return Err(Problem::Refused("metrics are not for pages of other sites".into()));
+    }
+    if readers.is_loopback() && !browser::names_loopback(&request) {
+        let why =
+            "metrics are for this machine (allow_metrics_from): ask for 127.0.0.1 or localhost";
+        return Err(Problem::Refused(why.into()));
     }
     let headers = &request.head.headers;
     let format = match prefers(headers, "text/plain", "application/openmetrics-text") {

@@ -1,20 +1,26 @@
 //! The backend API: `/connect` … `/info`. Each handler reads, submits and answers (contract §5).
 
+mod advance;
 pub(crate) mod health;
 mod idempotency;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod pipe;
 pub(crate) mod prefer;
+mod reload;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use channelstream_core::protocol::{
-    self, Body, Cancel, Configure, Connect, DeleteChannels, Disconnect, FieldErrors, Info,
-    InfoOptions, Rejected, SetUserState, Subscribe, Unsubscribe,
+    self, Body, Cancel, Configure, Connect, DeleteChannels, Disconnect, DisconnectUser,
+    FieldErrors, Info, InfoOptions, ListChannels, ListUsers, ReadHistory, Rejected, SetUserState,
+    Subscribe, Unsubscribe,
 };
-use channelstream_core::state::{ChangeReply, Command, ConnectionId, Refusal, Reply};
+use channelstream_core::state::{
+    ChangeReply, Command, ConnectionId, Listing, Refusal, Reply, State,
+};
 
 use crate::api::idempotency::Key;
 use crate::api::prefer::Preferences;
@@ -25,6 +31,8 @@ use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::limits::Limit;
 use crate::node;
+pub(crate) use advance::advance;
+pub(crate) use reload::reload;
 
 /// The size, in bytes, of a body that takes about a millisecond to read.
 const LARGE: usize = 64 * 1024;
@@ -81,6 +89,37 @@ pub(crate) async fn delete_channels(app: &App, request: Request) -> Result<Answe
     caller.submit(Command::DeleteChannels(request)).await
 }
 
+pub(crate) async fn disconnect_user(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, request) = app.read(request, DisconnectUser::read).await?;
+    caller.submit(Command::DisconnectUser(Box::new(request))).await
+}
+
+/// Answers `/list_channels`. Without a body it is the first page.
+pub(crate) async fn list_channels(app: &App, request: Request) -> Result<Answer, Problem> {
+    let caller = Caller::receive(app, request).await?;
+    let request = Arc::new(caller.read_or_default(ListChannels::read).await?);
+    let of = Arc::clone(&request);
+    let listing = app.list(move |state, listing| state.look_at_channels(&of, listing)).await?;
+    Ok(caller.prefer.applied(Answer::json(&listing.page(&request))))
+}
+
+/// Answers `/list_users`. Without a body it is the first page.
+pub(crate) async fn list_users(app: &App, request: Request) -> Result<Answer, Problem> {
+    let caller = Caller::receive(app, request).await?;
+    let request = Arc::new(caller.read_or_default(ListUsers::read).await?);
+    let of = Arc::clone(&request);
+    let listing = app.list(move |state, listing| state.look_at_users(&of, listing)).await?;
+    Ok(caller.prefer.applied(Answer::json(&listing.page(&request))))
+}
+
+/// Answers `/history`.
+pub(crate) async fn history(app: &App, request: Request) -> Result<Answer, Problem> {
+    let (caller, request) = app.read(request, ReadHistory::read).await?;
+    let page = app.node.ask(move |state| state.page_of_history(&request)).await?;
+    let page = page.ok_or_else(|| FieldErrors::from_texts("channel", ["Unknown channel"]))?;
+    Ok(caller.prefer.applied(Answer::json(&page)))
+}
+
 /// Answers `/info`, by any method. Without a body it is about all channels.
 pub(crate) async fn info(app: &App, request: Request) -> Result<Answer, Problem> {
     let caller = Caller::receive(app, request).await?;
@@ -106,7 +145,7 @@ pub(crate) async fn disconnect(app: &App, request: Request) -> Result<Answer, Pr
         let known = app.node.ask(move |state| state.knows_connection(connection)).await?;
         return Ok(Answer::json(&known));
     }
-    submit(app, preferences(app, &request), Command::Disconnect(connection)).await
+    submit(app, preferences(&request), Command::Disconnect(connection)).await
 }
 
 /// Answers `/cancel`, which needs no permission: the publisher named the users who may cancel.
@@ -116,6 +155,26 @@ pub(crate) async fn cancel(app: &App, request: Request) -> Result<Answer, Proble
 }
 
 impl App {
+    /// Makes a list in steps. The loop does other things between two of them.
+    async fn list<E: Send + 'static>(
+        &self,
+        step: impl Fn(&State, &mut Listing<E>) -> bool + Clone + Send + 'static,
+    ) -> Result<Listing<E>, node::Error> {
+        let mut listing = Listing::default();
+        loop {
+            let step = step.clone();
+            let question = move |state: &State| {
+                let is_last = step(state, &mut listing);
+                (listing, is_last)
+            };
+            let is_last;
+            (listing, is_last) = self.node.ask(question).await?;
+            if is_last {
+                return Ok(listing);
+            }
+        }
+    }
+
     /// Receives a request and reads its body.
     async fn read<T>(
         &self,
@@ -140,7 +199,7 @@ struct Caller<'a> {
 
 impl<'a> Caller<'a> {
     async fn receive(app: &'a App, mut request: Request) -> Result<Self, Problem> {
-        let prefer = preferences(app, &request);
+        let prefer = preferences(&request);
         let key = Key::of(&request, &prefer)?;
         let body = app.body(&mut request).await?;
         let conn_id = connection_in_query(&request);
@@ -158,6 +217,14 @@ impl<'a> Caller<'a> {
             }
         };
         Err(self.all_errors(rejected).await?.into())
+    }
+
+    /// Returns the same, or the default if there is no body.
+    async fn read_or_default<T: Default>(
+        &self,
+        read: fn(&Body<'_>) -> Result<T, Rejected>,
+    ) -> Result<T, Problem> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.read(read).await }
     }
 
     /// Adds the error of what is named and does not exist, so that all errors are reported at once. A
@@ -187,8 +254,8 @@ impl<'a> Caller<'a> {
     }
 }
 
-fn preferences(app: &App, request: &Request) -> Preferences {
-    Preferences::of(&request.head.headers, app.config.strict_requests)
+fn preferences(request: &Request) -> Preferences {
+    Preferences::of(&request.head.headers, request.settings.config.strict_requests)
 }
 
 /// Returns `conn_id` of the query. A value that is not UTF-8 is no valid id.

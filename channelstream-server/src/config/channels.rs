@@ -62,6 +62,12 @@ pub(crate) const CHANNEL_SETTINGS: &[Setting] = &[
         default: "false",
         doc: "Send growing messages to pages as edits instead of appends.",
     },
+    Setting {
+        key: "history_ttl",
+        kind: Kind::Number(0, usize::MAX),
+        default: "0",
+        doc: "Seconds after which messages and stored events leave the channel; 0 for never.",
+    },
 ];
 
 /// One section as it was given.

@@ -104,7 +104,7 @@ impl Mistake {
         problem: impl Into<String>,
     ) -> Self {
         let subject = match text {
-            Some(_) if setting.kind.is_secret() => format!("{} = ***", setting.key),
+            Some(_) if setting.kind.may_hold_secrets() => format!("{} = ***", setting.key),
             Some(text) => format!("{} = {text:?}", setting.key),
             None => setting.key.into(),
         };

@@ -7,7 +7,8 @@ use channelstream_signer::file;
 
 use super::error::{Origin, Value};
 use super::table::{DEFAULT_ADMIN_SECRET, DEFAULT_SECRET, Setting, setting};
-use super::{Config, Networks, Secret, Tutorial};
+use super::{Config, Networks, Scheme, Secret, Tutorial, unix_socket};
+use crate::socket::LocalAddr;
 
 /// The length of a secret that cannot be guessed by trying.
 const LEAST_SECRET: usize = 16;
@@ -15,6 +16,9 @@ const LEAST_SECRET: usize = 16;
 /// Returns `true` if only this machine can reach a server on that host. A name other than `localhost`
 /// may resolve to any address.
 pub(crate) fn is_loopback(host: &str) -> bool {
+    if unix_socket(host).is_some() {
+        return true;
+    }
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => host.eq_ignore_ascii_case("localhost"),
@@ -90,33 +94,39 @@ impl Config {
     /// to be a loopback address, but name resolution may say otherwise.
     ///
     /// # Errors
-    /// Explains why a server with default secrets must not serve on these addresses, and the fix.
-    pub fn check_addresses(&self, local: &[SocketAddr]) -> Result<(), String> {
+    /// Explains why a server with default secrets or a test clock must not serve on these addresses, and
+    /// the fix.
+    pub fn check_addresses(&self, local: &[LocalAddr]) -> Result<(), String> {
         let defaults = self.default_secrets();
-        let reached = local.iter().find(|local| !local.ip().to_canonical().is_loopback());
+        let reached = local.iter().find(|local| !local.is_of_this_machine());
         match reached {
             Some(reached) if !defaults.is_empty() && !self.allow_default_secrets => {
                 Err(format!("{} is {reached}: {}", self.host, refusal(&defaults)))
             }
-            _ => Ok(()),
+            _ => self.allows_test_clock(local),
         }
     }
 
     /// Returns the line that the program logs at its start: the bound addresses `local`, the backends
     /// that may post, and the URLs of the pages.
-    pub(crate) fn start_line(&self, local: &[SocketAddr]) -> String {
+    pub(crate) fn start_line(&self, local: &[LocalAddr]) -> String {
+        let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http }.as_str();
         let listens = local.iter().map(|local| {
-            let reach = if local.ip().is_unspecified() { " (all addresses)" } else { "" };
-            format!("http://{local}{reach}")
+            let Some(address) = local.tcp() else { return local.to_string() };
+            let reach = if address.ip().is_unspecified() { " (all addresses)" } else { "" };
+            format!("{scheme}://{address}{reach}")
         });
         let listens = listens.collect::<Vec<_>>().join(" and ");
-        let pages = local.first().map(pages).unwrap_or_default();
         let mut line = format!(
-            "listening on {listens}; signed requests are accepted from {}; admin pages at {pages}admin",
+            "listening on {listens}; signed requests are accepted from {}",
             self.allow_posting_from,
         );
-        if self.tutorial != Tutorial::Off {
-            line.push_str(&format!("; tutorial at {pages}"));
+        if let Some(pages_at) = local.iter().find_map(LocalAddr::tcp) {
+            let pages = pages(scheme, pages_at);
+            line.push_str(&format!("; admin pages at {pages}admin"));
+            if self.tutorial != Tutorial::Off {
+                line.push_str(&format!("; tutorial at {pages}"));
+            }
         }
         let defaults = self.default_secrets();
         if !defaults.is_empty() {
@@ -127,14 +137,14 @@ impl Config {
 }
 
 /// Returns the URL at which a browser on this machine finds the pages.
-fn pages(local: &SocketAddr) -> String {
+fn pages(scheme: &str, local: SocketAddr) -> String {
     let here = match local.ip() {
         IpAddr::V4(address) if address.is_unspecified() => "127.0.0.1".into(),
         IpAddr::V6(address) if address.is_unspecified() => "[::1]".into(),
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
     };
-    format!("http://{here}:{}/", local.port())
+    format!("{scheme}://{here}:{}/", local.port())
 }
 
 /// Returns warnings about weak secrets: short ones, and those in files that every user of this machine

@@ -226,25 +226,8 @@ impl Reader<'_> {
 
 impl Reader<'_> {
     fn redis_identity(&mut self) -> Option<RedisIdentity> {
-        const KEYS: [&str; 2] = ["redis_tls_cert", "redis_tls_key"];
-        let [certificate, key] = KEYS.map(|name| self.file(name));
-        if key.is_some() {
-            self.warn_of_open_file(KEYS[1]);
-        }
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                Some(RedisIdentity { certificate, key: Secret::new(key) })
-            }
-            (None, None) => None,
-            (certificate, _) => {
-                let [given, other] = if certificate.is_some() { KEYS } else { [KEYS[1], KEYS[0]] };
-                if self.is_right(other) {
-                    let found = self.find(given);
-                    self.refuse(&found, format!("it needs {other}"));
-                }
-                None
-            }
-        }
+        let (certificate, key) = self.certificate_and_key(["redis_tls_cert", "redis_tls_key"])?;
+        Some(RedisIdentity { certificate, key })
     }
 }
 

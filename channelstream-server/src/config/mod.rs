@@ -16,16 +16,23 @@ mod level;
 mod networks;
 mod origins;
 pub(crate) mod read;
+pub(crate) mod reload;
+mod rules;
 mod secret;
 pub(crate) mod source;
 #[doc(hidden)]
 pub mod table;
+mod test_clock;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod webhooks;
 
 use std::time::Duration;
 
+pub(crate) use address::unix_socket;
 pub use address::{Address, AddressError};
+use channelstream_core::protocol::Bounds;
 pub use channelstream_core::state::{ChannelDefaults, Pattern};
 pub(crate) use error::{ConfigErrors, Origin, Value};
 pub(crate) use exposure::is_loopback;
@@ -34,6 +41,8 @@ pub use level::{LogFormat, LogLevel, LogLevelError};
 pub use networks::{Networks, NetworksError};
 pub(crate) use read::boolean;
 pub use secret::Secret;
+pub use tls::TlsIdentity;
+pub use webhooks::{WebhookEvent, WebhookUrl, WebhookUrlError};
 
 use error::Mistake;
 
@@ -41,10 +50,13 @@ use error::Mistake;
 /// full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Name or address to listen on, an IPv6 address without brackets.
+    /// Name or address to listen on, an IPv6 address without brackets; or a unix socket, such as
+    /// `unix:/run/server.sock`.
     pub host: String,
-    /// TCP port to listen on; 0 selects a free one.
+    /// TCP port to listen on; 0 selects a free one. A unix socket has none.
     pub port: u16,
+    /// The settings `tls_cert` and `tls_key`: with them the server speaks TLS over TCP; `None` for none.
+    pub tls: Option<TlsIdentity>,
     /// Threads that serve requests and listeners.
     pub threads: usize,
     /// The setting `secret`: secrets of the backend API, newest first, all accepted. Not empty.
@@ -69,6 +81,8 @@ pub struct Config {
     pub allow_cors: Vec<String>,
     /// Whether signatures older than 60 seconds are refused.
     pub validate_requests: bool,
+    /// Whether signatures must be over the whole request; 401 for those over the time alone.
+    pub require_signed_bodies: bool,
     /// Whether unknown fields are refused with 422 unless the request prefers otherwise.
     pub strict_requests: bool,
     /// Whether requests other than https are refused with 406.
@@ -81,6 +95,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Format of the log lines; for the program only.
     pub log_format: LogFormat,
+    /// Whether finished requests are logged at `info` rather than `debug`.
+    pub access_log: bool,
     /// Interval between two heartbeats on an open socket.
     pub heartbeat_interval: Duration,
     /// Silence on a socket after which the server sends a ping.
@@ -164,10 +180,25 @@ pub struct Config {
     pub max_idempotency_keys: usize,
     /// Most bytes of answers that are kept for repeats.
     pub max_idempotency_bytes: usize,
+    /// Most signatures over requests that are remembered; 503 above.
+    pub max_nonces: usize,
     /// Most failed sign-ins from one address within the window; 429 above.
     pub max_failed_sign_ins: usize,
     /// Window in which failed sign-ins count.
     pub failed_sign_ins_window: Duration,
+    /// Whether tests can let time pass (`POST /test/advance`). It needs loopback, the default of `secret` alone,
+    /// and the journal in memory.
+    pub test_clock: bool,
+    /// Where webhooks are posted to; `None` for nowhere.
+    pub webhook_url: Option<WebhookUrl>,
+    /// The setting `webhook_secret`: each signs the webhooks.
+    pub webhook_secrets: Vec<Secret>,
+    /// The types of webhooks that are sent.
+    pub webhook_events: Vec<WebhookEvent>,
+    /// How long the receiver of a webhook may take to answer.
+    pub webhook_timeout: Duration,
+    /// Most webhooks that wait.
+    pub max_webhooks: usize,
     /// The sections `[channel PATTERN]`: settings for new channels; the first match counts.
     pub channel_defaults: Vec<ChannelDefaults>,
 }
@@ -243,6 +274,7 @@ impl Config {
         let config = Self {
             host: read.host("host"),
             port: read.port("port"),
+            tls: read.tls(),
             threads: read.number("threads"),
             secrets: read.secrets("secret"),
             admin_user: read.text("admin_user"),
@@ -255,12 +287,14 @@ impl Config {
             trusted_proxies: read.networks("trusted_proxies"),
             allow_cors: read.texts("allow_cors"),
             validate_requests: read.switch("validate_requests"),
+            require_signed_bodies: read.switch("require_signed_bodies"),
             strict_requests: read.switch("strict_requests"),
             enforce_https: read.switch("enforce_https"),
             http_scheme: read.scheme("http_scheme"),
             tutorial: read.tutorial("tutorial"),
             log_level: read.parsed("log_level"),
             log_format: read.log_format("log_format"),
+            access_log: read.switch("access_log"),
             heartbeat_interval: read.seconds("heartbeat_interval"),
             ping_interval: read.seconds("ping_interval"),
             ping_timeout: read.seconds("ping_timeout"),
@@ -302,16 +336,30 @@ impl Config {
             idempotency_window: read.seconds("idempotency_window"),
             max_idempotency_keys: read.number("max_idempotency_keys"),
             max_idempotency_bytes: read.number("max_idempotency_bytes"),
+            max_nonces: read.number("max_nonces"),
             max_failed_sign_ins: read.number("max_failed_sign_ins"),
             failed_sign_ins_window: read.seconds("failed_sign_ins_window"),
+            test_clock: read.switch("test_clock"),
+            webhook_url: read.webhook_url(),
+            webhook_secrets: read.webhook_secrets(),
+            webhook_events: read.webhook_events(),
+            webhook_timeout: read.seconds("webhook_timeout"),
+            max_webhooks: read.number("max_webhooks"),
             channel_defaults: channels::read(channels, &mut read),
         };
         read.switch("debug");
         config.check_exposure(&mut read);
+        config.check_test_clock(&mut read);
         origins::check(&config.allow_cors, &mut read);
+        read.check_webhooks(&config);
         let read::Reader { mistakes, warnings, .. } = read;
         let config = ConfigErrors::from_mistakes(mistakes).map_or(Ok(config), Err);
         Checked { config, warnings }
+    }
+
+    /// Returns the limits of the JSON in a request.
+    pub(crate) fn json_bounds(&self) -> Bounds {
+        Bounds { depth: self.max_json_depth, elements: self.max_json_elements }
     }
 
     fn check_exposure(&self, read: &mut read::Reader<'_>) {

@@ -9,10 +9,13 @@ use ipnet::{IpNet, Ipv4Net};
 /// Addresses and networks, parsed from a text such as `127.0.0.1, 10.0.0.0/8`.
 ///
 /// `0.0.0.0` (contract §3) or `::` in the list stands for any address. An IPv4 address in its IPv6
-/// form (`::ffff:10.0.0.1`) equals the IPv4 address, both in the list and in a query.
+/// form (`::ffff:10.0.0.1`) equals the IPv4 address, both in the list and in a query. The word `unix`
+/// stands for those who connect to the unix socket of the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks {
     networks: Vec<IpNet>,
+    /// Whether the word `unix` is in the list.
+    unix: bool,
 }
 
 impl Networks {
@@ -31,10 +34,16 @@ impl Networks {
         })
     }
 
-    /// Returns `true` if no address is in the list.
+    /// Returns `true` if the word `unix` is in the list.
+    #[must_use]
+    pub fn has_unix(&self) -> bool {
+        self.unix
+    }
+
+    /// Returns `true` if nothing is in the list.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.networks.is_empty()
+        self.networks.is_empty() && !self.unix
     }
 
     /// Returns `true` if the list has loopback addresses only.
@@ -49,6 +58,9 @@ impl Networks {
     }
 }
 
+/// The word for those who connect to the unix socket.
+const UNIX: &str = "unix";
+
 /// An entry that is neither an address nor a network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{entry:?} is neither an address nor a network (10.1.2.3, 10.0.0.0/8, fd00::/8)")]
@@ -61,8 +73,10 @@ impl FromStr for Networks {
 
     /// Parses entries that are separated by commas or line breaks; empty entries are ignored.
     fn from_str(text: &str) -> Result<Self, NetworksError> {
-        let networks = super::read::list(text).map(network).collect::<Result<_, _>>()?;
-        Ok(Self { networks })
+        let (words, entries): (Vec<_>, Vec<_>) =
+            super::read::list(text).partition(|entry| *entry == UNIX);
+        let networks = entries.into_iter().map(network).collect::<Result<_, _>>()?;
+        Ok(Self { networks, unix: !words.is_empty() })
     }
 }
 
@@ -102,7 +116,11 @@ impl fmt::Display for Networks {
                 write!(f, "{comma}{network}")?;
             }
         }
-        Ok(())
+        match self.unix {
+            true if self.networks.is_empty() => f.write_str(UNIX),
+            true => write!(f, ", {UNIX}"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -176,6 +194,8 @@ mod tests {
             ("127.0.0.1 ,::1", "127.0.0.1, ::1"),
             ("10.0.0.0/8", "10.0.0.0/8"),
             ("0.0.0.0", "any address"),
+            ("unix, ::1", "::1, unix"),
+            ("unix", "unix"),
             ("", "nowhere"),
         ] {
             assert_eq!(list.parse::<Networks>().unwrap().to_string(), shown);

@@ -10,7 +10,7 @@ use channelstream_core::parse_duration;
 use channelstream_core::protocol::ChannelConfig;
 use channelstream_signer::file;
 
-use super::address::{Address, AddressError};
+use super::address::{self, Address, AddressError};
 use super::error::{Mistake, Origin, Value};
 use super::level::LogFormat;
 use super::table::{Kind, Setting, nearest_of};
@@ -152,7 +152,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Parses one setting. An invalid one is added to the mistakes and replaced by its default.
-    fn read<T>(&mut self, key: &str, parse: impl Fn(&str, Kind) -> Result<T, String>) -> T {
+    pub(super) fn read<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str, Kind) -> Result<T, String>,
+    ) -> T {
         let found = self.find(key);
         let kind = found.setting.kind;
         found.text.map_err(String::from).and_then(|text| parse(text, kind)).unwrap_or_else(
@@ -184,8 +188,32 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Returns the texts of the files that the settings of a certificate and its key name. One without the
+    /// other is a mistake.
+    pub(super) fn certificate_and_key(
+        &mut self,
+        keys: [&'static str; 2],
+    ) -> Option<(String, Secret)> {
+        let [certificate, key] = keys.map(|name| self.file(name));
+        if key.is_some() {
+            self.warn_of_open_file(keys[1]);
+        }
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, Secret::new(key))),
+            (None, None) => None,
+            (certificate, _) => {
+                let [given, other] = if certificate.is_some() { keys } else { [keys[1], keys[0]] };
+                if self.is_right(other) {
+                    let found = self.find(given);
+                    self.refuse(&found, format!("it needs {other}"));
+                }
+                None
+            }
+        }
+    }
+
     /// Warns if every user of this machine can read the file that a setting names.
-    pub(super) fn warn_of_open_file(&mut self, key: &str) {
+    fn warn_of_open_file(&mut self, key: &str) {
         let path = self.find(key).text.unwrap_or_default().trim();
         if file::is_open_to_all(Path::new(path)) {
             self.warnings.push(format!(
@@ -235,6 +263,7 @@ impl<'a> Reader<'a> {
     pub(super) fn channel_config(&mut self) -> ChannelConfig {
         let mut size = |key| self.is_given(key).then(|| self.number(key) as u64);
         let (history_size, frames_size) = (size("history_size"), size("frames_size"));
+        let history_ttl = size("history_ttl");
         let mut switch = |key| self.is_given(key).then(|| self.switch(key));
         ChannelConfig {
             notify_presence: switch("notify_presence"),
@@ -245,6 +274,7 @@ impl<'a> Reader<'a> {
             store_frames: switch("store_frames"),
             frames_size,
             append_as_edit: switch("append_as_edit"),
+            history_ttl,
         }
     }
 
@@ -345,7 +375,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn warn_of_secret(&mut self, key: &str) {
+    pub(super) fn warn_of_secret(&mut self, key: &str) {
         let Found { setting, text: Ok(text), origin } = self.find(key) else { return };
         if let Origin::Flag(name) = origin {
             self.warnings.push(format!(
@@ -399,8 +429,11 @@ pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty())
 }
 
-/// Parses a name or an address, and removes the brackets of an IPv6 address.
+/// Parses a name, an address or a unix socket, and removes the brackets of an IPv6 address.
 pub(super) fn host(text: &str) -> Result<String, String> {
+    if let Some(path) = address::unix_socket(text) {
+        return address::check_unix(path).map(|()| text.into());
+    }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if bare.parse::<IpAddr>().is_ok() {
         return Ok(bare.into());

@@ -193,7 +193,12 @@ impl Sources {
             let is_set =
                 |value: &Value| value.key == setting.key || value.key == file && !value.is_blank();
             if !self.values.iter().any(is_set) {
-                self.values.push(Value::new(setting.key, clock::secret_text(), Origin::Fresh));
+                let text = match setting.key {
+                    // Hexadecimal digits are base64, too.
+                    "webhook_secret" => format!("whsec_{}", clock::secret_text()),
+                    _ => clock::secret_text(),
+                };
+                self.values.push(Value::new(setting.key, text, Origin::Fresh));
             }
         }
         self

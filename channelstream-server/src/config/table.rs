@@ -9,6 +9,8 @@ use crate::suggest;
 pub enum Kind {
     /// Any text.
     Text,
+    /// A URL; not shown, because it may have a secret in it.
+    Url,
     /// A name or address to listen on.
     Host,
     /// A TCP port.
@@ -59,6 +61,7 @@ impl Kind {
     pub fn value_name(self) -> &'static str {
         match self {
             Self::Text => "TEXT",
+            Self::Url => "URL",
             Self::Host => "HOST",
             Self::Port => "PORT",
             Self::Address => "HOST:PORT",
@@ -85,6 +88,11 @@ impl Kind {
     #[must_use]
     pub fn is_secret(self) -> bool {
         matches!(self, Self::Secret | Self::Secrets)
+    }
+
+    /// Returns `true` if the value may have something secret in it, as a password in a URL.
+    pub(crate) fn may_hold_secrets(self) -> bool {
+        self.is_secret() || self == Self::Url
     }
 }
 
@@ -164,13 +172,30 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::Host,
                 default: "127.0.0.1",
                 doc: "Name or address to listen on; a name is bound on each of its addresses. 0.0.0.0 or :: \
-                      listens on all addresses of the machine.",
+                      listens on all addresses of the machine. unix:/run/server.sock is a unix socket, \
+                      to which owner and group may connect.",
             },
             Setting {
                 key: "port",
                 kind: Kind::Port,
                 default: "8000",
-                doc: "TCP port to listen on; 0 selects a free one, which the start line reports.",
+                doc: "TCP port to listen on; 0 selects a free one, which the start line reports. A unix \
+                      socket has none.",
+            },
+            Setting {
+                key: "tls_cert",
+                kind: Kind::File,
+                default: "",
+                doc: "PEM file with the certificate of the server, then those of its issuers. With it and \
+                      `tls_key` the server speaks TLS 1.2 and 1.3 over TCP, and HTTP/2 with clients that \
+                      can; a unix socket stays without. Empty: no TLS.",
+            },
+            Setting {
+                key: "tls_key",
+                kind: Kind::File,
+                default: "",
+                doc: "PEM file with the private key of `tls_cert` (PKCS#8, PKCS#1 or SEC1), without a \
+                      passphrase. Only the server should be able to read it.",
             },
             Setting {
                 key: "threads",
@@ -237,7 +262,7 @@ pub const GROUPS: &[Group] = &[
                 default: "127.0.0.1, ::1",
                 doc: "Addresses and networks (CIDR) from which signed requests are accepted, separated by \
                       commas or lines; 0.0.0.0 or :: is any address. Requests from elsewhere have no \
-                      permissions.",
+                      permissions. A list with loopback also allows the unix socket.",
             },
             Setting {
                 key: "allow_metrics_from",
@@ -251,8 +276,9 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::Address,
                 default: "",
                 doc: "Host and port at which the metrics are, such as 10.0.0.5:8001, with a thread of \
-                      their own; port 0 selects a free one. `allow_metrics_from` counts there. Empty: at \
-                      the address of the server.",
+                      their own, or a unix socket such as unix:/run/metrics.sock; port 0 selects a free \
+                      one. Always without TLS. `allow_metrics_from` counts there. Empty: at the address of \
+                      the server.",
             },
             Setting {
                 key: "trusted_proxies",
@@ -262,7 +288,8 @@ pub const GROUPS: &[Group] = &[
                       client's address, X-Forwarded-Proto, X-Scheme or X-Url-Scheme for the scheme, \
                       X-Forwarded-Host and X-Forwarded-Port for the host, X-Script-Name for the path prefix. \
                       These headers are ignored from other addresses; while this is empty, loopback \
-                      addresses may set the prefix and the scheme of redirects.",
+                      addresses and the unix socket may set the prefix and the scheme of redirects. The \
+                      word unix is a proxy that connects to the unix socket.",
             },
             Setting {
                 key: "allow_cors",
@@ -276,7 +303,14 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::Switch,
                 default: "true",
                 doc: "Refuse signatures that are older than 60 seconds. If false, a signature that was ever \
-                      intercepted stays valid.",
+                      intercepted stays valid. Signatures over the whole request always expire.",
+            },
+            Setting {
+                key: "require_signed_bodies",
+                kind: Kind::Switch,
+                default: "false",
+                doc: "Refuse signatures that are not over the whole request, with its body \
+                      (X-Channelstream-Signature). `signatures_total` tells which are still in use.",
             },
             Setting {
                 key: "strict_requests",
@@ -290,7 +324,7 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::Switch,
                 default: "false",
                 doc: "Answer 406 to requests whose scheme is not https, except on /ws. Behind a proxy this \
-                      needs `trusted_proxies`.",
+                      needs `trusted_proxies`, without one `tls_cert`.",
             },
             Setting {
                 key: "http_scheme",
@@ -324,6 +358,15 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::LogFormat,
                 default: "text",
                 doc: "Format of the lines on standard error: text for people, json for machines.",
+            },
+            Setting {
+                key: "access_log",
+                kind: Kind::Switch,
+                default: "false",
+                doc: "Log a line at info for each request when it is finished, of a websocket or stream at its \
+                      end: number, peer, method, path without the query, status, bytes, milliseconds, \
+                      protocol, and the ids of `traceparent`. Successful /healthz, /readyz and /metrics \
+                      are left out. If false, all of these lines are at debug.",
             },
             Setting {
                 key: "debug",
@@ -419,10 +462,19 @@ pub const GROUPS: &[Group] = &[
                 doc: "Listeners that a shutdown closes per second, so that they do not reconnect all at \
                       once; more if half of the remaining time is too short for that.",
             },
+            Setting {
+                key: "test_clock",
+                kind: Kind::Switch,
+                default: "false",
+                doc: "For tests: POST /test/advance lets time pass, so that what expires does so at once. The \
+                      server starts with it only on a loopback address, with the well-known default of \
+                      `secret` and with the journal in memory.",
+            },
         ],
     },
     Group { title: "Journal", settings: super::journal::SETTINGS },
     Group { title: "Growing messages", settings: super::growing::SETTINGS },
+    Group { title: "Webhooks", settings: super::webhooks::SETTINGS },
     Group {
         title: "Request limits",
         settings: &[
@@ -430,14 +482,14 @@ pub const GROUPS: &[Group] = &[
                 key: "max_head_size",
                 kind: Kind::Bytes(8192, MANY),
                 default: "16384",
-                doc: "Bytes of request line and headers; 431 above.",
+                doc: "Bytes of request line and headers; 431 above. With HTTP/2 each header counts 32 bytes more.",
             },
             Setting {
                 key: "head_timeout",
                 kind: Kind::Seconds,
                 default: "30",
                 doc: "Seconds within which the head of a request must be complete, counted from the previous \
-                      answer. After that, an idle TCP connection is closed.",
+                      answer. After that, an idle TCP connection is closed. Also the time for a TLS handshake.",
             },
             Setting {
                 key: "max_body_size",
@@ -456,8 +508,8 @@ pub const GROUPS: &[Group] = &[
                 kind: Kind::Seconds,
                 default: "30",
                 doc: "Seconds within which a client must read some of an answer that waits for it, and at \
-                      least 1 KiB per second over time; after that its TCP connection is reset. For sockets \
-                      see `ping_timeout`.",
+                      least 1 KiB per second over time; after that its TCP connection is reset, or with HTTP/2 \
+                      its stream. For sockets see `ping_timeout`.",
             },
             Setting {
                 key: "max_json_depth",
@@ -563,6 +615,13 @@ pub const GROUPS: &[Group] = &[
                 default: "67108864",
                 doc: "Bytes of answers that are kept for repeats; above that the oldest are forgotten. An \
                       answer that alone is larger is not kept.",
+            },
+            Setting {
+                key: "max_nonces",
+                kind: Kind::Number(1, MANY),
+                default: "1000000",
+                doc: "Signatures over whole requests that are remembered for about a minute, so that none \
+                      counts twice; 503 above. Each takes about 40 bytes.",
             },
             Setting {
                 key: "max_failed_sign_ins",

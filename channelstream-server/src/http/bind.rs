@@ -1,12 +1,13 @@
-//! The listening sockets: one for each address of a host name.
+//! The listening sockets: one for each address of a host name, or a unix socket.
 
 use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
-/// TCP connections that the system holds until the server accepts them.
-const BACKLOG: u32 = 4096;
+#[cfg(unix)]
+use crate::config;
+use crate::socket::{BACKLOG, BoundSocket};
 
 /// How many free ports are tried, if one is free on some of the addresses only.
 const TRIES: usize = 16;
@@ -20,8 +21,16 @@ pub(crate) struct Failure {
 }
 
 /// Listens on all addresses of a name. An address that this machine does not have is skipped with a
-/// warning, as long as there is another one. With port 0 all addresses get the same free port.
-pub(crate) async fn listen(host: &str, port: u16) -> Result<Vec<TcpListener>, Failure> {
+/// warning, as long as there is another one. With port 0 all addresses get the same free port. A unix
+/// socket has no port.
+pub(crate) async fn listen(host: &str, port: u16) -> Result<Vec<BoundSocket>, Failure> {
+    #[cfg(unix)]
+    if let Some(path) = config::unix_socket(host) {
+        let bound = BoundSocket::unix(path);
+        return bound
+            .map(|socket| vec![socket])
+            .map_err(|cause| Failure { address: host.to_owned(), cause });
+    }
     let failed = |cause| Failure {
         address: match host.contains(':') {
             true => format!("[{host}]:{port}"),
@@ -43,10 +52,11 @@ pub(crate) async fn listen(host: &str, port: u16) -> Result<Vec<TcpListener>, Fa
     for (address, error) in skipped {
         tracing::warn!(%error, "{address}, an address of {host}, is skipped");
     }
-    match listeners.is_empty() {
-        true => Err(failed(io::ErrorKind::AddrNotAvailable.into())),
-        false => Ok(listeners),
+    if listeners.is_empty() {
+        return Err(failed(io::ErrorKind::AddrNotAvailable.into()));
     }
+    let sockets = listeners.into_iter().map(|listener| listener.into_std().map(BoundSocket::from));
+    sockets.collect::<Result<_, _>>().map_err(failed)
 }
 
 /// The outcome of binding several addresses.
@@ -113,7 +123,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG.unsigned_abs())
 }
 
 #[cfg(test)]
@@ -164,7 +174,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_is_listened_on_at_all_of_its_addresses() {
         let listeners = listen("localhost", 0).await.unwrap();
-        let port = listeners[0].local_addr().unwrap().port();
+        let port = listeners[0].local_addr().unwrap().tcp().unwrap().port();
         for address in lookup_host(("localhost", port)).await.unwrap() {
             let is_here = bind(SocketAddr::new(address.ip(), 0)).is_ok();
             let connected = tokio::net::TcpStream::connect(address).await;

@@ -34,6 +34,8 @@ pub(crate) enum BodyError {
     Broken,
     #[error("the body is larger than {} bytes ({})", .0.bytes, .0.name)]
     TooLarge(BodyLimit),
+    #[error("the body is another one than was signed")]
+    Altered,
     #[error("the body did not arrive in time (body_timeout)")]
     TooSlow,
     #[error("nothing of the body arrived for too long (pipe_timeout)")]
@@ -59,6 +61,7 @@ impl BodyError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Broken | Self::NotJson(_) => StatusCode::BAD_REQUEST,
+            Self::Altered => StatusCode::UNAUTHORIZED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow | Self::Idle => StatusCode::REQUEST_TIMEOUT,
             Self::Compressed(_) | Self::Type(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -2,50 +2,75 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioTimer;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::config::{Config, Networks};
 use crate::http::accepting::Accepting;
+use crate::http::begin::begin;
 use crate::http::connection_limit::{ConnectionGuard, ConnectionLimit};
 use crate::http::cors::CommonHeaders;
 use crate::http::host;
+use crate::http::http2;
 use crate::http::linger::{LingerIo, refusal};
 use crate::http::peer::Peer;
 use crate::http::request::Head;
 use crate::http::service::{self, Service};
+use crate::http::tls::Tls;
 use crate::limits::{Limit, Limits};
 use crate::metrics::Metrics;
-use crate::tcp;
+use crate::socket::{BoundSocket, System};
 
 /// The smallest buffer that hyper takes.
 const MIN_BUFFER: usize = 8192;
 
-/// What all TCP connections of a server share.
+/// The settings of TCP connections. A connection keeps the limits of heads with which it was accepted.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Settings {
     trusted_proxies: Networks,
-    max_head_size: usize,
-    head_timeout: Duration,
+    pub(super) max_head_size: usize,
+    pub(super) head_timeout: Duration,
     pub(super) answer_timeout: Duration,
     /// As for a websocket that reads nothing of what waits for it.
     pub(super) stream_timeout: Duration,
-    pub(crate) connections: Arc<ConnectionLimit>,
+    pub(super) ping_interval: Duration,
+    pub(super) ping_timeout: Duration,
     pub(crate) common_headers: CommonHeaders,
+}
+
+impl Settings {
+    fn new(config: &Config) -> Self {
+        Self {
+            trusted_proxies: config.trusted_proxies.clone(),
+            max_head_size: config.max_head_size,
+            head_timeout: config.head_timeout,
+            answer_timeout: config.answer_timeout,
+            stream_timeout: config.ping_interval + config.ping_timeout,
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
+            common_headers: CommonHeaders::new(&config.allow_cors),
+        }
+    }
+}
+
+/// What all TCP connections of a server share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    settings: ArcSwap<Settings>,
+    pub(crate) connections: Arc<ConnectionLimit>,
     pub(super) limits: Arc<Limits>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     accepting: Accepting,
 }
 
@@ -53,17 +78,23 @@ impl Shared {
     pub(crate) fn new(config: &Config, limits: Arc<Limits>, metrics: Arc<Metrics>) -> Self {
         let (total, by_address) = (config.max_connections, config.max_connections_per_address);
         Self {
-            trusted_proxies: config.trusted_proxies.clone(),
-            max_head_size: config.max_head_size,
-            head_timeout: config.head_timeout,
-            answer_timeout: config.answer_timeout,
-            stream_timeout: config.ping_interval + config.ping_timeout,
+            settings: ArcSwap::from_pointee(Settings::new(config)),
             connections: Arc::new(ConnectionLimit::new(total, by_address)),
-            common_headers: CommonHeaders::new(&config.allow_cors),
             limits,
             metrics,
             accepting: Accepting::default(),
         }
+    }
+
+    /// Returns the settings as they are now.
+    pub(crate) fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// Lets other settings count for connections from now on.
+    pub(crate) fn set(&self, config: &Config) {
+        self.connections.set(config.max_connections, config.max_connections_per_address);
+        self.settings.store(Arc::new(Settings::new(config)));
     }
 }
 
@@ -72,12 +103,13 @@ impl Shared {
 pub(crate) async fn accept<S: Service>(
     service: Arc<S>,
     shared: Arc<Shared>,
-    listener: std::net::TcpListener,
+    listener: BoundSocket,
+    tls: Option<Arc<Tls>>,
     mut drain: watch::Receiver<bool>,
 ) {
     /// After an error of the machine, such as too many open files, only waiting helps.
     const PAUSE: Duration = Duration::from_millis(50);
-    let listener = match TcpListener::from_std(listener) {
+    let listener = match listener.into_acceptor() {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "cannot accept connections");
@@ -90,10 +122,13 @@ pub(crate) async fn accept<S: Service>(
             () = drained(&mut drain) => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((stream, address)) => {
                 shared.metrics.tcp_connections_accepted.increment();
                 shared.accepting.works(Instant::now());
-                spawn(&service, &shared, stream, peer, &drain);
+                let peer = address.map_or(Peer::UNIX, Peer::at);
+                // The peer of a unix socket is on this machine.
+                let tls = tls.clone().filter(|_| address.is_some());
+                spawn(&service, &shared, (stream, tls), peer, &drain);
             }
             Err(error) if is_from_peer(&error) => {}
             Err(error) => {
@@ -106,7 +141,7 @@ pub(crate) async fn accept<S: Service>(
 }
 
 /// Waits for the drain. A server that is dropped drains as well.
-async fn drained(drain: &mut watch::Receiver<bool>) {
+pub(super) async fn drained(drain: &mut watch::Receiver<bool>) {
     let _ = drain.wait_for(|drain| *drain).await;
 }
 
@@ -117,32 +152,35 @@ fn is_from_peer(error: &io::Error) -> bool {
 fn spawn<S: Service>(
     service: &Arc<S>,
     shared: &Arc<Shared>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    (stream, tls): (System, Option<Arc<Tls>>),
+    peer: Peer,
     drain: &watch::Receiver<bool>,
 ) {
-    // Small frames must not wait for the acknowledgement of earlier ones.
-    if stream.set_nodelay(true).and_then(|()| tcp::bound_unsent(&stream)).is_err() {
+    if stream.prepare().is_err() {
         return;
     }
-    let peer = Peer::at(peer.ip());
-    let limited_by_address = !peer.is_loopback() && !peer.is_in(&shared.trusted_proxies);
+    let limited_by_address =
+        !peer.is_of_this_machine() && !peer.is_in(&shared.settings().trusted_proxies);
     match shared.connections.admit(peer, limited_by_address) {
         Ok(tcp) => {
             let (service, shared) = (Arc::clone(service), Arc::clone(shared));
-            tokio::spawn(serve(service, shared, stream, Arc::new(tcp), drain.clone()));
+            tokio::spawn(serve(service, shared, (stream, tls), Arc::new(tcp), drain.clone()));
         }
         Err((limit, message)) => {
             shared.limits.refused(limit, peer);
-            refuse(shared, &stream, message);
+            // A client that waits for a handshake reads no text.
+            if tls.is_none() {
+                let status = "503 Service Unavailable";
+                refuse(shared, &stream, status, message, "retry-after: 5\r\n");
+            }
         }
     }
 }
 
-/// Refuses a TCP connection in one write, before it has sent a request.
-fn refuse(shared: &Shared, stream: &TcpStream, message: &str) {
-    let headers = format!("retry-after: 5\r\n{}", shared.common_headers.refusal_lines());
-    let response = refusal("503 Service Unavailable", message, &headers);
+/// Refuses a connection in one write, before it has sent a request.
+pub(super) fn refuse(shared: &Shared, stream: &System, status: &str, message: &str, headers: &str) {
+    let headers = format!("{headers}{}", shared.settings().common_headers.refusal_lines());
+    let response = refusal(status, message, &headers);
     // A new connection has room for the whole answer.
     let _ = stream.try_write(response.as_bytes());
     // Unread input would make the system reset the connection and drop the answer.
@@ -153,20 +191,31 @@ fn refuse(shared: &Shared, stream: &TcpStream, message: &str) {
 async fn serve<S: Service>(
     service: Arc<S>,
     shared: Arc<Shared>,
-    stream: TcpStream,
+    (stream, tls): (System, Option<Arc<Tls>>),
     tcp: Arc<ConnectionGuard>,
     mut drain: watch::Receiver<bool>,
 ) {
     let peer = tcp.peer;
+    let begins = begin(stream, tls.as_deref(), &shared, peer, &mut drain);
+    let Some(begun) = begins.await else { return };
+    if begun.socket.is_secure() {
+        tcp.set_secure();
+    }
+    let is_http2 = begun.is_http2;
+    let stream = LingerIo::new(begun, Arc::clone(&shared), Arc::clone(&tcp), drain.clone());
+    if is_http2 {
+        // It is larger than the task of HTTP/1.1 should be.
+        return Box::pin(http2::serve(service, shared, stream, tcp, drain)).await;
+    }
+    let Settings { head_timeout, max_head_size, .. } = **shared.settings();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(shared.head_timeout)
+        .header_read_timeout(head_timeout)
         // A client that closes its side behind a request still gets the answer.
         .half_close(true)
-        .max_header_size(shared.max_head_size)
-        .max_buf_size(shared.max_head_size.max(MIN_BUFFER));
+        .max_header_size(max_head_size)
+        .max_buf_size(max_head_size.max(MIN_BUFFER));
     let routes = service::routes(service);
-    let stream = LingerIo::new(stream, Arc::clone(&shared), Arc::clone(&tcp), drain.clone());
     let tcp_of_requests = Arc::clone(&tcp);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let tcp = Arc::clone(&tcp_of_requests);
@@ -205,7 +254,7 @@ async fn serve<S: Service>(
 
 /// Takes the head out of a request. Its headers are moved, because warp would copy them for each
 /// filter that reads them.
-fn take_head(request: &mut Request<Incoming>, tcp: &Arc<ConnectionGuard>) -> Head {
+pub(super) fn take_head(request: &mut Request<Incoming>, tcp: &Arc<ConnectionGuard>) -> Head {
     let mut headers = std::mem::take(request.headers_mut());
     let error = host::settle(request.version(), request.uri(), &mut headers).err();
     Head {

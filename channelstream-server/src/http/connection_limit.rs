@@ -1,13 +1,13 @@
 //! The limits of open TCP connections, in total and by address.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::peer::Peer;
 use crate::limits::Limit;
+use crate::places::{Place, Places};
 
 /// Requests of one TCP connection that are answered in a row before other connections get a turn. A
 /// client that sends many without waiting for the answers must not hold up the others.
@@ -16,22 +16,26 @@ const IN_A_ROW: u8 = 4;
 /// Bounds how many TCP connections are open, in total and by address.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
-    total: Arc<Semaphore>,
-    max_total: usize,
+    total: Arc<Places>,
     by_address: DashMap<Peer, usize>,
-    max_by_address: usize,
+    max_by_address: AtomicUsize,
 }
 
 impl ConnectionLimit {
     pub(crate) fn new(max_total: usize, max_by_address: usize) -> Self {
-        let max_total = max_total.min(Semaphore::MAX_PERMITS);
-        let total = Arc::new(Semaphore::new(max_total));
-        Self { total, max_total, by_address: DashMap::new(), max_by_address }
+        let (total, max_by_address) = (Places::new(max_total), AtomicUsize::new(max_by_address));
+        Self { total, by_address: DashMap::new(), max_by_address }
+    }
+
+    /// Sets other limits. Connections that are open stay.
+    pub(crate) fn set(&self, max_total: usize, max_by_address: usize) {
+        self.total.set_most(max_total);
+        self.max_by_address.store(max_by_address, Ordering::Relaxed);
     }
 
     /// How many TCP connections are open.
     pub(crate) fn count(&self) -> usize {
-        self.max_total - self.total.available_permits()
+        self.total.taken()
     }
 
     /// Admits a TCP connection. An address that stands for many clients, such as a proxy, is not
@@ -44,12 +48,13 @@ impl ConnectionLimit {
         peer: Peer,
         limited_by_address: bool,
     ) -> Result<ConnectionGuard, (Limit, &'static str)> {
-        let permit = Arc::clone(&self.total)
-            .try_acquire_owned()
-            .map_err(|_| (Limit::Connections, "too many open connections (max_connections)"))?;
+        let place = self
+            .total
+            .take()
+            .ok_or((Limit::Connections, "too many open connections (max_connections)"))?;
         if limited_by_address {
             let mut count = self.by_address.entry(peer.network()).or_insert(0);
-            if *count >= self.max_by_address {
+            if *count >= self.max_by_address.load(Ordering::Relaxed) {
                 return Err((
                     Limit::ConnectionsPerAddress,
                     "too many open connections from one address (max_connections_per_address)",
@@ -60,12 +65,14 @@ impl ConnectionLimit {
         Ok(ConnectionGuard {
             peer,
             limit: limited_by_address.then(|| Arc::clone(self)),
-            _permit: permit,
+            _place: Some(place),
+            _of: None,
             ends_with_peer: AtomicBool::new(false),
             streams: AtomicBool::new(false),
             has_stalled: AtomicBool::new(false),
             in_a_row: AtomicU8::new(0),
             is_serving: AtomicBool::new(false),
+            is_secure: AtomicBool::new(false),
         })
     }
 
@@ -84,7 +91,9 @@ pub(crate) struct ConnectionGuard {
     pub(crate) peer: Peer,
     /// Where its address is counted, if it is.
     limit: Option<Arc<ConnectionLimit>>,
-    _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
+    /// The connection, if this is one of its streams.
+    _of: Option<Arc<Self>>,
     /// Whether the current request ends when the peer closes its side.
     ends_with_peer: AtomicBool,
     /// Whether the current answer is a stream, which lasts as long as the peer reads it.
@@ -95,9 +104,35 @@ pub(crate) struct ConnectionGuard {
     in_a_row: AtomicU8,
     /// Whether a request has arrived whose answer is not ready.
     is_serving: AtomicBool,
+    /// Whether the peer speaks TLS with this server.
+    is_secure: AtomicBool,
 }
 
 impl ConnectionGuard {
+    /// Returns the flags of a stream of HTTP/2, each of which has a request of its own.
+    pub(crate) fn of_stream(self: &Arc<Self>) -> Self {
+        Self {
+            peer: self.peer,
+            limit: None,
+            _place: None,
+            _of: Some(Arc::clone(self)),
+            ends_with_peer: AtomicBool::new(false),
+            streams: AtomicBool::new(false),
+            has_stalled: AtomicBool::new(false),
+            in_a_row: AtomicU8::new(0),
+            is_serving: AtomicBool::new(false),
+            is_secure: AtomicBool::new(self.is_secure()),
+        }
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.is_secure.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_secure(&self) {
+        self.is_secure.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn ends_with_peer(&self) -> bool {
         self.ends_with_peer.load(Ordering::Relaxed)
     }

@@ -33,6 +33,8 @@ pub(crate) struct Forwarded {
     trust: Trust,
     /// The index of the outermost trusted proxy's item in a list, from the right.
     place: usize,
+    /// Whether the peer of the TCP connection speaks TLS with this server.
+    is_secure: bool,
 }
 
 /// How far the peer of a TCP connection is trusted.
@@ -48,11 +50,17 @@ enum Trust {
 }
 
 impl Forwarded {
-    pub(crate) fn new(peer: Peer, headers: &HeaderMap, config: &Config, notes: &Notes) -> Self {
+    pub(crate) fn new(
+        peer: Peer,
+        is_secure: bool,
+        headers: &HeaderMap,
+        config: &Config,
+        notes: &Notes,
+    ) -> Self {
         let trusted = &config.trusted_proxies;
         let trust = if peer.is_in(trusted) {
             Trust::All
-        } else if trusted.is_empty() && peer.is_loopback() {
+        } else if trusted.is_empty() && peer.is_of_this_machine() {
             Trust::Addresses
         } else {
             Trust::None
@@ -60,7 +68,7 @@ impl Forwarded {
         if trust != Trust::All && headers.contains_key(FORWARDED_FOR) {
             notes.untrusted(peer);
         }
-        let mut parsed = Self { peer, trust, place: 0 };
+        let mut parsed = Self { peer, trust, place: 0, is_secure };
         for (place, hop) in header::items(headers, &FORWARDED_FOR, b',').rev().enumerate() {
             if !parsed.peer.is_in(trusted) {
                 break;
@@ -93,16 +101,18 @@ impl Forwarded {
         prefix.unwrap_or_default().trim_end_matches('/')
     }
 
-    /// The client's scheme according to trusted proxies. A client may add a header that its proxy
-    /// does not set, so all of the headers must say https.
+    /// The client's scheme according to trusted proxies, or https if this server speaks TLS itself and
+    /// they say nothing. A client may add a header that its proxy does not set, so all of the headers
+    /// must say https.
     pub(crate) fn scheme(self, headers: &HeaderMap) -> Option<Scheme> {
+        let own = self.is_secure.then_some(Scheme::Https);
         if self.trust != Trust::All {
-            return None;
+            return own;
         }
         let mut items = [URL_SCHEME, SCHEME, FORWARDED_PROTO]
             .into_iter()
             .filter_map(|name| self.item(headers, &name));
-        let first = items.next()?;
+        let Some(first) = items.next() else { return own };
         let is_https = scheme(first) == Some(Scheme::Https)
             && items.all(|other| scheme(other) == Some(Scheme::Https));
         Some(if is_https { Scheme::Https } else { Scheme::Http })
@@ -111,11 +121,12 @@ impl Forwarded {
     /// The scheme of addresses in answers.
     pub(crate) fn scheme_of_addresses(self, headers: &HeaderMap) -> Option<Scheme> {
         match self.trust {
-            Trust::None => None,
             Trust::Addresses => {
-                [URL_SCHEME, SCHEME].into_iter().find_map(|name| scheme(self.item(headers, &name)?))
+                let mut named = [URL_SCHEME, SCHEME].into_iter();
+                let named = named.find_map(|name| scheme(self.item(headers, &name)?));
+                named.or_else(|| self.scheme(headers))
             }
-            Trust::All => self.scheme(headers),
+            Trust::None | Trust::All => self.scheme(headers),
         }
     }
 
@@ -268,7 +279,8 @@ mod tests {
     /// What is trusted of a TCP connection from this address.
     fn parse(peer: &str, trusted: &str, headers: &HeaderMap) -> Forwarded {
         let config = Config { trusted_proxies: trusted.parse().unwrap(), ..Config::default() };
-        Forwarded::new(Peer::at(peer.parse().unwrap()), headers, &config, &Notes::default())
+        let peer = Peer::at(peer.parse().unwrap());
+        Forwarded::new(peer, false, headers, &config, &Notes::default())
     }
 
     const TRUSTED: &str = "10.0.0.0/8, 127.0.0.1";

@@ -3,7 +3,8 @@
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Uri, Version};
 
-/// Checks `Host`. If the request target names a host, that host replaces the header.
+/// Checks `Host`. If the request target names a host, that host replaces the header. In HTTP/2 it does so
+/// by `:authority`, without the header or with the same (RFC 9113 §8.3.1).
 ///
 /// # Errors
 /// Returns a message for the client if the host is missing, repeated or invalid.
@@ -18,6 +19,10 @@ pub(crate) fn settle(
         (Some(host), None) if !is_host(host.as_bytes()) => {
             return Err("invalid host header");
         }
+        (Some(host), None) if version == Version::HTTP_2 && differs(host, target) => {
+            return Err("the host header and :authority differ");
+        }
+        (None, _) if version == Version::HTTP_2 && target.authority().is_some() => {}
         (None, _) if version >= Version::HTTP_11 => return Err("missing host header"),
         _ => {}
     }
@@ -30,6 +35,13 @@ pub(crate) fn settle(
         headers.insert(HOST, host);
     }
     Ok(())
+}
+
+/// Returns `true` if the target names another host.
+fn differs(host: &HeaderValue, target: &Uri) -> bool {
+    target.authority().is_some_and(|authority| {
+        !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+    })
 }
 
 /// Returns `true` for a name or an address with an optional port (RFC 3986 §3.2.2).
@@ -68,7 +80,9 @@ fn is_name(mut name: &[u8]) -> bool {
             {
                 rest
             }
-            _ if first.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(first) => rest,
+            (b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z', _) => rest,
+            (b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')', _) => rest,
+            (b'*' | b'+' | b',' | b';' | b'=', _) => rest,
             _ => return false,
         };
     }
@@ -157,5 +171,23 @@ mod tests {
         assert_eq!(settled("http://b:2/info", "a:1").as_deref(), Some("b:2"));
         assert_eq!(settled("http://user@b/info", "a"), None);
         assert_eq!(settled("http://b/info", ""), None, "the header must be good all the same");
+    }
+
+    #[test]
+    fn http2_names_the_host_in_its_target() {
+        let settled = |target: &'static str, hosts: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_static(host));
+            }
+            settle(Version::HTTP_2, &Uri::from_static(target), &mut headers).ok()?;
+            crate::http::header::text(&headers, &HOST).map(str::to_owned)
+        };
+        assert_eq!(settled("http://a:1/info", &[]).as_deref(), Some("a:1"));
+        assert_eq!(settled("http://a:1/info", &["A:1"]).as_deref(), Some("a:1"));
+        assert_eq!(settled("/info", &["a:1"]).as_deref(), Some("a:1"));
+        assert_eq!(settled("http://a:1/info", &["b:1"]), None);
+        assert_eq!(settled("http://a:1/info", &["a:1", "a:1"]), None);
+        assert_eq!(settled("/info", &[]), None);
     }
 }

@@ -16,17 +16,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::http::begin::Begun;
 use crate::http::connection::Shared;
 use crate::http::connection_limit::ConnectionGuard;
+use crate::http::settings_frames::SettingsFrames;
 use crate::http::stall::Stall;
 use crate::limits::Limit;
-use crate::tcp;
+use crate::socket::Socket;
 
 /// A lingering connection is closed when the peer has sent nothing for this long.
 const QUIET: Duration = Duration::from_millis(500);
@@ -34,11 +36,12 @@ const QUIET: Duration = Duration::from_millis(500);
 /// A connection lingers no longer than this.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Reads of 4 KiB by a lingering connection before other connections get a turn.
+/// Reads in a row by a lingering connection, or by one of HTTP/2, before other connections get a turn. h2
+/// reads on for as long as there is something: thousands of small frames.
 const READS: usize = 4;
 
 /// The longest `answer_timeout` during the drain, which must not wait for a peer that does not read.
-const DRAINING: Duration = Duration::from_secs(1);
+pub(super) const DRAINING: Duration = Duration::from_secs(1);
 
 /// A whole answer after which the connection is closed. `status` is code and reason, `headers` are
 /// further header lines.
@@ -55,9 +58,9 @@ pub(crate) fn refusal(status: &str, message: &str, headers: &str) -> String {
     )
 }
 
-/// Returns what replaces `written`, if that is a refusal of hyper's own: an error status without a
+/// Returns status and message of `written`, if that is a refusal of hyper's own: an error status without a
 /// body. The server's own answers always have one.
-fn replacement(written: &[u8], headers: &str) -> Option<String> {
+fn bare_refusal(written: &[u8]) -> Option<(String, &'static str)> {
     let rest = written.strip_prefix(b"HTTP/1.1 4")?;
     let head = str::from_utf8(rest.strip_suffix(b"\r\n\r\n")?).ok()?;
     let mut lines = head.split("\r\n");
@@ -76,15 +79,21 @@ fn replacement(written: &[u8], headers: &str) -> Option<String> {
         "431" => "the request head is too large (max_head_size)",
         _ => "malformed request head",
     };
-    (is_empty && is_last).then(|| refusal(&status, message, headers))
+    (is_empty && is_last).then_some((status, message))
 }
 
-/// A TCP stream below hyper.
+/// The stream of a connection below hyper.
 pub(crate) struct LingerIo {
-    inner: TokioIo<TcpStream>,
+    inner: TokioIo<Socket>,
     shared: Arc<Shared>,
     tcp: Arc<ConnectionGuard>,
     drain: watch::Receiver<bool>,
+    /// What was read before hyper began.
+    first: Bytes,
+    /// What counts the SETTINGS frames of HTTP/2; `None` for HTTP/1.1.
+    settings_frames: Option<SettingsFrames>,
+    /// Reads of HTTP/2 since the connection got its turn.
+    reads: usize,
     /// What replaces a refusal of hyper's own, and how many bytes of it are written.
     replacement: Option<(String, usize)>,
     stall: Stall,
@@ -101,18 +110,22 @@ struct Lingering {
 }
 
 impl LingerIo {
-    pub(crate) fn new(
-        stream: TcpStream,
+    pub(super) fn new(
+        begun: Begun,
         shared: Arc<Shared>,
         tcp: Arc<ConnectionGuard>,
         drain: watch::Receiver<bool>,
     ) -> Self {
-        let (inner, stall) = (TokioIo::new(stream), Stall::default());
+        let Begun { socket, first, is_http2 } = begun;
+        let (inner, stall) = (TokioIo::new(socket), Stall::default());
         Self {
             inner,
             shared,
             tcp,
             drain,
+            first,
+            settings_frames: is_http2.then(SettingsFrames::default),
+            reads: 0,
             replacement: None,
             stall,
             is_bounded: false,
@@ -120,7 +133,7 @@ impl LingerIo {
         }
     }
 
-    pub(crate) fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> Socket {
         self.inner.into_inner()
     }
 
@@ -148,20 +161,30 @@ impl LingerIo {
 
     /// Returns what replaces `written`, and how many bytes of it are written.
     fn take_replacement(&mut self, written: &[u8]) -> Option<(String, usize)> {
-        let headers = self.shared.common_headers.refusal_lines();
-        self.replacement.take().or_else(|| Some((replacement(written, headers)?, 0)))
+        if self.settings_frames.is_some() {
+            return None;
+        }
+        self.replacement.take().or_else(|| {
+            let (status, message) = bare_refusal(written)?;
+            let settings = self.shared.settings();
+            Some((refusal(&status, message, settings.common_headers.refusal_lines()), 0))
+        })
     }
 
     /// Returns the outcome of a write, or an error if the peer has not read for too long.
-    fn in_time(
+    fn in_time<T: Taken>(
         &mut self,
         cx: &mut Context<'_>,
-        outcome: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if matches!(outcome, Poll::Ready(Ok(_))) && !self.stall.is_running() {
+            return outcome;
+        }
         let streams = self.tcp.streams();
-        let most = if streams { self.shared.stream_timeout } else { self.shared.answer_timeout };
+        let settings = self.shared.settings();
+        let most = if streams { settings.stream_timeout } else { settings.answer_timeout };
         match &outcome {
-            Poll::Ready(Ok(count)) => self.stall.taken(*count, most),
+            Poll::Ready(Ok(taken)) => taken.note(&mut self.stall, most),
             Poll::Ready(Err(error)) => self.note(error),
             Poll::Pending => {
                 let most = if *self.drain.borrow() { most.min(DRAINING) } else { most };
@@ -171,7 +194,7 @@ impl LingerIo {
                     } else {
                         self.shared.limits.refused(Limit::AnswerTime, self.tcp.peer);
                     }
-                    tcp::reset_on_close(self.inner.inner());
+                    self.inner.inner().reset_on_close();
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }
@@ -179,12 +202,50 @@ impl LingerIo {
         outcome
     }
 
+    /// Counts the SETTINGS frames in what HTTP/2 has read.
+    fn count_settings(&mut self, read: &[u8]) -> io::Result<()> {
+        let Some(frames) = &mut self.settings_frames else { return Ok(()) };
+        frames.take(read).map_err(io::Error::other)
+    }
+
+    /// Reads as HTTP/2 does: so much in a turn, and no flood of settings.
+    fn poll_read_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        /// Bytes of a read. They are copied, since the cursor does not show what it was filled with.
+        const READ: usize = 8 * 1024;
+        if self.reads >= READS {
+            self.reads = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut space = [0; READ];
+        let most = buf.remaining().min(READ);
+        let mut read = ReadBuf::new(&mut space[..most]);
+        let outcome = Pin::new(&mut self.inner).poll_read(cx, read.unfilled());
+        self.reads = if outcome.is_pending() { 0 } else { self.reads + 1 };
+        if let Poll::Ready(Ok(())) = outcome {
+            self.count_settings(read.filled())?;
+            buf.put_slice(read.filled());
+        }
+        self.unless_drained(outcome)
+    }
+
+    /// Ends the reading of a connection that is drained and waits for a head.
+    fn unless_drained(&self, outcome: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        // The drain waits for requests, but not for the rest of an incomplete head.
+        if outcome.is_pending() && *self.drain.borrow() && !self.tcp.is_serving() {
+            return Poll::Ready(Ok(()));
+        }
+        outcome
+    }
+
     /// Returns `true` if the peer has closed or reset the connection. A peer that sends is there.
     fn peer_is_gone(&self, cx: &mut Context<'_>) -> bool {
-        let mut space = [0; 1];
-        let mut space = tokio::io::ReadBuf::new(&mut space);
-        match self.inner.inner().poll_peek(cx, &mut space) {
-            Poll::Ready(Ok(count)) => count == 0,
+        match self.inner.inner().poll_gone(cx) {
+            Poll::Ready(Ok(is_gone)) => is_gone,
             Poll::Ready(Err(error)) => {
                 self.note(&error);
                 true
@@ -201,18 +262,40 @@ impl LingerIo {
     }
 }
 
+/// What a write or a flush that succeeds tells of the peer.
+trait Taken {
+    fn note(&self, stall: &mut Stall, most: Duration);
+}
+
+impl Taken for usize {
+    fn note(&self, stall: &mut Stall, most: Duration) {
+        stall.taken(*self, most);
+    }
+}
+
+impl Taken for () {
+    fn note(&self, stall: &mut Stall, _: Duration) {
+        stall.all_taken();
+    }
+}
+
 impl Read for LingerIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
-        // The drain waits for requests, but not for the rest of an incomplete head.
-        if outcome.is_pending() && *self.drain.borrow() && !self.tcp.is_serving() {
-            return Poll::Ready(Ok(()));
+        if !self.first.is_empty() {
+            let count = self.first.len().min(buf.remaining());
+            let first = self.first.split_to(count);
+            buf.put_slice(&first);
+            return Poll::Ready(self.count_settings(&first));
         }
-        outcome
+        if self.settings_frames.is_some() {
+            return self.poll_read_frames(cx, buf);
+        }
+        let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.unless_drained(outcome)
     }
 }
 
@@ -251,30 +334,32 @@ impl Write for LingerIo {
 
     /// hyper flushes whenever nothing is left to write, also while a request is served.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stall.all_taken();
         // A heartbeat fits into what the system takes for a peer that is gone without a word.
         if self.tcp.streams() && !self.is_bounded {
             self.is_bounded = true;
-            tcp::bound_rest(self.inner.inner(), self.shared.stream_timeout);
+            self.inner.inner().bound_rest(self.shared.settings().stream_timeout);
         }
         if self.tcp.ends_with_peer() && self.peer_is_gone(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.inner).poll_flush(cx)
+        // What is encrypted waits here.
+        let outcome = Pin::new(&mut self.inner).poll_flush(cx);
+        self.in_time(cx, outcome)
     }
 
     /// Closes the writing side, and reads what the peer still sends until it closes too.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let lingering = match &mut this.lingering {
-            Some(lingering) => lingering,
-            none => {
-                tcp::bound_rest(this.inner.inner(), this.shared.answer_timeout);
-                ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
-                let latest = Instant::now() + LONGEST;
-                none.insert(Lingering { quiet: Box::pin(sleep(QUIET)), latest })
-            }
-        };
+        if this.lingering.is_none() {
+            this.inner.inner().bound_rest(this.shared.settings().answer_timeout);
+            // What is encrypted goes first, if the peer reads it.
+            let outcome = Pin::new(&mut this.inner).poll_shutdown(cx);
+            ready!(this.in_time(cx, outcome))?;
+        }
+        let lingering = this.lingering.get_or_insert_with(|| Lingering {
+            quiet: Box::pin(sleep(QUIET)),
+            latest: Instant::now() + LONGEST,
+        });
         let mut space = [0; 4096];
         for _ in 0..READS {
             let mut read = ReadBuf::new(&mut space);
@@ -297,13 +382,19 @@ impl Write for LingerIo {
 
 #[cfg(test)]
 mod tests {
-    use super::replacement;
+    use super::{bare_refusal, refusal};
+
+    /// What replaces `written`.
+    fn replacement(written: &str, headers: &str) -> Option<String> {
+        let (status, message) = bare_refusal(written.as_bytes())?;
+        Some(refusal(&status, message, headers))
+    }
 
     #[test]
     fn only_refusals_without_a_body_are_replaced() {
         let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
                     content-length: 0\r\ndate: Mon, 06 May 2024 07:08:09 GMT\r\n\r\n";
-        let text = replacement(bare.as_bytes(), "x-more: 1\r\n").unwrap_or_default();
+        let text = replacement(bare, "x-more: 1\r\n").unwrap_or_default();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
         assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{head}");
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
@@ -318,7 +409,7 @@ mod tests {
             format!("{bare}x"),
             String::new(),
         ] {
-            assert_eq!(replacement(other.as_bytes(), ""), None, "{other}");
+            assert_eq!(replacement(&other, ""), None, "{other}");
         }
     }
 }

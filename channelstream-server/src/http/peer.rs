@@ -1,49 +1,76 @@
 //! The client of a request: an address, or unknown.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::Networks;
 
 /// The client of a request, as far as it is known. All decisions by address are made here, so that
 /// an unknown client is never taken for the proxy in front of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Peer(Option<IpAddr>);
+pub(crate) struct Peer(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Unknown,
+    Address(IpAddr),
+    Unix,
+}
 
 impl Peer {
     /// A client behind a trusted proxy whose headers about it cannot be parsed. It is not loopback,
     /// is in no list, not even in one of all addresses, and is counted apart from all addresses.
-    pub(crate) const UNKNOWN: Self = Self(None);
+    pub(crate) const UNKNOWN: Self = Self(Kind::Unknown);
+
+    /// A process of this machine that is connected to the unix socket.
+    pub(crate) const UNIX: Self = Self(Kind::Unix);
 
     /// The client at an address. The IPv6 form of an IPv4 address (`::ffff:192.0.2.1`) is that IPv4
     /// address.
     pub(crate) fn at(address: IpAddr) -> Self {
-        Self(Some(address.to_canonical()))
+        Self(Kind::Address(address.to_canonical()))
     }
 
     pub(crate) fn is_in(self, networks: &Networks) -> bool {
-        self.0.is_some_and(|address| networks.contains(address))
+        match self.0 {
+            Kind::Address(address) => networks.contains(address),
+            Kind::Unix => networks.has_unix(),
+            Kind::Unknown => false,
+        }
+    }
+
+    /// Returns `true` if a list of those who may do something allows it. Who is connected to the unix
+    /// socket may do what loopback may. It is trusted as a proxy only by name, with
+    /// [`is_in`](Self::is_in).
+    pub(crate) fn is_allowed_by(self, networks: &Networks) -> bool {
+        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        self.is_in(networks)
+            || (self.0 == Kind::Unix && loopback.into_iter().any(|it| networks.contains(it)))
     }
 
     pub(crate) fn is_loopback(self) -> bool {
-        self.0.is_some_and(|address| address.is_loopback())
+        matches!(self.0, Kind::Address(address) if address.is_loopback())
+    }
+
+    /// Returns `true` for loopback and the unix socket: no other machine is at the other end.
+    pub(crate) fn is_of_this_machine(self) -> bool {
+        self.0 == Kind::Unix || self.is_loopback()
     }
 
     /// The network whose actions are counted together. The owner of an IPv6 address has its whole
     /// /64 network, so that is what counts.
     pub(crate) fn network(self) -> Self {
-        Self(self.0.map(|address| match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        }))
+        let Kind::Address(IpAddr::V6(address)) = self.0 else { return self };
+        Self(Kind::Address(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()))
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(address) => address.fmt(f),
-            None => f.write_str("unknown"),
+            Kind::Address(address) => address.fmt(f),
+            Kind::Unknown => f.write_str("unknown"),
+            Kind::Unix => f.write_str("unix"),
         }
     }
 }
@@ -67,6 +94,26 @@ mod tests {
             assert_ne!(Peer::UNKNOWN.network(), peer(other).network(), "{other}");
         }
         assert_eq!(Peer::UNKNOWN.to_string(), "unknown");
+    }
+
+    #[test]
+    fn the_unix_socket_may_what_loopback_may_and_is_a_proxy_by_name_only() {
+        let list = |text: &str| text.parse::<Networks>().unwrap();
+        for (text, is_in, is_allowed) in [
+            ("", false, false),
+            ("10.0.0.0/8", false, false),
+            ("127.0.0.1, ::1", false, true),
+            ("::1", false, true),
+            ("0.0.0.0", false, true),
+            ("unix", true, true),
+        ] {
+            assert_eq!(Peer::UNIX.is_in(&list(text)), is_in, "{text}");
+            assert_eq!(Peer::UNIX.is_allowed_by(&list(text)), is_allowed, "{text}");
+        }
+        for other in [Peer::UNKNOWN, peer("127.0.0.1")] {
+            assert!(!other.is_in(&list("unix")) && !other.is_allowed_by(&list("unix")), "{other}");
+        }
+        assert!(!Peer::UNKNOWN.is_of_this_machine() && !Peer::UNIX.is_loopback());
     }
 
     #[test]

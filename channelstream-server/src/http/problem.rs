@@ -21,6 +21,8 @@ pub(crate) const FULL: &str = "too many open listeners (max_listeners)";
 pub(crate) enum Problem {
     /// The signature is invalid (contract §3).
     BadSignature,
+    /// The signature over the request is invalid, for a reason (contract §14).
+    SignatureRefused(Cow<'static, str>),
     /// This path needs permissions that the request does not have.
     Forbidden,
     /// This request is not allowed, for a reason.
@@ -43,6 +45,8 @@ pub(crate) enum Problem {
     Handshake(HandshakeError),
     /// The address exceeds a rate. It may try again in `retry_after` seconds.
     TooMany { what: &'static str, retry_after: u64 },
+    /// The server is not in a state in which this can be done.
+    Conflict(Cow<'static, str>),
     /// An item of a pipe was not taken: its message was closed, or a bound is reached.
     NotTaken(Box<Taken>),
     /// The server is shutting down. A pipe goes on at another one.
@@ -68,14 +72,19 @@ impl From<FieldErrors> for Problem {
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
-        Self::BadBody(error)
+        match error {
+            BodyError::Altered => Self::SignatureRefused(error.to_string().into()),
+            error => Self::BadBody(error),
+        }
     }
 }
 
 impl Problem {
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::BadSignature | Self::UnknownConnection => StatusCode::UNAUTHORIZED,
+            Self::BadSignature | Self::SignatureRefused(_) | Self::UnknownConnection => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Forbidden | Self::Refused(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::HttpsOnly => StatusCode::NOT_ACCEPTABLE,
@@ -85,7 +94,7 @@ impl Problem {
             Self::Handshake(error) => error.status(),
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::With(problem, ..) => problem.status(),
-            Self::NotTaken(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::NotTaken(_) => StatusCode::CONFLICT,
             Self::Unavailable(_) | Self::InDoubt(_) | Self::Stopped | Self::GoElsewhere(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -113,7 +122,9 @@ impl Problem {
             Self::BadSignature => "invalid signature".into(),
             Self::Forbidden => "a valid signature from an allowed address is required".into(),
             Self::Refused(why)
+            | Self::SignatureRefused(why)
             | Self::NotFound(why)
+            | Self::Conflict(why)
             | Self::Unavailable(why)
             | Self::InDoubt(why) => why.clone(),
             Self::UnknownConnection => "unknown connection".into(),
@@ -147,6 +158,9 @@ impl Problem {
         let (status, message) = (self.status(), self.message());
         let answer = match &self {
             Self::BadSignature => Answer::json(&serde_json::json!({"request": "Bad Signature"})),
+            Self::SignatureRefused(why) => {
+                Answer::json(&serde_json::json!({"request": "Bad Signature", "reason": why}))
+            }
             Self::FieldErrors(errors) => Answer::json(errors),
             Self::Texts(texts) => Answer::json(texts),
             Self::NotTaken(taken) | Self::GoElsewhere(taken) => Answer::json(taken),

@@ -1,5 +1,6 @@
 //! Rate limiters: how often one address may do something within a time.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
@@ -14,8 +15,9 @@ const ADDRESSES: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     windows: DashMap<Peer, Window>,
-    max: usize,
-    length: Duration,
+    max: AtomicUsize,
+    /// The length of a window in milliseconds.
+    length: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +28,20 @@ struct Window {
 
 impl RateLimiter {
     pub(crate) fn new(max: usize, length: Duration) -> Self {
-        Self { windows: DashMap::new(), max, length }
+        let limiter = Self { windows: DashMap::new(), max: 0.into(), length: 0.into() };
+        limiter.set(max, length);
+        limiter
+    }
+
+    /// Sets another limit, which counts for windows that have begun too.
+    pub(crate) fn set(&self, max: usize, length: Duration) {
+        let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        self.max.store(max, Ordering::Relaxed);
+        self.length.store(length, Ordering::Relaxed);
+    }
+
+    fn length(&self) -> Duration {
+        Duration::from_millis(self.length.load(Ordering::Relaxed))
     }
 
     /// Counts an action of an address.
@@ -35,14 +50,15 @@ impl RateLimiter {
     /// Returns the whole seconds that the address has to wait, if it has done as much as it may.
     /// The action is not counted then.
     pub(crate) fn admit(&self, peer: Peer, now: Instant) -> Result<(), u64> {
+        let length = self.length();
         match self.windows.entry(peer.network()) {
             Entry::Occupied(mut entry) => {
                 let window = entry.get_mut();
                 let age = now.duration_since(window.since);
-                if age >= self.length {
+                if age >= length {
                     *window = Window { count: 0, since: now };
-                } else if window.count >= self.max {
-                    return Err((self.length - age).as_secs() + 1);
+                } else if window.count >= self.max.load(Ordering::Relaxed) {
+                    return Err((length - age).as_secs() + 1);
                 }
                 window.count += 1;
                 return Ok(());
@@ -55,7 +71,7 @@ impl RateLimiter {
 
     fn bound(&self, now: Instant) {
         if self.windows.len() > ADDRESSES {
-            self.windows.retain(|_, window| now.duration_since(window.since) < self.length);
+            self.windows.retain(|_, window| now.duration_since(window.since) < self.length());
         }
         if self.windows.len() > ADDRESSES {
             self.windows.clear();
@@ -92,6 +108,17 @@ mod tests {
         assert_eq!(admit(11), Err(11));
         limiter.remove(peer(1));
         assert_eq!(admit(11), Ok(()));
+    }
+
+    #[test]
+    fn another_limit_counts_for_a_window_that_has_begun() {
+        let limiter = RateLimiter::new(1, Duration::from_secs(10));
+        let now = Instant::now();
+        assert_eq!(limiter.admit(peer(1), now), Ok(()));
+        assert_eq!(limiter.admit(peer(1), now), Err(11));
+        limiter.set(2, Duration::from_secs(20));
+        assert_eq!(limiter.admit(peer(1), now), Ok(()));
+        assert_eq!(limiter.admit(peer(1), now), Err(21));
     }
 
     #[test]

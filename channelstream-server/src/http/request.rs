@@ -7,16 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use channelstream_signer::request::Content;
 use http::{HeaderMap, Method, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 
 use crate::config::{Config, Networks, Scheme};
+use crate::http::access::Line;
 use crate::http::body::{self, BodyError, BodyLimit, Chunks};
 use crate::http::connection_limit::ConnectionGuard;
 use crate::http::forwarded::{Forwarded, Notes};
 use crate::http::negotiate::asks_for_html;
 use crate::http::peer::Peer;
+use crate::http::trace_context::TraceContext;
+use crate::settings::Settings;
 
 /// The number of requests so far. It numbers requests in the log.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
@@ -32,9 +36,17 @@ pub(crate) struct Request {
     pub(crate) prefix: String,
     /// The client: the other end of the TCP connection, or the address that trusted proxies name.
     pub(crate) peer: Peer,
+    /// The trace of the caller, whoever that is.
+    pub(crate) trace: Option<TraceContext>,
+    /// What the log tells of it, if it is logged.
+    pub(crate) line: Option<Arc<Line>>,
+    /// The settings by which it is decided, also if others are loaded meanwhile.
+    pub(crate) settings: Arc<Settings>,
     forwarded: Forwarded,
     pub(crate) upgrade: Option<OnUpgrade>,
     pub(crate) permissions: Permissions,
+    /// What a signature says about the body.
+    pub(crate) content: Option<Content>,
     body: Chunks,
 }
 
@@ -66,10 +78,12 @@ impl Request {
         head: Arc<Head>,
         upgrade: Option<OnUpgrade>,
         body: Chunks,
-        config: &Config,
+        settings: Arc<Settings>,
         notes: &Notes,
     ) -> Self {
-        let forwarded = Forwarded::new(head.tcp.peer, &head.headers, config, notes);
+        let config = &settings.config;
+        let forwarded =
+            Forwarded::new(head.tcp.peer, head.tcp.is_secure(), &head.headers, config, notes);
         let prefix = forwarded.prefix(&head.headers).to_owned();
         let path = percent_decode_str(head.uri.path()).decode_utf8().ok().map(|path| {
             let inner = if prefix.is_empty() { None } else { path.strip_prefix(&prefix) };
@@ -77,12 +91,35 @@ impl Request {
         });
         let id = REQUESTS.fetch_add(1, Ordering::Relaxed) + 1;
         let (peer, permissions) = (forwarded.peer, Permissions::default());
-        Self { head, id, path, prefix, peer, forwarded, upgrade, permissions, body }
+        let trace = TraceContext::of(&head.headers);
+        let line = Line::begin(&head, id, peer, path.as_ref(), trace, config.access_log);
+        Self {
+            head,
+            id,
+            path,
+            prefix,
+            peer,
+            trace,
+            line,
+            settings,
+            forwarded,
+            upgrade,
+            permissions,
+            content: None,
+            body,
+        }
     }
 
     /// The path, or nothing if it is not UTF-8.
     pub(crate) fn path(&self) -> &str {
         self.path.as_deref().unwrap_or_default()
+    }
+
+    /// The path and query as they were sent, without the prefix of a proxy.
+    pub(crate) fn target(&self) -> &str {
+        let whole = self.head.uri.path_and_query().map_or("", |target| target.as_str());
+        let inner = if self.prefix.is_empty() { None } else { whole.strip_prefix(&self.prefix) };
+        inner.filter(|inner| inner.starts_with('/')).unwrap_or(whole)
     }
 
     /// A parameter of the query. If it is repeated, the last one counts.
@@ -115,10 +152,10 @@ impl Request {
     /// Returns `true` if the client is allowed by its address. Behind a proxy that is not trusted it is
     /// not: every client would have the address of the proxy.
     pub(crate) fn is_from(&self, networks: &Networks) -> bool {
-        self.peer.is_in(networks) && !self.forwarded.hides_client(&self.head.headers)
+        self.peer.is_allowed_by(networks) && !self.forwarded.hides_client(&self.head.headers)
     }
 
-    /// Returns `true` if a trusted proxy says that the client uses https.
+    /// Returns `true` if the client uses https, with this server or as a trusted proxy says.
     pub(crate) fn is_https(&self) -> bool {
         self.forwarded.scheme(&self.head.headers) == Some(Scheme::Https)
     }
@@ -142,13 +179,18 @@ impl Request {
     /// Reads the body to its end.
     ///
     /// # Errors
-    /// Returns an error if the body is too large, compressed, incomplete or late.
+    /// Returns an error if the body is too large, compressed, incomplete or late, or another one than was
+    /// signed.
     pub(crate) async fn body(
         &mut self,
         limit: BodyLimit,
         within: Duration,
     ) -> Result<Bytes, BodyError> {
-        body::read(&mut self.body, &self.head.headers, limit, within).await
+        let body = body::read(&mut self.body, &self.head.headers, limit, within).await?;
+        match self.content {
+            Some(signed) if signed != Content::of(&body) => Err(BodyError::Altered),
+            _ => Ok(body),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use warp::{Filter, Reply};
 use crate::http::answer::Content;
 use crate::http::body::{Broken, Chunks};
 use crate::http::request::Head;
+use crate::http::unread;
 
 /// What answers the requests of all connections.
 pub(crate) trait Service: Send + Sync + 'static {
@@ -42,12 +43,20 @@ pub(crate) fn routes<S: Service>(
     let filter = warp::ext::get::<Arc<Head>>()
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::body::stream())
-        .then(move |head, upgrade, body| {
-            let chunks = Box::pin(StreamExt::map(body, |chunk: Result<_, warp::Error>| {
+        .then(move |head: Arc<Head>, upgrade, body| {
+            let chunks = StreamExt::map(body, |chunk: Result<_, warp::Error>| {
                 chunk.map(bytes).map_err(|_| Broken)
-            }));
-            let answer = Arc::clone(&service).answer(head, upgrade, chunks);
-            async { reply(answer.await) }
+            });
+            let (chunks, unread) = unread::lend(&head.headers, chunks);
+            let service = Arc::clone(&service);
+            // warp and hyper move what they poll several times, and this has some kilobytes.
+            Box::pin(async {
+                let mut answer = service.answer(head, upgrade, chunks).await;
+                if let Some(unread) = unread {
+                    unread.settle(answer.headers_mut()).await;
+                }
+                reply(answer)
+            })
         });
     TowerToHyperService::new(warp::service(filter))
 }

@@ -23,6 +23,11 @@ pub(crate) struct Stall {
 }
 
 impl Stall {
+    /// Returns `true` while there is a timer. Without one there is nothing to record of writes that succeed.
+    pub(crate) fn is_running(&self) -> bool {
+        self.timer.is_some()
+    }
+
     /// Records that the system accepted bytes. `most` is the timeout of a peer that reads nothing.
     pub(crate) fn taken(&mut self, bytes: usize, most: Duration) {
         if let Some(timer) = &mut self.timer {

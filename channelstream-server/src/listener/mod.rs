@@ -1,12 +1,12 @@
 //! The life of a listener, which is one open socket or one waiting poll: from the place that is
 //! reserved for it to its removal.
 //!
-//! 1. [`Hub::reserve`](hub::Hub::reserve) gives a permit, or the client is refused.
+//! 1. [`Hub::reserve`](hub::Hub::reserve) gives a place, or the client is refused.
 //! 2. [`Listener::new`] opens an outbox in the hub.
 //! 3. [`Listener::open`] submits `Open`; from then on the state addresses events to the listener.
 //! 4. The transport brings to the client what is in the outbox, until one of them comes to its end.
 //! 5. [`Listener::close`], or dropping the listener, closes it: the shard reports what was really
-//!    sent, `Close` brings that into the state, and then the permit is returned and the listener
+//!    sent, `Close` brings that into the state, and then the place is free again and the listener
 //!    removed from the hub.
 
 pub(crate) mod hub;
@@ -23,9 +23,10 @@ use std::sync::Arc;
 use channelstream_core::state::{
     Appends, CatchUp, Closing, Command, ConnectionId, ListenerId, ListenerKind, Reply, Sent, Since,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::node::{self, Node};
+use crate::places::Place;
 use crate::wire::Encoding;
 use outbox::{Outbox, Sink};
 
@@ -43,7 +44,7 @@ pub(crate) struct Listener {
     outbox: Arc<Outbox>,
     catch_up: CatchUp,
     /// `None` once the listener is being closed.
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     /// Whether an `Open` was submitted and its reply has not come yet.
     is_opening: bool,
 }
@@ -53,7 +54,7 @@ impl Listener {
     /// reads from there on; without it the state delivers what the connection was not sent.
     pub(crate) fn new(
         node: &Node,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         connection: ConnectionId,
         sink: Sink,
         encoding: Encoding,
@@ -68,7 +69,7 @@ impl Listener {
                 Some(Since::Record) => CatchUp::ReadRecord,
                 Some(_) => CatchUp::Read,
             },
-            permit: Some(permit),
+            place: Some(place),
             is_opening: false,
         }
     }
@@ -119,13 +120,13 @@ impl Listener {
 
     /// Closes the listener, in a task of its own. Nothing is sent to it from then on.
     pub(crate) fn close(&mut self, how: Closing) {
-        let Some(permit) = self.permit.take() else { return };
+        let Some(place) = self.place.take() else { return };
         self.node.metrics().listener_ended(self.outbox.ending());
         let ended = Ended {
             node: self.node.clone(),
             connection: self.connection,
             outbox: Arc::clone(&self.outbox),
-            permit,
+            place,
             was_opening: self.is_opening,
             how,
         };
@@ -164,7 +165,7 @@ struct Ended {
     node: Node,
     connection: ConnectionId,
     outbox: Arc<Outbox>,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     was_opening: bool,
     how: Closing,
 }
@@ -172,7 +173,7 @@ struct Ended {
 impl Ended {
     /// Reports to the state what was sent and, once that is applied, removes the listener.
     async fn remove(self) {
-        let Self { node, connection, outbox, permit, was_opening, how } = self;
+        let Self { node, connection, outbox, place, was_opening, how } = self;
         // An `Open` whose reply nobody waited for is carried out all the same, and may bring events
         // into the outbox. They must be there before it reports what was not sent: what is behind it
         // in the journal waits for it.
@@ -181,7 +182,7 @@ impl Ended {
         }
         let sent = node.hub().sent(&outbox).await;
         close(&node, connection, outbox.id, how, sent).await;
-        drop(permit);
+        drop(place);
         node.hub().remove(outbox.id).await;
     }
 }

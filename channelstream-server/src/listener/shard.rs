@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::outbox::{Bounds, EncodedPortion, Ending, Keepalive, Outbox, Sink};
+use super::outbox::{EncodedPortion, Ending, Keepalive, Outbox, SetBounds, Sink};
 use super::run::Run;
 use super::writer::Writer;
 use crate::metrics::Metrics;
@@ -104,7 +104,7 @@ pub(super) struct Shard {
     thread: Handle,
     listeners: Mutex<Listeners>,
     writer: Arc<Writer>,
-    bounds: Bounds,
+    bounds: Arc<SetBounds>,
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +124,7 @@ impl Shard {
     pub(super) fn new(
         number: u32,
         thread: Handle,
-        bounds: Bounds,
+        bounds: Arc<SetBounds>,
         asking: mpsc::UnboundedSender<Arc<Outbox>>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -169,8 +169,9 @@ impl Shard {
         let mut listeners = self.listeners();
         match command {
             ShardCommand::Deliver { run, to } => {
+                let bounds = self.bounds.get();
                 for outbox in to.iter().filter_map(|id| listeners.get(*id)) {
-                    outbox.push(&run, self.bounds);
+                    outbox.push(&run, bounds);
                 }
                 // Catch-up has old numbers.
                 listeners.latest = listeners.latest.max(run.sequences().end - 1);
@@ -191,6 +192,7 @@ impl Shard {
                     EndReason::SupersededElsewhere => outbox.supersede(),
                     EndReason::NodeSilent => outbox.end(Ending::NodeSilent),
                     EndReason::Ended => outbox.end(Ending::Ended),
+                    EndReason::Disconnected { reason } => outbox.end_because(&reason),
                 }
             }
             // Whoever waited for an answer may be gone by now.

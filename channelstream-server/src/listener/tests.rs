@@ -9,8 +9,9 @@ use tokio::task::yield_now;
 use uuid::Uuid;
 
 use super::*;
-use crate::config::Journal;
+use crate::config::{Config, Journal};
 use crate::journal;
+use crate::webhooks;
 use hub::Hub;
 use outbox::{Bounds, Ending};
 
@@ -23,7 +24,9 @@ fn start() -> Node {
     let state = State::new(Rules::default());
     let opened = journal::open(&Journal::Memory, Levels::KNOWN, || state).unwrap();
     let (rules, hub) = (Rules::default(), Arc::new(hub));
-    let (node, state_loop) = node::new(opened, (rules, false), hub, asked, limits, metrics);
+    let (webhooks, _) = webhooks::new(&Config::default(), Arc::clone(&limits), None).unwrap();
+    let (node, state_loop) =
+        node::new(opened, (rules, false), hub, asked, limits, metrics, webhooks);
     tokio::spawn(state_loop.run());
     node
 }

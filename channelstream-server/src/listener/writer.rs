@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 
-use super::outbox::{Outbox, Progress};
+use super::outbox::{Left, Outbox};
 use crate::metrics::Metrics;
 use crate::metrics::delivery::Written;
 
@@ -115,10 +115,11 @@ impl Writer {
 }
 
 fn write(outbox: Arc<Outbox>, written: &mut Written) {
-    if outbox.write(written) == Progress::Blocked {
+    let Left { is_blocked, begins_to_close } = outbox.write(written);
+    if is_blocked {
         tokio::spawn(Arc::clone(&outbox).unblocked());
     }
-    if outbox.begins_to_close() {
+    if begins_to_close {
         tokio::spawn(async move {
             tokio::time::sleep(CLOSING_TIMEOUT).await;
             outbox.cut();

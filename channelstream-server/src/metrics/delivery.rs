@@ -7,10 +7,11 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use super::histogram::Histogram;
+use crate::spans::Writes;
 use crate::wire::Transport;
 
 /// When something was accepted: microseconds since the start of the server, and at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Accepted(NonZeroU64);
 
 /// The times of all deliveries, by transport.
@@ -18,6 +19,8 @@ pub(crate) struct Accepted(NonZeroU64);
 pub(crate) struct Delivery {
     started: Instant,
     by_transport: [Histogram; Transport::ALL.len()],
+    /// The publishes whose delivery is traced.
+    pub(crate) writes: Writes,
 }
 
 /// Events that were written since the clock was read last.
@@ -37,7 +40,11 @@ struct Run {
 
 impl Default for Delivery {
     fn default() -> Self {
-        Self { started: Instant::now(), by_transport: Default::default() }
+        Self {
+            started: Instant::now(),
+            by_transport: Default::default(),
+            writes: Writes::default(),
+        }
     }
 }
 
@@ -57,6 +64,7 @@ impl Delivery {
         for Run { accepted, transport, events } in written.runs.drain(..) {
             let took = Duration::from_micros(now.saturating_sub(accepted.0.get()));
             self.by_transport[transport as usize].observe(took, events);
+            self.writes.written(accepted, events);
         }
     }
 

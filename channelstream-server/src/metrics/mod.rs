@@ -12,17 +12,21 @@ pub(crate) mod histogram;
 pub(crate) mod json;
 pub(crate) mod process;
 pub(crate) mod requests;
+mod sample;
+pub(crate) mod signatures;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use channelstream_core::protocol::GapReason;
 
 use crate::listener::outbox::Ending;
 use delivery::Delivery;
-use histogram::{Distribution, Histogram};
+use histogram::Histogram;
 use requests::Requests;
+use sample::Reading;
+pub(crate) use sample::{Sample, Value};
+use signatures::Signatures;
 
 /// One row of the table.
 #[derive(Debug)]
@@ -82,112 +86,6 @@ impl Counter {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A metric with its value at one moment.
-#[derive(Debug)]
-pub(crate) struct Sample {
-    pub(crate) metric: &'static Metric,
-    /// The values of the metric's labels.
-    pub(crate) labels: Vec<Cow<'static, str>>,
-    pub(crate) value: Value,
-}
-
-impl Sample {
-    /// A sample without labels.
-    fn plain(metric: &'static Metric, value: Value) -> Self {
-        Self { metric, labels: Vec::new(), value }
-    }
-
-    /// A sample of a metric with one label.
-    fn labeled(metric: &'static Metric, label: &'static str, value: Value) -> Self {
-        Self { metric, labels: vec![label.into()], value }
-    }
-}
-
-impl fmt::Display for Sample {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let labels = self.metric.labels.iter().zip(&self.labels);
-        let labels: Vec<_> = labels.map(|(key, value)| format!("{key}=\"{value}\"")).collect();
-        match labels.is_empty() {
-            true => write!(f, "{}: {}", self.metric.name, self.value),
-            false => write!(f, "{}{{{}}}: {}", self.metric.name, labels.join(","), self.value),
-        }
-    }
-}
-
-/// The value of a sample.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
-    Integer(u64),
-    Float(f64),
-    Distribution(Distribution),
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Integer(value) => value.fmt(f),
-            Self::Float(value) => value.fmt(f),
-            Self::Distribution(value) => write!(f, "{} in {} s", value.count, value.sum),
-        }
-    }
-}
-
-/// A value that is not a counter of the table: one sample, none if it is unknown, or one for each label.
-trait Reading {
-    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>);
-}
-
-impl Reading for u64 {
-    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        samples.push(Sample::plain(metric, Value::Integer(*self)));
-    }
-}
-
-impl Reading for f64 {
-    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        samples.push(Sample::plain(metric, Value::Float(*self)));
-    }
-}
-
-impl Reading for Histogram {
-    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        samples.push(Sample::plain(metric, Value::Distribution(self.read())));
-    }
-}
-
-impl Reading for Delivery {
-    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        samples.extend(self.by_transport().map(|(transport, histogram)| {
-            Sample::labeled(metric, transport.as_str(), Value::Distribution(histogram.read()))
-        }));
-    }
-}
-
-impl Reading for Requests {
-    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        samples.extend(self.counts().into_iter().map(|((endpoint, status), count)| Sample {
-            metric,
-            labels: vec![endpoint.into(), status.to_string().into()],
-            value: Value::Integer(count),
-        }));
-    }
-}
-
-impl<T: Reading> Reading for Option<T> {
-    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        if let Some(value) = self {
-            value.add_to(metric, samples);
-        }
-    }
-}
-
-impl Reading for Vec<(&'static str, u64)> {
-    fn add_to(&self, metric: &'static Metric, samples: &mut Vec<Sample>) {
-        let sample = |&(label, value)| Sample::labeled(metric, label, Value::Integer(value));
-        samples.extend(self.iter().map(sample));
     }
 }
 
@@ -270,8 +168,33 @@ metrics! {
             "TCP connections that were accepted, those that a limit refused included.";
         tcp_accept_errors = "tcp_accept_errors_total", "errors",
             "Failures to accept a TCP connection, such as too few file descriptors.";
+        connections_http1 = "http_connections_total" ["protocol" = "http1"], "connections",
+            "Connections that began with HTTP/1.1; websockets begin like this.";
+        connections_http2 = "http_connections_total" ["protocol" = "http2"], "connections",
+            "Connections that began with HTTP/2.";
+        tls_handshakes = "tls_handshakes_total", "handshakes", "TLS handshakes that succeeded.";
+        tls_handshakes_late = "tls_handshakes_failed_total" ["reason" = "timeout"], "handshakes",
+            "TLS handshakes that were not complete within `head_timeout`.";
+        tls_handshakes_closed = "tls_handshakes_failed_total" ["reason" = "closed"], "handshakes",
+            "TLS handshakes during which the client closed the connection, such as probes of a port.";
+        tls_handshakes_rejected = "tls_handshakes_failed_total" ["reason" = "rejected"],
+            "handshakes", "TLS handshakes that the client ended with an alert: it does not trust the \
+             certificate, which may have expired or lack its issuers.";
+        tls_handshakes_incompatible = "tls_handshakes_failed_total" ["reason" = "incompatible"],
+            "handshakes", "TLS handshakes of clients that have no version, cipher or protocol in common \
+             with the server.";
+        tls_handshakes_plain = "tls_handshakes_failed_total" ["reason" = "plain_http"], "handshakes",
+            "Requests without TLS to a port with TLS, which got 400.";
+        tls_handshakes_malformed = "tls_handshakes_failed_total" ["reason" = "malformed"],
+            "handshakes", "TLS handshakes that broke the protocol.";
         sign_ins_failed = "sign_ins_failed_total", "sign-ins",
             "Sign-ins to the admin pages with a wrong user name or password.";
+        reloads_done = "reloads_total" ["outcome" = "done"], "reloads",
+            "Reloads of the settings after which the new ones counted.";
+        reloads_failed = "reloads_total" ["outcome" = "failed"], "reloads",
+            "Reloads of the settings that changed nothing, because something was wrong with them.";
+        signatures_replayed = "signatures_replayed_total", "requests",
+            "Requests that were refused because their signature, over the whole request, counted before.";
         answers_replayed = "answers_replayed_total", "answers",
             "Repeats of requests with an idempotency key, which got the first answer again.";
         portions_read = "portions_read_total", "portions",
@@ -308,6 +231,9 @@ metrics! {
         requests: Requests = Counter "requests_total" ["endpoint", "status"], "requests",
             "Requests that were answered, by the path of the endpoint and the status; `other` is every \
              path that is no endpoint.";
+        signatures: Signatures = Counter "signatures_total" ["scheme", "secret"], "requests",
+            "Requests with a valid signature, by what it is over, `timestamp` or `body` (the whole request), \
+             and by the secret that made it: `1` is the newest.";
         delivery: Delivery = Histogram "delivery_seconds" ["transport"], "seconds",
             "From when a publish, change or delete was accepted until its event was written to a \
              listener, or handed to the answer of a poll or stream. Each event counts once for each \
@@ -323,6 +249,8 @@ metrics! {
             "When the server started, in seconds since 1970.";
         clock: f64 = Gauge "clock_seconds", "seconds",
             "The wall clock of the machine, in seconds since 1970. Signatures are refused if it is wrong.";
+        tls_certificate_expiry: Option<f64> = Gauge "tls_certificate_expiry_time_seconds", "seconds",
+            "Until when the certificate in use is valid, in seconds since 1970, if the server speaks TLS.";
         loop_responding: u64 = Gauge "loop_responding", "loops",
             "1 if the loop that owns the state answered within a second; 0 if not, and then what it knows \
              is left out.";
@@ -343,6 +271,8 @@ metrics! {
         listeners_behind: u64 = Gauge "listeners_behind", "listeners",
             "Listeners with a cursor that read stored events before they take live ones.";
         outbox_bytes: u64 = Gauge "outbox_bytes", "bytes", "Size of what waits for listeners.";
+        nonces: u64 = Gauge "nonces", "signatures",
+            "Signatures over requests that are remembered, so that none counts twice (`max_nonces`).";
         tasks: u64 = Gauge "runtime_tasks", "tasks", "Tasks of the thread that keeps the state.";
         nodes: Option<u64> = Gauge "nodes", "nodes",
             "Servers on this journal that are alive, as all of them know; only of a journal that is not over with the server.";
@@ -409,6 +339,16 @@ metrics! {
             "Time that the last snapshot took; 0 if it was before the server started.";
         journal_snapshot_age: Option<f64> = Gauge "journal_snapshot_age_seconds", "seconds",
             "Time since the last snapshot, or since the start of the server if there was none.";
+        webhooks: Vec<(&'static str, u64)> = Counter "webhooks_total" ["outcome"], "webhooks",
+            "Webhooks by what became of them: `delivered`, `given_up` after 24 hours, `gone` because they \
+             waited when the receiver answered 410, or `dropped` because `max_webhooks` were waiting. None \
+             are made for a receiver that is gone.";
+        webhook_attempts: Vec<(&'static str, u64)> = Counter "webhook_attempts_total" ["outcome"], "attempts",
+            "Requests to the receiver of webhooks, `succeeded` or `failed`. One that fails is made again.";
+        webhooks_waiting: u64 = Gauge "webhooks_waiting", "webhooks",
+            "Webhooks that wait or are being sent (`max_webhooks`).";
+        webhooks_oldest: f64 = Gauge "webhooks_oldest_seconds", "seconds",
+            "How long the oldest of them has been waiting, since the server started at most.";
         log_lines_dropped: u64 = Counter "log_lines_dropped_total", "lines",
             "Log lines that were dropped because standard error was not read.";
         memory: Option<u64> = Gauge "process_resident_memory_bytes", "bytes",
@@ -467,6 +407,7 @@ pub(super) mod tests {
             build: vec![("1.2.3", 1)],
             start_time: 1e9,
             clock: 1e9,
+            tls_certificate_expiry: Some(2e9),
             loop_responding: 1,
             ready: 1,
             draining: 0,
@@ -478,6 +419,7 @@ pub(super) mod tests {
             listeners_behind: 0,
             outbox_bytes: 0,
             requests: 0,
+            nonces: 3,
             tasks: 9,
             nodes: Some(3),
             users: Some(3),
@@ -512,6 +454,10 @@ pub(super) mod tests {
             journal_snapshot_bytes: Some(512),
             journal_snapshot_time: Some(0.0),
             journal_snapshot_age: Some(60.0),
+            webhooks: vec![("delivered", 3), ("dropped", 0)],
+            webhook_attempts: vec![("succeeded", 3), ("failed", 1)],
+            webhooks_waiting: 0,
+            webhooks_oldest: 0.0,
             log_lines_dropped: 0,
             memory: None,
             cpu: Some(0.25),

@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_millis(250);
 
 /// What a node needs to tell of itself.
 pub(super) struct Telling {
-    /// The rules that the node was started with.
+    /// The rules that the settings of the node say.
     rules: Rules,
     known: Levels,
     /// The level is not to be raised.
@@ -35,12 +35,15 @@ pub(super) struct Telling {
     digests: Digests,
     /// The state is another one than this node began with.
     has_joined: bool,
+    /// The level was raised to one that can say more of the rules than those before.
+    has_more_rules: bool,
 }
 
 impl Telling {
     pub(super) fn new(rules: Rules, known: Levels, holds: bool) -> Self {
-        let (under_way, digests) = (None, Digests::default());
-        Self { rules, known, holds, due: Instant::now(), under_way, digests, has_joined: false }
+        let (under_way, digests, due) = (None, Digests::default(), Instant::now());
+        let (has_joined, has_more_rules) = (false, false);
+        Self { rules, known, holds, due, under_way, digests, has_joined, has_more_rules }
     }
 
     /// Notes that the order goes on from another state.
@@ -52,6 +55,13 @@ impl Telling {
     /// Returns when it is time to tell.
     pub(super) fn due(&self) -> Instant {
         self.due
+    }
+
+    /// Notes a command of this node.
+    pub(super) fn sent(&mut self, command: &Command) {
+        if let Command::Rules(rules) = command {
+            self.rules.clone_from(rules);
+        }
     }
 
     /// Compares what another node tells with what this one knows.
@@ -94,10 +104,12 @@ impl Loop {
     ///
     /// # Errors
     /// Returns an error if this node does not know it: the others had taken it for dead.
-    pub(super) fn level_changed(&self) -> Result<(), UnknownLevel> {
+    pub(super) fn level_changed(&mut self) -> Result<(), UnknownLevel> {
         let level = self.state.level();
-        if let Some(telling) = &self.telling {
+        if let Some(telling) = &mut self.telling {
             telling.known.check(level)?;
+            telling.has_more_rules = telling.rules.since() == level;
+            telling.due = Instant::now();
         }
         tracing::info!(
             level,
@@ -120,6 +132,10 @@ impl Loop {
             let joins = *self.state.rules() != telling.rules
                 && self.node.join_with(telling.rules.clone()).is_err();
             telling.has_joined = joins;
+        }
+        if telling.has_more_rules {
+            let command = Command::Rules(Box::new(telling.rules.clone()));
+            telling.has_more_rules = self.node.append(command, None).is_err();
         }
         // Who holds says nothing of what else it knows. So no other node raises the level either.
         let level = if telling.holds { self.state.level() } else { telling.known.newest };

@@ -1,5 +1,6 @@
 //! The node: a handle that submits commands and asks questions, and the loop that owns the state.
 
+mod advance;
 mod alive;
 pub(crate) mod digests;
 mod peers;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use channelstream_core::protocol::Epoch;
-use channelstream_core::state::stored::UnknownLevel;
+use channelstream_core::state::stored::{self, UnknownLevel};
 use channelstream_core::state::{
     Command, ConnectionId, Delivery, EndReason, Envelope, ListenerId, Moment, NodeId, Position,
     Refusal, Repeat, Reply, Rules, State,
@@ -27,6 +28,8 @@ use crate::listener::hub::Hub;
 use crate::listener::outbox::{Ending, Outbox};
 use crate::listener::portions::Portions;
 use crate::metrics::Metrics;
+use crate::spans::Appended;
+use crate::webhooks::Webhooks;
 
 use alive::Telling;
 use peers::Peers;
@@ -110,6 +113,8 @@ struct Inner {
     peers: Peers,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
+    /// The commands of traced requests.
+    appended: Appended,
 }
 
 /// The loop: the only place that changes the state.
@@ -124,6 +129,7 @@ pub(crate) struct Loop {
     question: Option<Question>,
     /// What it takes to tell others of this node, if there are others.
     telling: Option<Telling>,
+    webhooks: Webhooks,
     /// The tick that is under way.
     tick: Option<oneshot::Receiver<Answer>>,
     node: Node,
@@ -151,6 +157,7 @@ pub(crate) fn new(
     asking: mpsc::UnboundedReceiver<Arc<Outbox>>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
+    webhooks: Webhooks,
 ) -> (Node, Loop) {
     let (questions, asked) = mpsc::channel(QUESTIONS);
     let clock = clock.unwrap_or_else(|| Clock::going_on_from(state.latest_stamp()));
@@ -160,7 +167,9 @@ pub(crate) fn new(
     let waiting = Mutex::default();
     let telling = journal.outlives_this().then(|| Telling::new(rules, known, holds));
     let peers = Peers::default();
-    let inner = Inner { id, journal, questions, waiting, clock, hub, peers, limits, metrics };
+    let appended = Appended::default();
+    let inner =
+        Inner { id, journal, questions, waiting, clock, hub, peers, limits, metrics, appended };
     let node = Node(Arc::new(inner));
     let portions = Portions::default();
     let state_loop = Loop {
@@ -171,6 +180,7 @@ pub(crate) fn new(
         portions,
         question: None,
         telling,
+        webhooks,
         tick: None,
         node: node.clone(),
     };
@@ -218,9 +228,19 @@ impl Node {
 
     /// Appends a command to the journal and waits for the reply.
     pub(crate) async fn submit(&self, command: Command) -> Result<Reply, Error> {
+        self.check_level(&command).await?;
         let replied = self.append(command, None)?;
         let (reply, _) = replied.await.map_err(|_| Error::Stopped)??;
         Ok(reply?)
+    }
+
+    /// Checks that the journal is at a level that knows a command. Levels only rise.
+    async fn check_level(&self, command: &Command) -> Result<(), Error> {
+        let since = command.since();
+        if since > stored::OLDEST && self.look(State::level).await? < since {
+            return Err(Refusal::LevelTooLow.into());
+        }
+        Ok(())
     }
 
     /// Appends a command, again and again while the journal has no room for it, and waits until it is
@@ -243,6 +263,7 @@ impl Node {
         command: Command,
         repeat: Box<Repeat>,
     ) -> Result<Replied, Error> {
+        self.check_level(&command).await?;
         let replied = self.append(command, Some(repeat))?;
         Ok(replied.await.map_err(|_| Error::Stopped)??)
     }
@@ -252,6 +273,11 @@ impl Node {
     pub(crate) fn begin(&self, epoch: Epoch, rules: Rules) -> Result<Beginning, journal::Error> {
         drop(self.append(Command::Begin { epoch, alone: true }, None)?);
         Ok(Beginning(self.append(Command::Rules(Box::new(rules)), None)?))
+    }
+
+    /// Lets other rules count from now on.
+    pub(crate) async fn set_rules(&self, rules: Rules) -> Result<(), Error> {
+        self.submit(Command::Rules(Box::new(rules))).await.map(drop)
     }
 
     /// Lets other rules count than those that do, on a journal that others share.
@@ -281,11 +307,14 @@ impl Node {
         let is_last = matches!(command, Command::Leave);
         let (number, since) = (waiting.submitted + 1, stamp.moment);
         let envelope = Envelope { node: self.0.id, number, stamp, command, repeat };
+        self.0.appended.note(number);
         let appended = self.0.journal.append(envelope);
         if appended.is_ok() {
             waiting.submitted = number;
             waiting.has_left = is_last;
             waiting.callers.insert(number, (since, sender));
+        } else {
+            self.0.appended.forget(number);
         }
         drop(waiting);
         if let Err(error) = appended {
@@ -367,7 +396,10 @@ impl Loop {
                     for given in batch.drain(..) {
                         match given {
                             Given::Entry(envelope) => self.apply(envelope, first).await?,
-                            Given::Undone { number, why } => self.answer(number, Err(why)),
+                            Given::Undone { number, why } => {
+                            self.node.0.appended.forget(number);
+                            self.answer(number, Err(why));
+                        }
                             Given::Restart(state) => self.restart(*state),
                             Given::Snapshot(wanted) => drop(wanted.send(self.state.snapshot())),
                         }
@@ -427,10 +459,10 @@ impl Loop {
     /// Applies an envelope of a batch that was taken at `now`, after all of it was accepted.
     async fn apply(&mut self, envelope: Envelope, now: Instant) -> Result<(), UnknownLevel> {
         let Envelope { node, number, .. } = envelope;
-        if let Some(telling) = &self.telling
-            && node != self.node.0.id
-        {
-            telling.check(&envelope, self.node.peers(), self.node.metrics());
+        match &mut self.telling {
+            Some(telling) if node == self.node.0.id => telling.sent(&envelope.command),
+            Some(telling) => telling.check(&envelope, self.node.peers(), self.node.metrics()),
+            None => {}
         }
         let opens = match &envelope.command {
             Command::Open { connection, .. } if self.telling.is_some() => Some(*connection),
@@ -446,8 +478,17 @@ impl Loop {
         if node != self.node.0.id {
             self.node.0.clock.follow(envelope.stamp.moment);
         }
+        // Dropped at the end, when the listeners have it.
+        let applying =
+            if node == self.node.0.id { self.node.0.appended.apply(number) } else { None };
         let level = self.state.level();
+        // Each node hears of all, and the one that caused it tells.
+        let tells = node == self.node.0.id && self.webhooks.are_wanted();
+        self.state.collect_notices(tells);
         let outcome = self.state.apply(envelope);
+        if !outcome.notices.is_empty() {
+            self.webhooks.offer(outcome.notices, self.state.time());
+        }
         if self.state.level() != level {
             self.level_changed()?;
         }
@@ -462,6 +503,9 @@ impl Loop {
             let ago = self.node.0.clock.since(moment, now);
             self.node.metrics().delivery.accepted(ago, now)
         });
+        if let (Some(applying), Some(accepted)) = (&applying, accepted) {
+            self.node.metrics().delivery.writes.begin(applying, accepted, &outcome.deliveries);
+        }
         self.node.hub().deliver(outcome.deliveries, self.state.cursor(), accepted).await;
         if let Some((connection, listener)) = superseded {
             tokio::spawn(listener::report(self.node.clone(), connection, listener));

@@ -74,6 +74,7 @@ static FILES: &[File] = files![
     "admin/overview.js",
     "admin/slow.js",
     "admin/users.js",
+    "admin/webhooks.js",
     "admin/window_list.js",
     "applications.js",
     "channelstream/channelstream.global.js" compressed,

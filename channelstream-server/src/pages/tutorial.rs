@@ -31,7 +31,7 @@ const OF_PROXIES: [&str; 9] = [
 /// Answers with the page, which says whether it simulates, and if not, why. A request that does not
 /// ask for HTML gets the answer of the reference, which has nothing at this address.
 pub(crate) fn page(app: &App, request: &Request) -> Result<Answer, Problem> {
-    if app.config.tutorial == Tutorial::Off {
+    if app.settings().config.tutorial == Tutorial::Off {
         return Err(Problem::NotFound("the tutorial, which was here, is switched off".into()));
     }
     if !asks_for_html(&request.head.headers) {
@@ -60,10 +60,11 @@ pub(crate) fn allow(app: &App, request: &Request) -> Result<(), Problem> {
 
 /// Whether the client may simulate, and if not, why.
 fn standing(app: &App, request: &Request) -> Result<(), &'static str> {
-    match app.config.tutorial {
+    let settings = app.settings();
+    match settings.config.tutorial {
         Tutorial::Off => Err("the tutorial is switched off"),
         Tutorial::On => Ok(()),
-        Tutorial::Auto if app.auth.is_signed_in(&request.head.headers, &app.config) => Ok(()),
+        Tutorial::Auto if settings.is_signed_in(&request.head.headers) => Ok(()),
         Tutorial::Auto => is_local(app, request),
     }
 }
@@ -76,7 +77,9 @@ fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
     if !app.is_on_loopback {
         return Err("the server listens for other machines too");
     }
-    if !request.head.tcp.peer.is_loopback() || !request.peer.is_in(&app.config.allow_posting_from) {
+    let settings = app.settings();
+    let allowed = &settings.config.allow_posting_from;
+    if !request.head.tcp.peer.is_loopback() || !request.peer.is_in(allowed) {
         return Err("the request does not come from the server's own machine");
     }
     let is_of_proxy = |name: &HeaderName| {
@@ -89,7 +92,7 @@ fn is_local(app: &App, request: &Request) -> Result<(), &'static str> {
     if !names_loopback(request) {
         return Err("the address is not 127.0.0.1 or localhost");
     }
-    if !app.default_secrets.contains(&"secret") {
+    if !settings.default_secrets.contains(&"secret") {
         return Err("the server has a secret of its own");
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::docs::wrap;
-use super::{doctor, health, journal};
+use super::{doctor, health, journal, manual};
 use crate::config::boolean;
 use crate::config::table::{self, GROUPS, Kind, Setting};
 use clap::builder::NonEmptyStringValueParser;
@@ -38,6 +38,8 @@ pub(crate) enum Action {
     },
     /// Look at a journal in files, or repair it.
     Journal(journal::Action),
+    /// Print completions or a manual page.
+    Manual(manual::Action),
     /// Ask a running server whether it is alive.
     Health {
         /// What to ask, instead of the server of these settings.
@@ -67,6 +69,10 @@ pub(crate) fn parse() -> Action {
         Some((doctor::NAME, matches)) => {
             return Action::Doctor { given: given(matches), json: matches.get_flag("json") };
         }
+        Some((manual::COMPLETIONS, matches)) => {
+            return Action::Manual(manual::completions(matches));
+        }
+        Some((manual::MAN, matches)) => return Action::Manual(manual::man(matches)),
         Some((_, matches)) => return Action::Journal(journal::action(matches)),
         None => return Action::Run(given(&matches)),
     };
@@ -136,7 +142,8 @@ a unit: 500ms, 5s, 1m, 2h, 1d. A switch without a value is true.
 Exit status: 0 after SIGTERM, SIGINT or SIGQUIT, 128 plus its number after a second one, 1 if the
 server could not start or failed, 2 for wrong usage.";
 
-fn command() -> Command {
+/// The definitions of the command line.
+pub(super) fn command() -> Command {
     let version = Arg::new("version")
         .short('v')
         .short_alias('V')
@@ -202,6 +209,7 @@ fn command() -> Command {
             with_settings(health::command()),
             journal::command(),
         ])
+        .subcommands(manual::commands())
 }
 
 /// Adds `--ini` and a flag for each setting.

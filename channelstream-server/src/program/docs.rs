@@ -1,5 +1,6 @@
 //! What the program says about itself elsewhere: the documentation's tables of settings and metrics.
 
+use crate::config::reload::needs_restart;
 use crate::config::table::GROUPS;
 use crate::metrics::METRICS;
 
@@ -15,7 +16,8 @@ pub fn settings_table() -> String {
                 text => format!("`{text}`"),
             };
             let doc = setting.doc.replace('|', "\\|");
-            table.push_str(&format!("| `{}` | {default} | {doc} |\n", setting.key));
+            let restart = if needs_restart(setting.key) { " Needs a restart." } else { "" };
+            table.push_str(&format!("| `{}` | {default} | {doc}{restart} |\n", setting.key));
         }
     }
     table

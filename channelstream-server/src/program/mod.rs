@@ -5,8 +5,12 @@ mod docs;
 mod doctor;
 mod files;
 mod health;
+mod health_tls;
 mod journal;
+mod manual;
+mod reload;
 mod signals;
+mod systemd;
 mod telemetry;
 pub(crate) mod template;
 
@@ -15,21 +19,24 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use crate::Server;
 use crate::config::source::{self, Sources};
 use crate::config::{Checked, Config};
+use crate::spans;
+use crate::{BoundSocket, Server};
 use anyhow::Context as _;
 use cli::{Action, Given};
-use signals::Signals;
-use tokio::sync::oneshot;
+use reload::Reading;
+use signals::{Asked, End, Signals};
+use tokio::sync::{Notify, oneshot};
 
 pub use docs::{metrics_table, settings_table};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
     let outcome = match cli::parse() {
-        Action::Run(given) => run(&given),
+        Action::Run(given) => run(given),
         Action::ConfigDefault { json, output, force, fresh_secrets } => {
             config_default(json.as_deref(), output.as_deref(), force, fresh_secrets)
         }
@@ -37,6 +44,7 @@ pub fn main() -> ExitCode {
         Action::ConfigShow(given) => config_show(&given),
         Action::Doctor { given, json } => doctor::run(&given, json),
         Action::Journal(action) => journal::run(&action),
+        Action::Manual(action) => manual::run(&action, cli::command()),
         Action::Health { url, given } => health::run(url.as_ref(), &given),
     };
     outcome.unwrap_or_else(|error| {
@@ -46,57 +54,86 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs the server until a signal ends it.
-fn run(given: &Given) -> anyhow::Result<ExitCode> {
-    let Checked { config, warnings } = gather(given).check();
+fn run(given: Given) -> anyhow::Result<ExitCode> {
+    let sockets = systemd::sockets()?;
+    let Checked { config, warnings } = gather(&given).check();
     let config = config?;
+    let export = spans::init().context("traces cannot be exported")?;
     let log = telemetry::init(&config.log_level, config.log_format)
         .context("the log thread could not be started")?;
+    // From here, so that it is dropped before the log, which tells whether the last spans were sent.
+    let _export = export;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     if let Some(warning) = files::raise_limit(&config) {
         tracing::warn!("{warning}");
     }
-    Ok(start(config).unwrap_or_else(|error| {
+    let reading = Reading { given, level: log.level() };
+    Ok(start(sockets, config, reading).unwrap_or_else(|error| {
         // Nobody may be reading standard error: from here on, only the log writes to it.
         log.say(&complaint(&format!("{error:#}")));
         ExitCode::FAILURE
     }))
 }
 
-fn start(config: Config) -> anyhow::Result<ExitCode> {
+fn start(sockets: Vec<BoundSocket>, config: Config, reading: Reading) -> anyhow::Result<ExitCode> {
     // Requests and the writer of events share one thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
-    let outcome = runtime.block_on(serve(config));
+    let outcome = runtime.block_on(serve(sockets, config, reading));
     // A pending lookup of a host name must not delay the exit.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(
+    sockets: Vec<BoundSocket>,
+    config: Config,
+    reading: Reading,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::receive().context("cannot receive signals")?;
+    let is_handed_in = !sockets.is_empty();
     let server = tokio::select! {
-        server = Server::bind(config.clone()) => server?,
-        end = signals.end() => {
+        server = Server::bind_at(sockets, config.clone()) => server?,
+        end = end(&mut signals, || tracing::info!("SIGHUP: the settings were read just now")) => {
             tracing::info!("{end}: stopped before listening");
             return Ok(ExitCode::SUCCESS);
         }
     };
     config.check_addresses(server.local_addrs()).map_err(anyhow::Error::msg)?;
+    if is_handed_in {
+        tracing::info!("the socket is systemd's: the settings host and port have no effect");
+    }
     tracing::info!("{}", config.start_line(server.local_addrs()));
     for address in server.metrics_addrs() {
-        tracing::info!("metrics at http://{address}/metrics, for {}", config.allow_metrics_from);
+        let scheme = if address.tcp().is_some() { "http://" } else { "" };
+        let readers = &config.allow_metrics_from;
+        tracing::info!("metrics at {scheme}{address}/metrics, for {readers}");
     }
+    server.reload_from(Arc::new(reading));
+    let (reloader, monitor) = (server.reloader(), server.monitor());
+    // Signals that come during a reload ask for one more.
+    let reload = Notify::new();
+    let reloading = async {
+        loop {
+            reload.notified().await;
+            systemd::is_reloading(true).await;
+            // It logs its outcome.
+            let _ = reloader.reload().await;
+            systemd::is_reloading(false).await;
+        }
+    };
     let (stop, stopped) = oneshot::channel();
     let ended_twice = async {
-        let end = signals.end().await;
-        tracing::info!("{end}: shutting down");
+        let first = end(&mut signals, || reload.notify_one()).await;
+        tracing::info!("{first}: shutting down");
         // The receiver is gone if the server has just failed.
         let _ = stop.send(());
-        signals.end().await
+        systemd::stops(reloader.shutdown_timeout()).await;
+        end(&mut signals, || tracing::info!("SIGHUP ignored during the shutdown")).await
     };
     let stopped = async {
         let _ = stopped.await;
@@ -107,9 +144,21 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
+        () = reloading => unreachable!("it waits for the next reload"),
+        () = systemd::reports(monitor) => unreachable!("it reports until the end"),
         end = ended_twice => {
             tracing::warn!("{end} during the shutdown: stopped at once, running requests are dropped");
             Ok(end.exit_code())
+        }
+    }
+}
+
+/// Waits for a signal that ends the program. One that asks for a reload calls `reload`.
+async fn end(signals: &mut Signals, reload: impl Fn()) -> End {
+    loop {
+        match signals.next().await {
+            Asked::End(end) => return end,
+            Asked::Reload => reload(),
         }
     }
 }

@@ -17,6 +17,15 @@ impl End {
     }
 }
 
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asked {
+    /// The end of the program.
+    End(End),
+    /// That the settings are read again.
+    Reload,
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
@@ -32,7 +41,7 @@ pub(crate) use windows::Signals;
 mod unix {
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
-    use super::{End, io};
+    use super::{Asked, End, io};
 
     /// The number of the signal on all systems on which the server runs.
     const SIGXFSZ: i32 = 25;
@@ -63,20 +72,14 @@ mod unix {
             })
         }
 
-        /// Waits for the next signal that ends the program, and ignores the others.
-        pub(crate) async fn end(&mut self) -> End {
+        /// Waits for the next signal that asks for something, and ignores the others.
+        pub(crate) async fn next(&mut self) -> Asked {
             loop {
                 let (name, number) = tokio::select! {
                     _ = self.terminate.recv() => ("SIGTERM", 15),
                     _ = self.interrupt.recv() => ("SIGINT", 2),
                     _ = self.quit.recv() => ("SIGQUIT", 3),
-                    _ = self.hangup.recv() => {
-                        tracing::warn!(
-                            "SIGHUP ignored: settings cannot be reloaded yet; restart the server to \
-                             change them"
-                        );
-                        continue;
-                    }
+                    _ = self.hangup.recv() => return Asked::Reload,
                     _ = self.user1.recv() => {
                         tracing::info!("SIGUSR1 ignored");
                         continue;
@@ -86,7 +89,7 @@ mod unix {
                         continue;
                     }
                 };
-                return End { name, number };
+                return Asked::End(End { name, number });
             }
         }
     }
@@ -96,7 +99,7 @@ mod unix {
 mod windows {
     use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};
 
-    use super::{End, io};
+    use super::{Asked, End, io};
 
     /// The signals, received as long as the process lives.
     pub(crate) struct Signals {
@@ -111,11 +114,11 @@ mod windows {
         }
 
         /// Waits for the next signal that ends the program.
-        pub(crate) async fn end(&mut self) -> End {
-            tokio::select! {
+        pub(crate) async fn next(&mut self) -> Asked {
+            Asked::End(tokio::select! {
                 _ = self.interrupt.recv() => End { name: "Ctrl-C", number: 2 },
                 _ = self.stop.recv() => End { name: "Ctrl-Break", number: 2 },
-            }
+            })
         }
     }
 }

@@ -1,24 +1,17 @@
-//! Authentication: what a request may do by its address, signature and sign-in cookie (contract §3).
-
-use std::borrow::Cow;
+//! Authentication: what checks signatures, and the cookie of a sign-in (contract §3, §10).
 
 use channelstream_signer::{Digest, KeyDerivation, TimestampSigner};
 use http::HeaderMap;
-use http::header::{COOKIE, HeaderName, HeaderValue};
+use http::header::{COOKIE, HeaderValue};
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::http::header::items;
-use crate::http::problem::Problem;
 use crate::http::request::Request;
-
-/// The maximum age of a signature, in seconds.
-const SIGNATURE_AGE: u64 = 60;
+use crate::router::signature::Signers;
 
 /// The lifetime of a sign-in, in seconds: 30 days.
 const SIGN_IN_AGE: u64 = 30 * 86_400;
-
-const SIGNATURE: HeaderName = HeaderName::from_static("x-channelstream-secret");
 
 /// The prefix of our cookies' names. Browsers keep the cookies of all servers of a host together, so
 /// the rest of a name identifies the server.
@@ -30,52 +23,32 @@ const OLD_COOKIE_NAME: &str = "auth_tkt";
 /// Checks signatures and cookies.
 #[derive(Debug)]
 pub(crate) struct Auth {
-    /// `None` if there is no secret. Then no signature is valid.
-    requests: Option<TimestampSigner>,
+    pub(super) signers: Signers,
     cookies: TimestampSigner,
+    /// What signs cookies where no setting says it; it stays the same for the life of the process.
+    random: Secret,
     /// The port of the server, for the name of the cookie.
     port: u16,
 }
 
 impl Auth {
     pub(crate) fn new(config: &Config, port: u16) -> Self {
-        let secrets = config.secrets.iter().map(|secret| secret.expose());
-        let requests = TimestampSigner::with_secrets(secrets.filter(|secret| !secret.is_empty()));
-        let cookies = TimestampSigner::builder(cookie_secret(config))
+        let random = clock::secret_id().to_string() + &clock::secret_id().to_string();
+        Self::with_random(config, Secret::new(random), port)
+    }
+
+    /// The same with other settings. Sign-ins count on, unless what they depend on has changed.
+    pub(crate) fn with(&self, config: &Config) -> Self {
+        Self::with_random(config, self.random.clone(), self.port)
+    }
+
+    fn with_random(config: &Config, random: Secret, port: u16) -> Self {
+        let cookies = TimestampSigner::builder(cookie_secret(config, random.expose()))
             .salt("channelstream.sign-in")
             .key_derivation(KeyDerivation::Hmac)
             .digest(Digest::Sha256)
             .build();
-        Self { requests, cookies, port }
-    }
-
-    /// Returns `true` if a valid signature from an allowed address permits the backend API.
-    ///
-    /// # Errors
-    /// Returns an error if the address is allowed and the signature is invalid.
-    pub(crate) fn is_signed(&self, request: &Request, config: &Config) -> Result<bool, Problem> {
-        if !request.peer.is_in(&config.allow_posting_from) {
-            return Ok(false);
-        }
-        let signature = match request.head.headers.get(SIGNATURE) {
-            Some(header) => {
-                Cow::from(str::from_utf8(header.as_bytes()).map_err(|_| Problem::BadSignature)?)
-            }
-            None => request.parameter("secret").unwrap_or_default(),
-        };
-        if signature.is_empty() {
-            return Ok(false);
-        }
-        let requests = self.requests.as_ref().ok_or(Problem::BadSignature)?;
-        let checked = if config.validate_requests {
-            requests.unsign_within(&signature, SIGNATURE_AGE, clock::unix_seconds())
-        } else {
-            requests.unsign(&signature)
-        };
-        match checked {
-            Ok(_) => Ok(true),
-            Err(_) => Err(Problem::BadSignature),
-        }
+        Self { signers: Signers::new(config), cookies, random, port }
     }
 
     /// Returns `true` if the headers carry the cookie of a sign-in that has not expired.
@@ -130,9 +103,8 @@ impl Auth {
 
 /// The key that signs cookies. A change of the secret, the user or the password ends all sign-ins.
 /// Each part follows its length, so no other three parts give the same bytes.
-fn cookie_secret(config: &Config) -> Vec<u8> {
-    let random = clock::secret_id().to_string() + &clock::secret_id().to_string();
-    let own = config.cookie_secret.as_ref().map_or(random.as_str(), |secret| secret.expose());
+fn cookie_secret(config: &Config, random: &str) -> Vec<u8> {
+    let own = config.cookie_secret.as_ref().map_or(random, |secret| secret.expose());
     let parts = [own, &config.admin_user, config.admin_secret.expose()];
     parts
         .iter()
@@ -154,17 +126,17 @@ fn user_in_cookie(user: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
 
     #[test]
     fn no_two_sets_of_secrets_sign_cookies_alike() {
         let secret = |own: &str, user: &str, admin: &str| {
-            cookie_secret(&Config {
+            let config = Config {
                 cookie_secret: Some(Secret::new(own)),
                 admin_user: user.to_owned(),
                 admin_secret: Secret::new(admin),
                 ..Config::default()
-            })
+            };
+            cookie_secret(&config, "random")
         };
         let all = [
             secret("own", "admin", "pass"),
@@ -179,7 +151,7 @@ mod tests {
             assert!(!all[..at].contains(one), "{at}");
         }
         assert_eq!(all[0], secret("own", "admin", "pass"));
-        let random = || cookie_secret(&Config::default());
-        assert_ne!(random(), random());
+        let random = |random| cookie_secret(&Config::default(), random);
+        assert_ne!(random("one"), random("other"));
     }
 }

@@ -97,8 +97,11 @@ fn has_foreign_origin(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> 
 /// machine. Any other name may belong to an attacker who lets it resolve to this machine (DNS
 /// rebinding), so that the attacker's pages have the server's own origin.
 pub(crate) fn names_loopback(request: &Request) -> bool {
-    let is_own = request.authority().is_none_or(|(host, _)| is_loopback(unbracketed(host)));
-    is_own && has_loopback_host(&request.head.headers)
+    is_known_as_loopback(&request.head.headers, request.authority())
+}
+
+fn is_known_as_loopback(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> bool {
+    own.is_none_or(|(host, _)| is_loopback(unbracketed(host))) && has_loopback_host(headers)
 }
 
 fn has_loopback_host(headers: &HeaderMap) -> bool {
@@ -122,11 +125,11 @@ pub(crate) fn may_use_defaults(
     request: &Request,
     is_on_loopback: bool,
 ) -> Result<(), &'static str> {
-    let is_foreign = has_foreign_origin(&request.head.headers, request.authority());
-    if is_foreign || is_of_another_site(request) {
+    let (headers, own) = (&request.head.headers, request.authority());
+    if has_foreign_origin(headers, own) || is_from_another(headers, own) {
         return Err("it comes from a page of another site");
     }
-    if is_on_loopback && !names_loopback(request) {
+    if is_on_loopback && !is_known_as_loopback(headers, own) {
         return Err("the address is not 127.0.0.1 or localhost");
     }
     Ok(())

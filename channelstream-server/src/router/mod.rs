@@ -2,14 +2,16 @@
 
 pub(crate) mod auth;
 pub(crate) mod browser;
+pub(crate) mod nonces;
 pub(crate) mod routes;
+pub(crate) mod signature;
 
 use std::sync::Arc;
 
 use http::header::ORIGIN;
 use http::{Method, Response};
 use hyper::upgrade::OnUpgrade;
-use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::admin;
 use crate::api::metrics;
@@ -20,6 +22,7 @@ use crate::http::problem::Problem;
 use crate::http::request::{Head, Permissions, Request};
 use crate::http::service::Service;
 use crate::pages::{self, tutorial};
+use crate::spans::{self, About};
 use routes::{Access, Caller};
 
 impl Service for App {
@@ -62,13 +65,23 @@ async fn answer(
     body: Chunks,
     place: Place,
 ) -> Response<Content> {
-    let began = Instant::now();
-    let request = Request::new(Arc::clone(head), upgrade, body, &app.config, &app.notes);
-    let (id, peer, path) = (request.id, request.peer, request.path.clone());
+    let settings = Arc::clone(&app.settings());
+    let request = Request::new(Arc::clone(head), upgrade, body, settings, &app.notes);
+    let (peer, path, line) = (request.peer, request.path.clone(), request.line.clone());
     let endpoint = routes::endpoint(path.as_deref().unwrap_or_default());
-    let outcome = match place {
+    let trace = request.trace;
+    let serving = async || match place {
         Place::Server => serve(app, request).await,
         Place::Metrics => serve_metrics(app, request).await,
+    };
+    let outcome = match trace {
+        None => serving().await,
+        // At the highest level, so that no line of the request lacks it.
+        Some(trace) => {
+            let (trace_id, span_id) = (trace.trace_id(), trace.span_id());
+            let span = tracing::error_span!("request", %trace_id, %span_id);
+            Box::pin(serving()).instrument(span).await
+        }
     };
     if let Some(limit) = outcome.as_ref().err().and_then(Problem::limit) {
         app.limits.refused(limit, peer);
@@ -84,18 +97,13 @@ async fn answer(
     if routes::is_admin(shown) && browser::names_a_page(&head.headers) {
         answer = answer.same_origin();
     }
-    let response = answer.into_response(head.headers.get(ORIGIN), &app.http.common_headers);
+    let response =
+        answer.into_response(head.headers.get(ORIGIN), &app.http.settings().common_headers);
     app.metrics.requests.count(endpoint, response.status().as_u16());
-    tracing::debug!(
-        request = id,
-        %peer,
-        method = %head.method,
-        path = path.as_deref().unwrap_or("(undecodable)"),
-        status = response.status().as_u16(),
-        micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "request answered"
-    );
-    response
+    match line {
+        Some(line) => line.answer(response, routes::is_probe(endpoint)),
+        None => response,
+    }
 }
 
 /// Serves a request at the address of the metrics.
@@ -112,6 +120,22 @@ async fn serve_metrics(app: &Arc<App>, request: Request) -> Result<Answer, Probl
     metrics::tell(app, request).await
 }
 
+/// Returns whether a request is signed in by a cookie, and whether it is signed.
+fn authenticate(
+    app: &App,
+    path: &str,
+    request: &mut Request,
+    takes_stream: bool,
+) -> Result<(bool, bool), Problem> {
+    let settings = Arc::clone(&request.settings);
+    if settings.config.enforce_https && !request.is_https() {
+        return Err(Problem::HttpsOnly);
+    }
+    let is_signed_in = routes::accepts_cookie(path) && settings.is_signed_in(&request.head.headers);
+    let is_signed = !is_signed_in && app.check_signature(&settings, request, takes_stream)?;
+    Ok((is_signed_in, is_signed))
+}
+
 /// Checks a request in the order of contract §3 and serves it: head, rate, path, scheme, cookie,
 /// address and signature, page, method, permissions.
 async fn serve(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> {
@@ -122,17 +146,16 @@ async fn serve(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> 
     let path = request.path.clone().ok_or(Problem::NotFound("the path is not UTF-8".into()))?;
     let (caller, endpoint) = routes::split_caller(&path);
     let method = request.head.method.clone();
-    let route = routes::find(method.as_str(), endpoint);
+    let route = routes::find(method.as_str(), endpoint).or_else(|| {
+        let has_test_clock = request.settings.config.test_clock;
+        has_test_clock.then(|| routes::find_for_tests(method.as_str(), endpoint)).flatten()
+    });
     let is_first = |access| matches!(access, Access::Handshake | Access::Probe);
     if let Some(route) = route.filter(|route| is_first(route.access)) {
         return route.serve(app, request).await;
     }
-    if app.config.enforce_https && !request.is_https() {
-        return Err(Problem::HttpsOnly);
-    }
-    let signed_in =
-        routes::accepts_cookie(&path) && app.auth.is_signed_in(&request.head.headers, &app.config);
-    let is_signed = !signed_in && app.auth.is_signed(&request, &app.config)?;
+    let takes_stream = route.is_some_and(|route| route.takes_stream);
+    let (signed_in, is_signed) = authenticate(app, &path, &mut request, takes_stream)?;
     let well_known = if is_signed { app.check_default("secret", &request).err() } else { None };
     let has_permissions = signed_in || (is_signed && well_known.is_none());
     let backend = match caller {
@@ -159,5 +182,14 @@ async fn serve(app: &Arc<App>, mut request: Request) -> Result<Answer, Problem> 
             };
         }
     }
-    route.serve(app, request).await
+    // What others send is not traced: they could have everything traced.
+    if !(signed && route.access == Access::Backend) {
+        return route.serve(app, request).await;
+    }
+    let version = request.head.version;
+    let about = About { trace: request.trace, method: &method, route: route.path, version };
+    let status = |outcome: &Result<Answer, Problem>| {
+        outcome.as_ref().map_or_else(Problem::status, Answer::status).as_u16()
+    };
+    spans::traced(about, route.serve(app, request), status).await
 }

@@ -69,6 +69,8 @@ pub(crate) struct Route {
     is_awaited: bool,
     in_tutorial: bool,
     in_admin_page: bool,
+    /// Whether the handler acts on the body before it is whole, so that no signature can be over it.
+    pub(crate) takes_stream: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -102,19 +104,27 @@ macro_rules! later {
     };
 }
 
-pub(crate) static ROUTES: [Route; 33] = [
+pub(crate) static ROUTES: [Route; 38] = [
     route(POST, "/connect", later!(api::connect), Backend),
     route(POST, "/subscribe", later!(api::subscribe), Backend),
     route(POST, "/unsubscribe", later!(api::unsubscribe), Backend),
     route(POST, "/user_state", later!(api::user_state), Backend),
     route(POST, "/message", later!(api::publish), Backend),
-    route(POST, "/message/stream", later!(api::pipe::stream), Backend).not_in_tutorial(),
+    route(POST, "/message/stream", later!(api::pipe::stream), Backend)
+        .not_in_tutorial()
+        .of_stream(),
     route(PATCH, "/message", later!(api::change), Backend),
     route(DELETE, "/message", later!(api::delete), Backend),
     route(POST, "/channel_config", later!(api::configure), Backend),
     route(DELETE, "/channels", later!(api::delete_channels), Backend).not_in_tutorial(),
+    route(POST, "/disconnect_user", later!(api::disconnect_user), Backend).not_in_tutorial(),
+    route(POST, "/list_channels", later!(api::list_channels), Backend).not_in_tutorial(),
+    route(POST, "/list_users", later!(api::list_users), Backend).not_in_tutorial(),
+    route(POST, "/history", later!(api::history), Backend).not_in_tutorial(),
     route(Any(&["POST"]), "/info", later!(api::info), Backend),
     route(Any(&["GET", "POST"]), "/disconnect", later!(api::disconnect), Open).in_admin_page(),
+    route(POST, "/reload", Handler::Later(|app, _| Box::pin(api::reload(app))), Backend)
+        .not_in_tutorial(),
     route(POST, "/cancel", later!(api::cancel), Open),
     route(GET, "/listen", later!(long_poll::listen), Open).not_awaited(),
     route(GET, "/sse", later!(event_stream::sse), Open).not_awaited(),
@@ -148,6 +158,10 @@ pub(crate) static ROUTES: [Route; 33] = [
     route(GET, "/static/channelstream/{file}", Now(static_file), Open),
 ];
 
+/// Lets time pass, on a server with a test clock. It is in no table: other servers do not have it, and answer
+/// as to any path that they do not know.
+static ADVANCE: Route = route(POST, "/test/advance", later!(api::advance), Backend);
+
 const fn route(methods: Methods, path: &'static str, handler: Handler, access: Access) -> Route {
     let is_backend = matches!(access, Backend);
     Route {
@@ -158,6 +172,7 @@ const fn route(methods: Methods, path: &'static str, handler: Handler, access: A
         is_awaited: true,
         in_tutorial: is_backend,
         in_admin_page: is_backend,
+        takes_stream: false,
     }
 }
 
@@ -182,6 +197,12 @@ impl Route {
         self
     }
 
+    /// The handler acts on the body while it arrives.
+    const fn of_stream(mut self) -> Self {
+        self.takes_stream = true;
+        self
+    }
+
     /// The drain does not wait for its answers.
     const fn not_awaited(mut self) -> Self {
         self.is_awaited = false;
@@ -199,10 +220,8 @@ impl Route {
     }
 
     fn has_path(&self, path: &str) -> bool {
-        match self.path.strip_suffix("{file}") {
-            Some(beginning) => path.starts_with(beginning),
-            None => path == self.path,
-        }
+        let is_below = |folder: &str| path.starts_with(folder);
+        path == self.path || self.path.strip_suffix("{file}").is_some_and(is_below)
     }
 
     fn is_for(&self, caller: Caller) -> bool {
@@ -236,11 +255,21 @@ pub(crate) fn find(method: &str, path: &str) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.matches(method, path))
 }
 
+/// The route of a method and a path that only a server with a test clock has.
+pub(crate) fn find_for_tests(method: &str, path: &str) -> Option<&'static Route> {
+    Some(&ADVANCE).filter(|route| route.matches(method, path))
+}
+
 /// The path in the table of the endpoint at a path, whatever the method; `other` if there is none. So the
 /// number of names is bounded.
 pub(crate) fn endpoint(path: &str) -> &'static str {
     let (_, path) = split_caller(path);
     ROUTES.iter().find(|route| route.has_path(path)).map_or("other", |route| route.path)
+}
+
+/// Returns `true` if the path in the table is that of an endpoint for monitoring.
+pub(crate) fn is_probe(endpoint: &str) -> bool {
+    ROUTES.iter().any(|route| route.path == endpoint && route.access == Probe)
 }
 
 /// Splits a path into its caller and the path of the endpoint: `/tutorial/connect` is `/connect`,
@@ -335,6 +364,8 @@ mod tests {
             ("/admin/api/message", Caller::AdminPage, "/message"),
             ("/admin/api/channels", Caller::AdminPage, "/channels"),
             ("/admin/api/disconnect", Caller::AdminPage, "/disconnect"),
+            ("/admin/api/reload", Caller::AdminPage, "/reload"),
+            ("/tutorial/reload", Caller::Client, "/tutorial/reload"),
             ("/admin/api/listen", Caller::Client, "/admin/api/listen"),
             ("/admin/sign_in", Caller::Client, "/admin/sign_in"),
         ] {

@@ -1,5 +1,7 @@
 //! The server as a whole: binds its addresses, runs its parts, drains them on shutdown.
 
+mod drain;
+mod monitor;
 #[cfg(test)]
 mod releases;
 
@@ -12,30 +14,34 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, iter};
 
-use channelstream_core::protocol::Bounds as JsonBounds;
+use channelstream_core::state::State;
 use channelstream_core::state::stored::{Levels, UnknownLevel};
-use channelstream_core::state::{Keep, Rules, State};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::app::App;
 use crate::clock;
-use crate::config::{Address, ClusterLevel, Config};
+use crate::config::{self, Address, ClusterLevel, Config, Journal, JournalSync};
 use crate::handle::Handle;
 use crate::http::bind;
 use crate::http::connection;
+use crate::http::tls::{Checked, Tls, TlsError};
 use crate::journal::{self, Running, SharedJournal};
 use crate::limits::Limits;
 use crate::listener;
 use crate::listener::hub::{Hub, ShardTasks};
-use crate::listener::outbox::{Bounds, Ending, Keepalive};
+use crate::listener::outbox::{Bounds, Keepalive};
 use crate::node::{self, Beginning};
+use crate::reload::{Reloader, Source};
 use crate::router::MetricsAddress;
+use crate::socket::{BoundSocket, LocalAddr};
 use crate::thread::Thread;
+use crate::webhooks;
+pub(crate) use monitor::{Monitor, Seen};
 
 /// A server that is bound to its addresses.
 pub struct Server {
@@ -46,12 +52,14 @@ pub struct Server {
     journal: Option<(journal::Writer, Thread)>,
     /// What a journal that outlives the process begins with.
     beginning: Option<Beginning>,
+    /// What sends webhooks, and its thread.
+    webhooks: (webhooks::Sender, Thread),
     shards: Vec<ShardTasks>,
     /// The threads besides the one that calls [`Server::run`].
     threads: Vec<Thread>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<BoundSocket>,
     /// The address of each listener; not empty.
-    local_addrs: Vec<SocketAddr>,
+    local_addrs: Vec<LocalAddr>,
     /// Where the metrics are, if they have an address of their own.
     metrics: Option<MetricsListeners>,
 }
@@ -59,8 +67,8 @@ pub struct Server {
 /// What listens at the address of the metrics, and the thread that serves it: it answers also if all
 /// others are stuck.
 struct MetricsListeners {
-    listeners: Vec<TcpListener>,
-    local_addrs: Vec<SocketAddr>,
+    listeners: Vec<BoundSocket>,
+    local_addrs: Vec<LocalAddr>,
     thread: Thread,
 }
 
@@ -77,6 +85,12 @@ pub enum ServerError {
         #[source]
         cause: io::Error,
     },
+    /// The certificate and key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The settings ask for a test clock where there must be none.
+    #[error("{0}")]
+    TestClock(String),
     /// The journal cannot be opened.
     #[error("the journal cannot be opened")]
     Journal(#[source] Box<dyn Error + Send + Sync>),
@@ -104,13 +118,23 @@ impl fmt::Debug for Server {
 
 impl Server {
     /// Binds the host and port of `config`. A host name is bound on each of its addresses that this
-    /// machine has. Port 0 selects a free port, the same on all addresses.
+    /// machine has. Port 0 selects a free port, the same on all addresses. A host such as
+    /// `unix:/run/server.sock` is a unix socket.
     ///
     /// # Errors
     /// Returns [`ServerError::Bind`] if the name has no address or an address is in use, and
     /// [`ServerError::Journal`] if the journal is in use, damaged or cannot be written.
     pub async fn bind(config: Config) -> Result<Self, ServerError> {
-        Self::bind_knowing(config, None, Levels::KNOWN).await
+        Self::bind_knowing(Vec::new(), config, None, Levels::KNOWN).await
+    }
+
+    /// Serves on sockets that are bound already, if there are any, and otherwise like [`Server::bind`]. The
+    /// metrics are where `metrics_addr` says.
+    pub(crate) async fn bind_at(
+        sockets: Vec<BoundSocket>,
+        config: Config,
+    ) -> Result<Self, ServerError> {
+        Self::bind_knowing(sockets, config, None, Levels::KNOWN).await
     }
 
     /// Like [`Server::bind`], on a journal that several servers of this process share.
@@ -118,16 +142,20 @@ impl Server {
     /// # Errors
     /// Returns [`ServerError::Bind`] if the name has no address or an address is in use.
     pub async fn bind_on(config: Config, journal: &SharedJournal) -> Result<Self, ServerError> {
-        Self::bind_knowing(config, Some(journal), Levels::KNOWN).await
+        Self::bind_knowing(Vec::new(), config, Some(journal), Levels::KNOWN).await
     }
 
     /// Binds a server of a release that knows these levels.
     async fn bind_knowing(
+        sockets: Vec<BoundSocket>,
         config: Config,
         shared: Option<&SharedJournal>,
         known: Levels,
     ) -> Result<Self, ServerError> {
-        let listeners = Self::listen(&config.host, config.port).await?;
+        let listeners = match sockets.is_empty() {
+            true => Self::listen(&config.host, config.port).await?,
+            false => sockets,
+        };
         let metrics = match &config.metrics_addr {
             Some(Address { host, port }) => Some(Self::listen(host, *port).await?),
             None => None,
@@ -137,16 +165,16 @@ impl Server {
         Ok(server)
     }
 
-    async fn listen(host: &str, port: u16) -> Result<Vec<TcpListener>, ServerError> {
+    async fn listen(host: &str, port: u16) -> Result<Vec<BoundSocket>, ServerError> {
         let listeners = bind::listen(host, port).await;
-        listeners.map_err(|bind::Failure { address, cause }| ServerError::Bind {
-            address,
-            cause: in_plain_words(cause),
+        listeners.map_err(|bind::Failure { address, cause }| {
+            let cause = in_plain_words(cause, config::unix_socket(&address).is_some());
+            ServerError::Bind { address, cause }
         })
     }
 
-    /// Serves on a listener that is bound already, for example by a socket activation or a test. The
-    /// settings `host`, `port` and `metrics_addr` have no effect: the metrics are at this address.
+    /// Serves on a listener that is bound already, for example by a test, like
+    /// [`Server::from_sockets`].
     ///
     /// # Errors
     /// Returns [`ServerError::Bind`] if the listener has no address, [`ServerError::Journal`] if the
@@ -155,17 +183,42 @@ impl Server {
     /// # Panics
     /// Panics outside of a Tokio runtime.
     pub fn from_listener(listener: TcpListener, config: Config) -> Result<Self, ServerError> {
+        let listener = listener.into_std().map_err(ServerError::failed("setup of a listener"))?;
+        Self::from_sockets(vec![listener.into()], config)
+    }
+
+    /// Serves on sockets that are bound already, for example by a socket activation. The settings
+    /// `host`, `port` and `metrics_addr` have no effect: the metrics are at these addresses.
+    ///
+    /// # Errors
+    /// Returns [`ServerError::Bind`] if there is no socket or one has no address,
+    /// [`ServerError::Journal`] if the journal cannot be opened, and [`ServerError::Failed`] if a thread
+    /// cannot be started.
+    ///
+    /// # Panics
+    /// Panics outside of a Tokio runtime.
+    pub fn from_sockets(sockets: Vec<BoundSocket>, config: Config) -> Result<Self, ServerError> {
+        if sockets.is_empty() {
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "there is no socket");
+            return Err(ServerError::Bind { address: "no socket".to_owned(), cause });
+        }
         let config = Config { metrics_addr: None, ..config };
-        Self::assemble(vec![listener], config, None, Levels::KNOWN)
+        Self::assemble(sockets, config, None, Levels::KNOWN)
     }
 
     fn assemble(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<BoundSocket>,
         config: Config,
         shared: Option<&SharedJournal>,
         known: Levels,
     ) -> Result<Self, ServerError> {
         let local_addrs = addresses(&listeners)?;
+        config.allows_test_clock(&local_addrs).map_err(ServerError::TestClock)?;
+        if config.test_clock && shared.is_some() {
+            let why = "test_clock: others share the journal, and their clocks stay as they are";
+            return Err(ServerError::TestClock(why.to_owned()));
+        }
+        let tls = config.tls.as_ref().map(Checked::new).transpose()?.map(Tls::new);
         let threads: Vec<Thread> = (1..config.threads)
             .map(|_| Thread::start())
             .collect::<Result<_, _>>()
@@ -174,13 +227,17 @@ impl Server {
             iter::once(runtime::Handle::current()).chain(threads.iter().map(Thread::handle));
         let bounds = Bounds { frames: config.outbox_frames, bytes: config.outbox_bytes };
         let (asking, asked) = listener::asking();
-        let rules = rules(&config);
+        let rules = config.rules();
         let mut opened = match shared {
             Some(journal) => journal
                 .open(&rules, known)
                 .map_err(|level| ServerError::Journal(format!("it has {level}").into()))?,
             None => {
-                let initial = || State::new(rules.clone()).at_level(known.oldest);
+                // Others may share a new journal in Redis that do not know the newest level.
+                let is_own = matches!(config.journal, Journal::File { .. });
+                let holds = config.cluster_level == ClusterLevel::Hold;
+                let level = if is_own && !holds { known.newest } else { known.oldest };
+                let initial = || State::new(rules.clone()).at_level(level);
                 journal::open(&config.journal, known, initial)
                     .map_err(|error| ServerError::Journal(error.into()))?
             }
@@ -204,6 +261,16 @@ impl Server {
         let (hub, shards) =
             Hub::new(runtimes.collect(), bounds, config.max_listeners, &asking, &metrics);
         let hub = Arc::new(hub);
+        // The journal has made and locked the directory.
+        let kept = match &config.journal {
+            Journal::File { directory, sync } if shared.is_none() => {
+                Some((directory.join("webhooks"), *sync == JournalSync::Always))
+            }
+            _ => None,
+        };
+        let (webhooks, sender) = webhooks::new(&config, Arc::clone(&limits), kept)
+            .map_err(|error| ServerError::Journal(format!("the file webhooks: {error}").into()))?;
+        let sends = Thread::start().map_err(ServerError::failed("start of a thread"))?;
         let (node, state_loop) = node::new(
             opened,
             (rules.clone(), config.cluster_level == ClusterLevel::Hold),
@@ -211,6 +278,7 @@ impl Server {
             asked,
             Arc::clone(&limits),
             Arc::clone(&metrics),
+            webhooks.clone(),
         );
         let begins = node.journal().is_own() && journal.is_some();
         let beginning = begins.then(|| node.begin(epoch, rules)).transpose();
@@ -218,13 +286,15 @@ impl Server {
         if let Some(rules) = joins_with {
             node.join_with(rules).map_err(|error| ServerError::Journal(error.into()))?;
         }
-        let app = Arc::new(App::new(config, node, limits, metrics, &local_addrs));
+        let app = App::new(config, node, limits, metrics, webhooks, &local_addrs, tls);
+        let app = Arc::new(app);
         Ok(Self {
             app,
             hub,
             state_loop,
             journal,
             beginning,
+            webhooks: (sender, sends),
             shards,
             threads,
             listeners,
@@ -233,30 +303,46 @@ impl Server {
         })
     }
 
-    /// Returns the address that the server is bound to, the first one if there are several.
+    /// Returns the TCP address that the server is bound to, the first one if there are several, and
+    /// `None` if it listens on unix sockets only.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addrs[0]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addrs.iter().find_map(LocalAddr::tcp)
     }
 
-    /// Returns all addresses that the server is bound to; there are several if the host is a name
-    /// that has several.
+    /// Returns where the server listens; never empty. There are several addresses if the host is a
+    /// name that has several.
     #[must_use]
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    pub fn local_addrs(&self) -> &[LocalAddr] {
         &self.local_addrs
     }
 
     /// Returns the addresses at which the metrics are, if they have one of their own (`metrics_addr`).
     #[must_use]
-    pub fn metrics_addrs(&self) -> &[SocketAddr] {
+    pub fn metrics_addrs(&self) -> &[LocalAddr] {
         self.metrics.as_ref().map_or(&[], |metrics| &metrics.local_addrs)
     }
 
     /// Returns a handle that sends requests to this server from within the process.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        let Config { max_json_depth: depth, max_json_elements: elements, .. } = self.app.config;
-        Handle::new(self.app.node.clone(), JsonBounds { depth, elements })
+        Handle::new(self.app.node.clone(), self.app.current.clone())
+    }
+
+    /// Returns what looks at this server while it runs.
+    pub(crate) fn monitor(&self) -> Monitor {
+        Monitor::new(&self.app)
+    }
+
+    /// Returns what gives this server other settings while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader::new(&self.app)
+    }
+
+    /// Sets where the settings are read again when that is asked for.
+    pub(crate) fn reload_from(&self, source: Arc<dyn Source>) {
+        self.app.reload.set_source(source);
     }
 
     /// Serves until `shutdown` completes, then drains: stops accepting, waits for requests for up to
@@ -273,21 +359,17 @@ impl Server {
             state_loop,
             journal,
             beginning,
+            webhooks: (webhooks, sends),
             shards,
             listeners,
             threads: _threads,
             metrics,
             ..
         } = self;
-        let Config { shutdown_timeout, drain_rate, heartbeat_interval, .. } = app.config;
-        let keepalive = keepalive(&app.config);
+        let heartbeat_interval = app.settings().config.heartbeat_interval;
+        let keepalive = keepalive(&app.settings().config);
         let draining = app.draining.subscribe();
         let of_listener = ServerError::failed("setup of a listener");
-        let listeners: Vec<_> = listeners
-            .into_iter()
-            .map(TcpListener::into_std)
-            .collect::<Result<_, _>>()
-            .map_err(&of_listener)?;
         let own = runtime::Handle::current();
         let mut tasks = Tasks::default();
         tasks.spawn_fallible("state loop", state_loop.run(), &own);
@@ -303,14 +385,15 @@ impl Server {
                 })?,
             }
         }
+        tasks.spawn("webhooks", webhooks.run(), &sends.handle());
         tasks.spawn("sampling of metrics", Arc::clone(&app).take_samples(), &own);
         for shard in shards {
             let thread = shard.thread.clone();
             for listener in &listeners {
                 // All threads accept from the same queue: the one that is free takes the next.
                 let listener = listener.try_clone().map_err(&of_listener)?;
-                let (app, http) = (Arc::clone(&app), Arc::clone(&app.http));
-                let accept = connection::accept(app, http, listener, draining.clone());
+                let (app, http, tls) = (Arc::clone(&app), Arc::clone(&app.http), app.tls.clone());
+                let accept = connection::accept(app, http, listener, tls, draining.clone());
                 tasks.spawn("accept loop", accept, &thread);
             }
             tasks.spawn("writer", shard.write(), &thread);
@@ -338,8 +421,9 @@ impl Server {
             error = tasks.failure() => return Err(error),
         }
         app.draining.send_replace(true);
+        let Config { shutdown_timeout, drain_rate, .. } = app.settings().config;
         let latest = Instant::now() + shutdown_timeout;
-        end(&app, &hub, drain_rate, shutdown_timeout).await;
+        drain::end(&app, &hub, drain_rate, shutdown_timeout).await;
         let _ = timeout(LEAVING, app.node.leave()).await;
         // What was accepted is written and brought to disk.
         let latest = latest.max(Instant::now() + JOURNAL_END);
@@ -351,8 +435,10 @@ impl MetricsListeners {
     /// Most TCP connections at the address of the metrics. They are apart from `max_connections`, so that
     /// a server that is full can be seen.
     const CONNECTIONS: usize = 64;
+    /// Most of them from one address of another machine, so that no stranger takes all places.
+    const CONNECTIONS_PER_ADDRESS: usize = 8;
 
-    fn new(listeners: Vec<TcpListener>) -> Result<Self, ServerError> {
+    fn new(listeners: Vec<BoundSocket>) -> Result<Self, ServerError> {
         let local_addrs = addresses(&listeners)?;
         let thread = Thread::start().map_err(ServerError::failed("start of a thread"))?;
         Ok(Self { listeners, local_addrs, thread })
@@ -367,17 +453,15 @@ impl MetricsListeners {
     ) -> Result<Thread, ServerError> {
         let most = Config {
             max_connections: Self::CONNECTIONS,
-            max_connections_per_address: Self::CONNECTIONS,
-            ..app.config.clone()
+            max_connections_per_address: Self::CONNECTIONS_PER_ADDRESS,
+            ..app.settings().config.clone()
         };
         let http =
             connection::Shared::new(&most, Arc::clone(&app.limits), Arc::clone(&app.metrics));
         let (http, service) = (Arc::new(http), Arc::new(MetricsAddress(Arc::clone(app))));
         for listener in self.listeners {
-            let listener =
-                listener.into_std().map_err(ServerError::failed("setup of a listener"))?;
             let (service, http) = (Arc::clone(&service), Arc::clone(&http));
-            let accept = connection::accept(service, http, listener, end.clone());
+            let accept = connection::accept(service, http, listener, None, end.clone());
             tasks.spawn("accept loop of the metrics", accept, &self.thread.handle());
         }
         Ok(self.thread)
@@ -385,8 +469,8 @@ impl MetricsListeners {
 }
 
 /// Returns the address of each listener.
-fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, ServerError> {
-    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
+fn addresses(listeners: &[BoundSocket]) -> Result<Vec<LocalAddr>, ServerError> {
+    let addresses = listeners.iter().map(BoundSocket::local_addr).collect::<Result<_, _>>();
     addresses.map_err(|cause| ServerError::Bind { address: "a listener".to_owned(), cause })
 }
 
@@ -442,9 +526,12 @@ impl Tasks {
 }
 
 /// Says what the common errors of binding mean; others stay as they are.
-fn in_plain_words(error: io::Error) -> io::Error {
+fn in_plain_words(error: io::Error, is_path: bool) -> io::Error {
     let text = match error.kind() {
         io::ErrorKind::AddrInUse => "another program listens there already",
+        io::ErrorKind::PermissionDenied if is_path => {
+            "this user may not create or replace a socket there"
+        }
         io::ErrorKind::PermissionDenied => "this user may not use that port",
         _ => return error,
     };
@@ -455,51 +542,6 @@ fn in_plain_words(error: io::Error) -> io::Error {
 const LEAVING: Duration = Duration::from_secs(1);
 /// How long the end of the journal may take in any case.
 const JOURNAL_END: Duration = Duration::from_secs(2);
-
-/// The pause between two batches of listeners that the drain closes.
-const DRAIN_STEP: Duration = Duration::from_millis(20);
-
-/// Waits for requests, closes listeners, and waits for TCP connections to end, within `time` in all.
-async fn end(app: &App, hub: &Hub, drain_rate: usize, time: Duration) {
-    let latest = Instant::now() + time;
-    // Accepted messages still reach the listeners here, so requests finish first.
-    let requests_done = async {
-        loop {
-            sleep(DRAIN_STEP).await;
-            if app.requests() == 0 {
-                return;
-            }
-        }
-    };
-    if timeout(time / 2, requests_done).await.is_err() {
-        tracing::warn!(
-            "requests are still running after half of shutdown_timeout: closing listeners now"
-        );
-    }
-    let connections_ended = async {
-        hub.settle().await;
-        app.close_pages();
-        let batch = batch_size(hub.count(), drain_rate, latest - Instant::now());
-        while hub.count() > 0 || app.tcp_connections() > 0 {
-            hub.end_some(Ending::Shutdown, batch);
-            sleep(DRAIN_STEP).await;
-        }
-    };
-    if timeout_at(latest, connections_ended).await.is_err() {
-        tracing::warn!("shutdown timed out; dropping {} connections", app.tcp_connections());
-    }
-}
-
-/// Returns how many listeners one step of the drain closes: `rate` a second, or more if half of
-/// `timeout` would not be enough for all.
-fn batch_size(listeners: usize, rate: usize, timeout: Duration) -> usize {
-    let steps = (timeout.as_secs_f64() / 2.0 / DRAIN_STEP.as_secs_f64()).max(1.0);
-    let (listeners, rate) = (listeners as f64, rate as f64);
-    let batch = (rate * DRAIN_STEP.as_secs_f64()).max(listeners / steps);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-    let batch = batch.ceil() as usize;
-    batch
-}
 
 /// Converts the ping settings into numbers of heartbeats, since pings are sent with heartbeats.
 fn keepalive(config: &Config) -> Keepalive {
@@ -512,42 +554,5 @@ fn keepalive(config: &Config) -> Keepalive {
     Keepalive {
         ping_after: heartbeats(config.ping_interval),
         end_after: heartbeats(config.ping_timeout),
-    }
-}
-
-fn rules(config: &Config) -> Rules {
-    Rules {
-        connection_timeout: config.gc_conns_after,
-        waiting_timeout: config.gc_waiting_conns_after,
-        user_timeout: config.gc_users_after,
-        channel_timeout: config.gc_channels_after,
-        channel_events: Keep { events: config.stored_frames, bytes: config.stored_bytes },
-        user_events: Keep { events: config.stored_private_frames, bytes: config.stored_bytes },
-        recovery_window: config.recovery_window,
-        idempotency_window: config.idempotency_window,
-        idempotency_keys: config.max_idempotency_keys,
-        idempotency_bytes: config.max_idempotency_bytes,
-        channel_defaults: config.channel_defaults.clone(),
-        append_timeout: config.append_timeout,
-        stalled_timeout: config.stalled_timeout,
-        max_growing_size: config.max_growing_size,
-        max_growing_items: config.max_growing_items,
-        max_open_messages: config.max_open_messages,
-        ..Rules::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_drain_keeps_its_rate_unless_that_takes_more_than_half_of_the_time() {
-        let ten = Duration::from_secs(10);
-        assert_eq!(batch_size(0, 2000, ten), 40);
-        assert_eq!(batch_size(10_000, 2000, ten), 40, "just in five seconds");
-        assert_eq!(batch_size(50_000, 2000, ten), 200);
-        assert_eq!(batch_size(3, 1, ten), 1);
-        assert_eq!(batch_size(500, 1, Duration::from_millis(1)), 500);
     }
 }

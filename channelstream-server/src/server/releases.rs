@@ -1,5 +1,5 @@
-//! Servers of two releases on one journal, which know different levels. There is only one level yet, so that they
-//! are servers of this process, to which others are told.
+//! Servers of two releases on one journal, which know different levels. They are servers of this process, to which
+//! other levels are told than it knows.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +8,8 @@ use channelstream_core::protocol::{Connect, InfoOptions};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use tokio::time::sleep;
 
 use super::*;
 use crate::config::{Journal, JournalSync};
@@ -63,7 +65,9 @@ impl Place {
             ..Config::default()
         };
         loop {
-            match Server::bind_knowing(config.clone(), self.shared.as_ref(), known).await {
+            match Server::bind_knowing(Vec::new(), config.clone(), self.shared.as_ref(), known)
+                .await
+            {
                 // What another test starts has the lock until it is another program.
                 Err(error) if said(&error).contains("another process") => {
                     sleep(Duration::from_millis(5)).await;
@@ -261,6 +265,19 @@ async fn a_server_with_files_raises_them_by_itself() {
     let two = place.start(NEW).await;
     assert!(two.knows(&["ann", "ben", "cat"]).await && two.level().await == 2);
     two.stop().await;
+}
+
+#[tokio::test]
+async fn new_files_begin_at_the_newest_level_unless_it_is_held() {
+    for (level, begins) in [(ClusterLevel::Raise, 2), (ClusterLevel::Hold, 1)] {
+        let folder = TempDir::new().unwrap();
+        let directory = folder.path().join("journal");
+        let journal = Journal::File { directory, sync: JournalSync::Never };
+        let place = Place { journal, shared: None };
+        let one = place.start_with(NEW, level).await;
+        assert_eq!(one.level().await, begins);
+        one.stop().await;
+    }
 }
 
 #[tokio::test]

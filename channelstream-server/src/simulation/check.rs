@@ -37,6 +37,8 @@ pub(super) struct Books {
     applied: HashMap<Position, (NodeId, u64, u64)>,
     /// The channel and the id of the message that an operation publishes.
     pub(super) messages: BTreeMap<u32, (String, u128)>,
+    /// The ids of those that expire: who comes back later lacks them, and no gap is told.
+    pub(super) expiring: BTreeSet<u128>,
     /// Ticks of nodes that are not the first, in a time in which nothing goes wrong.
     pub(super) needless_ticks: u32,
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use channelstream_core::protocol::{Address, Connect, Epoch, NewMessage, Timestamp, Uuid};
+use channelstream_core::protocol::{
+    Address, ChannelConfig, Configure, Connect, Epoch, NewMessage, Timestamp, Uuid,
+};
 use channelstream_core::state::{
     Alive, Appends, CatchUp, Closing, Command, ConnectionId, Envelope, ListenerId, ListenerKind,
     Moment, Sent, Stamp,
@@ -17,6 +19,9 @@ use crate::journal::redis::protocol::message::{Entry, Kind, Standing};
 
 /// Some day, in microseconds.
 const DAY: u64 = 1_800_000_000_000_000;
+
+/// The first level that knows messages that expire and lifetimes of channels.
+const FADING: u32 = 2;
 
 /// What clients know.
 #[derive(Debug, Default)]
@@ -80,6 +85,14 @@ impl World {
                 None => Command::Tick,
             },
             (2, Some(connection)) => Command::Disconnect(connection),
+            (5, _) if self.nodes[node].replica.state.level() >= FADING => {
+                let settings = ChannelConfig {
+                    store_history: Some(true),
+                    history_ttl: Some(dice.between(0, 9)),
+                    ..ChannelConfig::default()
+                };
+                Command::Configure(Configure::new([(channel, settings)]))
+            }
             (3 | 4, _) | (_, None) => {
                 let connection = ConnectionId::from_u128(u128::from(dice.draw()));
                 self.clients.connections.push(connection);
@@ -89,7 +102,13 @@ impl World {
             _ => {
                 let uuid = Some(Uuid::from_u128(u128::from(dice.draw())));
                 let message = NewMessage::new(user, Address::channel(channel));
-                Command::Publish(vec![NewMessage { uuid, ..message }])
+                // What the level before does not know is refused before it is appended.
+                let knows = self.nodes[node].replica.state.level() >= FADING;
+                let expires = (knows && dice.one_in(3)).then(|| dice.between(1, 9));
+                if expires.is_some() {
+                    self.books.expiring.extend(uuid.map(|uuid| uuid.as_u128()));
+                }
+                Command::Publish(vec![NewMessage { uuid, expires, ..message }])
             }
         }
     }

@@ -344,7 +344,8 @@ impl World {
         // What was lost, and received before, stands later now.
         let until = last.filter(|_| self.report.losses == 0).map_or(0, |last| last + 1);
         let end = if is_present { messages.len() } else { until };
-        let missing: Vec<_> = (0..end).filter(|place| !got.contains(&messages[*place])).collect();
+        let is_missing = |uuid: &u128| !got.contains(uuid) && !self.books.expiring.contains(uuid);
+        let missing: Vec<_> = (0..end).filter(|place| is_missing(&messages[*place])).collect();
         if !missing.is_empty() && !life.has_gap {
             return Some(format!("of {end} messages, {missing:?} are missing, and no gap is told"));
         }

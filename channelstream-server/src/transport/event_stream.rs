@@ -70,10 +70,10 @@ async fn open(
     }
     let since = since(&request)?;
     let appends = super::appends(&request)?;
-    let permit = super::reserve(app, request.peer)?;
+    let place = super::reserve(app, request.peer)?;
     let ends_with_peer = EndsWithPeer::begin_stream(&request.head.tcp);
     let sink = Sink::Pull(Notify::new());
-    let mut listener = Listener::new(&app.node, permit, connection, sink, encoding, Some(since));
+    let mut listener = Listener::new(&app.node, place, connection, sink, encoding, Some(since));
     match listener.open(ListenerKind::Socket, appends).await {
         Ok(_) => {}
         Err(node::Error::Refused(Refusal::UnknownConnection)) => {
@@ -83,8 +83,8 @@ async fn open(
         Err(error) => return Err(error.into()),
     }
     let events = Box::new(Events {
-        first: (encoding == Encoding::EventStream).then(|| retry(app.config.sse_retry)),
-        heartbeat: Box::pin(sleep(app.config.heartbeat_interval)),
+        first: (encoding == Encoding::EventStream).then(|| retry(app.settings().config.sse_retry)),
+        heartbeat: Box::pin(sleep(app.settings().config.heartbeat_interval)),
         latest: Instant::now(),
         app: Arc::clone(app),
         listener,
@@ -158,12 +158,12 @@ impl Events {
                 () = outbox.changed() => {}
                 () = self.heartbeat.as_mut() => {
                     let now = Instant::now();
-                    let due = self.latest + self.app.config.heartbeat_interval;
+                    let due = self.latest + self.app.settings().config.heartbeat_interval;
                     if due > now {
                         self.heartbeat.as_mut().reset(due);
                         continue;
                     }
-                    self.heartbeat.as_mut().reset(now + self.app.config.heartbeat_interval);
+                    self.heartbeat.as_mut().reset(now + self.app.settings().config.heartbeat_interval);
                     return self.encoding.heartbeat();
                 }
             }
@@ -180,8 +180,9 @@ impl Events {
             Ending::Superseded => Some(retry(NEVER)),
             Ending::Shutdown | Ending::NodeSilent => {
                 let random = RandomState::new().hash_one(self.request) as f64 / u64::MAX as f64;
-                let config = &self.app.config;
-                Some(retry(config.sse_retry + config.shutdown_timeout.mul_f64(random)))
+                let settings = self.app.settings();
+                let (first, time) = (settings.config.sse_retry, settings.config.shutdown_timeout);
+                Some(retry(first + time.mul_f64(random)))
             }
             _ => None,
         }

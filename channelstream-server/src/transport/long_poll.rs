@@ -38,13 +38,13 @@ pub(crate) async fn listen(app: &App, request: Request) -> Result<Answer, Proble
     }
     // An answer to a client that has left would take the events along.
     let _ends_with_peer = EndsWithPeer::begin(&request.head.tcp);
-    let permit = super::reserve(app, request.peer)?;
+    let place = super::reserve(app, request.peer)?;
     // Whatever happens from here on, also if the peer goes away, dropping the listener closes it. What
     // was taken out of its outbox counts as sent, what is left there does not.
     let sink = Sink::Pull(Notify::new());
     let encoding = if since.is_some() { Encoding::JsonWithSeq } else { Encoding::Json };
-    let mut listener = Listener::new(&app.node, permit, connection, sink, encoding, since);
-    let deadline = Instant::now() + app.config.wake_connections_after;
+    let mut listener = Listener::new(&app.node, place, connection, sink, encoding, since);
+    let deadline = Instant::now() + app.settings().config.wake_connections_after;
     let mut opened = listener.open(ListenerKind::Poll, appends).await;
     // A socket gets the events. But it may be about to end, and then this poll is the listener.
     while matches!(opened, Ok(Reply::Occupied)) && Instant::now() < deadline {

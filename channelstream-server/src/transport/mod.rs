@@ -13,8 +13,6 @@ use bytes::Bytes;
 use channelstream_core::protocol::{FieldErrors, NotACursor, parse_uuid};
 use channelstream_core::state::{Appends, ConnectionId, Since};
 use hyper::upgrade::OnUpgrade;
-use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 
 use crate::app::App;
@@ -24,6 +22,8 @@ use crate::http::problem::{FULL, Problem};
 use crate::http::request::Request;
 use crate::limits::Limit;
 use crate::listener::outbox::Ending;
+use crate::places::Place;
+use crate::socket::Socket;
 
 /// Returns the connection that the parameter `conn_id` names, or what is wrong with the parameter.
 fn connection(request: &Request) -> Result<ConnectionId, &'static str> {
@@ -54,7 +54,7 @@ fn appends(request: &Request) -> Result<Appends, FieldErrors> {
 }
 
 /// Reserves the place of one more listener.
-fn reserve(app: &App, peer: Peer) -> Result<OwnedSemaphorePermit, Problem> {
+fn reserve(app: &App, peer: Peer) -> Result<Place, Problem> {
     app.node.hub().reserve().ok_or_else(|| {
         app.limits.refused(Limit::Listeners, peer);
         Problem::Unavailable(FULL.into())
@@ -78,17 +78,13 @@ pub(crate) fn upgrade(request: &mut Request) -> Result<OnUpgrade, Problem> {
 }
 
 /// Takes the TCP connection over from HTTP. Returns the socket and what was read beyond the request.
-///
-/// The socket is registered again: tokio's old registration holds the waker of hyper's finished task,
-/// and with it that task's memory.
-pub(crate) async fn take_over(upgrade: OnUpgrade) -> io::Result<(TcpStream, Bytes)> {
+pub(crate) async fn take_over(upgrade: OnUpgrade) -> io::Result<(Socket, Bytes)> {
     let parts = upgrade
         .await
         .map_err(io::Error::other)?
         .downcast::<LingerIo>()
-        .map_err(|_| io::Error::other("the connection is not a TCP stream"))?;
-    let stream = parts.io.into_inner().into_std()?;
-    Ok((TcpStream::from_std(stream)?, parts.read_buf))
+        .map_err(|_| io::Error::other("the connection is not a stream of this server"))?;
+    Ok((parts.io.into_inner().registered_again()?, parts.read_buf))
 }
 
 /// Reads until the peer closes, and drops what it sends: bytes that nobody reads would make the
@@ -96,7 +92,7 @@ pub(crate) async fn take_over(upgrade: OnUpgrade) -> io::Result<(TcpStream, Byte
 ///
 /// # Errors
 /// If the connection breaks.
-pub(crate) async fn linger(stream: &TcpStream) -> io::Result<()> {
+pub(crate) async fn linger(stream: &Socket) -> io::Result<()> {
     loop {
         stream.readable().await?;
         // A statement of its own, so that the buffer is no part of the task.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use channelstream_core::protocol::FieldErrors;
 use channelstream_core::state::{Appends, Closing, ConnectionId, ListenerKind, Since};
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 
 use crate::app::App;
+use crate::http::access::Line;
 use crate::http::answer::Answer;
 use crate::http::connection_limit::ConnectionGuard;
 use crate::http::peer::Peer;
@@ -21,6 +21,7 @@ use crate::limits::Limit;
 use crate::listener::Listener;
 use crate::listener::outbox::{Ending, Sink};
 use crate::node;
+use crate::places::Place;
 use crate::wire::Encoding;
 use crate::wire::websocket::{
     CloseCode, Decoder, Incoming, check_handshake, close_frame, pong_frame,
@@ -44,16 +45,17 @@ pub(crate) fn open(app: &Arc<App>, request: &mut Request) -> Result<Answer, Prob
         super::connection(request).map_err(|error| FieldErrors::from_texts("conn_id", [error]))?;
     let since = super::since(request)?;
     let appends = super::appends(request)?;
-    let permit = super::reserve(app, request.peer)?;
+    let place = super::reserve(app, request.peer)?;
     let upgrade = super::upgrade(request)?;
     let client = Client {
         request: request.id,
         peer: request.peer,
         appends,
+        _line: request.line.take(),
         _tcp: Arc::clone(&request.head.tcp),
     };
     let thread = app.node.hub().thread(connection);
-    thread.spawn(begin(Arc::clone(app), connection, since, permit, upgrade, client));
+    thread.spawn(begin(Arc::clone(app), connection, since, place, upgrade, client));
     Ok(Answer::switching_protocols(&accept))
 }
 
@@ -64,7 +66,7 @@ async fn begin(
     app: Arc<App>,
     connection: ConnectionId,
     since: Option<Since>,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     upgrade: OnUpgrade,
     client: Client,
 ) {
@@ -78,8 +80,8 @@ async fn begin(
     };
     let sink = Sink::Socket(stream);
     let encoding = if since.is_some() { Encoding::WebSocketWithSeq } else { Encoding::WebSocket };
-    let listener = Listener::new(&app.node, permit, connection, sink, encoding, since);
-    let decoder = Some(Decoder::new(app.config.max_client_message as u64));
+    let listener = Listener::new(&app.node, place, connection, sink, encoding, since);
+    let decoder = Some(Decoder::new(app.settings().config.max_client_message as u64));
     let mut reader = Box::new(Reader { app, listener, decoder, client });
     if let Err(error) = reader.listener.open(ListenerKind::Socket, appends).await {
         tracing::debug!(request, %peer, %error, "connection closed");
@@ -101,6 +103,8 @@ struct Client {
     request: u64,
     peer: Peer,
     appends: Appends,
+    /// What the log tells of it, written at its end.
+    _line: Option<Arc<Line>>,
     /// The TCP connection counts as open as long as this lives.
     _tcp: Arc<ConnectionGuard>,
 }

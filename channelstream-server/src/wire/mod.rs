@@ -128,11 +128,17 @@ impl Encoding {
 
     /// Returns the last bytes before the connection is closed, where the encoding can give a reason.
     pub(crate) fn close(self, ending: Ending) -> Option<Bytes> {
+        self.close_because(ending, ending.reason())
+    }
+
+    /// The same with another reason.
+    pub(crate) fn close_because(self, ending: Ending, reason: &str) -> Option<Bytes> {
         match self {
             Self::WebSocket | Self::WebSocketWithSeq => {
-                Some(websocket::close_frame(Some(ending.into())))
+                let close = websocket::Close { reason, ..ending.into() };
+                Some(websocket::close_frame(Some(close)))
             }
-            Self::EventStream => Some(sse::comment(ending.reason())),
+            Self::EventStream => Some(sse::comment(reason)),
             Self::NdJson | Self::Json | Self::JsonWithSeq => None,
         }
     }

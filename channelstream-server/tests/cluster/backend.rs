@@ -14,6 +14,8 @@ struct Shared {
     is_over: AtomicBool,
     answered: AtomicU64,
     repeats: AtomicU64,
+    /// Connections that nobody accepted.
+    refused: AtomicU64,
 }
 
 pub(crate) struct Backend {
@@ -31,7 +33,7 @@ impl Backend {
                 if its.is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                while !publish(address, channel, number) {
+                while !its.publish(address, channel, number) {
                     its.repeats.fetch_add(1, Ordering::Relaxed);
                     thread::sleep(Duration::from_millis(20));
                 }
@@ -50,6 +52,11 @@ impl Backend {
         assert!(!self.thread.is_finished(), "it was answered what is no reason to repeat");
     }
 
+    /// Returns how many connections were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
+
     /// Stops. Returns the last number, up to which all are published, and how many requests were repeats.
     pub(crate) fn stop(self) -> (u64, u64) {
         self.shared.is_over.store(true, Ordering::Relaxed);
@@ -59,23 +66,27 @@ impl Backend {
     }
 }
 
-/// Publishes a number. Returns `false` if nobody took it, or nobody knows.
-fn publish(address: SocketAddr, channel: &str, number: u64) -> bool {
-    let answer = || {
-        let mut stream = TcpStream::connect(address).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let request = Request::call("/message", &numbered(channel, number))
-            .header("idempotency-key", &format!("number-{number}"))
-            .header("connection", "close");
-        stream.write_all(&request.bytes()).ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        String::from_utf8(answer).ok().filter(|answer| !answer.is_empty())
-    };
-    let Some(answer) = answer() else { return false };
-    match answer.split(' ').nth(1) {
-        Some("200") => true,
-        Some("502" | "503" | "504") => false,
-        _ => panic!("{answer}"),
+impl Shared {
+    /// Publishes a number. Returns `false` if nobody took it, or nobody knows.
+    fn publish(&self, address: SocketAddr, channel: &str, number: u64) -> bool {
+        let answer = || {
+            let connected = TcpStream::connect(address);
+            self.refused.fetch_add(u64::from(connected.is_err()), Ordering::Relaxed);
+            let mut stream = connected.ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).ok()?;
+            let request = Request::call("/message", &numbered(channel, number))
+                .header("idempotency-key", &format!("number-{number}"))
+                .header("connection", "close");
+            stream.write_all(&request.bytes()).ok()?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).ok()?;
+            String::from_utf8(answer).ok().filter(|answer| !answer.is_empty())
+        };
+        let Some(answer) = answer() else { return false };
+        match answer.split(' ').nth(1) {
+            Some("200") => true,
+            Some("502" | "503" | "504") => false,
+            _ => panic!("{answer}"),
+        }
     }
 }

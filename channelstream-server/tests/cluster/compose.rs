@@ -11,6 +11,7 @@ use crate::doctor::doctor;
 use crate::process::{PROGRAM, quiet};
 use crate::redis::{Disk, Redis, ask_all, free_port};
 
+const ALONE: &str = include_str!("../../../deploy/compose.yaml");
 const ONE: &str = include_str!("../../../deploy/one-redis.yaml");
 const SENTINELS: &str = include_str!("../../../deploy/sentinels.yaml");
 const MANAGED: &str = include_str!("../../../deploy/managed-redis.yaml");
@@ -52,7 +53,13 @@ fn all_settings_are_right() {
         DOCKERFILE.lines().filter_map(|line| line.strip_prefix("ENV CHANNELSTREAM_")).collect();
     assert_eq!(image, ["HOST=0.0.0.0"]);
     assert!(DOCKERFILE.contains("EXPOSE 8000") && NGINX.contains("http://$servers:8000;"));
-    for compose in [ONE, SENTINELS, MANAGED] {
+    let volume = "/var/lib/channelstream";
+    assert!(
+        DOCKERFILE.contains(&format!("VOLUME {volume}\n"))
+            && ALONE.contains(&format!(":{volume}\"]"))
+    );
+    assert!(ALONE.contains(&format!("JOURNAL_DIR: {volume}\n")));
+    for compose in [ALONE, ONE, SENTINELS, MANAGED] {
         let mut command = Command::new(PROGRAM);
         let output = quiet(command.args(["config", "check"]), &["--host", "0.0.0.0"])
             .envs(settings(compose))

@@ -47,6 +47,8 @@ struct Scene {
     http: reqwest::Client,
     opening: Semaphore,
     faults: Mutex<Vec<String>>,
+    /// Connections that nobody accepted.
+    refused: AtomicUsize,
 }
 
 struct Member {
@@ -79,7 +81,8 @@ impl Crowd {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let (opening, faults) = (Semaphore::new(AT_ONCE), Mutex::default());
-        let scene = Arc::new(Scene { address, http, opening, faults });
+        let refused = AtomicUsize::new(0);
+        let scene = Arc::new(Scene { address, http, opening, faults, refused });
         let site = Site(address);
         let info = json!({"include_users": false, "include_history": false});
         let mut members = Vec::with_capacity(count);
@@ -119,6 +122,11 @@ impl Crowd {
     /// Returns how many lines all of them have opened.
     pub(crate) fn lines(&self) -> usize {
         self.members.iter().map(|member| member.lines.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns how many connections of websockets were refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.scene.refused.load(Ordering::Relaxed)
     }
 
     fn wait(&self, what: &str, is_so: impl Fn(&Member) -> bool) {
@@ -180,7 +188,9 @@ impl Member {
         let opening = scene.opening.acquire().await.unwrap();
         let open = async {
             let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
-            let line = TcpStream::connect(scene.address).await.map_err(Error::Io)?;
+            let connected = TcpStream::connect(scene.address).await;
+            scene.refused.fetch_add(usize::from(connected.is_err()), Ordering::Relaxed);
+            let line = connected.map_err(Error::Io)?;
             let url = format!("ws://{}{}", scene.address, self.path("ws"));
             client_async_with_config(url, line, Some(config)).await
         };

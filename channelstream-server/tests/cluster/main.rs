@@ -10,6 +10,7 @@
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod app;
 mod away;
+#[allow(dead_code, reason = "the crash tests need more of it")]
 mod backend;
 mod breaks;
 mod cluster;

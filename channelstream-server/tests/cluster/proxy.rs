@@ -23,7 +23,7 @@ pub(crate) fn before(servers: &[SocketAddr]) -> Nginx {
 
 /// The part of the example that names the servers, with these in place of its own.
 pub(crate) fn upstream(servers: &[SocketAddr]) -> String {
-    let text = block(2);
+    let text = block(3);
     let (begin, rest) = text.split_once('\n').unwrap();
     let (lines, end) = rest.split_once("}\n").unwrap();
     let line = lines.lines().next().unwrap();

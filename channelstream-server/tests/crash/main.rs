@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test may wait")]
 #![cfg(target_os = "linux")]
 
+mod activation;
 #[path = "../it/app.rs"]
 #[allow(dead_code, reason = "the other tests need more of it")]
 mod app;

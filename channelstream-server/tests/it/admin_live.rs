@@ -18,10 +18,10 @@ fn cookie(site: &Site) -> String {
 }
 
 /// An admin page's socket.
-struct Page(WebSocket<TcpStream>);
+pub(crate) struct Page(WebSocket<TcpStream>);
 
 impl Page {
-    fn open(site: &Site) -> Self {
+    pub(crate) fn open(site: &Site) -> Self {
         Self::open_with(site, &cookie(site)).unwrap()
     }
 
@@ -39,7 +39,7 @@ impl Page {
         }
     }
 
-    fn say(&mut self, what: &Value) {
+    pub(crate) fn say(&mut self, what: &Value) {
         self.0.send(Message::text(what.to_string())).unwrap();
     }
 
@@ -55,7 +55,7 @@ impl Page {
     }
 
     /// The next part of this name that meets the condition.
-    fn part(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn part(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         let mut last = Value::Null;
         while begun.elapsed() < PATIENCE {

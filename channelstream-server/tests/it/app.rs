@@ -6,7 +6,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use channelstream_server::{Config, Server, SharedJournal};
+use channelstream_server::{Config, LocalAddr, Server, SharedJournal};
 use channelstream_signer::TimestampSigner;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The address of a server, and the requests that tests send to it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Site(pub(crate) SocketAddr);
 
 /// A server on a thread of its own. It ends when this is dropped.
@@ -58,8 +58,8 @@ impl App {
                     Some(journal) => Server::bind_on(config, &journal).await.unwrap(),
                     None => Server::bind(config).await.unwrap(),
                 };
-                let metrics = server.metrics_addrs().first().copied().map(Site);
-                ready.send((Site(server.local_addr()), metrics)).unwrap();
+                let metrics = server.metrics_addrs().first().and_then(LocalAddr::tcp).map(Site);
+                ready.send((Site(server.local_addr().unwrap()), metrics)).unwrap();
                 tokio::spawn(async move {
                     while let Some(time) = blocks.recv().await {
                         thread::sleep(time);
@@ -255,7 +255,7 @@ impl Request {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 

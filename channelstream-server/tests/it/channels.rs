@@ -70,7 +70,7 @@ fn a_channel_is_deleted_with_all_that_is_in_it() {
 }
 
 #[test]
-fn only_backends_delete_channels_that_have_names() {
+fn only_backends_delete_channels_and_say_which() {
     let app = App::start(Config {
         tutorial: channelstream_server::config::Tutorial::On,
         ..Config::default()
@@ -88,14 +88,24 @@ fn only_backends_delete_channels_that_have_names() {
         (json!({}), json!({"channels": ["Missing data for required field."]})),
         (json!({"channels": []}), json!({"channels": ["Shorter than minimum length 1."]})),
         (json!({"channels": "room"}), json!({"channels": ["Not a valid list."]})),
-        (
-            json!({"channels": [""]}),
-            json!({"channels": {"0": ["Length must be between 1 and 256."]}}),
-        ),
+        (json!({"channels": [1]}), json!({"channels": {"0": ["Not a valid string."]}})),
         (json!(["room"]), json!({"_schema": ["Invalid input type."]})),
     ] {
         let answer = app.send(&delete(&body));
         assert_eq!((answer.status, answer.json()), (422, faults), "{body}");
     }
     assert_eq!(app.channel("room")["total_users"], 1);
+}
+
+#[test]
+fn a_channel_of_any_name_that_is_there_is_read_and_deleted() {
+    let app = App::start(Config::default());
+    let long = "x".repeat(300);
+    for name in ["", &long] {
+        app.call("/channel_config", &json!({name: {"store_history": true}}));
+        let page = app.send(&Request::call("/history", &json!({"channel": name}))).ok();
+        assert_eq!(page["messages"], json!([]));
+        let answer = app.send(&delete(&json!({"channels": [name]}))).ok();
+        assert_eq!(answer, json!({"deleted": [name], "unknown": []}));
+    }
 }

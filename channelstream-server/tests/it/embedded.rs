@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use channelstream_server::protocol::{
-    Address, Configure, Connect, Delete, DeleteChannels, Edit, InfoOptions, NewMessage,
-    SetUserState, Subscribe, Unsubscribe, Uuid,
+    Address, Configure, Connect, Delete, DeleteChannels, DisconnectUser, Edit, InfoOptions,
+    NewMessage, SetUserState, Subscribe, Unsubscribe, Uuid,
 };
 use channelstream_server::{Config, HandleError, Refusal, Server, ServerError};
 use serde_json::json;
@@ -122,6 +122,10 @@ fn the_handle_can_do_what_the_backend_api_can() {
         assert_eq!((removed.deleted.len(), removed.unknown.len()), (1, 1));
         assert!(handle.disconnect(ann.conn_id).await.unwrap());
         assert!(!handle.disconnect(Uuid::from_u128(7)).await.unwrap());
+        let done =
+            handle.disconnect_user(&DisconnectUser::new("ann").refuse_for(60)).await.unwrap();
+        assert_eq!(done.refused_for, 60);
+        assert!(handle.connect(&Connect::new("ann")).await.is_err());
     });
 }
 

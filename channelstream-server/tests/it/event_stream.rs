@@ -11,7 +11,6 @@ use channelstream_server::Config;
 use serde_json::{Value, json};
 
 use crate::app::{App, PATIENCE, Request, Site, eventually, numbered, numbers};
-use crate::nginx::{Nginx, example};
 use crate::process::Process;
 
 const SSE: &str = "/sse";
@@ -512,11 +511,8 @@ fn a_drain_ends_streams_in_time_and_tells_each_when_to_come_back() {
     drop(stuck);
 }
 
-#[test]
-fn nginx_with_its_defaults_passes_each_event_on_at_once() {
-    let app = App::start(quiet());
-    let nginx = Nginx::before(&format!("http://{}", app.site.0), &example(), "");
-    let address = ([127, 0, 0, 1], nginx.port).into();
+/// Shows that a proxy at this address, before this server, holds nothing of a stream back.
+pub(crate) fn passes_each_event_on_at_once(app: &App, address: SocketAddr) {
     for path in [SSE, NDJSON] {
         let connection = app.connect("ann", &["room"]);
         let mut stream = Stream::open(address, path, &connection);
@@ -531,7 +527,5 @@ fn nginx_with_its_defaults_passes_each_event_on_at_once() {
                 }
             }
         }
-        drop(stream);
-        gone(app.site);
     }
 }

@@ -197,9 +197,14 @@ fn silence_stalls_a_message() {
 #[test]
 fn a_pipe_is_read_while_it_is_written() {
     let app = app();
+    reads_a_pipe_while_it_is_written(&app, *app);
+}
+
+/// Shows it of a server, for a publisher that reaches it at this address.
+pub(crate) fn reads_a_pipe_while_it_is_written(app: &App, publisher: Site) {
     app.configure("room", &json!({"store_history": true}));
     let mut socket = app.socket(&app.connect("ann", &["room"]));
-    let mut pipe = Pipe::open(*app, "", "content-type: text/plain; charset=utf-8\r\n");
+    let mut pipe = Pipe::open(publisher, "", "content-type: text/plain; charset=utf-8\r\n");
     pipe.send("one ");
     assert_eq!(socket.event()["status"], "open");
     assert_eq!(socket.event()["append"], json!({"text": "one "}), "before the body ends");
@@ -212,7 +217,7 @@ fn a_pipe_is_read_while_it_is_written() {
     let text = "one zwölf \u{1f600}\"\n".to_owned();
     let rev = answer["rev"].as_u64().unwrap();
     assert!(rev < rest.len() as u64, "bytes are gathered: {rev}");
-    assert_eq!(stored(*app), (text.clone(), "done".to_owned(), rev));
+    assert_eq!(stored(**app), (text.clone(), "done".to_owned(), rev));
     let mut seen = "one ".to_owned();
     while let Some(more) = Some(socket.event()) {
         seen += more["append"]["text"].as_str().unwrap_or_default();

@@ -87,7 +87,9 @@ fn the_command_asks_and_its_exit_status_says_what_it_heard() {
     let missing = said(&health(&[&format!("http://{}/nowhere", process.address)]));
     assert!(missing.contains("404"), "{missing}");
     let tls = said(&health(&[&format!("https://{}/readyz", process.address)]));
-    assert!(tls.contains("http://"), "{tls}");
+    assert!(tls.contains("https://"), "{tls}");
+    let other = said(&health(&["ftp://127.0.0.1/readyz"]));
+    assert!(other.contains("http://"), "{other}");
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let nobody = said(&health(&["--port", &port.to_string()]));
     assert!(nobody.contains("refused") && nobody.contains("/healthz"), "{nobody}");

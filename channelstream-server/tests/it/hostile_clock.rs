@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::app::{Frame, Request, Site, Socket, eventually, numbers};
 use crate::process::Process;
+use crate::whole::{HEADER, Whole};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -194,4 +195,33 @@ fn a_process_that_stood_still_parts_nobody() {
     let mut socket = site.socket(&connection);
     site.publish("room", 1);
     assert_eq!(numbers(&[socket.event()]), [1]);
+}
+
+/// Signatures over requests follow the clock, and a clock that is set back revives none.
+#[test]
+fn signatures_follow_the_clock_and_stay_used() {
+    let mut server = Shifted::start(&[]);
+    let signed = |server: &Shifted| {
+        Whole { time: server.now() + 1, ..Whole::new("GET", "/info", "") }.sign()
+    };
+    let status = |server: &Shifted, header: &str| {
+        server.site.send(&Request::new("GET", "/info").header(HEADER, header)).status
+    };
+    let now = signed(&server);
+    assert_eq!([(); 2].map(|()| status(&server, &now)), [200, 401]);
+    server.shift(DAY);
+    assert_eq!(status(&server, &now), 401, "expired");
+    let tomorrow = signed(&server);
+    assert_eq!([(); 2].map(|()| status(&server, &tomorrow)), [200, 401]);
+    // The clock was wrong for a moment only: what is signed now counts, and what counted does not.
+    server.shift(0);
+    assert_eq!(status(&server, &now), 401, "remembered all the time");
+    assert_eq!(status(&server, &signed(&server)), 200);
+    // Earlier than the start of the server, nobody knows what counted.
+    server.shift(-HOUR);
+    assert_eq!(status(&server, &signed(&server)), 503);
+    // The other scheme does not mind.
+    server.connect("somebody", "room");
+    server.shift(0);
+    assert_eq!(status(&server, &signed(&server)), 200);
 }

@@ -2,11 +2,15 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::json;
 
+use crate::frames::{
+    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING as PING_FRAME, SETTINGS, WINDOW_UPDATE,
+    frame, request,
+};
 use crate::raw::{PING, Socket, TestServer, masked};
 
 /// Threads that send, each over its part of the connections.
@@ -96,4 +100,61 @@ fn requests_sent_in_a_row_do_not_hold_up_others() {
     let lines: Vec<_> = (0..100).map(|_| connect(server.address())).collect();
     let requests = "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n".repeat(500);
     flood(&lines, requests.as_bytes(), || talk(&server, &mut socket));
+}
+
+#[test]
+fn floods_of_frames_do_not_hold_up_others() {
+    let server = TestServer::start();
+    let mut socket = server.websocket(&server.connect("quiet", &["quiet"]));
+    let streams: Vec<_> = (0..50)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+            stream.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
+            open(stream)
+        })
+        .collect();
+    let pings = frame(PING_FRAME, 0, 0, &[0; 8]).repeat(10_000);
+    flood(&streams, &pings, || talk(&server, &mut socket));
+}
+
+#[test]
+fn many_streams_of_a_few_connections_do_not_hold_up_others() {
+    const STREAMS: usize = 100;
+    let server = TestServer::start();
+    let mut socket = server.websocket(&server.connect("quiet", &["quiet"]));
+    let over = AtomicBool::new(false);
+    let answered = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            scope.spawn(|| {
+                let mut frames = Frames::open(server.address(), &[]);
+                let mut stream = 1;
+                while !over.load(Ordering::Relaxed) {
+                    let requests: Vec<u8> = (0..STREAMS)
+                        .flat_map(|_| {
+                            let head = request("GET", "/nowhere");
+                            stream += 2;
+                            frame(HEADERS, END_HEADERS | END_STREAM, stream - 2, &head)
+                        })
+                        .collect();
+                    frames.write(&requests);
+                    let mut windows = 0;
+                    for _ in 0..STREAMS {
+                        let end = std::iter::from_fn(|| frames.next())
+                            .inspect(|frame| windows += frame.payload.len())
+                            .find(|frame| frame.kind == DATA && frame.flags & END_STREAM != 0);
+                        assert!(end.is_some(), "the server has closed");
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                    let window = u32::try_from(windows).unwrap().to_be_bytes();
+                    frames.write(&frame(WINDOW_UPDATE, 0, 0, &window));
+                }
+            });
+        }
+        talk(&server, &mut socket);
+        crate::app::eventually("the flood was one", || answered.load(Ordering::Relaxed) > 1000);
+        talk(&server, &mut socket);
+        over.store(true, Ordering::Relaxed);
+    });
 }

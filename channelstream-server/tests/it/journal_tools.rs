@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use channelstream_core::state::stored::LEVEL;
 use channelstream_server::config::{Journal, JournalSync};
 use channelstream_server::{Config, Server};
 use serde_json::{Value, json};
@@ -80,7 +81,7 @@ fn files_and_entries_are_shown_and_no_message_or_id_of_a_connection() {
     let directory = folder.path().join("journal");
     let files = printed(&["show"], &directory);
     assert!(files.contains("snapshot-") && files.contains(" entries\n"), "{files}");
-    assert!(files.ends_with("\nlevel 1\n"), "{files}");
+    assert!(files.ends_with(&format!("\nlevel {LEVEL}\n")), "{files}");
     let entries = printed(&["show", "--entries"], &directory);
     for (command, count) in [("begin", 1), ("rules", 1), ("connect", 1), ("publish", 5)] {
         let found = entries.lines().filter(|line| line.contains(&format!("  {command} "))).count();

@@ -250,6 +250,16 @@ fn pages_of_other_sites_read_nothing() {
     for (name, value) in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
         assert_eq!(app.send(&metrics().header(name, value)).status, 403, "{name}");
     }
+    // A name of the attacker's, which leads to this machine: then its pages have the origin of the server.
+    for name in ["evil.example", "localhost.evil.example:8000"] {
+        let answer = app.send(&metrics().header("host", name));
+        assert_eq!(answer.status, 403, "{name}");
+        assert!(answer.body.contains("127.0.0.1 or localhost"), "{answer:?}");
+    }
+    let wide =
+        Config { allow_metrics_from: "127.0.0.1, 10.0.0.1".parse().unwrap(), ..Config::default() };
+    let named = App::start(wide).send(&metrics().header("host", "push.internal:8000"));
+    assert_eq!(named.status, 200, "a server that others reach has names that it does not know");
     let own = app.send(&metrics().header("sec-fetch-site", "none"));
     assert_eq!(own.status, 200);
     assert_eq!(own.header("access-control-allow-origin"), None);

@@ -14,6 +14,7 @@ use crate::app::{App, Site, eventually};
 use crate::process::Process;
 use crate::redis::{Disk, Redis};
 use crate::scrape::Scrape;
+use crate::tls::identity;
 
 const ALERTS: &str = include_str!("../../../deploy/alerts.yaml");
 const DASHBOARD: &str = include_str!("../../../deploy/grafana.json");
@@ -37,9 +38,13 @@ fn told() -> Told {
     let redis = Redis::start(Disk::None, &[]);
     let url = format!("redis://127.0.0.1:{}", redis.port);
     let shared = Process::start(&["--journal", "redis", "--redis-url", &url]);
-    let shared = Site(shared_when_ready(&shared));
+    let shared = shared_when_ready(&shared);
+    let metrics_addr = Some("127.0.0.1:0".parse().unwrap());
+    let secure = Config { tls: Some(identity()), metrics_addr, ..Config::default() };
+    let secure = App::start(secure);
     let mut told = Told::new();
-    for scrape in [Scrape::of(files.site), Scrape::of(shared)] {
+    let sites = [files.site, Site(shared), secure.metrics.unwrap()];
+    for scrape in sites.map(Scrape::of) {
         for (name, labels, _) in scrape.all() {
             let its = told.entry(name.to_owned()).or_default();
             for (key, value) in labels {

@@ -51,9 +51,10 @@ impl Described {
         if !properties.is_empty() {
             let given = value.as_object().unwrap_or_else(|| panic!("{place}: {value}"));
             let required = schema["required"].as_array();
-            // The one setting that answers have only if it was set.
+            // The settings that answers have only if they were set.
+            let is_optional = |key: &str| ["append_as_edit", "history_ttl"].contains(&key);
             let is_required = |key: &String| {
-                required.map_or(key != "append_as_edit", |keys| keys.iter().any(|one| one == key))
+                required.map_or(!is_optional(key), |keys| keys.iter().any(|one| one == key))
             };
             let told = properties.keys().filter(|key| is_required(key) || given.contains_key(*key));
             let told: BTreeSet<_> = told.collect();

@@ -121,14 +121,16 @@ fn preferences_are_described_and_so_are_their_answers() {
         for (method, operation) in methods.as_object().unwrap() {
             let parameters = operation["parameters"].as_array().into_iter().flatten();
             let prefers = parameters.filter(|told| told["name"] == "Prefer").count();
-            let is_backend = operation["security"] == json!([{"signature": []}]);
+            let is_backend =
+                operation["security"] == json!([{"signature": []}, {"request_signature": []}]);
             let is_of_page = ["/disconnect", "/cancel"].contains(&&**path) && method == "post";
-            let may_prefer = is_of_page || is_backend && path != "/message/stream";
+            let may_prefer =
+                is_of_page || is_backend && !["/message/stream", "/reload"].contains(&&**path);
             assert_eq!(prefers, usize::from(may_prefer), "{method} {path}");
             described += prefers;
         }
     }
-    assert_eq!(described, 12);
+    assert_eq!(described, 16);
     it.app.connect("ann", &["news"]);
     let messages = json!([
         {"user": "a", "channel": "news", "message": {}}, {"user": "a"},
@@ -168,6 +170,8 @@ fn every_call_answers_as_described() {
     post("/message", &dated);
     let info = post("/info", &it.example("post", "/info"));
     assert!(!info["channels"]["news"]["history"].as_array().unwrap().is_empty());
+    let page = post("/history", &it.example("post", "/history"));
+    assert!(!page["messages"].as_array().unwrap().is_empty(), "nothing to compare");
     let figures = it.call("get", "/admin/admin.json", "", None).ok();
     assert!(!figures["users"].as_array().unwrap().is_empty(), "nothing to compare");
     it.call("post", "/admin/admin.json", "", None).ok();
@@ -185,6 +189,12 @@ fn every_call_answers_as_described() {
     let deleted = it.call("delete", "/channels", "", Some(&channels)).ok();
     assert_eq!(deleted, json!({"deleted": ["news"], "unknown": ["nowhere"]}));
     assert_eq!(it.call("get", "/disconnect", &query, None).ok(), true);
+    let users = it.call("post", "/list_users", "", Some(&json!({"limit": 1}))).ok();
+    assert_eq!(users["users"].as_array().map(Vec::len), Some(1));
+    it.call("post", "/list_channels", "", None).ok();
+    let removed = json!({"user": "nobody", "reason": "spam", "refuse_for": 1});
+    let removed = it.call("post", "/disconnect_user", "", Some(&removed)).ok();
+    assert_eq!(removed["refused_for"], 1);
     assert_eq!(
         it.call("post", "/disconnect", "", Some(&json!({"conn_id": connection}))).ok(),
         true
@@ -262,7 +272,9 @@ fn refusals_are_as_described() {
         for (method, operation) in methods.as_object().unwrap() {
             let path = path.as_str();
             let has_json = operation["requestBody"]["content"]["application/json"].is_object();
-            if has_json && operation["security"] == json!([{"signature": []}]) {
+            if has_json
+                && operation["security"] == json!([{"signature": []}, {"request_signature": []}])
+            {
                 let broken = signed(method, path).body("{");
                 assert_eq!(it.send(method, path, &broken).status, 400, "{method} {path}");
                 let large = signed(method, path).body(vec![b' '; 2 << 20]);
@@ -270,7 +282,7 @@ fn refusals_are_as_described() {
                 let wrong = it.call(method, path, "", Some(&json!([7])));
                 assert_eq!(wrong.status, 422, "{method} {path}");
             }
-            if operation["security"] == json!([{"signature": []}]) {
+            if operation["security"] == json!([{"signature": []}, {"request_signature": []}]) {
                 let open = Request::new(&method.to_uppercase(), path).json(&json!({}));
                 let open = open.header("accept", "application/json");
                 assert_eq!(it.send(method, path, &open).status, 403, "{method} {path}");
@@ -338,7 +350,7 @@ fn examples_are_as_the_schemas_want_them() {
             }
         }
     }
-    assert_eq!(count, 12);
+    assert_eq!(count, 16);
 }
 
 /// Values just within what a schema allows, and just beyond.
@@ -350,7 +362,9 @@ fn at_the_limits(schema: &Value) -> (Vec<Value>, Vec<Value>) {
     if schema["maxLength"].is_u64() {
         within.extend([text(&schema["minLength"]), text(&schema["maxLength"])]);
         beyond.push(text(&plus(&schema["maxLength"], 1)));
-        beyond.push(text(&plus(&schema["minLength"], -1)));
+        if schema["minLength"] != 0 {
+            beyond.push(text(&plus(&schema["minLength"], -1)));
+        }
         beyond.push(json!(7));
     }
     if schema["minimum"].is_u64() {
@@ -397,7 +411,7 @@ fn the_limits_of_fields_are_those_that_are_told() {
     let named = |fields: Value| json!({"news": fields});
     let asked = |fields: Value| json!({"info": fields});
     type Wrap<'a> = &'a dyn Fn(Value) -> Value;
-    let bodies: [(&str, &str, &str, Wrap<'_>, &str); 11] = [
+    let bodies: [(&str, &str, &str, Wrap<'_>, &str); 15] = [
         ("ConnectBody", "post", "/connect", &whole, ""),
         ("SubscribeBody", "post", "/subscribe", &whole, ""),
         ("UnsubscribeBody", "post", "/unsubscribe", &whole, ""),
@@ -408,6 +422,10 @@ fn the_limits_of_fields_are_those_that_are_told() {
         ("ChannelsDeleteBody", "delete", "/channels", &whole, ""),
         ("ChannelConfigBody", "post", "/channel_config", &named, ""),
         ("DisconnectBody", "post", "/disconnect", &whole, ""),
+        ("ChannelListBody", "post", "/list_channels", &whole, ""),
+        ("UserListBody", "post", "/list_users", &whole, ""),
+        ("HistoryBody", "post", "/history", &whole, ""),
+        ("UserDisconnectBody", "post", "/disconnect_user", &whole, ""),
         ("InfoResolution", "post", "/info", &asked, "/info"),
     ];
     let mut probes = 0;

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Read as _;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -60,34 +61,51 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the program with flags and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::start_with(":", flags, &[])
+        Self::start_with(":", flags, &[], Stdio::null())
+    }
+
+    /// The same on a socket that listens already, as systemd hands it in.
+    pub(crate) fn start_on(
+        socket: impl Into<OwnedFd>,
+        flags: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Self {
+        let hand_in = "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$";
+        Self::start_with(hand_in, flags, environment, Stdio::from(socket.into()))
     }
 
     /// The same from a shell that has carried out a command, such as `ulimit`.
     pub(crate) fn start_behind(command: &str, flags: &[&str]) -> Self {
-        Self::start_with(command, flags, &[])
+        Self::start_with(command, flags, &[], Stdio::null())
     }
 
     /// The same, with more in its environment.
     pub(crate) fn start_in(flags: &[&str], environment: &[(&str, &OsStr)]) -> Self {
-        Self::start_with(":", flags, environment)
+        Self::start_with(":", flags, environment, Stdio::null())
     }
 
-    fn start_with(command: &str, flags: &[&str], environment: &[(&str, &OsStr)]) -> Self {
+    fn start_with(
+        command: &str,
+        flags: &[&str],
+        environment: &[(&str, &OsStr)],
+        input: Stdio,
+    ) -> Self {
         let output = NamedTempFile::new().unwrap();
         let mut shell = Command::new("sh");
         let program = std::env::var_os("CHANNELSTREAM_TEST_SERVER");
         shell.args(["-c", &format!("{command}; exec \"$@\""), "sh"]);
         shell.arg(program.as_deref().unwrap_or(OsStr::new(PROGRAM)));
         let child = quiet(&mut shell, flags)
+            .stdin(input)
             .envs(environment.iter().copied())
             .stdout(output.reopen().unwrap())
             .stderr(output.reopen().unwrap())
             .spawn()
             .unwrap();
         let mut process = Self { child, address: ([127, 0, 0, 1], 0).into(), output };
-        process.address = process.wait_for("listening on http://", |log| {
-            let (_, rest) = log.split_once("listening on http://")?;
+        process.address = process.wait_for("where it listens", |log| {
+            let (_, rest) = log.split_once("listening on http")?;
+            let (_, rest) = rest.split_once("://")?;
             rest.split([';', ' ']).next()?.parse().ok()
         });
         process

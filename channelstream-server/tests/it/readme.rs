@@ -48,3 +48,15 @@ fn the_table_of_metrics_is_up_to_date() {
          UPDATE_GOLDEN=1 cargo test -p channelstream-server --test it readme"
     );
 }
+
+/// The signer in Python stands in two documents; that of the signer is run against its vectors.
+#[test]
+fn the_signer_in_python_is_the_same_in_both_documents() {
+    let block = |document: &str| {
+        let mut blocks =
+            document.split("```python\n").map(|rest| rest.split("```").next().unwrap());
+        blocks.find(|block| block.contains("def sign_request")).unwrap().to_owned()
+    };
+    let of_the_signer = block(include_str!("../../../channelstream-signer/README.md"));
+    assert_eq!(block(include_str!("../../../docs/http-api.md")), of_the_signer);
+}

@@ -83,7 +83,7 @@ impl Node {
             runtime.unwrap().block_on(async {
                 let config = config(threads);
                 let server = channelstream_server::Server::bind_on(config, &journal).await.unwrap();
-                ready.send(server.local_addr()).unwrap();
+                ready.send(server.local_addr().unwrap()).unwrap();
                 server.run(async { drop(stopped.await) }).await.unwrap();
             });
         });

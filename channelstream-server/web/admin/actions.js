@@ -201,16 +201,30 @@ export function disconnect(user, ids) {
   });
 }
 
-/** Changes the settings of a channel. `changes` describes them. */
-export function configure(channel, settings, changes, done) {
+/** Changes the settings of a channel. `changes` describes them, and `effect` when they apply. */
+export function configure(channel, settings, changes, effect, done) {
   ask({
     title: `Change the settings of ${channel}?`,
-    text: `${changes.join(', ')}. This applies from the next event on.`,
+    text: `${changes.join(', ')}. ${effect}`,
     ok: 'Change',
     async go() {
       await post('POST', '/channel_config', JSON.stringify({ [channel]: settings }));
       done();
       return 'The settings were changed.';
+    },
+  });
+}
+
+/** Lets the server read its settings again. */
+export function reload() {
+  ask({
+    title: 'Read the settings again?',
+    text: 'The server reads its flags, its file and the files that settings name. If anything is wrong with them, nothing changes.',
+    ok: 'Reload',
+    async go() {
+      const { changed, needs_restart: later } = await post('POST', '/reload', '{}');
+      const now = changed.length ? `Changed: ${changed.join(', ')}.` : 'No setting that counts now has changed.';
+      return later.length ? `${now} After a restart: ${later.join(', ')}.` : now;
     },
   });
 }

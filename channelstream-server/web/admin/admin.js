@@ -7,11 +7,12 @@ import * as journal from './journal.js';
 import * as overview from './overview.js';
 import * as slow from './slow.js';
 import * as users from './users.js';
+import * as webhooks from './webhooks.js';
 
-const VIEWS = { overview: 'Overview', channels: 'Channels', users: 'Users', slow: 'Slow listeners' };
+const VIEWS = { overview: 'Overview', channels: 'Channels', users: 'Users', slow: 'Slow listeners', webhooks: 'Webhooks' };
 const PULSES = { live: 'live', gone: 'not connected', blocked: 'not connected', refused: 'refused', 'signed-out': 'signed out' };
 // Views that subscribe to more than the overview.
-const SUBSCRIBING = { channels, users, slow };
+const SUBSCRIBING = { channels, users, slow, webhooks };
 // The view to return to after a sign-in, which leaves the page.
 const PLACE = 'channelstream-admin-view';
 

@@ -15,7 +15,9 @@ const SETTINGS = [
   ['store_history', 'Keep messages in the history'],
   ['history_size', 'Number of messages in the history'],
   ['store_frames', 'Keep events for users who are away'],
+  ['history_ttl', 'Seconds until messages and events leave (0: never)'],
 ];
+const NUMBERS = { history_size: 1_000_000, history_ttl: 10 * 365 * 86_400 };
 
 let ask;
 let name = null;
@@ -213,8 +215,8 @@ function makeSettings() {
   for (const [key, about] of SETTINGS) {
     const control = make('input');
     control.id = `setting-${key}`;
-    control.type = key === 'history_size' ? 'number' : 'checkbox';
-    if (control.type === 'number') Object.assign(control, { min: 0, max: 1_000_000, step: 1, required: true });
+    control.type = key in NUMBERS ? 'number' : 'checkbox';
+    if (control.type === 'number') Object.assign(control, { min: 0, step: 1, required: true });
     const label = make('label', '', about, make('code', 'quiet', key));
     label.htmlFor = control.id;
     at('settings-fields').append(make('div', `setting ${control.type}`, control, label));
@@ -223,16 +225,24 @@ function makeSettings() {
   }
   at('settings').addEventListener('submit', (event) => {
     event.preventDefault();
-    const changes = SETTINGS.filter(([key]) => read(key) !== facts.settings[key])
-      .map(([key]) => `${key}: ${facts.settings[key]} → ${read(key)}`);
-    // What has no field here stays as it is.
-    const settings = { ...facts.settings, ...Object.fromEntries(SETTINGS.map(([key]) => [key, read(key)])) };
-    actions.configure(name, settings, changes, () => {
+    const changed = SETTINGS.map(([key]) => key).filter((key) => read(key) !== current(key));
+    const changes = changed.map((key) => `${key}: ${current(key)} → ${read(key)}`);
+    // What has no field here, and what was never set, stays as it is.
+    const settings = { ...facts.settings, ...Object.fromEntries(changed.map((key) => [key, read(key)])) };
+    const effect = changed.includes('history_ttl')
+      ? 'What is older than history_ttl leaves at once; other settings apply from the next event on.'
+      : 'This applies from the next event on.';
+    actions.configure(name, settings, changes, effect, () => {
       facts.settings = settings;
       discard();
     });
   });
   at('settings-reset').addEventListener('click', discard);
+}
+
+/** The present setting, which the server leaves out if it was never set. */
+function current(key) {
+  return facts.settings[key] ?? 0;
 }
 
 function read(key) {
@@ -242,8 +252,11 @@ function read(key) {
 
 function write(key, value) {
   const control = controls.get(key);
-  if (control.type === 'number') control.value = value;
-  else control.checked = value;
+  if (control.type === 'number') {
+    control.value = value;
+    // What a backend has set stays valid.
+    control.max = Math.max(NUMBERS[key], value);
+  } else control.checked = value;
 }
 
 /** Shows the present settings, except in the fields that the user is changing. */
@@ -253,8 +266,8 @@ function fillSettings(event) {
   let changed = false;
   for (const [key] of SETTINGS) {
     const control = controls.get(key);
-    if (!control.dataset.touched) write(key, facts.settings[key]);
-    else if (read(key) === facts.settings[key]) delete control.dataset.touched;
+    if (!control.dataset.touched) write(key, current(key));
+    else if (read(key) === current(key)) delete control.dataset.touched;
     else changed = true;
   }
   at('settings-save').disabled = !changed;

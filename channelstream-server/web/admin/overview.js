@@ -1,5 +1,6 @@
 // The overview: charts of the last minutes, and counters since the start.
 
+import { reload } from './actions.js';
 import { Chart } from './chart.js';
 import { at, bytes, count, make, plural, say, short, span } from './element.js';
 
@@ -36,6 +37,8 @@ const facts = FACTS.map(([name, write]) => {
   at('facts').append(make('div', '', make('dt', '', name), value));
   return [value, write];
 });
+
+at('settings-reload').addEventListener('click', reload);
 
 let before = null;
 let node = null;

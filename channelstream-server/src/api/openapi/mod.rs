@@ -95,8 +95,10 @@ fn resolve(value: &mut Value, shared: &Value) {
 fn security(access: Access) -> Value {
     match access {
         Access::Handshake | Access::Probe | Access::Open => json!([]),
-        Access::Backend => json!([{"signature": []}]),
-        Access::Admin | Access::Documents => json!([{"signature": []}, {"cookie": []}]),
+        Access::Backend => json!([{"signature": []}, {"request_signature": []}]),
+        Access::Admin | Access::Documents => {
+            json!([{"signature": []}, {"request_signature": []}, {"cookie": []}])
+        }
     }
 }
 

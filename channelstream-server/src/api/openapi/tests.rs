@@ -221,8 +221,17 @@ fn references_lead_somewhere_and_components_are_used() {
 }
 
 /// Fields that the reference does not have (contract §14).
-const OPT_IN: [&str; 7] =
-    ["append", "append_as_edit", "append_timeout", "cancel_by", "frames_size", "status", "step"];
+const OPT_IN: [&str; 9] = [
+    "append",
+    "append_as_edit",
+    "append_timeout",
+    "cancel_by",
+    "expires",
+    "frames_size",
+    "history_ttl",
+    "status",
+    "step",
+];
 
 #[test]
 fn readers_and_legacy_document_agree() {

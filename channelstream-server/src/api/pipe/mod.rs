@@ -42,7 +42,7 @@ const NO_STEP: &str = "Counts lines: needs the type application/x-ndjson.";
 const NO_KEY: &str = "Idempotency-Key does not apply to a stream: use uuid and step.";
 
 pub(crate) async fn stream(app: &App, mut request: Request) -> Result<Answer, Problem> {
-    if Key::of(&request, &super::preferences(app, &request))?.is_some() {
+    if Key::of(&request, &super::preferences(&request))?.is_some() {
         return Err(FieldErrors::from_texts("request", [NO_KEY]).into());
     }
     let format = format(&request)?;
@@ -61,7 +61,7 @@ pub(crate) async fn stream(app: &App, mut request: Request) -> Result<Answer, Pr
     // The first piece is appended at once.
     let mut next = Instant::now();
     loop {
-        let idle = last_heard + app.config.pipe_timeout;
+        let idle = last_heard + app.settings().config.pipe_timeout;
         let look = idle.min(Instant::now() + LOOK);
         tokio::select! {
             biased;
@@ -71,7 +71,7 @@ pub(crate) async fn stream(app: &App, mut request: Request) -> Result<Answer, Pr
             }
             () = sleep_until(next), if !pieces.is_empty() => {
                 pipe.append(&mut pieces, None).await?;
-                next = Instant::now() + app.config.append_interval;
+                next = Instant::now() + app.settings().config.append_interval;
             }
             chunk = chunks.next(), if pieces.size() < MOST_WAITING => {
                 last_heard = Instant::now();
@@ -98,7 +98,7 @@ pub(crate) async fn stream(app: &App, mut request: Request) -> Result<Answer, Pr
                 }
             }
             () = sleep_until(look) => {
-                if last_heard + app.config.pipe_timeout <= Instant::now() {
+                if last_heard + app.settings().config.pipe_timeout <= Instant::now() {
                     return Err(BodyError::Idle.into());
                 }
                 pipe.look().await?;

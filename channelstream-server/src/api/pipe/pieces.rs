@@ -137,7 +137,7 @@ impl Pieces {
     }
 
     fn check_length(app: &App, line: &[u8]) -> Result<(), Problem> {
-        let bytes = app.config.max_body_size;
+        let bytes = app.settings().config.max_body_size;
         if line.len() <= bytes {
             return Ok(());
         }

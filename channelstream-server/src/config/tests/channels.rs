@@ -14,15 +14,16 @@ fn channels(config: &Config) -> Vec<(&str, ChannelConfig)> {
 fn sections_give_channels_their_settings_by_name() {
     let (_folder, path) = file(
         "[DEFAULT]\nsize = 50\n[channelstream]\nport = 1\n[channel  orders-* ]\nStore_History = yes\n\
-         history_size = %(size)s\n[app:main]\nx = 1\n[channel a]b]\nnotify_state = off\n\
+         history_size = %(size)s\nhistory_ttl = 3600\n[app:main]\nx = 1\n[channel a]b]\nnotify_state = off\n\
          store_frames =\n[channel orders-]\n",
     );
     let sources = from_file(&path);
     let checked = sources.check();
-    assert!(warned(&checked, &["13: [channel orders-] never applies"]), "{:?}", checked.warnings);
+    assert!(warned(&checked, &["14: [channel orders-] never applies"]), "{:?}", checked.warnings);
     let kept = ChannelConfig {
         store_history: Some(true),
         history_size: Some(50),
+        history_ttl: Some(3600),
         ..ChannelConfig::default()
     };
     let state = ChannelConfig { notify_state: Some(false), ..ChannelConfig::default() };
@@ -30,11 +31,12 @@ fn sections_give_channels_their_settings_by_name() {
     assert_eq!(channels(&config)[..2], [("orders-*", kept), ("a]b", state)]);
     let path = path.display();
     assert_eq!(
-        template::shown_channels(&sources)[..3],
+        template::shown_channels(&sources)[..4],
         [
             format!("[channel orders-*]  ({path}:5)"),
             format!("store_history = yes  ({path}:6)"),
             format!("history_size = 50  ({path}:7)"),
+            format!("history_ttl = 3600  ({path}:8)"),
         ]
     );
 }

@@ -1,6 +1,7 @@
 //! Who can reach the server with which secrets.
 
 use super::*;
+use crate::socket::LocalAddr;
 
 #[test]
 fn default_secrets_are_refused_where_others_reach_them() {
@@ -75,15 +76,15 @@ fn whoever_lets_others_post_but_set_no_host_is_told() {
 fn the_start_line_tells_address_rights_and_pages() {
     let public = config(&[("secret", "x"), ("allow_posting_from", "10.0.0.0/8, ::1")]);
     assert_eq!(
-        public.start_line(&["[::]:8000".parse().unwrap()]),
+        public.start_line(&[local("[::]:8000")]),
         "listening on http://[::]:8000 (all addresses); signed requests are accepted from 10.0.0.0/8, ::1; \
          admin pages at http://[::1]:8000/admin; tutorial at http://[::1]:8000/; \
          WELL-KNOWN DEFAULT: admin_secret"
     );
     let own = config(&[("secret", "x"), ("admin_secret", "y"), ("tutorial", "off")]);
-    let line = own.start_line(&["127.0.0.1:9000".parse().unwrap()]);
+    let line = own.start_line(&[local("127.0.0.1:9000")]);
     assert!(!line.contains("DEFAULT") && line.ends_with("http://127.0.0.1:9000/admin"), "{line}");
-    let both = ["[::1]:9000".parse().unwrap(), "127.0.0.1:9000".parse().unwrap()];
+    let both = [local("[::1]:9000"), local("127.0.0.1:9000")];
     let line = own.start_line(&both);
     assert!(
         line.starts_with("listening on http://[::1]:9000 and http://127.0.0.1:9000; "),
@@ -93,8 +94,8 @@ fn the_start_line_tells_address_rights_and_pages() {
 
 #[test]
 fn default_secrets_are_refused_on_whatever_address_a_name_leads_to() {
-    let loopback = ["[::1]:1".parse().unwrap(), "127.0.0.1:1".parse().unwrap()];
-    let public = ["127.0.0.1:1".parse().unwrap(), "192.0.2.1:1".parse().unwrap()];
+    let loopback = [local("[::1]:1"), local("127.0.0.1:1")];
+    let public = [local("127.0.0.1:1"), local("192.0.2.1:1")];
     let named = config(&[("host", "localhost")]);
     assert_eq!(named.check_addresses(&loopback), Ok(()));
     let refusal = named.check_addresses(&public).unwrap_err();
@@ -152,4 +153,24 @@ fn secrets_that_others_can_find_out_are_warned_of_once() {
     assert_eq!(warnings(&bare, &[("secret_file", &several)]).len(), 1, "once for all");
     let short = write("short.ini", "[channelstream]\nsecret = old\n", 0o600);
     assert_eq!(warnings(&short, &[("secret", good)]), [""; 0], "that one does not count");
+}
+
+/// An address of TCP.
+fn local(address: &str) -> LocalAddr {
+    LocalAddr::Tcp(address.parse().unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_is_reached_from_this_machine_only() {
+    // The default secrets are no mistake there.
+    let own = config(&[("host", "unix:/run/server.sock")]);
+    let local = [LocalAddr::Unix("/run/server.sock".into())];
+    assert!(own.check_addresses(&local).is_ok());
+    let line = own.start_line(&local);
+    assert!(line.starts_with("listening on unix:/run/server.sock; signed requests"), "{line}");
+    assert!(!line.contains("http://"), "{line}");
+    for wrong in ["unix:", "unix:relative", &format!("unix:/{}", "x".repeat(108))] {
+        assert_eq!(mistakes(&[("host", wrong)]).len(), 1, "{wrong}");
+    }
 }

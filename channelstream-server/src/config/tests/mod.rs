@@ -5,6 +5,7 @@
 mod channels;
 mod exposure;
 mod journal;
+mod test_clock;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -113,6 +114,7 @@ fn every_setting_of_the_table_is_read() {
         let text = match setting.kind {
             table::Kind::Text => "two\nlines",
             table::Kind::Secret if ["cookie_secret", "redis_url"].contains(&setting.key) => "a\nb",
+            table::Kind::Secrets if setting.key == "webhook_secret" => "whsec_no such thing!",
             table::Kind::Secret | table::Kind::Secrets => " ",
             table::Kind::Texts | table::Kind::SecretFile => continue,
             _ => "no such thing!",
@@ -126,6 +128,7 @@ fn every_setting_of_the_table_is_read() {
 #[test]
 fn all_mistakes_are_reported_at_once_without_secrets() {
     let lines = mistakes(&[
+        ("webhook_url", "http://me:confidential@127.0.0.1/"),
         ("port", "http"),
         ("secret", ""),
         ("admin_secret", "one\ntwo"),
@@ -146,6 +149,7 @@ fn all_mistakes_are_reported_at_once_without_secrets() {
             "--log-level: log_level = \"INOF\": no level (DEBUG, INFO, WARNING, ERROR, CRITICAL) and \
              no tracing directive; did you mean INFO?",
             "--gc-conns-after: gc_conns_after = \"0\": not a time from 1ms to 36525d",
+            "--webhook-url: webhook_url = ***: it has a user name or password; webhooks are signed",
         ]
     );
 }

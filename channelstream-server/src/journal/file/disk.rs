@@ -6,6 +6,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::files::{NotRegular, open_regular, private, sync_names};
+
 /// What the name of a file ends with until all of it is on disk.
 pub(super) const UNFINISHED: &str = ".new";
 
@@ -80,32 +82,6 @@ fn lock_directory(path: &Path) -> Result<Option<File>, TryLockError> {
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }
-
-/// Opens a file of a journal, which is a regular one. Anything else is refused: a link leads elsewhere, and a
-/// pipe may let its reader wait forever.
-#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
-fn open_regular(options: &OpenOptions, path: &Path) -> io::Result<File> {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no such flags"))]
-    let mut options = options.clone();
-    #[cfg(unix)]
-    {
-        use rustix::fs::OFlags;
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
-    }
-    let is_other =
-        || fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.file_type().is_file());
-    match options.open(path) {
-        Ok(file) if file.metadata()?.is_file() => Ok(file),
-        Err(error) if !is_other() => Err(error),
-        Ok(_) | Err(_) => Err(io::Error::other(NotRegular)),
-    }
-}
-
-/// A file is a link, a directory, a pipe, a socket or a device.
-#[derive(Debug, thiserror::Error)]
-#[error("it is not a regular file")]
-struct NotRegular;
 
 /// A directory of this machine, locked as long as this lives.
 #[derive(Debug)]
@@ -428,22 +404,6 @@ pub(super) fn kept(directory: &Path) -> Kept {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn kept(_: &Path) -> Kept {
     Kept::Unknown
-}
-
-/// Puts the names of the files of a directory on disk.
-#[expect(clippy::disallowed_methods, reason = "nobody is served by threads that come here")]
-fn sync_names(directory: &Path) -> io::Result<()> {
-    // Elsewhere a directory cannot be opened, and renaming is enough.
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
-}
-
-/// Options for files that only their owner reads: the journal has the ids of connections, and messages.
-fn private() -> OpenOptions {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no such modes"))]
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 fn private_directory() -> DirBuilder {

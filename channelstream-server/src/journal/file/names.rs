@@ -36,6 +36,9 @@ impl Display for Name {
     }
 }
 
+/// Files beside those of a journal: that of webhooks that wait, and one of file systems.
+const BESIDE: [&str; 3] = ["webhooks", "webhooks.new", "lost+found"];
+
 /// What is in a directory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {
@@ -59,7 +62,7 @@ impl Listing {
                 Some(_) if finished.is_some() => listing.unfinished.push(name),
                 Some(Name::Segment(number)) => listing.segments.push(number),
                 Some(Name::Snapshot(number)) => listing.snapshots.push(number),
-                None if name.starts_with('.') || name == "lost+found" => {}
+                None if name.starts_with('.') || BESIDE.contains(&&*name) => {}
                 None => listing.foreign.push(name),
             }
         }
@@ -87,7 +90,7 @@ mod tests {
     #[test]
     fn a_listing_has_numbers_in_order_and_names_what_is_foreign() {
         let two = Name::Segment(2).to_string();
-        let names = [".hidden", "lost+found", "notes.txt", &two, &format!("{two}.new")];
+        let names = [".hidden", "lost+found", "webhooks", "notes.txt", &two, &format!("{two}.new")];
         let mut names: Vec<_> = names.into_iter().map(String::from).collect();
         names.push(Name::Segment(1).to_string());
         let listing = Listing::new(names);

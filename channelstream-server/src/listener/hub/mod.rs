@@ -16,14 +16,15 @@ use std::time::Duration;
 use channelstream_core::protocol::Cursor;
 use channelstream_core::state::{ConnectionId, Delivery, ListenerId, Sent, Sequence, Since};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-use super::outbox::{Bounds, EncodedPortion, Ending, Keepalive, Outbox, Sink};
+use super::outbox::{Bounds, EncodedPortion, Ending, Keepalive, Outbox, SetBounds, Sink};
 use super::run::{self, Run};
 pub(crate) use super::shard::Backlog;
 use super::shard::{Address, Shard, ShardCommand};
 use crate::metrics::Metrics;
 use crate::metrics::delivery::Accepted;
+use crate::places::{Place, Places};
 use crate::wire::Encoding;
 
 /// The most events in one run.
@@ -41,10 +42,10 @@ pub(crate) struct Hub {
     inboxes: Vec<mpsc::Sender<ShardCommand>>,
     /// Decides in which shard a connection is.
     hasher: RandomState,
-    /// One permit per listener.
-    permits: Arc<Semaphore>,
-    /// The number of permits in all.
-    most: usize,
+    /// One place for each listener.
+    places: Arc<Places>,
+    /// The bounds of each outbox.
+    bounds: Arc<SetBounds>,
     /// The number of the newest event that was sent to its shards.
     latest: AtomicU64,
 }
@@ -66,10 +67,12 @@ impl Hub {
         asking: &mpsc::UnboundedSender<Arc<Outbox>>,
         metrics: &Arc<Metrics>,
     ) -> (Self, Vec<ShardTasks>) {
+        let bounds = Arc::new(SetBounds::new(bounds));
         let mut tasks = Vec::new();
         let mut inboxes = Vec::new();
         for (number, thread) in (0..).zip(threads) {
             let (asking, metrics) = (asking.clone(), Arc::clone(metrics));
+            let bounds = Arc::clone(&bounds);
             let shard = Arc::new(Shard::new(number, thread.clone(), bounds, asking, metrics));
             let inbox = (number > 0).then(|| {
                 let (sender, receiver) = mpsc::channel(INBOX);
@@ -78,13 +81,12 @@ impl Hub {
             });
             tasks.push(ShardTasks { thread, shard, inbox });
         }
-        let most = max_listeners.min(Semaphore::MAX_PERMITS);
         let hub = Self {
             shards: tasks.iter().map(|tasks| Arc::clone(&tasks.shard)).collect(),
             inboxes,
             hasher: RandomState::new(),
-            permits: Arc::new(Semaphore::new(most)),
-            most,
+            places: Places::new(max_listeners),
+            bounds,
             latest: AtomicU64::new(0),
         };
         (hub, tasks)
@@ -101,15 +103,20 @@ impl Hub {
         &self.shards[number as usize]
     }
 
-    /// Reserves the place of one listener, which is free again when the permit is dropped. Returns
-    /// `None` if there are `max_listeners` already.
-    pub(crate) fn reserve(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok()
+    /// Sets other bounds, for what comes from now on. Listeners that are open stay.
+    pub(crate) fn set(&self, bounds: Bounds, max_listeners: usize) {
+        self.bounds.set(bounds);
+        self.places.set_most(max_listeners);
+    }
+
+    /// Reserves the place of one listener. Returns `None` if there are `max_listeners` already.
+    pub(crate) fn reserve(&self) -> Option<Place> {
+        self.places.take()
     }
 
     /// Returns the number of listeners, including those that are about to open.
     pub(crate) fn count(&self) -> usize {
-        self.most - self.permits.available_permits()
+        self.places.taken()
     }
 
     /// Opens an outbox in the shard of its connection.
@@ -175,7 +182,7 @@ impl Hub {
             match run {
                 [] => {}
                 [Delivery::End { listener, reason }, ..] => {
-                    let (listener, reason) = (*listener, *reason);
+                    let (listener, reason) = (*listener, reason.clone());
                     let command = ShardCommand::End { listener, reason };
                     self.send(Address::unpack(listener).shard, command).await;
                 }

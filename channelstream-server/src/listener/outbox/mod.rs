@@ -25,20 +25,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use channelstream_core::state::{ConnectionId, ListenerId, Sent, Sequence, Since};
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::run::Run;
 use super::writer::Writer;
 use crate::metrics::delivery::Written;
-use crate::tcp;
+use crate::socket::Socket;
 use crate::wire::{Encoding, Transport};
 use queue::{Item, Queue};
 use reader::Reader;
 
 pub(crate) use crate::wire::Ending;
-pub(crate) use queue::Bounds;
+pub(crate) use queue::{Bounds, SetBounds};
 pub(crate) use reader::EncodedPortion;
 
 /// How long the system may go on with what it took for a peer whose connection was cut. Those events
@@ -78,18 +76,19 @@ pub(crate) struct Keepalive {
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// The writer writes them to a socket.
-    Socket(TcpStream),
+    Socket(Socket),
     /// A task takes them and is woken when there are some.
     Pull(Notify),
 }
 
 /// What is left to do after a round of writing.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Nothing is left.
-    All,
+pub(super) struct Left {
     /// The socket takes no more for now. The caller must wait in [`Outbox::unblocked`].
-    Blocked,
+    pub(super) is_blocked: bool,
+    /// The listener is at its end, and the time begins in which the peer must close. It begins once; HTTP
+    /// itself bounds the time of a task that pulls.
+    pub(super) begins_to_close: bool,
 }
 
 impl Outbox {
@@ -151,7 +150,7 @@ impl Outbox {
     }
 
     /// Returns the socket if the sink is one.
-    pub(crate) fn socket(&self) -> Option<&TcpStream> {
+    pub(crate) fn socket(&self) -> Option<&Socket> {
         match &self.sink {
             Sink::Socket(stream) => Some(stream),
             Sink::Pull(_) => None,
@@ -218,7 +217,12 @@ impl Outbox {
     fn send_alone(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, frame: Bytes) {
         let Sink::Socket(stream) = &self.sink else { return };
         match stream.try_write(&frame) {
-            Ok(count) if count == frame.len() => return,
+            Ok(count) if count == frame.len() => {
+                if stream.try_flush().is_err() {
+                    self.schedule(queue);
+                }
+                return;
+            }
             Ok(count) => queue.written = count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return, // the task that reads the socket will find the error
@@ -269,7 +273,7 @@ impl Outbox {
         let mut written = Written::default();
         while let Some(first) = queue.items.front().filter(|_| !queue.finished) {
             // An error is found by the task that waits for the socket.
-            let Ok(count) = SockRef::from(stream).send(&first.bytes[queue.written..]) else {
+            let Ok(count) = stream.press(&first.bytes[queue.written..]) else {
                 break;
             };
             is_moving = true;
@@ -296,6 +300,15 @@ impl Outbox {
     pub(crate) fn end(self: &Arc<Self>, ending: Ending) {
         let mut queue = self.queue();
         if queue.end(ending, self.encoding) {
+            self.schedule(queue);
+        }
+    }
+
+    /// Ends the listener because its user was disconnected, and gives the reason to the peer.
+    pub(crate) fn end_because(self: &Arc<Self>, reason: &str) {
+        let close = self.encoding.close_because(Ending::Ended, reason);
+        let mut queue = self.queue();
+        if queue.end_with(Ending::Ended, close) {
             self.schedule(queue);
         }
     }
@@ -464,55 +477,67 @@ impl Outbox {
 
     /// Writes what is due, as much as the socket takes, or wakes the task that pulls. Each write carries
     /// all that fits. Adds the events that are out to `written`.
-    pub(super) fn write(self: &Arc<Self>, written: &mut Written) -> Progress {
-        /// Slices in one system call; more would not make it cheaper.
-        const SLICES: usize = 64;
+    pub(super) fn write(self: &Arc<Self>, written: &mut Written) -> Left {
         let mut queue = self.queue();
         queue.scheduled = false;
-        let stream = match &self.sink {
-            Sink::Socket(stream) => stream,
-            Sink::Pull(notify) => {
-                drop(queue);
+        let Sink::Socket(stream) = &self.sink else {
+            drop(queue);
+            if let Sink::Pull(notify) = &self.sink {
                 notify.notify_one();
-                return Progress::All;
             }
+            return Left { is_blocked: false, begins_to_close: false };
         };
-        if self.blocked.load(Ordering::Acquire) {
-            return Progress::All; // a task waits for the socket already
+        // If it was blocked, a task waits for the socket already.
+        let was_blocked = self.blocked.load(Ordering::Acquire);
+        let is_out = !was_blocked && self.write_to(stream, &mut queue, written);
+        let begins_to_close = queue.end.is_some() && !self.closing.swap(true, Ordering::AcqRel);
+        let asks = is_out && queue.asks();
+        drop(queue);
+        if asks {
+            self.writer.ask(Arc::clone(self));
         }
+        Left { is_blocked: !was_blocked && !is_out, begins_to_close }
+    }
+
+    /// Writes to a socket. Returns `false` if it takes no more for now.
+    fn write_to(&self, stream: &Socket, queue: &mut Queue, written: &mut Written) -> bool {
+        /// Slices in one system call; more would not make it cheaper.
+        const SLICES: usize = 64;
+        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
         while !queue.items.is_empty() && !queue.finished {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
-            for (slice, item) in slices.iter_mut().zip(&queue.items) {
-                let from = if count == 0 { queue.written } else { 0 };
-                *slice = IoSlice::new(&item.bytes[from..]);
-                count += 1;
-            }
-            let outcome = match &slices[..count] {
-                [only] => stream.try_write(only), // cheaper by a twentieth
-                several => stream.try_write_vectored(several),
+            let outcome = if let (1, Some(only)) = (queue.items.len(), queue.items.front()) {
+                stream.try_write(&only.bytes[queue.written..]) // cheaper by a twentieth
+            } else {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let mut count = 0;
+                for (slice, item) in slices.iter_mut().zip(&queue.items) {
+                    let from = if count == 0 { queue.written } else { 0 };
+                    *slice = IoSlice::new(&item.bytes[from..]);
+                    count += 1;
+                }
+                stream.try_write_vectored(&slices[..count])
             };
             match outcome {
                 Ok(count) => queue.advance(count, self.encoding, written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if would_block(&error) => {
                     self.blocked.store(true, Ordering::Release);
-                    return Progress::Blocked;
+                    return false;
                 }
                 Err(_) => queue.finished = true, // the task that reads the socket will find the error
             }
         }
-        if queue.asks() {
-            drop(queue);
-            self.writer.ask(Arc::clone(self));
-            return Progress::All;
+        // What is encrypted may be in the way of what follows.
+        if !queue.finished && stream.try_flush().is_err_and(|error| would_block(&error)) {
+            self.blocked.store(true, Ordering::Release);
+            return false;
         }
         if queue.end.is_some() {
             queue.finished = true;
             // The peer reads up to the close frame and then closes. If it is gone, nothing is left to
             // do.
-            let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+            let _ = stream.close(std::net::Shutdown::Write);
         }
-        Progress::All
+        true
     }
 
     /// Waits until the socket takes more, and then has it written.
@@ -526,20 +551,12 @@ impl Outbox {
         self.schedule(self.queue());
     }
 
-    /// Returns `true` once: when the listener is at its end, and the time for its end begins. HTTP
-    /// itself bounds the time of a task that pulls.
-    pub(super) fn begins_to_close(&self) -> bool {
-        self.socket().is_some()
-            && self.ending().is_some()
-            && !self.closing.swap(true, Ordering::AcqRel)
-    }
-
     /// Cuts the connection of a peer that takes neither events nor the close frame.
     pub(super) fn cut(&self) {
         self.queue().finished = true;
         if let Sink::Socket(stream) = &self.sink {
-            tcp::bound_rest(stream, REST);
-            let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
+            stream.bound_rest(REST);
+            let _ = stream.close(std::net::Shutdown::Both);
         }
     }
 }

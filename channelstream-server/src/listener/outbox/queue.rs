@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use channelstream_core::state::Sequence;
@@ -27,6 +28,29 @@ impl Bounds {
     fn remove(&mut self, less: Self) {
         self.frames -= less.frames;
         self.bytes -= less.bytes;
+    }
+}
+
+/// The bounds of all outboxes, as they are set now.
+#[derive(Debug)]
+pub(crate) struct SetBounds {
+    frames: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl SetBounds {
+    pub(crate) fn new(Bounds { frames, bytes }: Bounds) -> Self {
+        Self { frames: AtomicUsize::new(frames), bytes: AtomicUsize::new(bytes) }
+    }
+
+    pub(crate) fn get(&self) -> Bounds {
+        let (frames, bytes) = (&self.frames, &self.bytes);
+        Bounds { frames: frames.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) }
+    }
+
+    pub(crate) fn set(&self, Bounds { frames, bytes }: Bounds) {
+        self.frames.store(frames, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -215,11 +239,16 @@ impl Queue {
     /// Puts the closing bytes behind everything that waits. Returns `false` if the queue was at its end
     /// already.
     pub(super) fn end(&mut self, ending: Ending, encoding: Encoding) -> bool {
+        self.end_with(ending, encoding.close(ending))
+    }
+
+    /// The same with other closing bytes than those of the ending.
+    pub(super) fn end_with(&mut self, ending: Ending, close: Option<Bytes>) -> bool {
         if self.end.is_some() {
             return false;
         }
         self.end = Some(ending);
-        if let Some(close) = encoding.close(ending).filter(|_| !self.finished) {
+        if let Some(close) = close.filter(|_| !self.finished) {
             self.put(Item::control(close));
         }
         true

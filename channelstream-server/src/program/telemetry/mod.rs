@@ -1,5 +1,6 @@
 //! The log: lines on standard error, as text or JSON. Logging never waits for the reader.
 
+mod journald;
 mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -8,10 +9,14 @@ use std::panic::PanicHookInfo;
 use std::thread;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload::{self, Handle};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 use crate::config::{LogFormat, LogLevel};
 use crate::metrics::process::LOG_LINES_DROPPED;
+use journald::WithPriority;
 use queue::Queue;
 
 /// How long the process waits at its end for lines that are not written yet.
@@ -23,7 +28,11 @@ static QUEUE: Queue = Queue::new(&LOG_LINES_DROPPED);
 /// The log of this process. Dropping it waits until all lines are written, for two seconds at most.
 #[derive(Debug)]
 #[must_use = "dropped at the end of the process, it waits for the last lines"]
-pub(crate) struct Log(());
+pub(crate) struct Log(Level);
+
+/// Which lines are logged.
+#[derive(Clone, Debug)]
+pub(crate) struct Level(Handle<EnvFilter, Registry>);
 
 /// Sends the log of this process to standard error, panics included. Does nothing if a log is set up
 /// already.
@@ -34,27 +43,57 @@ pub(crate) struct Log(());
 /// # Errors
 /// Fails if the system cannot start another thread.
 pub(crate) fn init(level: &LogLevel, format: LogFormat) -> io::Result<Log> {
-    let mut lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level.directives()))
-        .with_writer(|| Line)
-        // Its complaint that standard error is gone would go to standard error, and panic.
-        .log_internal_errors(false);
+    let (filter, handle) = reload::Layer::new(filter(level));
+    // Its complaint that standard error is gone would go to standard error, and panic.
+    let mut lines = fmt::layer().with_writer(|| Line).log_internal_errors(false);
     if !is_terminal() {
         lines = lines.with_ansi(false);
     }
+    let is_on = journald::reads_standard_error();
+    let registry = tracing_subscriber::registry().with(filter);
     let outcome = match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
+        // The journal has times of its own.
+        LogFormat::Text if is_on => registry
+            .with(lines.without_time().map_event_format(|format| WithPriority { format, is_on }))
+            .try_init(),
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry
+            .with(lines.json().map_event_format(|format| WithPriority { format, is_on }))
+            .try_init(),
     };
     // The only failure is that a log was set up before.
     if outcome.is_ok() {
         thread::Builder::new().name("log".to_owned()).spawn(write)?;
         std::panic::set_hook(Box::new(log_panic));
     }
-    Ok(Log(()))
+    Ok(Log(Level(handle)))
+}
+
+/// Returns the filter of a level. h2 warns of what its peers do, so that they could fill the log; what they do is
+/// bounded and counted here. Who wants its lines names it.
+fn filter(level: &LogLevel) -> EnvFilter {
+    let directives = level.directives();
+    if directives.contains("h2") {
+        EnvFilter::new(directives)
+    } else {
+        EnvFilter::new(format!("{directives},h2=off"))
+    }
+}
+
+impl Level {
+    /// Lets other lines be logged from now on.
+    pub(crate) fn set(&self, level: &LogLevel) {
+        // The only failure is that the log is gone, with the process.
+        let _ = self.0.reload(filter(level));
+    }
 }
 
 impl Log {
+    /// Returns what sets which lines are logged.
+    pub(crate) fn level(&self) -> Level {
+        self.0.clone()
+    }
+
     /// Writes lines that are no log events, after those that were logged before.
     pub(crate) fn say(&self, lines: &str) {
         QUEUE.push(lines.as_bytes());

@@ -1,5 +1,7 @@
 // The admin page in a browser: signing in, live updates, actions, and a lost server.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { after, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { live, openAdmin, says, signIn } from '../stage/admin.mjs';
@@ -55,6 +57,51 @@ test('the overview moves by itself', { timeout: 60_000 }, async () => {
     await leave();
 });
 
+test('settings are read again, and the page says what came of it', { timeout: 60_000 }, async () => {
+    const { page, leave } = await open('/admin');
+    await live(page);
+    await page.getByRole('button', { name: 'Reload settings' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('button', { name: 'Reload' }).click();
+    await page.locator('#done', { hasText: 'No setting that counts now has changed.' }).waitFor();
+    assert.equal(await dialog.isVisible(), false);
+    await leave();
+});
+
+test('webhooks: the receiver, and each attempt with its answer', { timeout: 60_000 }, async () => {
+    // It takes the second attempt only.
+    const statuses = [503, 204];
+    const receiver = createServer((request, response) => {
+        request.resume();
+        response.writeHead(statuses.shift() ?? 204).end();
+    });
+    receiver.listen(0, '127.0.0.1');
+    await once(receiver, 'listening');
+    const own = await Server.alone({
+        webhook_url: `http://127.0.0.1:${receiver.address().port}/hooks?key=confidential`,
+        webhook_secret: `whsec_${Buffer.alloc(24, 1).toString('base64')}`,
+        webhook_events: 'channel.occupied',
+    });
+    try {
+        const { page, leave } = await openAdmin(browser, own, '/admin#webhooks');
+        await live(page);
+        await says(page, 'webhooks-line', 'takes the webhooks. 0 webhooks wait.');
+        await own.call('POST', '/connect', { username: 'ann', channels: [MARKUP] });
+        const rows = page.locator('#webhooks-rows tr');
+        await rows.nth(1).waitFor();
+        await says(page, 'webhooks-line', 'takes the webhooks. 0 webhooks wait.');
+        const texts = await rows.allInnerTexts();
+        assert.ok(texts.every((text) => text.includes('channel.occupied') && text.includes(MARKUP)), texts.join());
+        assert.deepEqual(await page.locator('#webhooks-rows td.bad').allInnerTexts(), ['503']);
+        assert.ok(!(await page.content()).includes('confidential'));
+        assert.equal(await page.evaluate(() => window.hacked), undefined);
+        await leave();
+    } finally {
+        await own.stop();
+        receiver.close();
+    }
+});
+
 test('a channel: live, history, members, settings', { timeout: 90_000 }, async () => {
     await connect('alice', ['room one'], { channel_configs: { 'room one': { notify_presence: true } } });
     const { page, leave } = await open('/admin#channels');
@@ -81,12 +128,15 @@ test('a channel: live, history, members, settings', { timeout: 90_000 }, async (
     await page.getByRole('tab', { name: 'Settings' }).click();
     await page.getByLabel('Keep messages in the history').check();
     await page.getByLabel('Number of messages in the history').fill('5');
+    await page.getByLabel('Seconds until messages and events leave').fill('3600');
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByRole('dialog').getByText('history_size: 10 → 5').waitFor();
+    await page.getByRole('dialog').getByText('history_ttl: 0 → 3600. What is older than history_ttl leaves at once').waitFor();
     await page.getByRole('dialog').getByRole('button', { name: 'Change' }).click();
     await says(page, 'done', 'settings were changed');
     const { settings } = await info('room one');
     assert.deepEqual([settings.store_history, settings.history_size, settings.notify_presence], [true, 5, true]);
+    assert.equal(settings.history_ttl, 3600);
     await page.waitForSelector('#settings-save:disabled');
     // What others change is seen, too.
     await server.call('POST', '/channel_config', { 'room one': { ...settings, history_size: 7 } });

@@ -144,14 +144,15 @@ test('what is about a connection waits for it', options, async () => {
         return info.users.find(({ user }) => user === 'ann')?.state.color === 'red';
     }, 'the state is set');
     // What was closed does not ask later.
-    await ann.page.evaluate((third) => {
+    const after = await ann.page.evaluate((third) => {
+        const mark = window.log.length;
         window.connection.disconnect();
         window.connection.connect();
         window.connection.subscribe([third]);
         window.connection.closeConnection();
         window.connection.connect();
+        return mark;
     }, third);
-    const after = await ann.mark();
     await ann.hears('listenOpened', { after });
     assert.equal(await listeners(third), 0);
 });

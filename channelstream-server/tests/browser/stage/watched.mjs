@@ -1,9 +1,9 @@
 // A page of which everything is noted that must not be: errors, and requests to other hosts.
 import assert from 'node:assert/strict';
 
-/** Opens an address in a browser of its own; `hosts` are those that the page may ask. */
-export async function openWatched(browser, address, { hosts = [new URL(address).host], ...options } = {}) {
-    const context = await browser.newContext(options);
+/** Opens an address in a browser of its own, or in that of another page; `hosts` are those that the page may ask. */
+export async function openWatched(browser, address, { hosts = [new URL(address).host], beside, ...options } = {}) {
+    const context = beside?.context() ?? (await browser.newContext(options));
     const page = await context.newPage();
     const faults = [];
     page.on('pageerror', (error) => faults.push(String(error)));

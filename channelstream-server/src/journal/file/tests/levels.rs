@@ -1,4 +1,4 @@
-//! A journal that was raised to a level that is not known: it is refused and left as it is.
+//! A journal that was raised to a level that is not known is refused and left as it is.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::super::disk::{Disk as _, Files as _};
 use super::super::names::Name;
 use super::*;
 
+const OLD: Levels = Levels { oldest: 1, newest: 1 };
 const NEW: Levels = Levels { oldest: 1, newest: 2 };
 const NEWEST: Levels = Levels { oldest: 2, newest: 3 };
 
@@ -66,7 +67,7 @@ fn a_level_that_is_not_known_is_refused_wherever_it_stands_and_nothing_is_change
             let unfinished = format!("{}.new", Name::Snapshot(99_999));
             drop(disk.create(&unfinished, b"x").unwrap());
             let before = contents(&disk);
-            let refused = open_at(&disk).unwrap_err();
+            let refused = open_knowing(&disk, OLD).unwrap_err();
             let OpenError::Replay { file, source } = &refused else { panic!("{refused:?}") };
             let mut says = source.to_string();
             let mut cause = std::error::Error::source(source);

@@ -1,4 +1,4 @@
-//! TCP options: how much the system holds for a peer that does not read, and for how long.
+//! Options of TCP: how much the system holds for a peer that does not read, and for how long.
 
 use std::io;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const UNSENT: u32 = 64 * 1024;
 ///
 /// # Errors
 /// If the peer is gone.
-pub(crate) fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
     #[cfg(any(target_os = "android", target_os = "linux"))]
     socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
@@ -24,7 +24,7 @@ pub(crate) fn bound_unsent(stream: &TcpStream) -> io::Result<()> {
 
 /// Bounds how long the system keeps what the peer does not take, also after the close. Without this,
 /// a peer that stays and reads nothing keeps that memory forever.
-pub(crate) fn bound_rest(stream: &TcpStream, time: Duration) {
+pub(super) fn bound_rest(stream: &TcpStream, time: Duration) {
     // Where it cannot be set, the system has its own times.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(time));
@@ -33,7 +33,7 @@ pub(crate) fn bound_rest(stream: &TcpStream, time: Duration) {
 }
 
 /// Makes the close a reset, which frees at once what the system still holds.
-pub(crate) fn reset_on_close(stream: &TcpStream) {
+pub(super) fn reset_on_close(stream: &TcpStream) {
     // A peer that is gone needs no reset.
     let _ = stream.set_zero_linger();
 }
