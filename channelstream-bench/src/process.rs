@@ -5,14 +5,14 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// The text before the address in a server's first log line. A semicolon ends the address.
 pub(crate) const START: &str = "listening on http://";
 
-/// A running server or yardstick, which is killed when dropped.
+/// A running server or yardstick, which is ended when dropped.
 pub(crate) struct Process {
     child: Child,
     /// The address on which the process listens.
@@ -49,11 +49,16 @@ impl Process {
 
     /// Ends the process by the signal of an operator, and waits until it is gone.
     pub(crate) fn stop(&mut self) -> Result<()> {
+        self.terminate()?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the process ended with {status}");
+        Ok(())
+    }
+
+    fn terminate(&self) -> Result<()> {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status().context("running kill")?;
         ensure!(status.success(), "kill did not reach process {id}");
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the process ended with {status}");
         Ok(())
     }
 
@@ -86,6 +91,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        /// The time to end in order, as a program has to that writes what it counted.
+        const END: Duration = Duration::from_secs(10);
+        let begun = Instant::now();
+        let mut runs = self.terminate().is_ok();
+        while runs && begun.elapsed() < END {
+            thread::sleep(Duration::from_millis(10));
+            runs = matches!(self.child.try_wait(), Ok(None));
+        }
         // An error means that the process has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();

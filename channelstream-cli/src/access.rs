@@ -3,8 +3,9 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
-use channelstream_client::{Client, ClientBuilder, TimestampSigner};
-use channelstream_signer::file;
+use channelstream_client::{Client, ClientBuilder, TimestampSigner, Uuid};
+use channelstream_signer::request::{Content, Nonce, RequestSigner, Target};
+use channelstream_signer::{file, unix_now};
 
 use crate::address::Address;
 use crate::args::AccessArgs;
@@ -15,7 +16,7 @@ use crate::profile::{self, Profile};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 /// The server's default secret, which is publicly known.
-pub(crate) const DEFAULT_SECRET: &str = "secret";
+const DEFAULT_SECRET: &str = "secret";
 const URL: &str = "CHANNELSTREAM_URL";
 const SECRET: &str = "CHANNELSTREAM_SECRET";
 const SECRET_FILE: &str = "CHANNELSTREAM_SECRET_FILE";
@@ -49,13 +50,74 @@ impl Display for Origin {
 /// The largest file of certificates; all that a system trusts take a quarter of this.
 const MAX_CA_FILE: u64 = 1024 * 1024;
 
+/// What signs requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Signing {
+    timestamps: TimestampSigner,
+    /// Signs whole requests, if that was asked for.
+    requests: Option<RequestSigner>,
+}
+
+impl Signing {
+    /// With these secrets; `None` if there are none.
+    fn with_secrets(secrets: &[&str], sign_bodies: bool) -> Option<Self> {
+        let requests = sign_bodies.then(|| RequestSigner::with_secrets(secrets)).flatten();
+        Some(Self { timestamps: TimestampSigner::with_secrets(secrets)?, requests })
+    }
+
+    /// With the well-known default secret, in the same way.
+    pub(crate) fn with_default(&self) -> Self {
+        Self {
+            timestamps: TimestampSigner::new(DEFAULT_SECRET),
+            requests: self.requests.is_some().then(|| RequestSigner::new(DEFAULT_SECRET)),
+        }
+    }
+
+    /// Returns `true` if the secret is the well-known default, whatever its source.
+    pub(crate) fn is_default(&self) -> bool {
+        TimestampSigner::new(DEFAULT_SECRET).validate(&self.timestamps.sign("/info"))
+    }
+
+    /// Lets a client sign with it.
+    pub(crate) fn apply(self, builder: ClientBuilder) -> ClientBuilder {
+        match self.requests {
+            Some(requests) => builder.request_signer(requests).sign_bodies(true),
+            None => builder.signer(self.timestamps),
+        }
+    }
+
+    /// Returns the name and value of the header that signs a POST of this body.
+    pub(crate) fn header(&self, path: &str, body: &str) -> anyhow::Result<(&'static str, String)> {
+        let Some(requests) = &self.requests else {
+            return Ok(("x-channelstream-secret", self.timestamps.sign(path)));
+        };
+        let target = Target { method: "POST", path, idempotency_key: b"" };
+        let nonce = Uuid::new_v4().simple().to_string();
+        let nonce = Nonce::new(&nonce).expect("a UUID without hyphens is 32 letters and digits");
+        let signed = requests.sign_at(&target, Content::of(body.as_bytes()), unix_now(), nonce);
+        Ok(("x-channelstream-signature", signed?))
+    }
+}
+
 /// Returns the signer and the source of its secret. With several secrets, which are listed as in the
 /// server's file, it signs with the newest and verifies with all.
 pub(crate) fn signer(args: &AccessArgs) -> Result<(TimestampSigner, Origin), Failure> {
+    let (signing, origin) = signing(args)?;
+    Ok((signing.timestamps, origin))
+}
+
+/// Returns what signs requests, and the source of its secret.
+pub(crate) fn signing(args: &AccessArgs) -> Result<(Signing, Origin), Failure> {
     let (text, origin) = secret(args)?;
-    let signer = TimestampSigner::with_secrets(file::secrets(&text));
-    let signer = signer.ok_or_else(|| Failure::usage(format!("the secret is empty ({origin})")))?;
-    Ok((signer, origin))
+    let sign_bodies = args.sign_bodies
+        || match named(args)? {
+            Some(profile) => profile.sign_bodies,
+            None => default_profile(args)?.sign_bodies,
+        };
+    let signing = Signing::with_secrets(&file::secrets(&text), sign_bodies);
+    let signing =
+        signing.ok_or_else(|| Failure::usage(format!("the secret is empty ({origin})")))?;
+    Ok((signing, origin))
 }
 
 /// Returns the server's address; a note says what was added to an incomplete one.
@@ -84,8 +146,8 @@ pub(crate) fn address(args: &AccessArgs) -> Result<Address, Failure> {
 
 /// Returns a client for the server, and the source of its secret.
 pub(crate) fn client(args: &AccessArgs) -> Result<(Client, Origin), Failure> {
-    let (signer, origin) = signer(args)?;
-    let client = builder(args, &url(args)?)?.signer(signer).build();
+    let (signing, origin) = signing(args)?;
+    let client = signing.apply(builder(args, &url(args)?)?).build();
     let client = client.map_err(|error| Failure::of_client(error, &origin))?;
     Ok((client, origin))
 }
@@ -122,7 +184,7 @@ pub(crate) fn roots(args: &AccessArgs) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// Returns the text that contains the secrets, and where it came from.
-fn secret(args: &AccessArgs) -> Result<(String, Origin), Failure> {
+pub(crate) fn secret(args: &AccessArgs) -> Result<(String, Origin), Failure> {
     if let Some(path) = &args.secret_file {
         return read(path);
     }

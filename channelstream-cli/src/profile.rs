@@ -26,6 +26,9 @@ pub(crate) struct Profile {
     pub(crate) secret_file: Option<PathBuf>,
     /// Relative to the configuration file's folder until the profile is chosen.
     pub(crate) ca_file: Option<PathBuf>,
+    /// As `--sign-bodies`.
+    #[serde(default)]
+    pub(crate) sign_bodies: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use channelstream_signer::TimestampSigner;
 use channelstream_signer::file::{self, FileError};
+use channelstream_signer::request::RequestSigner;
 use http::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Url};
@@ -16,6 +17,7 @@ use crate::client::{Client, Parts};
 use crate::error::Error;
 use crate::proxy;
 use crate::retry::RetryPolicy;
+use crate::signing::Signing;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shorter than the default timeout of a call, so that a failure to connect is reported as such: it
@@ -46,6 +48,8 @@ const DEFAULT_USER_AGENT: &str = concat!("channelstream-client/", env!("CARGO_PK
 pub struct ClientBuilder {
     address: String,
     signer: Option<TimestampSigner>,
+    request_signer: Option<RequestSigner>,
+    sign_bodies: bool,
     timeout: Duration,
     http: Option<reqwest::Client>,
     roots: Option<Vec<u8>>,
@@ -61,6 +65,8 @@ impl ClientBuilder {
         Self {
             address,
             signer: None,
+            request_signer: None,
+            sign_bodies: false,
             timeout: DEFAULT_TIMEOUT,
             http: None,
             roots: None,
@@ -74,7 +80,8 @@ impl ClientBuilder {
 
     /// Signs requests with this secret, which is the server's setting `secret` (contract §3).
     pub fn secret(self, secret: impl AsRef<[u8]>) -> Self {
-        self.signer(TimestampSigner::new(secret))
+        let requests = RequestSigner::new(&secret);
+        self.signer(TimestampSigner::new(secret)).request_signer(requests)
     }
 
     /// Signs requests with the secret in a file, which is its first line that is not empty. This is
@@ -91,13 +98,32 @@ impl ClientBuilder {
             Error::settings_because(text, error)
         };
         let text = file::read_secrets(path).map_err(cannot)?;
-        let signer = TimestampSigner::with_secrets(file::secrets(&text));
-        Ok(self.signer(signer.ok_or_else(|| cannot(FileError::Empty))?))
+        let secrets = file::secrets(&text);
+        let signers =
+            TimestampSigner::with_secrets(&secrets).zip(RequestSigner::with_secrets(&secrets));
+        let (signer, requests) = signers.ok_or_else(|| cannot(FileError::Empty))?;
+        Ok(self.signer(signer).request_signer(requests))
     }
 
     /// Signs requests with a custom signer instead of a secret.
     pub fn signer(mut self, signer: TimestampSigner) -> Self {
         self.signer = Some(signer);
+        self
+    }
+
+    /// Signs whole requests with a custom signer instead of a secret, if
+    /// [`sign_bodies`](Self::sign_bodies) is set.
+    pub fn request_signer(mut self, signer: RequestSigner) -> Self {
+        self.request_signer = Some(signer);
+        self
+    }
+
+    /// Sets whether signatures are over the whole request (contract §14): nobody who sees one can use it for
+    /// another request, or for the same one again. The default is `false`, since older servers do not
+    /// know such signatures. A server with the setting `require_signed_bodies` takes no others. The
+    /// clocks of both may differ by less than a minute.
+    pub fn sign_bodies(mut self, sign: bool) -> Self {
+        self.sign_bodies = sign;
         self
     }
 
@@ -174,8 +200,11 @@ impl ClientBuilder {
     /// TLS cannot be set up.
     pub fn build(self) -> Result<Client, Error> {
         let address = parse_address(&self.address)?;
-        let signer = self
-            .signer
+        let signing = match self.sign_bodies {
+            true => self.request_signer.map(Signing::Whole),
+            false => self.signer.map(Signing::Timestamp),
+        };
+        let signing = signing
             .ok_or_else(|| Error::settings("the client has no secret to sign requests with"))?;
         let user_agent = user_agent(self.user_agent.as_deref(), self.http.is_none())?;
         let (http, proxy) = match self.http {
@@ -187,7 +216,7 @@ impl ClientBuilder {
             http,
             address,
             proxy,
-            signer,
+            signing,
             timeout,
             user_agent,
             retries,

@@ -18,7 +18,6 @@ use crate::retry::Repeats;
 
 /// The maximum size of an answer in bytes, so that the peer cannot fill this program's memory.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
-const SIGNATURE: HeaderName = HeaderName::from_static("x-channelstream-secret");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The server refuses unknown fields, and its answers report what happened to each message.
 const PREFERENCES: HeaderValue = HeaderValue::from_static("handling=strict, return=representation");
@@ -98,16 +97,12 @@ impl Client {
         timeout: Duration,
     ) -> Result<Vec<u8>, Error> {
         let parts = &*self.0;
-        let signature = parts.signer.sign(endpoint.path);
-        let mut signature = HeaderValue::from_str(&signature).map_err(|error| {
-            Error::settings_because("what the signer makes cannot stand in a header", error)
-        })?;
-        signature.set_sensitive(true);
+        let (name, signature) = parts.signing.header(endpoint, key, &body)?;
         let mut request = parts
             .http
             .request(endpoint.method.clone(), endpoint.url(&parts.address))
             .timeout(timeout)
-            .header(SIGNATURE, signature)
+            .header(name, signature)
             .header(ACCEPT, JSON);
         if parts.strict {
             request = request.header(PREFER, PREFERENCES);

@@ -6,20 +6,23 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use channelstream_core::protocol::{
-    AppendRequest, Cancel, Change, ChangeReply, ChannelsDeleted, ChannelsInfo, Configure, Connect,
-    Connected, Delete, DeleteChannels, Disconnect, Edit, Info, InfoOptions, NewMessage, Posted,
-    SetUserState, Subscribe, Subscribed, Taken, Unsubscribe, Unsubscribed, UserStateSet, Uuid,
+    AppendRequest, Cancel, Change, ChangeReply, ChannelList, ChannelsDeleted, ChannelsInfo,
+    Configure, Connect, Connected, Delete, DeleteChannels, Disconnect, DisconnectUser, Edit,
+    HistoryPage, Info, InfoOptions, ListChannels, ListUsers, NewMessage, Posted, ReadHistory,
+    Reloaded, SetUserState, Subscribe, Subscribed, Taken, Unsubscribe, Unsubscribed,
+    UserDisconnected, UserList, UserStateSet, Uuid,
 };
-use channelstream_signer::TimestampSigner;
 use http::HeaderValue;
 use reqwest::Url;
 
 use crate::endpoint::{
-    CANCEL, CHANNEL_CONFIG, CHANNELS_DELETE, CONNECT, DISCONNECT, INFO, MESSAGE, MESSAGE_DELETE,
-    MESSAGE_EDIT, SUBSCRIBE, UNSUBSCRIBE, USER_STATE, redacted,
+    CANCEL, CHANNEL_CONFIG, CHANNELS_DELETE, CONNECT, DISCONNECT, DISCONNECT_USER, HISTORY, INFO,
+    LIST_CHANNELS, LIST_USERS, MESSAGE, MESSAGE_DELETE, MESSAGE_EDIT, RELOAD, SUBSCRIBE,
+    UNSUBSCRIBE, USER_STATE, redacted,
 };
 use crate::error::Error;
 use crate::retry::{Repeats, RetryPolicy};
+use crate::signing::Signing;
 
 /// A handle to a server for backends: every request is signed with the secret.
 ///
@@ -41,7 +44,7 @@ pub(crate) struct Parts {
     pub(crate) address: Url,
     /// The proxy that requests go through, without user and password.
     pub(crate) proxy: Option<String>,
-    pub(crate) signer: TimestampSigner,
+    pub(crate) signing: Signing,
     pub(crate) timeout: Duration,
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) retries: RetryPolicy,
@@ -278,6 +281,37 @@ impl Client {
         self.call(INFO, &Info { info: options.into() }, Repeats::Harmless).await
     }
 
+    /// Returns a page of the channels, by name (contract §14). `next` of a page is `after` of the next one.
+    ///
+    /// # Errors
+    ///
+    /// 422 for a limit out of bounds.
+    pub async fn list_channels(
+        &self,
+        request: impl Into<ListChannels>,
+    ) -> Result<ChannelList, Error> {
+        self.call(LIST_CHANNELS, &request.into(), Repeats::Harmless).await
+    }
+
+    /// Returns a page of the users, by name, as [`list_channels`](Self::list_channels) does.
+    ///
+    /// # Errors
+    ///
+    /// 422 for a limit out of bounds.
+    pub async fn list_users(&self, request: impl Into<ListUsers>) -> Result<UserList, Error> {
+        self.call(LIST_USERS, &request.into(), Repeats::Harmless).await
+    }
+
+    /// Returns a page of the history of a channel, oldest first (contract §14). `next` of a page is `since` of
+    /// the next one; `cursor` of the last one is `since` for what comes later.
+    ///
+    /// # Errors
+    ///
+    /// 422 for an unknown channel, and for a limit out of bounds.
+    pub async fn history(&self, request: impl Into<ReadHistory>) -> Result<HistoryPage, Error> {
+        self.call(HISTORY, &request.into(), Repeats::Harmless).await
+    }
+
     /// Ends a connection; its listener is closed within a second (contract §6). Returns `false` if
     /// the connection was unknown.
     ///
@@ -287,6 +321,30 @@ impl Client {
     pub async fn disconnect(&self, conn_id: impl Into<Uuid>) -> Result<bool, Error> {
         let conn_id = conn_id.into();
         self.call(DISCONNECT, &Disconnect { conn_id }, Repeats::Harmless).await
+    }
+
+    /// Ends all connections of a user at once, and refuses new ones for a while if the request says so
+    /// (contract §14). The user need not exist. Without [keys](crate#repeats), the answer to a repeated
+    /// request does not count the connections that the first one ended.
+    ///
+    /// # Errors
+    ///
+    /// 422 for a name, reason or time out of bounds; then nothing is done.
+    pub async fn disconnect_user(
+        &self,
+        request: impl Into<DisconnectUser>,
+    ) -> Result<UserDisconnected, Error> {
+        self.call(DISCONNECT_USER, &request.into(), Repeats::Harmless).await
+    }
+
+    /// Lets the server read its settings again (contract §14). The answer names the settings that have
+    /// changed, and those that count after a restart.
+    ///
+    /// # Errors
+    ///
+    /// 409 if anything is wrong with the settings, whose message says what; then nothing has changed.
+    pub async fn reload(&self) -> Result<Reloaded, Error> {
+        self.call(RELOAD, &serde_json::Map::new(), Repeats::Harmless).await
     }
 }
 

@@ -398,12 +398,17 @@ fn was_not_done(body: &[u8]) -> bool {
     answer.is_some_and(|answer| answer["outcome"] == "not_done")
 }
 
-/// Returns the server's message about an error (contract §2), such as the setting that is the limit.
+/// Returns the server's message about an error (contract §2), such as the setting that is the limit, or its reason to
+/// refuse a signature (§14).
 /// Answers in another form are not the server's, may contain anything, and are left out.
 fn message(body: &[u8], status: StatusCode) -> Option<String> {
     /// The server's messages are shorter.
     const LONGEST: usize = 300;
     let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    if status == StatusCode::UNAUTHORIZED && answer["request"] == "Bad Signature" {
+        let reason = answer["reason"].as_str().filter(|reason| reason.len() <= LONGEST)?;
+        return Some(reason.to_owned());
+    }
     let code = answer["code"].as_str()?;
     let message = answer["message"].as_str().filter(|message| message.len() <= LONGEST)?;
     code.starts_with(status.as_str()).then(|| message.to_owned())

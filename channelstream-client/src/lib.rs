@@ -188,7 +188,7 @@
 //! | --- | --- |
 //! | `info`, `admin_stats` | nothing |
 //! | `connect` | nothing: the client chooses the id, and one id is one connection. The reference server, Channelstream 0.7.1, creates a second one, which expires after 15 s |
-//! | `subscribe`, `unsubscribe`, `disconnect`, `delete_channels` | nothing; but the answer is that of the second request: `subscribed_to` may be empty, a connection that has just ended unknown |
+//! | `subscribe`, `unsubscribe`, `disconnect`, `disconnect_user`, `delete_channels` | nothing; but the answer is that of the second request: `subscribed_to` may be empty, a connection that has just ended unknown |
 //! | `set_user_state`, `configure` | it may overwrite what another client changed in between; `changed_state` is that of the second request |
 //! | `change`, `append` with a step in each append, `cancel` | nothing; but the answer about a message that the first request ended is `taken: false` |
 //! | `change`, `append` without steps | it is not repeated |
@@ -201,6 +201,7 @@
 //! | feature | purpose | default |
 //! | --- | --- | --- |
 //! | `listen` | `EventStream` and its events; adds `tokio-tungstenite` | no |
+//! | `test-server` | `TestServer`: the real server for tests, with a clock that they put ahead; adds `tempfile` | no |
 //!
 //! # Examples
 //!
@@ -236,17 +237,22 @@ mod growing;
 mod listen;
 mod proxy;
 mod retry;
+mod signing;
 mod skew;
+#[cfg(feature = "test-server")]
+mod test_server;
 
 #[cfg(feature = "listen")]
-pub use channelstream_core::protocol::{Action, GapReason};
+pub use channelstream_core::protocol::Action;
 pub use channelstream_core::protocol::{
     Address, AdminStats, AdminUser, AppendRequest, Change, ChangeReply, Changed, ChannelConfig,
-    ChannelSettings, ChannelView, ChannelsDeleted, ChannelsInfo, Configure, Connect, Connected,
-    Cursor, DateTime, Delete, DeleteChannels, Edit, FieldError, FieldErrors, Growth, InEvent,
-    IndexMap, InfoOptions, Message, NewMessage, Opening, Payload, PayloadError, Piece, Pieces,
-    Posted, Receipt, Scalar, SetUserState, Status, Subscribe, Subscribed, Taken, Timestamp,
-    Unsubscribe, Unsubscribed, UserState, UserStateSet, UserView, Uuid,
+    ChannelEntry, ChannelList, ChannelSettings, ChannelView, ChannelsDeleted, ChannelsInfo,
+    Configure, Connect, Connected, Cursor, DateTime, Delete, DeleteChannels, DisconnectUser, Edit,
+    FieldError, FieldErrors, GapReason, Growth, HistoryPage, InEvent, IndexMap, InfoOptions,
+    ListChannels, ListUsers, Message, NewMessage, Opening, PastMessage, Payload, PayloadError,
+    Piece, Pieces, Posted, ReadHistory, Receipt, Reloaded, Scalar, SetUserState, Status, Subscribe,
+    Subscribed, Taken, Timestamp, Unsubscribe, Unsubscribed, UserDisconnected, UserEntry, UserList,
+    UserState, UserStateSet, UserView, Uuid,
 };
 pub use channelstream_core::{NotADuration, parse_duration};
 pub use channelstream_signer::{self as signer, TimestampSigner};
@@ -267,3 +273,5 @@ pub use crate::listen::{
 };
 pub use crate::retry::RetryPolicy;
 pub use crate::skew::ClockSkew;
+#[cfg(feature = "test-server")]
+pub use crate::test_server::{TestServer, TestServerBuilder, TestServerError};

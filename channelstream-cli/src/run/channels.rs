@@ -112,6 +112,10 @@ fn changed(
     changes: &[(String, String)],
 ) -> Result<ChannelSettings, Failure> {
     let mut fields = fields(settings)?;
+    // Answers have it only where it was set.
+    if changes.iter().any(|(key, _)| key == "history_ttl") {
+        fields.entry("history_ttl").or_insert(Value::from(0));
+    }
     for (key, text) in changes {
         let known: Vec<_> = fields.keys().map(String::as_str).collect();
         let known = known.join(", ");

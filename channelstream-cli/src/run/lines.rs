@@ -12,7 +12,7 @@ use channelstream_signer::file::{self, FileError};
 use serde::Deserialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::parse::{address, payload};
+use super::parse::{address, payload, whole_seconds};
 use crate::args::PublishArgs;
 use crate::failure::Failure;
 use crate::output::counted;
@@ -138,12 +138,14 @@ struct Complete {
     no_history: bool,
     uuid: Option<Uuid>,
     timestamp: Option<DateTime>,
+    expires: Option<u64>,
 }
 
 /// Parses lines as messages.
 pub(super) struct LineParser<'a> {
     user: &'a str,
     no_history: bool,
+    expires: Option<u64>,
     /// The address of all messages; without one, each line has its own.
     address: Option<Address>,
 }
@@ -152,7 +154,8 @@ impl<'a> LineParser<'a> {
     pub(super) fn new(channel: Option<&str>, args: &'a PublishArgs) -> Self {
         let address = address(channel, &args.address);
         let address = (!address.is_nowhere()).then_some(address);
-        Self { user: &args.user, no_history: args.no_history, address }
+        let expires = args.expires.map(whole_seconds);
+        Self { user: &args.user, no_history: args.no_history, expires, address }
     }
 
     /// Parses the message on a line; an empty line has none.
@@ -172,6 +175,7 @@ impl<'a> LineParser<'a> {
             return Ok(Some(NewMessage {
                 payload: Some(message),
                 no_history: self.no_history,
+                expires: self.expires,
                 ..NewMessage::new(self.user, address.clone())
             }));
         }
@@ -186,6 +190,7 @@ impl<'a> LineParser<'a> {
             uuid: complete.uuid,
             timestamp: complete.timestamp,
             opening: None,
+            expires: complete.expires.or(self.expires),
         }))
     }
 }

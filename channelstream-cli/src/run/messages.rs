@@ -5,7 +5,7 @@ use std::io::{Write as _, stdout};
 use channelstream_client::{Delete, Edit, NewMessage, Receipt, Uuid};
 use serde::Serialize;
 
-use super::parse::{address, payload};
+use super::parse::{address, payload, whole_seconds};
 use crate::access;
 use crate::args::{AccessArgs, AddressArgs, DeleteArgs, EditArgs, OutputArgs, PublishArgs};
 use crate::failure::Failure;
@@ -16,6 +16,7 @@ pub(super) async fn publish(access: &AccessArgs, args: &PublishArgs) -> Result<(
     let message = NewMessage {
         payload: Some(payload(text, args.text)?),
         no_history: args.no_history,
+        expires: args.expires.map(whole_seconds),
         ..NewMessage::new(&args.user, address(channel, &args.address))
     };
     let (client, origin) = access::client(access)?;

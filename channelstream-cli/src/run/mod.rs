@@ -6,14 +6,18 @@ mod channels;
 mod completions;
 mod connections;
 mod doctor;
+mod history;
 mod lines;
+mod list;
 mod listen;
 mod messages;
 mod parse;
+mod reload;
 mod signatures;
 mod stream;
 mod top;
 mod users;
+mod webhooks;
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
@@ -26,6 +30,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Command::Subscribe(command) => connections::subscribe(access, command).await,
         Command::Unsubscribe(command) => connections::unsubscribe(access, command).await,
         Command::Disconnect(command) => connections::disconnect(access, command).await,
+        Command::DisconnectUser(command) => users::disconnect(access, command).await,
         Command::Publish(command) => match &command.file {
             Some(file) => batch::publish(access, command, file).await,
             None => messages::publish(access, command).await,
@@ -38,13 +43,17 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Command::User(command) => users::show(access, command).await,
         Command::Channel(command) => channels::channel(access, command).await,
         Command::DeleteChannel(command) => channels::delete(access, command).await,
+        Command::Reload(command) => reload::reload(access, command).await,
         Command::Info(command) => channels::info(access, command).await,
+        Command::History(command) => history::history(access, command).await,
+        Command::List(command) => list::list(access, command).await,
         Command::Listen(command) => listen::listen(access, command).await,
         Command::Top(command) => top::watch(access, command).await,
         Command::Bench(command) => bench::measure(access, command).await,
         Command::Doctor(command) => doctor::diagnose(access, command).await,
         Command::Sign(command) => signatures::sign(access, command),
         Command::Unsign(command) => signatures::unsign(access, command),
+        Command::Webhooks { command } => webhooks::webhooks(access, command).await,
         Command::Completions(command) => completions::completions(command),
         Command::Man(command) => completions::man(command),
     }

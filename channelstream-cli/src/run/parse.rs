@@ -1,6 +1,7 @@
 //! Arguments parsed as protocol types: payloads, values of a state, addresses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use channelstream_client::{Address, Payload, Scalar, UserState, json};
 use serde_json::Value;
@@ -8,6 +9,12 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::args::AddressArgs;
 use crate::failure::Failure;
+
+/// Returns a time in the whole seconds that the server counts. A part of one is one, since none means something
+/// else.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
 
 /// Parses a payload: a JSON object, kept as it was typed, or a text, which becomes
 /// `{"text": "..."}`. Other JSON is ambiguous and an error.

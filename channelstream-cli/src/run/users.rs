@@ -1,13 +1,13 @@
-//! `user-state` and `user`.
+//! `user-state`, `user` and `disconnect-user`.
 
-use std::io::stdout;
+use std::io::{Write as _, stdout};
 
-use channelstream_client::{InfoOptions, SetUserState, json};
+use channelstream_client::{DisconnectUser, InfoOptions, SetUserState, json};
 
 use super::connections::shown;
-use super::parse::state;
+use super::parse::{state, whole_seconds};
 use crate::access;
-use crate::args::{AccessArgs, UserArgs, UserStateArgs};
+use crate::args::{AccessArgs, DisconnectUserArgs, UserArgs, UserStateArgs};
 use crate::failure::Failure;
 use crate::output::{self, Align};
 
@@ -34,6 +34,33 @@ pub(super) async fn set_state(access: &AccessArgs, args: &UserStateArgs) -> Resu
         [key.clone(), value.json().to_owned(), yes(public), yes(changed)]
     });
     Ok(output::table(&mut stdout(), columns, rows)?)
+}
+
+pub(super) async fn disconnect(
+    access: &AccessArgs,
+    args: &DisconnectUserArgs,
+) -> Result<(), Failure> {
+    let request = DisconnectUser {
+        user: args.user.clone(),
+        reason: args.reason.clone(),
+        refuse_for: args.refuse_for.map(whole_seconds),
+    };
+    let (client, origin) = access::client(access)?;
+    let done = client.disconnect_user(request).await;
+    let done = done.map_err(|error| Failure::of_client(error, &origin))?;
+    if args.output.json {
+        return Ok(output::json(&mut stdout(), &done)?);
+    }
+    if args.output.quiet {
+        return Ok(());
+    }
+    let connections = done.connections;
+    let what = if connections == 1 { "connection" } else { "connections" };
+    writeln!(stdout(), "ended {connections} {what}")?;
+    if done.refused_for > 0 {
+        writeln!(stdout(), "refused for {} s", done.refused_for)?;
+    }
+    Ok(())
 }
 
 pub(super) async fn show(access: &AccessArgs, args: &UserArgs) -> Result<(), Failure> {

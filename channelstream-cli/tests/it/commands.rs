@@ -44,7 +44,62 @@ fn channels_are_deleted_and_unknown_ones_told() {
     let answer = json(&server, &["delete-channel", "news", "chat", "--json"]);
     assert_eq!(answer, serde_json::json!({"deleted": ["chat"], "unknown": ["news"]}));
     assert_eq!(printed(ask(&server, &["delete-channel", "news", "--quiet"])), "");
-    failed(&ask(&server, &["delete-channel", ""]), 1);
+    assert_eq!(printed(ask(&server, &["delete-channel", ""])), "unknown\n");
+}
+
+#[test]
+fn users_are_disconnected_and_refused() {
+    let server = Server::start();
+    printed(ask(&server, &["connect", "ann", "news", "--quiet"]));
+    let arguments = ["disconnect-user", "ann", "--reason", "spam", "--refuse-for", "5m"];
+    let done = printed(ask(&server, &arguments));
+    assert_eq!(done, "ended 1 connection\nrefused for 300 s\n");
+    let refused = ask(&server, &["connect", "ann"]);
+    assert!(failed(&refused, 1).0.contains("spam"), "{}", refused.err);
+    let answer = json(&server, &["disconnect-user", "ann", "--refuse-for", "0s", "--json"]);
+    assert_eq!(answer, serde_json::json!({"user": "ann", "connections": 0, "refused_for": 0}));
+    printed(ask(&server, &["connect", "ann", "--quiet"]));
+    assert_eq!(printed(ask(&server, &["disconnect-user", "ann", "--quiet"])), "");
+    failed(&ask(&server, &["disconnect-user", "ann", "--refuse-for", "32d"]), 1);
+}
+
+#[test]
+fn channels_and_users_are_listed_by_pages() {
+    let server = Server::start();
+    printed(ask(&server, &["connect", "ann", "news", "chat", "sport", "--quiet"]));
+    let page = json(&server, &["list", "channels", "--limit", "2", "--json"]);
+    let names = [&page["channels"][0]["name"], &page["channels"][1]["name"], &page["next"]];
+    assert_eq!(names, ["chat", "news", "news"]);
+    let ended = ask(&server, &["list", "channels", "--limit", "2"]);
+    assert!(ended.out.contains("chat") && ended.err.contains("--after \"news\""), "{ended:?}");
+    let table = printed(ask(&server, &["list", "channels", "--after", "news"]));
+    assert!(table.contains("sport") && !table.contains("chat"), "{table}");
+    let table = printed(ask(&server, &["list", "users", "--connected", "--prefix", "a"]));
+    assert_eq!(table.lines().count(), 2, "{table}");
+    failed(&ask(&server, &["list", "users", "--limit", "0"]), 1);
+    failed(&ask(&server, &["list", "channels", "--connected"]), 2);
+}
+
+#[test]
+fn a_history_is_read_by_pages() {
+    let server = Server::start();
+    printed(ask(
+        &server,
+        &["channel", "news", "--create", "--set", "store_history=true", "--quiet"],
+    ));
+    for text in ["one", "two", "three"] {
+        published(ask(&server, &["publish", "news", text]));
+    }
+    let page = json(&server, &["history", "news", "--limit", "2", "--json"]);
+    assert_eq!(page["messages"].as_array().unwrap().len(), 2);
+    let next = page["next"].as_str().unwrap();
+    let ended = ask(&server, &["history", "news", "--since", next]);
+    assert!(ended.out.contains("three") && !ended.out.contains("two"), "{ended:?}");
+    assert!(ended.err.contains("for what comes later: --since "), "{ended:?}");
+    let ended = ask(&server, &["history", "news", "--since", "0000000a-7"]);
+    assert!(ended.out.contains("one") && ended.err.contains("may be missing"), "{ended:?}");
+    failed(&ask(&server, &["history", "nowhere"]), 1);
+    assert_eq!(ask(&server, &["history", "news", "--since", "yesterday"]).code, 2);
 }
 
 #[test]
@@ -143,6 +198,12 @@ fn channels_are_shown_and_set() {
     let table = printed(ask(&server, &["channel", "news"]));
     assert!(table.lines().last().unwrap().contains("system  {\"text\":\"a"), "{table}");
     assert!(!table.contains('\u{1b}'), "{table}");
+
+    let info = json(&server, &["channel", "news", "--set", "history_ttl=3600", "--json"]);
+    assert_eq!(info["channels"]["news"]["settings"]["history_ttl"], 3600);
+    let message = json(&server, &["publish", "news", "goes", "--expires", "1.5h", "--json"]);
+    assert!(message[0]["expires_at"].is_string(), "{message}");
+    failed(&ask(&server, &["publish", "news", "goes", "--expires", "0s"]), 1);
 
     let ended = ask(&server, &["channel", "news", "--set", "history=2"]);
     let (what, hint) = failed(&ended, 2);

@@ -30,3 +30,5 @@ mod terminal;
 #[cfg(target_os = "linux")]
 mod top;
 mod traffic;
+mod webhooks;
+mod whole;

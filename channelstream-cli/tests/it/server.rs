@@ -32,7 +32,7 @@ impl Server {
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let server = channelstream_server::Server::bind(config).await.unwrap();
-                ready.send(server.local_addr()).unwrap();
+                ready.send(server.local_addr().unwrap()).unwrap();
                 server.run(async { drop(stopped.await) }).await.unwrap();
             });
         });

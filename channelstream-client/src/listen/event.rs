@@ -46,6 +46,9 @@ pub enum EventKind {
         /// The time of the last edit, if the message arrives as catch-up and was edited before; UTC if
         /// it has no zone.
         edited: Option<DateTime>,
+        /// The time after which the server no longer has it, if it was published with `expires`; UTC if it
+        /// has no zone.
+        expires_at: Option<DateTime>,
         /// How far the message has grown, if it is one that [grows](crate::MessageStream). A message whose
         /// id is known replaces what is known of it.
         growth: Option<Growth>,
@@ -215,6 +218,7 @@ struct Fields<'a> {
     message: Option<&'a RawValue>,
     timestamp: Option<DateTime>,
     edited: Option<DateTime>,
+    expires_at: Option<DateTime>,
     #[serde(default)]
     users: Vec<UserView>,
     state: Option<UserState>,
@@ -238,7 +242,7 @@ struct StateChanged {
 impl Fields<'_> {
     fn kind(self) -> Option<EventKind> {
         let Self { user, message, timestamp, edited, users, state, .. } = self;
-        let Self { append, from, rev, status, .. } = self;
+        let Self { expires_at, append, from, rev, status, .. } = self;
         self.uuid?;
         let growth = || Some(Growth { status: status?, rev: rev? });
         let payload = || message.map(|raw| Payload::from(raw.to_owned()));
@@ -248,6 +252,7 @@ impl Fields<'_> {
                 payload: payload(),
                 timestamp: timestamp?,
                 edited,
+                expires_at,
                 growth: growth(),
             },
             "message:edit" => {
@@ -302,6 +307,7 @@ mod tests {
             payload: Some(payload),
             timestamp,
             edited: None,
+            expires_at: None,
             growth: None,
         } = &message.kind
         else {

@@ -30,6 +30,13 @@ const MUTE_SOCKETS: u32 = 2;
 /// The server's empty polls take longer; a shorter one is answered by something in between.
 const SHORT_POLL: Duration = Duration::from_millis(200);
 
+/// The time within which a request to listen that was given up may still reach the server, which takes it
+/// for a newer listener.
+const LATE: Duration = Duration::from_secs(60);
+
+/// The most such requests that are thought of.
+const MOST_LATE: u32 = 5;
+
 /// The time of long polling after which a websocket is tried again.
 const POLLS_LAST: Duration = Duration::from_secs(600);
 
@@ -50,6 +57,8 @@ pub(super) struct Reconnector {
     /// The new connections since the last list of events or heartbeat.
     renewals: u32,
     mute_sockets: u32,
+    /// How many requests to listen were given up without an answer, and when the last one was.
+    given_up: (u32, Option<Instant>),
     /// The gap to report after the next `Opened`, or when it turns out that the server tells no cursors
     /// any more.
     gap: Option<Gap>,
@@ -92,6 +101,7 @@ impl Reconnector {
             failures: 0,
             renewals: 0,
             mute_sockets: 0,
+            given_up: (0, None),
             gap: None,
             catchup: Catchup::default(),
         }
@@ -141,7 +151,13 @@ impl Reconnector {
 
     async fn open_websocket(&mut self, conn_id: Uuid) -> Phase {
         let since = self.since.as_deref();
-        match self.server.open_websocket(conn_id, since, self.settings.silence).await {
+        let opening = self.server.open_websocket(conn_id, since, self.settings.silence).await;
+        if let Opening::NoWebsocket(error) | Opening::Failed(error) = &opening
+            && error.is_in_doubt()
+        {
+            self.gave_up();
+        }
+        match opening {
             Opening::Open(socket) => {
                 self.opened(conn_id);
                 Phase::Websocket { socket, since: Instant::now(), received: false }
@@ -177,6 +193,9 @@ impl Reconnector {
         };
         match close.code {
             CloseCode::Normal if close.reason.starts_with("superseded") => {
+                if self.may_be_own() {
+                    return self.interrupted(Error::closed(close.code.into(), &close.reason));
+                }
                 self.end(End::Superseded)
             }
             CloseCode::Normal if !received && since.elapsed() < AT_ONCE => {
@@ -213,6 +232,7 @@ impl Reconnector {
             Polled::UnknownConnection => self.unknown_connection(),
             Polled::Failed(error) => {
                 if error.is_in_doubt() {
+                    self.gave_up();
                     self.missed(Gap::BrokenTransport);
                 }
                 self.transport = first_transport(self.settings);
@@ -287,6 +307,21 @@ impl Reconnector {
             1 => Phase::Renewing,
             renewals => Phase::Pausing(self.settings.backoff.pause(renewals - 2)),
         }
+    }
+
+    /// Notes a request to listen that was given up without an answer.
+    fn gave_up(&mut self) {
+        self.given_up = ((self.given_up.0 + 1).min(MOST_LATE), Some(Instant::now()));
+    }
+
+    /// Returns `true` if the newer listener may be a request of this one that came late.
+    fn may_be_own(&mut self) -> bool {
+        let (count, last) = &mut self.given_up;
+        if *count == 0 || last.is_none_or(|last| last.elapsed() > LATE) {
+            return false;
+        }
+        *count -= 1;
+        true
     }
 
     fn mute_socket(&mut self, error: Error) -> Phase {

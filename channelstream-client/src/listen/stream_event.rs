@@ -89,6 +89,7 @@ pub enum End {
     UnknownConnection,
     /// The connection was disconnected while the stream listened on it.
     Disconnected,
-    /// Another listener has taken over the connection.
+    /// Another listener has taken over the connection. It is not the end if it may be a request of this
+    /// one, given up within the last minute, that reached the server late.
     Superseded,
 }

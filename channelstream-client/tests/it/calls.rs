@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use channelstream_client::{
-    Address, ChannelSettings, Client, Configure, Connect, Delete, DeleteChannels, Edit, ErrorKind,
-    InfoOptions, Message, NewMessage, Scalar, SetUserState, StatusCode, Subscribe, Unsubscribe,
-    UserState, Uuid,
+    Address, ChannelSettings, Client, Configure, Connect, Delete, DeleteChannels, DisconnectUser,
+    Edit, ErrorKind, InfoOptions, Message, NewMessage, Scalar, SetUserState, StatusCode, Subscribe,
+    Unsubscribe, UserState, Uuid,
 };
 
 use crate::server::{SECRET, Server};
@@ -176,6 +176,34 @@ async fn channels_are_deleted() {
     let info = client.info(InfoOptions::default()).await.unwrap();
     assert_eq!(info.channels.keys().map(|name| &**name).collect::<Vec<_>>(), ["chat"]);
     let error = client.delete_channels(DeleteChannels::default()).await.unwrap_err();
+    assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
+}
+
+#[tokio::test]
+async fn settings_are_reloaded_where_the_server_knows_their_place() {
+    let server = Server::start();
+    // The server of these tests is given its settings by the test.
+    let error = server.client().reload().await.unwrap_err();
+    assert_eq!((error.status(), error.attempts()), (Some(StatusCode::CONFLICT), 1));
+    assert!(error.to_string().contains("gives it its settings"), "{error}");
+}
+
+#[tokio::test]
+async fn users_are_disconnected_and_refused() {
+    let server = Server::start();
+    let client = server.client();
+    client.connect(Connect::new("ann").channels(["news"])).await.unwrap();
+    client.connect(Connect::new("ann")).await.unwrap();
+    let request = DisconnectUser::new("ann").reason("spam").refuse_for(300);
+    let done = client.disconnect_user(request).await.unwrap();
+    assert_eq!((&*done.user, done.connections, done.refused_for), ("ann", 2, 300));
+    let refused = client.connect(Connect::new("ann")).await.unwrap_err();
+    assert_eq!((refused.status(), refused.attempts()), (Some(StatusCode::FORBIDDEN), 1));
+    assert!(refused.to_string().contains("spam"), "{refused}");
+    assert!(refused.retry_after().is_some_and(|after| after > Duration::from_secs(200)));
+    client.disconnect_user(DisconnectUser::new("ann").refuse_for(0)).await.unwrap();
+    client.connect(Connect::new("ann")).await.unwrap();
+    let error = client.disconnect_user(DisconnectUser::new("")).await.unwrap_err();
     assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
 }
 

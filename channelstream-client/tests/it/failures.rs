@@ -50,7 +50,7 @@ async fn nobody_listens() {
 
 #[tokio::test]
 async fn no_answer_comes() {
-    let stub = Stub::start(|_| None);
+    let stub = Stub::start(|_| None::<String>);
     let client = Client::builder(format!("http://{}", stub.host))
         .secret("marked-secret")
         .timeout(Duration::from_millis(50))

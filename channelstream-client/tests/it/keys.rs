@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use channelstream_client::{
-    Address, ChannelConfig, Client, Configure, Connect, Delete, DeleteChannels, Edit, InfoOptions,
-    NewMessage, RetryPolicy, SetUserState, Subscribe, Unsubscribe, UserState, Uuid, Value, json,
-    serde_json,
+    Address, ChannelConfig, Client, Configure, Connect, Delete, DeleteChannels, DisconnectUser,
+    Edit, InfoOptions, NewMessage, RetryPolicy, SetUserState, Subscribe, Unsubscribe, UserState,
+    Uuid, Value, json, serde_json,
 };
 
 use crate::proxy::{Mode, Proxy};
@@ -69,10 +69,11 @@ async fn each_call_that_changes_something_has_a_key_and_its_repeats_have_the_sam
     client.edit(Edit::new(id, address())).await.unwrap_err();
     client.delete(Delete::new(id, address())).await.unwrap_err();
     client.delete_channels(DeleteChannels::new(["a"])).await.unwrap_err();
+    client.disconnect_user(DisconnectUser::new("ann")).await.unwrap_err();
     client.publish(message(1).id(id)).await.unwrap_err();
     client.publish_all([message(1)]).await.unwrap_err();
     let mut keys = HashSet::new();
-    for _ in 0..11 {
+    for _ in 0..12 {
         let key = stub.request().header("idempotency-key").unwrap().to_owned();
         let inner = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap();
         inner.parse::<Uuid>().unwrap();

@@ -1,5 +1,6 @@
 //! Event streams on the real server: their events and their ends.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use channelstream_client::{
@@ -7,9 +8,11 @@ use channelstream_client::{
     EventStream, Gap, GapReason, InfoOptions, NewMessage, Scalar, SetUserState, Status,
     StreamEvent, Transport, UserState, Uuid, json,
 };
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::proxy::{Mode, Proxy};
 use crate::server::{Server, hasty};
+use crate::stub::Stub;
 
 /// Waits for the first item for which `wanted` returns a value, and ignores others.
 pub(crate) async fn until<T>(
@@ -198,6 +201,47 @@ async fn who_comes_later_takes_over() {
     assert_eq!(until(&mut first, ended).await, End::Superseded);
     client.publish(numbered(1)).await.unwrap();
     assert_eq!(until(&mut second, number).await, 1);
+}
+
+#[tokio::test]
+async fn a_request_of_its_own_that_comes_late_does_not_end_it() {
+    const SUPERSEDED: &[u8] = b"\x03\xe8superseded by a newer listener";
+    let count = Cell::new(0);
+    let stub = Stub::start(move |request| {
+        count.set(count.get() + 1);
+        // The first one is given up. The server takes it for a newer listener than the second.
+        if count.get() == 1 {
+            return None;
+        }
+        let key = derive_accept_key(request.header("sec-websocket-key").unwrap().as_bytes());
+        let mut answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-accept: {key}\r\n\r\n"
+        )
+        .into_bytes();
+        answer.extend([0x88, u8::try_from(SUPERSEDED.len()).unwrap()]);
+        answer.extend(SUPERSEDED);
+        Some(answer)
+    });
+    let mut stream = EventStream::builder(format!("http://{}", stub.host), Uuid::from_u128(1))
+        .only_websocket()
+        .silence(Duration::from_millis(1500))
+        .first_pause(Duration::from_millis(10))
+        .build()
+        .unwrap();
+    let mut heard = Vec::new();
+    let end = until(&mut stream, |event| {
+        match event {
+            StreamEvent::Opened { .. } => heard.push("opened"),
+            StreamEvent::Interrupted { .. } => heard.push("interrupted"),
+            _ => {}
+        }
+        ended(event)
+    })
+    .await;
+    assert_eq!(end, End::Superseded);
+    // A second takeover cannot be its own.
+    assert_eq!(heard, ["interrupted", "opened", "interrupted", "opened"]);
 }
 
 #[tokio::test]

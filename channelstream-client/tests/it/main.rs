@@ -13,8 +13,10 @@ mod requests;
 mod restarts;
 mod retries;
 mod server;
+mod signatures;
 mod streaming;
 mod stub;
+mod test_server;
 mod tls;
 mod without_cursors;
 

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use channelstream_client::{
     Action, Address, AdminStats, AdminUser, AppendRequest, Change, ChangeReply, Changed,
-    ChannelConfig, ChannelSettings, ChannelView, ChannelsDeleted, ChannelsInfo, Client,
-    ClientBuilder, ClockSkew, Configure, Connect, Connected, Cursor, DateTime, Delete,
-    DeleteChannels, Edit, End, Error, ErrorKind, Event, EventKind, EventStream, EventStreamBuilder,
-    FieldError, FieldErrors, Gap, GapReason, Growth, InEvent, IndexMap, InfoOptions, Message,
-    MessageStream, MessageStreamBuilder, Metrics, NewMessage, NotADuration, Opening, Payload,
-    PayloadError, Piece, Pieces, Posted, PublishError, Published, Receipt, RetryPolicy, Scalar,
-    SetUserState, Status, StatusCode, Stream, StreamError, StreamEvent, Subscribe, Subscribed,
-    Taken, Timestamp, TimestampSigner, Transport, Unsubscribe, Unsubscribed, UserState,
-    UserStateSet, UserView, Uuid, Value, json, parse_duration, reqwest, serde_json, signer,
+    ChannelConfig, ChannelEntry, ChannelList, ChannelSettings, ChannelView, ChannelsDeleted,
+    ChannelsInfo, Client, ClientBuilder, ClockSkew, Configure, Connect, Connected, Cursor,
+    DateTime, Delete, DeleteChannels, DisconnectUser, Edit, End, Error, ErrorKind, Event,
+    EventKind, EventStream, EventStreamBuilder, FieldError, FieldErrors, Gap, GapReason, Growth,
+    HistoryPage, InEvent, IndexMap, InfoOptions, ListChannels, ListUsers, Message, MessageStream,
+    MessageStreamBuilder, Metrics, NewMessage, NotADuration, Opening, PastMessage, Payload,
+    PayloadError, Piece, Pieces, Posted, PublishError, Published, ReadHistory, Receipt, Reloaded,
+    RetryPolicy, Scalar, SetUserState, Status, StatusCode, Stream, StreamError, StreamEvent,
+    Subscribe, Subscribed, Taken, Timestamp, TimestampSigner, Transport, Unsubscribe, Unsubscribed,
+    UserDisconnected, UserEntry, UserList, UserState, UserStateSet, UserView, Uuid, Value, json,
+    parse_duration, reqwest, serde_json, signer,
 };
 
 use crate::server::{SECRET, Server};
@@ -95,9 +97,24 @@ async fn calls(client: &Client) -> Result<(), Error> {
     let info: ChannelsInfo = client.info(InfoOptions::default().channels(["news"])).await?;
     let users: &[UserView] = &info.users;
     assert!(users.len() <= 1);
+    let channels: ChannelList = client.list_channels(ListChannels::default()).await?;
+    let entry: &ChannelEntry = &channels.channels[0];
+    assert_eq!((&*entry.name, channels.next.as_deref()), ("chat", None));
+    let request = ListUsers { connected: true, ..ListUsers::default() };
+    let users: UserList = client.list_users(request).await?;
+    let entries: &[UserEntry] = &users.users;
+    assert!(!entries.is_empty());
+    let request = ReadHistory::new("news").since(Cursor::default());
+    let page: HistoryPage = client.history(request).await?;
+    let messages: &[PastMessage] = &page.messages;
+    assert!(messages.len() <= 10 && page.gap == Some(GapReason::Epoch));
     let deleted: ChannelsDeleted = client.delete_channels(DeleteChannels::new(["news"])).await?;
     assert_eq!(deleted.deleted.len(), 1);
     assert!(client.disconnect(conn_id).await?);
+    let done: UserDisconnected = client.disconnect_user(DisconnectUser::new("nobody")).await?;
+    assert_eq!(&*done.user, "nobody");
+    let reloaded: Result<Reloaded, Error> = client.reload().await;
+    assert!(reloaded.is_err());
 
     let unknown = Subscribe::new(Uuid::new_v4(), ["news"]);
     let refused: Error = client.subscribe(unknown).await.unwrap_err();

@@ -108,7 +108,7 @@ async fn the_server_may_ask_for_a_pause_and_not_for_a_long_one() {
 
 #[tokio::test]
 async fn the_whole_has_an_end() {
-    let stub = Stub::start(|_| None);
+    let stub = Stub::start(|_| None::<String>);
     let policy = quick().repeats(1_000_000).total(Duration::from_millis(300));
     let client = Client::builder(format!("http://{}", stub.host))
         .secret("s")

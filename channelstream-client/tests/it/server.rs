@@ -50,7 +50,7 @@ impl Server {
         Self::with(Config { gc_conns_after: Duration::from_secs(1), ..Config::default() })
     }
 
-    fn with(config: Config) -> Self {
+    pub(crate) fn with(config: Config) -> Self {
         let port = if config.port == Config::default().port { 0 } else { config.port };
         let config = Config { port, secrets: vec![Secret::new(SECRET)], ..config };
         let (ready, address) = mpsc::channel();
@@ -60,7 +60,7 @@ impl Server {
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let server = channelstream_server::Server::bind(config).await.unwrap();
-                ready.send(server.local_addr()).unwrap();
+                ready.send(server.local_addr().unwrap()).unwrap();
                 let (drain, drained) = oneshot::channel::<()>();
                 let running = server.run(async { drop(drained.await) });
                 tokio::pin!(running);

@@ -20,7 +20,9 @@ pub(crate) struct Request {
 impl Stub {
     /// Starts a stub that answers each request with the bytes that `answer` returns. If it returns
     /// `None`, the stub sends nothing and keeps the TCP connection open.
-    pub(crate) fn start(answer: impl Fn(&Request) -> Option<String> + Send + 'static) -> Self {
+    pub(crate) fn start<Bytes: AsRef<[u8]>>(
+        answer: impl Fn(&Request) -> Option<Bytes> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let (sender, requests) = channel();
@@ -30,7 +32,7 @@ impl Stub {
                 let mut stream = stream.unwrap();
                 let request = read(&mut stream);
                 match answer(&request) {
-                    Some(answer) => stream.write_all(answer.as_bytes()).unwrap(),
+                    Some(answer) => stream.write_all(answer.as_ref()).unwrap(),
                     None => silent.push(stream),
                 }
                 if sender.send(request).is_err() {

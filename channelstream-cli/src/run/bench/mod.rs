@@ -92,8 +92,8 @@ impl Plan {
             return Err(Failure::usage(format!("more than {MAX_DELIVERIES} deliveries"))
                 .with_hint("use fewer --listeners, a lower --rate, or a shorter time (--for)"));
         }
-        let (signer, origin) = access::signer(access)?;
-        let client = access::builder(access, &access::url(access)?)?.signer(signer);
+        let (signing, origin) = access::signing(access)?;
+        let client = signing.apply(access::builder(access, &access::url(access)?)?);
         // A repeated request would be measured as one, and without repeats a key has no use.
         let client = client.retries(RetryPolicy::never()).idempotency_keys(false).build();
         let client = client.map_err(|error| Failure::of_client(error, &origin))?;

@@ -3,16 +3,14 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use channelstream_client::{
-    Client, Error, ErrorKind, InfoOptions, RetryPolicy, StatusCode, TimestampSigner,
-};
+use channelstream_client::{Client, Error, ErrorKind, InfoOptions, RetryPolicy, StatusCode};
 use channelstream_signer::unix_now;
 use reqwest::Version;
 
 use super::listening::{self, CUTS, Connections};
 use super::probe::{Answer, Probe, describe};
 use super::{Findings, Reach};
-use crate::access::{self, DEFAULT_SECRET, Origin};
+use crate::access::{self, Origin, Signing};
 use crate::address::Address;
 use crate::args::{AccessArgs, DoctorArgs};
 use crate::failure::{Failure, NO_PROXY};
@@ -36,7 +34,7 @@ const PREFIX: &str = "a proxy must pass the path prefix; in nginx: proxy_set_hea
 /// The server under examination, and the credentials for it.
 pub(super) struct Subject {
     address: Address,
-    signer: TimestampSigner,
+    signing: Signing,
     origin: Origin,
     client: Client,
     probe: Probe,
@@ -46,15 +44,15 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn new(access: &AccessArgs) -> Result<Self, Failure> {
         let address = access::address(access)?;
-        let (signer, origin) = access::signer(access)?;
-        let client = access::builder(access, &address.url)?.signer(signer.clone());
+        let (signing, origin) = access::signing(access)?;
+        let client = signing.clone().apply(access::builder(access, &address.url)?);
         // A check shows the state of the moment, so nothing is retried.
         let client = client.retries(RetryPolicy::never()).build();
         let client = client.map_err(|error| Failure::of_client(error, &origin))?;
         let roots = access::roots(access)?;
         let probe = Probe::new(&address.url, roots.as_deref(), client.proxy().is_some())?;
         let connections = Connections::new(client.clone());
-        Ok(Self { address, signer, origin, client, probe, connections })
+        Ok(Self { address, signing, origin, client, probe, connections })
     }
 }
 
@@ -63,7 +61,7 @@ pub(super) async fn all(
     args: &DoctorArgs,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
-    let Subject { address, signer, origin, client, probe, connections } = subject;
+    let Subject { address, signing, origin, client, probe, connections } = subject;
     files(findings)?;
     if let Some(note) = address.note {
         findings.note("url", note, "add the scheme to the address")?;
@@ -79,7 +77,7 @@ pub(super) async fn all(
     let has_upgrades = http_version(&answer, findings)?;
     let skew = clock(&answer, findings)?;
     redirects(probe, findings).await?;
-    let secret = OwnSecret { signer, origin, is_default: is_default(signer) };
+    let secret = OwnSecret { signing, origin, is_default: signing.is_default() };
     if permissions(probe, &secret, skew, findings).await? {
         version(client, findings).await?;
         listening::all(probe, connections, args.patience, has_upgrades, findings).await?;
@@ -254,7 +252,7 @@ fn clock(answer: &Answer, findings: &mut Findings) -> Result<bool, Failure> {
 
 /// The secret under examination.
 struct OwnSecret<'a> {
-    signer: &'a TimestampSigner,
+    signing: &'a Signing,
     origin: &'a Origin,
     is_default: bool,
 }
@@ -269,7 +267,7 @@ async fn permissions(
     const ADDRESS: &str = "address";
     const SIGNATURE: &str = "signature";
     const SECRET: &str = "secret";
-    let answer = match probe.info(Some(own.signer)).await {
+    let answer = match probe.info(Some(own.signing)).await {
         Ok(answer) => answer,
         Err(error) => {
             let advice = "see the logs of the server and of the proxy in front of it";
@@ -294,8 +292,14 @@ async fn permissions(
                 findings.fault(SIGNATURE, detail, "set the clocks first")?;
                 return Ok(false);
             }
+            if answer.body.contains("require_signed_bodies") {
+                let detail = "refused: the server wants whole requests to be signed";
+                let advice = "use --sign-bodies, or sign_bodies = true in a profile";
+                findings.fault(SIGNATURE, detail, advice)?;
+                return Ok(false);
+            }
             let detail = format!("refused: the secret differs from the server's ({})", own.origin);
-            let advice = match !own.is_default && default_is_accepted(probe).await {
+            let advice = match !own.is_default && default_is_accepted(probe, own.signing).await {
                 true => "the server has the well-known default secret; set its `secret`",
                 false => "use the server's setting `secret`, by --secret-file or a profile",
             };
@@ -314,7 +318,7 @@ async fn permissions(
     let advice = "anyone who can reach the server can publish with it; set a `secret` of your own";
     if own.is_default {
         findings.note(SECRET, "it is the well-known default", advice)?;
-    } else if default_is_accepted(probe).await {
+    } else if default_is_accepted(probe, own.signing).await {
         findings.fault(SECRET, "the well-known default is accepted as well", advice)?;
     } else {
         findings.good(SECRET, "not the default")?;
@@ -322,15 +326,9 @@ async fn permissions(
     Ok(true)
 }
 
-/// Returns `true` if the secret is the well-known default, whatever its source.
-fn is_default(signer: &TimestampSigner) -> bool {
-    let signed = signer.sign("/info");
-    TimestampSigner::new(DEFAULT_SECRET).unsign_within(&signed, u64::MAX, unix_now()).is_ok()
-}
-
 /// Returns `true` if the server accepts the well-known default secret.
-async fn default_is_accepted(probe: &Probe) -> bool {
-    let answer = probe.info(Some(&TimestampSigner::new(DEFAULT_SECRET))).await;
+async fn default_is_accepted(probe: &Probe, own: &Signing) -> bool {
+    let answer = probe.info(Some(&own.with_default())).await;
     answer.is_ok_and(|answer| answer.status == StatusCode::OK)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use channelstream_client::{StatusCode, TimestampSigner, Uuid};
+use channelstream_client::{StatusCode, Uuid};
 use reqwest::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, ORIGIN,
     WWW_AUTHENTICATE,
@@ -15,6 +15,7 @@ use reqwest::{Client, RequestBuilder, Response, Url, Version};
 
 use super::Findings;
 use super::tls::Examiner;
+use crate::access::Signing;
 use crate::failure::Failure;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,16 +89,17 @@ impl Probe {
     }
 
     /// Sends `POST /info`, which needs permissions and changes nothing.
-    pub(super) async fn info(&self, signer: Option<&TimestampSigner>) -> Result<Answer> {
-        let mut request =
-            self.http.post(self.of("/info")).header(CONTENT_TYPE, "application/json").body(
-                r#"{"info": {"channels": [], "include_history": false, "include_users": false}}"#,
-            );
-        if let Some(signer) = signer {
-            let mut signature = HeaderValue::from_str(&signer.sign("/info"))
+    pub(super) async fn info(&self, signing: Option<&Signing>) -> Result<Answer> {
+        const BODY: &str =
+            r#"{"info": {"channels": [], "include_history": false, "include_users": false}}"#;
+        let mut request = self.http.post(self.of("/info")).body(BODY);
+        request = request.header(CONTENT_TYPE, "application/json");
+        if let Some(signing) = signing {
+            let (name, signature) = signing.header("/info", BODY)?;
+            let mut signature = HeaderValue::from_str(&signature)
                 .context("the signature is not a valid header value")?;
             signature.set_sensitive(true);
-            request = request.header("x-channelstream-secret", signature);
+            request = request.header(name, signature);
         }
         read(request.timeout(TIMEOUT)).await
     }

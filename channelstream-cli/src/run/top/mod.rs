@@ -37,9 +37,9 @@ pub(super) async fn watch(access: &AccessArgs, args: &TopArgs) -> Result<(), Fai
     }
     let mut interrupt = Interrupt::new()?;
     let url = access::url(access)?;
-    let (signer, origin) = access::signer(access)?;
-    let client =
-        access::builder(access, &url)?.signer(signer).retries(RetryPolicy::never()).build();
+    let (signing, origin) = access::signing(access)?;
+    let client = signing.apply(access::builder(access, &url)?);
+    let client = client.retries(RetryPolicy::never()).build();
     let client = client.map_err(|error| Failure::of_client(error, &origin))?;
     // A mistyped address or secret is an error, rather than an empty screen.
     let first = sample::take(&client).await;

@@ -1,11 +1,15 @@
 //! The command line: arguments and help, without any behavior.
 
+mod values;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use channelstream_client::{Uuid, parse_duration};
+use channelstream_client::{Cursor, Uuid, parse_duration};
 use clap::{Arg, ArgAction, Parser, Subcommand};
 use clap_complete::Shell;
+
+use values::{append_timeout, assignment, interval};
 
 /// Publish to a channelstream server, inspect it, and sign requests for it
 #[derive(Debug, Parser)]
@@ -16,7 +20,7 @@ use clap_complete::Shell;
     arg = version_flag(),
     arg_required_else_help = true,
     subcommand_required = true,
-    after_help = include_str!("help/channelstream.txt").trim_ascii_end()
+    after_help = include_str!("../help/channelstream.txt").trim_ascii_end()
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -41,6 +45,9 @@ pub(crate) struct AccessArgs {
     /// Trust only the certificates in this PEM file, not those of the system
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) ca_file: Option<PathBuf>,
+    /// Sign whole requests, so that no signature counts for another one, or twice
+    #[arg(long, global = true)]
+    pub(crate) sign_bodies: bool,
     /// Take all of the above from this profile of the configuration file
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) profile: Option<String>,
@@ -49,17 +56,17 @@ pub(crate) struct AccessArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create a connection for a user, who can then listen with its id
-    #[command(after_help = include_str!("help/state.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/state.txt").trim_ascii_end())]
     Connect(ConnectArgs),
     /// Add a connection to channels
     Subscribe(MembershipArgs),
     /// Remove a connection from channels
     Unsubscribe(MembershipArgs),
     /// Send a message and print its id, or send many from a file
-    #[command(after_help = include_str!("help/publish.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/publish.txt").trim_ascii_end())]
     Publish(PublishArgs),
     /// Send a message that grows by what arrives on standard input
-    #[command(after_help = include_str!("help/stream.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/stream.txt").trim_ascii_end())]
     Stream(StreamArgs),
     /// Cancel a message that grows, as a user who may
     Cancel(CancelArgs),
@@ -68,10 +75,10 @@ pub(crate) enum Command {
     /// Delete a message that was sent before
     Delete(DeleteArgs),
     /// Set keys of a user's state, and which of them are public
-    #[command(after_help = include_str!("help/state.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/state.txt").trim_ascii_end())]
     UserState(UserStateArgs),
     /// Show a channel, or change its settings
-    #[command(after_help = include_str!("help/channel.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/channel.txt").trim_ascii_end())]
     Channel(ChannelArgs),
     /// Delete channels with their history and stored events; all members leave
     DeleteChannel(DeleteChannelArgs),
@@ -79,24 +86,38 @@ pub(crate) enum Command {
     User(UserArgs),
     /// End a connection
     Disconnect(DisconnectArgs),
+    /// End all connections of a user, and refuse new ones for a while
+    DisconnectUser(DisconnectUserArgs),
+    /// Let the server read its settings again
+    Reload(ReloadArgs),
     /// Show channels with their users and connections
     Info(InfoArgs),
+    /// Print the messages of a channel's history, oldest first, a page at a time
+    History(HistoryArgs),
+    /// List channels, or users, by name, a page at a time
+    List(ListArgs),
     /// Print the events of a connection as they arrive
-    #[command(after_help = include_str!("help/listen.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/listen.txt").trim_ascii_end())]
     Listen(ListenArgs),
     /// Watch channels, users and rates live on the terminal
-    #[command(after_help = include_str!("help/top.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/top.txt").trim_ascii_end())]
     Top(TopArgs),
     /// Send messages to test listeners, and measure delivery and latency
-    #[command(after_help = include_str!("help/bench.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/bench.txt").trim_ascii_end())]
     Bench(BenchArgs),
     /// Print a signature for the header x-channelstream-secret
-    #[command(after_help = include_str!("help/sign.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/sign.txt").trim_ascii_end())]
     Sign(SignArgs),
     /// Verify a signature, and show what was signed and when
     Unsign(UnsignArgs),
+    /// Test the receiver of webhooks
+    #[command(after_help = include_str!("../help/webhooks.txt").trim_ascii_end())]
+    Webhooks {
+        #[command(subcommand)]
+        command: WebhooksCommand,
+    },
     /// Diagnose the server and everything between here and it
-    #[command(after_help = include_str!("help/doctor.txt").trim_ascii_end())]
+    #[command(after_help = include_str!("../help/doctor.txt").trim_ascii_end())]
     Doctor(DoctorArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
@@ -181,6 +202,9 @@ pub(crate) struct PublishArgs {
     /// Leave it out of the channel's history
     #[arg(long)]
     pub(crate) no_history: bool,
+    /// Store it for this time only, such as 10m or 2h; 1s to ten years
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) expires: Option<Duration>,
     /// Send messages from this file, one per line; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -338,6 +362,71 @@ pub(crate) struct DisconnectArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct DisconnectUserArgs {
+    /// The user, who need not be connected
+    pub(crate) user: String,
+    /// Why, for the user: at most 123 characters
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Refuse the user for this time, such as 10m or 2h; 0s lets it in again
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) refuse_for: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What `list` lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Listed {
+    /// All channels
+    Channels,
+    /// All users that the server remembers
+    Users,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct HistoryArgs {
+    /// The channel
+    pub(crate) channel: String,
+    /// Only messages after this place: a cursor that a page or an event told
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) since: Option<Cursor>,
+    /// The most messages, 1 to 1000
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub(crate) limit: u64,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// What to list
+    pub(crate) what: Listed,
+    /// Only names that begin with this
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) prefix: String,
+    /// Only names behind this one, which is `next` of the page before
+    #[arg(long, value_name = "NAME")]
+    pub(crate) after: Option<String>,
+    /// The most entries, 1 to 1000
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub(crate) limit: u64,
+    /// Users with a connection only
+    #[arg(long)]
+    pub(crate) connected: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReloadArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct InfoArgs {
     /// The channels; all by default
     #[arg(value_name = "CHANNEL")]
@@ -431,6 +520,24 @@ pub(crate) struct UnsignArgs {
     pub(crate) quiet: bool,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhooksCommand {
+    /// Send a signed webhook of the type test, and show the answer
+    Test(WebhookTestArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WebhookTestArgs {
+    /// The receiver
+    #[arg(value_name = "RECEIVER")]
+    pub(crate) url: String,
+    /// How long the receiver may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     /// Check whether pages of this origin may use the server: scheme, host and port
@@ -456,37 +563,10 @@ pub(crate) struct ManArgs {
     pub(crate) command: Option<String>,
 }
 
-/// Parses `KEY=VALUE`.
-fn assignment(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    if key.is_empty() {
-        return Err("the key before = is empty".to_owned());
-    }
-    Ok((key.to_owned(), value.to_owned()))
-}
-
 /// Returns the version flag, with the server's short forms; `-v` is that of Channelstream 0.7.1.
 fn version_flag() -> Arg {
     let flag = Arg::new("version").short('v').short_alias('V').long("version");
     flag.action(ArgAction::Version).help("Print the version")
-}
-
-/// Parses the silence after which a message is stalled, as the server allows it.
-fn append_timeout(text: &str) -> Result<Duration, String> {
-    let timeout = parse_duration(text).map_err(|error| error.to_string())?;
-    match timeout.as_secs() {
-        1..=3600 => Ok(timeout),
-        _ => Err("not between 1s and 1h".to_owned()),
-    }
-}
-
-/// Parses a refresh interval, which may not be so short that it burdens the server.
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = parse_duration(text).map_err(|error| error.to_string())?;
-    if interval < Duration::from_millis(100) {
-        return Err("shorter than 100ms".to_owned());
-    }
-    Ok(interval)
 }
 
 #[cfg(test)]
