@@ -1,0 +1,124 @@
+"""`AsyncPush`: the client of programs with an event loop of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from . import requests as r
+from .call import Call, Done
+from .errors import CallError
+from .growing.looped import AsyncMessageStream
+from .settings import Settings, StreamOptions
+from .transport import Looped
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from .growing.opening import Begun, Steps
+    from .requests import Request
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _call(make: Callable[P, Request[T]]) -> Callable[Concatenate[AsyncPush, P], Awaitable[T]]:
+    """Return the method that makes such a request and sends it."""
+
+    def method(push: AsyncPush, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        return push.call(make(*args, **kwargs))
+
+    # A request of several items is made by a method of its class, which has the words.
+    return r.described(method, make, getattr(make, "__self__", None))
+
+
+def _stream(
+    make: Callable[P, StreamOptions],
+) -> Callable[Concatenate[AsyncPush, P], AsyncMessageStream]:
+    """Return the method that makes a stream with such options."""
+
+    def method(push: AsyncPush, /, *args: P.args, **kwargs: P.kwargs) -> AsyncMessageStream:
+        options = make(*args, **kwargs)
+        return AsyncMessageStream(push, options.begin, push._pace(*options.times), options.key)  # noqa: SLF001
+
+    return r.described(method, make)
+
+
+class AsyncPush(Settings):
+    """A handle to a server for backends: every request is signed with the secret.
+
+    Make one for the whole program. Each event loop has TCP connections of its own, and so has a
+    child of fork. A call is one request, repeated with a fresh signature where that does no harm.
+
+    All calls raise `CallError`, and `TypeError` or `ValueError` for what JSON does not have.
+    """
+
+    def _prepare(self) -> None:
+        self._looped = Looped(self._network)
+
+    connect = _call(r.Connect)
+    subscribe = _call(r.Subscribe)
+    unsubscribe = _call(r.Unsubscribe)
+    user_state = _call(r.SetUserState)
+    publish = _call(r.Publish.of)
+    edit = _call(r.EditMessages.of)
+    delete = _call(r.DeleteMessages.of)
+    change = _call(r.Change.of)
+    append = _call(r.AppendOne)
+    cancel = _call(r.Cancel)
+    channel_config = _call(r.Configure)
+    info = _call(r.Info)
+    history = _call(r.ReadHistory)
+    list_channels = _call(r.ListChannels)
+    list_users = _call(r.ListUsers)
+    delete_channels = _call(r.DeleteChannels)
+    disconnect = _call(r.Disconnect)
+    disconnect_user = _call(r.DisconnectUser)
+    reload = _call(r.Reload)
+    metrics = _call(r.ReadMetrics)
+    admin_stats = _call(r.ReadAdminStats)
+    debug_text = _call(r.ReadDebugText)
+
+    stream = _stream(StreamOptions.opened)
+    resume = _stream(StreamOptions.resumed)
+
+    async def call(self, request: Request[T]) -> T:
+        """Send a request, and return what its answer says."""
+        call = Call(self._config, request)
+        while True:
+            outcome = call.settle(await self._looped.send(call.attempt()))
+            if isinstance(outcome, Done):
+                return outcome.value
+            await asyncio.sleep(outcome.seconds)
+
+    async def drive(self, steps: Steps) -> Begun:
+        """Send the requests that a message begins with."""
+        answer: Any = None
+        error: CallError | None = None
+        while True:
+            try:
+                request = steps.throw(error) if error else steps.send(answer)
+            except StopIteration as end:
+                begun: Begun = end.value
+                return begun
+            error = None
+            try:
+                answer = await self.call(request)
+            except CallError as failure:
+                error = failure
+
+    async def close(self) -> None:
+        """Close the connections of this event loop. Later calls are an error."""
+        await self._looped.close()
+
+    async def __aenter__(self) -> AsyncPush:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
