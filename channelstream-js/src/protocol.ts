@@ -38,6 +38,8 @@ export interface MessagePosted<Payload = unknown> extends Dated, Growing {
     timestamp: string;
     /** UTC without a time zone; `parseTimestamp` parses it. */
     edited: string | null;
+    /** When the server forgets it, if it was published with `expires`; UTC without a time zone. */
+    expires_at?: string;
     /** Whether it was sent while the connection had no listener. */
     catchup: boolean;
 }
