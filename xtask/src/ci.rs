@@ -7,7 +7,7 @@ use xshell::Shell;
 
 use crate::setup;
 
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 14] = [
     "fmt",
     "tidy",
     "directions",
@@ -19,7 +19,9 @@ const STEPS: [&str; 12] = [
     "windows",
     "docs",
     "client",
+    "python",
     "test",
+    "chart",
 ];
 
 pub(crate) fn run(shell: &Shell) -> Result<()> {

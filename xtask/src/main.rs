@@ -4,14 +4,18 @@
 mod advisories;
 mod bench;
 mod browser;
+mod chart;
 mod ci;
 mod client;
 mod directions;
 mod features;
+mod guided;
 mod licenses;
 mod manifests;
 mod msrv;
 mod oracle;
+mod package;
+mod python;
 mod setup;
 mod simulate;
 mod storm;
@@ -29,9 +33,9 @@ use xshell::{Shell, cmd};
 type Task = (&'static str, &'static str, fn(&Shell) -> Result<()>);
 
 /// Tasks that parse further arguments themselves.
-const WITH_ARGUMENTS: [&str; 5] = ["oracle", "browser", "storm", "simulate", "bench"];
+const WITH_ARGUMENTS: [&str; 6] = ["oracle", "browser", "storm", "simulate", "bench", "package"];
 
-const TASKS: [Task; 19] = [
+const TASKS: [Task; 23] = [
     ("setup", "install what the tests need besides Rust", setup::run),
     ("test", "run setup, then all tests, in the browser too", test::run),
     ("ci", "run all checks and tests, up to the first that fails", ci::run),
@@ -54,6 +58,8 @@ const TASKS: [Task; 19] = [
     ("windows", "check the portable crates for Windows, if the target is installed", windows::run),
     ("docs", "build the documentation, broken links denied", docs),
     ("client", "check types, size and embedded copy of the browser client", client::run),
+    ("python", "check and test the Python client against the server", python::run),
+    ("chart", "check the Helm chart with Helm, Kubernetes' schemas and the server", chart::run),
     ("oracle", "[--nodes N] run the oracle alone", oracle::run),
     ("browser", "[--nodes N] run the browser suite alone", browser::run),
     ("storm", "[--seconds N] [--seed S] [--threads T] [--nodes N] run the stress test", storm::run),
@@ -67,6 +73,12 @@ const TASKS: [Task; 19] = [
         "[--runs N] [WORKLOAD...] measure beside yardsticks; --micro: single steps",
         bench::run,
     ),
+    (
+        "guided",
+        "build the server as it is shipped, optimized with a profile of its load",
+        guided::run,
+    ),
+    ("package", "[--profile P] [WHAT...] make all packages and try them", package::run),
 ];
 
 fn main() -> ExitCode {
@@ -107,7 +119,11 @@ fn fmt(shell: &Shell) -> Result<()> {
 }
 
 fn clippy(shell: &Shell) -> Result<()> {
-    Ok(cmd!(shell, "cargo clippy --workspace --all-targets --locked -- -D warnings").run()?)
+    cmd!(shell, "cargo clippy --workspace --all-targets --locked -- -D warnings").run()?;
+    // What is not built by default. As a part of the workspace it shares the dependencies that are built.
+    let otlp =
+        "--workspace --features channelstream-server/otlp --lib --bins --test otlp".split(' ');
+    Ok(cmd!(shell, "cargo clippy {otlp...} --locked -- -D warnings").run()?)
 }
 
 fn docs(shell: &Shell) -> Result<()> {

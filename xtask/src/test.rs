@@ -10,5 +10,8 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
     cmd!(shell, "cargo test --workspace --locked --no-fail-fast")
         .env("CHANNELSTREAM_TEST_PYTHON", python)
         .run()?;
+    // As a part of the workspace it shares the dependencies that are built.
+    let otlp = "--workspace --features channelstream-server/otlp --test otlp".split(' ');
+    cmd!(shell, "cargo test {otlp...} --locked").run()?;
     browser::suite(shell, 1)
 }

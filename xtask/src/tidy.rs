@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use xshell::{Shell, cmd};
 
+use crate::python;
+
 const LONGEST: usize = 600;
 
 /// How the head of a longer file begins its reason.
@@ -25,7 +27,8 @@ const UNFINISHED: [&str; 4] = [
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     let mut problems = Vec::new();
     for path in files(shell)? {
-        if [".rs", ".mjs", ".ts"].iter().any(|end| path.ends_with(end)) {
+        let is_python = path.starts_with(python::FOLDER) && path.ends_with(".py");
+        if is_python || [".rs", ".mjs", ".ts"].iter().any(|end| path.ends_with(end)) {
             let text = shell.read_file(&path)?;
             problems.extend(
                 check(&path, &text).into_iter().map(|problem| format!("{path}: {problem}")),
@@ -50,7 +53,11 @@ fn check(path: &str, text: &str) -> Vec<String> {
     if EMPTY_NAMES.contains(&stem) {
         problems.push(format!("{stem} says nothing about the contents"));
     }
-    let head = if path.ends_with(".rs") { "//! " } else { "// " };
+    let head = match Path::new(path).extension().and_then(|end| end.to_str()) {
+        Some("rs") => "//! ",
+        Some("py") => "\"\"\"",
+        _ => "// ",
+    };
     if !text.starts_with(head) {
         problems
             .push(format!("the first line should name the subject of the file, after {head:?}"));
@@ -77,6 +84,8 @@ mod tests {
         for (path, text, problems) in [
             ("a/src/number.rs", "//! Numbers.\n", 0),
             ("a/tests/number.mjs", "// Numbers.\n", 0),
+            ("a/tests/number.py", "\"\"\"Numbers.\"\"\"\n", 0),
+            ("a/tests/number.py", "# Numbers.\n", 1),
             ("a/src/number.rs", "// Numbers.\n", 1),
             ("a/src/number.rs", "", 1),
             ("a/src/util.rs", "//! Numbers.\n", 1),
