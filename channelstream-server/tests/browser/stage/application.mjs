@@ -1,8 +1,7 @@
 // A web application as users of Channelstream write it: pages, and signed calls behind them.
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { basename, dirname, join } from 'node:path';
+import { serve } from './serve.mjs';
 
 const CLIENT = process.env.CHANNELSTREAM_CLIENT;
 if (!CLIENT) throw new Error('CHANNELSTREAM_CLIENT must name the module of a browser client');
@@ -27,16 +26,16 @@ export class Application {
     static async open(server) {
         const application = new Application();
         application.server = server;
-        application.http = createServer((request, response) => application.#answer(request, response));
-        application.http.listen(0, '127.0.0.1');
-        await once(application.http, 'listening');
-        application.address = `127.0.0.1:${application.http.address().port}`;
+        application.site = await serve((request, response) => application.#answer(request, response));
         return application;
     }
 
+    get address() {
+        return this.site.address;
+    }
+
     close() {
-        this.http.close();
-        this.http.closeAllConnections();
+        this.site.close();
     }
 
     async #answer(request, response) {

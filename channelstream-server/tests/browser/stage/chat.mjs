@@ -1,13 +1,12 @@
 // A chat with the AI SDK in Node: its application, whose answers grow, and its pages without a screen.
 import { execFile } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { serve } from './serve.mjs';
 
 const PACKAGE = fileURLToPath(new URL('../../../../channelstream-js/', import.meta.url));
 const { resolve } = createRequire(join(PACKAGE, 'package.json'));
@@ -80,16 +79,16 @@ export class Application {
     static async open(server) {
         const application = new Application();
         application.server = server;
-        application.http = createServer((request, response) => application.#answer(request, response));
-        application.http.listen(0, '127.0.0.1');
-        await once(application.http, 'listening');
-        application.url = `http://127.0.0.1:${application.http.address().port}`;
+        application.site = await serve((request, response) => application.#answer(request, response));
         return application;
     }
 
+    get url() {
+        return `http://${this.site.address}`;
+    }
+
     close() {
-        this.http.close();
-        this.http.closeAllConnections();
+        this.site.close();
     }
 
     /** Opens an answer in the channel of a chat. */

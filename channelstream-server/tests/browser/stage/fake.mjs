@@ -1,7 +1,6 @@
 // A push server that does what it is told, for what a real one does not do on demand: it keeps a list of
 // events with cursors, and answers with faults of any kind.
-import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { serve } from './serve.mjs';
 
 const CORS = { 'access-control-allow-origin': '*', 'access-control-allow-headers': '*' };
 
@@ -23,16 +22,16 @@ export class Fake {
 
     static async open() {
         const fake = new Fake();
-        fake.http = createServer((request, response) => void fake.#answer(request, response));
-        fake.http.listen(0, '127.0.0.1');
-        await once(fake.http, 'listening');
-        fake.address = `127.0.0.1:${fake.http.address().port}`;
+        fake.site = await serve((request, response) => void fake.#answer(request, response));
         return fake;
     }
 
+    get address() {
+        return this.site.address;
+    }
+
     close() {
-        this.http.close();
-        this.http.closeAllConnections();
+        this.site.close();
     }
 
     /** How many listen now. */
