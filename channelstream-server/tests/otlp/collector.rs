@@ -1,12 +1,15 @@
 //! A collector of traces: OTLP over HTTP, as much of it as the program sends.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use prost::Message;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::app::PATIENCE;
 
@@ -124,22 +127,37 @@ pub(crate) struct Collector {
 impl Collector {
     /// One that answers.
     pub(crate) fn start() -> Self {
-        Self::begin(true)
+        Self::begin(|stream, exports| serve(stream, exports, true))
     }
 
     /// One that reads what it is sent, and never answers.
     pub(crate) fn silent() -> Self {
-        Self::begin(false)
+        Self::begin(|stream, exports| serve(stream, exports, false))
     }
 
-    fn begin(answers: bool) -> Self {
+    /// One that answers over TLS, with a certificate for localhost.
+    pub(crate) fn secure(certificate: &str, key: &str) -> Self {
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes());
+        let chain = chain.collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = Arc::new(config.with_single_cert(chain, key).unwrap());
+        Self::begin(move |stream, exports| {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            serve(StreamOwned::new(connection, stream), exports, true);
+        })
+    }
+
+    fn begin(serve: impl Fn(TcpStream, &Mutex<Vec<Export>>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, exports) = (listener.local_addr().unwrap(), Arc::default());
-        let all = Arc::clone(&exports);
+        let (all, serve) = (Arc::clone(&exports), Arc::new(serve));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (stream, all) = (stream.unwrap(), Arc::clone(&all));
-                thread::spawn(move || serve(stream, &all, answers));
+                let (stream, all, serve) = (stream.unwrap(), Arc::clone(&all), Arc::clone(&serve));
+                thread::spawn(move || serve(stream, &all));
             }
         });
         Self { address, exports }
@@ -177,7 +195,7 @@ impl Collector {
 }
 
 /// Reads requests until the program closes.
-fn serve(mut stream: TcpStream, exports: &Mutex<Vec<Export>>, answers: bool) {
+fn serve(mut stream: impl Read + Write, exports: &Mutex<Vec<Export>>, answers: bool) {
     let mut read = Vec::new();
     let mut buffer = [0; 16 * 1024];
     loop {

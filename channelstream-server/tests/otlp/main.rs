@@ -26,6 +26,11 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const OTHER: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "00f067aa0ba902b7";
 
+/// A certificate for localhost.
+const CERTIFICATE: &str = include_str!("../../../channelstream-client/tests/it/tls/server.pem");
+const KEY: &str = include_str!("../../../channelstream-client/tests/it/tls/server.key");
+const ISSUER: &str = include_str!("../../../channelstream-client/tests/it/tls/ca.pem");
+
 /// Starts a server that exports its spans to a collector, soon after they end.
 fn start(collector: &Collector, more: &[(&str, &str)]) -> Process {
     let endpoint = format!("http://{}", collector.address);
@@ -171,6 +176,37 @@ fn a_collector_that_does_not_answer_holds_neither_publishes_nor_the_end() {
     process.signal("TERM");
     assert_eq!(process.ended().code(), Some(0), "{}", process.log());
     assert!(process.log().contains("the last spans may not have reached"), "{}", process.log());
+}
+
+#[test]
+fn an_https_collector_gets_spans_if_its_certificate_is_trusted() {
+    let collector = Collector::secure(CERTIFICATE, KEY);
+    let endpoint = format!("https://localhost:{}", collector.address.port());
+    let trusted = tempfile::NamedTempFile::new().unwrap();
+    let authorities = trusted.path().to_str().unwrap();
+    let export = || {
+        let more = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("SSL_CERT_FILE", authorities)];
+        let mut process = start(&collector, &more);
+        let answer = Site(process.address).send(&call("/info", &json!({"info": {}}), None));
+        assert_eq!(answer.status, 200);
+        process.signal("TERM");
+        assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+        process.log()
+    };
+    // Another authority is trusted alone.
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-nodes", "-keyout", "/dev/null", "-subj", "/CN=other", "-out", authorities])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let log = export();
+    assert!(log.contains("ExportError"), "{log}");
+    assert!(collector.exported().is_empty(), "{log}");
+    std::fs::write(&trusted, ISSUER).unwrap();
+    export();
+    assert_eq!(collector.spans().len(), 1);
+    assert_eq!(collector.exported()[0].path, "/v1/traces");
 }
 
 #[test]
