@@ -54,7 +54,7 @@ const TASKS: [Task; 23] = [
     ),
     ("msrv", "check the oldest Rust that each library declares", msrv::run),
     ("clippy", "run lints, warnings denied", clippy),
-    ("features", "check each crate with each of its features alone", features::run),
+    ("features", "lint each crate with each of its features alone", features::run),
     ("windows", "check the portable crates for Windows, if the target is installed", windows::run),
     ("docs", "build the documentation, broken links denied", docs),
     ("client", "check types, size and embedded copy of the browser client", client::run),

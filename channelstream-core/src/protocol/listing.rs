@@ -145,12 +145,14 @@ pub struct UserEntry {
     pub connections: u64,
 }
 
+#[cfg(feature = "state")]
 impl ChannelEntry {
     pub(crate) fn new(name: Arc<str>, users: u64, connections: u64, last_active: DateTime) -> Self {
         Self { name, users, connections, last_active }
     }
 }
 
+#[cfg(feature = "state")]
 impl UserEntry {
     pub(crate) fn new(user: Arc<str>, connections: u64) -> Self {
         Self { user, connections }

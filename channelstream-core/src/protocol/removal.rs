@@ -78,6 +78,7 @@ pub struct UserDisconnected {
     pub refused_for: u64,
 }
 
+#[cfg(feature = "state")]
 impl UserDisconnected {
     pub(crate) fn new(user: Arc<str>, connections: u64, refused_for: u64) -> Self {
         Self { user, connections, refused_for }
