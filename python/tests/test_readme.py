@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.checks import run_checks
+from django.test import override_settings
 
+from documents import blocks, run
 from stage import Server, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
-PROGRAMS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+*PROGRAMS, DJANGO, FLASK = blocks("python/README.md", "python")
 PRINTED = [
     "editor {'text': 'Hello!'}",
     "",
@@ -25,6 +25,14 @@ PRINTED = [
     "editor {'text': 'Read all about it!'}",
     "the request is wrong: {'0': {'user': [",
 ]
+#: A page of the Flask application: nobody, and then somebody who is signed in.
+VISIT = """
+browser = app.test_client()
+print(browser.post("/push/connect").status_code)
+with browser.session_transaction() as own:
+    own["user"] = "ann"
+print(browser.post("/push/connect").get_json()["channels"], browser.post("/say").status_code)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +41,32 @@ def default() -> Iterator[Server]:
         yield stage
 
 
-def run(program: str, address: str) -> str:
-    assert "http://127.0.0.1:8000" in program
-    path = os.pathsep.join(filter(None, ["src", os.environ.get("PYTHONPATH", "")]))
-    done = subprocess.run(
-        [sys.executable, "-c", program.replace("http://127.0.0.1:8000", address)],
-        cwd=README.parent,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
 def test_the_programs_run_in_their_order(default: Server) -> None:
     assert len(PROGRAMS) == len(PRINTED)
     for program, printed in zip(PROGRAMS, PRINTED, strict=True):
         assert printed in run(program, default.address)
+
+
+def test_the_flask_application_answers_pages(default: Server) -> None:
+    assert run(FLASK + VISIT, default.address) == "403\n['news'] 200\n"
+
+
+def test_the_settings_of_django_pass_its_checks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {}
+    exec(DJANGO, settings)
+    assert settings["INSTALLED_APPS"] == [..., "channelstream_push.django"]
+    block = settings["CHANNELSTREAM"]
+    # What an application of that name has, and its operator.
+    secret = tmp_path / "secret"
+    secret.write_text("a long random text")
+    secret.chmod(0o600)
+    assert block.pop("SECRET_FILE")
+    package, _, function = block["CHANNELS"].rpartition(".")
+    module = ModuleType(package)
+    setattr(module, function, lambda _: ["news"])
+    monkeypatch.setitem(sys.modules, package.partition(".")[0], ModuleType("shop"))
+    monkeypatch.setitem(sys.modules, package, module)
+    with override_settings(CHANNELSTREAM={**block, "SECRET_FILE": str(secret)}):
+        assert run_checks(tags=["channelstream"]) == []

@@ -12,7 +12,10 @@ pub(crate) const FOLDER: &str = "python";
 
 /// `cargo xtask python`.
 pub(crate) fn run(shell: &Shell) -> Result<()> {
-    tools::prepare_packages(shell, &[("python3", "python3-venv"), ("openssl", "openssl")])?;
+    tools::prepare_packages(
+        shell,
+        &[("python3", "python3-venv"), ("openssl", "openssl"), ("chromium", "chromium")],
+    )?;
     let python = tools::prepare_push(shell)?;
 
     // The same build as the tests of the crates, so that nothing is compiled a second time.

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import pytest
 
+from documents import blocks
 from stage import program
 
 PLUGIN = "channelstream_push.testing.plugin"
@@ -78,6 +79,11 @@ def test_a_test_sees_what_was_published_and_what_was_heard(run: Run) -> None:
         """
     )
     result.assert_outcomes(passed=4)
+
+
+def test_the_tests_of_the_document_pass(run: Run) -> None:
+    (shown,) = blocks("docs/testing.md", "python")
+    run(shown).assert_outcomes(passed=2)
 
 
 def test_each_test_has_a_server_with_nothing_in_it_at_the_same_address(run: Run) -> None:
