@@ -11,7 +11,10 @@ mod directions;
 mod features;
 mod guided;
 mod licenses;
+mod links;
+mod llms;
 mod manifests;
+mod markdown;
 mod msrv;
 mod oracle;
 mod package;
@@ -35,12 +38,13 @@ type Task = (&'static str, &'static str, fn(&Shell) -> Result<()>);
 /// Tasks that parse further arguments themselves.
 const WITH_ARGUMENTS: [&str; 6] = ["oracle", "browser", "storm", "simulate", "bench", "package"];
 
-const TASKS: [Task; 23] = [
+const TASKS: [Task; 24] = [
     ("setup", "install what the tests need besides Rust", setup::run),
     ("test", "run setup, then all tests, in the browser too", test::run),
     ("ci", "run all checks and tests, up to the first that fails", ci::run),
     ("fmt", "check formatting", fmt),
-    ("tidy", "check heads, lengths and names of files", tidy::run),
+    ("tidy", "check heads, lengths and names of files, and links of documents", tidy::run),
+    ("llms", "write llms.txt, which tidy checks, from the documents", llms::run),
     ("directions", "check which crate and room depends on what", directions::run),
     (
         "licenses",

@@ -1,11 +1,11 @@
-//! House rules that no lint knows: heads, lengths and names of files, words that may not stay.
+//! House rules that no lint knows: heads, lengths and names of files, words, links of documents.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::python;
+use crate::{links, llms, markdown::Document, python};
 
 const LONGEST: usize = 600;
 
@@ -35,8 +35,21 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
             );
         }
     }
+    let (documents, files) = documents(shell)?;
+    problems.extend(links::broken(&documents, &files));
+    problems.extend(llms::problems(shell, &documents));
     ensure!(problems.is_empty(), "{} untidy places\n{}", problems.len(), problems.join("\n"));
     Ok(())
+}
+
+/// The documents by their paths, and the paths of all files.
+pub(crate) fn documents(shell: &Shell) -> Result<(BTreeMap<String, Document>, Vec<String>)> {
+    let files = files(shell)?;
+    let mut documents = BTreeMap::new();
+    for path in files.iter().filter(|path| path.ends_with(".md")) {
+        documents.insert(path.clone(), Document::parse(&shell.read_file(path)?));
+    }
+    Ok((documents, files))
 }
 
 /// The project's files, by their paths from the root: known to git or about to be.
