@@ -2,8 +2,8 @@
 
 It survives broken TCP connections, restarts of the server, and its own: where it was is in a file.
 
-    pip install 'channelstream-push[websocket]'
-    python bot.py news
+    python3 -m pip install './python[websocket]'
+    python3 python/examples/bot.py news
 
 CHANNELSTREAM_URL and CHANNELSTREAM_SECRET set the address and the secret of the server, and
 BOT_CURSOR the file. Ctrl-C ends it, and SIGTERM does.

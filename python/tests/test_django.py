@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.template import Context, Template
 from django.test import Client as Browser
-from django.test import override_settings
+from django.test import TestCase, override_settings
 
 from channelstream_push import ChannelConfig, Connect, Message, SettingsError
 from channelstream_push.django import push, send
@@ -68,6 +68,16 @@ def test_what_is_committed_is_published_then(channel: str) -> None:
         assert texts(channel) == []
     assert texts(channel) == ["one", "two"]
     assert [one.uuid for one in push().history(channel).messages] == ids
+
+
+def test_a_test_that_never_commits_publishes_all_the_same(channel: str) -> None:
+    with transaction.atomic():
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            send(message(channel, "one"))
+            assert texts(channel) == []
+        assert texts(channel) == ["one"]
+        transaction.set_rollback(True)
+    assert texts(channel) == ["one"]
 
 
 def test_what_is_rolled_back_is_not(channel: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: The registry may be far, and two programs start on a machine that does much else.
-INSTALLING = 600
+INSTALLING = 1800
 STARTING = 120.0
 WHEEL = "./deploy/wheel "
 #: What the programs say if somebody else took a port in the meantime.
@@ -43,7 +44,9 @@ class Typed:
 
 
 @pytest.fixture(scope="module", params=["fastapi", "django"])
-def typed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Typed:
+def typed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Typed]:
     document = f"docs/{request.param}.md"
     (shell,) = blocks(document, "sh")
     install, serve = shell.splitlines()[:2], shell.splitlines()[2:]
@@ -53,7 +56,9 @@ def typed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     (folder / "python").symlink_to(REPOSITORY / "python")
     run(folder, [install[0], install[1].replace(WHEEL, "")])
     (folder / "venv/bin/channelstream-server").symlink_to(program())
-    return Typed(folder, files(document), serve)
+    yield Typed(folder, files(document), serve)
+    # pytest keeps the folders of three runs, and this one is large.
+    shutil.rmtree(folder / "venv")
 
 
 def environment(**settings: str) -> dict[str, str]:
