@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from channelstream_push import ChannelConfig, Push
+from channelstream_push import CallError, ChannelConfig, Push
 from documents import blocks, run
-from stage import Server, server
+from stage import Server, server, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,16 @@ CALLS, SIGNER, SIGNED, STREAM = blocks("docs/http-api.md", "python")
 @pytest.fixture
 def default() -> Iterator[Server]:
     with server(secret="secret") as stage:
+        with Push(stage.address, "secret", sign_bodies=True) as push:
+            # In its first second it refuses what is signed as a whole.
+            until(lambda: is_accepted(push), "a signature over a whole request")
         yield stage
+
+
+def is_accepted(push: Push) -> bool:
+    with contextlib.suppress(CallError):
+        return push.info(channels=[]) is not None
+    return False
 
 
 def test_they_publish_with_both_signatures_and_stream(default: Server) -> None:

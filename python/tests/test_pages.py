@@ -50,7 +50,6 @@ def typed(
     document = f"docs/{request.param}.md"
     (shell,) = blocks(document, "sh")
     install, serve = shell.splitlines()[:2], shell.splitlines()[2:]
-    assert len(install + serve) <= 5
     assert WHEEL in install[1]
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "python").symlink_to(REPOSITORY / "python")
@@ -170,6 +169,14 @@ def test_the_first_message_appears_in_the_page(typed: Typed, tmp_path: Path) -> 
             assert page.run(shown) == ["ann: Hello!"]
         assert pages[0].run("document.querySelector('input').value") == ""
         assert browser.exceptions == []
+
+
+def test_the_pages_are_as_short_as_they_say() -> None:
+    lines = files("docs/fastapi.md")["app.py"].splitlines()
+    assert len([line for line in lines if line]) == 10
+    for document, count in (("docs/fastapi.md", 4), ("docs/django.md", 5)):
+        (shell,) = blocks(document, "sh")
+        assert len(shell.splitlines()) == count
 
 
 def connections(push: Push) -> int:
