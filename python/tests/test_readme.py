@@ -23,6 +23,7 @@ PRINTED = [
     "",
     "",
     "editor {'text': 'Read all about it!'}",
+    "2500 messages in 3 requests",
     "the request is wrong: {'0': {'user': [",
 ]
 
