@@ -11,6 +11,7 @@ import celery_tasks
 from celery.signals import task_postrun
 from celery_tasks import app
 
+import files_broker
 from channelstream_push import Push, RetryPolicy
 
 if TYPE_CHECKING:
@@ -18,17 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(os.environ["CELERY_FOLDER"])
 
-for _name in ("queue", "control", "processed"):
-    (FOLDER / _name).mkdir(exist_ok=True)
-app.conf.update(
-    broker_url="filesystem://",
-    broker_transport_options={
-        "data_folder_in": str(FOLDER / "queue"),
-        "data_folder_out": str(FOLDER / "queue"),
-        "processed_folder": str(FOLDER / "processed"),
-        "control_folder": str(FOLDER / "control"),
-    },
-)
+app.conf.update(files_broker.settings(FOLDER))
 if "IMPATIENT" in os.environ:
     # Nothing is repeated within a run, so that the task is run again.
     celery_tasks.push = Push(
