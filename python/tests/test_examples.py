@@ -85,4 +85,9 @@ def test_a_room_is_lived_in(room: tuple[httpx.Client, Push]) -> None:
 
 
 def test_all_frameworks_have_an_example() -> None:
-    assert [path.stem for path in EXAMPLES] == ["django_room", "fastapi_room", "flask_room"]
+    assert [path.stem for path in EXAMPLES] == [
+        "django_room",
+        "fastapi_room",
+        "flask_room",
+        "pyramid_room",
+    ]

@@ -23,6 +23,7 @@ PRINTED = [
     "",
     "",
     "editor {'text': 'Read all about it!'}",
+    "2500 messages in 3 requests",
     "the request is wrong: {'0': {'user': [",
 ]
 #: A page of the Flask application: nobody, and then somebody who is signed in.

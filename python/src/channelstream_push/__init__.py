@@ -39,6 +39,7 @@ from .answers import (
     UserStateSet,
     UserView,
 )
+from .bulk import Published, PublishError
 from .client import Push
 from .errors import (
     AppendRefused,
@@ -95,6 +96,8 @@ __all__ = [
     "Nowhere",
     "PastMessage",
     "Posted",
+    "PublishError",
+    "Published",
     "PublishedMessage",
     "Push",
     "PushError",

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from . import requests as r
 from .call import Call, Done
 from .errors import CallError
 from .growing.looped import AsyncMessageStream
+from .listening import clients
 from .settings import Settings, StreamOptions
 from .transport import Looped
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
     from types import TracebackType
 
+    from .bulk import Batch, Bulk, Published
     from .growing.opening import Begun, Steps
-    from .requests import Request
+    from .listening import AsyncListener, Transport
+    from .requests import Id, Message, Request
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -83,6 +88,82 @@ class AsyncPush(Settings):
     stream = _stream(StreamOptions.opened)
     resume = _stream(StreamOptions.resumed)
 
+    async def publish_all(
+        self,
+        messages: Iterable[Message] | AsyncIterable[Message],
+        *,
+        idempotency_key: str | None = None,
+    ) -> Published:
+        """Publish any number of messages, in their order, in as few requests as the server allows.
+
+        Messages without an id receive one. By it a repeat is recognized, within ten minutes (the
+        server's `idempotency_window`): it stores nothing twice.
+
+        Args:
+            messages: Any iterable, or one of `async for`, of which those are sent that fill a
+                request. Only those of one request are in memory. An exception of its own passes
+                through.
+            idempotency_key: Makes the ids, in place of chance: whoever calls again with the same
+                key and the same messages, as a job that is run again does, publishes only what was
+                not published yet.
+
+        Raises:
+            PublishError: a request failed, after its repeats. It tells what was published.
+            SettingsError: the key is not valid.
+        """
+        bulk = self._bulk(idempotency_key)
+        async with contextlib.aclosing(_each(messages)) as each:
+            async for message in each:
+                await self._publish(bulk, bulk.add(message))
+        await self._publish(bulk, bulk.rest())
+        return bulk.published
+
+    async def _publish(self, bulk: Bulk, batch: Batch | None) -> None:
+        if batch is None:
+            return
+        try:
+            bulk.count(batch, await self.call(batch))
+        except CallError as error:
+            raise bulk.failed(batch, error) from error
+
+    def listen(
+        self,
+        user: str | r.Connect | None = None,
+        *,
+        channels: Sequence[str] = (),
+        conn_id: Id | None = None,
+        since: str | None = None,
+        transports: Sequence[Transport] | None = None,
+        silence: float = 15.0,
+        first_pause: float = 0.25,
+        longest_pause: float = 30.0,
+    ) -> AsyncListener:
+        """Listen in an event loop: `async with push.listen("robot", channels=["news"]) as events`.
+
+        Args:
+            user: For whom a connection is made now, and again when it has ended; or a `Connect`,
+                which also has the state of the user and the settings of channels.
+            channels: The channels that the user joins.
+            conn_id: In place of a user, the id of a connection that is there.
+            since: The cursor to go on from: `events.cursor` of an earlier listener.
+            transports: Which to try, in this order; see `AsyncListener`.
+            silence: The seconds without events and heartbeats after which a TCP connection is dead.
+            first_pause: The seconds after a first failure.
+            longest_pause: The most seconds between two attempts.
+
+        Raises:
+            SettingsError: one of them is not valid.
+        """
+        return clients.alisten(
+            self,
+            clients.whom(user, channels, conn_id),
+            since=since,
+            transports=transports,
+            silence=silence,
+            first_pause=first_pause,
+            longest_pause=longest_pause,
+        )
+
     async def call(self, request: Request[T]) -> T:
         """Send a request, and return what its answer says."""
         call = Call(self._config, request)
@@ -122,3 +203,14 @@ class AsyncPush(Settings):
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+async def _each(
+    messages: Iterable[Message] | AsyncIterable[Message],
+) -> AsyncGenerator[Message, None]:
+    if isinstance(messages, AsyncIterable):
+        async for message in messages:
+            yield message
+    else:
+        for message in messages:
+            yield message

@@ -130,7 +130,8 @@ class Call(Generic[T]):
         self._request = request
         self._body = request.body()
         has_key = config.idempotency_keys and not request.endpoint.asks
-        self._key = f'"{uuid.uuid4()}"' if has_key else ""
+        key = request.key or (str(uuid.uuid4()) if has_key else "")
+        self._key = f'"{key}"' if key else ""
         self._begun = config.clock.monotonic()
         self._timeout = config.timeout
         self._repeated = 0

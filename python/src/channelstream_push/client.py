@@ -9,15 +9,18 @@ from . import requests as r
 from .call import Call, Done
 from .errors import CallError
 from .growing.stream import MessageStream
+from .listening import clients
 from .settings import Settings, StreamOptions
 from .transport import Threaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
+    from .bulk import Batch, Bulk, Published
     from .growing.opening import Begun, Steps
-    from .requests import Request
+    from .listening import Listener
+    from .requests import Id, Message, Request
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -82,6 +85,74 @@ class Push(Settings):
 
     stream = _stream(StreamOptions.opened)
     resume = _stream(StreamOptions.resumed)
+
+    def publish_all(
+        self, messages: Iterable[Message], *, idempotency_key: str | None = None
+    ) -> Published:
+        """Publish any number of messages, in their order, in as few requests as the server allows.
+
+        Messages without an id receive one. By it a repeat is recognized, within ten minutes (the
+        server's `idempotency_window`): it stores nothing twice.
+
+        Args:
+            messages: Any iterable. Only those of one request are in memory. An exception of its
+                own passes through.
+            idempotency_key: Makes the ids, in place of chance: whoever calls again with the same
+                key and the same messages, as a job that is run again does, publishes only what was
+                not published yet.
+
+        Raises:
+            PublishError: a request failed, after its repeats. It tells what was published.
+            SettingsError: the key is not valid.
+        """
+        bulk = self._bulk(idempotency_key)
+        for message in messages:
+            self._publish(bulk, bulk.add(message))
+        self._publish(bulk, bulk.rest())
+        return bulk.published
+
+    def _publish(self, bulk: Bulk, batch: Batch | None) -> None:
+        if batch is None:
+            return
+        try:
+            bulk.count(batch, self.call(batch))
+        except CallError as error:
+            raise bulk.failed(batch, error) from error
+
+    def listen(
+        self,
+        user: str | r.Connect | None = None,
+        *,
+        channels: Sequence[str] = (),
+        conn_id: Id | None = None,
+        since: str | None = None,
+        silence: float = 15.0,
+        first_pause: float = 0.25,
+        longest_pause: float = 30.0,
+    ) -> Listener:
+        """Listen in this thread: `with push.listen("robot", channels=["news"]) as events`.
+
+        Args:
+            user: For whom a connection is made now, and again when it has ended; or a `Connect`,
+                which also has the state of the user and the settings of channels.
+            channels: The channels that the user joins.
+            conn_id: In place of a user, the id of a connection that is there.
+            since: The cursor to go on from: `events.cursor` of an earlier listener.
+            silence: The seconds without events and heartbeats after which a TCP connection is dead.
+            first_pause: The seconds after a first failure.
+            longest_pause: The most seconds between two attempts.
+
+        Raises:
+            SettingsError: one of them is not valid.
+        """
+        return clients.listen(
+            self,
+            clients.whom(user, channels, conn_id),
+            since=since,
+            silence=silence,
+            first_pause=first_pause,
+            longest_pause=longest_pause,
+        )
 
     def call(self, request: Request[T]) -> T:
         """Send a request, and return what its answer says."""

@@ -6,11 +6,13 @@ The names are those of the wire. What is none is not sent, so that the server's 
 from __future__ import annotations
 
 import inspect
+import re
 import uuid as uuids
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from . import answers, endpoints
+from .errors import SettingsError
 from .wire import WrongAnswerError, from_json, read, to_json
 
 if TYPE_CHECKING:
@@ -30,6 +32,18 @@ Id = str | uuids.UUID
 def new_id() -> str:
     """Return a new random id."""
     return str(uuids.uuid4())
+
+
+def checked_key(key: str) -> str:
+    """Return an idempotency key.
+
+    Raises:
+        SettingsError: it cannot stand in a header.
+    """
+    if not re.fullmatch(r"[!#-\[\]-~]{1,255}", key):
+        msg = "an idempotency key is 1 to 255 visible ASCII characters, no quotes or backslashes"
+        raise SettingsError(msg)
+    return key
 
 
 def described(method: F, make: Callable[..., object], words: object = None) -> F:
@@ -52,6 +66,11 @@ class Request(Generic[T]):
     def body(self) -> bytes:
         """Return the body of the request; empty for none."""
         return to_json(self)
+
+    @property
+    def key(self) -> str | None:
+        """The key by which the server recognizes repeats; none for a new one of each call."""
+        return None
 
     def read(self, content: bytes) -> T:
         """Read the body of the answer.
@@ -203,14 +222,30 @@ class Publish(Request[list[answers.Posted]]):
     """
 
     messages: tuple[Message, ...]
+    idempotency_key: str | None = None
 
     endpoint = endpoints.MESSAGE
     answer = list[answers.Posted]
 
     @classmethod
-    def of(cls, *messages: Message) -> Publish:
-        """Send messages, in this order and in one request."""
-        return cls(messages)
+    def of(cls, *messages: Message, idempotency_key: str | None = None) -> Publish:
+        """Send messages, in this order and in one request.
+
+        Args:
+            messages: What is sent.
+            idempotency_key: Up to 255 visible ASCII characters, the same for the same messages: for
+                ten minutes (the server's `idempotency_window`) another call with it, in this
+                program or another, publishes nothing and returns the first answer.
+
+        Raises:
+            SettingsError: the key is not valid.
+        """
+        return cls(messages, None if idempotency_key is None else checked_key(idempotency_key))
+
+    @property
+    def key(self) -> str | None:
+        """The key that the caller has chosen."""
+        return self.idempotency_key
 
     def body(self) -> bytes:
         """Return the messages as a list."""

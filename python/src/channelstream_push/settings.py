@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from .address import Address
+from .bulk import Bulk
 from .call import Config
 from .errors import SettingsError
 from .growing.growth import Pace
@@ -128,6 +129,9 @@ class Settings:
     def __reduce__(self) -> NoReturn:
         msg = f"a {type(self).__name__} is not pickled, because it has a secret"
         raise TypeError(msg)
+
+    def _bulk(self, key: str | None) -> Bulk:
+        return Bulk(self._max_body_size, key, has_keys=self._config.idempotency_keys)
 
     def _pace(self, interval: float, patience: float) -> Pace:
         return Pace(interval, patience, self._max_body_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from channelstream_push.errors import SettingsError
 from channelstream_push.requests import Connect, new_id
 
 from .listener import AsyncListener
@@ -100,6 +101,23 @@ def alisten(
         longest_pause=longest_pause,
         user_agent=push._config.user_agent,  # noqa: SLF001
     )
+
+
+def whom(
+    user: str | Connect | None, channels: Sequence[str], conn_id: UUID | str | None
+) -> Connect | UUID | str:
+    """Return for whom to listen.
+
+    Raises:
+        SettingsError: it is not one of a user and a connection.
+    """
+    if (user is None) == (conn_id is None):
+        raise SettingsError("a listener is for a user, or for the connection conn_id")
+    if channels and not isinstance(user, str):
+        raise SettingsError("the channels of a Connect, and of a connection, are its own")
+    if isinstance(user, str):
+        return Connect(user, channels=channels)
+    return user or conn_id or ""
 
 
 def _anew(who: Connect | UUID | str) -> Connect:
