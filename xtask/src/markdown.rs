@@ -124,11 +124,11 @@ fn without_code(text: &str) -> String {
     found + rest
 }
 
-/// Where the links of a text lead: `[text](target)`, and `[name]: target` that stands alone.
+/// Where the links of a text lead: `[text](target)`, and `[name]: target` in a paragraph of such.
 fn links(text: &str) -> Vec<String> {
     let inline = text.split("](").skip(1).map(|rest| rest.split([')', ' ']).next());
-    let named = text.starts_with('[').then(|| text.split_once("]: ")).flatten();
-    let named = named.map(|(_, target)| target.split(' ').next());
+    let named = text.starts_with('[').then(|| text.split("]: ").skip(1));
+    let named = named.into_iter().flatten().map(|rest| rest.split(' ').next());
     let targets = inline.chain(named).flatten();
     targets.map(|target| target.trim_matches(['<', '>']).to_owned()).collect()
 }
@@ -157,6 +157,7 @@ link](docs/a.md#b \"title\"). Then `[code](none.md)` and ``[`more`](none.md)``; 
 ## One_more: time & place
 
 [named]: c.md
+[other]: d.md
 ";
 
     #[test]
@@ -167,7 +168,7 @@ link](docs/a.md#b \"title\"). Then `[code](none.md)` and ``[`more`](none.md)``; 
             document.anchors,
             ["the-name-of-it", "one_more-time--place", "one_more-time--place-1"]
         );
-        let links = ["#one", "#two", "docs/a.md#b", "x.md", "p.md", "b.md", "c.md"];
+        let links = ["#one", "#two", "docs/a.md#b", "x.md", "p.md", "b.md", "c.md", "d.md"];
         assert_eq!(document.links, links);
         assert_eq!(document.first_sentence().as_deref(), Some("It is at 0.7.1, with a link."));
     }
