@@ -2,7 +2,6 @@
 //! optimization).
 
 use std::{
-    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
@@ -26,10 +25,6 @@ const LOADS: [&str; 5] = ["B", "A", "A1", "K", "D"];
 pub(crate) struct Guided {
     pub(crate) profile: String,
     pub(crate) target: String,
-    /// `build`, or a command of cargo that does the same.
-    pub(crate) command: &'static str,
-    /// Where that finds its programs, unless they are on `PATH`.
-    pub(crate) path: Option<OsString>,
 }
 
 /// `cargo xtask guided`: builds `target/guided/channelstream-server`.
@@ -46,8 +41,7 @@ pub(crate) fn run(shell: &Shell) -> Result<()> {
 impl Guided {
     /// A build for this machine.
     pub(crate) fn here(shell: &Shell, profile: &str) -> Result<Self> {
-        let target = tools::host(shell)?;
-        Ok(Self { profile: profile.to_owned(), target, command: "build", path: None })
+        Ok(Self { profile: profile.to_owned(), target: tools::host(shell)? })
     }
 
     /// Builds the server, and returns its path.
@@ -83,18 +77,12 @@ impl Guided {
     }
 
     fn build_with(&self, shell: &Shell, folder: &Path, flags: &str) -> Result<PathBuf> {
-        let Self { profile, target, command, path } = self;
+        let Self { profile, target } = self;
         // With a target, the flags are not those of programs that run during the build.
         let places = ["--target", target, "--target-dir"];
-        let mut cargo = cmd!(
-            shell,
-            "cargo {command} --locked --profile {profile} -p {PACKAGE} {places...} {folder}"
-        )
-        .env("CARGO_ENCODED_RUSTFLAGS", flags);
-        if let Some(path) = path {
-            cargo = cargo.env("PATH", path);
-        }
-        cargo.run()?;
+        cmd!(shell, "cargo build --locked --profile {profile} -p {PACKAGE} {places...} {folder}")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags)
+            .run()?;
         Ok(folder.join(target).join(profile).join(PACKAGE))
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that need no libc, for two kinds of machines: built with musl by zig, and tried where nothing else is.
+//! Programs that need no libc, for two kinds of machines: built with musl, and tried where nothing else is.
 
 use std::{
     env, fs,
@@ -25,7 +25,12 @@ struct Target {
 }
 
 const TARGETS: [Target; 2] = [
-    Target { name: "x86_64-unknown-linux-musl", needs: &[], strip: "strip", emulator: None },
+    Target {
+        name: "x86_64-unknown-linux-musl",
+        needs: &[("musl-gcc", "musl-tools")],
+        strip: "strip",
+        emulator: None,
+    },
     Target {
         name: "aarch64-unknown-linux-musl",
         needs: &[
@@ -57,15 +62,19 @@ pub(super) fn make(shell: &Shell, profile: &str) -> Result<()> {
 /// Builds the programs for a target. Returns a folder with them, and with what belongs to them.
 fn build(shell: &Shell, profile: &str, target: &Target) -> Result<PathBuf> {
     tools::prepare_packages(shell, target.needs)?;
-    let python = tools::prepare_static(shell)?;
     let name = target.name;
     cmd!(shell, "rustup target add {name}").quiet().run()?;
-    let bin = python.parent().context("no folder")?;
-    // cargo-zigbuild looks for the zig of PyPI in the first Python there.
-    let old = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths([bin.to_owned()].into_iter().chain(env::split_paths(&old)))?;
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    let mut command = "build";
+    if target.emulator.is_some() {
+        // zig is a compiler for every machine. cargo-zigbuild looks for that of PyPI in the first Python there.
+        let python = tools::prepare_static(shell)?;
+        let bin = python.parent().context("no folder")?;
+        path = env::join_paths([bin.to_owned()].into_iter().chain(env::split_paths(&path)))?;
+        command = "zigbuild";
+    }
     let build = |package: &str| {
-        cmd!(shell, "cargo zigbuild --locked --profile {profile} --target {name} --target-dir {BUILT} -p {package}")
+        cmd!(shell, "cargo {command} --locked --profile {profile} --target {name} --target-dir {BUILT} -p {package}")
             .env("PATH", &path)
             .run()
     };
@@ -76,8 +85,7 @@ fn build(shell: &Shell, profile: &str, target: &Target) -> Result<PathBuf> {
         build("channelstream-server")?;
         built.join("channelstream-server")
     } else {
-        let (profile, target) = (profile.to_owned(), name.to_owned());
-        Guided { profile, target, command: "zigbuild", path: Some(path) }.build(shell)?
+        Guided { profile: profile.to_owned(), target: name.to_owned() }.build(shell)?
     };
 
     let version = client::version(shell)?;
