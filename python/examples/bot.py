@@ -19,8 +19,7 @@ import sys
 from pathlib import Path
 
 from channelstream_push import AsyncPush
-from channelstream_push.listening import Ended, Gap, Interrupted, Message, Messages, Opened, alisten
-from channelstream_push.requests import Connect
+from channelstream_push.listening import Ended, Gap, Interrupted, Message, Messages, Opened
 
 NAME = "bot"
 
@@ -33,8 +32,7 @@ async def run(channel: str, file: Path) -> None:
     messages = Messages()
     async with AsyncPush(url, secret) as push:
         # The listener makes its connection by itself, now and whenever the server has lost it.
-        who = Connect(NAME, channels=[channel])
-        async with alisten(push, who, since=load(file)) as events:
+        async with push.listen(NAME, channels=[channel], since=load(file)) as events:
             async for event in events:
                 match event:
                     case Opened():
