@@ -19,8 +19,7 @@ import sys
 from pathlib import Path
 
 from channelstream_push import AsyncPush
-from channelstream_push.listening import Ended, Gap, Interrupted, Message, Messages, Opened, alisten
-from channelstream_push.requests import Connect
+from channelstream_push.listening import Ended, Gap, Interrupted, Message, Messages, Opened
 
 NAME = "bot"
 
@@ -31,26 +30,27 @@ async def run(channel: str, file: Path) -> None:
     secret = os.environ.get("CHANNELSTREAM_SECRET", "secret")
     # Messages of others may grow: they are answered when they are whole.
     messages = Messages()
-    async with AsyncPush(url, secret) as push:
+    async with (
+        AsyncPush(url, secret) as push,
         # The listener makes its connection by itself, now and whenever the server has lost it.
-        who = Connect(NAME, channels=[channel])
-        async with alisten(push, who, since=load(file)) as events:
-            async for event in events:
-                match event:
-                    case Opened():
-                        print(f"listening by {event.transport}", flush=True)
-                    case Gap():
-                        print(f"something may be missing: {event.reason}", flush=True)
-                    case Interrupted():
-                        print(f"{event.error}; again in {event.pause:.1f} s", flush=True)
-                    case Ended():
-                        print(f"it is over: {event.reason} {event.text}", flush=True)
-                message = messages.take(event)
-                if message and message.user != NAME and not message.is_growing:
-                    await answer(push, channel, message)
-                # After the answer: who dies in between answers twice rather than never.
-                if events.cursor:
-                    await asyncio.to_thread(store, file, events.cursor)
+        push.listen(NAME, channels=[channel], since=load(file)) as events,
+    ):
+        async for event in events:
+            match event:
+                case Opened():
+                    print(f"listening by {event.transport}", flush=True)
+                case Gap():
+                    print(f"something may be missing: {event.reason}", flush=True)
+                case Interrupted():
+                    print(f"{event.error}; again in {event.pause:.1f} s", flush=True)
+                case Ended():
+                    print(f"it is over: {event.reason} {event.text}", flush=True)
+            message = messages.take(event)
+            if message and message.user != NAME and not message.is_growing:
+                await answer(push, channel, message)
+            # After the answer: who dies in between answers twice rather than never.
+            if events.cursor:
+                await asyncio.to_thread(store, file, events.cursor)
 
 
 async def answer(push: AsyncPush, channel: str, message: Message) -> None:

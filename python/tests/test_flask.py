@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flask import Flask, session
 
-from channelstream_push import ChannelConfig, Message, SettingsError
+from channelstream_push import ChannelConfig, Message, RetryPolicy, SettingsError
 from channelstream_push.flask import FlaskPush
 from stage import SECRET, Server
 
@@ -38,12 +38,16 @@ def browser(app: Flask, user: str) -> FlaskClient:
 
 
 def test_the_user_of_the_session_is_connected(running: Server, name: str) -> None:
-    app, extension = application(running.address, CHANNELSTREAM_SIGN_BODIES=True)
+    patient = RetryPolicy(repeats=1000, longest_pause=1, total=240)
+    app, extension = application(
+        running.address, CHANNELSTREAM_SIGN_BODIES=True, CHANNELSTREAM_RETRIES=patient
+    )
     answer = browser(app, name).post("/push/connect", json={"channels": ["all"]})
     body = answer.get_json()
     assert (body["username"], body["channels"]) == (name, [f"of-{name}"])
     assert answer.headers["Cache-Control"] == "no-store"
     with app.app_context():
+        assert extension.push._config.retries is patient
         assert extension.push.disconnect(body["conn_id"])
         extension.push.close()
 

@@ -12,8 +12,10 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.scripting import prepare
 
-from channelstream_push import ChannelConfig, Connect, Message, Push, SettingsError
+from channelstream_push import ChannelConfig, Connect, Message, Push, RetryPolicy, SettingsError
 from stage import SECRET, Server
+
+PATIENT = RetryPolicy(repeats=1000, longest_pause=1, total=240)
 
 
 class Policy:
@@ -63,7 +65,9 @@ def client(app: Any) -> Push:
 
 
 def test_the_user_of_the_request_is_connected(running: Server, name: str) -> None:
-    app = application(running.address, sign_bodies="true", timeout="20")
+    app = application(
+        running.address, sign_bodies="true", timeout="20", retries="test_pyramid.PATIENT"
+    )
     answer = post(app, "/push/connect", name, body=b'{"channels": ["all"]}')
     assert answer.status_int == 200
     body = answer.json
@@ -71,6 +75,7 @@ def test_the_user_of_the_request_is_connected(running: Server, name: str) -> Non
     assert answer.headers["Cache-Control"] == "no-store"
     with client(app) as push:
         assert push._config.timeout == 20
+        assert push._config.retries.total == 240
         assert push._config.signer.header == "x-channelstream-signature"
         assert push.disconnect(body["conn_id"])
 
@@ -133,6 +138,8 @@ def test_only_users_are_connected_and_refusals_say_no_more_than_they_must(
         ({"timeout": "soon"}, "timeout is a number"),
         ({"channels": "test_pyramid.nothing"}, "channelstream.channels cannot be imported"),
         ({"channels": "test_pyramid.SECRET"}, "channelstream.channels is a function"),
+        ({"retries": "test_pyramid.SECRET"}, "channelstream.retries is a RetryPolicy"),
+        ({"retries": "3"}, "channelstream.retries cannot be imported"),
         ({"user": "no_such_module.user"}, "channelstream.user cannot be imported"),
     ],
 )

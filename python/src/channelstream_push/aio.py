@@ -16,7 +16,7 @@ from .settings import Settings, StreamOptions
 from .transport import Looped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
     from types import TracebackType
 
     from .bulk import Batch, Bulk, Published
@@ -28,10 +28,12 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def _call(make: Callable[P, Request[T]]) -> Callable[Concatenate[AsyncPush, P], Awaitable[T]]:
+def _call(
+    make: Callable[P, Request[T]],
+) -> Callable[Concatenate[AsyncPush, P], Coroutine[Any, Any, T]]:
     """Return the method that makes such a request and sends it."""
 
-    def method(push: AsyncPush, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+    def method(push: AsyncPush, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         return push.call(make(*args, **kwargs))
 
     # A request of several items is made by a method of its class, which has the words.

@@ -26,7 +26,8 @@ class FlaskPush:
     """The extension, for one application or several.
 
     The settings are `CHANNELSTREAM_URL`, `CHANNELSTREAM_SECRET` or `CHANNELSTREAM_SECRET_FILE`, and
-    `CHANNELSTREAM_SIGN_BODIES` and `CHANNELSTREAM_TIMEOUT`, in `app.config`.
+    `CHANNELSTREAM_SIGN_BODIES`, `CHANNELSTREAM_TIMEOUT` and `CHANNELSTREAM_RETRIES` (a
+    `RetryPolicy`), in `app.config`.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class FlaskPush:
             SettingsError: something is wrong with the settings.
         """
         own = app.config.get_namespace("CHANNELSTREAM_")
-        known = ("secret", "secret_file", "sign_bodies", "timeout")
+        known = ("secret", "secret_file", "sign_bodies", "timeout", "retries")
         options = {key: own[key] for key in known if own.get(key) is not None}
         app.extensions[_NAME] = Push(own.get("url") or "", **options)
         if self._user:

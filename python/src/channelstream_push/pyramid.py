@@ -11,6 +11,7 @@ from pyramid.settings import asbool
 
 from .client import Push
 from .errors import CallError, SettingsError
+from .retry import RetryPolicy
 from .web import PRIVATE, connected, connecting, refusal
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _CLIENT: Final[Mapping[str, Callable[[Any], Any]]] = {
     "sign_bodies": asbool,
     "timeout": _seconds,
 }
-_OWN: Final = ("url", "user", "channels")
+_OWN: Final = ("url", "retries", "user", "channels")
 
 
 def includeme(config: Configurator) -> None:
@@ -48,6 +49,7 @@ def includeme(config: Configurator) -> None:
 
     * `channelstream.url`, and `channelstream.secret` or `channelstream.secret_file`.
     * `channelstream.sign_bodies` and `channelstream.timeout`, as those of `Push`.
+    * `channelstream.retries`: a `RetryPolicy`, or its dotted name.
     * `channelstream.channels`: a function, or its dotted name, that returns for a request the
       channels that its user may listen to, or a `Connect`. What the page asks for does not count.
     * `channelstream.user`: one that returns the user of a request, or none if nobody is signed in,
@@ -60,7 +62,11 @@ def includeme(config: Configurator) -> None:
     """
     own = _settings(config.registry.settings)
     options = {key: read(own[key]) for key, read in _CLIENT.items() if own.get(key)}
-    push = Push(str(own.get("url") or ""), **options)
+    retries = _found(config, own, "retries")
+    if not isinstance(retries, RetryPolicy | None):
+        msg = f"{_PREFIX}retries is a RetryPolicy, or its dotted name"
+        raise SettingsError(msg)
+    push = Push(str(own.get("url") or ""), retries=retries, **options)
     user = _function(config, own, "user") or _signed_in
     channels = _function(config, own, "channels") or _no_channels
 
@@ -110,19 +116,24 @@ def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _function(
     config: Configurator, own: Mapping[str, Any], key: str
 ) -> Callable[[Request], Any] | None:
+    found = _found(config, own, key)
+    if found is not None and not callable(found):
+        msg = f"{_PREFIX}{key} is a function, or its dotted name"
+        raise SettingsError(msg)
+    function: Callable[[Request], Any] | None = found
+    return function
+
+
+def _found(config: Configurator, own: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401
+    """Return what a setting is, or what its dotted name means."""
     value = own.get(key)
     if not value:
         return None
     try:
-        found = config.maybe_dotted(value)
+        return config.maybe_dotted(value)
     except (ImportError, AttributeError) as error:
         msg = f"{_PREFIX}{key} cannot be imported: {error}"
         raise SettingsError(msg) from None
-    if not callable(found):
-        msg = f"{_PREFIX}{key} is a function, or its dotted name"
-        raise SettingsError(msg)
-    function: Callable[[Request], Any] = found
-    return function
 
 
 def _signed_in(request: Request) -> object:

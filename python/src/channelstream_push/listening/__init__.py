@@ -1,11 +1,10 @@
 """Listening: the events of a connection, by an iterator that reconnects by itself.
 
 from channelstream_push import AsyncPush
-from channelstream_push.listening import Gap, Message, alisten
-from channelstream_push.requests import Connect
+from channelstream_push.listening import Gap, Message
 
 async with AsyncPush("http://127.0.0.1:8000", "secret") as push:
-    async with alisten(push, Connect("robot", channels=["news"])) as events:
+    async with push.listen("robot", channels=["news"]) as events:
         async for event in events:
             match event:
                 case Message():
@@ -13,8 +12,9 @@ async with AsyncPush("http://127.0.0.1:8000", "secret") as push:
                 case Gap():
                     print("something may be missing in", event.channel)
 
-* `alisten` and `listen` listen for a client, which makes their connections. `AsyncListener` and
-  `Listener` need no secret: a function of the program makes the connections, or asks a backend.
+* `push.listen` listens for a client, which makes the connections; `listen` and `alisten` are the
+  same as functions. `AsyncListener` and `Listener` need no secret: a function of the program makes
+  the connections, or asks a backend.
 * `events.cursor`, stored after an event is dealt with, is `since` of the next start of the program.
 * `Messages` puts edits and appends where they belong: messages as they stand.
 * Websockets need the package `websockets`: `pip install 'channelstream-push[websocket]'`. It is an
