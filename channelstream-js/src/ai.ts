@@ -223,6 +223,9 @@ export class ChannelstreamChatTransport<Message extends UIMessage = UIMessage> i
 
     /** Cancels, again if there is no answer. What fails is an event `error` of the connection as well. */
     async #cancelForGood(uuid: string): Promise<void> {
+        // Whoever stops before the first answer has come follows none, which would have connected.
+        const { connection } = this.#options;
+        if (connection.state === 'idle') connection.connect().catch(() => {});
         for (let delay = 0, tries = 1; ; tries += 1) {
             try {
                 await this.#cancel(uuid);

@@ -230,23 +230,27 @@ test('stop ends an answer that was resumed', options, async () => {
     assert.equal(chat.status, 'ready');
 });
 
-test('stop before the backend has answered ends the answer as soon as it is known', options, async () => {
-    const of = await application();
-    const id = room();
-    const { chat, connection } = page(of, id);
-    await connection.connect();
-    let answer;
-    const wait = new Promise((resolve) => (answer = resolve));
-    of.beforeAnswer = () => wait;
-    void chat.ask();
-    await until(() => of.asked.includes('POST /chat'), 'the backend is asked');
-    await chat.stop();
-    assert.equal(chat.status, 'ready');
-    answer();
-    await opened(of, id);
-    await cancelled(of, id);
-    assert.equal(chat.error, undefined);
-});
+for (const connects of [true, false]) {
+    const how = connects ? 'is connected' : 'is not connected yet';
+    test(`stop before the backend has answered ends the answer as soon as it is known: the page ${how}`, options, async () => {
+        const of = await application();
+        const id = room();
+        const { chat, connection } = page(of, id);
+        if (connects) await connection.connect();
+        else await of.server.call('POST', '/channel_config', { [`chat:${id}`]: of.settings });
+        let answer;
+        const wait = new Promise((resolve) => (answer = resolve));
+        of.beforeAnswer = () => wait;
+        void chat.ask();
+        await until(() => of.asked.includes('POST /chat'), 'the backend is asked');
+        await chat.stop();
+        assert.equal(chat.status, 'ready');
+        answer();
+        await opened(of, id);
+        await cancelled(of, id);
+        assert.equal(chat.error, undefined);
+    });
+}
 
 test('what is aborted to be resumed anew is not stopped', options, async () => {
     const of = await application();
