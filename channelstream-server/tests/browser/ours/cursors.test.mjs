@@ -174,6 +174,26 @@ test('an event stream in pieces, with comments and other ends of lines', options
     assert.ok(!('seq' in told[1]));
 });
 
+test('text with line ends that are none of an event stream', options, async () => {
+    const { fake, hears } = await listening({ transports: ['eventStream'] });
+    const odd = 'one\u2028two\u2029three\u0085four';
+    fake.message(odd);
+    await hears(odd);
+    assert.equal(fake.since('/sse').length, 1, 'on the first stream');
+});
+
+test('an event without an end is given up, and the client goes on from its cursor', options, async () => {
+    const { fake, hears, texts } = await listening({ transports: ['eventStream'] });
+    fake.message('one');
+    await hears('one');
+    fake.write('data: {"text":"');
+    for (let mib = 0; mib < 20; mib += 1) fake.write('x'.repeat(2 ** 20));
+    await until(() => fake.since('/sse').length === 2, 'it returns');
+    fake.message('two');
+    await hears('two');
+    assert.deepEqual([texts(), fake.since('/sse').at(-1)], [['one', 'two'], '00000001-1']);
+});
+
 test('another listener of the same connection: not taken back, but a new connection', options, async () => {
     const { fake, connects, hears } = await listening({});
     fake.write('retry: 86400000\n\n: superseded\n\n');
