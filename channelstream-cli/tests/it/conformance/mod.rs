@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::program::{end, failed, printed, program, run};
 
+const SPEC: &str = include_str!("../../../../docs/client-spec.md");
+
 /// Enough for a machine that does much besides.
 const PATIENCE: &str = "60s";
 
@@ -25,6 +27,11 @@ fn verdicts(arguments: &[&str]) -> (Value, i32) {
     let ended = end(&mut program(&[&["conformance", "--json"], arguments].concat()));
     let report = serde_json::from_str(&ended.out);
     (report.unwrap_or_else(|error| panic!("{error}: {}{}", ended.out, ended.err)), ended.code)
+}
+
+/// Returns the list of all cases.
+fn listed() -> Value {
+    serde_json::from_str(&printed(run(&["conformance", "--list", "--json"]))).unwrap()
 }
 
 /// Builds the adapter of our client, unless it is built, and returns its path.
@@ -61,8 +68,7 @@ fn a_small_client_conforms_in_every_case() {
         (0, &0.into(), &0.into()),
         "{report:#}"
     );
-    let listed: Value =
-        serde_json::from_str(&printed(run(&["conformance", "--list", "--json"]))).unwrap();
+    let listed = listed();
     let names = |list: &Value| -> Vec<String> {
         let cases = list.as_array().unwrap().iter();
         cases.map(|case| case["case"].as_str().unwrap().to_owned()).collect()
@@ -71,6 +77,30 @@ fn a_small_client_conforms_in_every_case() {
     // Only websockets have pings.
     let missing: Vec<_> = listed.iter().filter(|name| !played.contains(name)).collect();
     assert_eq!(missing, ["listen.ping"]);
+}
+
+#[test]
+fn each_rule_names_its_cases_and_each_case_is_of_its_level() {
+    let mut rules: Vec<(&str, &str)> = Vec::new();
+    for item in SPEC.split("\n* **").skip(1) {
+        let (rule, text) = item.split_once("** ").unwrap();
+        rules.push((rule, text.split("\n\n").next().unwrap()));
+    }
+    let listed = listed();
+    for case in listed.as_array().unwrap() {
+        let of = |key: &str| case[key].as_str().unwrap().to_owned();
+        let (name, level) = (of("case"), of("level").to_uppercase());
+        let (_, text) = rules.iter().find(|(rule, _)| *rule == of("rule")).unwrap();
+        assert!(text.contains(&level) && text.contains(&format!("`{name}`")), "{name}: {text}");
+        let named = |name: &str| SPEC.matches(&format!("`{name}`")).count();
+        assert_eq!(named(&name), 1, "{name}");
+    }
+    // Nor are there names of no case.
+    let named: usize = rules
+        .iter()
+        .map(|(_, text)| text.matches("`listen.").count() + text.matches("`publish.").count())
+        .sum();
+    assert_eq!(named, listed.as_array().unwrap().len());
 }
 
 #[test]

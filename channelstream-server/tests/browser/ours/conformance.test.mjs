@@ -35,7 +35,6 @@ for (const transport of ['websocket', 'sse', 'poll']) {
         assert.deepEqual(bad, []);
         assert.equal(code, 0);
         const warned = report.cases.filter(({ status }) => status === 'warned').map(({ case: name }) => name);
-        // The handshake of a websocket shows a page nothing: it pauses as after any failure.
         assert.ok(warned.every((name) => DEPARTS.includes(name)), `${warned}`);
         assert.ok(report.passed > 15, `${report.passed} passed`);
     });

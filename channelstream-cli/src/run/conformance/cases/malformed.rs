@@ -45,7 +45,7 @@ pub(super) fn drip(stage: &mut Stage) -> Played {
     let event = with_payload(2, json!({ "text": TEXT }));
     let bytes = match line.transport {
         ListenTransport::Sse => event.block().bytes().flat_map(|byte| chunk(&[byte])).collect(),
-        _ => line.bytes(&[event.clone()]),
+        _ => line.bytes(std::slice::from_ref(&event)),
     };
     for byte in bytes {
         line.write(&[byte])?;

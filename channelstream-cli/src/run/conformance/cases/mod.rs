@@ -118,25 +118,3 @@ cases! {
     "publish.redirect" "P6" Must Publisher publishing::redirect: "a signature goes to no other server";
     "publish.answer" "P7" Must Publisher publishing::answer_is_no_json: "an answer that is no JSON is no success";
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SPEC: &str = include_str!("../../../../../docs/client-spec.md");
-
-    #[test]
-    fn each_case_has_a_name_and_a_rule_that_says_must_or_should() {
-        for (place, case) in ALL.iter().enumerate() {
-            assert!(ALL[..place].iter().all(|other| other.name != case.name), "{}", case.name);
-            let head = format!("\n* **{}** ", case.rule);
-            let (_, rule) = SPEC.split_once(&head).unwrap_or_else(|| panic!("{head}"));
-            let rule = rule.split("\n* **").next().unwrap();
-            let word = if case.level == Level::Must { "MUST" } else { "SHOULD" };
-            assert!(rule.contains(word), "{} has no {word}: {rule}", case.rule);
-            assert!(rule.contains(&format!("`{}`", case.name)), "{} in {rule}", case.name);
-        }
-        let named = SPEC.matches("`listen.").count() + SPEC.matches("`publish.").count();
-        assert!(named >= ALL.len(), "the specification names more cases than there are");
-    }
-}
