@@ -103,7 +103,8 @@ class Parser {
         if (this.#rest.length > LARGEST) throw new Error('an event is too large');
         for (const line of lines) {
             const [, name, value] = /^([^:\r]*):? ?(.*?)\r?$/s.exec(line)!;
-            if (line.startsWith(':')) beat = true;
+            // A comment with words tells why the stream ends.
+            if (line.startsWith(':')) beat ||= line.trim() === ':';
             else if (name === 'id') this.#id = value!;
             else if (name === 'data') this.#data = value!;
             else if (name === 'retry') {
