@@ -1,10 +1,13 @@
 //! Cases of listeners that end, or that a server sends away.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::args::ListenTransport;
 use crate::run::conformance::door::Visit;
 use crate::run::conformance::events::{cursor, message};
+use crate::run::conformance::line::Line;
 use crate::run::conformance::stage::{Application, Stage};
 use crate::run::conformance::verdict::{Deviation, Played};
 
@@ -12,14 +15,59 @@ use crate::run::conformance::verdict::{Deviation, Played};
 const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
 
+/// How often servers leave, or do not know a connection, one after the other.
+const TIMES: u32 = 7;
+/// The least that this takes, since all but the first time there is a pause that grows.
+const LEAST: Duration = Duration::from_millis(800);
+
+/// Sends the listener to the next server.
+fn leave(line: Line) -> Played {
+    let reason = "the server is shutting down";
+    match line.transport {
+        ListenTransport::Sse => line.end(&format!(": {reason}\n\nretry: 300\n\n")),
+        _ => line.close(GOING_AWAY, reason),
+    }
+}
+
+/// Fails if what took so long came without pauses.
+fn has_paused(begun: Instant, what: &str) -> Played {
+    let took = begun.elapsed();
+    if took < LEAST {
+        let expected = format!("pauses that grow, so that {TIMES} {what} take {LEAST:?} or more");
+        return Err(Deviation::new(expected, format!("{took:.1?}")));
+    }
+    Ok(())
+}
+
+pub(super) fn drain_circle(stage: &mut Stage) -> Played {
+    let mut line = stage.listen()?;
+    stage.deliver(&mut line, &[message(2)])?;
+    let begun = Instant::now();
+    for _ in 0..TIMES {
+        leave(line)?;
+        line = stage.listener(&cursor(2))?;
+    }
+    has_paused(begun, "departures")?;
+    stage.deliver(&mut line, &[message(3).caught_up()])?;
+    stage.finish(line)
+}
+
+pub(super) fn renewal_circle(stage: &mut Stage) -> Played {
+    stage.order_listening(Some(&cursor(2)))?;
+    let begun = Instant::now();
+    for _ in 0..TIMES {
+        let visit = stage.listening(&cursor(2))?;
+        unknown(stage, visit, &cursor(2))?;
+    }
+    let line = stage.listener(&cursor(2))?;
+    has_paused(begun, "connections")?;
+    stage.finish(line)
+}
+
 pub(super) fn drain(stage: &mut Stage) -> Played {
     let mut line = stage.listen()?;
     stage.deliver(&mut line, &[message(2)])?;
-    let reason = "the server is shutting down";
-    match line.transport {
-        ListenTransport::Sse => line.end(&format!(": {reason}\n\nretry: 300\n\n"))?,
-        _ => line.close(GOING_AWAY, reason)?,
-    }
+    leave(line)?;
     let mut line = stage.listener(&cursor(2))?;
     stage.deliver(&mut line, &[message(3).caught_up()])?;
     stage.finish(line)

@@ -102,10 +102,13 @@ cases! {
     "listen.cursor-refused" "L16" Must Each returning::cursor_refused: "a cursor that the server cannot read";
     "listen.silence" "L17" Must Lines returning::silence: "a TCP connection without heartbeats is dead";
     "listen.heartbeats" "L17" Must Lines returning::heartbeats: "one with heartbeats alone is alive";
+    "listen.mute" "L17" Must Lines returning::mute: "a request to listen that is not answered is given up";
     "listen.ping" "L18" Must Websocket returning::ping: "pings are answered";
     "listen.drain" "L19" Must Lines ending::drain: "a server that shuts down sends its listeners to the next one";
+    "listen.drain-circle" "L19" Must Lines ending::drain_circle: "servers that all leave are not asked at once again and again";
     "listen.unknown-connection" "L20" Must Each ending::unknown_connection: "without an application the listener ends";
     "listen.renewal" "L20" Must Each ending::renewal: "with one it goes on with another connection, from its cursor";
+    "listen.renewal-circle" "L20" Must Each ending::renewal_circle: "connections that are all unknown are not made at once again and again";
     "listen.disconnected" "L21" Must Lines ending::disconnected: "a connection that was ended is not taken up";
     "listen.superseded" "L22" Must Lines ending::superseded: "a listener that was superseded does not take over in turn";
     "publish.signed" "P1" Must Publisher publishing::signed: "a signed request, and its answer";

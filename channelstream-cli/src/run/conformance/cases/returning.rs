@@ -217,6 +217,18 @@ fn beat(stage: &mut Stage, line: &mut Line, times: u32) -> Played {
     Ok(())
 }
 
+pub(super) fn mute(stage: &mut Stage) -> Played {
+    stage.silence = SILENCE;
+    let mut line = stage.listen()?;
+    stage.deliver(&mut line, &[message(2)])?;
+    line.cut();
+    let unanswered = stage.listening(&cursor(2))?;
+    let mut line = stage.listener(&cursor(2))?;
+    stage.deliver(&mut line, &[message(3).caught_up()])?;
+    drop(unanswered);
+    stage.finish(line)
+}
+
 pub(super) fn ping(stage: &mut Stage) -> Played {
     let mut line = stage.listen()?;
     stage.deliver(&mut line, &[message(2)])?;
