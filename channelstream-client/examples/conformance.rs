@@ -28,12 +28,16 @@ async fn main() -> Result<(), Failed> {
                 let Some(order) = order else { return Ok(()) };
                 match order["do"].as_str() {
                     Some("listen") => events = Some(listen(&order)?),
-                    Some("publish") => {
+                    Some(name @ ("publish" | "grow")) => {
                         let client = match &client {
                             Some(client) => client,
                             None => client.insert(Client::new(text(&order, "url")?, text(&order, "secret")?)?),
                         };
-                        publish(client, &order).await?;
+                        if name == "grow" {
+                            grow(client, &order).await?;
+                        } else {
+                            publish(client, &order).await?;
+                        }
                     }
                     // Dropping the stream closes its TCP connection.
                     Some("stop") => return Ok(()),
@@ -107,13 +111,31 @@ fn listen(order: &Value) -> Result<EventStream, Failed> {
     Ok(builder.build()?)
 }
 
-async fn publish(client: &Client, order: &Value) -> Result<(), Failed> {
+fn message(order: &Value) -> Result<NewMessage, Failed> {
     let message = &order["message"];
-    let message = NewMessage::to_channel(
-        text(message, "user")?,
-        text(message, "channel")?,
-        message["message"].clone(),
-    )?;
+    let (user, channel) = (text(message, "user")?, text(message, "channel")?);
+    Ok(NewMessage::to_channel(user, channel, message["message"].clone())?)
+}
+
+async fn grow(client: &Client, order: &Value) -> Result<(), Failed> {
+    let grown = async {
+        let mut out = client.stream(message(order)?).await?;
+        for piece in order["pieces"].as_array().into_iter().flatten() {
+            out.append(piece.as_str().unwrap_or_default()).await?;
+        }
+        out.finish().await?;
+        Ok::<(), Failed>(())
+    };
+    tell(&match grown.await {
+        Ok(()) => json!({ "event": "published", "id": order["id"] }),
+        Err(error) => json!({
+            "event": "failed", "id": order["id"], "in_doubt": true, "error": error.to_string(),
+        }),
+    })
+}
+
+async fn publish(client: &Client, order: &Value) -> Result<(), Failed> {
+    let message = message(order)?;
     tell(&match client.publish(message).await {
         Ok(sent) => json!({ "event": "published", "id": order["id"], "uuid": sent[0].uuid }),
         Err(error) => json!({

@@ -15,6 +15,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from channelstream_push import AsyncPush, CallError, Message, Push
+from channelstream_push.errors import PushError
 from channelstream_push.listening import (
     Append,
     AsyncListener,
@@ -106,8 +107,14 @@ def message_of(order: Order) -> Message:
     return Message(message["user"], message["message"], channel=message["channel"])
 
 
-def failed(order: Order, error: CallError) -> None:
-    tell("failed", id=order["id"], in_doubt=error.is_in_doubt, error=str(error))
+def opening(order: Order) -> dict[str, Any]:
+    """What opens a growing message."""
+    return {key: order["message"][key] for key in ("channel", "user", "message")}
+
+
+def failed(order: Order, error: PushError) -> None:
+    in_doubt = error.is_in_doubt if isinstance(error, CallError) else True
+    tell("failed", id=order["id"], in_doubt=in_doubt, error=str(error))
 
 
 async def run_async() -> None:
@@ -120,12 +127,18 @@ async def run_async() -> None:
     while (order := await orders.get()) is not None:
         if order["do"] == "listen":
             tasks.add(asyncio.create_task(listen_async(order)))
-        elif order["do"] == "publish":
+        else:
             push = pushes.setdefault(order["url"], AsyncPush(order["url"], order["secret"]))
             try:
+                if order["do"] == "grow":
+                    async with push.stream(**opening(order)) as growing:
+                        for piece in order["pieces"]:
+                            await growing.write(piece)
+                    tell("published", id=order["id"])
+                    continue
                 [sent] = await push.publish(message_of(order))
                 tell("published", id=order["id"], uuid=str(sent.uuid))
-            except CallError as error:
+            except PushError as error:
                 failed(order, error)
     for task in tasks:
         task.cancel()
@@ -159,12 +172,18 @@ def run_sync() -> None:
             has_stopped.set()
         elif order["do"] == "listen":
             threading.Thread(target=listen_sync, args=(order,), daemon=True).start()
-        elif order["do"] == "publish":
+        else:
             push = pushes.setdefault(order["url"], Push(order["url"], order["secret"]))
             try:
+                if order["do"] == "grow":
+                    with push.stream(**opening(order)) as growing:
+                        for piece in order["pieces"]:
+                            growing.write(piece)
+                    tell("published", id=order["id"])
+                    return
                 [sent] = push.publish(message_of(order))
                 tell("published", id=order["id"], uuid=str(sent.uuid))
-            except CallError as error:
+            except PushError as error:
                 failed(order, error)
 
     read(follow)

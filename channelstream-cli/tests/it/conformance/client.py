@@ -255,12 +255,38 @@ class Publisher:
                 time.sleep(max(late, 0.01 * 2 ** min(attempt, 3)))
         tell("failed", id=order["id"], in_doubt=in_doubt and FAULT != "says that nothing was done")
 
-    def send(self, order, key, body):
+    def grow(self, order):
+        name = str(uuid.uuid4())
+        self.until_done(order, "POST", {**order["message"], "uuid": name, "status": "open"})
+        step = 0
+        for piece in [*order["pieces"], None]:
+            step += 1
+            what = {"status": "done"} if piece is None else {"append": {"text": piece}}
+            item = {"uuid": name, "channel": order["message"]["channel"], **what, "step": step}
+            if FAULT == "counts no steps":
+                del item["step"]
+            while not self.until_done(order, "PATCH", item) and FAULT == "appends again":
+                step += 1
+                item["step"] = step
+        tell("published", id=order["id"])
+
+    def until_done(self, order, method, item):
+        """Repeat a request until it is answered; the step of an append says that it is the same."""
+        key = str(uuid.uuid4())
+        while True:
+            status, _, answer = self.send(order, key, json.dumps([item]), method)
+            if status == 200 and isinstance(answer, list):
+                return True
+            if FAULT == "appends again" and method == "PATCH":
+                return False
+            time.sleep(0.05)
+
+    def send(self, order, key, body, method="POST"):
         url = order["url"] + "/message"
         headers = {"Content-Type": "application/json", "Idempotency-Key": f'"{key}"'}
         headers["x-channelstream-secret"] = signature(order["secret"])
         while True:
-            request = urllib.request.Request(url, body.encode(), headers, method="POST")
+            request = urllib.request.Request(url, body.encode(), headers, method=method)
             try:
                 with NO_REDIRECT.open(request, timeout=20) as answer:
                     return self.read(answer.status, answer)
@@ -309,6 +335,8 @@ def main():
             threading.Thread(target=Listener(order).run, daemon=True).start()
         elif order["do"] == "publish":
             publisher.publish(order)
+        elif order["do"] == "grow":
+            publisher.grow(order)
         elif FAULT == "does not stop":
             listening.get()
         else:

@@ -48,6 +48,8 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     ("is too early", "publish.long-wait", "failed", "POST /message"),
     ("says that nothing was done", "publish.no-keys", "\"in_doubt\":true", "\"in_doubt\":false"),
     ("follows redirects", "publish.redirect", "failed", "POST /elsewhere"),
+    ("counts no steps", "publish.growing", "a step in each item", "Hello"),
+    ("appends again", "publish.growing-in-doubt", "done", "HelloHello"),
     ("signs with another secret", "publish.signed", "a valid signature", "does not match"),
 ];
 

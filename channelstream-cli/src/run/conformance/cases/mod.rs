@@ -2,6 +2,7 @@
 
 mod contents;
 mod ending;
+mod growing;
 mod malformed;
 mod opening;
 mod publishing;
@@ -120,4 +121,6 @@ cases! {
     "publish.long-wait" "P5" Must Publisher publishing::long_wait: "a server that asks for an hour is not asked sooner";
     "publish.redirect" "P6" Must Publisher publishing::redirect: "a signature goes to no other server";
     "publish.answer" "P7" Must Publisher publishing::answer_is_no_json: "an answer that is no JSON is no success";
+    "publish.growing" "P8" Must Publisher growing::growing: "a message that grows, and ends";
+    "publish.growing-in-doubt" "P8" Must Publisher growing::growing_in_doubt: "appends whose answers are lost are done once";
 }

@@ -170,7 +170,7 @@ fn order(stage: &mut Stage, number: u32) -> Played {
 }
 
 /// Stops the client, which asks nothing more.
-fn end(stage: &mut Stage) -> Played {
+pub(super) fn end(stage: &mut Stage) -> Played {
     stage.stop()?;
     stage.is_left_alone()
 }
@@ -201,7 +201,7 @@ fn check(visit: &Visit, number: u32) -> Played {
 }
 
 /// Checks the signature in the form that the client chose.
-fn check_signature(visit: &Visit) -> Played {
+pub(super) fn check_signature(visit: &Visit) -> Played {
     let wrong = |how: String| Err(Deviation::new("a valid signature", how));
     let whole = visit.header("x-channelstream-signature");
     if whole.is_empty() {
