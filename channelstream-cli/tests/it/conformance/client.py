@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import os
-import queue
 import random
 import socket
 import sys
@@ -328,7 +327,7 @@ def signature(secret):
 def main():
     if FAULT == "dies":
         die("I am dead")
-    publisher, listening = Publisher(), queue.Queue()
+    publisher = Publisher()
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "listen":
@@ -337,10 +336,10 @@ def main():
             publisher.publish(order)
         elif order["do"] == "grow":
             publisher.grow(order)
-        elif FAULT == "does not stop":
-            listening.get()
         else:
             break
+    if FAULT == "does not stop":
+        threading.Event().wait()
     # Threads that read or write hold nobody up.
     os._exit(0)
 
