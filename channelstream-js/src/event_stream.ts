@@ -7,6 +7,9 @@ import { type End, OPENING, type Transport, type TransportHandlers } from './tra
 /** A server that asks not to be called for longer than this has another listener for the connection. */
 const NEVER = 3_600_000;
 
+/** The most characters of one event, so that a peer cannot fill the memory. */
+const LARGEST = 2 ** 24;
+
 /** Receives what went wrong as well. */
 interface EventStreamHandlers extends TransportHandlers<OutgoingRequest, Answer> {
     /** Something was wrong, but the transport goes on. */
@@ -93,11 +96,15 @@ class Parser {
     take(text: string, handlers: EventStreamHandlers): { events: unknown[]; beat: boolean } {
         const events: unknown[] = [];
         let beat = false;
-        const lines = (this.#rest + text).split(/\r?\n/);
+        const lines = text.split('\n');
+        lines[0] = this.#rest + lines[0];
         this.#rest = lines.pop()!;
+        // The stream breaks off, as if the line were cut.
+        if (this.#rest.length > LARGEST) throw new Error('an event is too large');
         for (const line of lines) {
-            const [, name, value] = /^([^:]*):? ?(.*)$/.exec(line)!;
-            if (line.startsWith(':')) beat = true;
+            const [, name, value] = /^([^:\r]*):? ?(.*?)\r?$/s.exec(line)!;
+            // A comment with words tells why the stream ends.
+            if (line.startsWith(':')) beat ||= line.trim() === ':';
             else if (name === 'id') this.#id = value!;
             else if (name === 'data') this.#data = value!;
             else if (name === 'retry') {

@@ -27,7 +27,10 @@ const SECTIONS: [(&str, &[&str]); 6] = [
             "channelstream-cli/README.md",
         ],
     ),
-    ("Applications", &["docs/http-api.md", "docs/webhooks.md", "docs/testing.md"]),
+    (
+        "Applications",
+        &["docs/http-api.md", "docs/webhooks.md", "docs/testing.md", "docs/client-spec.md"],
+    ),
     (
         "The server",
         &[

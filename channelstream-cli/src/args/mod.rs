@@ -1,5 +1,6 @@
 //! The command line: arguments and help, without any behavior.
 
+mod conformance;
 mod values;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use channelstream_client::{Cursor, Uuid, parse_duration};
 use clap::{Arg, ArgAction, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use conformance::{ConformanceArgs, ListenTransport};
 use values::{append_timeout, assignment, interval};
 
 /// Publish to a channelstream server, inspect it, and sign requests for it
@@ -119,6 +121,9 @@ pub(crate) enum Command {
     /// Diagnose the server and everything between here and it
     #[command(after_help = include_str!("../help/doctor.txt").trim_ascii_end())]
     Doctor(DoctorArgs),
+    /// Test a client of this server in any language: its adapter is driven through faults of a server
+    #[command(after_help = include_str!("../help/conformance.txt").trim_ascii_end())]
+    Conformance(ConformanceArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page of the program or of one command

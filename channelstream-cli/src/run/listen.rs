@@ -242,6 +242,9 @@ impl<'a> Session<'a> {
             StreamEvent::Gap(gap) => {
                 let (reason, channel, text) = match gap {
                     Gap::Lost { channel, reason, .. } => lost(channel, reason),
+                    Gap::LostOtherwise { channel, .. } => {
+                        ("unknown", channel, "the server has lost events")
+                    }
                     Gap::BrokenTransport => {
                         ("broken_line", None, "the TCP connection broke without a close")
                     }

@@ -4,6 +4,7 @@ mod batch;
 mod bench;
 mod channels;
 mod completions;
+mod conformance;
 mod connections;
 mod doctor;
 mod history;
@@ -54,6 +55,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Command::Sign(command) => signatures::sign(access, command),
         Command::Unsign(command) => signatures::unsign(access, command),
         Command::Webhooks { command } => webhooks::webhooks(access, command).await,
+        Command::Conformance(command) => conformance::judge(command).await,
         Command::Completions(command) => completions::completions(command),
         Command::Man(command) => completions::man(command),
     }

@@ -6,6 +6,7 @@ mod batch;
 mod bench;
 mod clock;
 mod commands;
+mod conformance;
 mod doctor;
 #[cfg(unix)]
 mod ending;

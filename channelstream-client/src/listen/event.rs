@@ -173,7 +173,8 @@ impl Sent {
         };
         let cursor = seq.filter(|seq| !seq.is_empty() && seq.len() <= LONGEST);
         let what = match (r#type.as_str(), reason) {
-            ("gap", Some(reason)) => What::Gap(Gap::Lost { channel, reason }),
+            ("gap", Some(Reason::Known(reason))) => What::Gap(Gap::Lost { channel, reason }),
+            ("gap", Some(Reason::Other)) => What::Gap(Gap::LostOtherwise { channel }),
             ("cursor", _) if cursor.is_some() => What::Cursor,
             _ => What::Event(Event::parse(json)),
         };
@@ -193,15 +194,24 @@ struct Place {
     #[serde(default)]
     r#type: String,
     channel: Option<String>,
-    #[serde(default, deserialize_with = "known_reason")]
-    reason: Option<GapReason>,
+    #[serde(default, deserialize_with = "reason")]
+    reason: Option<Reason>,
     seq: Option<String>,
 }
 
-/// A reason of a later version is no error.
-fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<GapReason>, D::Error> {
+/// The reason of a gap.
+enum Reason {
+    Known(GapReason),
+    /// A text of a later version.
+    Other,
+}
+
+/// What is not a text is no error, and no reason.
+fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
+    let is_text = value.is_string();
+    let known = serde_json::from_value(value).ok().map(Reason::Known);
+    Ok(known.or(is_text.then_some(Reason::Other)))
 }
 
 /// The fields of all kinds of events.
@@ -413,8 +423,13 @@ mod tests {
         assert_eq!(gap(&sent[2]), (None, GapReason::Epoch));
         other(&sent[3]);
 
+        let new = r#"[{"type": "gap", "channel": "c", "reason": "new", "seq": "a-4"}]"#;
+        let new = parse_events(new).unwrap();
+        let What::Gap(Gap::LostOtherwise { channel }) = &new[0].what else { panic!("{new:?}") };
+        assert_eq!((channel.as_deref(), new[0].cursor.as_deref()), (Some("c"), Some("a-4")));
+
         let strange = format!(
-            r#"[{{"type": "cursor"}}, {{"type": "gap", "reason": "new", "seq": "a-5"}},
+            r#"[{{"type": "cursor"}}, {{"type": "gap", "reason": {{}}, "seq": "a-5"}},
                 {{"type": "cursor", "seq": "{}"}}, {{"type": "gap", "reason": 7}},
                 {{"type": "new", "seq": 7}}, {{"type": "cursor", "seq": ""}}]"#,
             "7".repeat(65)

@@ -63,6 +63,13 @@ pub enum Gap {
         /// Why they are lost.
         reason: GapReason,
     },
+    /// The server cannot recover events, for a reason that this version does not know. They would have
+    /// arrived at this place.
+    #[non_exhaustive]
+    LostOtherwise {
+        /// The channel; `None` for private messages.
+        channel: Option<String>,
+    },
     /// The TCP connection broke without a close. Events that the server had written to it count as
     /// sent, whether they arrived or not.
     BrokenTransport,

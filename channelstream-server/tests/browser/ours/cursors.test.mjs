@@ -174,6 +174,26 @@ test('an event stream in pieces, with comments and other ends of lines', options
     assert.ok(!('seq' in told[1]));
 });
 
+test('text with line ends that are none of an event stream', options, async () => {
+    const { fake, hears } = await listening({ transports: ['eventStream'] });
+    const odd = 'one\u2028two\u2029three\u0085four';
+    fake.message(odd);
+    await hears(odd);
+    assert.equal(fake.since('/sse').length, 1, 'on the first stream');
+});
+
+test('an event without an end is given up, and the client goes on from its cursor', options, async () => {
+    const { fake, hears, texts } = await listening({ transports: ['eventStream'] });
+    fake.message('one');
+    await hears('one');
+    fake.write('data: {"text":"');
+    for (let mib = 0; mib < 20; mib += 1) fake.write('x'.repeat(2 ** 20));
+    await until(() => fake.since('/sse').length === 2, 'it returns');
+    fake.message('two');
+    await hears('two');
+    assert.deepEqual([texts(), fake.since('/sse').at(-1)], [['one', 'two'], '00000001-1']);
+});
+
 test('another listener of the same connection: not taken back, but a new connection', options, async () => {
     const { fake, connects, hears } = await listening({});
     fake.write('retry: 86400000\n\n: superseded\n\n');
@@ -212,14 +232,14 @@ test('a proxy that holds the event stream back: polls, from the same place', opt
 
 test('an event stream that falls silent is given up', options, async () => {
     const { fake, connects, hears } = await listening({});
-    fake.write(': beat\n\n');
+    fake.write(':\n\n');
     // A server that has something else to say sends no heartbeats: their interval is not longer for that.
     for (let number = 0; number < 60; number += 1) {
         fake.message(`number ${number}`);
         await new Promise((resolve) => setTimeout(resolve, 50));
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
-    fake.write(': beat\n\n');
+    fake.write(':\n\n');
     const start = performance.now();
     // Silence: a new connection, since the server may believe in the old one.
     await until(() => connects.length === 2, 'a new connection', 30_000);
