@@ -8,6 +8,7 @@ import logging
 import re
 from datetime import date
 from decimal import Decimal
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,14 +18,16 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.template import Context, Template
 from django.test import Client as Browser
-from django.test import TestCase, override_settings
+from django.test import RequestFactory, TestCase, override_settings
 
 from channelstream_push import ChannelConfig, Connect, Message, SettingsError
 from channelstream_push.django import push, send
-from stage import SECRET, Server, server
+from channelstream_push.django.views import connect
+from stage import PATIENCE, SECRET, Server, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +162,24 @@ def test_a_user_who_is_shut_out_is_refused_and_a_server_that_is_away_is_not_show
         away = browser.post("/push/connect")
     assert away.status_code == 503
     assert "127.0.0.1" not in away.content.decode()
+
+
+def test_the_module_of_the_function_may_use_the_client_when_it_is_imported(
+    block: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from channelstream_push.django import push\nclient = push()\n"
+    (tmp_path / f"{name}.py").write_text(f"{source}def channels(request): return ['{name}']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    request = RequestFactory().post("/push/connect")
+    request.user = User(username=name)
+    request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
+    answers: list[Any] = []
+    with override_settings(CHANNELSTREAM={**block, "CHANNELS": f"{name}.channels"}):
+        # A thread, as one that waits for ever would stop the test.
+        thread = Thread(target=lambda: answers.append(connect(request)), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+    assert [json.loads(answer.content)["channels"] for answer in answers] == [[name]]
 
 
 def test_the_application_may_say_all_of_the_connection(

@@ -44,8 +44,8 @@ class Conf:
     url: str
     #: The address of the server for pages.
     public_url: str
-    #: Which channels the user of a request may listen to; none without it.
-    channels: Callable[[HttpRequest], Sequence[str] | Connect]
+    #: The setting `CHANNELS`: a function, its path, or none.
+    named: object
     #: What the client is made with, which has the secret.
     client: dict[str, Any] = field(repr=False)
 
@@ -72,7 +72,17 @@ class Conf:
             msg = f"{NAME} needs PUBLIC_URL: pages reach no unix socket"
             raise SettingsError(msg)
         client = {_CLIENT[key]: value for key, value in block.items() if key in _CLIENT}
-        return cls(url, public_url, _function(block.get("CHANNELS")), client)
+        return cls(url, public_url, block.get("CHANNELS"), client)
+
+    def channels(self) -> Callable[[HttpRequest], Sequence[str] | Connect]:
+        """Return the function that says which channels the user of a request may listen to.
+
+        It is imported here and not by `load`: its module may itself ask for the client.
+
+        Raises:
+            SettingsError: it cannot be imported, or is no function.
+        """
+        return _function(self.named)
 
     def make(self) -> Push:
         """Make a client.
