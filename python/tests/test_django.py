@@ -20,7 +20,7 @@ from django.template import Context, Template
 from django.test import Client as Browser
 from django.test import RequestFactory, TestCase, override_settings
 
-from channelstream_push import ChannelConfig, Connect, Message, SettingsError
+from channelstream_push import ChannelConfig, Connect, Message, Push, SettingsError
 from channelstream_push.django import push, send
 from channelstream_push.django.views import connect
 from stage import PATIENCE, SECRET, Server, server
@@ -119,6 +119,27 @@ def test_a_server_that_is_away_does_not_undo_what_is_committed(
     assert (logger, level) == ("channelstream_push.django", logging.ERROR)
     assert f"cannot reach {away.address}" in text
     assert sent in text
+    assert "(1 for 1 channels: " in text
+
+
+def test_an_error_after_the_commit_does_not_stop_what_else_waits_for_it(
+    block: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    assert block
+    monkeypatch.setattr(Push, "call", fail)
+    ran: list[str] = []
+    with transaction.atomic():
+        send(message("news", "marked"), message("sports", "marked"))
+        transaction.on_commit(lambda: ran.append("later"))
+    assert ran == ["later"]
+    (record,) = [one for one in caplog.records if one.name == "channelstream_push.django"]
+    assert record.exc_info
+    assert record.exc_info[0] is ZeroDivisionError
+    assert "(2 for 2 channels: " in record.getMessage()
+    assert "marked" not in caplog.text
 
 
 def test_the_user_of_the_session_is_connected(browser: Browser, name: str) -> None:
@@ -215,6 +236,10 @@ def test_the_tag_has_the_options_of_the_browser_client(block: dict[str, Any]) ->
         ({"SECRET": ""}, ["channelstream_push.E001"]),
         ({"TIMEOUTS": 3}, ["channelstream_push.E001"]),
         ({"TIMEOUT": -3}, ["channelstream_push.E001"]),
+        ({"TIMEOUT": "5"}, ["channelstream_push.E001"]),
+        ({"RETRIES": 3}, ["channelstream_push.E001"]),
+        ({"TLS": True}, ["channelstream_push.E001"]),
+        ({"SIGN_BODIES": "no"}, ["channelstream_push.E001"]),
         ({"CHANNELS": "no.such.function"}, ["channelstream_push.E001"]),
         ({"CHANNELS": 7}, ["channelstream_push.E001"]),
         ({"URL": "unix:/run/push.sock"}, ["channelstream_push.E001"]),
