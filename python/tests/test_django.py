@@ -152,6 +152,16 @@ def test_the_user_of_the_session_is_connected(browser: Browser, name: str) -> No
     assert push().disconnect(body["conn_id"])
 
 
+def test_what_no_server_takes_is_not_asked_for_again(
+    browser: Browser, block: dict[str, Any]
+) -> None:
+    with override_settings(CHANNELSTREAM={**block, "CHANNELS": lambda _: ["x" * 10_000]}):
+        assert browser.post("/push/connect").status_code == 422
+    with override_settings(CHANNELSTREAM={**block, "CHANNELS": lambda _: "room"}):
+        with pytest.raises(TypeError, match="and not one text"):
+            browser.post("/push/connect")
+
+
 def test_private_state_of_others_is_not_told(browser: Browser, name: str) -> None:
     push().connect(
         f"other-{name}",

@@ -15,11 +15,11 @@ from ..client import Push
 from ..errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest
 
-    from ..requests import Connect
+    from ..web import Allowed
 
 NAME: Final = "CHANNELSTREAM"
 
@@ -74,7 +74,7 @@ class Conf:
         client = {_CLIENT[key]: value for key, value in block.items() if key in _CLIENT}
         return cls(url, public_url, block.get("CHANNELS"), client)
 
-    def channels(self) -> Callable[[HttpRequest], Sequence[str] | Connect]:
+    def channels(self) -> Callable[[HttpRequest], Allowed]:
         """Return the function that says which channels the user of a request may listen to.
 
         It is imported here and not by `load`: its module may itself ask for the client.
@@ -93,7 +93,7 @@ class Conf:
         return Push(self.url, **self.client)
 
 
-def _function(value: object) -> Callable[[HttpRequest], Sequence[str] | Connect]:
+def _function(value: object) -> Callable[[HttpRequest], Allowed]:
     if value is None:
         return _no_channels
     found = value
@@ -109,7 +109,7 @@ def _function(value: object) -> Callable[[HttpRequest], Sequence[str] | Connect]
     return found
 
 
-def _no_channels(request: HttpRequest) -> Sequence[str]:  # noqa: ARG001 - as the setting has it
+def _no_channels(request: HttpRequest) -> Iterable[str]:  # noqa: ARG001 - as the setting has it
     return ()
 
 
