@@ -12,6 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
@@ -23,6 +24,7 @@ from django.test import RequestFactory, TestCase, override_settings
 from channelstream_push import ChannelConfig, Connect, Message, Push, SettingsError
 from channelstream_push.django import push, send
 from channelstream_push.django.views import connect
+from gate import gate, hanging
 from stage import PATIENCE, SECRET, Server, server
 
 if TYPE_CHECKING:
@@ -120,6 +122,25 @@ def test_a_server_that_is_away_does_not_undo_what_is_committed(
     assert f"cannot reach {away.address}" in text
     assert sent in text
     assert "(1 for 1 channels: " in text
+
+
+def test_a_page_does_not_wait_longer_than_the_timeout(
+    block: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with gate() as path:
+        path.plan.extend([hanging] * 10)
+        with override_settings(CHANNELSTREAM={**block, "URL": path.address, "TIMEOUT": 0.5}):
+            send(message("news", "lost"))
+        assert len(path.visits) == 1
+    assert "no answer to POST /message in time" in caplog.text
+
+
+def test_an_async_view_sends_in_a_thread(channel: str) -> None:
+    async def view() -> list[str]:
+        return await sync_to_async(send)(message(channel, "one"))
+
+    sent = async_to_sync(view)()
+    assert [one.uuid for one in push().history(channel).messages] == sent
 
 
 def test_an_error_after_the_commit_does_not_stop_what_else_waits_for_it(
@@ -306,6 +327,14 @@ def test_the_doctor_says_what_is_wrong(
     with override_settings(CHANNELSTREAM={**block, **changes}):
         with pytest.raises(CommandError, match=problem):
             doctor()
+
+
+def test_the_doctor_shows_no_password(block: dict[str, Any]) -> None:
+    url = block["URL"].replace("//", "//ann:word@")
+    with override_settings(CHANNELSTREAM={**block, "URL": url}):
+        said = doctor()
+    assert f"address for pages: {block['URL']}" in said
+    assert "word" not in said
 
 
 def test_the_doctor_of_a_server_that_takes_nothing_from_here(block: dict[str, Any]) -> None:

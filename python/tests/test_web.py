@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from channelstream_push import CallError, Connect, ErrorKind
-from channelstream_push.web import connecting, is_foreign, refusal
+from channelstream_push import CallError, Connect, ErrorKind, RetryPolicy
+from channelstream_push.web import connecting, impatient, is_foreign, refusal
 
 ID = "00000000-0000-0000-0000-000000000001"
 
@@ -80,6 +80,15 @@ def test_a_page_of_another_site_is_recognized(
     given = {"host": host, "origin": origin, "sec-fetch-site": site}
     headers = {name: text for name, text in given.items() if text is not None}
     assert is_foreign(headers, ["https://app.example"]) is foreign
+
+
+def test_a_call_with_its_repeats_is_no_longer_than_the_timeout() -> None:
+    patient = RetryPolicy(total=240)
+    assert impatient({}) == {"timeout": 6.0, "retries": RetryPolicy(total=6.0)}
+    assert impatient({"timeout": 2, "retries": None})["retries"].total == 2
+    assert impatient({"retries": patient}) == {"timeout": 6.0, "retries": patient}
+    for wrong in ("5", None, -1, float("inf")):
+        assert impatient({"timeout": wrong}) == {"timeout": wrong}
 
 
 @pytest.mark.parametrize(

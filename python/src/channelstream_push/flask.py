@@ -9,7 +9,7 @@ from flask import Blueprint, Response, current_app, jsonify, request
 
 from .client import Push
 from .errors import CallError
-from .web import FOREIGN, PRIVATE, connected, connecting, is_foreign, refusal
+from .web import FOREIGN, PRIVATE, connected, connecting, impatient, is_foreign, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -66,7 +66,7 @@ class FlaskPush:
         own = app.config.get_namespace("CHANNELSTREAM_")
         known = ("secret", "secret_file", "sign_bodies", "timeout", "retries")
         options = {key: own[key] for key in known if own.get(key) is not None}
-        app.extensions[_NAME] = Push(own.get("url") or "", **options)
+        app.extensions[_NAME] = Push(own.get("url") or "", **impatient(options))
         if self._user:
             blueprint = Blueprint(_NAME, __name__, url_prefix=self._url_prefix)
             blueprint.post("/connect")(self._connect)

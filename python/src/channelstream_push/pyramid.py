@@ -12,7 +12,7 @@ from pyramid.settings import asbool, aslist
 from .client import Push
 from .errors import CallError, SettingsError
 from .retry import RetryPolicy
-from .web import FOREIGN, PRIVATE, connected, connecting, is_foreign, refusal
+from .web import FOREIGN, PRIVATE, connected, connecting, impatient, is_foreign, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +67,7 @@ def includeme(config: Configurator) -> None:
     if not isinstance(retries, RetryPolicy | None):
         msg = f"{_PREFIX}retries is a RetryPolicy, or its dotted name"
         raise SettingsError(msg)
-    push = Push(str(own.get("url") or ""), retries=retries, **options)
+    push = Push(str(own.get("url") or ""), **impatient({"retries": retries, **options}))
     user = _function(config, own, "user") or _signed_in
     channels = _function(config, own, "channels") or _no_channels
     origins = aslist(own.get("origins") or ())

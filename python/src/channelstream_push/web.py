@@ -12,6 +12,7 @@ from uuid import UUID
 from .address import Address
 from .errors import CallError, ErrorKind, SettingsError
 from .requests import Connect, InfoOptions
+from .retry import RetryPolicy
 from .wire import from_json, to_json
 
 if TYPE_CHECKING:
@@ -22,11 +23,29 @@ if TYPE_CHECKING:
 #: What a function of an application returns: the names of channels, or all of a connection.
 Allowed = Iterable[str] | Connect
 
+#: How many seconds a page waits for the push server. A page that waits for long is reloaded, and
+#: gunicorn ends the process after 30.
+_TIMEOUT: Final = 6.0
+
 #: The answer to a page of another site.
 FOREIGN: Final = {"error": "the page is of another site"}
 
 #: Headers of answers that have a secret of a user in them.
 PRIVATE: Final = {"Cache-Control": "no-store"}
+
+
+def impatient(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a client whose calls, with their repeats, keep no page waiting.
+
+    Without `retries` a call takes no longer than `timeout`.
+    """
+    given = {"timeout": _TIMEOUT, **options}
+    timeout = given["timeout"]
+    # What cannot be a timeout, the client refuses by its name.
+    is_possible = isinstance(timeout, int | float) and math.isfinite(timeout) and timeout > 0
+    if given.get("retries") is None and is_possible:
+        given["retries"] = RetryPolicy(total=timeout)
+    return given
 
 
 def connecting(user: object, allowed: Allowed) -> Connect:

@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 from ..address import Address
 from ..client import Push
 from ..errors import SettingsError
+from ..web import impatient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,7 +91,7 @@ class Conf:
         Raises:
             SettingsError: something is wrong with its settings.
         """
-        return Push(self.url, **self.client)
+        return Push(self.url, **impatient(self.client))
 
 
 def _function(value: object) -> Callable[[HttpRequest], Allowed]:

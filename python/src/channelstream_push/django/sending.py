@@ -40,6 +40,9 @@ def send(*messages: Message, using: str | None = None) -> list[str]:
     ids and without the payloads, and nothing is raised. For whoever has to know, there is
     `push().publish`.
 
+    It waits for the server as long as `TIMEOUT` says. In an async view it is
+    `await sync_to_async(send)(...)`.
+
     Args:
         messages: their payloads are taken as they are now, and may have what `DjangoJSONEncoder`
             knows.
