@@ -95,6 +95,15 @@ def test_the_program_of_the_environment_comes_before_that_of_path(
     assert find_program(real).samefile(real)
 
 
+def test_a_program_of_another_machine_is_an_error(tmp_path: Path) -> None:
+    other = tmp_path / "channelstream-server"
+    other.write_bytes(b"\x7fELF of another machine")
+    other.chmod(0o755)
+    with pytest.raises(ServerFailedError, match=f"{other} is no program of this machine: Exec"):
+        with TestServer(other):
+            pass
+
+
 @pytest.mark.parametrize("name", ["", "nothing", "text"])
 def test_a_name_of_no_program_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "text").write_text("no program")

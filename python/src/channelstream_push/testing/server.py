@@ -140,13 +140,17 @@ class TestServer:
         channels = folder / "channels.ini"
         channels.write_text(_CHANNELS)
         with (folder / _LOG).open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603
-                [self._program, "--ini", channels, *self._flags()],
-                env=_without_settings(os.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            try:
+                process = subprocess.Popen(  # noqa: S603
+                    [self._program, "--ini", channels, *self._flags()],
+                    env=_without_settings(os.environ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            except OSError as error:
+                problem = f"{self._program} is no program of this machine: {error.strerror}"
+                raise ServerFailedError(problem) from None
         self._process = process
         while True:
             # Before the log: what has ended writes no more.
