@@ -121,7 +121,7 @@ def test_a_server_that_is_away_does_not_undo_what_is_committed(
     assert (logger, level) == ("channelstream_push.django", logging.ERROR)
     assert f"cannot reach {away.address}" in text
     assert sent in text
-    assert "(1 for 1 channels: " in text
+    assert "(messages: 1, channels: 1, ids: " in text
 
 
 def test_a_page_does_not_wait_longer_than_the_timeout(
@@ -159,7 +159,7 @@ def test_an_error_after_the_commit_does_not_stop_what_else_waits_for_it(
     (record,) = [one for one in caplog.records if one.name == "channelstream_push.django"]
     assert record.exc_info
     assert record.exc_info[0] is ZeroDivisionError
-    assert "(2 for 2 channels: " in record.getMessage()
+    assert "(messages: 2, channels: 2, ids: " in record.getMessage()
     assert "marked" not in caplog.text
 
 

@@ -88,4 +88,5 @@ def _taken(message: Message) -> Message:
 def _lost(messages: Sequence[Message]) -> str:
     channels = len({message.channel for message in messages if message.channel is not None})
     ids = ", ".join(str(message.uuid) for message in messages)
-    return f"messages were not published ({len(messages)} for {channels} channels: {ids})"
+    counts = f"messages: {len(messages)}, channels: {channels}"
+    return f"messages were not published ({counts}, ids: {ids})"
