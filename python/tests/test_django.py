@@ -129,7 +129,7 @@ def test_a_page_does_not_wait_longer_than_the_timeout(
 ) -> None:
     with gate() as path:
         path.plan.extend([hanging] * 10)
-        with override_settings(CHANNELSTREAM={**block, "URL": path.address, "TIMEOUT": 0.5}):
+        with override_settings(CHANNELSTREAM={**block, "URL": path.address, "TIMEOUT": 2}):
             send(message("news", "lost"))
         assert len(path.visits) == 1
     assert "no answer to POST /message in time" in caplog.text

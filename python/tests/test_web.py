@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from channelstream_push import CallError, Connect, ErrorKind, RetryPolicy
-from channelstream_push.web import connecting, impatient, is_foreign, refusal
+from channelstream_push import CallError, Connect, ErrorKind, RetryPolicy, SettingsError
+from channelstream_push.web import connecting, impatient, is_foreign, known_origins, refusal
 
 ID = "00000000-0000-0000-0000-000000000001"
 
@@ -79,7 +79,12 @@ def test_a_page_of_another_site_is_recognized(
 ) -> None:
     given = {"host": host, "origin": origin, "sec-fetch-site": site}
     headers = {name: text for name, text in given.items() if text is not None}
-    assert is_foreign(headers, ["https://app.example"]) is foreign
+    assert is_foreign(headers, known_origins(["https://App.example/"])) is foreign
+
+
+def test_origins_are_not_one_text() -> None:
+    with pytest.raises(SettingsError, match="and not one text"):
+        known_origins("https://app.example")
 
 
 def test_a_call_with_its_repeats_is_no_longer_than_the_timeout() -> None:

@@ -14,7 +14,16 @@ from fastapi.responses import JSONResponse
 
 from .aio import AsyncPush
 from .errors import CallError, SettingsError
-from .web import FOREIGN, PRIVATE, Allowed, connected, connecting, is_foreign, refusal
+from .web import (
+    FOREIGN,
+    PRIVATE,
+    Allowed,
+    connected,
+    connecting,
+    is_foreign,
+    known_origins,
+    refusal,
+)
 
 logger = logging.getLogger("channelstream_push.fastapi")
 
@@ -72,7 +81,7 @@ def connect_router(
         origins: those of pages of other sites that may connect, beside what CORS allows them.
     """
     router = APIRouter()
-    known = tuple(origins)
+    known = known_origins(origins)
 
     @router.post("/connect")
     async def connect(

@@ -9,7 +9,16 @@ from flask import Blueprint, Response, current_app, jsonify, request
 
 from .client import Push
 from .errors import CallError
-from .web import FOREIGN, PRIVATE, connected, connecting, impatient, is_foreign, refusal
+from .web import (
+    FOREIGN,
+    PRIVATE,
+    connected,
+    connecting,
+    impatient,
+    is_foreign,
+    known_origins,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,7 +62,7 @@ class FlaskPush:
         self._user = user
         self._channels = channels or (lambda _: ())
         self._url_prefix = url_prefix
-        self._origins = tuple(origins)
+        self._origins = known_origins(origins)
         if app is not None:
             self.init_app(app)
 

@@ -12,7 +12,16 @@ from pyramid.settings import asbool, aslist
 from .client import Push
 from .errors import CallError, SettingsError
 from .retry import RetryPolicy
-from .web import FOREIGN, PRIVATE, connected, connecting, impatient, is_foreign, refusal
+from .web import (
+    FOREIGN,
+    PRIVATE,
+    connected,
+    connecting,
+    impatient,
+    is_foreign,
+    known_origins,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +79,7 @@ def includeme(config: Configurator) -> None:
     push = Push(str(own.get("url") or ""), **impatient({"retries": retries, **options}))
     user = _function(config, own, "user") or _signed_in
     channels = _function(config, own, "channels") or _no_channels
-    origins = aslist(own.get("origins") or ())
+    origins = known_origins(aslist(own.get("origins") or ()))
 
     def client(_: Request) -> Push:
         return push

@@ -81,6 +81,18 @@ def _names(channels: object) -> tuple[str, ...]:
     raise TypeError(msg)
 
 
+def known_origins(origins: Iterable[str]) -> tuple[str, ...]:
+    """Return origins as browsers write them, without the slash of an address.
+
+    Raises:
+        SettingsError: it is one text.
+    """
+    if isinstance(origins, str):
+        msg = "origins is a list of texts such as https://app.example, and not one text"
+        raise SettingsError(msg)
+    return tuple(origin.rstrip("/").lower() for origin in origins)
+
+
 class Headers(Protocol):
     """The headers of a request, which are found in any case."""
 
@@ -96,7 +108,7 @@ def is_foreign(headers: Headers, origins: Iterable[str] = ()) -> bool:
 
     Args:
         headers: those of the request.
-        origins: those of pages that may connect nevertheless, such as `https://app.example.org`.
+        origins: `known_origins` of pages that may connect nevertheless.
     """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site in ("same-origin", "none") or (origin is not None and origin in origins):
