@@ -161,11 +161,38 @@ def test_a_client_that_is_closed_in_the_middle_says_so(running: Server) -> None:
         ({"secret": "s", "user_agent": "ä"}, "user agent"),
         ({"secret": "s", "max_connections": 0}, "max_connections"),
         ({"secret": "s", "max_body_size": 0}, "max_body_size"),
+        ({"secret": "s", "max_body_size": 1.5}, "max_body_size is an integer, not a value of"),
+        ({"secret": "s", "max_connections": True}, "max_connections is an integer"),
+        ({"secret": "s", "timeout": "5"}, "timeout is a number of seconds, not a value of .* str"),
+        ({"secret": "s", "timeout": None}, "timeout is a number of seconds, not None"),
+        ({"secret": "s", "retries": 3}, "retries is a RetryPolicy"),
+        ({"secret": "s", "tls": True}, "tls is an ssl.SSLContext"),
+        ({"secret": "s", "tls": "/etc/ca.pem"}, "tls is an ssl.SSLContext"),
+        ({"secret": "s", "user_agent": 5}, "user_agent is a text"),
+        ({"secret": "s", "sign_bodies": "no"}, "sign_bodies is True or False"),
+        ({"secret": "s", "strict": 1}, "strict is True or False"),
+        ({"secret": "s", "idempotency_keys": None}, "idempotency_keys is True or False"),
+        ({"secret": "s", "trust_env": "false"}, "trust_env is True or False"),
+        ({"secret_file": 5}, "secret_file is a path"),
     ],
 )
 def test_settings_are_checked(client: Any, options: dict[str, Any], problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         client("http://push.example", **options)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_refused_setting_shows_no_secret(client: Any) -> None:
+    for options in ({"secret": "marked\ud800"}, {"secret": "marked", "timeout": "marked"}):
+        with pytest.raises(SettingsError) as caught:
+            client("http://push.example", **options)
+        error: BaseException | None = caught.value
+        while error:
+            assert "marked" not in f"{error!r} {vars(error)}"
+            error = error.__cause__ or error.__context__
+        frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+        halves = [one for frame in frames for one in [frame.f_locals.get("self")] if one]
+        assert repr(halves[0]) == f"<{client.__name__}>"
 
 
 @pytest.mark.parametrize("client", CLIENTS)

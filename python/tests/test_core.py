@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Any
 
@@ -12,14 +13,17 @@ import pytest
 from channelstream_push import CallError, ErrorKind, Message, RetryPolicy, SettingsError
 from channelstream_push import requests as r
 from channelstream_push.address import Address
+from channelstream_push.answers import Posted
 from channelstream_push.call import Answer, Call, Clock, Config, Done, Failure, Pause
 from channelstream_push.errors import summary
 from channelstream_push.signing import RequestSigner, TimestampSigner
-from channelstream_push.wire import WrongAnswerError, from_json
+from channelstream_push.wire import WrongAnswerError, from_json, to_json
 
 NOW = 1_700_000_000.0
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
-POSTED = b"[]"
+POSTED = to_json(
+    [Posted("1", "ann", "news", [], [], False, datetime.fromtimestamp(NOW, timezone.utc))]
+)
 
 
 class Stopped(Clock):
@@ -203,6 +207,20 @@ def test_field_errors_are_in_the_text_by_path() -> None:
     assert summary({"x": ["y" * 1000]}) == "x: " + "y" * 297
 
 
+def test_a_text_is_one_line_without_what_moves_a_terminal() -> None:
+    hostile = "a\nERROR b\r\x1b[31m\u202e\ud800\u2028 \u00fc \U0001f600"
+    for status, body in (
+        (413, {"message": hostile, "code": "413 x"}),
+        (422, {hostile: [hostile]}),
+        (401, {"request": "Bad Signature", "reason": hostile}),
+    ):
+        error = error_of(Call(never(), publish()), answer(status, json.dumps(body)))
+        assert str(error).isprintable()
+        assert "a\\nERROR b\\r\\x1b[31m\\u202e\\ud800\\u2028 \u00fc \U0001f600" in str(error)
+        assert str(error.replaced(attempts=2)) == str(error)
+    assert len(str(CallError("x" * 100_000, ErrorKind.REFUSED))) < 4000
+
+
 def test_what_is_no_field_errors_is_left_out() -> None:
     for body in (
         "{}",
@@ -347,8 +365,18 @@ def test_an_answer_in_another_form_is_an_error_that_does_not_quote_it(body: str 
     assert error.__context__ is None
 
 
-def test_an_answer_of_another_length_is_an_error() -> None:
-    error = error_of(Call(never(), r.Change.of(r.Append("1"))), answer(200, "[]"))
+@pytest.mark.parametrize(
+    "request_",
+    [
+        publish(),
+        r.EditMessages.of(r.Edit("1")),
+        r.DeleteMessages.of(r.Delete("1")),
+        r.Change.of(r.Append("1")),
+    ],
+)
+def test_an_answer_of_another_length_is_an_error(request_: r.Request[Any]) -> None:
+    error = error_of(Call(never(), request_), answer(200, "[]"))
+    assert (error.kind, error.is_in_doubt) == (ErrorKind.BAD_ANSWER, True)
     assert "another number of items" in str(error)
 
 

@@ -8,23 +8,28 @@ import logging
 import re
 from datetime import date
 from decimal import Decimal
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.template import Context, Template
 from django.test import Client as Browser
-from django.test import TestCase, override_settings
+from django.test import RequestFactory, TestCase, override_settings
 
-from channelstream_push import ChannelConfig, Connect, Message, SettingsError
+from channelstream_push import ChannelConfig, Connect, Message, Push, SettingsError
 from channelstream_push.django import push, send
-from stage import SECRET, Server, server
+from channelstream_push.django.views import connect
+from gate import gate, hanging
+from stage import PATIENCE, SECRET, Server, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +121,46 @@ def test_a_server_that_is_away_does_not_undo_what_is_committed(
     assert (logger, level) == ("channelstream_push.django", logging.ERROR)
     assert f"cannot reach {away.address}" in text
     assert sent in text
+    assert "(messages: 1, channels: 1, ids: " in text
+
+
+def test_a_page_does_not_wait_longer_than_the_timeout(
+    block: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with gate() as path:
+        path.plan.extend([hanging] * 10)
+        with override_settings(CHANNELSTREAM={**block, "URL": path.address, "TIMEOUT": 2}):
+            send(message("news", "lost"))
+        assert len(path.visits) == 1
+    assert "no answer to POST /message in time" in caplog.text
+
+
+def test_an_async_view_sends_in_a_thread(channel: str) -> None:
+    async def view() -> list[str]:
+        return await sync_to_async(send)(message(channel, "one"))
+
+    sent = async_to_sync(view)()
+    assert [one.uuid for one in push().history(channel).messages] == sent
+
+
+def test_an_error_after_the_commit_does_not_stop_what_else_waits_for_it(
+    block: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    assert block
+    monkeypatch.setattr(Push, "call", fail)
+    ran: list[str] = []
+    with transaction.atomic():
+        send(message("news", "marked"), message("sports", "marked"))
+        transaction.on_commit(lambda: ran.append("later"))
+    assert ran == ["later"]
+    (record,) = [one for one in caplog.records if one.name == "channelstream_push.django"]
+    assert record.exc_info
+    assert record.exc_info[0] is ZeroDivisionError
+    assert "(messages: 2, channels: 2, ids: " in record.getMessage()
+    assert "marked" not in caplog.text
 
 
 def test_the_user_of_the_session_is_connected(browser: Browser, name: str) -> None:
@@ -126,6 +171,16 @@ def test_the_user_of_the_session_is_connected(browser: Browser, name: str) -> No
     assert answer["Cache-Control"] == "no-store"
     assert push().list_users(prefix=name).users[0].connections == 1
     assert push().disconnect(body["conn_id"])
+
+
+def test_what_no_server_takes_is_not_asked_for_again(
+    browser: Browser, block: dict[str, Any]
+) -> None:
+    with override_settings(CHANNELSTREAM={**block, "CHANNELS": lambda _: ["x" * 10_000]}):
+        assert browser.post("/push/connect").status_code == 422
+    with override_settings(CHANNELSTREAM={**block, "CHANNELS": lambda _: "room"}):
+        with pytest.raises(TypeError, match="and not one text"):
+            browser.post("/push/connect")
 
 
 def test_private_state_of_others_is_not_told(browser: Browser, name: str) -> None:
@@ -161,6 +216,24 @@ def test_a_user_who_is_shut_out_is_refused_and_a_server_that_is_away_is_not_show
     assert "127.0.0.1" not in away.content.decode()
 
 
+def test_the_module_of_the_function_may_use_the_client_when_it_is_imported(
+    block: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from channelstream_push.django import push\nclient = push()\n"
+    (tmp_path / f"{name}.py").write_text(f"{source}def channels(request): return ['{name}']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    request = RequestFactory().post("/push/connect")
+    request.user = User(username=name)
+    request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
+    answers: list[Any] = []
+    with override_settings(CHANNELSTREAM={**block, "CHANNELS": f"{name}.channels"}):
+        # A thread, as one that waits for ever would stop the test.
+        thread = Thread(target=lambda: answers.append(connect(request)), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+    assert [json.loads(answer.content)["channels"] for answer in answers] == [[name]]
+
+
 def test_the_application_may_say_all_of_the_connection(
     browser: Browser, block: dict[str, Any], name: str
 ) -> None:
@@ -194,6 +267,10 @@ def test_the_tag_has_the_options_of_the_browser_client(block: dict[str, Any]) ->
         ({"SECRET": ""}, ["channelstream_push.E001"]),
         ({"TIMEOUTS": 3}, ["channelstream_push.E001"]),
         ({"TIMEOUT": -3}, ["channelstream_push.E001"]),
+        ({"TIMEOUT": "5"}, ["channelstream_push.E001"]),
+        ({"RETRIES": 3}, ["channelstream_push.E001"]),
+        ({"TLS": True}, ["channelstream_push.E001"]),
+        ({"SIGN_BODIES": "no"}, ["channelstream_push.E001"]),
         ({"CHANNELS": "no.such.function"}, ["channelstream_push.E001"]),
         ({"CHANNELS": 7}, ["channelstream_push.E001"]),
         ({"URL": "unix:/run/push.sock"}, ["channelstream_push.E001"]),
@@ -250,6 +327,14 @@ def test_the_doctor_says_what_is_wrong(
     with override_settings(CHANNELSTREAM={**block, **changes}):
         with pytest.raises(CommandError, match=problem):
             doctor()
+
+
+def test_the_doctor_shows_no_password(block: dict[str, Any]) -> None:
+    url = block["URL"].replace("//", "//ann:word@")
+    with override_settings(CHANNELSTREAM={**block, "URL": url}):
+        said = doctor()
+    assert f"address for pages: {block['URL']}" in said
+    assert "word" not in said
 
 
 def test_the_doctor_of_a_server_that_takes_nothing_from_here(block: dict[str, Any]) -> None:

@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import httpx
+import pytest
 from fastapi import FastAPI, Header
 
-from channelstream_push import AsyncPush, ChannelConfig
+from channelstream_push import AsyncPush, ChannelConfig, SettingsError
 from channelstream_push.fastapi import PushClient, connect_router, lifespan
 from stage import SECRET, Server
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 def user(x_user: Annotated[str | None, Header()] = None) -> str | None:
     return x_user
+
+
+async def own_channel(name: str) -> list[str]:
+    return [f"of-{name}"]
 
 
 def application(address: str) -> FastAPI:
@@ -60,6 +65,37 @@ def test_the_user_of_the_request_is_connected(running: Server, name: str) -> Non
         assert (await client.post("/push/connect")).status_code == 403
 
     run(running.address, visit)
+
+
+def test_pages_of_other_sites_are_not_connected(running: Server, name: str) -> None:
+    async def visit(client: httpx.AsyncClient, app: FastAPI) -> None:
+        router = connect_router(user, own_channel, origins=["https://app.example"])
+        app.include_router(router, prefix="/known")
+        for path, origin, status in (
+            ("/push", "https://app.example", 403),
+            ("/push", "https://testserver", 200),
+            ("/known", "https://app.example", 200),
+        ):
+            headers = {"X-User": name, "Origin": origin}
+            answer = await client.post(f"{path}/connect", headers=headers)
+            assert answer.status_code == status
+            # The function that says the channels of the second one is a coroutine.
+            assert answer.json().get("channels", [f"of-{name}"]) == [f"of-{name}"]
+
+    run(running.address, visit)
+
+
+def test_without_a_lifespan_the_error_says_what_to_do() -> None:
+    app = FastAPI()
+    app.include_router(connect_router(user))
+
+    async def main() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            with pytest.raises(SettingsError, match=r"FastAPI\(lifespan=lifespan"):
+                await client.post("/connect", headers={"X-User": "ann"})
+
+    asyncio.run(main())
 
 
 def test_a_view_streams(running: Server, name: str) -> None:

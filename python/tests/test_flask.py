@@ -80,6 +80,44 @@ def test_only_users_are_connected_and_refusals_say_no_more_than_they_must(
     )
 
 
+def test_pages_of_other_sites_are_not_connected(running: Server, name: str) -> None:
+    app, extension = application(running.address)
+    foreign = {"Origin": "https://evil.example"}
+    refused = browser(app, name).post("/push/connect", headers=foreign)
+    assert (refused.status_code, refused.get_json()) == (
+        403,
+        {"error": "the page is of another site"},
+    )
+    own = browser(app, name).post("/push/connect", headers={"Origin": "https://localhost"})
+    assert own.status_code == 200
+    with app.app_context():
+        extension.push.close()
+    known = Flask("known")
+    known.config.update(CHANNELSTREAM_URL=running.address, CHANNELSTREAM_SECRET=SECRET)
+    extension = FlaskPush(known, user=lambda: 5, origins=["https://evil.example"])
+    answer = known.test_client().post("/push/connect", headers=foreign)
+    assert answer.get_json()["username"] == "5"
+    with known.app_context():
+        extension.push.close()
+
+
+def test_channels_that_are_one_text_are_an_error(running: Server) -> None:
+    app = Flask("wrong")
+    app.testing = True
+    app.config.update(CHANNELSTREAM_URL=running.address, CHANNELSTREAM_SECRET=SECRET)
+    FlaskPush(app, user=lambda: "ann", channels=lambda _: "room")
+    with pytest.raises(TypeError, match="and not one text"):
+        app.test_client().post("/push/connect")
+
+
+def test_what_the_server_refuses_is_not_asked_again(running: Server) -> None:
+    app, extension = application(running.address)
+    refused = browser(app, "x" * 10_000).post("/push/connect")
+    assert refused.status_code == 422
+    with app.app_context():
+        extension.push.close()
+
+
 def test_bad_settings_stop_the_start() -> None:
     with pytest.raises(SettingsError, match="does not begin with http"):
         application("")

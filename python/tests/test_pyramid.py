@@ -129,6 +129,19 @@ def test_only_users_are_connected_and_refusals_say_no_more_than_they_must(
     assert SECRET not in json.dumps(away.json)
 
 
+def test_pages_of_other_sites_are_not_connected(running: Server, name: str) -> None:
+    app = application(running.address, origins="https://app.example https://other.example")
+    for origin, status in {
+        "https://evil.example": 403,
+        "http://localhost": 200,
+        "https://app.example": 200,
+    }.items():
+        headers = {"user": name, "origin": origin}
+        answer = Request.blank("/push/connect", method="POST", headers=headers)
+        assert answer.get_response(app.wsgi).status_int == status
+    client(app).close()
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [

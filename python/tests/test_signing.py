@@ -79,7 +79,7 @@ def test_a_line_break_that_would_move_fields_is_refused(request_: Signed) -> Non
         RequestSigner("s").sign(request_, 1, NONCE)
 
 
-@pytest.mark.parametrize("secret", [None, 7, ["s"]])
+@pytest.mark.parametrize("secret", [None, 7, ["s"], "\ud800"])
 def test_what_is_no_secret_is_refused(secret: Any) -> None:
     for signer in (TimestampSigner, RequestSigner):
         with pytest.raises(SettingsError, match="the secret is"):

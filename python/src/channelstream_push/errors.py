@@ -15,6 +15,8 @@ FieldErrors = dict[str, Any]
 #: How many field errors a text has, and how many characters of each.
 _SHOWN: Final = 5
 _LONGEST: Final = 300
+#: How many characters the text of an error of a call has.
+_LONGEST_TEXT: Final = 3000
 
 
 class PushError(Exception):
@@ -75,7 +77,7 @@ class CallError(PushError):
         clock_skew: ClockSkew | None = None,
         proxy: str | None = None,
     ) -> None:
-        super().__init__(text)
+        super().__init__(_shown(text))
         #: The kind of the error.
         self.kind: Final = kind
         #: The status of the answer, if there was one and it was not a success.
@@ -108,6 +110,12 @@ class CallError(PushError):
     def replaced(self, text: str | None = None, **changes: object) -> CallError:
         """Return the error with another text or other attributes."""
         return _restore(type(self), text or str(self), {**self._attributes(), **changes})
+
+
+def _shown(text: str) -> str:
+    """Return a text in one line that a terminal shows as it is, whatever an answer has in it."""
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return shown if len(shown) <= _LONGEST_TEXT else f"{shown[:_LONGEST_TEXT]}…"
 
 
 def _restore(kind: type[CallError], text: str, attributes: dict[str, Any]) -> CallError:

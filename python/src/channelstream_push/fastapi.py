@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse
 
 from .aio import AsyncPush
-from .errors import CallError
-from .requests import Connect
-from .web import PRIVATE, connected, connecting, refusal
+from .errors import CallError, SettingsError
+from .web import (
+    FOREIGN,
+    PRIVATE,
+    Allowed,
+    connected,
+    connecting,
+    is_foreign,
+    known_origins,
+    refusal,
+)
 
 logger = logging.getLogger("channelstream_push.fastapi")
 
@@ -37,8 +46,18 @@ def lifespan(make: Callable[[], AsyncPush]) -> Lifespan:
 
 
 def client(connection: HTTPConnection) -> AsyncPush:
-    """Return the client of the application, for `Depends`."""
-    push: AsyncPush = connection.app.state.channelstream_push
+    """Return the client of the application, for `Depends`.
+
+    Raises:
+        SettingsError: the lifespan has made none.
+    """
+    push: AsyncPush | None = getattr(connection.app.state, "channelstream_push", None)
+    if push is None:
+        msg = (
+            "there is no client: FastAPI(lifespan=lifespan(...)) makes it when the application "
+            "starts, and in tests `with TestClient(app) as client` starts it"
+        )
+        raise SettingsError(msg)
     return push
 
 
@@ -48,28 +67,37 @@ PushClient = Annotated[AsyncPush, Depends(client)]
 
 def connect_router(
     user: Callable[..., Any],
-    channels: Callable[[str], Sequence[str] | Connect] = lambda _: (),
+    channels: Callable[[Any], Allowed | Awaitable[Allowed]] = lambda _: (),
+    *,
+    origins: Iterable[str] = (),
 ) -> APIRouter:
     """Return a router with `POST /connect`, for `app.include_router(..., prefix="/push")`.
 
     Args:
-        user: a dependency that returns the name of the user of the request, or none if nobody is
-            signed in.
-        channels: returns the channels that a user may listen to. What the page asks for does not
-            count.
+        user: a dependency that returns the user of the request, a name or an id, or none if nobody
+            is signed in.
+        channels: returns the channels that a user may listen to, or is a coroutine that does. What
+            the page asks for does not count.
+        origins: those of pages of other sites that may connect, beside what CORS allows them.
     """
     router = APIRouter()
+    known = known_origins(origins)
 
     @router.post("/connect")
     async def connect(
+        request: Request,
         push: PushClient,
         # Not in the hint, which is a text and cannot name what only this function knows.
-        name: str | None = Depends(user),
+        name: str | int | None = Depends(user),
     ) -> JSONResponse:
+        if is_foreign(request.headers, known):
+            return JSONResponse(FOREIGN, 403, PRIVATE)
         if not name:
             return JSONResponse({"error": "nobody is signed in"}, 403, PRIVATE)
         try:
-            answer = await push.call(connecting(name, channels(name)))
+            found = channels(name)
+            allowed = await found if inspect.isawaitable(found) else found
+            answer = await push.call(connecting(name, allowed))
         except CallError as error:
             logger.warning("a page is not connected: %s", error)
             status, body, headers = refusal(error)

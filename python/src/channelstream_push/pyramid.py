@@ -7,12 +7,21 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from pyramid.security import NO_PERMISSION_REQUIRED
-from pyramid.settings import asbool
+from pyramid.settings import asbool, aslist
 
 from .client import Push
 from .errors import CallError, SettingsError
 from .retry import RetryPolicy
-from .web import PRIVATE, connected, connecting, refusal
+from .web import (
+    FOREIGN,
+    PRIVATE,
+    connected,
+    connecting,
+    impatient,
+    is_foreign,
+    known_origins,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +48,7 @@ _CLIENT: Final[Mapping[str, Callable[[Any], Any]]] = {
     "sign_bodies": asbool,
     "timeout": _seconds,
 }
-_OWN: Final = ("url", "retries", "user", "channels")
+_OWN: Final = ("url", "retries", "user", "channels", "origins")
 
 
 def includeme(config: Configurator) -> None:
@@ -54,6 +63,7 @@ def includeme(config: Configurator) -> None:
       channels that its user may listen to, or a `Connect`. What the page asks for does not count.
     * `channelstream.user`: one that returns the user of a request, or none if nobody is signed in,
       instead of `request.authenticated_userid`.
+    * `channelstream.origins`: those of pages of other sites that may connect.
 
     Pages connect by `POST /push/connect`, below the `route_prefix` if there is one.
 
@@ -66,19 +76,22 @@ def includeme(config: Configurator) -> None:
     if not isinstance(retries, RetryPolicy | None):
         msg = f"{_PREFIX}retries is a RetryPolicy, or its dotted name"
         raise SettingsError(msg)
-    push = Push(str(own.get("url") or ""), retries=retries, **options)
+    push = Push(str(own.get("url") or ""), **impatient({"retries": retries, **options}))
     user = _function(config, own, "user") or _signed_in
     channels = _function(config, own, "channels") or _no_channels
+    origins = known_origins(aslist(own.get("origins") or ()))
 
     def client(_: Request) -> Push:
         return push
 
     def connect(request: Request) -> dict[str, Any]:
+        if is_foreign(request.headers, origins):
+            return _answer(request, 403, FOREIGN, PRIVATE)
         name = user(request)
         if name is None or name == "":
             return _answer(request, 403, {"error": "nobody is signed in"}, PRIVATE)
         try:
-            answer = push.call(connecting(str(name), channels(request)))
+            answer = push.call(connecting(name, channels(request)))
         except CallError as error:
             logger.warning("a page is not connected: %s", error)
             return _answer(request, *refusal(error))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from . import answers, endpoints
 from .errors import SettingsError
-from .wire import WrongAnswerError, from_json, read, to_json
+from .wire import WrongAnswerError, from_each, from_json, read, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -251,6 +251,11 @@ class Publish(Request[list[answers.Posted]]):
         """Return the messages as a list."""
         return to_json(self.messages)
 
+    def read(self, content: bytes) -> list[answers.Posted]:
+        """Read the answers, one for each message."""
+        posted: list[answers.Posted] = from_each(self.answer, content, self.messages)
+        return posted
+
     @property
     def doubles(self) -> bool:
         """Whether a repeat cannot be recognized by the ids."""
@@ -310,10 +315,7 @@ class Change(Request[list["answers.Taken | answers.Edited"]]):
 
     def read(self, content: bytes) -> list[answers.Taken | answers.Edited]:
         """Read the answers, one for each change."""
-        items = from_json(list[dict[str, Any]], content)
-        if len(items) != len(self.changes):
-            msg = "not what the protocol says (it has another number of items)"
-            raise WrongAnswerError(msg)
+        items = from_each(list[dict[str, Any]], content, self.changes)
         kinds = [answers.Taken if "taken" in item else answers.Edited for item in items]
         return [
             read(kind, item, f"[{at}]")
@@ -383,6 +385,11 @@ class EditMessages(Request[list[answers.Edited]]):
         """Return the edits as a list."""
         return to_json(self.edits)
 
+    def read(self, content: bytes) -> list[answers.Edited]:
+        """Read the answers, one for each edit."""
+        edited: list[answers.Edited] = from_each(self.answer, content, self.edits)
+        return edited
+
 
 @dataclass(frozen=True, slots=True)
 class Delete:
@@ -413,6 +420,11 @@ class DeleteMessages(Request[list[answers.Deleted]]):
     def body(self) -> bytes:
         """Return the removals as a list."""
         return to_json(self.deletes)
+
+    def read(self, content: bytes) -> list[answers.Deleted]:
+        """Read the answers, one for each removal."""
+        deleted: list[answers.Deleted] = from_each(self.answer, content, self.deletes)
+        return deleted
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import ssl
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -20,7 +22,6 @@ from .signing import RequestSigner, TimestampSigner, read_secret
 from .transport import Network
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -31,6 +32,23 @@ _NAME: Final = "channelstream-push"
 #: The server's own `append_interval`, which is about two frames of a screen.
 _INTERVAL: Final = 0.04
 _PATIENCE: Final = 60.0
+
+#: What a setting may be, and the words for it. Those that come from a file or the environment are
+#: easily texts: "no" would count as true.
+_KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
+    "url": ((str,), "a text"),
+    "secret_file": ((str, os.PathLike, type(None)), "a path"),
+    "sign_bodies": ((bool,), "True or False"),
+    "timeout": ((int, float), "a number of seconds"),
+    "retries": ((RetryPolicy, type(None)), "a RetryPolicy"),
+    "strict": ((bool,), "True or False"),
+    "idempotency_keys": ((bool,), "True or False"),
+    "user_agent": ((str, type(None)), "a text"),
+    "tls": ((ssl.SSLContext, type(None)), "an ssl.SSLContext"),
+    "trust_env": ((bool,), "True or False"),
+    "max_connections": ((int,), "an integer"),
+    "max_body_size": ((int,), "an integer"),
+}
 
 
 class Settings:
@@ -76,6 +94,20 @@ class Settings:
         Raises:
             SettingsError: one of them is not valid.
         """
+        _check(
+            url=url,
+            secret_file=secret_file,
+            sign_bodies=sign_bodies,
+            timeout=timeout,
+            retries=retries,
+            strict=strict,
+            idempotency_keys=idempotency_keys,
+            user_agent=user_agent,
+            tls=tls,
+            trust_env=trust_env,
+            max_connections=max_connections,
+            max_body_size=max_body_size,
+        )
         address = Address.parse(url)
         secret = _secret(secret, secret_file)
         agent = user_agent or f"{_NAME}/{_version()}"
@@ -124,7 +156,9 @@ class Settings:
         return self._config.proxy
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.address}>"
+        # Where a setting is refused there is no address yet, and debuggers show what there is.
+        address = f" {self.address}" if hasattr(self, "_config") else ""
+        return f"<{type(self).__name__}{address}>"
 
     def __reduce__(self) -> NoReturn:
         msg = f"a {type(self).__name__} is not pickled, because it has a secret"
@@ -210,6 +244,19 @@ class StreamOptions:
         stream, and `step`, say how far the message is.
         """
         return cls(lambda: taken_over(str(uuid), channel), key, (interval, patience))
+
+
+def _check(**settings: object) -> None:
+    for name, value in settings.items():
+        kinds, words = _KINDS[name]
+        # Python takes True for a number. What the value is may be a secret at the wrong place.
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            msg = f"{name} is {words}, not {_named(value)}"
+            raise SettingsError(msg)
+
+
+def _named(value: object) -> str:
+    return "None" if value is None else f"a value of the type {type(value).__name__}"
 
 
 def _secret(secret: str | bytes | None, file: str | Path | None) -> str | bytes:

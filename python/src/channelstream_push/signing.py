@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -122,12 +123,18 @@ def as_bytes(secret: str | bytes) -> bytes:
     """Return the bytes of a secret.
 
     Raises:
-        SettingsError: it is neither a text nor bytes.
+        SettingsError: it is neither a text nor bytes, or a text that is not Unicode.
     """
     if not isinstance(secret, str | bytes):
         msg = f"the secret is a {type(secret).__name__}, not a text"
         raise SettingsError(msg)
-    return secret.encode() if isinstance(secret, str) else secret
+    if isinstance(secret, bytes):
+        return secret
+    # The error of Python has the secret in it, and would be the context of one raised there.
+    with contextlib.suppress(UnicodeEncodeError):
+        return secret.encode()
+    msg = "the secret is not Unicode: it has a surrogate"
+    raise SettingsError(msg)
 
 
 def read_secret(path: str | Path) -> str:

@@ -3,30 +3,130 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+from uuid import UUID
 
 from .address import Address
 from .errors import CallError, ErrorKind, SettingsError
 from .requests import Connect, InfoOptions
+from .retry import RetryPolicy
 from .wire import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from .answers import Connected
+
+#: What a function of an application returns: the names of channels, or all of a connection.
+Allowed = Iterable[str] | Connect
+
+#: How many seconds a page waits for the push server. A page that waits for long is reloaded, and
+#: gunicorn ends the process after 30.
+_TIMEOUT: Final = 6.0
+
+#: The answer to a page of another site.
+FOREIGN: Final = {"error": "the page is of another site"}
 
 #: Headers of answers that have a secret of a user in them.
 PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
-def connecting(user: str, allowed: Sequence[str] | Connect) -> Connect:
+def impatient(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a client whose calls, with their repeats, keep no page waiting.
+
+    Without `retries` a call takes no longer than `timeout`.
+    """
+    given = {"timeout": _TIMEOUT, **options}
+    timeout = given["timeout"]
+    # What cannot be a timeout, the client refuses by its name.
+    is_possible = isinstance(timeout, int | float) and math.isfinite(timeout) and timeout > 0
+    if given.get("retries") is None and is_possible:
+        given["retries"] = RetryPolicy(total=timeout)
+    return given
+
+
+def connecting(user: object, allowed: Allowed) -> Connect:
     """Return the request that connects a user to the channels that the application allows.
 
     The page sees the public state of other users alone, unless the application says otherwise.
+
+    Raises:
+        TypeError: the application has said something that is no user, or no channels.
     """
     if isinstance(allowed, Connect):
-        return allowed
-    return Connect(user, channels=allowed, info=InfoOptions(return_public_state=True))
+        return replace(allowed, username=_name(allowed.username), channels=_names(allowed.channels))
+    info = InfoOptions(return_public_state=True)
+    return Connect(_name(user), channels=_names(allowed), info=info)
+
+
+def _name(user: object) -> str:
+    """Return the name of a user. Where it is a number, an id of a database, it is its text."""
+    if isinstance(user, str):
+        return user
+    if isinstance(user, int | UUID) and not isinstance(user, bool):
+        return str(user)
+    msg = f"the user is a text or a number, not a value of the type {type(user).__name__}"
+    raise TypeError(msg)
+
+
+def _names(channels: object) -> tuple[str, ...]:
+    if isinstance(channels, Iterable) and not isinstance(channels, str | bytes):
+        names = tuple(channels)
+        if all(isinstance(name, str) for name in names):
+            return names
+    msg = "the channels of a user are an iterable of names, such as a list, and not one text"
+    raise TypeError(msg)
+
+
+def known_origins(origins: Iterable[str]) -> tuple[str, ...]:
+    """Return origins as browsers write them, without the slash of an address.
+
+    Raises:
+        SettingsError: it is one text.
+    """
+    if isinstance(origins, str):
+        msg = "origins is a list of texts such as https://app.example, and not one text"
+        raise SettingsError(msg)
+    return tuple(origin.rstrip("/").lower() for origin in origins)
+
+
+class Headers(Protocol):
+    """The headers of a request, which are found in any case."""
+
+    def get(self, name: str, /) -> str | None:
+        """Return the value of one, if it is there."""
+
+
+def is_foreign(headers: Headers, origins: Iterable[str] = ()) -> bool:
+    """Return whether a page of another site has made a request, which has the user's cookies.
+
+    Browsers tell it by `Sec-Fetch-Site`; where that is missing, by an `Origin` with another host or
+    port than `Host`. The schemes are not compared, since a proxy may speak TLS for the application.
+
+    Args:
+        headers: those of the request.
+        origins: `known_origins` of pages that may connect nevertheless.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site in ("same-origin", "none") or (origin is not None and origin in origins):
+        return False
+    if origin is None:
+        return site == "cross-site"
+    return site == "cross-site" or _host(origin) != _host(f"//{headers.get('host') or ''}")
+
+
+def _host(address: str) -> tuple[str, int | None] | None:
+    """Return host and port, which is none if it is that of HTTP or HTTPS."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return None
+    # `null` is an origin that says nothing, and it is not that of a request without a host.
+    return (parts.hostname or f"no host in {address}", None if port in (80, 443) else port)
 
 
 def connected(answer: Connected) -> dict[str, Any]:
@@ -64,11 +164,14 @@ def browser_client(public_url: str) -> str:
     return Address.parse(public_url).url("/static/channelstream/index.js")
 
 
-def refusal(error: CallError) -> tuple[int, dict[str, Any], dict[str, str]]:
+def refusal(error: CallError) -> tuple[int, dict[str, Any], Mapping[str, str]]:
     """Return status, body and headers for a page whose connect failed.
 
-    The page tries again after a 503, and gives up after a 403. Why it failed is for the log.
+    The page tries again after a 503, and gives up after a 403 and a 422. Why it failed is for the
+    log.
     """
+    if error.status == 422 and error.kind is ErrorKind.REFUSED:
+        return 422, {"error": "the application asks for what the push server refuses"}, PRIVATE
     if error.status == 403 and error.kind is ErrorKind.REFUSED:
         return 403, {"error": "the user may not connect"}, _headers(error)
     return 503, {"error": "the push server does not answer"}, _headers(error)

@@ -7,8 +7,11 @@ from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime, timezone
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class WrongAnswerError(ValueError):
@@ -41,6 +44,19 @@ def from_json(hint: Any, content: bytes) -> Any:  # noqa: ANN401 - the type is w
     else:
         return read(hint, value, "")
     raise WrongAnswerError(problem)
+
+
+def from_each(hint: Any, content: bytes, asked: Sequence[object]) -> Any:  # noqa: ANN401
+    """Read a list of JSON that has an item for each one that was asked for.
+
+    Raises:
+        WrongAnswerError: it is not JSON, not of this type, or of another length.
+    """
+    items = from_json(hint, content)
+    if len(items) != len(asked):
+        msg = "not what the protocol says (it has another number of items)"
+        raise WrongAnswerError(msg)
+    return items
 
 
 def loads(content: str | bytes) -> Any:  # noqa: ANN401 - any JSON

@@ -142,6 +142,28 @@ def test_what_does_not_come_is_an_error_that_says_what_did(run: Run) -> None:
     result.assert_outcomes(passed=1)
 
 
+def test_a_listener_is_closed_though_others_come(run: Run) -> None:
+    result = run(
+        """
+        def test_it(push):
+            ann = push.listener("ann", "news")
+            abandon = ann.abandon
+
+            def meanwhile():
+                for user in ("ben", "bot"):
+                    push.listener(user, "news")
+                abandon()
+
+            ann.abandon = meanwhile
+            ann.close()
+            assert ann.has_ended
+            push.advance(seconds=20)
+            assert push.client.info().channels["news"].total_users == 2
+        """
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_settings_are_those_of_conftest(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """

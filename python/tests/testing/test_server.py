@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +22,7 @@ from channelstream_push.testing import (
     TestServer,
     find_program,
 )
-from stage import program
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from stage import program, until
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,50 @@ def test_the_program_of_the_environment_comes_before_that_of_path(
     (scripts / "channelstream-server").symlink_to(real)
     assert find_program() == scripts / "channelstream-server"
     assert find_program(real).samefile(real)
+
+
+def test_a_program_of_another_machine_is_an_error(tmp_path: Path) -> None:
+    other = tmp_path / "channelstream-server"
+    other.write_bytes(b"\x7fELF of another machine")
+    other.chmod(0o755)
+    with pytest.raises(ServerFailedError, match=f"{other} is no program of this machine: Exec"):
+        with TestServer(other):
+            pass
+
+
+PROGRAM = """
+import sys, time
+from channelstream_push.testing import TestServer
+
+with TestServer() as server:
+    server.restart()
+    print(server.url, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_no_server_is_left_behind(number: signal.Signals) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        port = int(url.rpartition(":")[2])
+        assert listens(port)
+        # A terminal that is closed tells all of its programs.
+        (os.killpg if number == signal.SIGHUP else os.kill)(process.pid, number)
+    until(lambda: not listens(port), "the end of the server")
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize("name", ["", "nothing", "text"])

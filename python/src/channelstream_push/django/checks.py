@@ -19,6 +19,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:  
     """Check the settings block, and make a client as the program will."""
     try:
         conf = Conf.load()
+        conf.channels()
         conf.make().close()
     except SettingsError as error:
         return [Error(str(error), id="channelstream_push.E001")]

@@ -13,13 +13,14 @@ from django.utils.module_loading import import_string
 from ..address import Address
 from ..client import Push
 from ..errors import SettingsError
+from ..web import impatient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest
 
-    from ..requests import Connect
+    from ..web import Allowed
 
 NAME: Final = "CHANNELSTREAM"
 
@@ -44,8 +45,8 @@ class Conf:
     url: str
     #: The address of the server for pages.
     public_url: str
-    #: Which channels the user of a request may listen to; none without it.
-    channels: Callable[[HttpRequest], Sequence[str] | Connect]
+    #: The setting `CHANNELS`: a function, its path, or none.
+    named: object
     #: What the client is made with, which has the secret.
     client: dict[str, Any] = field(repr=False)
 
@@ -72,7 +73,17 @@ class Conf:
             msg = f"{NAME} needs PUBLIC_URL: pages reach no unix socket"
             raise SettingsError(msg)
         client = {_CLIENT[key]: value for key, value in block.items() if key in _CLIENT}
-        return cls(url, public_url, _function(block.get("CHANNELS")), client)
+        return cls(url, public_url, block.get("CHANNELS"), client)
+
+    def channels(self) -> Callable[[HttpRequest], Allowed]:
+        """Return the function that says which channels the user of a request may listen to.
+
+        It is imported here and not by `load`: its module may itself ask for the client.
+
+        Raises:
+            SettingsError: it cannot be imported, or is no function.
+        """
+        return _function(self.named)
 
     def make(self) -> Push:
         """Make a client.
@@ -80,10 +91,10 @@ class Conf:
         Raises:
             SettingsError: something is wrong with its settings.
         """
-        return Push(self.url, **self.client)
+        return Push(self.url, **impatient(self.client))
 
 
-def _function(value: object) -> Callable[[HttpRequest], Sequence[str] | Connect]:
+def _function(value: object) -> Callable[[HttpRequest], Allowed]:
     if value is None:
         return _no_channels
     found = value
@@ -99,7 +110,7 @@ def _function(value: object) -> Callable[[HttpRequest], Sequence[str] | Connect]
     return found
 
 
-def _no_channels(request: HttpRequest) -> Sequence[str]:  # noqa: ARG001 - as the setting has it
+def _no_channels(request: HttpRequest) -> Iterable[str]:  # noqa: ARG001 - as the setting has it
     return ()
 
 

@@ -15,6 +15,8 @@ from ..requests import Publish, new_id
 from .conf import client
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..client import Push
     from ..requests import Message
 
@@ -34,8 +36,12 @@ def send(*messages: Message, using: str | None = None) -> list[str]:
     """Publish messages in one request, when the transaction around it is committed.
 
     Without a transaction they are published at once. What is rolled back is not published. If the
-    push server is away then, the data is committed nevertheless: the failure is logged, and nothing
-    is raised. For whoever has to know, there is `push().publish`.
+    push server is away then, the data is committed nevertheless: the failure is logged, with the
+    ids and without the payloads, and nothing is raised. For whoever has to know, there is
+    `push().publish`.
+
+    It waits for the server as long as `TIMEOUT` says. In an async view it is
+    `await sync_to_async(send)(...)`.
 
     Args:
         messages: their payloads are taken as they are now, and may have what `DjangoJSONEncoder`
@@ -61,9 +67,11 @@ def send(*messages: Message, using: str | None = None) -> list[str]:
         try:
             push.call(request)
         except PushError as error:
-            ids = ", ".join(str(message.uuid) for message in taken)
             # The error says it all, and its stack is that of this function.
-            logger.error("messages were not published: %s (%s)", error, ids)  # noqa: TRY400
+            logger.error("%s: %s", _lost(taken), error)  # noqa: TRY400
+        except Exception:
+            # As `on_commit(robust=True)` has it: what else waits for the commit has no part in it.
+            logger.exception(_lost(taken))
 
     transaction.on_commit(publish, using=using)
     return [str(message.uuid) for message in taken]
@@ -75,3 +83,10 @@ def _taken(message: Message) -> Message:
     if payload is not None:
         payload = json.loads(json.dumps(payload, cls=DjangoJSONEncoder, allow_nan=False))
     return replace(message, message=payload, uuid=message.uuid or new_id())
+
+
+def _lost(messages: Sequence[Message]) -> str:
+    channels = len({message.channel for message in messages if message.channel is not None})
+    ids = ", ".join(str(message.uuid) for message in messages)
+    counts = f"messages: {len(messages)}, channels: {channels}"
+    return f"messages were not published ({counts}, ids: {ids})"

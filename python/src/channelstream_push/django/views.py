@@ -24,7 +24,7 @@ def connect(request: HttpRequest) -> HttpResponseBase:
     """
     if not request.user.is_authenticated:
         return JsonResponse({"error": "nobody is signed in"}, status=403, headers=PRIVATE)
-    wanted = connecting(request.user.get_username(), conf().channels(request))
+    wanted = connecting(request.user.get_username(), conf().channels()(request))
     try:
         answer = client().call(wanted)
     except CallError as error:

@@ -30,6 +30,9 @@ _LOG: Final = "server.log"
 _LISTENS: Final = re.compile(r"listening on http://127\.0\.0\.1:(\d+);")
 #: What the log says if another program has taken the port between two starts.
 _TAKEN: Final = "another program listens there already"
+#: What ends a server if the program that started it dies, however it does: only then is there
+#: an end of the input. In a session of its own, no signal for a terminal or a group reaches it.
+_WATCH: Final = ("/bin/sh", "-c", 'read -r _; kill -9 "$1"', "sh")
 #: Channels keep their messages, so that tests can ask for them.
 _CHANNELS: Final = "[channelstream]\n[channel *]\nstore_history = true\nhistory_size = 1000\n"
 #: Those without which there would be no test clock, or nobody would know where the server is.
@@ -70,6 +73,7 @@ class TestServer:
         self._settings = settings
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
         self._port = 0
 
     @property
@@ -105,8 +109,14 @@ class TestServer:
     def stop(self) -> None:
         """End the server as a power cut does: it has nothing to keep."""
         process, self._process = self._process, None
+        watcher, self._watcher = self._watcher, None
         if process:
             process.kill()
+        # Before the process is waited for: from then on its id may be that of another.
+        if watcher:
+            with watcher:
+                watcher.kill()
+        if process:
             process.wait()
 
     def close(self) -> None:
@@ -140,14 +150,25 @@ class TestServer:
         channels = folder / "channels.ini"
         channels.write_text(_CHANNELS)
         with (folder / _LOG).open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603
-                [self._program, "--ini", channels, *self._flags()],
-                env=_without_settings(os.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            try:
+                process = subprocess.Popen(  # noqa: S603
+                    [self._program, "--ini", channels, *self._flags()],
+                    env=_without_settings(os.environ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            except OSError as error:
+                problem = f"{self._program} is no program of this machine: {error.strerror}"
+                raise ServerFailedError(problem) from None
         self._process = process
+        self._watcher = subprocess.Popen(  # noqa: S603
+            [*_WATCH, str(process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         while True:
             # Before the log: what has ended writes no more.
             has_ended = process.poll() is not None

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from channelstream_push.address import Address
 from channelstream_push.django.checks import check_settings
 from channelstream_push.django.conf import Conf
 from channelstream_push.errors import CallError, ErrorKind
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             self.stdout.write(f"server: {push.address}")
             if push.proxy:
                 self.stdout.write(f"proxy: {push.proxy}")
-            self.stdout.write(f"address for pages: {conf.public_url}")
+            self.stdout.write(f"address for pages: {Address.parse(conf.public_url)}")
             try:
                 push.info(channels=[])
                 self.stdout.write("signature: accepted")
