@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from channelstream_push import CallError, Connect, ErrorKind, RetryPolicy, SettingsError
+from channelstream_push import (
+    CallError,
+    ChannelConfig,
+    Connect,
+    ErrorKind,
+    Message,
+    Push,
+    RetryPolicy,
+    SettingsError,
+)
 from channelstream_push.web import connecting, impatient, is_foreign, known_origins, refusal
 
 ID = "00000000-0000-0000-0000-000000000001"
@@ -26,8 +36,19 @@ ID = "00000000-0000-0000-0000-000000000001"
     ],
 )
 def test_users_and_channels_are_texts(user: Any, allowed: Any, connected: Any) -> None:
-    found = connecting(user, allowed)
+    found = connecting(user, allowed).connect
     assert (found.username, list(found.channels)) == connected
+
+
+def test_a_page_receives_the_answer_as_the_server_has_written_it(push: Push, name: str) -> None:
+    push.channel_config({name: ChannelConfig(store_history=True)})
+    push.publish(Message("ben", {"text": "Hello!"}, channel=name))
+    channel = push.call(connecting("ann", [name]))["channels_info"]["channels"][name]
+    assert channel["long_name"] is None
+    [message] = channel["history"]
+    assert (message["type"], message["edited"], message["catchup"]) == ("message", None, False)
+    # Without an offset, as the server has it everywhere.
+    assert re.fullmatch(r"[-0-9]{10}T[:.0-9]+", message["timestamp"])
 
 
 @pytest.mark.parametrize(

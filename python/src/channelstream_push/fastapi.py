@@ -18,7 +18,6 @@ from .web import (
     FOREIGN,
     PRIVATE,
     Allowed,
-    connected,
     connecting,
     is_foreign,
     known_origins,
@@ -102,6 +101,6 @@ def connect_router(
             logger.warning("a page is not connected: %s", error)
             status, body, headers = refusal(error)
             return JSONResponse(body, status, headers)
-        return JSONResponse(connected(answer), headers=PRIVATE)
+        return JSONResponse(answer, headers=PRIVATE)
 
     return router

@@ -12,7 +12,6 @@ from .errors import CallError
 from .web import (
     FOREIGN,
     PRIVATE,
-    connected,
     connecting,
     impatient,
     is_foreign,
@@ -99,4 +98,4 @@ class FlaskPush:
             logger.warning("a page is not connected: %s", error)
             status, body, headers = refusal(error)
             return jsonify(body), status, headers
-        return jsonify(connected(answer)), 200, PRIVATE
+        return jsonify(answer), 200, PRIVATE

@@ -15,7 +15,6 @@ from .retry import RetryPolicy
 from .web import (
     FOREIGN,
     PRIVATE,
-    connected,
     connecting,
     impatient,
     is_foreign,
@@ -95,7 +94,7 @@ def includeme(config: Configurator) -> None:
         except CallError as error:
             logger.warning("a page is not connected: %s", error)
             return _answer(request, *refusal(error))
-        return _answer(request, 200, connected(answer), PRIVATE)
+        return _answer(request, 200, answer, PRIVATE)
 
     config.add_request_method(client, "push", property=True)
     config.add_route("channelstream_connect", "/push/connect")

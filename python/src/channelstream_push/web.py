@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from . import endpoints
 from .address import Address
 from .errors import CallError, ErrorKind, SettingsError
-from .requests import Connect, InfoOptions
+from .requests import Connect, InfoOptions, Request
 from .retry import RetryPolicy
-from .wire import from_json, to_json
+from .wire import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from .answers import Connected
 
 #: What a function of an application returns: the names of channels, or all of a connection.
 Allowed = Iterable[str] | Connect
@@ -48,7 +47,27 @@ def impatient(options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def connecting(user: object, allowed: Allowed) -> Connect:
+@dataclass(frozen=True, slots=True)
+class PageConnect(Request[dict[str, Any]]):
+    """Create a connection for a page, which receives the answer as the server has written it."""
+
+    connect: Connect
+
+    endpoint = endpoints.CONNECT
+    answer = dict[str, Any]
+
+    def body(self) -> bytes:
+        """Return what connects the user."""
+        return self.connect.body()
+
+    def read(self, content: bytes) -> dict[str, Any]:
+        """Read the answer, with what is new in it since this package was made."""
+        self.connect.read(content)
+        answer: dict[str, Any] = from_json(self.answer, content)
+        return answer
+
+
+def connecting(user: object, allowed: Allowed) -> PageConnect:
     """Return the request that connects a user to the channels that the application allows.
 
     The page sees the public state of other users alone, unless the application says otherwise.
@@ -57,9 +76,10 @@ def connecting(user: object, allowed: Allowed) -> Connect:
         TypeError: the application has said something that is no user, or no channels.
     """
     if isinstance(allowed, Connect):
-        return replace(allowed, username=_name(allowed.username), channels=_names(allowed.channels))
+        name, channels = _name(allowed.username), _names(allowed.channels)
+        return PageConnect(replace(allowed, username=name, channels=channels))
     info = InfoOptions(return_public_state=True)
-    return Connect(_name(user), channels=_names(allowed), info=info)
+    return PageConnect(Connect(_name(user), channels=_names(allowed), info=info))
 
 
 def _name(user: object) -> str:
@@ -127,12 +147,6 @@ def _host(address: str) -> tuple[str, int | None] | None:
         return None
     # `null` is an origin that says nothing, and it is not that of a request without a host.
     return (parts.hostname or f"no host in {address}", None if port in (80, 443) else port)
-
-
-def connected(answer: Connected) -> dict[str, Any]:
-    """Return what the page receives, as JSON has it."""
-    found: dict[str, Any] = from_json(dict[str, Any], to_json(answer))
-    return found
 
 
 def browser_options(public_url: str, connect_url: str) -> dict[str, str]:

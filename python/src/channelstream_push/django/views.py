@@ -9,7 +9,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
 from ..errors import CallError
-from ..web import PRIVATE, connected, connecting, refusal
+from ..web import PRIVATE, connecting, refusal
 from .conf import client, conf
 
 logger = logging.getLogger("channelstream_push.django")
@@ -31,4 +31,4 @@ def connect(request: HttpRequest) -> HttpResponseBase:
         logger.warning("a page is not connected: %s", error)
         status, body, headers = refusal(error)
         return JsonResponse(body, status=status, headers=headers)
-    return JsonResponse(connected(answer), headers=PRIVATE)
+    return JsonResponse(answer, headers=PRIVATE)
