@@ -129,7 +129,7 @@ class Threaded:
             if not self._is_closed:
                 raise
         # It was closed, by another thread, when the request was about to be sent.
-        raise PushError(_CLOSED)
+        raise PushError(CLOSED)
 
     def close(self) -> None:
         """Close the connections. Later requests are an error."""
@@ -140,7 +140,7 @@ class Threaded:
 
     def _client(self) -> httpx.Client:
         if self._is_closed:
-            raise PushError(_CLOSED)
+            raise PushError(CLOSED)
         pid = os.getpid()
         client = self._clients.get(pid)
         if client is None:
@@ -191,7 +191,7 @@ class Looped:
                 self._left.add(exchange)
                 exchange.add_done_callback(self._left.discard)
         # It was closed, by another task, when the request was about to be sent.
-        raise PushError(_CLOSED)
+        raise PushError(CLOSED)
 
     async def close(self) -> None:
         """Close the connections of this event loop. Later requests are an error."""
@@ -206,7 +206,7 @@ class Looped:
 
     def _client(self) -> httpx.AsyncClient:
         if self._is_closed:
-            raise PushError(_CLOSED)
+            raise PushError(CLOSED)
         if self._pid != os.getpid():
             self._pid, self._clients = os.getpid(), {}
             self._rooms.clear()
@@ -221,7 +221,7 @@ class Looped:
         return client
 
 
-_CLOSED: Final = "the client is closed"
+CLOSED: Final = "the client is closed"
 _FULL: Final = "all connections of the pool are in use"
 
 
