@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import uuid
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ async def test_a_canceled_scope_of_anyio_closes_the_listener(running: Server) ->
             await until(events, is_opened)
             channel = events._channel
             assert channel is not None
-            scope.cancel()
-            await anyio.sleep(3600)
+            asyncio.get_running_loop().call_soon(scope.cancel)
+            await until(events, lambda _: False)
     assert events._channel is None
     assert channel._transport._pool.connections == []  # type: ignore[union-attr]
