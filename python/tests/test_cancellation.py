@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from httpcore._async.http11 import AsyncHTTP11Connection
 
-from channelstream_push import AsyncPush, Message, RetryPolicy, transport
+from channelstream_push import AsyncPush, Message, RetryPolicy, deadline, transport
 from channelstream_push.call import Answer, Failure
 from channelstream_push.room import Room
 from gate import Visit, gate, passing
@@ -167,3 +167,30 @@ def test_a_request_of_a_caller_that_left_is_late_nevertheless(running: Server) -
     with gate(running.address) as path:
         path.plan.append(held)
         asyncio.run(main(path.address))
+
+
+def test_what_is_about_to_be_sent_is_not_sent_when_it_is_canceled(
+    running: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = deadline._AsyncBackend.connect_tcp
+    connecting, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*args: Any, **options: Any) -> Any:
+        connecting.set()
+        await release.wait()
+        return await connect(*args, **options)
+
+    async def main(address: str) -> None:
+        async with AsyncPush(address, SECRET) as push:
+            call = asyncio.create_task(push.publish(Message("ann", {}, channel="x")))
+            await connecting.wait()
+            await canceled(call)
+            (exchange,) = push._looped._left
+            release.set()
+            await asyncio.wait([exchange])
+            assert isinstance(exchange.result(), Failure)
+
+    monkeypatch.setattr(deadline._AsyncBackend, "connect_tcp", slowly)
+    with gate(running.address) as path:
+        asyncio.run(main(path.address))
+    assert path.visits == []
