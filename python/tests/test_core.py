@@ -291,6 +291,15 @@ def test_what_may_be_done_twice_is_repeated_only_with_a_key_that_is_known() -> N
     assert error_of(Call(shared, publish()), Failure("broken")).is_in_doubt
 
 
+def test_without_a_key_a_message_is_not_repeated_by_its_id() -> None:
+    keyless = config(idempotency_keys=False)
+    assert error_of(Call(keyless, publish(with_id=True)), Failure("broken")).is_in_doubt
+    assert isinstance(Call(keyless, publish(with_id=True)).settle(Failure("connect")), Pause)
+    # The server refuses to open a message that is there.
+    opening = r.Publish.of(Message("ann", {}, channel="news", uuid="1", status="open"))
+    assert isinstance(Call(keyless, opening).settle(Failure("broken")), Pause)
+
+
 def test_a_key_is_trusted_for_five_minutes() -> None:
     clock = Stopped()
     shared = config(clock=clock, retries=RetryPolicy(repeats=100, total=1000))

@@ -55,15 +55,16 @@ def test_a_lost_answer_is_fetched_by_its_key(make: Make, path: Gate, name: str, 
     assert keys[0] == keys[1]
 
 
+@pytest.mark.parametrize("own", [None, "8e03978e-40d5-43dd-bc93-6894a57f9324"])
 @pytest.mark.parametrize("fault", [losing, cutting])
 def test_without_keys_the_error_says_that_it_is_in_doubt(
-    make: Make, path: Gate, name: str, fault: Act
+    make: Make, path: Gate, name: str, fault: Act, own: str | None
 ) -> None:
     push = make(path.address, SECRET, idempotency_keys=False)
     push.channel_config({name: STORING})
     path.plan.append(fault)
     with pytest.raises(CallError, match="broke off") as caught:
-        push.publish(Message("ann", {"text": "once"}, channel=name))
+        push.publish(Message("ann", {"text": "once"}, channel=name, uuid=own))
     error = caught.value
     assert (error.kind, error.is_in_doubt, error.attempts) == (ErrorKind.BAD_ANSWER, True, 1)
     assert texts(push, name) == ["once"]

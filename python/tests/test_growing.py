@@ -222,8 +222,7 @@ def test_what_the_server_does_not_append_is_told(push: Client, channel: str) -> 
     with pytest.raises(AppendRefused, match="type of text differs"):
         with push.stream(channel, user="bot", message={"text": [1]}) as out:
             out.write("x")
-    # It could still be ended.
-    assert message(push, channel, out.uuid).status == "open"
+    assert message(push, channel, out.uuid).status == "failed"
 
 
 def test_a_message_is_opened_once_and_written_inside(push: Client, channel: str) -> None:

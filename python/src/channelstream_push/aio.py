@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from . import requests as r
 from .call import Call, Done
-from .errors import CallError
+from .errors import CallError, PushError
+from .growing import looped
 from .growing.looped import AsyncMessageStream
 from .listening import clients
 from .settings import Settings, StreamOptions
-from .transport import Looped
+from .transport import CLOSED, Looped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
@@ -63,6 +64,7 @@ class AsyncPush(Settings):
 
     def _prepare(self) -> None:
         self._looped = Looped(self._network)
+        self._streams: set[AsyncMessageStream] = set()
 
     connect = _call(r.Connect)
     subscribe = _call(r.Subscribe)
@@ -192,7 +194,11 @@ class AsyncPush(Settings):
                 error = failure
 
     async def close(self) -> None:
-        """Close the connections of this event loop. Later calls are an error."""
+        """Close the connections of this event loop. Later calls are an error.
+
+        Messages that still grow are ended as `failed` before, within five seconds.
+        """
+        await looped.end(self._streams, PushError(CLOSED))
         await self._looped.close()
 
     async def __aenter__(self) -> AsyncPush:

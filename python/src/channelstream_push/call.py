@@ -191,7 +191,8 @@ class Call(Generic[T]):
             and self._config.server_knows_keys
             and self._elapsed() + pause < _KNOWN_FOR
         )
-        if self._in_doubt and self._request.doubles and not is_once:
+        doubles = self._request.doubles if self._key else self._request.doubles_without_key
+        if self._in_doubt and doubles and not is_once:
             raise error
         self._repeated += 1
         return Pause(pause)

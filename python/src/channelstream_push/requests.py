@@ -86,6 +86,11 @@ class Request(Generic[T]):
         """Whether carrying it out twice does the work twice, on a server without keys."""
         return False
 
+    @property
+    def doubles_without_key(self) -> bool:
+        """The same of a request that has no key, by which a server could recognize a repeat."""
+        return self.doubles
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelConfig:
@@ -260,6 +265,11 @@ class Publish(Request[list[answers.Posted]]):
     def doubles(self) -> bool:
         """Whether a repeat cannot be recognized by the ids."""
         return any(message.uuid is None for message in self.messages)
+
+    @property
+    def doubles_without_key(self) -> bool:
+        """Whether a repeat is stored again: ids are unique only of messages that grow."""
+        return self.doubles or any(message.status != "open" for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)

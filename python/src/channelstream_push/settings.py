@@ -84,7 +84,8 @@ class Settings:
             retries: when requests are repeated, and how long a call with its repeats may take.
             strict: ask the server to refuse unknown fields, and to tell what happened to messages.
             idempotency_keys: send a key with each call that changes something, by which the server
-                recognizes repeats.
+                recognizes repeats. Without it messages that are in doubt are not repeated,
+                not even those with ids, except to open one that grows.
             user_agent: instead of the name of this package.
             tls: whom to trust, instead of the certificates of httpx.
             trust_env: use the proxies of the environment, for servers on other machines.

@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 import os
 import ssl
-import threading
-import time
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
-import httpcore
 import httpx
 
 from .call import MAX_ANSWER, Answer, Failure
+from .deadline import AsyncTransport, Deadline, Transport
 from .errors import PushError, SettingsError
+from .room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT: Final = 5.0
 #: Shorter than the server's `head_timeout`, after which it closes an idle TCP connection.
 _KEEPALIVE: Final = 15.0
-#: What is written in one piece, within the time of the request.
-_PIECE: Final = 16 * 1024
+#: How long closing waits for requests whose callers were canceled.
+_LEFT: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +111,25 @@ class Threaded:
     def send(self, attempt: Attempt) -> Answer | Failure:
         """Send a request and return its answer, whatever the status."""
         client = self._client()
-        _deadline.at = time.monotonic() + attempt.timeout
         try:
-            with client.stream(
-                attempt.method,
-                attempt.url,
-                headers=attempt.headers,
-                content=attempt.content or None,
-                timeout=_timeout(attempt),
-            ) as response:
+            with (
+                Deadline(attempt.timeout).counts(),
+                client.stream(
+                    attempt.method,
+                    attempt.url,
+                    headers=attempt.headers,
+                    content=attempt.content or None,
+                    timeout=_timeout(attempt),
+                ) as response,
+            ):
                 return _answer(response, _bounded(response.iter_raw()))
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
             return failure_of(error, attempt)
         except RuntimeError:
             if not self._is_closed:
                 raise
-        finally:
-            _deadline.at = None
         # It was closed, by another thread, when the request was about to be sent.
-        raise PushError(_CLOSED)
+        raise PushError(CLOSED)
 
     def close(self) -> None:
         """Close the connections. Later requests are an error."""
@@ -140,14 +140,14 @@ class Threaded:
 
     def _client(self) -> httpx.Client:
         if self._is_closed:
-            raise PushError(_CLOSED)
+            raise PushError(CLOSED)
         pid = os.getpid()
         client = self._clients.get(pid)
         if client is None:
             # What the parent has opened is the parent's, and its locks may be held for ever.
             for other in self._clients.keys() - {pid}:
                 self._clients.pop(other, None)
-            transport = _Transport(**self._network.options())
+            transport = Transport(**self._network.options())
             client = httpx.Client(transport=transport, trust_env=False)
             # Of two threads that are here at the same time, the first one's counts.
             client = self._clients.setdefault(pid, client)
@@ -161,64 +161,92 @@ class Looped:
         self._network = network
         self._pid = os.getpid()
         self._clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        #: They are before the pools, whose own queues take time for each request that has left.
+        self._rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, Room] = WeakKeyDictionary()
+        #: The requests that go on though their callers were canceled.
+        self._left: set[asyncio.Task[Answer | Failure]] = set()
         self._is_closed = False
 
     async def send(self, attempt: Attempt) -> Answer | Failure:
-        """Send a request and return its answer, whatever the status."""
-        client = self._client()
+        """Send a request and return its answer, whatever the status.
+
+        A caller may be canceled, the request is not: httpcore loses connections of its pool if a
+        cancellation meets it while it closes one. It goes on in a task of its own, for no longer
+        than its time, and sends nothing that it has not sent yet.
+        """
+        client, deadline = self._client(), Deadline(attempt.timeout)
+        room = self._rooms[asyncio.get_running_loop()]
+        if not await room.entered(_unsent(attempt)):
+            return Failure("connect", _FULL)
+        exchange = asyncio.create_task(_exchange(client, attempt, deadline))
+        exchange.add_done_callback(lambda _: room.leave())
         try:
-            return await asyncio.wait_for(_exchange(client, attempt), attempt.timeout)
-        except asyncio.TimeoutError:
-            return Failure("timeout")
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
-            return failure_of(error, attempt)
+            return await asyncio.shield(exchange)
         except RuntimeError:
             if not self._is_closed:
                 raise
+        finally:
+            if not exchange.done():
+                deadline.is_left = True
+                self._left.add(exchange)
+                exchange.add_done_callback(self._left.discard)
         # It was closed, by another task, when the request was about to be sent.
-        raise PushError(_CLOSED)
+        raise PushError(CLOSED)
 
     async def close(self) -> None:
         """Close the connections of this event loop. Later requests are an error."""
         self._is_closed = True
-        client = self._clients.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        client = self._clients.pop(loop, None)
         if client and self._pid == os.getpid():
+            left = [exchange for exchange in self._left if exchange.get_loop() is loop]
+            if left:
+                await asyncio.wait(left, timeout=_LEFT)
             await client.aclose()
 
     def _client(self) -> httpx.AsyncClient:
         if self._is_closed:
-            raise PushError(_CLOSED)
+            raise PushError(CLOSED)
         if self._pid != os.getpid():
             self._pid, self._clients = os.getpid(), {}
+            self._rooms.clear()
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
             for other in [known for known in list(self._clients) if known.is_closed()]:
                 self._clients.pop(other, None)
-            transport = httpx.AsyncHTTPTransport(**self._network.options())
+            transport = AsyncTransport(**self._network.options())
             client = self._clients[loop] = httpx.AsyncClient(transport=transport, trust_env=False)
+            self._rooms[loop] = Room(self._network.max_connections)
         return client
 
 
-_CLOSED: Final = "the client is closed"
+CLOSED: Final = "the client is closed"
+_FULL: Final = "all connections of the pool are in use"
 
 
-async def _exchange(client: httpx.AsyncClient, attempt: Attempt) -> Answer | Failure:
-    async with client.stream(
-        attempt.method,
-        attempt.url,
-        headers=attempt.headers,
-        content=attempt.content or None,
-        timeout=_timeout(attempt),
-    ) as response:
-        body = bytearray()
-        # It is a generator, and is annotated as less.
-        async with contextlib.aclosing(response.aiter_raw()) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > MAX_ANSWER:
-                    return Failure("too_large")
-        return _answer(response, bytes(body))
+async def _exchange(
+    client: httpx.AsyncClient, attempt: Attempt, deadline: Deadline
+) -> Answer | Failure:
+    try:
+        with deadline.counts():
+            async with client.stream(
+                attempt.method,
+                attempt.url,
+                headers=attempt.headers,
+                content=attempt.content or None,
+                timeout=_timeout(attempt),
+            ) as response:
+                body = bytearray()
+                # It is a generator, and is annotated as less.
+                async with contextlib.aclosing(response.aiter_raw()) as chunks:  # type: ignore[type-var]
+                    async for chunk in chunks:
+                        body += chunk
+                        if len(body) > MAX_ANSWER:
+                            return Failure("too_large")
+                return _answer(response, bytes(body))
+    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
+        return failure_of(error, attempt)
 
 
 def _bounded(chunks: Iterable[bytes]) -> bytes | None:
@@ -239,9 +267,13 @@ def _answer(response: httpx.Response, body: bytes | None) -> Answer | Failure:
 
 def _timeout(attempt: Attempt) -> httpx.Timeout:
     timeout = max(attempt.timeout, 0.001)
-    # Less than the whole, so that it is known that nothing was sent.
-    unsent = timeout * 0.9
+    unsent = _unsent(attempt)
     return httpx.Timeout(timeout, connect=min(unsent, _CONNECT_TIMEOUT), pool=unsent)
+
+
+def _unsent(attempt: Attempt) -> float:
+    """Return less than the whole time, so that it is known that nothing was sent."""
+    return max(attempt.timeout, 0.001) * 0.9
 
 
 def failure_of(error: Exception, attempt: Attempt) -> Failure:
@@ -267,7 +299,7 @@ def failure_of(error: Exception, attempt: Attempt) -> Failure:
 
 def _unreached(error: httpx.TransportError) -> Failure:
     if isinstance(error, httpx.PoolTimeout):
-        return Failure("connect", "all connections of the pool are in use")
+        return Failure("connect", _FULL)
     if isinstance(error, httpx.ConnectTimeout):
         return Failure("connect", "no connection in time")
     cause = _system(error)
@@ -288,90 +320,3 @@ def _system(error: BaseException) -> str:
             words = found.strerror
         found = found.__cause__ or found.__context__
     return words
-
-
-class _Transport(httpx.HTTPTransport):
-    """A transport whose operations end with the request's time, however slowly the answer drips.
-
-    httpx has time-outs for single operations alone. That its pool has this backend is not promised,
-    which is why the package takes no later httpx than it was tried with.
-    """
-
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of Network
-        super().__init__(**options)
-        self._pool._network_backend = _Backend(self._pool._network_backend)  # noqa: SLF001
-
-
-class _Deadline(threading.local):
-    """When the request of this thread ends."""
-
-    at: float | None = None
-
-    def cut(self, timeout: float | None, late: type[Exception]) -> float | None:
-        """Return what is left of a time-out."""
-        if self.at is None:
-            return timeout
-        left = self.at - time.monotonic()
-        if left <= 0:
-            raise late
-        return left if timeout is None else min(timeout, left)
-
-
-_deadline: Final = _Deadline()
-
-
-class _Backend(httpcore.NetworkBackend):
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
-        self._inner = inner
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        timeout = _deadline.cut(timeout, httpcore.ConnectTimeout)
-        stream = self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-        return _Stream(stream)
-
-    def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        timeout = _deadline.cut(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.connect_unix_socket(path, timeout, socket_options))
-
-    def sleep(self, seconds: float) -> None:
-        self._inner.sleep(seconds)
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner = inner
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _deadline.cut(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for at in range(0, len(buffer), _PIECE):
-            piece = buffer[at : at + _PIECE]
-            self._inner.write(piece, _deadline.cut(timeout, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        timeout = _deadline.cut(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout))
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it
-        return self._inner.get_extra_info(info)

@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import CallError, Ended, SettingsError
+from ..answers import Taken
+from ..errors import AppendRefused, CallError, Ended, ErrorKind, SettingsError
 from ..requests import Append, Change
 from ..retry import Backoff
 from ..wire import to_json
@@ -16,7 +17,7 @@ from .batch import MOST_BYTES, Batch, End, Order, Piece, SignOfLife, check
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..answers import Edited, Taken
+    from ..answers import Edited
     from .opening import Begun
 
 #: A publisher that has written more than so many bytes waits.
@@ -135,6 +136,13 @@ class Growth:
         self._order(End(status))
         self.is_left = True
 
+    def give_up(self, why: Exception | None = None) -> None:
+        """End the message as failed if nothing else has ended it, and tell who writes why."""
+        if not self.is_left and not self.is_over:
+            self._order(End("failed"))
+            self.is_left = True
+            self.failure = why
+
     def _order(self, order: Order) -> bool:
         was_urgent, was_empty = self.is_urgent, not self._orders
         self._orders.append(order)
@@ -163,7 +171,12 @@ class Growth:
         """
         if request:
             items = [change for change in request.changes if isinstance(change, Append)]
-            taken = check(self.step, items, answers)
+            try:
+                taken = check(self.step, items, answers)
+            except AppendRefused:
+                steps = [one.step or 0 for one in answers if isinstance(one, Taken) and one.taken]
+                self.step = max(self.step, *steps, 0)
+                raise
             self.rev = self.rev if taken.rev is None else taken.rev
             self.step = self.step if taken.step is None else taken.step
             self.size = self.size if taken.size is None else taken.size
@@ -172,6 +185,27 @@ class Growth:
         self._carried_out += batch.orders
         self._unsent -= batch.size
         self.is_over = batch.end is not None
+
+    def ending(self, failure: Exception) -> Change | None:
+        """Return the request that ends the message as failed after a server refused to append."""
+        is_refused = isinstance(failure, AppendRefused) or (
+            isinstance(failure, CallError)
+            and failure.kind is ErrorKind.REFUSED
+            and not failure.is_in_doubt
+        )
+        if not is_refused:
+            return None
+        step = self.step + 1
+        return Change.of(Append(self.uuid, channel=self.channel, step=step, status="failed"))
+
+    def end_refused(self, request: Change, answers: list[Taken | Edited]) -> None:
+        """Note the answer to the request that ends it.
+
+        Raises:
+            StreamError: the server has not carried it out.
+        """
+        items = [change for change in request.changes if isinstance(change, Append)]
+        self.taken = check(self.step, items, answers)
 
     def fail(self, failure: Exception) -> None:
         """Note why the stream is over."""

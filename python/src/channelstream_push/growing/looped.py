@@ -6,11 +6,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CallError, StreamError
+import anyio
+
+from ..errors import CallError, PushError, StreamError
 from .growth import LEAVING, Growth, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from ..aio import AsyncPush
@@ -22,7 +24,10 @@ logger = logging.getLogger("channelstream_push")
 
 
 class AsyncMessageStream:
-    """A message that grows while its block runs, as `MessageStream`, sent by a task of the loop."""
+    """A message that grows while its block runs, as `MessageStream`, sent by a task of the loop.
+
+    Whoever writes may be canceled, that task is not: it opens the message, and ends it.
+    """
 
     def __init__(self, push: AsyncPush, begin: Callable[[], Steps], pace: Pace, key: str) -> None:
         self._push = push
@@ -33,6 +38,14 @@ class AsyncMessageStream:
         self._changed = asyncio.Event()
         self._opened: Growth | None = None
         self._sender: asyncio.Task[None] | None = None
+        #: What is being sent, and is sent again if that was interrupted.
+        self._batch: Batch | None = None
+        #: Whether nobody writes any more, and why.
+        self._is_abandoned = False
+        self._why: Exception | None = None
+        #: What ends the task then, and whether it has.
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_late = False
 
     @property
     def _growth(self) -> Growth:
@@ -125,8 +138,17 @@ class AsyncMessageStream:
         if self._opened is not None:
             msg = "a message is opened once"
             raise StreamError(msg)
-        self._opened = Growth(await self._push.drive(self._begin()), self._pace)
-        self._sender = asyncio.create_task(self._send_all(self._opened))
+        self._is_abandoned = self._is_late = False
+        sender = self._sender = asyncio.create_task(self._run())
+        self._push._streams.add(self)  # noqa: SLF001
+        sender.add_done_callback(self._ended)
+        try:
+            await self._until(lambda: self._opened is not None or sender.done())
+        except asyncio.CancelledError:
+            await self._leave(sender)
+            raise
+        if self._opened is None:
+            sender.result()
         return self
 
     async def __aexit__(
@@ -135,65 +157,111 @@ class AsyncMessageStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        growth = self._growth
+        growth, sender = self._growth, self._sender
         try:
-            if error is not None:
-                await self._give_up(growth)
-            elif not growth.is_left and not growth.is_over:
+            if error is None and not growth.is_left and not growth.is_over:
                 await self.finish()
-            elif growth.is_unheard:
-                growth.check()
         finally:
-            # Only a task that is canceled again, or a server that is away, leaves it running here.
-            if self._sender:
-                self._sender.cancel()
+            if sender and not growth.is_over:
+                await self._leave(sender)
+        if error is None and growth.is_unheard:
+            growth.check()
 
-    async def _give_up(self, growth: Growth) -> None:
-        if growth.is_over or growth.is_left:
+    async def _leave(self, sender: asyncio.Task[None]) -> None:
+        self.abandon()
+        # A scope of anyio cancels at each await. A task that is canceled again leaves the sender
+        # to itself.
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([sender])
+
+    def abandon(self, why: Exception | None = None) -> None:
+        """End the message as failed unless it is ended otherwise, within a short time."""
+        growth, sender = self._opened, self._sender
+        if sender is None or sender.done() or (growth and growth.is_over):
             return
-        growth.end("failed")
+        if not self._is_abandoned:
+            self._is_abandoned, self._why = True, why
+            self._timer = sender.get_loop().call_later(LEAVING, self._cut, sender)
+        if growth:
+            growth.give_up(why)
         self._wake.set()
-        try:
-            await asyncio.wait_for(self._until(lambda: growth.is_over), LEAVING)
-        except asyncio.TimeoutError:
-            why: object = "the server does not answer in time"
-        else:
+        self._changed.set()
+
+    def _cut(self, sender: asyncio.Task[None]) -> None:
+        self._is_late = True
+        sender.cancel()
+
+    def _ended(self, sender: asyncio.Task[None]) -> None:
+        self._push._streams.discard(self)  # noqa: SLF001
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        failure = None if sender.cancelled() else sender.exception()
+        growth = self._opened
+        if self._is_abandoned and growth is None and (sender.cancelled() or _is_in_doubt(failure)):
+            logger.warning("a message may be open: its opening was canceled")
+        elif self._is_abandoned and growth and growth.failure and growth.taken is None:
             why = growth.failure
-        if why:
             logger.warning("the message %s was not ended as failed: %s", growth.uuid, why)
+        self._changed.set()
+
+    async def _run(self) -> None:
+        """Open the message and send batches until it ends, in a task of its own."""
+        growth = self._opened = Growth(await self._push.drive(self._begin()), self._pace)
+        self._changed.set()
+        if self._is_abandoned:
+            growth.give_up(self._why)
+        while not growth.is_over:
+            try:
+                await self._send_all(growth)
+            except asyncio.CancelledError:  # noqa: PERF203
+                if self._is_late:
+                    growth.fail(StreamError("the server does not answer in time"))
+                    raise
+                # The event loop ends, which cancels all tasks once and waits for them.
+                self.abandon(StreamError("the event loop ends"))
 
     async def _send_all(self, growth: Growth) -> None:
-        """Send batches until the message ends or an error occurs, in a task of its own."""
         loop = asyncio.get_running_loop()
         try:
             due = loop.time()
             while not growth.is_over:
-                await self._woken(lambda: growth.has_orders, None)
-                await self._woken(lambda: growth.is_urgent, due - loop.time())
-                batch = growth.take()
+                if self._batch is None:
+                    await self._woken(lambda: growth.has_orders, None)
+                    await self._woken(lambda: growth.is_urgent, due - loop.time())
+                    self._batch = growth.take()
                 due = loop.time() + self._pace.interval
-                await self._send(growth, batch)
+                await self._send(growth, self._batch)
+                self._batch = None
         # Whatever it is, whoever writes has to know it.
         except Exception as failure:  # noqa: BLE001
+            await self._end_refused(growth, failure)
             growth.fail(failure)
-        except asyncio.CancelledError:
-            growth.fail(StreamError("the task of the stream was canceled"))
-            raise
-        finally:
             self._changed.set()
 
-    async def _woken(self, condition: Callable[[], bool], timeout: float | None) -> None:
+    async def _end_refused(self, growth: Growth, failure: Exception) -> None:
+        request = growth.ending(failure)
+        if request:
+            try:
+                growth.end_refused(request, await self._push.call(request))
+            except PushError as error:
+                logger.warning("the message %s was not ended as failed: %s", growth.uuid, error)
+
+    async def _woken(self, condition: Callable[[], bool], seconds: float | None) -> None:
         loop = asyncio.get_running_loop()
-        end = None if timeout is None else loop.time() + timeout
+        end = None if seconds is None else loop.time() + seconds
         while not condition():
             left = None if end is None else end - loop.time()
             if left is not None and left <= 0:
                 return
             self._wake.clear()
+            # Not `wait_for`, which loses a cancellation in Python 3.10 and 3.11.
+            timer = None if left is None else loop.call_later(left, self._wake.set)
             try:
-                await asyncio.wait_for(self._wake.wait(), left)
-            except asyncio.TimeoutError:
-                return
+                await self._wake.wait()
+            finally:
+                if timer:
+                    timer.cancel()
 
     async def _send(self, growth: Growth, batch: Batch) -> None:
         loop = asyncio.get_running_loop()
@@ -211,3 +279,21 @@ class AsyncMessageStream:
             await asyncio.sleep(pause)
         growth.settle(batch, request, answers)
         self._changed.set()
+
+
+def _is_in_doubt(failure: BaseException | None) -> bool:
+    return isinstance(failure, CallError) and failure.is_in_doubt
+
+
+async def end(streams: Iterable[AsyncMessageStream], why: Exception) -> None:
+    """End the messages of this event loop that still grow as failed, within a short time."""
+    loop = asyncio.get_running_loop()
+    senders = []
+    for stream in list(streams):
+        sender = stream._sender  # noqa: SLF001
+        if sender and not sender.done() and sender.get_loop() is loop:
+            stream.abandon(why)
+            senders.append(sender)
+    if senders:
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait(senders)

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CallError, StreamError
+from ..errors import CallError, PushError, StreamError
 from .growth import LEAVING, Growth, Pace
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class MessageStream:
     Each request counts the steps of the message, and the server takes each step once. So a request
     whose answer did not arrive is repeated without doubling text.
 
-    At the end of the block the message is `done`; after an exception, `failed`.
+    At the end of the block the message is `done`; after an exception, and after an append that the
+    server refuses, `failed`.
     """
 
     def __init__(self, push: Push, begin: Callable[[], Steps], pace: Pace, key: str) -> None:
@@ -166,7 +167,7 @@ class MessageStream:
             growth.end("failed")
             self._changed.notify_all()
             self._changed.wait_for(lambda: growth.is_over, LEAVING)
-            if growth.failure or not growth.is_over:
+            if growth.taken is None:
                 why = growth.failure or "the server does not answer in time"
                 logger.warning("the message %s was not ended as failed: %s", growth.uuid, why)
 
@@ -185,9 +186,18 @@ class MessageStream:
                 self._send(growth, batch)
         # Whatever it is, whoever writes has to know it.
         except Exception as failure:  # noqa: BLE001
+            self._end_refused(growth, failure)
             with self._changed:
                 growth.fail(failure)
                 self._changed.notify_all()
+
+    def _end_refused(self, growth: Growth, failure: Exception) -> None:
+        request = growth.ending(failure)
+        if request:
+            try:
+                growth.end_refused(request, self._push.call(request))
+            except PushError as error:
+                logger.warning("the message %s was not ended as failed: %s", growth.uuid, error)
 
     def _send(self, growth: Growth, batch: Batch) -> None:
         request, begun, failures = growth.request(batch), time.monotonic(), 0

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import httpx
 
+from channelstream_push.deadline import AsyncTransport, Deadline, Transport
+
 from .events import Item, MalformedError
 from .outcomes import (
     Blocked,
@@ -59,9 +61,11 @@ class EventStreamChannel:
         Raises:
             Outcome: the stream is over.
         """
+        deadline = Deadline(self._silence)
         while True:
             try:
-                chunk = await anext(self._chunks)
+                with deadline.counts():
+                    chunk = await anext(self._chunks)
             except StopAsyncIteration:
                 raise _ended(self._parser) from None
             except httpx.TransportError as error:
@@ -81,11 +85,12 @@ async def open_event_stream(place: Place, conn_id: UUID, since: str | None) -> E
     Raises:
         Outcome: it could not be opened.
     """
-    transport = httpx.AsyncHTTPTransport(**place.options)
+    transport = AsyncTransport(**place.options)
     try:
         try:
             request = _request(place, conn_id, since)
-            response = await transport.handle_async_request(request)
+            with Deadline(place.silence).counts():
+                response = await transport.handle_async_request(request)
         except httpx.TransportError as error:
             _not_opened(error, place.silence)
         _check(response, since)
@@ -112,9 +117,11 @@ class SyncEventStreamChannel:
         Raises:
             Outcome: the stream is over.
         """
+        deadline = Deadline(self._silence)
         while True:
             try:
-                chunk = next(self._chunks)
+                with deadline.counts():
+                    chunk = next(self._chunks)
             except StopIteration:
                 raise _ended(self._parser) from None
             except httpx.TransportError as error:
@@ -136,10 +143,11 @@ def open_sync_event_stream(
     Raises:
         Outcome: it could not be opened.
     """
-    transport = httpx.HTTPTransport(**place.options)
+    transport = Transport(**place.options)
     try:
         try:
-            response = transport.handle_request(_request(place, conn_id, since))
+            with Deadline(place.silence).counts():
+                response = transport.handle_request(_request(place, conn_id, since))
         except httpx.TransportError as error:
             _not_opened(error, place.silence)
         _check(response, since)

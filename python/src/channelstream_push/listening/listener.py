@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import anyio
+
 from .event_stream import open_event_stream
 from .events import Interrupted
 from .outcomes import Outcome, in_log
@@ -166,10 +168,14 @@ class AsyncListener:
         """Close the listener, which then has no more events."""
         self._reconnector.finish()
         doing, self._doing = self._doing, None
-        if doing is not None:
-            doing.cancel()
-            await asyncio.wait({doing})
-        await self._drop()
+        # A scope of anyio that is canceled cancels at each await.
+        with anyio.CancelScope(shield=True):
+            try:
+                if doing is not None:
+                    doing.cancel()
+                    await asyncio.wait({doing})
+            finally:
+                await self._drop()
 
     async def _do(self, step: Step) -> None:
         if self._doing is None and self._channel is not None and self._channel.is_cancel_safe:
