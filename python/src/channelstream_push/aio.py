@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from . import requests as r
 from .call import Call, Done
+from .described import described
 from .errors import CallError, PushError
 from .growing import looped
 from .growing.looped import AsyncMessageStream
@@ -38,7 +39,7 @@ def _call(
         return push.call(make(*args, **kwargs))
 
     # A request of several items is made by a method of its class, which has the words.
-    return r.described(method, make, getattr(make, "__self__", None))
+    return described(method, make, getattr(make, "__self__", None))
 
 
 def _stream(
@@ -50,7 +51,7 @@ def _stream(
         options = make(*args, **kwargs)
         return AsyncMessageStream(push, options.begin, push._pace(*options.times), options.key)  # noqa: SLF001
 
-    return r.described(method, make)
+    return described(method, make)
 
 
 class AsyncPush(Settings):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from . import requests as r
 from .call import Call, Done
+from .described import described
 from .errors import CallError
 from .growing.stream import MessageStream
 from .listening import clients
@@ -33,7 +34,7 @@ def _call(make: Callable[P, Request[T]]) -> Callable[Concatenate[Push, P], T]:
         return push.call(make(*args, **kwargs))
 
     # A request of several items is made by a method of its class, which has the words.
-    return r.described(method, make, getattr(make, "__self__", None))
+    return described(method, make, getattr(make, "__self__", None))
 
 
 def _stream(
@@ -45,7 +46,7 @@ def _stream(
         options = make(*args, **kwargs)
         return MessageStream(push, options.begin, push._pace(*options.times), options.key)  # noqa: SLF001
 
-    return r.described(method, make)
+    return described(method, make)
 
 
 class Push(Settings):

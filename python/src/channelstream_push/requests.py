@@ -5,7 +5,6 @@ The names are those of the wire. What is none is not sent, so that the server's 
 
 from __future__ import annotations
 
-import inspect
 import re
 import uuid as uuids
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -16,14 +15,13 @@ from .errors import SettingsError
 from .wire import WrongAnswerError, from_each, from_json, read, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from .answers import Scalar
     from .endpoints import Endpoint
 
 T = TypeVar("T")
-F = TypeVar("F", bound="Callable[..., Any]")
 
 #: An id, as a text or as a value.
 Id = str | uuids.UUID
@@ -44,15 +42,6 @@ def checked_key(key: str) -> str:
         msg = "an idempotency key is 1 to 255 visible ASCII characters, no quotes or backslashes"
         raise SettingsError(msg)
     return key
-
-
-def described(method: F, make: Callable[..., object], words: object = None) -> F:
-    """Return a method with the parameters of what it makes, and its words or those of another."""
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    given = inspect.signature(make).parameters.values()
-    method.__doc__ = inspect.getdoc(words or make)
-    method.__signature__ = inspect.Signature([own, *given])  # type: ignore[attr-defined]
-    return method
 
 
 class Request(Generic[T]):
