@@ -106,9 +106,11 @@ def test_a_program_of_another_machine_is_an_error(tmp_path: Path) -> None:
 
 
 PROGRAM = """
-import sys, time
+import signal, time
 from channelstream_push.testing import TestServer
 
+# Tests that run behind nohup inherit that it is ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with TestServer() as server:
     server.restart()
     print(server.url, flush=True)
