@@ -221,3 +221,36 @@ class Growth:
     @property
     def _most_bytes(self) -> int:
         return min(MOST_BYTES, self._pace.max_body_size // 2)
+
+
+class Growing:
+    """What a stream, of threads or of an event loop, tells of its message."""
+
+    @property
+    def _growth(self) -> Growth:
+        raise NotImplementedError
+
+    @property
+    def uuid(self) -> str:
+        """The id of the message."""
+        return self._growth.uuid
+
+    @property
+    def channel(self) -> str | None:
+        """The channel of the message; none for a private message."""
+        return self._growth.channel
+
+    @property
+    def rev(self) -> int:
+        """The number of changes of the message, as far as answers have arrived."""
+        return self._growth.rev
+
+    @property
+    def step(self) -> int:
+        """The last step that the server has taken."""
+        return self._growth.step
+
+    @property
+    def size(self) -> int | None:
+        """The size of the payload in bytes of JSON, as far as answers have arrived."""
+        return self._growth.size

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CallError, PushError, StreamError
-from .growth import LEAVING, Growth, Pace
+from .growth import LEAVING, Growing, Growth, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("channelstream_push")
 
 
-class MessageStream:
+class MessageStream(Growing):
     """A message that grows while its block runs.
 
     The first piece is sent at once. What is written while a request is under way, or within a short
@@ -54,31 +54,6 @@ class MessageStream:
             msg = "the message belongs to the process that opened it"
             raise StreamError(msg)
         return self._opened
-
-    @property
-    def uuid(self) -> str:
-        """The id of the message."""
-        return self._growth.uuid
-
-    @property
-    def channel(self) -> str | None:
-        """The channel of the message; none for a private message."""
-        return self._growth.channel
-
-    @property
-    def rev(self) -> int:
-        """The number of changes of the message, as far as answers have arrived."""
-        return self._growth.rev
-
-    @property
-    def step(self) -> int:
-        """The last step that the server has taken."""
-        return self._growth.step
-
-    @property
-    def size(self) -> int | None:
-        """The size of the payload in bytes of JSON, as far as answers have arrived."""
-        return self._growth.size
 
     def write(self, part: str | Sequence[Any], key: str | None = None) -> None:
         """Append a text to a text, or a list to a list: of a key, or of a JSON Pointer.
