@@ -24,7 +24,9 @@ impl State {
         messages: Vec<NewMessage>,
     ) -> Result<Vec<Posted>, Refusal> {
         self.check_openings(&messages)?;
-        let post = |mut message: NewMessage| {
+        // To collect would reuse the larger allocation of the messages, and move it to shrink it.
+        let mut posted = Vec::with_capacity(messages.len());
+        posted.extend(messages.into_iter().map(|mut message| {
             let opening = message.opening.take();
             if opening.is_some() {
                 // A growing message is stored once for each user.
@@ -47,8 +49,8 @@ impl State {
             let expires = lives.map(|lives| self.own_time.now().after(lives));
             let receipt = self.post(step, &message, opening.map(|opening| *opening), expires);
             Posted::new(message, receipt)
-        };
-        Ok(messages.into_iter().map(post).collect())
+        }));
+        Ok(posted)
     }
 
     fn post(

@@ -161,8 +161,10 @@ impl Answer {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         if self.status != StatusCode::SWITCHING_PROTOCOLS {
-            common.clone_into(headers, self.cross_origin, origin);
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+            *headers = common.of(self.cross_origin, origin);
+            if self.content_type != JSON {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+            }
         }
         for (name, value) in self.headers {
             // An answer's own `Cache-Control` replaces the common one.

@@ -133,16 +133,23 @@ impl Forwarded {
     /// The host and port by which the client knows the server. A port inside the host is more
     /// reliable than the port header of a proxy.
     pub(crate) fn authority(self, headers: &HeaderMap) -> Option<(&str, Option<u16>)> {
-        let trusted = |name: HeaderName| {
-            let item = (self.trust == Trust::All).then(|| self.item(headers, &name)).flatten();
-            item.and_then(|item| str::from_utf8(item).ok())
-        };
-        let host = trusted(FORWARDED_HOST).filter(|host| is_host(host));
-        let host = host.or_else(|| header::text(headers, &HOST).filter(|host| is_host(host)))?;
-        let (name, port) = split_port(host);
+        let host = || header::text(headers, &HOST).filter(|host| is_host(host));
+        let (name, port) = split_port(self.host(headers).or_else(host)?);
         let default = default_port(self.scheme(headers).unwrap_or(Scheme::Http));
-        let port_header = || trusted(FORWARDED_PORT)?.parse().ok().filter(|port| *port != default);
-        Some((name, port.or_else(port_header)))
+        let in_header = || self.trusted(headers, &FORWARDED_PORT)?.parse().ok();
+        let in_header = || in_header().filter(|port| *port != default);
+        Some((name, port.or_else(in_header)))
+    }
+
+    /// The host that trusted proxies name, with an optional port.
+    pub(crate) fn host(self, headers: &HeaderMap) -> Option<&str> {
+        self.trusted(headers, &FORWARDED_HOST).filter(|host| is_host(host))
+    }
+
+    /// The text of the outermost trusted proxy's item in a list.
+    fn trusted<'a>(self, headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+        let item = (self.trust == Trust::All).then(|| self.item(headers, name)).flatten();
+        item.and_then(|item| str::from_utf8(item).ok())
     }
 
     /// The item of the outermost trusted proxy in a list. If the list is shorter than the chain, a

@@ -149,6 +149,11 @@ impl Request {
         self.forwarded.authority(&self.head.headers)
     }
 
+    /// The host that trusted proxies name, with an optional port.
+    pub(crate) fn forwarded_host(&self) -> Option<&str> {
+        self.forwarded.host(&self.head.headers)
+    }
+
     /// Returns `true` if the client is allowed by its address. Behind a proxy that is not trusted it is
     /// not: every client would have the address of the proxy.
     pub(crate) fn is_from(&self, networks: &Networks) -> bool {

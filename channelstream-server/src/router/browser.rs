@@ -2,7 +2,6 @@
 
 use http::HeaderMap;
 use http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
-use http::uri::Authority;
 
 use crate::config::{Scheme, is_loopback};
 use crate::http::forwarded::{default_port, split_port};
@@ -97,18 +96,20 @@ fn has_foreign_origin(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> 
 /// machine. Any other name may belong to an attacker who lets it resolve to this machine (DNS
 /// rebinding), so that the attacker's pages have the server's own origin.
 pub(crate) fn names_loopback(request: &Request) -> bool {
-    is_known_as_loopback(&request.head.headers, request.authority())
-}
-
-fn is_known_as_loopback(headers: &HeaderMap, own: Option<(&str, Option<u16>)>) -> bool {
-    own.is_none_or(|(host, _)| is_loopback(unbracketed(host))) && has_loopback_host(headers)
+    let forwarded = request.forwarded_host();
+    forwarded.is_none_or(is_loopback_host) && has_loopback_host(&request.head.headers)
 }
 
 fn has_loopback_host(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    is_loopback(unbracketed(authority.host()))
+    str::from_utf8(host.as_bytes()).is_ok_and(is_loopback_host)
+}
+
+/// Returns `true` if a host with an optional port is this machine.
+fn is_loopback_host(host: &str) -> bool {
+    let port = if host.starts_with('[') { "]:" } else { ":" };
+    is_loopback(unbracketed(host.split(port).next().unwrap_or_default()))
 }
 
 fn unbracketed(host: &str) -> &str {
@@ -125,11 +126,14 @@ pub(crate) fn may_use_defaults(
     request: &Request,
     is_on_loopback: bool,
 ) -> Result<(), &'static str> {
-    let (headers, own) = (&request.head.headers, request.authority());
-    if has_foreign_origin(headers, own) || is_from_another(headers, own) {
-        return Err("it comes from a page of another site");
+    let headers = &request.head.headers;
+    if names_a_page(headers) {
+        let own = request.authority();
+        if has_foreign_origin(headers, own) || is_from_another(headers, own) {
+            return Err("it comes from a page of another site");
+        }
     }
-    if is_on_loopback && !is_known_as_loopback(headers, own) {
+    if is_on_loopback && !names_loopback(request) {
         return Err("the address is not 127.0.0.1 or localhost");
     }
     Ok(())
