@@ -7,26 +7,33 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use memchr::memmem;
 
+use crate::transport::{Stream, Tls};
+
 /// The timeout of an answer, long enough for a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A TCP connection, and the bytes that were read beyond the last answer.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream<TcpStream>,
     rest: Vec<u8>,
 }
 
 impl Connection {
-    pub(crate) fn open(address: SocketAddr) -> Result<Self> {
+    /// Opens a connection, with TLS if the server speaks it.
+    pub(crate) fn open(address: SocketAddr, tls: Option<&Tls>) -> Result<Self> {
         let stream = TcpStream::connect(address).context("opening a connection")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            Some(tls) => tls.begin(stream)?,
+        };
         Ok(Self { stream, rest: Vec::new() })
     }
 
     /// Returns the stream, and the bytes that were read from it beyond the last answer.
-    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub(crate) fn into_parts(self) -> (Stream<TcpStream>, Vec<u8>) {
         (self.stream, self.rest)
     }
 
@@ -44,11 +51,7 @@ impl Connection {
     /// Returns the body of the next answer, which must be a success.
     pub(crate) fn answer(&mut self) -> Result<Vec<u8>> {
         let head = self.head()?;
-        let length = head.split("\r\n").find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
-        });
-        let length = length.with_context(|| format!("no length in {head:?}"))??;
+        let length = length(&head).with_context(|| format!("no length in {head:?}"))?;
         while self.rest.len() < length {
             self.fill()?;
         }
@@ -76,4 +79,12 @@ impl Connection {
         self.rest.extend_from_slice(&buffer[..count]);
         Ok(())
     }
+}
+
+/// Returns the length of the body that follows a head.
+pub(crate) fn length(head: &str) -> Option<usize> {
+    head.split("\r\n").find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    })
 }

@@ -1,4 +1,4 @@
-//! `Listeners`: reads the websockets of all listeners on one thread, and counts each message once.
+//! `Listeners`: reads the connections of all listeners on one thread, and counts each message once.
 //!
 //! This must cost less than what it measures. Therefore all listeners read into one buffer, frames are
 //! parsed in place, and only an incomplete frame is copied.
@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use memchr::memmem;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, length};
 use crate::peer::{DIGITS, MARK, Peer};
+use crate::transport::{Stream, Transport};
 
 const BUFFER: usize = 1 << 20;
 
@@ -74,9 +76,12 @@ impl Sent {
 }
 
 struct Listener {
-    stream: TcpStream,
+    stream: Stream<TcpStream>,
+    transport: Transport,
+    /// The request by which it listens.
+    request: Vec<u8>,
     channel: usize,
-    /// The beginning of an incomplete frame.
+    /// The beginning of an incomplete frame or answer.
     rest: Vec<u8>,
     /// A bit for each message of the channel, set once it has arrived.
     seen: Vec<u64>,
@@ -116,27 +121,45 @@ impl Listeners {
         })
     }
 
-    /// Connects and opens `count` more listeners one after another, spread over the channels.
+    /// Connects and opens `count` more websockets one after another, spread over the channels.
     pub(crate) fn open(&mut self, peer: &Peer, count: usize) -> Result<()> {
-        let address = peer.process.address;
-        let mut backend = Connection::open(address)?;
+        self.open_by(Transport::WebSocket, peer, count)
+    }
+
+    /// The same with another kind of listeners.
+    pub(crate) fn open_by(
+        &mut self,
+        transport: Transport,
+        peer: &Peer,
+        count: usize,
+    ) -> Result<()> {
+        let mut backend = peer.open()?;
         for number in self.listeners.len()..self.listeners.len() + count {
             let channel = number % self.channels;
             if let Some(connect) = peer.connect(number, channel) {
                 backend.call(&connect).context("connecting a listener")?;
             }
-            let mut connection = Connection::open(address)?;
-            connection.write(&peer.listen(number, channel))?;
-            let head = connection.head()?;
-            ensure!(head.starts_with("HTTP/1.1 101"), "no websocket: {head:?}");
-            let (stream, rest) = connection.into_parts();
-            stream.set_nonblocking(true)?;
-            let mut stream = TcpStream::from_std(stream);
-            self.poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
+            let mut connection = peer.open()?;
+            let request = peer.listen(transport, number, channel);
+            connection.write(&request)?;
+            check(transport, &mut connection)?;
+            let (mut stream, rest) = connection.into_parts();
+            stream.socket().set_nonblocking(true)?;
+            let mut stream = stream.map(TcpStream::from_std);
+            let readable = Interest::READABLE;
+            self.poll.registry().register(stream.socket(), Token(number), readable)?;
             let seen = vec![0; self.sent.at.len() / self.channels / 64 + 1];
-            let listener =
-                Listener { stream, channel, rest, seen, next: 0, stalled: false, open: true };
-            self.listeners.push(listener);
+            self.listeners.push(Listener {
+                stream,
+                transport,
+                request,
+                channel,
+                rest,
+                seen,
+                next: 0,
+                stalled: false,
+                open: true,
+            });
         }
         Ok(())
     }
@@ -182,14 +205,15 @@ impl Listeners {
     pub(crate) fn stall(&mut self, number: usize) -> Result<()> {
         let listener = &mut self.listeners[number];
         listener.stalled = true;
-        SockRef::from(&listener.stream).set_recv_buffer_size(STALLED)?;
-        Ok(self.poll.registry().deregister(&mut listener.stream)?)
+        let socket = listener.stream.socket();
+        SockRef::from(&*socket).set_recv_buffer_size(STALLED)?;
+        Ok(self.poll.registry().deregister(socket)?)
     }
 
     /// Resumes reading a stalled listener.
     pub(crate) fn resume(&mut self, number: usize) -> Result<()> {
-        let stream = &mut self.listeners[number].stream;
-        Ok(self.poll.registry().register(stream, Token(number), Interest::READABLE)?)
+        let socket = self.listeners[number].stream.socket();
+        Ok(self.poll.registry().register(socket, Token(number), Interest::READABLE)?)
     }
 
     /// Returns the number of messages that a listener has received.
@@ -219,10 +243,17 @@ impl Listeners {
             };
             listener.rest.clear();
             let buffer = std::mem::take(&mut self.buffer);
-            received += self.frames(number, &buffer[..kept + count], now);
+            let bytes = &buffer[..kept + count];
+            let transport = self.listeners[number].transport;
+            received += match transport {
+                Transport::WebSocket | Transport::Tls => self.frames(number, bytes, now),
+                Transport::EventStream => self.pieces(number, bytes, now),
+                Transport::LongPoll => self.answers(number, bytes, now),
+            };
             let full = kept + count == buffer.len();
             self.buffer = buffer;
-            if !full && !ending {
+            // One read returns one record of TLS.
+            if !full && !ending && transport != Transport::Tls {
                 return received;
             }
         }
@@ -262,7 +293,29 @@ impl Listeners {
         received
     }
 
-    /// Counts the messages in one frame by the numbers in their texts.
+    /// Counts the messages in the pieces of an answer that does not end. A piece has whole messages.
+    fn pieces(&mut self, number: usize, bytes: &[u8], now: u64) -> usize {
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.listeners[number].rest.extend_from_slice(&bytes[whole..]);
+        self.messages(number, &bytes[..whole], now)
+    }
+
+    /// Counts the messages in the answers to polls, and polls again after each.
+    fn answers(&mut self, number: usize, mut bytes: &[u8], now: u64) -> usize {
+        let mut received = 0;
+        while let Some((body, rest)) = answer(bytes) {
+            bytes = rest;
+            received += self.messages(number, body, now);
+            let Listener { stream, request, .. } = &mut self.listeners[number];
+            if stream.write_all(request).is_err() {
+                return received + self.end(number);
+            }
+        }
+        self.listeners[number].rest.extend_from_slice(bytes);
+        received
+    }
+
+    /// Counts the messages in some bytes by the numbers in their texts.
     fn messages(&mut self, number: usize, payload: &[u8], now: u64) -> usize {
         let mut received = 0;
         let mut at = 0;
@@ -306,6 +359,26 @@ impl Listeners {
     }
 }
 
+/// Checks that a listener listens. The answer to a poll comes with the first message.
+fn check(transport: Transport, connection: &mut Connection) -> Result<()> {
+    let expected = match transport {
+        Transport::WebSocket | Transport::Tls => "HTTP/1.1 101",
+        Transport::EventStream => "HTTP/1.1 200",
+        Transport::LongPoll => return Ok(()),
+    };
+    let head = connection.head()?;
+    ensure!(head.starts_with(expected), "it does not listen: {head:?}");
+    Ok(())
+}
+
+/// Returns the body of a server's first answer, and the bytes that follow it. Returns `None` if the answer
+/// is incomplete.
+fn answer(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let length = length(str::from_utf8(&bytes[..end]).ok()?)?;
+    bytes[end..].split_at_checked(length)
+}
+
 /// Returns the opcode and payload of a server's first websocket frame, and the bytes that follow it.
 /// Returns `None` if the frame is incomplete.
 fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
@@ -324,7 +397,7 @@ fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
 
-    use super::{DeliveryErrors, Listener, Listeners};
+    use super::{DeliveryErrors, Listener, Listeners, Stream, Transport};
 
     /// Returns one listener, in channel 0 of 2, whose peer sends nothing.
     fn listeners() -> Listeners {
@@ -332,7 +405,9 @@ mod tests {
         let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(peer.local_addr().unwrap()).unwrap();
         listeners.listeners.push(Listener {
-            stream: mio::net::TcpStream::from_std(stream),
+            stream: Stream::Plain(mio::net::TcpStream::from_std(stream)),
+            transport: Transport::WebSocket,
+            request: b"again".to_vec(),
             channel: 0,
             rest: Vec::new(),
             seen: vec![0; 2],
@@ -367,6 +442,29 @@ mod tests {
         assert_eq!(listeners.errors, errors);
         listeners.frames(0, &[0x88, 0], 0);
         assert_eq!(listeners.errors, DeliveryErrors { closed: 1, ..errors });
+    }
+
+    #[test]
+    fn answers_and_event_streams_may_come_in_any_pieces() {
+        let text = |id| format!("[{{\"text\":\"!{id:08}!x\"}}]\n");
+        let poll = |id| format!("HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n{}", text(id));
+        let event = |id| format!("1c\r\ndata: {}\r\n", text(id));
+        let polls: String = (0..100).step_by(2).map(poll).collect();
+        let events: String = (0..100).step_by(2).map(event).collect();
+        type Count = fn(&mut Listeners, usize, &[u8], u64) -> usize;
+        for (bytes, count) in [(polls, Listeners::answers as Count), (events, Listeners::pieces)] {
+            for size in [1, 2, 3, 30, 1000] {
+                let mut listeners = listeners();
+                let mut received = 0;
+                for piece in bytes.as_bytes().chunks(size) {
+                    let mut all = std::mem::take(&mut listeners.listeners[0].rest);
+                    all.extend_from_slice(piece);
+                    received += count(&mut listeners, 0, &all, 0);
+                }
+                let errors = listeners.errors;
+                assert_eq!((received, errors), (50, DeliveryErrors::default()), "{size}: {bytes}");
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod peer;
 mod phase;
 mod process;
 mod report;
+mod transport;
 mod workloads;
 mod yardstick;
 

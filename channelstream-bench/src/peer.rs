@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::connection::Connection;
 use crate::journal::Journal;
 use crate::process::Process;
+use crate::transport::{Tls, Transport};
 
 /// The server, or one of the yardsticks that it is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -58,11 +59,22 @@ pub(crate) struct Peer {
     signer: TimestampSigner,
     command: Command,
     _journal: Option<Journal>,
+    tls: Option<Tls>,
 }
 
 impl Peer {
     /// Starts a process. Only the server receives `flags`.
     pub(crate) fn start(kind: Kind, server: &PathBuf, flags: &[&str]) -> Result<Self> {
+        Self::start_with(kind, server, flags, None)
+    }
+
+    /// Starts a process for listeners of one kind.
+    pub(crate) fn start_for(transport: Transport, kind: Kind, server: &PathBuf) -> Result<Self> {
+        let tls = if transport == Transport::Tls { Some(Tls::new()?) } else { None };
+        Self::start_with(kind, server, &[], tls)
+    }
+
+    fn start_with(kind: Kind, server: &PathBuf, flags: &[&str], tls: Option<Tls>) -> Result<Self> {
         let journal = Journal::of(kind)?;
         let mut command = if kind.is_yardstick() {
             let mut command = Command::new(
@@ -74,6 +86,7 @@ impl Peer {
             let mut command = Command::new(server);
             command.args(["--port", "0"]).args(flags);
             command.args(journal.iter().flat_map(Journal::flags));
+            command.args(tls.iter().flat_map(Tls::flags));
             for (name, _) in std::env::vars_os() {
                 if name.to_string_lossy().starts_with("CHANNELSTREAM_") {
                     command.env_remove(name);
@@ -84,18 +97,23 @@ impl Peer {
         };
         let process = Process::start(&mut command)?;
         let signer = TimestampSigner::new(SECRET);
-        let peer = Self { kind, process, signer, command, _journal: journal };
+        let peer = Self { kind, process, signer, command, _journal: journal, tls };
         if kind == Kind::Redis {
             peer.wait_until_ready()?;
         }
         Ok(peer)
     }
 
+    /// Opens a connection.
+    pub(crate) fn open(&self) -> Result<Connection> {
+        Connection::open(self.process.address, self.tls.as_ref())
+    }
+
     /// Waits until the server follows a journal that it has to find first.
     fn wait_until_ready(&self) -> Result<()> {
         let begin = Instant::now();
         let probe = b"GET /readyz HTTP/1.1\r\nhost: bench\r\n\r\n";
-        while let Err(error) = Connection::open(self.process.address)?.call(probe) {
+        while let Err(error) = self.open()?.call(probe) {
             ensure!(begin.elapsed() < READY, "it does not follow its journal: {error}");
             thread::sleep(Duration::from_millis(20));
         }
@@ -121,17 +139,25 @@ impl Peer {
         (!self.kind.is_yardstick()).then(|| self.signed("POST", "/connect", &body))
     }
 
-    /// Returns the request that opens the websocket of a listener.
-    pub(crate) fn listen(&self, number: usize, channel: usize) -> Vec<u8> {
+    /// Returns the request by which a listener listens.
+    pub(crate) fn listen(&self, transport: Transport, number: usize, channel: usize) -> Vec<u8> {
+        let endpoint = match transport {
+            Transport::WebSocket | Transport::Tls => "ws",
+            Transport::EventStream => "sse",
+            Transport::LongPoll => "listen",
+        };
         let path = match self.kind {
             Kind::Limit1 | Kind::Log => format!("/{channel}"),
-            _ => format!("/ws?conn_id={}", conn_id(number)),
+            _ => format!("/{endpoint}?conn_id={}", conn_id(number)),
         };
-        format!(
-            "GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        .into_bytes()
+        let upgrade = match transport {
+            Transport::WebSocket | Transport::Tls => {
+                "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                 sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            }
+            Transport::EventStream | Transport::LongPoll => "",
+        };
+        format!("GET {path} HTTP/1.1\r\nhost: bench\r\n{upgrade}\r\n").into_bytes()
     }
 
     /// Returns the request that publishes the messages with these numbers, each with a text of `size`

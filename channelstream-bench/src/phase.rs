@@ -78,7 +78,7 @@ pub(crate) fn run(peer: &Peer, listeners: &mut Listeners, load: &Load) -> Result
         Pace::Publishers(count) => count,
         Pace::InFlight(_) | Pace::PerSecond(_) => 1,
     };
-    let connections = (0..publishers).map(|_| Connection::open(peer.process.address));
+    let connections = (0..publishers).map(|_| peer.open());
     let connections = connections.collect::<Result<Vec<_>>>()?;
     listeners.idle(AFTER)?;
 

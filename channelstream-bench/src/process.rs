@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// The text before the address in a server's first log line. A semicolon ends the address.
-pub(crate) const START: &str = "listening on http://";
+/// The text before the scheme and the address in a server's first log line. A semicolon ends the address.
+pub(crate) const START: &str = "listening on ";
 
 /// A running server or yardstick, which is ended when dropped.
 pub(crate) struct Process {
@@ -34,6 +34,7 @@ impl Process {
             let line = line?;
             if let Some((_, rest)) = line.split_once(START) {
                 let text = rest.split(';').next().unwrap_or(rest);
+                let text = text.split_once("://").map_or(text, |(_, address)| address);
                 break text.parse().with_context(|| format!("{text:?} is not an address"))?;
             }
             output += &line;

@@ -12,6 +12,7 @@ use crate::listeners::{DeliveryErrors, Listeners};
 use crate::peer::{Kind, Peer, name};
 use crate::phase::{self, Load, Pace, Phase};
 use crate::report::{Ratio, Sample, spread};
+use crate::transport::Transport;
 
 /// A workload: its name, description, kinds of peers, and function.
 pub(crate) struct Workload {
@@ -26,7 +27,7 @@ const SERVER: &[Kind] = &[Kind::Server];
 const JOURNALS: &[Kind] = &[Kind::Limit1, Kind::Log, Kind::Server, Kind::File, Kind::Redis];
 
 /// All workloads, in the order in which they run.
-pub(crate) const WORKLOADS: [Workload; 15] = [
+pub(crate) const WORKLOADS: [Workload; 16] = [
     Workload { name: "A", about: "1,000 listeners, 32 in flight", kinds: ALL, run: fan_out },
     Workload { name: "A1", about: "the same, one in flight", kinds: ALL, run: one_in_flight },
     Workload { name: "A2", about: "the same, two in flight", kinds: ALL, run: two_in_flight },
@@ -50,6 +51,12 @@ pub(crate) const WORKLOADS: [Workload; 15] = [
         about: "100 listeners of 16 KiB messages, one stalls",
         kinds: &[Kind::Limit1, Kind::Server],
         run: stalled,
+    },
+    Workload {
+        name: "T",
+        about: "200 listeners by websocket, with TLS, by event stream and by long poll",
+        kinds: SERVER,
+        run: transports,
     },
     Workload {
         name: "connect",
@@ -92,9 +99,13 @@ pub(crate) const WORKLOADS: [Workload; 15] = [
 const PER_DELIVERY: &str = "cpu_us_per_delivery";
 const PER_PUBLISH: &str = "cpu_us_per_publish";
 const P99: &str = "p99_ms";
+const WEBSOCKET: &str = "cpu_us_websocket";
+const TLS: &str = "cpu_us_tls";
+const EVENT_STREAM: &str = "cpu_us_event_stream";
+const LONG_POLL: &str = "cpu_us_long_poll";
 
 /// The ratios to report. Those of CPU time compare with the yardstick that does the same work.
-pub(crate) const RATIOS: [Ratio; 19] = [
+pub(crate) const RATIOS: [Ratio; 22] = [
     at_most("A", PER_DELIVERY, Kind::Log, PER_DELIVERY, 1.3),
     at_most("A", P99, Kind::Log, P99, 2.5),
     // With one message in flight no write can be saved: each frame is a write of its own.
@@ -110,6 +121,9 @@ pub(crate) const RATIOS: [Ratio; 19] = [
         at_least: true,
         ..at_most("E", "others_per_s_stalled", Kind::Server, "others_per_s", 0.9)
     },
+    at_most("T", TLS, Kind::Server, WEBSOCKET, 1.5),
+    at_most("T", EVENT_STREAM, Kind::Server, WEBSOCKET, 1.4),
+    at_most("T", LONG_POLL, Kind::Server, WEBSOCKET, 2.0),
     at_most("connect", "cpu_us_at_10000", Kind::Server, "cpu_us_at_100", 1.2),
     at_most("channels", "cpu_us_at_10000", Kind::Server, "cpu_us_at_10", 1.2),
     at_most("channels", "cpu_us_at_100000", Kind::Server, "cpu_us_at_10", 1.2),
@@ -300,6 +314,30 @@ fn by_turns(
     Ok(names.iter().copied().zip(measured.iter().map(median)).collect())
 }
 
+fn transports(kind: Kind, server: &PathBuf) -> Result<Sample> {
+    const LISTENERS: usize = 200;
+    const MESSAGES: usize = 500;
+    let mut servers = Vec::new();
+    for transport in
+        [Transport::WebSocket, Transport::Tls, Transport::EventStream, Transport::LongPoll]
+    {
+        let peer = Peer::start_for(transport, kind, server)?;
+        let mut listeners = Listeners::new(1, ROUNDS * MESSAGES)?;
+        listeners.open_by(transport, &peer, LISTENERS)?;
+        servers.push((peer, listeners));
+    }
+    let metrics = by_turns(&[WEBSOCKET, TLS, EVENT_STREAM, LONG_POLL], |server, round| {
+        let (peer, listeners) = &mut servers[server];
+        let ids = round * MESSAGES..(round + 1) * MESSAGES;
+        let load = Load { ids, size: TEXT, batch: 1, pace: Pace::InFlight(32) };
+        let phase = phase::run(peer, listeners, &load)?;
+        Ok(each(phase.cpu, phase.deliveries))
+    })?;
+    let mut errors = DeliveryErrors::default();
+    servers.iter().for_each(|(_, listeners)| errors += listeners.errors);
+    Ok(Sample { metrics, errors })
+}
+
 fn connect(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const EXISTING: [usize; 2] = [100, 10_000];
     const CALLS: usize = 100;
@@ -309,7 +347,7 @@ fn connect(kind: Kind, server: &PathBuf) -> Result<Sample> {
     let mut servers = Vec::new();
     for existing in EXISTING {
         let peer = Peer::start(kind, server, &[])?;
-        let mut connection = Connection::open(peer.process.address)?;
+        let mut connection = peer.open()?;
         connect_many(&peer, &mut connection, 0..existing, || Ok(()))?;
         servers.push((peer, connection));
     }
@@ -381,7 +419,7 @@ fn channels(kind: Kind, server: &PathBuf) -> Result<Sample> {
     let mut servers = Vec::new();
     for others in [10, 10_000, 100_000] {
         let (peer, listeners) = two_listeners(kind, server)?;
-        let mut connection = Connection::open(peer.process.address)?;
+        let mut connection = peer.open()?;
         for first in (0..others).step_by(PORTION) {
             let numbers = first..others.min(first + PORTION);
             let names: Map<String, Value> =
@@ -397,7 +435,7 @@ fn users(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const USERS: usize = 100_000;
     let empty = two_listeners(kind, server)?;
     let (peer, mut listeners) = two_listeners(kind, server)?;
-    let mut connection = Connection::open(peer.process.address)?;
+    let mut connection = peer.open()?;
     // The listeners have the first numbers.
     connect_many(&peer, &mut connection, 10..10 + USERS, || {
         listeners.turn(Duration::ZERO).map(drop)
@@ -436,7 +474,7 @@ fn memory(kind: Kind, server: &PathBuf) -> Result<Sample> {
         metrics.push((full, megabytes(peer.process.memory()?)));
         errors += listeners.errors;
         drop(listeners);
-        let mut connection = Connection::open(peer.process.address)?;
+        let mut connection = peer.open()?;
         let mut nobody = Listeners::new(1, 0)?;
         // Wait for the channel first, since the admin statistics list everything.
         eventually(&mut nobody, || Ok(members(&peer, &mut connection, 0)?.is_none()))?;
@@ -461,7 +499,7 @@ fn snapshot(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const MESSAGES: usize = 6000;
     const SIZE: usize = 16 * 1024;
     let peer = Peer::start(kind, server, &KEEP)?;
-    let mut connection = Connection::open(peer.process.address)?;
+    let mut connection = peer.open()?;
     connect_many(&peer, &mut connection, 0..CONNECTIONS, || Ok(()))?;
     let before = snapshot_size(&peer, &mut connection)?;
     let mut times = Vec::with_capacity(MESSAGES);
@@ -490,7 +528,7 @@ fn snapshot_size(peer: &Peer, connection: &mut Connection) -> Result<u64> {
 fn restart(kind: Kind, server: &PathBuf) -> Result<Sample> {
     const CONNECTIONS: usize = 1_000_000;
     let mut peer = Peer::start(kind, server, &KEEP)?;
-    let mut connection = Connection::open(peer.process.address)?;
+    let mut connection = peer.open()?;
     connect_many(&peer, &mut connection, 0..CONNECTIONS, || Ok(()))?;
     let before = members(&peer, &mut connection, OTHERS)?;
     let mut seconds = Vec::new();
@@ -498,7 +536,7 @@ fn restart(kind: Kind, server: &PathBuf) -> Result<Sample> {
         let begin = Instant::now();
         peer.restart()?;
         seconds.push(begin.elapsed().as_secs_f64());
-        let mut connection = Connection::open(peer.process.address)?;
+        let mut connection = peer.open()?;
         ensure!(members(&peer, &mut connection, OTHERS)? == before, "connections are lost");
     }
     let metrics = vec![("seconds_first", seconds[0]), ("seconds_second", seconds[1])];

@@ -78,7 +78,7 @@ pub(crate) fn serve(logs: bool) -> Result<()> {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut acceptor = TcpListener::bind(any).context("no free port")?;
     poll.registry().register(&mut acceptor, LISTENER, Interest::READABLE)?;
-    eprintln!("{START}{};", acceptor.local_addr()?);
+    eprintln!("{START}http://{};", acceptor.local_addr()?);
     let mut server = Server {
         logs,
         poll,

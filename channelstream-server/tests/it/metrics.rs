@@ -256,6 +256,13 @@ fn pages_of_other_sites_read_nothing() {
         assert_eq!(answer.status, 403, "{name}");
         assert!(answer.body.contains("127.0.0.1 or localhost"), "{answer:?}");
     }
+    // The same, if a proxy on this machine names the host.
+    let trusted_proxies = "127.0.0.1".parse().unwrap();
+    let behind = App::start(Config { trusted_proxies, ..Config::default() });
+    for (name, status) in [("evil.example", 403), ("localhost:8000", 200)] {
+        let answer = behind.send(&metrics().header("x-forwarded-host", name));
+        assert_eq!(answer.status, status, "{name}");
+    }
     let wide =
         Config { allow_metrics_from: "127.0.0.1, 10.0.0.1".parse().unwrap(), ..Config::default() };
     let named = App::start(wide).send(&metrics().header("host", "push.internal:8000"));
