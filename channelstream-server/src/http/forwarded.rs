@@ -69,6 +69,9 @@ impl Forwarded {
             notes.untrusted(peer);
         }
         let mut parsed = Self { peer, trust, place: 0, is_secure };
+        if trust != Trust::All {
+            return parsed;
+        }
         for (place, hop) in header::items(headers, &FORWARDED_FOR, b',').rev().enumerate() {
             if !parsed.peer.is_in(trusted) {
                 break;
