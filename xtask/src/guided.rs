@@ -18,7 +18,7 @@ const FOLDER: &str = "target/guided";
 
 /// What is done while it counts: publishes to few and to many, one by one and in batches, with the journal in memory and
 /// in files.
-const LOADS: [&str; 6] = ["B", "B32", "A", "A1", "K", "D"];
+const LOADS: [&str; 5] = ["B", "A", "A1", "K", "D"];
 
 /// A build of the server for a kind of machine whose programs run on this one. The counts of another kind are of no use,
 /// because the names of functions depend on it.
