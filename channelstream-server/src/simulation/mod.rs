@@ -249,7 +249,7 @@ const FOUND: [(&str, u64); 21] = [
     ("doubled", 0),
     ("dropped", 0),
     ("flipped", 0),
-    ("stale", 73),
+    ("stale", 18),
     ("frame-doubled", 0),
     ("frame-lost", 0),
     ("frames-swapped", 1),
