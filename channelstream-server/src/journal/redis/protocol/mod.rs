@@ -85,6 +85,8 @@ pub(crate) enum Rule {
     Run,
     /// Entries follow each other without a hole.
     Holes,
+    /// What Redis ends with is compared before anything is put back behind it.
+    End,
     /// Before an epoch begins, the nodes that live have said how far they are.
     Wait,
     /// What is under way is appended again in a new epoch.

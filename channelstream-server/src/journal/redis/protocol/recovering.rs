@@ -239,11 +239,11 @@ impl<S> Machine<S> {
 
     /// Puts back what Redis lacks and begins the next epoch, or asks for the snapshot that it begins with.
     fn take_over(&mut self) {
-        let position = self.order.position();
+        let (position, at_any_end) = (self.order.position(), !self.keeps(Rule::End));
         let Phase::Recovering(recovery) = &mut self.phase else { return };
         // Without a head, nothing tells what the entries are. On a run that went back, others may have been
         // appended at the same positions, and what somebody else has appended to any run would stay in the way.
-        let is_known = recovery.is_end_mine && !recovery.has_epoch();
+        let is_known = (recovery.is_end_mine || at_any_end) && !recovery.has_epoch();
         let known = recovery.view.head.as_ref().filter(|_| is_known);
         // Nor what entries are of a later epoch than the newest: somebody may have appended to an older journal.
         let end = recovery.view.end.filter(|end| known.is_some_and(|head| end.epoch <= head.epoch));
