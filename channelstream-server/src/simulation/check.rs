@@ -129,6 +129,11 @@ impl World {
                 ));
             }
         }
+        let (new, end) =
+            (self.processes[self.master].data.leads_new_nodes_to(), first.order().position());
+        if new != Some(end) {
+            faults.push(format!("a new node comes to {new:?}, the others are at {end:?}"));
+        }
         for fault in faults {
             self.fault(&fault);
         }

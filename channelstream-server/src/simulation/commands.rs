@@ -176,7 +176,7 @@ impl World {
         let alive = Alive { level, position, digest, sent, but };
         self.append(node, Command::Alive(Box::new(alive)));
         self.close_again(node);
-        if self.dice.one_in(2) {
+        if !self.is_sparing && self.dice.one_in(2) {
             let replica = &self.nodes[node].replica;
             let (position, snapshot) = (replica.order().position(), replica.snapshot());
             let at = self.now + self.dice.between(MILLI, 300 * MILLI);

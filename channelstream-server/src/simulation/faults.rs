@@ -176,6 +176,10 @@ impl World {
         let number = self.processes.len();
         self.processes.push(Process::new(number, data, self.careless()));
         self.master = number;
+        if self.is_sparing && self.dice.one_in(4) {
+            // Before an epoch begins on this run.
+            self.damage_journal();
+        }
     }
 
     /// The replica is made master, while the old one lives on for those that reach it.

@@ -22,6 +22,8 @@ pub(super) struct Data {
     /// The newest id that the stream ever had, if there is a stream.
     pub(super) end: Option<Position>,
     snapshot: Option<(Position, Bytes)>,
+    /// The snapshot that was found to be of no use last.
+    useless: Option<Position>,
 }
 
 /// A change of the data, as it goes to the replica and the disk.
@@ -34,6 +36,7 @@ enum Change {
         instead: Option<(Position, Bytes)>,
     },
     Save(Position, Bytes),
+    Useless(Position),
     Flush,
     /// Somebody puts other data in the place of these.
     Replace(Data),
@@ -60,22 +63,43 @@ impl Data {
                 self.stream.drain(..gone);
                 self.snapshot = Some((*position, snapshot.clone()));
             }
+            Change::Useless(position) => self.useless = Some(*position),
             Change::Flush => *self = Self::default(),
             Change::Replace(data) => *self = data.clone(),
             Change::Remove(position) => self.stream.retain(|(at, _)| at != position),
         }
     }
 
-    /// Returns `true` if there is a snapshot, and all entries behind it follow each other.
+    /// Returns `true` if there is a snapshot of use, and all entries behind it follow each other. As in Redis, what is in
+    /// them is not looked at.
     pub(super) fn is_whole(&self) -> bool {
-        let Some((mut at, _)) = self.snapshot else { return false };
-        let follows = |(position, _): &(Position, Entry)| {
-            let before = std::mem::replace(&mut at, *position);
-            let is_same = before.epoch == position.epoch;
-            position.number == if is_same { before.number + 1 } else { 0 }
-        };
-        let at = self.snapshot.as_ref().map_or(Position::default(), |(at, _)| *at);
-        self.after(at).all(follows)
+        let snapshot = self.snapshot.as_ref().map(|(at, _)| *at);
+        snapshot.is_some()
+            && snapshot != self.useless
+            && self.leads_to(|_| true) == self.end.max(snapshot)
+    }
+
+    /// Returns how far a node comes that begins with the snapshot.
+    pub(super) fn leads_new_nodes_to(&self) -> Option<Position> {
+        self.leads_to(|entry| !entry.bytes.is_empty())
+    }
+
+    /// Returns how far the snapshot, and those of these entries that follow it without a hole, lead.
+    fn leads_to(&self, counts: impl Fn(&Entry) -> bool) -> Option<Position> {
+        let mut at = self.snapshot.as_ref().map(|(at, _)| *at)?;
+        let head = self.head.as_ref()?;
+        for (position, entry) in self.after(at) {
+            let follows = if position.epoch == at.epoch {
+                position.number == at.number + 1
+            } else {
+                position.number == 0 && head.before(position.epoch) == Some(at)
+            };
+            if !follows || !counts(entry) {
+                break;
+            }
+            at = *position;
+        }
+        Some(at)
     }
 
     fn push(&mut self, position: Position, entry: Entry) {
@@ -253,6 +277,7 @@ impl Process {
             Request::PutBack { .. } if is_full => Answer::PutBack,
             Request::Begin(_) if is_full => Answer::Begun { is_done: false },
             Request::Save { .. } if is_full => Answer::Saved,
+            Request::Useless(_) if is_full => Answer::Noted,
             Request::Meet => Answer::Met { run: self.run.clone(), view: self.view() },
             Request::Append { epoch, entry } => {
                 let end = match self.data.end {
@@ -301,6 +326,10 @@ impl Process {
                 let snapshot = self.data.snapshot.as_ref();
                 // Only the node can read the order in it.
                 Answer::Loaded(snapshot.map(|(_, bytes)| (Order::default(), bytes.clone())))
+            }
+            Request::Useless(position) => {
+                self.change(Change::Useless(position));
+                Answer::Noted
             }
             Request::Save { epoch, position, snapshot } => {
                 let is_epoch = self.data.head.as_ref().is_some_and(|head| head.epoch == epoch);

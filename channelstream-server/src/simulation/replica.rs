@@ -155,6 +155,7 @@ impl Replica {
             Answer::Claims { claims, view } => Answer::Claims { claims, view },
             Answer::PutBack => Answer::PutBack,
             Answer::Begun { is_done } => Answer::Begun { is_done },
+            Answer::Noted => Answer::Noted,
             Answer::Saved => Answer::Saved,
         })
     }

@@ -261,6 +261,17 @@ impl Lines {
                 let request = async { Ok(Got::Loaded(snapshots::load(read, maker, heard).await?)) };
                 self.read.send(request).await;
             }
+            Request::Useless(position) => {
+                let (mut line, pipeline) = (append, maker.note_unusable(position));
+                let request = async move {
+                    match command::run_one(&mut line, &pipeline).await {
+                        // What cannot be written now is noted later.
+                        Ok(_) | Err(Trouble::Answers(_)) => Ok(Got::Answers(vec![Answer::Noted])),
+                        Err(trouble) => Err(trouble),
+                    }
+                };
+                self.append.send(request).await;
+            }
             Request::Save { epoch, position, snapshot } => {
                 let mut line = append;
                 let heard = Arc::clone(&self.append.heard);

@@ -12,7 +12,7 @@ use super::super::{Given, Journal};
 use super::answer;
 use super::command::{Maker, Scripts, Trouble};
 use super::lines::{Got, Lines};
-use super::protocol::message::{Answer, Appended, Beginning, Entry, Run, View};
+use super::protocol::message::{Answer, Appended, Beginning, Entry, Request, Run, View};
 use super::*;
 use crate::config::Secret;
 
@@ -334,6 +334,28 @@ fn a_snapshot_is_no_older_than_the_one_before_and_of_this_epoch() {
             command::run_one(&mut line, &lines.maker.save(epoch, at, 1)).await.unwrap();
             assert_eq!(redis_newest(&redis), format!("{}-4", epoch.get()));
         }
+    });
+}
+
+#[test]
+fn a_snapshot_that_is_noted_as_useless_is_not_whole_until_there_is_a_newer_one() {
+    in_runtime(async || {
+        let redis = Redis::start(Disk::None, &[]);
+        begin(&redis).await;
+        let mut lines = lines(&redis).await;
+        let head = met(&mut lines).await.1.head.unwrap();
+        appended(&mut lines, head.epoch, &[1, 2]).await;
+        let (line, maker) = (lines.append.connection.clone(), lines.maker.clone());
+        let is_whole = || async { snapshots::is_whole(line.clone(), &maker, &head).await.unwrap() };
+        assert!(is_whole().await);
+        lines.ask(Request::Useless(Position::default()), 0, 1).await;
+        let noted = lines.append.next().await.unwrap();
+        assert!(matches!(noted, Got::Answers(answers) if matches!(answers[..], [Answer::Noted])));
+        assert!(!is_whole().await);
+        let at = Position { epoch: head.epoch, number: 1 };
+        snapshots::store(&mut line.clone(), &maker, at, b"state", &Arc::default()).await.unwrap();
+        command::run_one(&mut line.clone(), &maker.save(head.epoch, at, 1)).await.unwrap();
+        assert!(is_whole().await);
     });
 }
 

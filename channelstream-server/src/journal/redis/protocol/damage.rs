@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use channelstream_core::state::Position;
 
-use super::message::{Damage, Head, Run, View};
+use super::message::{Damage, Head, Line, Request, Run, View};
 use super::recovering::{LONG_WAIT, WAIT};
 use super::{Broken, Machine, Phase, Rule};
 
@@ -89,6 +89,15 @@ impl<S> Machine<S> {
     pub(super) fn is_stuck_in_a_hole(&self) -> bool {
         self.broken == Some(Broken::Hole)
             && self.hole_since.is_some_and(|since| since + LONG_WAIT <= self.now)
+    }
+
+    /// The order cannot go on from the snapshot at this position. Those that go on beyond it do not see that: they have
+    /// read what is missing. So they are told, unless they have made another snapshot meanwhile.
+    pub(super) fn note_useless(&mut self, snapshot: Option<Position>) {
+        let before = std::mem::replace(&mut self.useless, snapshot);
+        if let Some(position) = snapshot.filter(|_| before == snapshot) {
+            self.ask(Line::Append, Request::Useless(position));
+        }
     }
 
     /// The order goes on from where it is, though entries may be missing there that no snapshot has.

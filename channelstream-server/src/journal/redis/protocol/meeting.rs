@@ -87,15 +87,19 @@ impl<S> Machine<S> {
             let is_theirs = view.head.as_ref().is_some_and(|head| order.fork(&head.epochs).is_ok());
             (is_newer || self.is_fresh || self.broken == Some(Broken::Diverged)) && is_theirs
         };
+        let loaded = snapshot.as_ref().map(|(order, _)| order.position());
         match snapshot.filter(|(order, _)| goes_on(order)) {
             Some((order, state)) => {
-                self.broken = None;
+                (self.broken, self.useless) = (None, None);
                 self.restart(order, state);
                 self.meet();
             }
             None => match recovering {
                 None if self.is_stuck_in_a_hole() => self.settle_stuck(view),
-                None => self.enter(Phase::Pausing { until: self.now + PAUSE }),
+                None => {
+                    self.note_useless(loaded);
+                    self.enter(Phase::Pausing { until: self.now + PAUSE });
+                }
                 Some(run) => {
                     self.no_snapshot_fills(&view);
                     self.nothing = Some(run.clone());

@@ -90,7 +90,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// Returns the last entry before this epoch.
-    pub(in super::super) fn before(&self, epoch: Epoch) -> Option<Position> {
+    pub(crate) fn before(&self, epoch: Epoch) -> Option<Position> {
         let found = self.epochs.iter().rfind(|(began, _)| *began == epoch);
         found.map(|(_, after)| *after)
     }
@@ -130,6 +130,8 @@ pub(crate) enum Request {
     Begin(Box<Beginning>),
     /// The newest snapshot.
     Load,
+    /// Notes that the snapshot at this position is of no use, so that whoever makes snapshots makes another one.
+    Useless(Position),
     /// Stores a snapshot, if the epoch is still this one and the stored one is older.
     Save { epoch: Epoch, position: Position, snapshot: Bytes },
 }
@@ -190,6 +192,7 @@ pub(crate) enum Answer<S> {
         is_done: bool,
     },
     Loaded(Option<(Order, S)>),
+    Noted,
     Saved,
 }
 

@@ -85,6 +85,8 @@ pub(crate) enum Rule {
     Run,
     /// Entries follow each other without a hole.
     Holes,
+    /// What Redis ends with is compared before anything is put back behind it.
+    End,
     /// Before an epoch begins, the nodes that live have said how far they are.
     Wait,
     /// What is under way is appended again in a new epoch.
@@ -174,6 +176,8 @@ pub(crate) struct Machine<S> {
     recovering: Option<(Run, Duration)>,
     /// Since when entries are missing that no snapshot has.
     hole_since: Option<Duration>,
+    /// The snapshot that was loaded last, if the order could not go on from it.
+    useless: Option<Position>,
     /// The epoch in which nothing can be read behind the position of the order.
     stuck: Option<Epoch>,
     /// The run that has no snapshot to begin from.
@@ -219,6 +223,7 @@ impl<S> Machine<S> {
             broken: None,
             recovering: None,
             hole_since: None,
+            useless: None,
             stuck: None,
             nothing: None,
             seen: BTreeMap::new(),
@@ -375,7 +380,7 @@ impl<S> Machine<S> {
             Answer::Claims { claims, view } => self.claimed(&claims, view),
             Answer::Begun { is_done } => self.begun(is_done),
             Answer::Loaded(snapshot) => self.loaded(snapshot),
-            Answer::PutBack | Answer::Saved => {}
+            Answer::PutBack | Answer::Noted | Answer::Saved => {}
         }
     }
 

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use bytes::Bytes;
+use channelstream_core::protocol::Epoch;
 use channelstream_core::state::{NodeId, Position};
 
 use super::meeting::Fit;
@@ -38,6 +39,8 @@ pub(super) struct Recovery {
     is_anew: bool,
     /// Where Redis ended when nothing of what was read did fit.
     read_to: Option<Position>,
+    /// The newest entry of Redis was read, and is not another one than this order has there.
+    is_end_mine: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,18 +92,31 @@ impl<S> Machine<S> {
             alone: true,
             is_anew: false,
             read_to: None,
+            is_end_mine: false,
         };
         self.enter(Phase::Recovering(recovery));
-        self.ask(
-            Line::Read,
-            Request::Read { after: self.order.position(), waits: false, epoch: None },
-        );
+        self.read_to_end();
+    }
+
+    /// Reads what Redis has beyond the position, or at least its newest entry: somebody who is no node may have appended
+    /// to this run before it has an epoch.
+    fn read_to_end(&mut self) {
+        let position = self.order.position();
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        recovery.stage = Stage::Reading;
+        recovery.is_end_mine = false;
+        let after = recovery.view.end.map_or(position, |end| position.min(just_before(end)));
+        self.ask(Line::Read, Request::Read { after, waits: false, epoch: None });
     }
 
     /// Takes what Redis has beyond the position.
     pub(super) fn recovered(&mut self, entries: Vec<(Position, Entry)>) {
         let mut moved = false;
         for (position, entry) in entries {
+            let Phase::Recovering(recovery) = &mut self.phase else { return };
+            if recovery.view.end == Some(position) {
+                recovery.is_end_mine = self.ring.at(position).is_none_or(|mine| *mine == entry);
+            }
             let Phase::Recovering(recovery) = &self.phase else { return };
             let fit = match &recovery.view.head {
                 None => Fit::Unknown,
@@ -163,7 +179,7 @@ impl<S> Machine<S> {
     /// Compares how far all nodes are.
     pub(super) fn claimed(&mut self, claims: &[(NodeId, Position)], view: View) {
         let position = self.order.position();
-        let (node, now, waited) = (self.node, self.now, self.waited());
+        let (node, waited) = (self.node, self.waited());
         let Phase::Recovering(recovery) = &self.phase else { return };
         let damage = self.damage(&recovery.run, &view);
         let Phase::Recovering(recovery) = &mut self.phase else { return };
@@ -186,16 +202,12 @@ impl<S> Machine<S> {
             return;
         }
         let end = recovery.view.end;
-        if damage.is_none() && end.is_some_and(|end| end > position) {
-            if recovery.read_to != end {
-                recovery.stage = Stage::Reading;
-                recovery.next_claim = now;
-                self.ask(Line::Read, Request::Read { after: position, waits: false, epoch: None });
-                return;
-            }
-            if waited < LONG_WAIT {
-                return;
-            }
+        if damage.is_none() && recovery.read_to != end {
+            self.read_to_end();
+            return;
+        }
+        if damage.is_none() && end.is_some_and(|end| end > position) && waited < LONG_WAIT {
+            return;
         }
         let has_nothing = position == Position::default();
         if has_nothing && recovery.view.head.is_none() && end.is_some() {
@@ -227,11 +239,12 @@ impl<S> Machine<S> {
 
     /// Puts back what Redis lacks and begins the next epoch, or asks for the snapshot that it begins with.
     fn take_over(&mut self) {
-        let position = self.order.position();
+        let (position, at_any_end) = (self.order.position(), !self.keeps(Rule::End));
         let Phase::Recovering(recovery) = &mut self.phase else { return };
         // Without a head, nothing tells what the entries are. On a run that went back, others may have been
-        // appended at the same positions.
-        let known = recovery.view.head.as_ref().filter(|_| !recovery.has_epoch());
+        // appended at the same positions, and what somebody else has appended to any run would stay in the way.
+        let is_known = (recovery.is_end_mine || at_any_end) && !recovery.has_epoch();
+        let known = recovery.view.head.as_ref().filter(|_| is_known);
         // Nor what entries are of a later epoch than the newest: somebody may have appended to an older journal.
         let end = recovery.view.end.filter(|end| known.is_some_and(|head| end.epoch <= head.epoch));
         let end = end.filter(|_| position != Position::default());
@@ -292,5 +305,16 @@ impl<S> Machine<S> {
             self.notice(Notice::Begins { after: self.order.position(), put_back, rebuilt });
         }
         self.meet();
+    }
+}
+
+/// Returns the position from which on a read begins with the entry at this one.
+fn just_before(at: Position) -> Position {
+    match at.number.checked_sub(1) {
+        Some(number) => Position { number, ..at },
+        None => {
+            let epoch = Epoch::new(at.epoch.get().saturating_sub(1));
+            Position { epoch, number: u64::MAX }
+        }
     }
 }

@@ -67,6 +67,12 @@ impl Ring {
         Some(self.entries.range(from + skipped..))
     }
 
+    /// Returns the entry at a position, if it is of the present order and still here.
+    pub(super) fn at(&self, position: Position) -> Option<&Entry> {
+        let mut present = self.entries.iter().rev().take(self.present);
+        present.find(|(found, _)| *found == position).map(|(_, entry)| entry)
+    }
+
     /// Returns the entries that have their meaning outside of their epoch and are not in this order, each
     /// once, oldest first.
     pub(super) fn missing_in<'a>(&'a self, order: &'a Order) -> impl Iterator<Item = &'a Entry> {

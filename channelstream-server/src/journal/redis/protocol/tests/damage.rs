@@ -29,6 +29,19 @@ impl Node {
         self.now - begun
     }
 
+    fn puts_back(&self) -> bool {
+        self.has(|output| matches!(output, Output::Ask { request: Request::PutBack { .. }, .. }))
+    }
+
+    /// Behind which positions was read.
+    fn reads_after(&self) -> Vec<Position> {
+        let outputs = self.outputs.iter().filter_map(|output| match output {
+            Output::Ask { request: Request::Read { after, .. }, .. } => Some(*after),
+            _ => None,
+        });
+        outputs.collect()
+    }
+
     fn noticed(&self, wanted: Damage) -> bool {
         self.has(
             |output| matches!(output, Output::Notice(Notice::Damaged(found)) if *found == wanted),
@@ -143,6 +156,9 @@ fn a_hole_that_no_snapshot_fills_is_left_behind() {
     while !node.noticed(Damage::Stuck { after: at(5, 3) }) {
         assert!(node.now < begun + secs(20), "it waits for ever");
         node.answer(Line::Read, Answer::Loaded(Some((order(5, 2), "older"))));
+        if !node.machine.lines[Line::Append as usize].is_empty() {
+            node.answer(Line::Append, Answer::Noted);
+        }
         node.wait(Duration::from_millis(100));
         if matches!(node.machine.phase, Phase::Meeting { .. }) {
             node.met("a", &theirs);
@@ -252,13 +268,92 @@ fn nothing_is_put_back_behind_entries_of_no_epoch() {
     // Another run has what was appended to an older journal, at a position that this order has, too.
     let spoilt = view(head("b", &[(5, at(0, 0))]), at(6, 0));
     node.meets("c", &spoilt);
-    node.answer(Line::Read, Answer::Entries(Vec::new()));
+    node.answer(Line::Read, Answer::Entries(vec![(at(6, 0), beginning())]));
     for _ in 0..80 {
         node.claims(&[(ME, at(6, 1)), (OTHER, at(6, 1))], &spoilt);
         node.wait(Duration::from_millis(100));
     }
     assert!(node.has(|output| matches!(output, Output::Snapshot)));
-    let puts_back =
-        |output: &Output<_>| matches!(output, Output::Ask { request: Request::PutBack { .. }, .. });
-    assert!(!node.has(puts_back));
+    assert!(!node.puts_back());
+}
+
+#[test]
+fn nothing_is_put_back_behind_an_entry_that_is_not_of_this_order() {
+    let theirs = |end| view(head("a", &[(5, at(0, 0))]), end);
+    for found in [
+        // Of four entries Redis has lost two, and somebody has appended what is no entry.
+        Answer::Unreadable(at(5, 3)),
+        Answer::Entries(vec![(at(5, 3), entry(OTHER, 70))]),
+        // Redis has lost one, and somebody has removed the one before.
+        Answer::Entries(Vec::new()),
+    ] {
+        let mut node = Node::following(2);
+        node.reads(&[(at(5, 3), entry(OTHER, 3)), (at(5, 4), entry(OTHER, 4))]);
+        node.machine.broke(node.now, node.machine.session);
+        node.wait(Duration::from_millis(100));
+        node.outputs.clear();
+        node.meets("b", &theirs(at(5, 3)));
+        assert_eq!(node.reads_after(), [at(5, 2)]);
+        node.answer(Line::Read, found);
+        node.claims(&[(ME, at(5, 4)), (OTHER, at(5, 2))], &theirs(at(5, 3)));
+        assert!(!node.puts_back());
+        assert!(node.has(|output| matches!(output, Output::Snapshot)));
+        node.machine.snapshot(node.now, at(5, 4), Bytes::from_static(b"mine"));
+        node.collect();
+        let begins = node.begins().unwrap();
+        assert_eq!((begins.end, begins.after), (Some(at(5, 3)), at(5, 4)));
+        assert_eq!(begins.instead.as_deref(), Some(&b"mine"[..]));
+    }
+}
+
+#[test]
+fn the_newest_entry_is_read_again_when_it_is_another_one() {
+    let theirs = |end| view(head("a", &[(5, at(0, 0)), (6, at(5, 3))]), end);
+    let claims = [(ME, at(6, 1)), (OTHER, at(6, 1))];
+    for (found, puts_back) in [(beginning(), true), (entry(OTHER, 70), false)] {
+        let mut node = in_the_next_epoch();
+        node.machine.broke(node.now, node.machine.session);
+        node.wait(Duration::from_millis(100));
+        node.outputs.clear();
+        node.meets("b", &theirs(at(5, 3)));
+        node.answer(Line::Read, Answer::Entries(vec![(at(5, 3), entry(OTHER, 3))]));
+        // Meanwhile somebody has appended, perhaps the other node what was lost.
+        node.claims(&claims, &theirs(at(6, 0)));
+        assert_eq!(node.reads_after(), [at(5, 2), at(5, u64::MAX)]);
+        assert!(!node.puts_back());
+        node.answer(Line::Read, Answer::Entries(vec![(at(6, 0), found)]));
+        node.claims(&claims, &theirs(at(6, 0)));
+        assert_eq!(node.puts_back(), puts_back);
+        assert_eq!(node.has(|output| matches!(output, Output::Snapshot)), !puts_back);
+    }
+}
+
+#[test]
+fn a_snapshot_that_a_node_cannot_go_on_from_is_noted() {
+    let mut behind = Node::following(3);
+    behind.reads(&[(at(5, 6), entry(OTHER, 6))]);
+    behind.wait(Duration::from_millis(100));
+    // One is in front of a hole. The other one is of an order that the others have left.
+    for (mut node, useless) in [(behind, 2), (Node::new(Order::default()), 4)] {
+        let theirs = view(head("a", &[(5, at(0, 0)), (6, at(5, 3))]), at(6, 4));
+        let notes = |node: &Node, wanted| {
+            node.has(|output| {
+                matches!(output, Output::Ask { request: Request::Useless(at), .. } if *at == wanted)
+            })
+        };
+        node.meets("a", &theirs);
+        node.answer(Line::Read, Answer::Loaded(Some((order(5, useless), "useless"))));
+        assert!(!notes(&node, at(5, useless)), "a newer one may stand meanwhile");
+        node.wait(Duration::from_millis(100));
+        node.met("a", &theirs);
+        node.answer(Line::Read, Answer::Loaded(Some((order(5, useless), "useless"))));
+        assert!(notes(&node, at(5, useless)));
+        node.wait(Duration::from_millis(100));
+        node.answer(Line::Append, Answer::Noted);
+        node.met("a", &theirs);
+        let mut newer = order(5, 3);
+        newer.begin(Epoch::new(6), 0);
+        node.answer(Line::Read, Answer::Loaded(Some((newer, "newer"))));
+        assert!(node.has(|output| matches!(output, Output::Restart("newer"))));
+    }
 }

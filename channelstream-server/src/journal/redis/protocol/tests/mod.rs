@@ -408,7 +408,7 @@ fn the_furthest_puts_back_what_redis_lost() {
     node.wait(secs(1));
     let lost = view(head("a", &[(5, at(0, 0))]), at(5, 3));
     node.meets("b", &lost);
-    node.reads(&[]);
+    node.reads(&[(at(5, 3), entry(OTHER, 3))]);
     // The other node lives and has not claimed yet.
     node.claims(&[(ME, at(5, 4))], &lost);
     assert!(node.begins().is_none());
