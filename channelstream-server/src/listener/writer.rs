@@ -4,8 +4,8 @@
 //! few writes. Between portions of listeners the writer yields: waiting requests are served meanwhile,
 //! and the events they add leave with the writes that come anyway. This works where requests and the
 //! writer share a thread. Yielding delays the listeners that are still to be written to, so portions
-//! grow as long as nothing new comes of it. Behind a portion that is not full it would only delay the
-//! next request, whose sender may wait for this processor.
+//! grow as long as nothing new comes of it. Behind a few listeners alone it would only delay the next
+//! request, whose sender may wait for this processor.
 //!
 //! The outbox keeps events from being lost or doubled. The writer only ensures that an outbox is
 //! written to once for each time it is scheduled, and again when its socket takes more.
@@ -101,7 +101,7 @@ impl Writer {
                 self.wake.notified().await;
                 continue;
             }
-            let is_full = portion.len() == size;
+            let has_many = portion.len() >= MIN_PORTION;
             for outbox in portion.drain(..) {
                 write(outbox, &mut written);
                 if written.end_write() {
@@ -109,7 +109,7 @@ impl Writer {
                 }
             }
             self.count(&mut written);
-            if is_full {
+            if has_many {
                 for _ in 0..YIELDS {
                     yield_now().await;
                 }
