@@ -399,8 +399,8 @@ mod tests {
 
     use super::{DeliveryErrors, Listener, Listeners, Stream, Transport};
 
-    /// Returns one listener, in channel 0 of 2, whose peer sends nothing.
-    fn listeners() -> Listeners {
+    /// Returns one listener, in channel 0 of 2, and its peer, which sends nothing.
+    fn listeners() -> (Listeners, std::net::TcpListener) {
         let mut listeners = Listeners::new(2, 100).unwrap();
         let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(peer.local_addr().unwrap()).unwrap();
@@ -415,7 +415,7 @@ mod tests {
             stalled: false,
             open: true,
         });
-        listeners
+        (listeners, peer)
     }
 
     fn frames(ids: &[usize]) -> Vec<u8> {
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn each_fault_is_counted_as_what_it_is() {
-        let mut listeners = listeners();
+        let (mut listeners, _peer) = listeners();
         // 6 comes after 8, and again; 1 is for the other channel, and 1000 was never sent.
         let received = listeners.frames(0, &frames(&[0, 2, 4, 8, 6, 6, 1, 1000]), 0);
         assert_eq!((received, listeners.received(0), listeners.latencies.len()), (5, 5, 5));
@@ -454,7 +454,7 @@ mod tests {
         type Count = fn(&mut Listeners, usize, &[u8], u64) -> usize;
         for (bytes, count) in [(polls, Listeners::answers as Count), (events, Listeners::pieces)] {
             for size in [1, 2, 3, 30, 1000] {
-                let mut listeners = listeners();
+                let (mut listeners, _peer) = listeners();
                 let mut received = 0;
                 for piece in bytes.as_bytes().chunks(size) {
                     let mut all = std::mem::take(&mut listeners.listeners[0].rest);
@@ -471,7 +471,7 @@ mod tests {
     fn frames_may_come_in_any_pieces() {
         let bytes = frames(&(0..100).step_by(2).collect::<Vec<_>>());
         for size in [1, 2, 3, 30, 1000] {
-            let mut listeners = listeners();
+            let (mut listeners, _peer) = listeners();
             let mut received = 0;
             for piece in bytes.chunks(size) {
                 let mut all = std::mem::take(&mut listeners.listeners[0].rest);

@@ -106,14 +106,13 @@ fn has_loopback_host(headers: &HeaderMap) -> bool {
     str::from_utf8(host.as_bytes()).is_ok_and(is_loopback_host)
 }
 
-/// Returns `true` if a host with an optional port is this machine.
+/// Returns `true` if a host with an optional port is this machine. That it is a valid one was checked before.
 fn is_loopback_host(host: &str) -> bool {
-    let port = if host.starts_with('[') { "]:" } else { ":" };
-    is_loopback(unbracketed(host.split(port).next().unwrap_or_default()))
-}
-
-fn unbracketed(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
+    let name = match host.strip_prefix('[') {
+        Some(literal) => literal.split(']').next(),
+        None => host.split(':').next(),
+    };
+    name.is_some_and(is_loopback)
 }
 
 /// Checks that a well-known secret may count for this request: no page of another site is behind it.
